@@ -1,0 +1,1 @@
+"""What runs for ever: the engine, the projector, the gateway and the timer."""

@@ -1,0 +1,1 @@
+"""Servers started on this machine, for the demo and the tests: PostgreSQL and Kafka."""

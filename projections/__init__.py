@@ -1,0 +1,1 @@
+"""Read models: each file has one table, its fold of the log, its queries and its row type."""
