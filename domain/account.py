@@ -1,0 +1,426 @@
+"""An account: its cash, what its resting orders hold, and its shares in every market.
+
+Every event here that moves money balances by itself: what the account pays, the market's pool, the fees account, the
+bonds or the world outside receives (see `domain.ledger`).
+"""
+
+from dataclasses import dataclass, field
+from typing import ClassVar, assert_never
+
+from domain.money import Credits, Shares
+from domain.rejections import Code, Rejection, reject
+
+# --- commands
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAccount:
+    """Open an account with a name for people."""
+
+    account_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DepositCash:
+    """Put cash in from outside. The command's id is the deposit's id."""
+
+    account_id: str
+    amount: Credits
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawCash:
+    """Take available cash out. The command's id is the withdrawal's id."""
+
+    account_id: str
+    amount: Credits
+
+
+# --- events
+
+
+@dataclass(frozen=True, slots=True)
+class AccountOpened:
+    """An account exists, with nothing in it."""
+
+    TOPIC: ClassVar[str] = "AccountOpened.v1"
+
+    account_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CashDeposited:
+    """Cash came in from outside."""
+
+    TOPIC: ClassVar[str] = "CashDeposited.v1"
+
+    account_id: str
+    amount: Credits
+
+
+@dataclass(frozen=True, slots=True)
+class CashWithdrawn:
+    """Available cash went out."""
+
+    TOPIC: ClassVar[str] = "CashWithdrawn.v1"
+
+    account_id: str
+    amount: Credits
+
+
+@dataclass(frozen=True, slots=True)
+class OrderReserved:
+    """An order rests: a buy moved `cash` from available to held, a sell holds `shares`."""
+
+    TOPIC: ClassVar[str] = "OrderReserved.v1"
+
+    account_id: str
+    market_id: str
+    order_id: str
+    outcome: str
+    side: str
+    cash: Credits
+    shares: Shares
+
+
+@dataclass(frozen=True, slots=True)
+class OrderReleased:
+    """An order rests no more: what it still held is available again."""
+
+    TOPIC: ClassVar[str] = "OrderReleased.v1"
+
+    account_id: str
+    market_id: str
+    order_id: str
+    outcome: str
+    cash: Credits
+    shares: Shares
+
+
+@dataclass(frozen=True, slots=True)
+class TradeSettled:
+    """The account's part of an order's execution, all its fills in one.
+
+    `cost` is what the fills cost (a buy) or brought (a sell), without the fee; `role` is taker or resting. `cash` and `held`
+    are the signed changes of available and of held cash: together `-(cost + fee)` for a buy, `cost - fee` for a sell.
+    For a resting order what it held is reduced by `held` (cash) and `held_shares` (both at most 0).
+    """
+
+    TOPIC: ClassVar[str] = "TradeSettled.v1"
+
+    account_id: str
+    market_id: str
+    order_id: str
+    outcome: str
+    side: str
+    role: str
+    quantity: Shares
+    cost: Credits
+    fee: Credits
+    cash: Credits
+    held: Credits
+    held_shares: Shares
+
+
+@dataclass(frozen=True, slots=True)
+class SetsSplit:
+    """`amount` credits became that many shares of every outcome."""
+
+    TOPIC: ClassVar[str] = "SetsSplit.v1"
+
+    account_id: str
+    market_id: str
+    outcomes: tuple[str, ...]
+    amount: Shares
+
+
+@dataclass(frozen=True, slots=True)
+class SetsMerged:
+    """That many shares of every outcome became `amount` credits."""
+
+    TOPIC: ClassVar[str] = "SetsMerged.v1"
+
+    account_id: str
+    market_id: str
+    outcomes: tuple[str, ...]
+    amount: Shares
+
+
+@dataclass(frozen=True, slots=True)
+class SharesPaid:
+    """How many shares of an outcome a payout took."""
+
+    outcome: str
+    quantity: Shares
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutPaid:
+    """A finalized market took the account's shares and paid `amount` for them, which may be 0."""
+
+    TOPIC: ClassVar[str] = "PayoutPaid.v1"
+
+    account_id: str
+    market_id: str
+    shares: tuple[SharesPaid, ...]
+    amount: Credits
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutReversed:
+    """A correction undid a payout exactly: the shares are back, the amount is taken, even below zero."""
+
+    TOPIC: ClassVar[str] = "PayoutReversed.v1"
+
+    account_id: str
+    market_id: str
+    shares: tuple[SharesPaid, ...]
+    amount: Credits
+
+
+@dataclass(frozen=True, slots=True)
+class PositionVoided:
+    """A void undid all the account did in the market: its shares are gone, `cash` (signed) makes its net cash flow 0."""
+
+    TOPIC: ClassVar[str] = "PositionVoided.v1"
+
+    account_id: str
+    market_id: str
+    cash: Credits
+
+
+@dataclass(frozen=True, slots=True)
+class BondPosted:
+    """A disputer's bond left available cash."""
+
+    TOPIC: ClassVar[str] = "BondPosted.v1"
+
+    account_id: str
+    market_id: str
+    amount: Credits
+
+
+@dataclass(frozen=True, slots=True)
+class BondReturned:
+    """The dispute was justified (or the market voided): the bond is available cash again."""
+
+    TOPIC: ClassVar[str] = "BondReturned.v1"
+
+    account_id: str
+    market_id: str
+    amount: Credits
+
+
+@dataclass(frozen=True, slots=True)
+class BondForfeited:
+    """The determination was upheld: the bond went to the house."""
+
+    TOPIC: ClassVar[str] = "BondForfeited.v1"
+
+    account_id: str
+    market_id: str
+    amount: Credits
+
+
+AccountEvent = (
+    AccountOpened
+    | CashDeposited
+    | CashWithdrawn
+    | OrderReserved
+    | OrderReleased
+    | TradeSettled
+    | SetsSplit
+    | SetsMerged
+    | PayoutPaid
+    | PayoutReversed
+    | PositionVoided
+    | BondPosted
+    | BondReturned
+    | BondForfeited
+)
+
+# --- state
+
+
+@dataclass(slots=True)
+class Reservation:
+    """What a resting order of the account holds."""
+
+    market_id: str
+    outcome: str
+    side: str
+    cash: Credits
+    shares: Shares
+
+
+@dataclass(slots=True)
+class Holding:
+    """The account in one market.
+
+    `shares` counts all shares, those held by resting sells (`held`) included. `cash_flow` is the sum of all cash the
+    market ever moved into the account (negative: paid), held cash, fees and bonds included; a void brings it to 0.
+    `paid` is the payout, None before there is one.
+    """
+
+    shares: dict[str, Shares] = field(default_factory=dict)
+    held: dict[str, Shares] = field(default_factory=dict)
+    cash_flow: Credits = 0
+    paid: Credits | None = None
+    paid_shares: tuple[SharesPaid, ...] = ()
+    voided: bool = False
+
+
+@dataclass(slots=True)
+class Account:
+    """The state of an account; mutated by `evolve_account` alone."""
+
+    account_id: str
+    name: str
+    cash: Credits = 0
+    held: Credits = 0
+    holdings: dict[str, Holding] = field(default_factory=dict)
+    orders: dict[str, Reservation] = field(default_factory=dict)
+
+    @property
+    def overdrawn(self) -> bool:
+        """Whether a payout that was taken back left it below zero: it may then only deposit, sell, merge or cancel."""
+        return self.cash < 0
+
+    def holding(self, market_id: str) -> Holding:
+        """Return its holding in the market, an empty one where it never traded."""
+        return self.holdings.get(market_id) or Holding()
+
+    def available_shares(self, market_id: str, outcome: str) -> Shares:
+        """Return its shares of the outcome that no resting order holds."""
+        holding = self.holdings.get(market_id)
+        if holding is None:
+            return 0
+        return holding.shares.get(outcome, 0) - holding.held.get(outcome, 0)
+
+
+# --- decide
+
+
+def deposit_cash(command: DepositCash) -> CashDeposited:
+    """Return the deposit; an overdrawn account may deposit too."""
+    return CashDeposited(command.account_id, command.amount)
+
+
+def withdraw_cash(account: Account, command: WithdrawCash) -> CashWithdrawn | Rejection:
+    """Return the withdrawal, or its refusal: no more than what is available."""
+    return spendable(account, command.amount) or CashWithdrawn(command.account_id, command.amount)
+
+
+def spendable(account: Account, amount: Credits) -> Rejection | None:
+    """Return why the account may not spend this amount now, or None."""
+    if account.overdrawn:
+        return reject(
+            Code.ACCOUNT_OVERDRAWN,
+            "the account is below zero and may only deposit, sell or cancel",
+            available=account.cash,
+        )
+    if amount > account.cash:
+        return reject(
+            Code.INSUFFICIENT_FUNDS, "more than is available is needed", required=amount, available=account.cash
+        )
+    return None
+
+
+# --- evolve
+
+
+def evolve_account(account: Account | None, event: AccountEvent) -> Account:  # noqa: C901, PLR0912, PLR0915  one case an event
+    """Return the account after the event (the same object, changed)."""
+    if isinstance(event, AccountOpened):
+        assert account is None, "an account is opened once"
+        return Account(event.account_id, event.name)
+    assert account is not None, "an account is opened first"
+    match event:
+        case TradeSettled():
+            _settle_trade(account, event)
+        case CashDeposited():
+            account.cash += event.amount
+        case CashWithdrawn():
+            account.cash -= event.amount
+        case OrderReserved():
+            account.cash -= event.cash
+            account.held += event.cash
+            if event.shares:
+                held = _holding(account, event.market_id).held
+                held[event.outcome] = held.get(event.outcome, 0) + event.shares
+            account.orders[event.order_id] = Reservation(
+                event.market_id, event.outcome, event.side, event.cash, event.shares
+            )
+        case OrderReleased():
+            account.cash += event.cash
+            account.held -= event.cash
+            if event.shares:
+                _holding(account, event.market_id).held[event.outcome] -= event.shares
+            del account.orders[event.order_id]
+        case SetsSplit():
+            _move_cash(account, event.market_id, -event.amount)
+            _add_shares(account, event.market_id, event.outcomes, event.amount)
+        case SetsMerged():
+            _move_cash(account, event.market_id, event.amount)
+            _add_shares(account, event.market_id, event.outcomes, -event.amount)
+        case PayoutPaid():
+            _move_cash(account, event.market_id, event.amount)
+            holding = account.holdings[event.market_id]
+            holding.shares.clear()
+            holding.paid, holding.paid_shares = event.amount, event.shares
+        case PayoutReversed():
+            _move_cash(account, event.market_id, -event.amount)
+            holding = account.holdings[event.market_id]
+            holding.shares.update({paid.outcome: paid.quantity for paid in event.shares})
+            holding.paid, holding.paid_shares = None, ()
+        case PositionVoided():
+            _move_cash(account, event.market_id, event.cash)
+            holding = account.holdings[event.market_id]
+            holding.shares.clear()
+            holding.voided = True
+        case BondPosted():
+            _move_cash(account, event.market_id, -event.amount)
+        case BondReturned():
+            _move_cash(account, event.market_id, event.amount)
+        case BondForfeited():
+            pass  # it left the account when it was posted
+        case _:
+            assert_never(event)
+    return account
+
+
+def _holding(account: Account, market_id: str) -> Holding:
+    holding = account.holdings.get(market_id)
+    if holding is None:
+        holding = account.holdings[market_id] = Holding()
+    return holding
+
+
+def _move_cash(account: Account, market_id: str, amount: Credits) -> None:
+    account.cash += amount
+    _holding(account, market_id).cash_flow += amount
+
+
+def _add_shares(account: Account, market_id: str, outcomes: tuple[str, ...], amount: Shares) -> None:
+    shares = _holding(account, market_id).shares
+    for outcome in outcomes:
+        shares[outcome] = shares.get(outcome, 0) + amount
+
+
+def _settle_trade(account: Account, event: TradeSettled) -> None:
+    holding = _holding(account, event.market_id)
+    account.cash += event.cash
+    account.held += event.held
+    holding.cash_flow += event.cash + event.held
+    change = event.quantity if event.side == "buy" else -event.quantity
+    holding.shares[event.outcome] = holding.shares.get(event.outcome, 0) + change
+    if event.role == "resting":
+        reservation = account.orders[event.order_id]
+        reservation.cash += event.held
+        if event.held_shares:
+            reservation.shares += event.held_shares
+            holding.held[event.outcome] += event.held_shares
+        if not (reservation.cash or reservation.shares):
+            del account.orders[event.order_id]

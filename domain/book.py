@@ -1,0 +1,139 @@
+"""The resting orders of one market, by price and age.
+
+A market with two outcomes has one line: a bid on the second outcome stands as an ask on the first at 1 - price, and an
+ask on it as a bid, so that both books are one. With more outcomes each has a line of its own.
+A line has 999 price levels; a bit mask says which are not empty, so the best one is found without a search.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from domain.money import MICRO, PRICE_TICK, Price, Shares, Time
+
+LEVELS = MICRO // PRICE_TICK
+
+
+@dataclass(slots=True)
+class RestingOrder:
+    """An order that waits in the book; `price` is its own limit on its own outcome, `quantity` what it was placed for
+    less what was filled before it came to rest, `remaining` what still is to be filled, `age` its rank in time.
+    """
+
+    order_id: str
+    account_id: str
+    outcome: int
+    side: str
+    price: Price
+    remaining: Shares
+    age: int
+    quantity: Shares
+    filled: Shares
+    expires_at: Time | None
+    client_order_id: str
+    post_only: bool
+
+
+@dataclass(slots=True)
+class Ladder:
+    """One side of a line: its levels, each oldest first."""
+
+    highest_first: bool
+    levels: dict[int, OrderedDict[str, RestingOrder]] = field(default_factory=dict)
+    mask: int = 0
+
+    def add(self, level: int, order: RestingOrder) -> None:
+        """Put an order behind those of its level."""
+        queue = self.levels.get(level)
+        if queue is None:
+            queue = self.levels[level] = OrderedDict()
+            self.mask |= 1 << level
+        queue[order.order_id] = order
+
+    def remove(self, level: int, order_id: str) -> None:
+        """Take an order out."""
+        queue = self.levels[level]
+        del queue[order_id]
+        if not queue:
+            del self.levels[level]
+            self.mask &= ~(1 << level)
+
+    def best_first(self) -> Iterator[tuple[int, RestingOrder]]:
+        """Yield levels and orders, best price first, then oldest; the ladder must not change meanwhile."""
+        mask = self.mask
+        while mask:
+            level = mask.bit_length() - 1 if self.highest_first else (mask & -mask).bit_length() - 1
+            mask ^= 1 << level
+            for order in self.levels[level].values():
+                yield level, order
+
+
+@dataclass(slots=True)
+class Line:
+    """The two sides that meet each other."""
+
+    bids: Ladder = field(default_factory=lambda: Ladder(highest_first=True))
+    asks: Ladder = field(default_factory=lambda: Ladder(highest_first=False))
+
+
+class Book:
+    """All resting orders of a market with `outcomes` outcomes."""
+
+    __slots__ = ("ages", "lines", "orders", "paired")
+
+    def __init__(self, outcomes: int) -> None:
+        self.paired = outcomes == 2
+        self.lines = [Line() for _ in range(1 if self.paired else outcomes)]
+        self.orders: dict[str, RestingOrder] = {}
+        self.ages = 0
+
+    def __len__(self) -> int:
+        return len(self.orders)
+
+    def add(self, order: RestingOrder) -> None:
+        """Put an order behind those of its price."""
+        self.orders[order.order_id] = order
+        ladder, level = self.place_of(order.outcome, order.side, order.price)
+        ladder.add(level, order)
+
+    def remove(self, order_id: str) -> RestingOrder:
+        """Take an order out and return it; it must be there."""
+        order = self.orders.pop(order_id)
+        ladder, level = self.place_of(order.outcome, order.side, order.price)
+        ladder.remove(level, order_id)
+        return order
+
+    def next_age(self) -> int:
+        """Return the age for an order that comes to rest now."""
+        self.ages += 1
+        return self.ages
+
+    def place_of(self, outcome: int, side: str, price: Price) -> tuple[Ladder, int]:
+        """Return the ladder an order rests on, and its level there."""
+        level = price // PRICE_TICK
+        bid = side == "buy"
+        if self.paired and outcome == 1:
+            outcome, bid, level = 0, not bid, LEVELS - level
+        line = self.lines[outcome]
+        return (line.bids if bid else line.asks), level
+
+    def opposite(self, outcome: int, side: str) -> Iterator[tuple[Price, RestingOrder]]:
+        """Yield what an incoming order of this side would meet, best for it first, then oldest.
+
+        The price is the incoming order's own, on its own outcome.
+        """
+        bid = side == "buy"
+        mirrored = self.paired and outcome == 1
+        if mirrored:
+            outcome, bid = 0, not bid
+        line = self.lines[outcome]
+        for level, order in (line.asks if bid else line.bids).best_first():
+            yield (LEVELS - level if mirrored else level) * PRICE_TICK, order
+
+    def fronts(self) -> Iterator[RestingOrder]:
+        """Yield the first order at the best price of every ladder; two for the paired line's outcomes on each side."""
+        for line in self.lines:
+            for ladder in (line.bids, line.asks):
+                for _, order in ladder.best_first():
+                    yield order
+                    break

@@ -1,0 +1,109 @@
+"""The market maker: Hanson's logarithmic market scoring rule (LMSR), in the numerically safe forms.
+
+R. Hanson, "Logarithmic market scoring rules for modular combinatorial information aggregation" (2007).
+The price of outcome i is `softmax(w + q / b)[i]`, with q the net shares the maker has sold, b the liquidity and
+w the logarithms of the opening prices. Floats live only in here and in what callers keep as a cache of it.
+Whoever trades with the maker pays rounded up and receives rounded down, in whole micro-units.
+"""
+
+from collections.abc import Sequence
+from math import ceil, exp, expm1, floor, log, log1p
+from typing import Final
+
+from domain.money import MICRO, PRICE_MAX, PRICE_MIN, Credits, Price, Shares
+
+PICO: Final = 1_000_000_000_000
+"""Fixed-point unit of liquidity (credits) and of log-weights (nats) where they are written down."""
+
+HIGHEST: Final = PRICE_MAX / MICRO
+"""A purchase stops when the price has come to this."""
+
+LOWEST: Final = PRICE_MIN / MICRO
+"""A sale stops when the price has come to this."""
+
+
+def liquidity(subsidy: Credits, prices: Sequence[float]) -> int:
+    """Return b in 1e-12 credits, rounded down so that the maker's loss stays within the subsidy.
+
+    `b = S / max_i(-ln p_i)`; for uniform prices `S / ln n`.
+    """
+    return floor(subsidy * (PICO // MICRO) / max(-log(price) for price in prices))
+
+
+def log_weights(prices: Sequence[float]) -> tuple[int, ...]:
+    """Return the logarithms of the prices in 1e-12 nats."""
+    return tuple(round(log(price) * PICO) for price in prices)
+
+
+def price_vector(weights: Sequence[int], sold: Sequence[Shares], b: int) -> list[float]:
+    """Return the price of every outcome: each in (0, 1), summing to 1 within 1e-12.
+
+    `weights` in 1e-12 nats, `sold` in micro-shares (negative when the maker has bought more than it sold), `b` in 1e-12 credits.
+    """
+    scale = PICO // MICRO
+    exponents = [weight / PICO + quantity * scale / b for weight, quantity in zip(weights, sold, strict=True)]
+    top = max(exponents)
+    powers = [exp(exponent - top) for exponent in exponents]
+    total = sum(powers)
+    return [power / total for power in powers]
+
+
+def displayed(prices: Sequence[float]) -> tuple[Price, ...]:
+    """Return prices with 6 decimals that sum to exactly 1: rounded down, the largest remainders get what is missing."""
+    scaled = [price * MICRO for price in prices]
+    shown = [int(value) for value in scaled]
+    missing = MICRO - sum(shown)
+    if missing:
+        by_remainder = sorted(range(len(shown)), key=lambda i: (shown[i] - scaled[i], i))
+        for i in by_remainder[:missing]:
+            shown[i] += 1
+    return tuple(shown)
+
+
+def cost(b: float, price: float, shares: float) -> float:
+    """Return what `shares` cost at `price`: `b log1p(p expm1(d / b))`; negative shares are a sale and give a negative cost."""
+    return b * log1p(price * expm1(shares / b))
+
+
+def shares_for_spend(b: float, price: float, spend: float) -> float:
+    """Return how many shares `spend` buys: `b log1p(expm1(x / b) / p)`."""
+    return b * log1p(expm1(spend / b) / price)
+
+
+def shares_to_price(b: float, price: float, target: float) -> float:
+    """Return how many shares move the price to `target`: `b ln((t / (1 - t)) ((1 - p) / p))`; negative for a lower target."""
+    return b * log((target / (1 - target)) * ((1 - price) / price))
+
+
+def cost_up(b: int, price: float, quantity: Shares) -> Credits:
+    """Return what a buyer pays the maker for `quantity`, rounded up. `b` in 1e-12 credits."""
+    return ceil(cost(b / PICO, price, quantity / MICRO) * MICRO)
+
+
+def proceeds_down(b: int, price: float, quantity: Shares) -> Credits:
+    """Return what a seller receives from the maker for `quantity`, rounded down. `b` in 1e-12 credits."""
+    return max(0, floor(-cost(b / PICO, price, -quantity / MICRO) * MICRO))
+
+
+def buyable(b: int, price: float, highest: float = HIGHEST) -> Shares:
+    """Return the most shares the maker sells before its price passes `highest`."""
+    if price >= highest:
+        return 0
+    return max(0, floor(shares_to_price(b / PICO, price, highest) * MICRO))
+
+
+def sellable(b: int, price: float, lowest: float = LOWEST) -> Shares:
+    """Return the most shares the maker buys before its price passes below `lowest`."""
+    if price <= lowest:
+        return 0
+    return max(0, floor(-shares_to_price(b / PICO, price, lowest) * MICRO))
+
+
+def affordable(b: int, price: float, spend: Credits, most: Shares) -> Shares:
+    """Return how many shares `spend` buys from the maker, at most `most`, so that `cost_up` stays within `spend`."""
+    if most == 0 or cost_up(b, price, most) <= spend:
+        return most
+    quantity = min(most, floor(shares_for_spend(b / PICO, price, spend / MICRO) * MICRO))
+    while quantity > 0 and cost_up(b, price, quantity) > spend:
+        quantity -= 1
+    return quantity

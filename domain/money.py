@@ -1,0 +1,79 @@
+"""Amounts as integers of 1e-6: micro-credits, micro-shares, and prices in micro-credits per share.
+
+No float is ever stored, summed or compared. Every rounding has a direction in its name.
+The marks on the types (`Credits`, `Shares`, ...) are for those who turn them into decimal strings at an edge;
+to the type checker and to the code here they are plain integers.
+"""
+
+import re
+from typing import Annotated, Final
+
+MICRO: Final = 1_000_000
+"""Micro-credits in a credit, micro-shares in a share, and the price 1."""
+
+PRICE_TICK: Final = 1_000
+"""Order prices are multiples of this: 0.001 credits a share."""
+
+PRICE_MIN: Final = PRICE_TICK
+PRICE_MAX: Final = MICRO - PRICE_TICK
+
+AMOUNT_MAX: Final = 1_000_000_000 * MICRO
+"""The largest amount a command may name: a thousand million credits or shares."""
+
+Credits = Annotated[int, "credits"]
+Shares = Annotated[int, "shares"]
+Price = Annotated[int, "price"]
+Fraction = Annotated[int, "fraction"]
+Time = Annotated[int, "time"]
+"""Microseconds since 1970-01-01T00:00:00Z."""
+
+_DECIMAL: Final = re.compile(r"(-?)(0|[1-9][0-9]{0,15})(?:\.([0-9]{1,6}))?")
+
+
+def parse_decimal(text: str) -> int:
+    """Return the micro-units of a decimal string with at most 6 decimals, as `"12.5"`.
+
+    Raises ValueError, with a message for people, for anything else: exponents, NaN, signs other than a leading minus,
+    leading zeros, blanks, more than 16 digits before or 6 behind the point.
+    """
+    match = _DECIMAL.fullmatch(text)
+    if match is None:
+        raise ValueError("must be a decimal number as a string, with at most 6 decimals")
+    sign, whole, decimals = match.groups(default="")
+    micros = int(whole) * MICRO + int(decimals.ljust(6, "0"))
+    return -micros if sign else micros
+
+
+def format_decimal(micros: int) -> str:
+    """Return micro-units as a decimal string with 6 decimals: 12500000 is `"12.500000"`."""
+    whole, decimals = divmod(abs(micros), MICRO)
+    return f"{'-' if micros < 0 else ''}{whole}.{decimals:06d}"
+
+
+def divide_up(numerator: int, denominator: int) -> int:
+    """Divide integers, rounding towards plus infinity; the denominator is positive."""
+    return -(-numerator // denominator)
+
+
+def divide_half_even(numerator: int, denominator: int) -> int:
+    """Divide integers, rounding to the nearest and ties to the even one; the denominator is positive."""
+    quotient, rest = divmod(numerator, denominator)
+    if 2 * rest > denominator or (2 * rest == denominator and quotient % 2):
+        quotient += 1
+    return quotient
+
+
+def taker_fee(fee_rate: Fraction, quantity: Shares, cost: Credits) -> Credits:
+    """Return `rate * quantity * price * (1 - price)` at the average price `cost / quantity`, rounded up.
+
+    `fee_rate` is a fraction of 1 in millionths. Rounding may have made the cost exceed the quantity: then there is no fee.
+    """
+    if fee_rate == 0 or quantity == 0 or cost >= quantity:
+        return 0
+    return divide_up(fee_rate * cost * (quantity - cost), quantity * MICRO)
+
+
+def largest_fee(fee_rate: Fraction, quantity: Shares, limit_price: Price) -> Credits:
+    """Return the most that buying this quantity at the limit or better can cost in fees: p(1 - p) peaks at a half."""
+    price = min(limit_price, MICRO // 2)
+    return divide_up(fee_rate * quantity * price * (MICRO - price), MICRO**3)

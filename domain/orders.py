@@ -1,0 +1,328 @@
+"""Orders: the commands of a trader, the events they leave in a market, and the market's part of the state.
+
+How an order is matched is in `domain.matching`, how it is decided in `domain.trading`.
+"""
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Final, Literal, assert_never
+
+from domain.book import RestingOrder
+from domain.market import Market, reprice
+from domain.money import Credits, Price, Shares, Time
+
+CLIENT_ORDER_ID_MAX: Final = 64
+
+Side = Literal["buy", "sell"]
+OrderType = Literal["market", "limit"]
+TimeInForce = Literal["GTC", "GTD", "IOC", "FOK"]
+SelfTradePrevention = Literal["cancel_taker", "cancel_maker"]
+OrderStatus = Literal["filled", "partially_filled", "resting", "canceled"]
+
+# --- commands
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceOrder:
+    """Buy or sell shares of one outcome.
+
+    `quantity` is in shares; a market buy may name `spend` instead, the most its fills may cost (fees come on top).
+    `limit_price` belongs to limit orders. `time_in_force` None is GTC for a limit order and IOC for a market order.
+    `max_cost` and `min_proceeds` guard what this command trades at once, fees included: broken, nothing is filled.
+    """
+
+    account_id: str
+    market_id: str
+    order_id: str
+    client_order_id: str
+    outcome: str
+    side: Side
+    type: OrderType
+    quantity: Shares | None = None
+    spend: Credits | None = None
+    limit_price: Price | None = None
+    time_in_force: TimeInForce | None = None
+    expires_at: Time | None = None
+    post_only: bool = False
+    reduce_only: bool = False
+    max_cost: Credits | None = None
+    min_proceeds: Credits | None = None
+    self_trade_prevention: SelfTradePrevention = "cancel_taker"
+
+
+@dataclass(frozen=True, slots=True)
+class CancelOrder:
+    """Take one resting order of the account out of the book."""
+
+    account_id: str
+    order_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelOrders:
+    """Take all resting orders of the account, or those in one market, out of the book."""
+
+    account_id: str
+    market_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AmendOrder:
+    """Give a resting order a new price or a new total quantity (what is filled already included).
+
+    It keeps its place in time only when the price stays and the quantity shrinks; otherwise it acts as a new order would.
+    """
+
+    account_id: str
+    order_id: str
+    limit_price: Price | None = None
+    quantity: Shares | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSets:
+    """Turn `amount` credits into that many shares of every outcome."""
+
+    account_id: str
+    market_id: str
+    amount: Shares
+
+
+@dataclass(frozen=True, slots=True)
+class MergeSets:
+    """Turn `amount` shares of every outcome into that many credits."""
+
+    account_id: str
+    market_id: str
+    amount: Shares
+
+
+OrderCommand = PlaceOrder | CancelOrder | CancelOrders | AmendOrder
+
+# --- events
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """One step of an execution: against the maker (`order_id` and `account_id` None) or against one resting order.
+
+    `price` is `cost / quantity`, rounded half even to 6 decimals; `cost` is what the taker paid or received in this step.
+    `resting_cost` is what the resting order's side of it cost or brought: the same, or with two outcomes the other part of
+    a complete set.
+    """
+
+    price: Price
+    quantity: Shares
+    cost: Credits
+    source: Literal["maker", "order"]
+    order_id: str | None = None
+    account_id: str | None = None
+    resting_cost: Credits = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What an order did at once.
+
+    `cost` sums the fills, without `fee`. `maker_shares` is what the maker sold (negative: bought) of the order's outcome,
+    `sets` how many complete sets came into being (negative: were dissolved) where two outcomes met. `prices` are the
+    maker's prices afterwards, empty where they did not change. `reason` says why a remainder does not rest.
+    """
+
+    status: OrderStatus
+    filled: Shares
+    remaining: Shares
+    cost: Credits
+    fee: Credits
+    fills: tuple[Fill, ...]
+    maker_shares: Shares
+    sets: Shares
+    prices: tuple[Price, ...]
+    resting: bool
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPlaced:
+    """An order was taken and did what `execution` says. `resolution_version` is the wording the trader saw."""
+
+    TOPIC: ClassVar[str] = "OrderPlaced.v1"
+
+    market_id: str
+    account_id: str
+    order_id: str
+    client_order_id: str
+    outcome: str
+    side: Side
+    type: OrderType
+    quantity: Shares | None
+    spend: Credits | None
+    limit_price: Price | None
+    time_in_force: TimeInForce
+    expires_at: Time | None
+    post_only: bool
+    reduce_only: bool
+    resolution_version: int
+    execution: Execution
+
+
+@dataclass(frozen=True, slots=True)
+class OrderAmended:
+    """A resting order got a new price or quantity, lost its place in time and acted as a new order, as `execution` says.
+
+    `quantity` is the new total; `execution.filled` counts only what was filled now.
+    """
+
+    TOPIC: ClassVar[str] = "OrderAmended.v1"
+
+    market_id: str
+    account_id: str
+    order_id: str
+    client_order_id: str
+    outcome: str
+    side: Side
+    limit_price: Price
+    quantity: Shares
+    filled_before: Shares
+    expires_at: Time | None
+    post_only: bool
+    execution: Execution
+
+
+@dataclass(frozen=True, slots=True)
+class OrderReduced:
+    """A resting order shrank to the total `quantity` and kept its place in time."""
+
+    TOPIC: ClassVar[str] = "OrderReduced.v1"
+
+    market_id: str
+    account_id: str
+    order_id: str
+    client_order_id: str
+    outcome: str
+    side: Side
+    limit_price: Price
+    quantity: Shares
+    remaining: Shares
+
+
+@dataclass(frozen=True, slots=True)
+class OrderCanceled:
+    """A resting order left the book unfilled in part or whole.
+
+    `reason`: trader, self_trade, expired, market_closed, market_voided.
+    """
+
+    TOPIC: ClassVar[str] = "OrderCanceled.v1"
+
+    market_id: str
+    account_id: str
+    order_id: str
+    client_order_id: str
+    outcome: str
+    side: Side
+    filled: Shares
+    remaining: Shares
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestingOrderFilled:
+    """The maker filled a resting order because its price had come to the order's limit or better.
+
+    `cost` is what the shares cost or brought; `prices` are the maker's prices after all fills of the same sweep on the
+    sweep's last event, empty on the others.
+    """
+
+    TOPIC: ClassVar[str] = "RestingOrderFilled.v1"
+
+    market_id: str
+    account_id: str
+    order_id: str
+    outcome: str
+    side: Side
+    quantity: Shares
+    cost: Credits
+    remaining: Shares
+    prices: tuple[Price, ...]
+    more: bool = field(default=False)
+
+
+OrderEvent = OrderPlaced | OrderAmended | OrderReduced | OrderCanceled | RestingOrderFilled
+
+# --- evolve
+
+
+def evolve_orders(market: Market, event: OrderEvent) -> None:
+    """Bring the market's book, shares and prices to what they are after the event."""
+    match event:
+        case OrderPlaced():
+            _evolve_execution(market, event.outcome, event.side, event.execution)
+            if event.execution.resting:
+                assert event.limit_price is not None, "only limit orders rest"
+                _rest(market, event, event.limit_price, 0, event.execution)
+        case OrderAmended():
+            market.book.remove(event.order_id)
+            _evolve_execution(market, event.outcome, event.side, event.execution)
+            if event.execution.resting:
+                _rest(market, event, event.limit_price, event.filled_before, event.execution)
+        case OrderReduced():
+            order = market.book.orders[event.order_id]
+            order.quantity, order.remaining = event.quantity, event.remaining
+        case OrderCanceled():
+            market.book.remove(event.order_id)
+        case RestingOrderFilled():
+            signed = event.quantity if event.side == "buy" else -event.quantity
+            _fill_resting(market, event.order_id, event.quantity)
+            _move_maker(market, market.index(event.outcome), signed)
+            market.sweeping = event.more
+        case _:
+            assert_never(event)
+
+
+def _evolve_execution(market: Market, outcome: str, side: Side, execution: Execution) -> None:
+    if not execution.fills:
+        return
+    for fill in execution.fills:
+        if fill.order_id is not None:
+            _fill_resting(market, fill.order_id, fill.quantity)
+    if execution.sets:
+        market.issued = [issued + execution.sets for issued in market.issued]
+    if execution.maker_shares:
+        _move_maker(market, market.index(outcome), execution.maker_shares)
+    market.fees += execution.fee
+
+
+def _move_maker(market: Market, index: int, shares: Shares) -> None:
+    market.sold[index] += shares
+    market.issued[index] += shares
+    reprice(market)
+
+
+def _fill_resting(market: Market, order_id: str, quantity: Shares) -> None:
+    order = market.book.orders[order_id]
+    order.remaining -= quantity
+    order.filled += quantity
+    if order.remaining == 0:
+        market.book.remove(order_id)
+
+
+def _rest(
+    market: Market, event: OrderPlaced | OrderAmended, price: Price, filled_before: Shares, execution: Execution
+) -> None:
+    filled = filled_before + execution.filled
+    market.book.add(
+        RestingOrder(
+            order_id=event.order_id,
+            account_id=event.account_id,
+            outcome=market.index(event.outcome),
+            side=event.side,
+            price=price,
+            remaining=execution.remaining,
+            age=market.book.next_age(),
+            quantity=filled + execution.remaining,
+            filled=filled,
+            expires_at=event.expires_at,
+            client_order_id=event.client_order_id,
+            post_only=event.post_only,
+        )
+    )

@@ -1,0 +1,44 @@
+"""Events of the partition itself: how far its commands are read, and outcomes that belong to no aggregate."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from domain.rejections import Code
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRejected:
+    """The outcome of a command that was refused: `command` is its type, `code` stable, `details` what decided it."""
+
+    TOPIC: ClassVar[str] = "CommandRejected.v1"
+
+    command: str
+    code: Code
+    message: str
+    details: dict[str, str | int]
+    account_id: str | None = None
+    market_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CommandHadNoEffect:
+    """The outcome of a command that was accepted although what it asks for was so already."""
+
+    TOPIC: ClassVar[str] = "CommandHadNoEffect.v1"
+
+    command: str
+    account_id: str | None = None
+    market_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CommandsRead:
+    """The last event of every batch: commands of `source` before `next` have their outcome at or before this position."""
+
+    TOPIC: ClassVar[str] = "CommandsRead.v1"
+
+    source: str
+    next: int
+
+
+PartitionEvent = CommandRejected | CommandHadNoEffect | CommandsRead

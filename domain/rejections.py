@@ -1,0 +1,69 @@
+"""Refusals: a closed list of stable codes, and the value that carries one with the numbers that decided it."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    """Why a command was refused. A code, once published, keeps its name and meaning for ever."""
+
+    # What a command names is not there.
+    STORY_NOT_FOUND = "STORY_NOT_FOUND"
+    MARKET_NOT_FOUND = "MARKET_NOT_FOUND"
+    ACCOUNT_NOT_FOUND = "ACCOUNT_NOT_FOUND"
+    ORDER_NOT_OPEN = "ORDER_NOT_OPEN"
+    UNKNOWN_OUTCOME = "UNKNOWN_OUTCOME"
+
+    # It is there already.
+    STORY_EXISTS = "STORY_EXISTS"
+    MARKET_EXISTS = "MARKET_EXISTS"
+    ACCOUNT_EXISTS = "ACCOUNT_EXISTS"
+
+    # The market's status or the clock does not allow it.
+    MARKET_NOT_ACTIVE = "MARKET_NOT_ACTIVE"
+    MARKET_STATUS = "MARKET_STATUS"
+    CLOSE_TIME_PASSED = "CLOSE_TIME_PASSED"
+    DISPUTE_WINDOW_OPEN = "DISPUTE_WINDOW_OPEN"
+    DISPUTE_WINDOW_CLOSED = "DISPUTE_WINDOW_CLOSED"
+
+    # The account cannot.
+    INSUFFICIENT_FUNDS = "INSUFFICIENT_FUNDS"
+    INSUFFICIENT_SHARES = "INSUFFICIENT_SHARES"
+    ACCOUNT_OVERDRAWN = "ACCOUNT_OVERDRAWN"
+    NOT_ORDER_OWNER = "NOT_ORDER_OWNER"
+
+    # The order's own conditions.
+    SLIPPAGE = "SLIPPAGE"
+    FOK_NOT_FILLED = "FOK_NOT_FILLED"
+    POST_ONLY_WOULD_CROSS = "POST_ONLY_WOULD_CROSS"
+    REDUCE_ONLY = "REDUCE_ONLY"
+    ORDER_TOO_SMALL = "ORDER_TOO_SMALL"
+    ORDER_EXPIRED = "ORDER_EXPIRED"
+
+    # A field is not what it may be.
+    INVALID_FIELD = "INVALID_FIELD"
+    INVALID_PRICE = "INVALID_PRICE"
+    INVALID_PAYOUTS = "INVALID_PAYOUTS"
+    BOND_TOO_SMALL = "BOND_TOO_SMALL"
+
+    # The same id came with another body.
+    COMMAND_ID_REUSED = "COMMAND_ID_REUSED"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A refusal. `details` are strings and integers (amounts in micro-units) that let the reader check the decision."""
+
+    code: Code
+    message: str
+    details: dict[str, str | int] = field(default_factory=dict)
+
+
+def reject(code: Code, message: str, **details: str | int) -> Rejection:
+    """Return a rejection; keyword arguments become its details."""
+    return Rejection(code, message, details)
+
+
+def invalid(field_name: str, problem: str, **details: str | int) -> Rejection:
+    """Return the rejection of one field, naming it."""
+    return Rejection(Code.INVALID_FIELD, f"{field_name} {problem}", {"field": field_name, **details})
