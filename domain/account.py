@@ -87,7 +87,7 @@ class OrderReserved:
 
 @dataclass(frozen=True, slots=True)
 class OrderReleased:
-    """An order rests no more: what it still held is available again."""
+    """An order shrank or left the book: this much of what it held is available again."""
 
     TOPIC: ClassVar[str] = "OrderReleased.v1"
 
@@ -103,8 +103,9 @@ class OrderReleased:
 class TradeSettled:
     """The account's part of an order's execution, all its fills in one.
 
-    `cost` is what the fills cost (a buy) or brought (a sell), without the fee; `role` is taker or resting. `cash` and `held`
-    are the signed changes of available and of held cash: together `-(cost + fee)` for a buy, `cost - fee` for a sell.
+    `cost` is what the fills cost (a buy) or brought (a sell), without the fee; `role` is taker or resting. `cash` and
+    `held` are the signed changes of available and of held cash: together `-(cost + fee)` for a buy, `cost - fee` for a
+    sell.
     For a resting order what it held is reduced by `held` (cash) and `held_shares` (both at most 0).
     """
 
@@ -182,7 +183,7 @@ class PayoutReversed:
 
 @dataclass(frozen=True, slots=True)
 class PositionVoided:
-    """A void undid all the account did in the market: its shares are gone, `cash` (signed) makes its net cash flow 0."""
+    """A void undid all the account did in the market: its shares are gone, `cash` (signed) brings its cash flow to 0."""
 
     TOPIC: ClassVar[str] = "PositionVoided.v1"
 
@@ -358,7 +359,7 @@ def evolve_account(account: Account | None, event: AccountEvent) -> Account:  # 
             account.held -= event.cash
             if event.shares:
                 _holding(account, event.market_id).held[event.outcome] -= event.shares
-            del account.orders[event.order_id]
+            _reduce_reservation(account, event.order_id, event.cash, event.shares)
         case SetsSplit():
             _move_cash(account, event.market_id, -event.amount)
             _add_shares(account, event.market_id, event.outcomes, event.amount)
@@ -417,10 +418,14 @@ def _settle_trade(account: Account, event: TradeSettled) -> None:
     change = event.quantity if event.side == "buy" else -event.quantity
     holding.shares[event.outcome] = holding.shares.get(event.outcome, 0) + change
     if event.role == "resting":
-        reservation = account.orders[event.order_id]
-        reservation.cash += event.held
         if event.held_shares:
-            reservation.shares += event.held_shares
             holding.held[event.outcome] += event.held_shares
-        if not (reservation.cash or reservation.shares):
-            del account.orders[event.order_id]
+        _reduce_reservation(account, event.order_id, -event.held, -event.held_shares)
+
+
+def _reduce_reservation(account: Account, order_id: str, cash: Credits, shares: Shares) -> None:
+    reservation = account.orders[order_id]
+    reservation.cash -= cash
+    reservation.shares -= shares
+    if not (reservation.cash or reservation.shares):
+        del account.orders[order_id]

@@ -38,7 +38,8 @@ def log_weights(prices: Sequence[float]) -> tuple[int, ...]:
 def price_vector(weights: Sequence[int], sold: Sequence[Shares], b: int) -> list[float]:
     """Return the price of every outcome: each in (0, 1), summing to 1 within 1e-12.
 
-    `weights` in 1e-12 nats, `sold` in micro-shares (negative when the maker has bought more than it sold), `b` in 1e-12 credits.
+    `weights` in 1e-12 nats, `sold` in micro-shares (negative when the maker bought more than it sold), `b` in 1e-12
+    credits.
     """
     scale = PICO // MICRO
     exponents = [weight / PICO + quantity * scale / b for weight, quantity in zip(weights, sold, strict=True)]
@@ -61,7 +62,7 @@ def displayed(prices: Sequence[float]) -> tuple[Price, ...]:
 
 
 def cost(b: float, price: float, shares: float) -> float:
-    """Return what `shares` cost at `price`: `b log1p(p expm1(d / b))`; negative shares are a sale and give a negative cost."""
+    """Return what `shares` cost at `price`: `b log1p(p expm1(d / b))`; negative shares, a sale, cost less than 0."""
     return b * log1p(price * expm1(shares / b))
 
 
@@ -71,7 +72,10 @@ def shares_for_spend(b: float, price: float, spend: float) -> float:
 
 
 def shares_to_price(b: float, price: float, target: float) -> float:
-    """Return how many shares move the price to `target`: `b ln((t / (1 - t)) ((1 - p) / p))`; negative for a lower target."""
+    """Return how many shares move the price to `target`, negative for a lower one.
+
+    `b ln((t / (1 - t)) ((1 - p) / p))`
+    """
     return b * log((target / (1 - target)) * ((1 - price) / price))
 
 

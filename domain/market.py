@@ -316,8 +316,9 @@ class MarketFinalized:
 
 @dataclass(frozen=True, slots=True)
 class MarketCorrected:
-    """The payouts of a finalized market were replaced: what the house got back (`residual`) returns to the pool first,
-    reversals and new payouts follow.
+    """The payouts of a finalized market were replaced.
+
+    What the house got back (`residual`) returns to the pool first; reversals and new payouts follow.
     """
 
     TOPIC: ClassVar[str] = "MarketCorrected.v1"
@@ -326,6 +327,15 @@ class MarketCorrected:
     payouts: tuple[Payout, ...]
     evidence: Evidence
     residual: Credits
+
+
+@dataclass(frozen=True, slots=True)
+class MarketReversed:
+    """Every payout that a correction replaces is taken back; the new ones follow."""
+
+    TOPIC: ClassVar[str] = "MarketReversed.v1"
+
+    market_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,8 +350,9 @@ class MarketSettled:
 
 @dataclass(frozen=True, slots=True)
 class MarketVoided:
-    """The market is undone. `fees` (from the fees account) and `forfeited` bonds (from the house) return to the pool first,
-    refunds follow.
+    """The market is undone.
+
+    `fees` (from the fees account) and `forfeited` bonds (from the house) return to the pool first, refunds follow.
     """
 
     TOPIC: ClassVar[str] = "MarketVoided.v1"
@@ -396,6 +407,7 @@ LifecycleEvent = (
     | DisputeUpheld
     | MarketFinalized
     | MarketCorrected
+    | MarketReversed
     | MarketSettled
     | MarketVoided
     | MarketUnwound
@@ -630,6 +642,8 @@ def evolve_market(market: Market | None, event: MarketDrafted | LifecycleEvent) 
             market.status, market.payouts = Status.FINALIZED, event.payouts
         case MarketCorrected():
             market.payouts, market.reversing, market.settled, market.residual = event.payouts, True, False, 0
+        case MarketReversed():
+            market.reversing = False
         case MarketSettled():
             market.settled, market.residual = True, event.residual
         case MarketVoided():

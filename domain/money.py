@@ -66,7 +66,7 @@ def divide_half_even(numerator: int, denominator: int) -> int:
 def taker_fee(fee_rate: Fraction, quantity: Shares, cost: Credits) -> Credits:
     """Return `rate * quantity * price * (1 - price)` at the average price `cost / quantity`, rounded up.
 
-    `fee_rate` is a fraction of 1 in millionths. Rounding may have made the cost exceed the quantity: then there is no fee.
+    `fee_rate` is a fraction of 1 in millionths. Where rounding made the cost exceed the quantity there is no fee.
     """
     if fee_rate == 0 or quantity == 0 or cost >= quantity:
         return 0

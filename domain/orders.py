@@ -3,7 +3,7 @@
 How an order is matched is in `domain.matching`, how it is decided in `domain.trading`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Final, Literal, assert_never
 
 from domain.book import RestingOrder
@@ -69,7 +69,7 @@ class CancelOrders:
 class AmendOrder:
     """Give a resting order a new price or a new total quantity (what is filled already included).
 
-    It keeps its place in time only when the price stays and the quantity shrinks; otherwise it acts as a new order would.
+    It keeps its place in time only when the price stays and the quantity shrinks; otherwise it acts as a new order.
     """
 
     account_id: str
@@ -105,9 +105,9 @@ OrderCommand = PlaceOrder | CancelOrder | CancelOrders | AmendOrder
 class Fill:
     """One step of an execution: against the maker (`order_id` and `account_id` None) or against one resting order.
 
-    `price` is `cost / quantity`, rounded half even to 6 decimals; `cost` is what the taker paid or received in this step.
-    `resting_cost` is what the resting order's side of it cost or brought: the same, or with two outcomes the other part of
-    a complete set.
+    `price` is `cost / quantity`, rounded half even to 6 decimals; `cost` is what the taker paid or received in this
+    step. `resting_cost` is what the resting order's side of it cost or brought: the same, or with two outcomes the other
+    part of a complete set.
     """
 
     price: Price
@@ -123,9 +123,9 @@ class Fill:
 class Execution:
     """What an order did at once.
 
-    `cost` sums the fills, without `fee`. `maker_shares` is what the maker sold (negative: bought) of the order's outcome,
-    `sets` how many complete sets came into being (negative: were dissolved) where two outcomes met. `prices` are the
-    maker's prices afterwards, empty where they did not change. `reason` says why a remainder does not rest.
+    `cost` sums the fills, without `fee`. `maker_shares` is what the maker sold (negative: bought) of the order's
+    outcome, `sets` how many complete sets came into being (negative: were dissolved) where two outcomes met. `prices` are
+    the maker's prices afterwards, empty where they did not change. `reason` says why a remainder does not rest.
     """
 
     status: OrderStatus
@@ -167,8 +167,9 @@ class OrderPlaced:
 
 @dataclass(frozen=True, slots=True)
 class OrderAmended:
-    """A resting order got a new price or quantity, lost its place in time and acted as a new order, as `execution` says.
+    """A resting order got a new price or quantity, lost its place in time and acted as a new order.
 
+    `execution` says how.
     `quantity` is the new total; `execution.filled` counts only what was filled now.
     """
 
@@ -229,8 +230,8 @@ class OrderCanceled:
 class RestingOrderFilled:
     """The maker filled a resting order because its price had come to the order's limit or better.
 
-    `cost` is what the shares cost or brought; `prices` are the maker's prices after all fills of the same sweep on the
-    sweep's last event, empty on the others.
+    `cost` is what the shares cost or brought; the last event of a sweep carries the maker's `prices` after all of it, the
+    others none. `more` says that the sweep was cut here and goes on.
     """
 
     TOPIC: ClassVar[str] = "RestingOrderFilled.v1"
@@ -244,7 +245,7 @@ class RestingOrderFilled:
     cost: Credits
     remaining: Shares
     prices: tuple[Price, ...]
-    more: bool = field(default=False)
+    more: bool
 
 
 OrderEvent = OrderPlaced | OrderAmended | OrderReduced | OrderCanceled | RestingOrderFilled
@@ -256,13 +257,13 @@ def evolve_orders(market: Market, event: OrderEvent) -> None:
     """Bring the market's book, shares and prices to what they are after the event."""
     match event:
         case OrderPlaced():
-            _evolve_execution(market, event.outcome, event.side, event.execution)
+            _evolve_execution(market, event.outcome, event.execution)
             if event.execution.resting:
                 assert event.limit_price is not None, "only limit orders rest"
                 _rest(market, event, event.limit_price, 0, event.execution)
         case OrderAmended():
             market.book.remove(event.order_id)
-            _evolve_execution(market, event.outcome, event.side, event.execution)
+            _evolve_execution(market, event.outcome, event.execution)
             if event.execution.resting:
                 _rest(market, event, event.limit_price, event.filled_before, event.execution)
         case OrderReduced():
@@ -279,7 +280,7 @@ def evolve_orders(market: Market, event: OrderEvent) -> None:
             assert_never(event)
 
 
-def _evolve_execution(market: Market, outcome: str, side: Side, execution: Execution) -> None:
+def _evolve_execution(market: Market, outcome: str, execution: Execution) -> None:
     if not execution.fills:
         return
     for fill in execution.fills:

@@ -33,7 +33,7 @@ class CommandHadNoEffect:
 
 @dataclass(frozen=True, slots=True)
 class CommandsRead:
-    """The last event of every batch: commands of `source` before `next` have their outcome at or before this position."""
+    """The last event of every batch: commands of `source` before `next` have their outcome up to here."""
 
     TOPIC: ClassVar[str] = "CommandsRead.v1"
 

@@ -39,6 +39,7 @@ class Code(StrEnum):
     REDUCE_ONLY = "REDUCE_ONLY"
     ORDER_TOO_SMALL = "ORDER_TOO_SMALL"
     ORDER_EXPIRED = "ORDER_EXPIRED"
+    TOO_MANY_ORDERS = "TOO_MANY_ORDERS"
 
     # A field is not what it may be.
     INVALID_FIELD = "INVALID_FIELD"

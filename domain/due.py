@@ -1,0 +1,58 @@
+"""What happens by itself, by time: closing, the expiry of orders, the end of dispute windows."""
+
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from typing import Literal
+
+from domain.events import Event
+from domain.market import DisputeUpheld, Market, MarketActivated, MarketDetermined
+from domain.money import Time
+from domain.orders import OrderAmended, OrderPlaced
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Due:
+    """Something that happens at `time` unless it has become pointless by then."""
+
+    time: Time
+    number: int
+    kind: Literal["close", "expiry", "window"]
+    market_id: str
+    order_id: str = ""
+
+    @property
+    def command_id(self) -> str:
+        """The id under which its events stand in the log."""
+        return f"due:{self.kind}:{self.order_id or self.market_id}:{self.time}"
+
+
+@dataclass(slots=True)
+class DueTimes:
+    """All due times of a partition, the earliest first; those of equal time in the order they were set."""
+
+    heap: list[Due] = field(default_factory=list)
+    number: int = 0
+
+    def earliest(self) -> Time | None:
+        """Return the earliest due time, or None."""
+        return self.heap[0].time if self.heap else None
+
+    def pop(self, time: Time) -> Due | None:
+        """Take out and return the earliest that is due at this time, or None."""
+        return heappop(self.heap) if self.heap and self.heap[0].time <= time else None
+
+    def learn(self, market: Market, event: Event) -> None:
+        """Note the due time that an event of the market sets, if it sets one."""
+        match event:
+            case MarketActivated():
+                self._push(market.close_time, "close", market.market_id)
+            case MarketDetermined() | DisputeUpheld() if market.terms.dispute_seconds:
+                self._push(event.dispute_until, "window", market.market_id)
+            case OrderPlaced() | OrderAmended() if event.execution.resting and event.expires_at is not None:
+                self._push(event.expires_at, "expiry", market.market_id, event.order_id)
+            case _:
+                pass
+
+    def _push(self, time: Time, kind: Literal["close", "expiry", "window"], market_id: str, order_id: str = "") -> None:
+        self.number += 1
+        heappush(self.heap, Due(time, self.number, kind, market_id, order_id))
