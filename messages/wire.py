@@ -1,0 +1,183 @@
+"""How the domain's values look outside: amounts as decimal strings, times in RFC 3339.
+
+Everything here is derived from the type hints of the domain's dataclasses: an `int` marked as `Credits`, `Shares`,
+`Price` or `Fraction` (see `domain.money`) becomes `"12.500000"`, one marked as `Time` becomes
+`"2024-10-24T10:02:00.000000Z"`, and what has no mark stays what it is.
+"""
+
+import dataclasses
+import enum
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any, Final, Literal, get_args, get_origin
+
+from domain.money import Time, format_decimal
+
+Encode = Callable[[Any], Any]
+Schema = dict[str, Any]
+
+AMOUNT_MARKS: Final = frozenset({"credits", "shares", "price", "fraction"})
+TIME_MARK: Final = "time"
+
+TIME_MAX: Final = 253_402_300_799_999_999
+"""The last microsecond of the year 9999: what RFC 3339 can say."""
+
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001  naive on purpose: isoformat() then adds no offset, and it is faster
+_MICROSECOND: Final = timedelta(microseconds=1)
+_RFC3339: Final = re.compile(
+    r"(\d{4}-\d{2}-\d{2})[Tt](\d{2}:\d{2}:\d{2})(?:\.(\d{1,6}))?(?:[Zz]|([+-])(\d{2}):(\d{2}))", re.ASCII
+)
+
+
+def format_time(time: Time) -> str:
+    """Return a time as RFC 3339 in UTC with microseconds: `"2024-10-24T10:02:00.000000Z"`."""
+    return (_EPOCH + timedelta(microseconds=time)).isoformat(timespec="microseconds") + "Z"
+
+
+def parse_time(text: str) -> Time:
+    """Return the microseconds since the epoch of an RFC 3339 time; any offset, at most 6 decimals of a second.
+
+    Raises ValueError, with a message for people, for anything else and for times before 1970.
+    """
+    match = _RFC3339.fullmatch(text)
+    problem = "must be an RFC 3339 time from 1970 on with an offset or Z and at most 6 decimals"
+    if match is None:
+        raise ValueError(problem)
+    date, clock, decimals, sign, hours, minutes = match.groups(default="")
+    try:
+        moment = datetime.fromisoformat(f"{date}T{clock}").replace(tzinfo=UTC)
+    except ValueError:
+        raise ValueError(problem) from None
+    micros = (moment.replace(tzinfo=None) - _EPOCH) // _MICROSECOND + int(decimals.ljust(6, "0") or "0")
+    if sign:
+        if int(hours) > 23 or int(minutes) > 59:
+            raise ValueError(problem)
+        offset = (int(hours) * 60 + int(minutes)) * 60_000_000
+        micros += -offset if sign == "+" else offset
+    if not 0 <= micros <= TIME_MAX:
+        raise ValueError(problem)
+    return micros
+
+
+# --- type hints
+
+
+def mark_of(hint: Any) -> str | None:
+    """Return the mark of an annotated integer (`credits`, `time`, ...), or None."""
+    if hasattr(hint, "__metadata__"):
+        return str(hint.__metadata__[0])
+    return None
+
+
+def without_none(hint: Any) -> tuple[Any, bool]:
+    """Return the hint without `| None`, and whether it had one."""
+    if get_origin(hint) in (typing.Union, types.UnionType):
+        rest = [arg for arg in get_args(hint) if arg is not type(None)]
+        if len(rest) == 1:
+            return rest[0], len(rest) < len(get_args(hint))
+    return hint, False
+
+
+@cache
+def fields_of(cls: type) -> Mapping[str, Any]:
+    """Return the names and type hints, marks included, of a dataclass's fields, in order."""
+    hints = typing.get_type_hints(cls, include_extras=True)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+
+
+# --- values to the wire
+
+
+@cache
+def encoder(cls: type) -> Callable[[Any], dict[str, Any]]:
+    """Return the function that turns an instance of this dataclass into its wire form: dicts, lists, strings."""
+    names = tuple(fields_of(cls))
+    converted = [(name, encode) for name, hint in fields_of(cls).items() if (encode := _encoder(hint)) is not None]
+
+    def encode_fields(value: Any) -> dict[str, Any]:
+        wire = {name: getattr(value, name) for name in names}
+        for name, encode in converted:
+            wire[name] = encode(wire[name])
+        return wire
+
+    return encode_fields
+
+
+def _encoder(hint: Any) -> Encode | None:
+    """Return how to turn a value of this type into its wire form, None where it is that already."""
+    hint, optional = without_none(hint)
+    encode = _encoder_of_value(hint)
+    if encode is None or not optional:
+        return encode
+    return lambda value: None if value is None else encode(value)
+
+
+def _encoder_of_value(hint: Any) -> Encode | None:
+    mark = mark_of(hint)
+    if mark in AMOUNT_MARKS:
+        return format_decimal
+    if mark == TIME_MARK:
+        return format_time
+    if dataclasses.is_dataclass(hint):
+        assert isinstance(hint, type)
+        return encoder(hint)
+    if get_origin(hint) is tuple:
+        item = _encoder(get_args(hint)[0])
+        return list if item is None else lambda values: [item(value) for value in values]
+    return None
+
+
+# --- JSON Schema
+
+SCHEMA_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+
+DECIMAL_SCHEMA: Final[Schema] = {"type": "string", "pattern": r"^-?(0|[1-9][0-9]*)\.[0-9]{6}$"}
+TIME_SCHEMA: Final[Schema] = {"type": "string", "format": "date-time"}
+
+
+def object_schema(properties: dict[str, Schema], required: list[str], description: str = "") -> Schema:
+    """Return the schema of an object that has no other properties than these."""
+    schema: Schema = {"type": "object"}
+    if description:
+        schema["description"] = description
+    return schema | {"properties": properties, "required": required, "additionalProperties": False}
+
+
+def schema_of(hint: Any) -> Schema:
+    """Return the JSON Schema of the wire form of a type; every field of a dataclass is present on the wire."""
+    hint, optional = without_none(hint)
+    schema = _schema_of_value(hint)
+    return {"anyOf": [schema, {"type": "null"}]} if optional else schema
+
+
+def _schema_of_value(hint: Any) -> Schema:
+    mark = mark_of(hint)
+    if mark in AMOUNT_MARKS:
+        return DECIMAL_SCHEMA
+    if mark == TIME_MARK:
+        return TIME_SCHEMA
+    if dataclasses.is_dataclass(hint):
+        assert isinstance(hint, type)
+        fields = fields_of(hint)
+        return object_schema({name: schema_of(field) for name, field in fields.items()}, list(fields), summary(hint))
+    origin = get_origin(hint)
+    if origin is tuple:
+        return {"type": "array", "items": schema_of(get_args(hint)[0])}
+    if origin is dict:
+        return {"type": "object", "additionalProperties": schema_of(get_args(hint)[1])}
+    if origin is Literal:
+        return {"enum": list(get_args(hint))}
+    if origin in (typing.Union, types.UnionType):
+        return {"anyOf": [schema_of(arg) for arg in get_args(hint)]}
+    if isinstance(hint, type) and issubclass(hint, enum.StrEnum):
+        return {"type": "string"}
+    return {"type": {str: "string", int: "integer", bool: "boolean"}[hint]}
+
+
+def summary(cls: type) -> str:
+    """Return a class's docstring as one paragraph."""
+    return " ".join((cls.__doc__ or "").split())
