@@ -1,0 +1,34 @@
+"""An event store for the `eventsourcing` library on Apache Kafka: ``PERSISTENCE_MODULE=eventsourcing_kafka``.
+
+Start with README.md. The order to read the modules in: ``protocol`` (what counts in the log), ``reader``, ``writer``
+(take over, append), ``index`` (random access), ``recorders``, ``factory``, ``settings``, ``topics``, ``errors``.
+"""
+
+import crc32c as _crc32c  # noqa: F401  # without it every checksum is made in Python, at a hundred times the cost
+
+from eventsourcing_kafka.errors import ClaimLost, Fenced, InDoubt, LogTruncated, UnsafeTopic
+from eventsourcing_kafka.factory import KafkaFactory
+from eventsourcing_kafka.protocol import Batch, Checkpoint
+from eventsourcing_kafka.reader import Reader
+from eventsourcing_kafka.recorders import KafkaAggregateRecorder, KafkaApplicationRecorder
+from eventsourcing_kafka.settings import Settings
+from eventsourcing_kafka.topics import ensure_topic
+from eventsourcing_kafka.writer import Append, Writer
+
+__all__ = [
+    "Append",
+    "Batch",
+    "Checkpoint",
+    "ClaimLost",
+    "Fenced",
+    "InDoubt",
+    "KafkaAggregateRecorder",
+    "KafkaApplicationRecorder",
+    "KafkaFactory",
+    "LogTruncated",
+    "Reader",
+    "Settings",
+    "UnsafeTopic",
+    "Writer",
+    "ensure_topic",
+]

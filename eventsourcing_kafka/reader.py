@@ -1,0 +1,224 @@
+"""Reading the log: in order and folded, or single records at known offsets."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Self
+
+from eventsourcing.persistence import OperationalError
+from kafka import KafkaConsumer, TopicPartition
+
+from eventsourcing_kafka.errors import translated
+from eventsourcing_kafka.protocol import START, Batch, Checkpoint, decode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from eventsourcing_kafka.settings import Settings
+
+__all__ = ["Fetcher", "Reader"]
+
+FETCH_BYTES_RANDOM = 128 * 1024
+CACHE_BYTES_MAX = 16 * 1024 * 1024
+
+
+class Reader:
+    """Reads one partition in order, from a checkpoint on, and yields the batches that count.
+
+    It connects when first used. It belongs to one thread at a time.
+    """
+
+    def __init__(self, settings: Settings, at: Checkpoint = START) -> None:
+        self._settings = settings
+        self._partition = TopicPartition(settings.topic, settings.partition)
+        self._consumer: Any = None
+        self._fetched: deque[Any] = deque()
+        self._offset = at.offset
+        self._state = at.state
+
+    @property
+    def settings(self) -> Settings:
+        """How this reader reaches its log."""
+        return self._settings
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """Where another reader could go on: all that has been returned lies before it."""
+        return Checkpoint(self._offset, *self._state)
+
+    def seek(self, at: Checkpoint) -> None:
+        """Go on from another checkpoint."""
+        if at.offset != self._offset:
+            self._fetched.clear()
+            if self._consumer is not None:
+                self._consumer.seek(self._partition, at.offset)
+        self._offset = at.offset
+        self._state = at.state
+
+    def end(self) -> int:
+        """Return the offset after the last record that is acknowledged by now.
+
+        Raises:
+            OperationalError: the broker does not answer in time.
+        """
+        with translated("Cannot find the end of the log"):
+            ends = self._connected().end_offsets([self._partition], timeout_ms=self._settings.read_timeout * 1000)
+        return int(ends[self._partition])
+
+    def read(self, timeout: float = 0.0) -> list[Batch]:
+        """Return the batches that have arrived (at most one fetch of them), or none after ``timeout`` seconds.
+
+        Raises:
+            LogTruncated: the record at the checkpoint's offset has been deleted.
+        """
+        self._poll(timeout)
+        batches = []
+        while self._fetched:
+            batch = self._fold(self._fetched.popleft())
+            if batch is not None:
+                batches.append(batch)
+        return batches
+
+    def read_to(self, end: int) -> Iterator[Batch]:
+        """Yield the batches before offset ``end``; then the checkpoint stands there exactly.
+
+        Raises:
+            OperationalError: for ``read_timeout`` seconds nothing came.
+        """
+        while self._offset < end:
+            if not self._fetched:
+                self._poll(self._settings.read_timeout)
+                if not self._fetched and self._consumer.position(self._partition) >= end:
+                    self._offset = end  # what lies before `end` are no records but transactions' markers
+                    return
+                if not self._fetched:
+                    raise OperationalError(
+                        f"No record of {self._partition.topic} at offset {self._offset} of {end} "
+                        f"within {self._settings.read_timeout} s"
+                    )
+            if self._fetched[0].offset >= end:  # likewise
+                self._offset = end
+                return
+            batch = self._fold(self._fetched.popleft())
+            if batch is not None:
+                yield batch
+
+    def close(self) -> None:
+        """Drop the connection. The checkpoint stays, and the next read connects again."""
+        self._fetched.clear()
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            consumer.close(autocommit=False, timeout_ms=0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self.close()
+
+    def _connected(self) -> Any:
+        if self._consumer is None:
+            self._consumer = _consumer(self._settings, self._partition, **self._settings.consumer())
+            self._consumer.seek(self._partition, self._offset)
+        return self._consumer
+
+    def _poll(self, timeout: float) -> None:
+        if not self._fetched:
+            with translated("Cannot read the log"):
+                for records in self._connected().poll(timeout_ms=int(timeout * 1000)).values():
+                    self._fetched.extend(records)
+
+    def _fold(self, found: Any) -> Batch | None:
+        record = decode(found.value)
+        state = self._state.after(record)
+        self._offset = found.offset + 1
+        if state is None:
+            return None
+        self._state = state
+        if isinstance(record, Batch):
+            record.offset = found.offset
+            return record
+        return None
+
+
+class Fetcher:
+    """Reads single batches at known offsets, and keeps the last ones it read (16 MiB of records)."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._partition = TopicPartition(settings.topic, settings.partition)
+        self._consumer: Any = None
+        self._cache: OrderedDict[int, tuple[Batch, int]] = OrderedDict()
+        self._cache_bytes = 0
+
+    def get(self, offsets: Iterable[int]) -> dict[int, Batch]:
+        """Return the batches at these offsets; one that is no batch is left out. Whether it counts is not checked.
+
+        Raises:
+            OperationalError: a record cannot be read in time.
+        """
+        found: dict[int, Batch] = {}
+        missing = []
+        for offset in sorted(offsets):
+            if offset in self._cache:
+                self._cache.move_to_end(offset)
+                found[offset] = self._cache[offset][0]
+            else:
+                missing.append(offset)
+        wanted = deque(missing)
+        while wanted:
+            for record in self._records_from(wanted[0]):
+                while wanted and wanted[0] < record.offset:
+                    wanted.popleft()  # there is no such record
+                if wanted and wanted[0] == record.offset:
+                    wanted.popleft()
+                    batch = decode(record.value)
+                    if isinstance(batch, Batch):
+                        self.put(record.offset, batch, len(record.value))
+                        found[record.offset] = batch
+        return found
+
+    def put(self, offset: int, batch: Batch, size: int) -> None:
+        """Remember a batch of ``size`` bytes."""
+        batch.offset = offset
+        if offset not in self._cache:
+            self._cache[offset] = batch, size
+            self._cache_bytes += size
+        while self._cache_bytes > CACHE_BYTES_MAX:
+            _, (_, dropped) = self._cache.popitem(last=False)
+            self._cache_bytes -= dropped
+
+    def clear(self) -> None:
+        """Forget what was read."""
+        self._cache.clear()
+        self._cache_bytes = 0
+
+    def close(self) -> None:
+        """Drop the connection."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            consumer.close(autocommit=False, timeout_ms=0)
+
+    def _records_from(self, offset: int) -> list[Any]:
+        with translated(f"Cannot read the record at offset {offset}"):
+            if self._consumer is None:
+                self._consumer = _consumer(
+                    self._settings, self._partition, **self._settings.consumer(fetch_bytes=FETCH_BYTES_RANDOM)
+                )
+            # A poll that returns records has drained its fetch and not sent another one, so the next seek need not
+            # wait for an answer to it.
+            self._consumer.seek(self._partition, offset)
+            deadline = monotonic() + self._settings.read_timeout
+            while (left := deadline - monotonic()) > 0:
+                for records in self._consumer.poll(timeout_ms=int(left * 1000) + 1).values():
+                    if records:
+                        return list(records)
+        raise OperationalError(f"No record at offset {offset} within {self._settings.read_timeout} s")
+
+
+def _consumer(settings: Settings, partition: TopicPartition, **arguments: Any) -> Any:
+    with translated(f"Cannot connect to {settings.bootstrap_servers}"):
+        consumer = KafkaConsumer(**arguments)
+        consumer.assign([partition])
+        return consumer

@@ -1,0 +1,137 @@
+"""All settings, as one frozen value; ``Settings.from_env`` reads the library's environment."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from eventsourcing.utils import strtobool
+
+if TYPE_CHECKING:
+    from eventsourcing.utils import Environment
+
+__all__ = ["Settings"]
+
+MIB = 1024 * 1024
+
+
+def _setting(default: Any, doc: str) -> Any:
+    return field(default=default, metadata={"doc": doc})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to reach one log, and how long to wait for it. Each field is the environment's ``KAFKA_<FIELD>``."""
+
+    bootstrap_servers: str = _setting("", "host:port of one or more brokers, separated by commas; required")
+    topic: str = _setting("stored_events", "the log's topic; default <application name>_events")
+    partition: int = _setting(0, "the log's partition")
+    create_topic: bool = _setting(default=True, doc="create the topic when it does not exist")
+    partitions: int = _setting(1, "how many partitions a topic created here has")
+    replication_factor: int = _setting(3, "what a topic must have at least; 1 only where losing a disk is accepted")
+    index_folder: str = _setting(
+        "", "folder of the local index; default: the user's cache folder; 'temporary' for none"
+    )
+    connect_timeout: float = _setting(10.0, "seconds to wait for a first connection")
+    append_timeout: float = _setting(5.0, "seconds until an append without an answer is in doubt")
+    read_timeout: float = _setting(10.0, "seconds to wait for the next record that must be there")
+    record_bytes_max: int = _setting(7 * MIB, "largest record to be written; the topic takes 8 MiB")
+    client_id: str = _setting("eventsourcing-kafka", "name of this client in the broker's logs")
+    security_protocol: str = _setting("PLAINTEXT", "PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL")
+    ssl_cafile: str = _setting("", "file of the authority that signed the brokers' certificates")
+    ssl_certfile: str = _setting("", "file of this client's certificate")
+    ssl_keyfile: str = _setting("", "file of this client's key")
+    ssl_password: str = field(default="", repr=False, metadata={"doc": "password of that key"})
+    ssl_check_hostname: bool = _setting(default=True, doc="compare the broker's name with its certificate")
+    sasl_mechanism: str = _setting("", "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
+    sasl_username: str = _setting("", "user name for SASL")
+    sasl_password: str = field(default="", repr=False, metadata={"doc": "password for SASL"})
+
+    @classmethod
+    def from_env(cls, env: Environment) -> Self:
+        """Read ``KAFKA_BOOTSTRAP_SERVERS`` and so on, with the library's prefix rule for the application's name.
+
+        Raises:
+            OSError: a setting is missing or cannot be understood.
+        """
+        values: dict[str, Any] = {"topic": f"{env.name.lower() or 'stored'}_events"}
+        for spec in fields(cls):
+            key = f"KAFKA_{spec.name.upper()}"
+            text = env.get(key)
+            if not text:
+                continue
+            try:
+                values[spec.name] = _PARSERS[str(spec.type)](text)
+            except ValueError as error:
+                raise OSError(f"Invalid value for environment variable {key!r}: {text!r}") from error
+        if not values.get("bootstrap_servers"):
+            raise OSError("Environment variable 'KAFKA_BOOTSTRAP_SERVERS' not set: host:port of a broker")
+        return cls(**values)
+
+    def for_topic(self, topic: str) -> Self:
+        """Return the same settings for another topic."""
+        return replace(self, topic=topic)
+
+    def index_path(self) -> str:
+        """Return the path of the SQLite file of this log, or "" for a temporary one. Creates the folder."""
+        if self.index_folder == "temporary":
+            return ""
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(self.index_folder or Path(cache) / "eventsourcing_kafka")
+        folder.mkdir(parents=True, exist_ok=True)
+        return str(folder / f"{self.topic}-{self.partition}.sqlite")
+
+    def client(self) -> dict[str, Any]:
+        """Return the arguments that every client of kafka-python takes."""
+        return {
+            "bootstrap_servers": self.bootstrap_servers.split(","),
+            "client_id": self.client_id,
+            "bootstrap_timeout_ms": int(self.connect_timeout * 1000),
+            "security_protocol": self.security_protocol,
+            "ssl_cafile": self.ssl_cafile or None,
+            "ssl_certfile": self.ssl_certfile or None,
+            "ssl_keyfile": self.ssl_keyfile or None,
+            "ssl_password": self.ssl_password or None,
+            "ssl_check_hostname": self.ssl_check_hostname,
+            "sasl_mechanism": self.sasl_mechanism or None,
+            "sasl_plain_username": self.sasl_username or None,
+            "sasl_plain_password": self.sasl_password or None,
+            "reconnect_backoff_ms": 20,
+            "reconnect_backoff_max_ms": 500,
+            "retry_backoff_ms": 5,
+        }
+
+    def producer(self) -> dict[str, Any]:
+        """Return the arguments of the producer: idempotent, all replicas, one request at a time, bounded waits."""
+        timeout_ms = int(self.append_timeout * 1000)
+        return self.client() | {
+            "enable_idempotence": True,
+            "acks": "all",
+            "max_in_flight_requests_per_connection": 1,
+            "batch_size": MIB,
+            "max_request_size": self.record_bytes_max + MIB,
+            "delivery_timeout_ms": timeout_ms,
+            "request_timeout_ms": timeout_ms,
+            "max_block_ms": timeout_ms,
+            "metrics_enabled": False,
+            "allow_auto_create_topics": False,
+        }
+
+    def consumer(self, *, fetch_bytes: int = 8 * MIB) -> dict[str, Any]:
+        """Return the arguments of a consumer: no group, no commits, no jump to another offset by itself."""
+        return self.client() | {
+            "group_id": None,
+            "enable_auto_commit": False,
+            "auto_offset_reset": "none",
+            "max_poll_records": 100_000,
+            "fetch_max_bytes": 50 * MIB,
+            "max_partition_fetch_bytes": fetch_bytes,
+            "receive_buffer_bytes": min(fetch_bytes, 4 * MIB),
+            "metrics_enabled": False,
+            "allow_auto_create_topics": False,
+        }
+
+
+_PARSERS: dict[str, Any] = {"str": str, "int": int, "float": float, "bool": strtobool}

@@ -1,0 +1,238 @@
+"""Writing the log: take over with a claim, then append batch by batch, and notice at once when fenced."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from secrets import token_hex
+from threading import Thread
+from typing import TYPE_CHECKING, Any, Self
+
+from eventsourcing.persistence import DataError, PersistenceError, ProgrammingError
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+
+from eventsourcing_kafka.errors import ClaimLost, Fenced, InDoubt, translated
+from eventsourcing_kafka.protocol import Batch, Checkpoint, State, encode_batch, encode_claim
+from eventsourcing_kafka.reader import Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from eventsourcing.persistence import StoredEvent
+
+    from eventsourcing_kafka.settings import Settings
+
+__all__ = ["Append", "Writer"]
+
+
+class Writer:
+    """The one that may append to a partition, until another claims it. Made by ``take_over``.
+
+    After ``Fenced`` or ``InDoubt`` it is closed, and every further call raises the same: drop it together with
+    whatever was decided but not confirmed, and take over again from the log.
+    It belongs to one thread at a time.
+    """
+
+    def __init__(self, settings: Settings, producer: Any, at: Checkpoint) -> None:
+        self._settings = settings
+        self._producer = producer
+        self._state = at.state
+        self._offset = at.offset
+        self._in_flight: Append | None = None
+        self._ended: PersistenceError | None = None
+
+    @classmethod
+    def take_over(cls, reader: Reader, apply: Callable[[Batch], object] | None = None) -> Writer:
+        """Claim the reader's partition, read up to the claim, and return a writer if the claim won.
+
+        ``apply`` is called with every batch between the reader's checkpoint and the claim, in order. When this
+        returns, the caller knows the whole log, a batch formerly in doubt included; and the reader stands just
+        behind the claim.
+
+        Raises:
+            ClaimLost: another claim came first. What ``apply`` was given is true all the same.
+            InDoubt: whether the claim is in the log is unknown; it can do no harm there. Try again.
+            OperationalError: the broker cannot be reached. Try again.
+        """
+        for batch in reader.read_to(reader.end()):
+            if apply is not None:
+                apply(batch)
+        settings = reader.settings
+        # The name is new for every attempt: a late copy of an earlier attempt's record must never fit.
+        mine = State(reader.checkpoint.epoch + 1, token_hex(16))
+        with translated(f"Cannot connect to {settings.bootstrap_servers}"):
+            producer = KafkaProducer(**settings.producer())
+        try:
+            offset = _acknowledged(settings, _send(settings, producer, encode_claim(mine.writer, mine.epoch)))
+            # Not to an end that was asked for before: what lies between that end and the claim counts.
+            for batch in reader.read_to(offset + 1):
+                if apply is not None:
+                    apply(batch)
+            at = reader.checkpoint
+            if (at.epoch, at.writer) != (mine.epoch, mine.writer):
+                raise ClaimLost(  # noqa: TRY301  # the producer is dropped below
+                    f"Another writer claimed epoch {at.epoch} of {settings.topic}-{settings.partition}"
+                )
+        except BaseException:
+            _drop(producer, settings)
+            raise
+        return cls(settings, producer, at)
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """Where a reader that knows all that was confirmed goes on."""
+        return Checkpoint(self._offset, *self._state)
+
+    def append(self, events: Sequence[StoredEvent]) -> range:
+        """Append the events as one record, wait until it is known to count, and return their positions.
+
+        Originator versions are the caller's business: they are not checked here.
+
+        Raises:
+            Fenced: another writer has taken over; the events are not in the log and never will be.
+            InDoubt: it is unknown whether they are.
+            DataError: they cannot be written or do not fit into one record; nothing was sent, the writer goes on.
+        """
+        return self.begin(events).result()
+
+    def begin(self, events: Sequence[StoredEvent]) -> Append:
+        """Send the events and return at once; call ``result()`` before anything is answered to anybody.
+
+        One append is in flight at a time, so ``begin`` and ``result`` alternate; what is done between is free.
+
+        Raises:
+            ProgrammingError: the one before has not been asked for its result.
+            Fenced, InDoubt, DataError: as for ``append``.
+        """
+        if self._ended is not None:
+            raise self._ended
+        if self._in_flight is not None:
+            raise ProgrammingError("An append is in flight: ask for its result first")
+        value = encode_batch(self._state.writer, self._state.epoch, self._state.next, events)
+        if len(value) > self._settings.record_bytes_max:
+            raise DataError(f"A record of {len(value)} bytes is over the limit of {self._settings.record_bytes_max}")
+        positions = range(self._state.next, self._state.next + len(events))
+        try:
+            future = _send(self._settings, self._producer, value)
+        except InDoubt as error:
+            self._end(error)
+            raise
+        self._in_flight = Append(self, positions, value, future)
+        return self._in_flight
+
+    def close(self) -> None:
+        """Let the producer go. The partition stays claimed until another writer claims it."""
+        if self._ended is None:
+            self._end(ProgrammingError("The writer is closed"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self.close()
+
+    def _end(self, error: PersistenceError) -> None:
+        self._ended = error
+        _drop(self._producer, self._settings)
+
+    def _confirm(self, append: Append) -> None:
+        """Run the readers' fold from the last offset through the acknowledged one."""
+        if self._in_flight is not append:
+            raise self._ended or ProgrammingError("The append is not in flight")
+        try:
+            offset = _acknowledged(self._settings, append.future)
+            # One batch is in flight. So nothing lies between the last offset and one that follows it directly.
+            if offset == self._offset:
+                self._state = State(self._state.epoch, self._state.writer, append.positions.stop)
+                self._offset = offset + 1
+            else:
+                self._read_between(offset)
+        except Fenced as error:
+            self._end(error)
+            raise
+        except InDoubt as error:
+            self._end(error)
+            raise
+        except BaseException as error:
+            doubt = InDoubt(f"Could not read what lies before the batch: {error}")
+            self._end(doubt)
+            if isinstance(error, PersistenceError):
+                raise doubt from error
+            raise
+        finally:
+            self._in_flight = None
+
+    def _read_between(self, offset: int) -> None:
+        if offset < self._offset:
+            raise InDoubt(f"The batch was acknowledged at offset {offset}, before {self._offset}")
+        mine = self._state
+        accepted = False
+        with Reader(self._settings, self.checkpoint) as reader:
+            for batch in reader.read_to(offset + 1):
+                accepted |= (batch.epoch, batch.writer, batch.first) == mine
+            at = reader.checkpoint
+        fenced = Fenced(f"Epoch {at.epoch} of {self._settings.topic}-{self._settings.partition} has another writer")
+        if (at.epoch, at.writer) != (mine.epoch, mine.writer):
+            if not accepted:
+                raise fenced
+            self._end(fenced)  # the batch counts, and is the last one of this writer
+        elif not accepted:
+            raise InDoubt("The batch is void, although nobody else has claimed the partition")
+        self._state, self._offset = at.state, at.offset
+
+
+class Append:
+    """A batch that has been sent. It counts when ``result()`` has returned, not before."""
+
+    __slots__ = ("_confirmed", "_writer", "future", "positions", "value")
+
+    def __init__(self, writer: Writer, positions: range, value: bytes, future: Any) -> None:
+        self._writer = writer
+        self._confirmed = False
+        self.positions = positions
+        self.value = value
+        self.future = future
+
+    def done(self) -> bool:
+        """Tell whether the broker has answered, so that ``result()`` will not wait for it."""
+        return bool(self.future.is_done)
+
+    def result(self) -> range:
+        """Wait until the batch is known to count, and return the positions of its events.
+
+        Raises:
+            Fenced, InDoubt: as for ``Writer.append``.
+        """
+        if not self._confirmed:
+            self._writer._confirm(self)  # noqa: SLF001  # two halves of one thing
+            self._confirmed = True
+        return self.positions
+
+
+def _send(settings: Settings, producer: Any, value: bytes) -> Any:
+    try:
+        return producer.send(settings.topic, value=value, partition=settings.partition)
+    except (KafkaError, ValueError, AssertionError) as error:
+        raise InDoubt(f"Cannot send: {type(error).__name__}: {error}") from error
+
+
+def _acknowledged(settings: Settings, future: Any) -> int:
+    try:
+        offset = int(future.get(timeout=settings.append_timeout).offset)
+    except KafkaError as error:
+        raise InDoubt(f"No acknowledgement: {type(error).__name__}: {error}") from error
+    if offset < 0:
+        raise InDoubt("Acknowledged without an offset")
+    return offset
+
+
+def _drop(producer: Any, settings: Settings) -> None:
+    """Close the producer without waiting for it: with a broker away that takes until its own timeouts have passed."""
+
+    def close() -> None:
+        for _ in range(3):
+            with suppress(KafkaError):
+                producer.close(timeout=settings.append_timeout + 1)
+                return
+
+    Thread(target=close, name="drop-producer", daemon=True).start()

@@ -1,0 +1,106 @@
+"""The library's own conformance cases, unmodified, on a real broker. README.md lists those that cannot apply."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+from eventsourcing.tests import application, persistence  # the modules: pytest collects what is imported by name
+
+from eventsourcing_kafka import KafkaAggregateRecorder, KafkaApplicationRecorder, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class OnKafka:
+    """Gives each case a recorder of a fresh log, and closes it afterwards."""
+
+    @pytest.fixture(autouse=True)
+    def _log(self, settings: Settings) -> Iterator[None]:
+        self.settings = settings
+        self.recorders: list[KafkaAggregateRecorder] = []
+        yield
+        for recorder in self.recorders:
+            recorder.close()
+
+    def application_recorder(self) -> KafkaApplicationRecorder:
+        """Return a recorder of the log."""
+        recorder = KafkaApplicationRecorder(self.settings)
+        self.recorders.append(recorder)
+        return recorder
+
+    def aggregate_recorder(self) -> KafkaAggregateRecorder:
+        """Return a recorder without positions."""
+        recorder = KafkaAggregateRecorder(self.settings)
+        self.recorders.append(recorder)
+        return recorder
+
+
+class TestAggregateRecorder(OnKafka, persistence.AggregateRecorderTestCase):
+    """Events of aggregates."""
+
+    def create_recorder(self) -> KafkaAggregateRecorder:
+        """Return the recorder under test."""
+        return self.aggregate_recorder()
+
+
+class TestAggregateRecorderWithTextIds(TestAggregateRecorder):
+    """The same with ids that are text."""
+
+    def new_originator_id(self) -> str:
+        """Return a text id."""
+        return f"aggregate-{uuid4()}"
+
+
+class TestApplicationRecorder(OnKafka, persistence.ApplicationRecorderTestCase[KafkaApplicationRecorder]):
+    """Events with positions; also the subscription, which the library leaves optional."""
+
+    def create_recorder(self) -> KafkaApplicationRecorder:
+        """Return the recorder under test."""
+        return self.application_recorder()
+
+    def test_insert_subscribe(self) -> None:
+        """A subscription gives what is there and what comes, and ends when stopped."""
+        self.optional_test_insert_subscribe()
+
+
+class TestApplicationRecorderWithTextIds(TestApplicationRecorder):
+    """The same with ids that are text."""
+
+    def new_originator_id(self) -> str:
+        """Return a text id."""
+        return f"aggregate-{uuid4()}"
+
+
+class TestNonInterleavingNotificationIDs(OnKafka, persistence.NonInterleavingNotificationIDsBaseCase):
+    """Positions of one call are consecutive, however many call at once."""
+
+    def create_recorder(self) -> KafkaApplicationRecorder:
+        """Return the recorder under test."""
+        return self.application_recorder()
+
+
+class WithEnvironment:
+    """Lets the library's applications find the broker by environment variables."""
+
+    expected_factory_topic = "eventsourcing_kafka.factory:KafkaFactory"
+
+    @pytest.fixture(autouse=True)
+    def _environment(self, kafka: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PERSISTENCE_MODULE", "eventsourcing_kafka")
+        monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka)
+        monkeypatch.setenv("KAFKA_TOPIC", f"{topic_prefix}events")
+        monkeypatch.setenv("KAFKA_REPLICATION_FACTOR", "1")
+        monkeypatch.setenv("KAFKA_INDEX_FOLDER", str(tmp_path))
+
+
+@pytest.mark.filterwarnings("default::DeprecationWarning")  # it asserts that the library's own deprecations warn
+class TestApplication(WithEnvironment, application.ApplicationTestCase):
+    """The library's application, with its cipher, compressor, caches and notification log."""
+
+
+class TestExampleApplication(WithEnvironment, application.ExampleApplicationTestCase):
+    """The library's bank accounts, with snapshots."""
