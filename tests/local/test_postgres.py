@@ -1,0 +1,172 @@
+"""The local PostgreSQL server: starting, sharing, and what follows a kill."""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import LiteralString
+
+import psutil
+import psycopg
+import pytest
+
+from local.postgres import Postgres, _let_through, create_database, drop_database
+
+FAST = {"fsync": "off"}
+REPOSITORY = Path(__file__).parents[2]
+
+# Starts a server, says its process id, and waits to be killed or told to leave.
+USER = """
+import sys
+from pathlib import Path
+from local.postgres import Postgres
+server = Postgres.start(Path(sys.argv[1]), settings={"fsync": "off"}, end_with_process=sys.argv[2:] == ["end"])
+print(server.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def another_user(folder: Path, *arguments: str) -> tuple[subprocess.Popen[str], int]:
+    """Start a process that uses the server of `folder`; returns it and the server's process id."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", USER, str(folder), *arguments],
+        cwd=REPOSITORY,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    return process, int(process.stdout.readline())
+
+
+def one(dsn: str, query: LiteralString) -> object:
+    """The single value that a query gives."""
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute(query).fetchone()
+        return row and row[0]
+
+
+def test_is_reached_by_its_socket_only(own_postgres: Postgres) -> None:
+    """The server listens on no address, and its folder is closed to other users."""
+    assert one(own_postgres.dsn(), "SELECT current_setting('listen_addresses')") == ""
+    assert own_postgres.folder.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO) == 0
+
+
+def test_keeps_what_was_committed_when_killed(own_postgres: Postgres) -> None:
+    """After kill -9 a restart has every committed row, at the same address."""
+    dsn = own_postgres.database("kept")
+    with psycopg.connect(dsn) as connection:
+        connection.execute("CREATE TABLE t AS SELECT 41 + 1 AS answer")
+
+    own_postgres.kill()
+    assert own_postgres.pid is None
+    own_postgres.restart()
+
+    assert one(dsn, "SELECT answer FROM t") == 42
+
+
+def test_ignores_a_process_id_that_means_another_program_now(own_postgres: Postgres) -> None:
+    """A stale postmaster.pid with the number of a living process does not keep the server from starting."""
+    own_postgres.kill()
+    pid_file = own_postgres.folder / "data" / "postmaster.pid"
+    lines = pid_file.read_text().split("\n")
+    pid_file.write_text("\n".join(["1", *lines[1:]]))
+
+    own_postgres.restart()
+
+    assert one(own_postgres.dsn(), "SELECT 1") == 1
+
+
+def test_is_found_again_when_its_starter_was_killed(own_postgres: Postgres) -> None:
+    """Kill -9 of the process that started a server leaves it running, and the next start takes it over and ends it."""
+    folder = own_postgres.folder / "other"
+    starter, pid = another_user(folder)
+    starter.kill()
+    starter.communicate()
+
+    with Postgres.start(folder, settings=FAST) as server:
+        assert pid == server.pid
+
+    assert not psutil.pid_exists(pid)
+
+
+def test_ends_with_its_starter_when_asked_to(own_postgres: Postgres) -> None:
+    """With `end_with_process` not even kill -9 of the starter leaves a server behind."""
+    starter, pid = another_user(own_postgres.folder / "other", "end")
+    server = psutil.Process(pid)
+    starter.kill()
+    starter.communicate()
+
+    server.wait(timeout=20)
+
+
+def test_is_stopped_by_the_last_to_leave(own_postgres: Postgres) -> None:
+    """Two processes share a server; it goes on while either uses it."""
+    folder = own_postgres.folder / "other"
+    first, pid = another_user(folder)
+    second, second_pid = another_user(folder)
+
+    assert pid == second_pid
+    first.communicate(timeout=20)  # closes its input: it exits in good order
+    assert psutil.pid_exists(pid)
+    second.communicate(timeout=20)
+    assert not psutil.pid_exists(pid)
+
+
+def test_works_in_a_folder_with_a_long_and_odd_name(own_postgres: Postgres) -> None:
+    """A path too long for a socket, with letters that shells and URLs dislike, gets its socket elsewhere."""
+    folder = own_postgres.folder / ('it\'s a long, "odd" name % ' * 5)
+
+    with Postgres.start(folder, settings=FAST) as server:
+        assert one(server.database("über"), "SELECT 1") == 1
+        sockets = server._socket_folder()
+        assert sockets != folder
+        assert sockets.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO) == 0
+
+
+def test_starts_anew_after_a_kill_half_way_through_making_its_data(own_postgres: Postgres) -> None:
+    """A half made data folder does not count as data."""
+    folder = own_postgres.folder / "other"
+    (folder / "data.new" / "base").mkdir(parents=True)
+    (folder / "data.new" / "PG_VERSION").write_text("18\n")
+
+    with Postgres.start(folder, settings=FAST) as server:
+        assert one(server.dsn(), "SELECT 1") == 1
+
+
+def test_opens_parent_folders_for_passing_only(tmp_path: Path) -> None:
+    """What root's PostgreSQL user must pass through stays closed for listing, and open folders stay as they were."""
+    closed, open_ = tmp_path / "closed", tmp_path / "open"
+    closed.mkdir(mode=0o700)
+    open_.mkdir(mode=0o755)
+
+    _let_through([closed, open_])
+
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (closed, open_)] == [0o701, 0o755]
+
+
+def test_databases_are_made_once_and_dropped_whoever_is_connected(postgres_dsn: str) -> None:
+    """Making a database twice and dropping one that is absent are no errors."""
+    create_database(postgres_dsn, "twice")
+    create_database(postgres_dsn, "twice")
+    dsn = psycopg.conninfo.make_conninfo(postgres_dsn, dbname="twice")
+    connection = psycopg.connect(dsn)
+    drop_database(postgres_dsn, "twice")
+    drop_database(postgres_dsn, "twice")
+
+    with pytest.raises(psycopg.OperationalError):
+        connection.execute("SELECT 1")
+    connection.close()
+
+
+def test_sorts_text_by_code_point(database: str) -> None:
+    """The order of text is the same on every machine, whatever its locale."""
+    assert one(database, "SELECT array_agg(t ORDER BY t) FROM unnest(ARRAY['é', 'a', 'B']) t") == ["B", "a", "é"]
+
+
+def test_gives_up_with_the_reason(own_postgres: Postgres) -> None:
+    """A server that cannot start raises at once, with the last lines of its log."""
+    with pytest.raises(Exception, match="no_such_setting"):
+        Postgres.start(own_postgres.folder / "other", settings={"no_such_setting": "1"})
