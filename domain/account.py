@@ -9,11 +9,12 @@ from typing import ClassVar, assert_never
 
 from domain.money import Credits, Shares
 from domain.rejections import Code, Rejection, reject
+from domain.values import value
 
 # --- commands
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OpenAccount:
     """Open an account with a name for people."""
 
@@ -21,7 +22,7 @@ class OpenAccount:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DepositCash:
     """Put cash in from outside. The command's id is the deposit's id."""
 
@@ -29,7 +30,7 @@ class DepositCash:
     amount: Credits
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class WithdrawCash:
     """Take available cash out. The command's id is the withdrawal's id."""
 
@@ -40,7 +41,7 @@ class WithdrawCash:
 # --- events
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AccountOpened:
     """An account exists, with nothing in it."""
 
@@ -50,7 +51,7 @@ class AccountOpened:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CashDeposited:
     """Cash came in from outside."""
 
@@ -60,7 +61,7 @@ class CashDeposited:
     amount: Credits
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CashWithdrawn:
     """Available cash went out."""
 
@@ -70,7 +71,7 @@ class CashWithdrawn:
     amount: Credits
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OrderReserved:
     """An order rests: a buy moved `cash` from available to held, a sell holds `shares`."""
 
@@ -85,7 +86,7 @@ class OrderReserved:
     shares: Shares
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OrderReleased:
     """An order shrank or left the book: this much of what it held is available again."""
 
@@ -99,7 +100,7 @@ class OrderReleased:
     shares: Shares
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TradeSettled:
     """The account's part of an order's execution, all its fills in one.
 
@@ -125,7 +126,7 @@ class TradeSettled:
     held_shares: Shares
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SetsSplit:
     """`amount` credits became that many shares of every outcome."""
 
@@ -137,7 +138,7 @@ class SetsSplit:
     amount: Shares
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SetsMerged:
     """That many shares of every outcome became `amount` credits."""
 
@@ -149,7 +150,7 @@ class SetsMerged:
     amount: Shares
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SharesPaid:
     """How many shares of an outcome a payout took."""
 
@@ -157,7 +158,7 @@ class SharesPaid:
     quantity: Shares
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PayoutPaid:
     """A finalized market took the account's shares and paid `amount` for them, which may be 0."""
 
@@ -169,7 +170,7 @@ class PayoutPaid:
     amount: Credits
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PayoutReversed:
     """A correction undid a payout exactly: the shares are back, the amount is taken, even below zero."""
 
@@ -181,7 +182,7 @@ class PayoutReversed:
     amount: Credits
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PositionVoided:
     """A void undid all the account did in the market: its shares are gone, `cash` (signed) brings its cash flow to 0."""
 
@@ -192,7 +193,7 @@ class PositionVoided:
     cash: Credits
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class BondPosted:
     """A disputer's bond left available cash."""
 
@@ -203,7 +204,7 @@ class BondPosted:
     amount: Credits
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class BondReturned:
     """The dispute was justified (or the market voided): the bond is available cash again."""
 
@@ -214,7 +215,7 @@ class BondReturned:
     amount: Credits
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class BondForfeited:
     """The determination was upheld: the bond went to the house."""
 

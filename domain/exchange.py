@@ -8,14 +8,12 @@ caller runs dry before and after every command.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, assert_never
 
 from domain import market as markets
 from domain import settlement, story, trading
 from domain.account import (
     Account,
-    AccountEvent,
     AccountOpened,
     CashDeposited,
     CashWithdrawn,
@@ -27,7 +25,7 @@ from domain.account import (
     withdraw_cash,
 )
 from domain.due import Due, DueTimes
-from domain.events import Event, MarketEvent
+from domain.events import Event, MarketEvent, is_account_event, is_order_event, is_partition_event
 from domain.ledger import Ledger
 from domain.market import Market, MarketCommand, OpenMarket, Status, evolve_market
 from domain.money import Time
@@ -37,15 +35,15 @@ from domain.orders import (
     CancelOrders,
     MergeSets,
     OrderAmended,
-    OrderEvent,
     OrderPlaced,
     PlaceOrder,
     SplitSets,
     evolve_orders,
 )
-from domain.partition import CommandHadNoEffect, CommandRejected, CommandsRead, PartitionEvent
+from domain.partition import CommandHadNoEffect, CommandRejected, CommandsRead
 from domain.rejections import Code, Rejection, reject
 from domain.story import PublishStory, Story, StoryPublished
+from domain.values import value
 
 Command = (
     PublishStory
@@ -66,7 +64,7 @@ Command = (
 STORY_MARKETS_MAX: Final = 50
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Entry:
     """An event that is to be appended, with its place in its stream."""
 
@@ -376,16 +374,16 @@ class Exchange:
 
     def stream_of(self, event: Event) -> str:
         """Return the name of the aggregate an event belongs to."""
-        if isinstance(event, AccountEvent):
+        if is_account_event(event):
             return f"account-{event.account_id}"
-        if isinstance(event, PartitionEvent):
+        if is_partition_event(event):
             return self._stream
         if isinstance(event, StoryPublished):
             return f"story-{event.story_id}"
         return f"market-{event.market_id}"
 
     def _apply(self, event: Event, command_id: str) -> None:
-        if isinstance(event, AccountEvent):
+        if is_account_event(event):
             account = evolve_account(self.accounts.get(event.account_id), event)
             self.accounts[event.account_id] = account
             if (
@@ -393,19 +391,19 @@ class Exchange:
                 and event.market_id in account.holdings
             ):
                 self.holders.setdefault(event.market_id, {})[event.account_id] = None
-        elif isinstance(event, OrderEvent):
+        elif is_order_event(event):
             self._apply_to_market(self.markets[event.market_id], event, command_id)
             return
         elif isinstance(event, StoryPublished):
             self.stories[event.story_id] = story.evolve_story(self.stories.get(event.story_id), event)
-        elif not isinstance(event, PartitionEvent):
+        elif not is_partition_event(event):
             market = evolve_market(self.markets.get(event.market_id), event)
             self.markets[event.market_id] = market
             self._apply_to_market(market, event, command_id)
         self.ledger.post(event)
 
     def _apply_to_market(self, market: Market, event: MarketEvent, command_id: str) -> None:
-        if isinstance(event, OrderEvent):
+        if is_order_event(event):
             evolve_orders(market, event)
         self.due.learn(market, event)
         if market.sweeping or settlement.phase_of(market):

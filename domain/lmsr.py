@@ -7,6 +7,7 @@ Whoever trades with the maker pays rounded up and receives rounded down, in whol
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import ceil, exp, expm1, floor, log, log1p
 from typing import Final
 
@@ -35,18 +36,19 @@ def log_weights(prices: Sequence[float]) -> tuple[int, ...]:
     return tuple(round(log(price) * PICO) for price in prices)
 
 
-def price_vector(weights: Sequence[int], sold: Sequence[Shares], b: int) -> list[float]:
+@lru_cache(maxsize=4096)  # a trade is priced when it is decided and again when it is applied
+def price_vector(weights: tuple[int, ...], sold: tuple[Shares, ...], b: int) -> tuple[float, ...]:
     """Return the price of every outcome: each in (0, 1), summing to 1 within 1e-12.
 
     `weights` in 1e-12 nats, `sold` in micro-shares (negative when the maker bought more than it sold), `b` in 1e-12
     credits.
     """
-    scale = PICO // MICRO
-    exponents = [weight / PICO + quantity * scale / b for weight, quantity in zip(weights, sold, strict=True)]
+    liquid = b / (PICO // MICRO)
+    exponents = [weight / PICO + quantity / liquid for weight, quantity in zip(weights, sold, strict=True)]
     top = max(exponents)
     powers = [exp(exponent - top) for exponent in exponents]
     total = sum(powers)
-    return [power / total for power in powers]
+    return tuple([power / total for power in powers])
 
 
 def displayed(prices: Sequence[float]) -> tuple[Price, ...]:

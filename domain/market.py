@@ -11,6 +11,7 @@ from domain import lmsr
 from domain.book import Book
 from domain.money import MICRO, Credits, Fraction, Price, Shares, Time, format_decimal
 from domain.rejections import Code, Rejection, invalid, reject
+from domain.values import value
 
 OUTCOMES_MAX: Final = 64
 SUBSIDY_MAX: Final = 10_000_000 * MICRO
@@ -37,7 +38,7 @@ class Status(StrEnum):
 # --- commands
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OpenMarket:
     """Create a market, active at once unless `draft`. `initial_prices` sum to 1; empty means uniform."""
 
@@ -56,35 +57,35 @@ class OpenMarket:
     draft: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ActivateMarket:
     """Open a draft for trading."""
 
     market_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class HaltMarket:
     """Stop trading for a while; resting orders stay."""
 
     market_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ResumeMarket:
     """Let a halted market trade again."""
 
     market_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CloseMarket:
     """End trading for good; resting orders are canceled."""
 
     market_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ClarifyMarket:
     """Give the resolution source a new wording; every order says which version it saw."""
 
@@ -92,7 +93,7 @@ class ClarifyMarket:
     resolution_source: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AddLiquidity:
     """Move more subsidy from the house to the maker; prices stay."""
 
@@ -100,7 +101,7 @@ class AddLiquidity:
     amount: Credits
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Payout:
     """The fraction of a credit that a share of the outcome pays."""
 
@@ -108,7 +109,7 @@ class Payout:
     fraction: Fraction
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Evidence:
     """Why a market is resolved as it is."""
 
@@ -116,7 +117,7 @@ class Evidence:
     url: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DetermineMarket:
     """Name the payouts of a closed market, or amend them while it is disputed. Outcomes not named pay 0."""
 
@@ -125,7 +126,7 @@ class DetermineMarket:
     evidence: Evidence
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DisputeMarket:
     """Contest the determination within its window; `bond` None means the least the market asks."""
 
@@ -135,21 +136,21 @@ class DisputeMarket:
     bond: Credits | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class UpholdMarket:
     """Keep a disputed determination; the bond goes to the house and a new window begins."""
 
     market_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class FinalizeMarket:
     """Pay out a determined market whose dispute window is over."""
 
     market_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CorrectMarket:
     """Replace the payouts of a finalized market: the old are reversed exactly, the new are paid."""
 
@@ -158,7 +159,7 @@ class CorrectMarket:
     evidence: Evidence
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class VoidMarket:
     """Undo every cash movement of the market."""
 
@@ -183,7 +184,7 @@ MarketCommand = (
 # --- events
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MarketDrafted:
     """A market exists; it has no maker and takes no orders yet."""
 
@@ -203,7 +204,7 @@ class MarketDrafted:
     dispute_bond: Credits
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MarketActivated:
     """The house funded the maker with `subsidy` and trading began. `liquidity` is b in 1e-12 credits."""
 
@@ -215,7 +216,7 @@ class MarketActivated:
     prices: tuple[Price, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MarketHalted:
     """Trading stopped for a while."""
 
@@ -224,7 +225,7 @@ class MarketHalted:
     market_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MarketResumed:
     """Trading went on."""
 
@@ -233,7 +234,7 @@ class MarketResumed:
     market_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MarketClosed:
     """Trading ended, by `operator` or by `close_time`; the cancellations of what rested follow."""
 
@@ -244,7 +245,7 @@ class MarketClosed:
     prices: tuple[Price, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ResolutionClarified:
     """The resolution source has a new wording; `version` counts from 1, the wording at birth."""
 
@@ -255,7 +256,7 @@ class ResolutionClarified:
     resolution_source: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LiquidityAdded:
     """The house moved `amount` more to the maker: b is now `liquidity`, and the prices are what they were.
 
@@ -270,7 +271,7 @@ class LiquidityAdded:
     log_weights: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MarketDetermined:
     """The payouts were named; they may be disputed before `dispute_until`."""
 
@@ -282,7 +283,7 @@ class MarketDetermined:
     dispute_until: Time
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MarketDisputed:
     """An account contested the payouts; the clock stands still until an operator decides."""
 
@@ -294,7 +295,7 @@ class MarketDisputed:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DisputeUpheld:
     """The determination stands; it may be disputed again before `dispute_until`."""
 
@@ -304,7 +305,7 @@ class DisputeUpheld:
     dispute_until: Time
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MarketFinalized:
     """The payouts are final; paying them follows."""
 
@@ -314,7 +315,7 @@ class MarketFinalized:
     payouts: tuple[Payout, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MarketCorrected:
     """The payouts of a finalized market were replaced.
 
@@ -329,7 +330,7 @@ class MarketCorrected:
     residual: Credits
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MarketReversed:
     """Every payout that a correction replaces is taken back; the new ones follow."""
 
@@ -338,7 +339,7 @@ class MarketReversed:
     market_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MarketSettled:
     """Every holder is paid, and what is left in the pool (`residual`) went to the house."""
 
@@ -348,7 +349,7 @@ class MarketSettled:
     residual: Credits
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MarketVoided:
     """The market is undone.
 
@@ -363,7 +364,7 @@ class MarketVoided:
     forfeited: Credits
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MarketUnwound:
     """Every refund is made, and the subsidy (`residual`) went back to the house."""
 
@@ -373,7 +374,7 @@ class MarketUnwound:
     residual: Credits
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SetsMinted:
     """An account split credits into `amount` complete sets."""
 
@@ -384,7 +385,7 @@ class SetsMinted:
     amount: Shares
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SetsBurned:
     """An account merged `amount` complete sets into credits."""
 
@@ -434,7 +435,7 @@ class Market:
     weights: tuple[int, ...] = ()
     sold: list[Shares] = field(default_factory=list)
     issued: list[Shares] = field(default_factory=list)
-    prices: list[float] = field(default_factory=list)
+    prices: tuple[float, ...] = ()
     subsidy: Credits = 0
     fees: Credits = 0
     resolution_version: int = 1
@@ -662,4 +663,4 @@ def evolve_market(market: Market | None, event: MarketDrafted | LifecycleEvent) 
 
 def reprice(market: Market) -> None:
     """Bring the cache of the maker's prices up to date."""
-    market.prices = lmsr.price_vector(market.weights, market.sold, market.liquidity)
+    market.prices = lmsr.price_vector(market.weights, tuple(market.sold), market.liquidity)

@@ -35,7 +35,7 @@ class Match:
     cost: Credits = 0
     maker_shares: Shares = 0
     sets: Shares = 0
-    prices: list[float] = field(default_factory=list)
+    prices: tuple[float, ...] = ()
     stop: Stop | None = None
 
 
@@ -83,7 +83,7 @@ class _Taker:
             signed = quantity if self.buys else -quantity
             self.sold[self.index] += signed
             match.maker_shares += signed
-            match.prices = lmsr.price_vector(market.weights, self.sold, b)
+            match.prices = lmsr.price_vector(market.weights, tuple(self.sold), b)
             self.fill(quantity, cost)
         if self.spend is not None and quantity < offered:
             self.spend = 0
@@ -184,7 +184,7 @@ class Sweep:
     """All fills of a sweep, one an order, the maker's prices after them, and whether it was cut at its bound."""
 
     fills: list[SweepFill]
-    prices: list[float]
+    prices: tuple[float, ...]
     more: bool
 
 
@@ -231,7 +231,7 @@ def sweep_book(market: Market) -> Sweep | None:
         )
         sold = list(sold)
         sold[order.outcome] += quantity if buys else -quantity
-        prices = lmsr.price_vector(market.weights, sold, market.liquidity)
+        prices = lmsr.price_vector(market.weights, tuple(sold), market.liquidity)
         queue.use(quantity)
     return Sweep(list(fills.values()), prices, more) if fills else None
 

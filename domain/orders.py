@@ -3,12 +3,12 @@
 How an order is matched is in `domain.matching`, how it is decided in `domain.trading`.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar, Final, Literal, assert_never
 
 from domain.book import RestingOrder
 from domain.market import Market, reprice
 from domain.money import Credits, Price, Shares, Time
+from domain.values import value
 
 CLIENT_ORDER_ID_MAX: Final = 64
 
@@ -21,7 +21,7 @@ OrderStatus = Literal["filled", "partially_filled", "resting", "canceled"]
 # --- commands
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PlaceOrder:
     """Buy or sell shares of one outcome.
 
@@ -49,7 +49,7 @@ class PlaceOrder:
     self_trade_prevention: SelfTradePrevention = "cancel_taker"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CancelOrder:
     """Take one resting order of the account out of the book."""
 
@@ -57,7 +57,7 @@ class CancelOrder:
     order_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CancelOrders:
     """Take all resting orders of the account, or those in one market, out of the book."""
 
@@ -65,7 +65,7 @@ class CancelOrders:
     market_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AmendOrder:
     """Give a resting order a new price or a new total quantity (what is filled already included).
 
@@ -78,7 +78,7 @@ class AmendOrder:
     quantity: Shares | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SplitSets:
     """Turn `amount` credits into that many shares of every outcome."""
 
@@ -87,7 +87,7 @@ class SplitSets:
     amount: Shares
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MergeSets:
     """Turn `amount` shares of every outcome into that many credits."""
 
@@ -101,7 +101,7 @@ OrderCommand = PlaceOrder | CancelOrder | CancelOrders | AmendOrder
 # --- events
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Fill:
     """One step of an execution: against the maker (`order_id` and `account_id` None) or against one resting order.
 
@@ -119,7 +119,7 @@ class Fill:
     resting_cost: Credits = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Execution:
     """What an order did at once.
 
@@ -141,7 +141,7 @@ class Execution:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OrderPlaced:
     """An order was taken and did what `execution` says. `resolution_version` is the wording the trader saw."""
 
@@ -165,7 +165,7 @@ class OrderPlaced:
     execution: Execution
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OrderAmended:
     """A resting order got a new price or quantity, lost its place in time and acted as a new order.
 
@@ -189,7 +189,7 @@ class OrderAmended:
     execution: Execution
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OrderReduced:
     """A resting order shrank to the total `quantity` and kept its place in time."""
 
@@ -206,7 +206,7 @@ class OrderReduced:
     remaining: Shares
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OrderCanceled:
     """A resting order left the book unfilled in part or whole.
 
@@ -226,7 +226,7 @@ class OrderCanceled:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RestingOrderFilled:
     """The maker filled a resting order because its price had come to the order's limit or better.
 

@@ -1,12 +1,12 @@
 """Events of the partition itself: how far its commands are read, and outcomes that belong to no aggregate."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from domain.rejections import Code
+from domain.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CommandRejected:
     """The outcome of a command that was refused: `command` is its type, `code` stable, `details` what decided it."""
 
@@ -20,7 +20,7 @@ class CommandRejected:
     market_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CommandHadNoEffect:
     """The outcome of a command that was accepted although what it asks for was so already."""
 
@@ -31,7 +31,7 @@ class CommandHadNoEffect:
     market_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CommandsRead:
     """The last event of every batch: commands of `source` before `next` have their outcome up to here."""
 

@@ -115,15 +115,16 @@ def void(market: Market, command: VoidMarket) -> Sequence[Event]:
 
 def phase_of(market: Market) -> Phase | None:
     """Return what is still to be done for the market's orders and holders, or None."""
-    if market.status in {Status.DRAFT, Status.ACTIVE, Status.HALTED}:
+    status = market.status
+    if status is Status.ACTIVE or status is Status.HALTED or status is Status.DRAFT:
         return None
     if len(market.book):
         return "cancel"
-    if market.status is Status.FINALIZED and market.reversing:
+    if status is Status.FINALIZED and market.reversing:
         return "reverse"
-    if market.status is Status.FINALIZED and not market.settled:
+    if status is Status.FINALIZED and not market.settled:
         return "pay"
-    if market.status is Status.VOIDED and market.subsidy and not market.settled:
+    if status is Status.VOIDED and market.subsidy and not market.settled:
         return "unwind"
     return None
 

@@ -5,11 +5,12 @@ from typing import ClassVar
 
 from domain.market import OpenMarket
 from domain.money import Time
+from domain.values import value
 
 # --- commands
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PublishStory:
     """Publish a story, together with the markets it opens with; all of it happens or nothing."""
 
@@ -26,7 +27,7 @@ class PublishStory:
 # --- events
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StoryPublished:
     """A story stands in the log. Its markets follow as events of their own."""
 

@@ -40,6 +40,7 @@ from domain.orders import (
     TimeInForce,
 )
 from domain.rejections import Code, Rejection, invalid, reject
+from domain.values import value
 
 OPEN_ORDERS_MAX: Final = 1_000
 """How many orders of one account may rest at once: so canceling all of them is one bounded command."""
@@ -102,7 +103,7 @@ def check_price(price: Price) -> Rejection | None:
 # --- the core that placing, amending and quoting share
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Terms:
     """What an order asks for, resolved: the same for one placed, amended or quoted."""
 
