@@ -52,14 +52,17 @@ def price_vector(weights: tuple[int, ...], sold: tuple[Shares, ...], b: int) -> 
 
 
 def displayed(prices: Sequence[float]) -> tuple[Price, ...]:
-    """Return prices with 6 decimals that sum to exactly 1: rounded down, the largest remainders get what is missing."""
-    scaled = [price * MICRO for price in prices]
-    shown = [int(value) for value in scaled]
+    """Return prices with 6 decimals that sum to exactly 1.
+
+    Each is rounded to the nearest; where their sum then misses 1, those whose rounding was coarsest are mended by 1e-6.
+    """
+    shown = [round(price * MICRO) for price in prices]
     missing = MICRO - sum(shown)
-    if missing:
-        by_remainder = sorted(range(len(shown)), key=lambda i: (shown[i] - scaled[i], i))
-        for i in by_remainder[:missing]:
-            shown[i] += 1
+    while missing:
+        step = 1 if missing > 0 else -1
+        errors = [step * (price * MICRO - rounded) for price, rounded in zip(prices, shown, strict=True)]
+        shown[errors.index(max(errors))] += step
+        missing -= step
     return tuple(shown)
 
 

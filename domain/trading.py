@@ -53,11 +53,11 @@ TradeEvent = AccountEvent | OrderEvent | SetsMinted | SetsBurned
 
 def check_order(command: PlaceOrder, time: Time) -> Rejection | None:  # noqa: C901, PLR0912  one guard a line
     """Return what is wrong with the fields of an order, whatever the market and the account, or None."""
-    for name in ("quantity", "spend", "max_cost", "min_proceeds"):
-        amount = getattr(command, name)
-        least = 0 if name == "min_proceeds" else 1
-        if amount is not None and not least <= amount <= AMOUNT_MAX:
+    for name, amount in (("quantity", command.quantity), ("spend", command.spend), ("max_cost", command.max_cost)):
+        if amount is not None and not 0 < amount <= AMOUNT_MAX:
             return invalid(name, f"must be above 0 and at most {AMOUNT_MAX // MICRO}", given=amount)
+    if command.min_proceeds is not None and not 0 <= command.min_proceeds <= AMOUNT_MAX:
+        return invalid("min_proceeds", f"must be 0 to {AMOUNT_MAX // MICRO}", given=command.min_proceeds)
     buys, limit = command.side == "buy", command.type == "limit"
     tif = command.time_in_force
     if command.spend is not None and (limit or not buys):
