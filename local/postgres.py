@@ -158,8 +158,9 @@ class Postgres:
             return
         for sign in signs:
             process.send_signal(sign)
-            if psutil.wait_procs([process], timeout=_STOP_SECONDS)[0]:
-                return
+            for _ in polls(_STOP_SECONDS):
+                if not _lives(process):
+                    return
 
     # -- starting ------------------------------------------------------------------------------------------------
 
@@ -182,10 +183,9 @@ class Postgres:
 
     def _init(self) -> None:
         """Make the data folder under another name first, so that a kill half way leaves nothing that looks whole."""
-        for leftover in psutil.process_iter(["name", "cwd"]):  # a server whose data folder was deleted under it
-            if leftover.info["name"] == "postgres" and str(leftover.info["cwd"]).startswith(str(self._data)):
-                leftover.kill()
-                psutil.wait_procs([leftover], timeout=10)
+        for other in psutil.process_iter(["name", "cwd"]):
+            if other.info["name"] == "postgres" and other.info["cwd"] == f"{self._data} (deleted)":
+                other.kill()  # its data was deleted under it, and it would keep writing where ours will be
         draft = self.folder / "data.new"
         if draft.exists():
             shutil.rmtree(draft)
@@ -217,7 +217,7 @@ class Postgres:
         """The server of this folder, if it runs: a process id in the file may be stale, or mean another program now."""
         try:
             process = psutil.Process(int((self._data / "postmaster.pid").read_text().split("\n", 1)[0]))
-            return process if process.name() == "postgres" and process.status() != psutil.STATUS_ZOMBIE else None
+            return process if _lives(process) and process.cwd() == str(self._data) else None
         except (FileNotFoundError, ValueError, psutil.Error):
             return None
 
@@ -280,6 +280,14 @@ def drop_database(dsn: str, name: str) -> None:
     """Drop the database `name` if it is there, ending what is connected to it; `dsn` must name another database."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Whether it has not ended; an ended one may stay listed for seconds where process 1 is slow to take note."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _system_user() -> pwd.struct_passwd:

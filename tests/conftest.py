@@ -66,13 +66,19 @@ def database(postgres_dsn: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def own_postgres() -> Iterator[Postgres]:
-    """A PostgreSQL server that this test has to itself and may kill."""
+def server_folder() -> Iterator[Path]:
+    """A folder for servers of this test's own; as `run_folder`, where PostgreSQL's user can get through."""
     folder = Path(tempfile.mkdtemp(prefix="tidings-test-"))
-    server = Postgres.start(folder, settings=_NO_FSYNC, end_with_process=True)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def own_postgres(server_folder: Path) -> Iterator[Postgres]:
+    """A PostgreSQL server that this test has to itself and may kill."""
+    server = Postgres.start(server_folder, settings=_NO_FSYNC, end_with_process=True)
     yield server
     server.stop()
-    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,8 @@ import psutil
 import psycopg
 import pytest
 
-from local.postgres import Postgres, _let_through, create_database, drop_database
+from local.postgres import Postgres, _let_through, _lives, create_database, drop_database
+from local.processes import polls
 
 FAST = {"fsync": "off"}
 REPOSITORY = Path(__file__).parents[2]
@@ -39,6 +40,11 @@ def another_user(folder: Path, *arguments: str) -> tuple[subprocess.Popen[str], 
     )
     assert process.stdout
     return process, int(process.stdout.readline())
+
+
+def runs(pid: int) -> bool:
+    """Whether the process exists and has not ended."""
+    return psutil.pid_exists(pid) and _lives(psutil.Process(pid))
 
 
 def one(dsn: str, query: LiteralString) -> object:
@@ -79,45 +85,42 @@ def test_ignores_a_process_id_that_means_another_program_now(own_postgres: Postg
     assert one(own_postgres.dsn(), "SELECT 1") == 1
 
 
-def test_is_found_again_when_its_starter_was_killed(own_postgres: Postgres) -> None:
+def test_is_found_again_when_its_starter_was_killed(server_folder: Path) -> None:
     """Kill -9 of the process that started a server leaves it running, and the next start takes it over and ends it."""
-    folder = own_postgres.folder / "other"
-    starter, pid = another_user(folder)
+    starter, pid = another_user(server_folder)
     starter.kill()
     starter.communicate()
 
-    with Postgres.start(folder, settings=FAST) as server:
+    with Postgres.start(server_folder, settings=FAST) as server:
         assert pid == server.pid
 
-    assert not psutil.pid_exists(pid)
+    assert not runs(pid)
 
 
-def test_ends_with_its_starter_when_asked_to(own_postgres: Postgres) -> None:
+def test_ends_with_its_starter_when_asked_to(server_folder: Path) -> None:
     """With `end_with_process` not even kill -9 of the starter leaves a server behind."""
-    starter, pid = another_user(own_postgres.folder / "other", "end")
-    server = psutil.Process(pid)
+    starter, pid = another_user(server_folder, "end")
     starter.kill()
     starter.communicate()
 
-    server.wait(timeout=20)
+    assert any(not runs(pid) for _ in polls(20))
 
 
-def test_is_stopped_by_the_last_to_leave(own_postgres: Postgres) -> None:
+def test_is_stopped_by_the_last_to_leave(server_folder: Path) -> None:
     """Two processes share a server; it goes on while either uses it."""
-    folder = own_postgres.folder / "other"
-    first, pid = another_user(folder)
-    second, second_pid = another_user(folder)
+    first, pid = another_user(server_folder)
+    second, second_pid = another_user(server_folder)
 
     assert pid == second_pid
     first.communicate(timeout=20)  # closes its input: it exits in good order
-    assert psutil.pid_exists(pid)
+    assert runs(pid)
     second.communicate(timeout=20)
-    assert not psutil.pid_exists(pid)
+    assert not runs(pid)
 
 
-def test_works_in_a_folder_with_a_long_and_odd_name(own_postgres: Postgres) -> None:
+def test_works_in_a_folder_with_a_long_and_odd_name(server_folder: Path) -> None:
     """A path too long for a socket, with letters that shells and URLs dislike, gets its socket elsewhere."""
-    folder = own_postgres.folder / ('it\'s a long, "odd" name % ' * 5)
+    folder = server_folder / ('it\'s a long, "odd" name % ' * 5)
 
     with Postgres.start(folder, settings=FAST) as server:
         assert one(server.database("über"), "SELECT 1") == 1
@@ -126,13 +129,12 @@ def test_works_in_a_folder_with_a_long_and_odd_name(own_postgres: Postgres) -> N
         assert sockets.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO) == 0
 
 
-def test_starts_anew_after_a_kill_half_way_through_making_its_data(own_postgres: Postgres) -> None:
+def test_starts_anew_after_a_kill_half_way_through_making_its_data(server_folder: Path) -> None:
     """A half made data folder does not count as data."""
-    folder = own_postgres.folder / "other"
-    (folder / "data.new" / "base").mkdir(parents=True)
-    (folder / "data.new" / "PG_VERSION").write_text("18\n")
+    (server_folder / "data.new" / "base").mkdir(parents=True)
+    (server_folder / "data.new" / "PG_VERSION").write_text("18\n")
 
-    with Postgres.start(folder, settings=FAST) as server:
+    with Postgres.start(server_folder, settings=FAST) as server:
         assert one(server.dsn(), "SELECT 1") == 1
 
 
@@ -166,7 +168,7 @@ def test_sorts_text_by_code_point(database: str) -> None:
     assert one(database, "SELECT array_agg(t ORDER BY t) FROM unnest(ARRAY['é', 'a', 'B']) t") == ["B", "a", "é"]
 
 
-def test_gives_up_with_the_reason(own_postgres: Postgres) -> None:
+def test_gives_up_with_the_reason(server_folder: Path) -> None:
     """A server that cannot start raises at once, with the last lines of its log."""
     with pytest.raises(Exception, match="no_such_setting"):
-        Postgres.start(own_postgres.folder / "other", settings={"no_such_setting": "1"})
+        Postgres.start(server_folder, settings={"no_such_setting": "1"})
