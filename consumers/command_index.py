@@ -1,0 +1,150 @@
+"""Where in the log each command has its outcome: exact, on disk, made again from the log when it is missing.
+
+A row of hash tables in files that are mapped into memory, each twice as large as the one before; when one is full the
+next is begun, so nothing is ever moved and an entry costs the same however many there are; a look-up asks each table,
+and there are only as many as the logarithm of the number of commands. An entry is a 64-bit fingerprint of the command's
+id and the position of its first event. Two ids may share a fingerprint: the caller reads the event at the position and
+so knows for certain (it needs the event anyway, to give the first outcome again).
+
+What is mapped survives the process. After a crash of the machine pages may be lost in any order, so then the index is
+thrown away and built again.
+"""
+
+import mmap
+import struct
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final, Self
+
+MAGIC: Final = b"tidings-command-index-1\0"
+FIRST_SLOTS: Final = 1 << 20
+FULL: Final = 0.6
+_HEADER: Final = struct.Struct("<24s16sQQQ")  # magic, boot id, clean, entries, position
+_HEADER_BYTES: Final = 4096
+_SLOT_BYTES: Final = 16
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+def fingerprint(command_id: str) -> int:
+    """Return 64 bits of the id's hash, never 0."""
+    return int.from_bytes(blake2b(command_id.encode(), digest_size=8).digest(), "little") or 1
+
+
+def _boot() -> bytes:
+    """Return what tells this run of the machine from others; where nothing does, every start counts as another."""
+    try:
+        return blake2b(_BOOT_ID.read_bytes(), digest_size=16).digest()
+    except OSError:
+        return b"\0" * 16
+
+
+class _Table:
+    """One hash table in a mapped file, with linear probing."""
+
+    def __init__(self, path: Path, slots: int) -> None:
+        self.path = path
+        size = _HEADER_BYTES + slots * _SLOT_BYTES
+        with path.open("a+b") as file:
+            file.truncate(size)
+            self.map = mmap.mmap(file.fileno(), size)
+        self.view = memoryview(self.map)
+        self.cells = self.view[_HEADER_BYTES:].cast("Q")
+        self.mask = slots - 1
+        self.limit = int(slots * FULL)
+        magic, boot, clean, self.entries, self.position = _HEADER.unpack_from(self.map)
+        self.whole = magic == MAGIC and (clean == 1 or (boot == _boot() and any(boot)))
+
+    def find(self, key: int, found: list[int]) -> None:
+        cells, mask = self.cells, self.mask
+        slot = key & mask
+        while entry := cells[2 * slot]:
+            if entry == key:
+                found.append(cells[2 * slot + 1])
+            slot = (slot + 1) & mask
+
+    def add(self, key: int, position: int) -> None:
+        cells, mask = self.cells, self.mask
+        slot = key & mask
+        while entry := cells[2 * slot]:
+            if entry == key and cells[2 * slot + 1] == position:
+                return
+            slot = (slot + 1) & mask
+        cells[2 * slot + 1] = position
+        cells[2 * slot] = key
+        self.entries += 1
+
+    def note(self, *, clean: bool, position: int) -> None:
+        _HEADER.pack_into(self.map, 0, MAGIC, _boot(), clean, self.entries, position)
+
+    def close(self) -> None:
+        self.cells.release()
+        self.view.release()
+        self.map.close()
+
+
+class CommandIndex:
+    """Command id -> position of its first event. For one process; `position` says how far the log is in it."""
+
+    def __init__(self, folder: Path, *, first_slots: int = FIRST_SLOTS) -> None:
+        """Open the index in the folder, or begin an empty one (position 0) where there is none or it is not whole.
+
+        `first_slots` is a power of two.
+        """
+        self._folder = folder
+        self._slots = first_slots
+        folder.mkdir(parents=True, exist_ok=True)
+        self._tables = [self._open(number) for number in range(len(list(folder.glob("commands-*"))) or 1)]
+        if not all(table.whole for table in self._tables):
+            self._begin_again()
+        self.position = self._tables[0].position
+        self._tables[0].note(clean=False, position=self.position)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return sum(table.entries for table in self._tables)
+
+    def _open(self, number: int) -> _Table:
+        return _Table(self._folder / f"commands-{number:02}", self._slots << number)
+
+    def _begin_again(self) -> None:
+        for table in self._tables:
+            table.close()
+            table.path.unlink()
+        self._tables = [self._open(0)]
+
+    def positions(self, command_id: str) -> list[int]:
+        """Return the positions at which a command with this id may have its first event: nearly always none or one."""
+        key = fingerprint(command_id)
+        found: list[int] = []
+        for table in self._tables:
+            table.find(key, found)
+        return found
+
+    def add(self, command_id: str, position: int) -> None:
+        """Note the first event of a command that is in the log for certain; doing it again changes nothing."""
+        table = self._tables[-1]
+        if table.entries >= table.limit:
+            table.note(clean=False, position=self.position)
+            table = self._open(len(self._tables))
+            self._tables.append(table)
+        table.add(fingerprint(command_id), position)
+
+    def advance(self, position: int) -> None:
+        """Note that every command of the log up to this position is in the index."""
+        self.position = position
+        self._tables[-1].note(clean=False, position=position)
+        if len(self._tables) > 1:
+            self._tables[0].note(clean=False, position=position)
+
+    def close(self) -> None:
+        """Write everything to the disk and close the files; then it is whole also after a crash of the machine."""
+        for table in self._tables:
+            table.map.flush()
+            table.note(clean=True, position=self.position)
+            table.map.flush()
+            table.close()
