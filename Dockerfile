@@ -1,0 +1,32 @@
+# One image for every process: `tidings api`, `engine`, `projector`, ... Not built in our CI, which has no Docker.
+
+FROM python:3.13-slim AS build
+WORKDIR /app
+RUN python -m venv /venv
+COPY requirements.txt .
+RUN /venv/bin/pip install --no-cache-dir --require-hashes --requirement requirements.txt
+COPY pyproject.toml README.md LICENSE settings.py ./
+COPY domain domain
+COPY messages messages
+COPY eventsourcing_kafka eventsourcing_kafka
+COPY projections projections
+COPY consumers consumers
+COPY api api
+COPY local local
+# A wheel, not an editable install: only the packages named in pyproject.toml get into the image.
+RUN /venv/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
+
+FROM python:3.13-slim
+RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/tidings tidings
+COPY --from=build /venv /venv
+ENV PATH=/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    TIDINGS_HOME=/var/lib/tidings \
+    TIDINGS_HOST=0.0.0.0 \
+    TIDINGS_LOG_FORMAT=json
+USER tidings
+WORKDIR /var/lib/tidings
+VOLUME /var/lib/tidings
+EXPOSE 8000
+ENTRYPOINT ["tidings"]
+CMD ["--help"]

@@ -1,0 +1,196 @@
+"""All settings, read once from environment variables `TIDINGS_*`; nothing else in the program reads the environment.
+
+`tidings settings` prints them with `described`. A number has its unit in its name (`_ms`, `_bytes`, `_max`); a limit is
+what the program refuses to go beyond.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path  # noqa: TC003  # pydantic reads the annotations
+from typing import Any, Literal, NamedTuple
+
+import platformdirs
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "TIDINGS_"
+
+_TESTS_PREFIX = f"{PREFIX}TEST_"
+_MIB = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """The settings of one process. Made once at its start: `Settings()`; they do not change afterwards."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+
+    home: Path = Field(
+        default_factory=lambda: platformdirs.user_data_path("tidings"),
+        description="folder of all data that is kept on this machine: embedded PostgreSQL, local Kafka, indexes",
+    )
+
+    # The event log.
+    log: Literal["postgres", "kafka"] = Field(default="postgres", description="where the event log is kept")
+    partition: int = Field(default=0, ge=0, description="partition of the log that this engine writes")
+    partitions: int = Field(default=1, ge=1, description="how many partitions the log has")
+    append_ms: int = Field(
+        default=5_000, gt=0, description="an append not acknowledged after this is in doubt: take over again"
+    )
+
+    # PostgreSQL.
+    dsn: str | None = Field(
+        default=None,
+        repr=False,
+        description="PostgreSQL to use, as a URL or conninfo; none: a server of our own under the home",
+    )
+    pool_connections_max: int = Field(default=10, ge=2, description="PostgreSQL connections of one process for reading")
+
+    # Kafka.
+    kafka_brokers: str = Field(
+        default="127.0.0.1:9092", description="Kafka's bootstrap servers, host:port, comma-separated"
+    )
+    kafka_topic_prefix: str = Field(
+        default="tidings.", pattern=r"^[A-Za-z0-9._-]*$", description="beginning of the names of all our topics"
+    )
+    kafka_replication: int = Field(
+        default=3,
+        ge=1,
+        description="copies of each topic; 1 only where losing a disk is accepted, as on one's own machine",
+    )
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT", description="how to speak to Kafka"
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
+        default=None, description="how to log in to Kafka; needed with SASL_PLAINTEXT and SASL_SSL"
+    )
+    kafka_username: str | None = Field(default=None, description="Kafka user")
+    kafka_password: SecretStr | None = Field(default=None, description="password of the Kafka user")
+    kafka_ca_file: Path | None = Field(
+        default=None, description="certificates (PEM) that Kafka's is checked against; none: the system's"
+    )
+
+    # The engine.
+    batch_commands_max: int = Field(default=1_000, ge=1, description="commands decided and appended together")
+    batch_events_max: int = Field(default=4_000, ge=1, le=4_000, description="events appended together")
+    batch_bytes_max: int = Field(default=_MIB, ge=64 * 1024, le=_MIB, description="size of one append")
+    queue_commands_max: int = Field(
+        default=10_000,
+        ge=1,
+        description="commands that may wait for the engine; over it callers are told to come back (503)",
+    )
+    clock: Literal["system", "command"] = Field(
+        default="system",
+        description="where an event's time comes from; 'command' (demo, imports) takes the sender's own",
+    )
+    timer_ms: int = Field(
+        default=1_000, gt=0, description="how often the timer looks for closings and expiries that are due"
+    )
+
+    # The projector.
+    projection_events_max: int = Field(
+        default=5_000, ge=1, description="events folded into the read models in one transaction"
+    )
+
+    # HTTP.
+    host: str = Field(default="127.0.0.1", description="address the HTTP server listens on")
+    port: int = Field(default=8000, ge=0, le=65_535, description="port the HTTP server listens on; 0: any free one")
+    public_reads: bool = Field(default=True, description="whether reading needs no key")
+    operator_key: SecretStr | None = Field(
+        default=None,
+        min_length=20,
+        description="key with the roles operator and admin, made at the first start; none: random",
+    )
+    body_bytes_max: int = Field(default=_MIB, gt=0, description="size of one request's body")
+    wait_ms: int = Field(
+        default=2_000, ge=0, description="how long a read with min_position waits, unless it says itself"
+    )
+    wait_ms_max: int = Field(default=30_000, ge=0, description="the longest wait that a read may ask for")
+    reply_ms: int = Field(
+        default=10_000, gt=0, description="how long a write waits for its outcome before it answers 503"
+    )
+    stop_ms: int = Field(
+        default=10_000, gt=0, description="how long requests in progress may take when the program stops"
+    )
+
+    # Logging.
+    log_format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="form of log lines; 'auto': console on a terminal, else json"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="least level that is logged"
+    )
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Settings:
+        if self.partition >= self.partitions:
+            raise ValueError(f"partition is {self.partition}, expected less than partitions, {self.partitions}")
+        if self.kafka_security_protocol.startswith("SASL") and not (
+            self.kafka_sasl_mechanism and self.kafka_username and self.kafka_password
+        ):
+            raise ValueError(
+                f"kafka_security_protocol is {self.kafka_security_protocol}, "
+                "expected kafka_sasl_mechanism, kafka_username and kafka_password with it"
+            )
+        return self
+
+    def kafka_client(self) -> dict[str, Any]:
+        """Return what every client of kafka-python is made with: where Kafka is and how to log in."""
+        options: dict[str, Any] = {
+            "bootstrap_servers": self.kafka_brokers.split(","),
+            "security_protocol": self.kafka_security_protocol,
+        }
+        if self.kafka_sasl_mechanism:
+            options["sasl_mechanism"] = self.kafka_sasl_mechanism
+            options["sasl_plain_username"] = self.kafka_username
+            options["sasl_plain_password"] = self.kafka_password and self.kafka_password.get_secret_value()
+        if self.kafka_ca_file:
+            options["ssl_cafile"] = str(self.kafka_ca_file)
+        return options
+
+
+class Described(NamedTuple):
+    """One setting as `tidings settings` shows it."""
+
+    variable: str
+    value: str
+    default: str
+    description: str
+
+
+def described(settings: Settings) -> list[Described]:
+    """Return every setting, in the order of the file, with secrets masked."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        rows.append(
+            Described(
+                variable=f"{PREFIX}{name.upper()}",
+                value=_shown(name, getattr(settings, name)),
+                default=_shown(name, default),
+                description=field.description or "",
+            )
+        )
+    return rows
+
+
+def unknown_variables() -> list[str]:
+    """Return the names of environment variables that look like settings but are none: most likely misspelt."""
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
+    return sorted(
+        name
+        for name in os.environ
+        if name.upper().startswith(PREFIX) and not name.upper().startswith(_TESTS_PREFIX) and name.upper() not in known
+    )
+
+
+def _shown(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if name == "dsn":
+        masked = {"password": "***"} if "password" in conninfo_to_dict(value) else {}
+        return make_conninfo(value, **masked)
+    return str(value)

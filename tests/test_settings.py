@@ -1,0 +1,104 @@
+"""The settings: read from the environment, checked, and shown without their secrets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pydantic
+import pytest
+from pydantic import SecretStr
+
+from settings import Settings, described, unknown_variables
+
+SECRET = "a-long-enough-operator-key"  # noqa: S105  # an example
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin every test without a setting in the environment."""
+    for row in described(Settings.model_construct()):
+        monkeypatch.delenv(row.variable, raising=False)
+
+
+def test_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`TIDINGS_<NAME>` sets a setting; an empty variable counts as none."""
+    monkeypatch.setenv("TIDINGS_PORT", "8123")
+    monkeypatch.setenv("TIDINGS_HOME", "/somewhere")
+    monkeypatch.setenv("TIDINGS_DSN", "")
+
+    settings = Settings()
+
+    assert (8123, Path("/somewhere"), None) == (settings.port, settings.home, settings.dsn)
+
+
+def test_do_not_change() -> None:
+    """Settings are read once; assigning to one is an error."""
+    settings = Settings()
+
+    with pytest.raises(pydantic.ValidationError, match="frozen"):
+        settings.port = 1
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"partition": 1}, "expected less than partitions"),
+        ({"kafka_security_protocol": "SASL_SSL"}, "expected kafka_sasl_mechanism"),
+        ({"batch_events_max": 4_001}, "4000"),
+        ({"operator_key": "short"}, "20"),
+        ({"no_such": "1"}, "Extra inputs"),
+    ],
+)
+def test_what_cannot_be_is_refused(values: dict[str, object], reason: str) -> None:
+    """A setting out of its limits, or at odds with another, stops the program at its start, with the reason."""
+    with pytest.raises(pydantic.ValidationError, match=reason):
+        Settings.model_validate(values)
+
+
+def test_every_setting_is_described() -> None:
+    """`tidings settings` has words for every one."""
+    assert [row.variable for row in described(Settings()) if not row.description] == []
+
+
+def test_secrets_are_not_shown() -> None:
+    """Neither the list of settings nor a settings object in a log line gives a password or key away."""
+    settings = Settings(
+        dsn="postgresql://ann:hunter2@db.example/tidings",
+        operator_key=SecretStr(SECRET),
+        kafka_password=SecretStr("hunter2"),
+    )
+    shown = f"{settings!r} {described(settings)}"
+
+    assert "hunter2" not in shown
+    assert SECRET not in shown
+    assert "db.example" in shown
+
+
+def test_kafka_clients_log_in() -> None:
+    """What kafka-python needs is passed on, the password in clear."""
+    settings = Settings(
+        kafka_brokers="a:1,b:2",
+        kafka_security_protocol="SASL_SSL",
+        kafka_sasl_mechanism="SCRAM-SHA-512",
+        kafka_username="ann",
+        kafka_password=SecretStr("hunter2"),
+        kafka_ca_file=Path("ca.pem"),
+    )
+
+    assert settings.kafka_client() == {
+        "bootstrap_servers": ["a:1", "b:2"],
+        "security_protocol": "SASL_SSL",
+        "sasl_mechanism": "SCRAM-SHA-512",
+        "sasl_plain_username": "ann",
+        "sasl_plain_password": "hunter2",
+        "ssl_cafile": "ca.pem",
+    }
+
+
+def test_misspelt_settings_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `TIDINGS_` variable that is no setting is reported; those of the tests are not."""
+    monkeypatch.setenv("TIDINGS_PROT", "8123")
+    monkeypatch.setenv("TIDINGS_TEST_DSN", "x")
+    monkeypatch.setenv("TIDINGS_PORT", "8123")
+
+    assert unknown_variables() == ["TIDINGS_PROT"]
