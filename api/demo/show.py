@@ -1,0 +1,92 @@
+"""What the demo prints: the story with its odds, one market's history as a chart, the leaderboard; or all of it as JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+if TYPE_CHECKING:
+    from api.client import Client
+    from api.demo.play import Play
+
+CHART_ROWS: Final = 9
+CHART_COLUMNS: Final = 70
+_WEEK_LABELS: Final = 10
+
+
+def collect(client: Client, play: Play) -> dict[str, Any]:
+    """Return what came of it, as of the play's last position.
+
+    `prices` has each market's history of its first outcome, thinned to four hours; `opening` the odds at birth, `ledger_sum`
+    the sum over all books of the ledger, which is 0.
+    """
+    at = play.position
+    stories = client.get("/v1/stories", min_position=at)["data"]
+    detailed = [client.get(f"/v1/stories/{story['story_id']}", min_position=at)["data"] for story in stories]
+    markets = [market for story in detailed for market in story.pop("markets")]
+    prices = {}
+    for market in markets:
+        outcome = market["outcomes"][0]["outcome"]
+        path = f"/v1/markets/{market['market_id']}/prices-history"
+        answer = client.get(path, outcome=outcome, fidelity=240, min_position=at)
+        prices[market["slug"]] = {"outcome": outcome, "history": answer["data"]["history"]}
+    board = client.get("/v1/leaderboard", min_position=at)["data"]
+    ledger = client.get("/v1/ledger", min_position=at)["data"]
+    return {
+        "position": at,
+        "seed": play.seed,
+        "orders": play.orders,
+        "refused": play.refused,
+        "stories": detailed,
+        "markets": markets,
+        "opening": play.opening,
+        "prices": prices,
+        "leaderboard": board,
+        "ledger": ledger["books"],
+        "ledger_sum": ledger["sum"],
+    }
+
+
+def show(found: dict[str, Any], out: TextIO) -> None:
+    """Print what came of it, for people."""
+    story = found["stories"][0]
+    print(f"\n{story['title']}\n{story['category']}, {story['published_at'][:10]}\n", file=out)
+    for market in found["markets"]:
+        print(f"  {market['question']}  [{market['status']}]", file=out)
+        opening = found["opening"][market["slug"]]
+        for row in market["outcomes"]:
+            bar = "#" * round(float(row["price"]) * 30)
+            paid = f"  pays {row['payout'][:4]}" if row["payout"] else ""
+            start, now = (f"{float(price):6.1%}" for price in (opening[row["outcome"]], row["price"]))
+            print(f"    {row['outcome']:<26}{start} -> {now}  {bar}{paid}", file=out)
+        print(f"    volume {float(market['volume']):,.0f}, {market['traders']} traders\n", file=out)
+    first = found["markets"][0]
+    history = found["prices"][first["slug"]]
+    print(f"{first['question']} Price of {history['outcome']}, week by week:\n", file=out)
+    for line in chart([float(point["p"]) for point in history["history"]]):
+        print(f"  {line}", file=out)
+    print("\nLeaderboard\n", file=out)
+    print(f"  {'':>4} {'account':<12} {'profit':>10} {'realized':>10} {'unrealized':>11} {'volume':>10}", file=out)
+    for row in found["leaderboard"]:
+        numbers = [float(row[name]) for name in ("pnl", "realized", "unrealized", "volume")]
+        print(
+            f"  {row['rank']:>4} {row['account']:<12} {numbers[0]:>10.2f} {numbers[1]:>10.2f} {numbers[2]:>11.2f} "
+            f"{numbers[3]:>10.2f}",
+            file=out,
+        )
+    print(f"\n{found['orders']} orders, log position {found['position']}, ledger sum {found['ledger_sum']}", file=out)
+
+
+def chart(prices: list[float]) -> list[str]:
+    """Return lines that draw prices over equal steps of time, one column a step, with the axis."""
+    if not prices:
+        return ["(no trades)"]
+    columns = [prices[i * len(prices) // CHART_COLUMNS] for i in range(CHART_COLUMNS)]
+    lowest, highest = min(columns), max(columns)
+    span = max(highest - lowest, 0.01)
+    rows = [round((price - lowest) / span * (CHART_ROWS - 1)) for price in columns]
+    lines = []
+    for level in range(CHART_ROWS - 1, -1, -1):
+        label = f"{lowest + span * level / (CHART_ROWS - 1):5.0%}" if level % 2 == 0 else " " * 5
+        lines.append(f"{label} |" + "".join("*" if row == level else " " for row in rows).rstrip())
+    lines.append(" " * 6 + "+" + "-" * CHART_COLUMNS)
+    return lines

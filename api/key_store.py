@@ -1,0 +1,137 @@
+"""API keys in PostgreSQL: made, listed, revoked, looked up. Only their hashes are kept.
+
+A key is 256 random bits, so one SHA-256 is as good as any slow hash: there is nothing to guess.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+
+from psycopg.rows import class_row
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from psycopg import Connection
+
+Role = Literal["trader", "operator", "admin"]
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
+
+TABLE: Final = """
+CREATE TABLE IF NOT EXISTS public.api_keys (
+    key_id      text PRIMARY KEY,
+    hash        bytea NOT NULL UNIQUE,
+    prefix      text NOT NULL,
+    roles       text[] NOT NULL,
+    account_id  text,
+    label       text NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    revoked_at  timestamptz
+)
+"""
+_FIRST_KEY_LOCK: Final = 0x7469_6469  # one process makes the first key, others started with it wait
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What is known of a key; the key itself is not."""
+
+    key_id: str
+    prefix: str
+    roles: list[Role]
+    account_id: str | None
+    label: str
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+_COLUMNS: Final = "key_id, prefix, roles, account_id, label, created_at, revoked_at"
+
+
+def create_table(connection: Connection[Any]) -> None:
+    """Make the table of keys if it is missing; several processes may do so at once."""
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", [_FIRST_KEY_LOCK])
+        connection.execute(TABLE)
+
+
+def make_first_key(connection: Connection[Any], given: str | None) -> str | None:
+    """Make the first key, with the roles operator and admin, if there is none; return it if it was made now.
+
+    `given` is the key to use, from the settings; it is added too when there are others already but not this one.
+    """
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", [_FIRST_KEY_LOCK])
+        if given is not None:
+            row = (connection.execute("SELECT 1 FROM public.api_keys WHERE hash = %s", [_hash(given)])).fetchone()
+            if row is None:
+                _insert(connection, given, ("operator", "admin"), None, "from TIDINGS_OPERATOR_KEY")
+            return None
+        row = (connection.execute("SELECT 1 FROM public.api_keys LIMIT 1")).fetchone()
+        if row is not None:
+            return None
+        secret = _new_secret()
+        _insert(connection, secret, ("operator", "admin"), None, "first key")
+        return secret
+
+
+def create(connection: Connection[Any], roles: Sequence[Role], account_id: str | None, label: str) -> tuple[str, Key]:
+    """Make a key and return it with what is known of it. It can be shown now and never again."""
+    secret = _new_secret()
+    return secret, _insert(connection, secret, roles, account_id, label)
+
+
+def every(connection: Connection[Any]) -> list[Key]:
+    """Return all keys, oldest first, revoked ones included."""
+    with connection.cursor(row_factory=class_row(Key)) as cursor:
+        cursor.execute(f"SELECT {_COLUMNS} FROM public.api_keys ORDER BY created_at, key_id")
+        return cursor.fetchall()
+
+
+def revoke(connection: Connection[Any], key_id: str) -> Key | None:
+    """Let a key (by id) open nothing any more, and return it; None when there is no such key."""
+    with connection.cursor(row_factory=class_row(Key)) as cursor:
+        cursor.execute(
+            "UPDATE public.api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE key_id = %s "
+            f"RETURNING {_COLUMNS}",
+            [key_id],
+        )
+        return cursor.fetchone()
+
+
+def find(connection: Connection[Any], secret: str) -> Key | None:
+    """Return the key that `secret` is, if it is one and not revoked."""
+    digest = _hash(secret)
+    cursor = connection.execute(
+        f"SELECT hash, {_COLUMNS} FROM public.api_keys WHERE hash = %s AND revoked_at IS NULL", [digest]
+    )
+    row = cursor.fetchone()
+    if row is None or not hmac.compare_digest(row[0], digest):
+        return None
+    return Key(*row[1:])
+
+
+def _new_secret() -> str:
+    return f"tdg_{secrets.token_urlsafe(32)}"
+
+
+def _hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def _insert(connection: Connection[Any], secret: str, roles: Sequence[Role], account_id: str | None, label: str) -> Key:
+    digest = _hash(secret)
+    with connection.cursor(row_factory=class_row(Key)) as cursor:
+        cursor.execute(
+            "INSERT INTO public.api_keys (key_id, hash, prefix, roles, account_id, label) VALUES (%s, %s, %s, %s, %s, %s) "
+            f"RETURNING {_COLUMNS}",
+            [f"key_{digest.hex()[:16]}", digest, secret[:8], list(roles), account_id, label],
+        )
+        key = cursor.fetchone()
+    assert key is not None
+    return key
