@@ -1,0 +1,326 @@
+"""Accounts and the ledger: who has what, and every movement of money as a row that sums to zero."""
+
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from psycopg import Connection
+from psycopg.rows import args_row
+
+from domain.account import AccountOpened, TradeSettled
+from domain.ledger import postings
+from domain.partition import CommandHadNoEffect, CommandRejected, CommandsRead
+from projections.batch import Batch
+from projections.projection import Projection
+from projections.reading import AsOf, Conditions
+from projections.table import Table
+from projections.workspace import Workspace
+
+
+@dataclass(slots=True)
+class AccountRow:
+    """An account's cash: `available` (below zero: overdrawn) and `held` by its resting orders."""
+
+    partition: int
+    account_id: str
+    name: str
+    available: int
+    held: int
+    opened_position: int
+    opened_at: int
+    position: int
+    time: int
+
+
+class LedgerEntry(NamedTuple):
+    """One event's postings: the signed changes sum to zero.
+
+    `cash` and `held` are those of `account_id`, `pool` that of `market_id`; `fees`, `house`, `bonds` and `external` are the
+    operator's. `available_after` and `held_after` are the account's balances after it.
+    """
+
+    partition: int
+    position: int
+    time: int
+    kind: str
+    account_id: str | None
+    market_id: str | None
+    order_id: str | None
+    cash: int
+    held: int
+    pool: int
+    fees: int
+    house: int
+    bonds: int
+    external: int
+    available_after: int | None
+    held_after: int | None
+
+    @property
+    def key(self) -> tuple[int]:
+        """Its place in lists, newest first."""
+        return (self.position,)
+
+
+@dataclass(slots=True)
+class Balance:
+    """The balance of a book: house, fees, bonds, external, or `pool:<market>`."""
+
+    partition: int
+    name: str
+    balance: int
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account with its positions valued at the maker's prices, each rounded down."""
+
+    account_id: str
+    name: str
+    available: int
+    held: int
+    positions_value: int
+    opened_position: int
+    opened_at: int
+    position: int
+    time: int
+
+    @property
+    def equity(self) -> int:
+        """All it has: cash, held cash and positions at their price."""
+        return self.available + self.held + self.positions_value
+
+    @property
+    def overdrawn(self) -> bool:
+        """Whether a payout that was taken back left it below zero."""
+        return self.available < 0
+
+    @property
+    def key(self) -> tuple[int, str]:
+        """Its place in lists, newest first."""
+        return self.opened_position, self.account_id
+
+
+class EquityPoint(NamedTuple):
+    """What an account had at a moment."""
+
+    time: int
+    available: int
+    held: int
+    positions: int
+    equity: int
+
+
+ACCOUNTS = Table("accounts", AccountRow, key=["account_id"], indexes=["name", "opened_position, account_id"])
+LEDGER = Table(
+    "ledger",
+    LedgerEntry,
+    key=["partition", "position"],
+    indexes=["account_id, position WHERE account_id IS NOT NULL"],
+    checks=["cash + held + pool + fees + house + bonds + external = 0"],
+)
+BALANCES = Table("ledger_balances", Balance, key=["partition", "name"])
+
+_NO_MONEY: Final = frozenset({CommandsRead, CommandRejected, CommandHadNoEffect})
+_BOOKS: Final = {"cash": 0, "held": 1, "pool": 2, "fees": 3, "house": 4, "bonds": 5, "external": 6}
+_NAMES: Final = tuple(_BOOKS)
+
+
+def fold(batch: Batch, workspace: Workspace) -> None:
+    """Add the row of every movement of money, and bring the balances up to date."""
+    accounts = workspace.load(ACCOUNTS, batch.accounts)
+    append = workspace.rows(LEDGER).append
+    partition = batch.partition
+    moved: dict[str, int] = {}
+    event: Any
+    for recorded in batch.events:
+        event = recorded.event
+        kind = type(event)
+        if kind in _NO_MONEY:
+            continue
+        position, time = recorded.position, recorded.time
+        if kind is TradeSettled:  # the common one, by hand: the same as its postings, which a test holds
+            cash, held, fee = event.cash, event.held, event.fee
+            pool = -(cash + held + fee)
+            account = accounts.cache[event.account_id]
+            account.available += cash
+            account.held += held
+            account.position, account.time = position, time
+            accounts.changed[event.account_id] = account
+            name = f"pool:{event.market_id}"
+            moved[name] = moved.get(name, 0) + pool
+            if fee:
+                moved["fees"] = moved.get("fees", 0) + fee
+            append(
+                LedgerEntry(
+                    partition,
+                    position,
+                    time,
+                    "TradeSettled",
+                    event.account_id,
+                    event.market_id,
+                    event.order_id,
+                    cash,
+                    held,
+                    pool,
+                    fee,
+                    0,
+                    0,
+                    0,
+                    account.available,
+                    account.held,
+                )
+            )
+            continue
+        if kind is AccountOpened:
+            accounts.put(
+                event.account_id,
+                AccountRow(partition, event.account_id, event.name, 0, 0, position, time, position, time),
+            )
+            continue
+        lines = postings(event)
+        if not lines:
+            continue
+        amounts = [0] * 7
+        for book, amount in lines:
+            amounts[_BOOKS[book.partition(":")[0]]] += amount
+            if book[:5] not in {"cash:", "held:"}:
+                moved[book] = moved.get(book, 0) + amount
+        account_id = getattr(event, "account_id", None)
+        available = held = None
+        if amounts[0] or amounts[1]:
+            account = accounts.cache[account_id]
+            account.available += amounts[0]
+            account.held += amounts[1]
+            available, held = account.available, account.held
+            account.position, account.time = position, time
+            accounts.changed[account_id] = account
+        append(
+            LedgerEntry(
+                partition,
+                position,
+                time,
+                kind.__name__,
+                account_id,
+                getattr(event, "market_id", None),
+                getattr(event, "order_id", None),
+                *amounts,
+                available,
+                held,
+            )
+        )
+    if moved:
+        balances = workspace.load(BALANCES, [(partition, name) for name in moved])
+        for name, amount in moved.items():
+            balance = balances.get((partition, name))
+            if balance is None:
+                balances.put((partition, name), Balance(partition, name, amount))
+            else:
+                balance.balance += amount
+                balances.change((partition, name))
+
+
+PROJECTION = Projection("accounts", 1, (ACCOUNTS, LEDGER, BALANCES), fold, scope="account")
+
+_VALUE: Final = """(
+    SELECT coalesce(sum(div(s.shares::numeric * p.price, 1000000)), 0)::int8
+    FROM ({positions}) s CROSS JOIN LATERAL (
+        SELECT h.prices[array_position(m.outcomes, s.outcome)] AS price FROM positions_markets m, prices h
+        WHERE m.market_id = s.market_id AND h.market_id = s.market_id AND h.position <= {at}
+        ORDER BY h.position DESC LIMIT 1) p
+    WHERE s.shares > 0)"""
+
+_VALUE_NOW: Final = _VALUE.format(
+    positions="SELECT market_id, outcome, shares FROM positions WHERE account_id = a.account_id", at="%(at)s"
+)
+_POSITIONS_THEN: Final = """
+    SELECT k.market_id, k.outcome, v.shares FROM positions k CROSS JOIN LATERAL (
+        SELECT shares FROM position_versions WHERE account_id = k.account_id AND market_id = k.market_id
+        AND outcome = k.outcome AND position <= {at} ORDER BY position DESC LIMIT 1) v WHERE k.account_id = a.account_id"""
+_VALUE_THEN: Final = _VALUE.format(positions=_POSITIONS_THEN.format(at="%(at)s"), at="%(at)s")
+
+_NOW: Final = f"""
+    SELECT account_id, name, available, held, {_VALUE_NOW} AS positions_value, opened_position, opened_at, position, time
+    FROM accounts a"""  # noqa: S608  no values in it
+_THEN: Final = f"""
+    SELECT account_id, name, coalesce(e.available_after, 0) AS available, coalesce(e.held_after, 0) AS held,
+    {_VALUE_THEN} AS positions_value, opened_position, opened_at,
+    coalesce(e.position, opened_position) AS position, coalesce(e.time, opened_at) AS time
+    FROM accounts a LEFT JOIN LATERAL (
+        SELECT available_after, held_after, position, time FROM ledger WHERE account_id = a.account_id
+        AND position <= %(at)s AND available_after IS NOT NULL ORDER BY position DESC LIMIT 1) e ON true"""  # noqa: S608
+
+
+def get_account(connection: Connection, as_of: AsOf, ref: str) -> Account | None:
+    """Return the account with this id, or the only one with this name, or None."""
+    with connection.cursor(row_factory=args_row(Account)) as cursor:
+        rows = cursor.execute(
+            f"{_THEN if as_of.past else _NOW} WHERE (account_id = %(ref)s OR name = %(ref)s) "
+            "AND opened_position <= %(at)s ORDER BY account_id <> %(ref)s LIMIT 2",
+            {"ref": ref, "at": as_of.position},
+        ).fetchall()
+    return rows[0] if rows and (len(rows) == 1 or rows[0].account_id == ref) else None
+
+
+def list_accounts(
+    connection: Connection, as_of: AsOf, *, limit: int = 50, after: tuple[int, str] | None = None
+) -> list[Account]:
+    """Return accounts, newest first."""
+    before = "AND (opened_position, account_id) < (%(p)s, %(a)s)" if after else ""
+    position, account_id = after or (0, "")
+    with connection.cursor(row_factory=args_row(Account)) as cursor:
+        return cursor.execute(
+            f"{_THEN if as_of.past else _NOW} WHERE opened_position <= %(at)s {before} "
+            "ORDER BY opened_position DESC, account_id DESC LIMIT %(limit)s",
+            {"at": as_of.position, "p": position, "a": account_id, "limit": limit},
+        ).fetchall()
+
+
+def statement(
+    connection: Connection, as_of: AsOf, account_id: str, *, limit: int = 50, after: tuple[int] | None = None
+) -> list[LedgerEntry]:
+    """Return every movement of the account's money, newest first."""
+    where = Conditions("account_id = %s AND position <= %s", account_id, as_of.position)
+    where.add("available_after IS NOT NULL")
+    where.after("position", after)
+    with connection.cursor(row_factory=args_row(LedgerEntry)) as cursor:
+        return cursor.execute(
+            f"SELECT {LEDGER.column_list} FROM ledger {where.sql} ORDER BY position DESC LIMIT %s",
+            [*where.values, limit],
+        ).fetchall()
+
+
+def ledger_sums(connection: Connection) -> dict[str, int]:
+    """Return the sum of each kind of book now: cash, held, pool, fees, house, bonds, external; together they are 0."""
+    sums = dict.fromkeys(_NAMES, 0)
+    row = connection.execute("SELECT sum(available), sum(held) FROM accounts").fetchone()
+    assert row is not None, "an aggregate always has a row"
+    sums["cash"], sums["held"] = int(row[0] or 0), int(row[1] or 0)
+    for name, balance in connection.execute(
+        "SELECT split_part(name, ':', 1), sum(balance) FROM ledger_balances GROUP BY 1"
+    ):
+        sums[name] = int(balance)
+    return sums
+
+
+_EQUITY: Final = f"""
+    WITH points AS (
+        SELECT g.time, coalesce(least((SELECT previous FROM timeline WHERE partition = 0 AND time > g.time
+            ORDER BY time LIMIT 1), %(at)s), %(at)s) AS at FROM generate_series(%(start)s::int8, %(end)s, %(step)s) g(time))
+    SELECT g.time, coalesce(e.available_after, 0), coalesce(e.held_after, 0), {
+    _VALUE.format(positions=_POSITIONS_THEN.format(at="g.at"), at="g.at")
+}
+    FROM points g CROSS JOIN (SELECT %(account)s::text AS account_id) a LEFT JOIN LATERAL (
+        SELECT available_after, held_after FROM ledger WHERE account_id = a.account_id
+        AND position <= g.at AND available_after IS NOT NULL ORDER BY position DESC LIMIT 1) e ON true
+    ORDER BY g.time"""  # noqa: S608  no values in it
+
+
+def equity_history(
+    connection: Connection, as_of: AsOf, account_id: str, start: int, end: int, step: int
+) -> list[EquityPoint]:
+    """Return what the account had at `start` and each `step` after it, up to `end` and to the moment of `as_of`."""
+    rows = connection.execute(
+        _EQUITY,
+        {"at": as_of.position, "start": start, "end": min(end, as_of.time), "step": step, "account": account_id},
+    ).fetchall()
+    return [EquityPoint(time, cash, held, value, cash + held + value) for time, cash, held, value in rows]

@@ -1,0 +1,73 @@
+"""What happened to a market besides trading, as a list."""
+
+import json
+from typing import Any, Final, NamedTuple
+
+from psycopg import Connection
+
+from domain.market import MarketDrafted
+from messages.events import public_data
+from projections.batch import Batch
+from projections.markets import ACTS
+from projections.projection import Projection
+from projections.reading import AsOf, Conditions
+from projections.table import Table
+from projections.workspace import Workspace
+
+
+class LifecycleRow(NamedTuple):
+    """An event of a market's life; `data` is the public form of its fields as JSON text."""
+
+    partition: int
+    market_id: str
+    position: int
+    time: int
+    type: str
+    data: str
+
+
+class LifecycleEvent(NamedTuple):
+    """An event of a market's life, its fields in their public form: amounts as decimal strings, times in RFC 3339."""
+
+    position: int
+    time: int
+    market_id: str
+    type: str
+    data: dict[str, Any]
+
+    @property
+    def key(self) -> tuple[int]:
+        """Its place in lists, newest first."""
+        return (self.position,)
+
+
+LIFECYCLE = Table("lifecycle", LifecycleRow, key=["market_id", "position"])
+
+KINDS: Final = ACTS | {MarketDrafted}
+
+
+def fold(batch: Batch, workspace: Workspace) -> None:
+    """Add a row for each event."""
+    append = workspace.rows(LIFECYCLE).append
+    event: Any
+    for recorded in batch.of(KINDS):
+        event = recorded.event
+        data = json.dumps(public_data(event), separators=(",", ":"), sort_keys=True)
+        name = event.TOPIC.partition(".")[0]
+        append(LifecycleRow(batch.partition, event.market_id, recorded.position, recorded.time, name, data))
+
+
+PROJECTION = Projection("lifecycle", 1, (LIFECYCLE,), fold, scope="market")
+
+
+def market_events(
+    connection: Connection, as_of: AsOf, market_id: str, *, limit: int = 50, after: tuple[int] | None = None
+) -> list[LifecycleEvent]:
+    """Return what happened to the market, newest first."""
+    where = Conditions("market_id = %s AND position <= %s", market_id, as_of.position)
+    where.after("position", after)
+    rows = connection.execute(
+        f"SELECT position, time, market_id, type, data FROM lifecycle {where.sql} ORDER BY position DESC LIMIT %s",
+        [*where.values, limit],
+    ).fetchall()
+    return [LifecycleEvent(*row[:4], json.loads(row[4])) for row in rows]

@@ -1,0 +1,143 @@
+"""Events that a read model could not digest: set aside with all that depends on them, until somebody decides.
+
+A parked event is never passed over in silence: it stands in `projection_parked` with its error, what depends on it is
+parked behind it, and both wait for `retry` (after the cause is mended) or `skip` (a decision that is kept, and holds
+for every rebuild). The rest of the read model goes on.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from psycopg import Connection
+
+from domain.events import Recorded
+from projections.batch import Batch
+from projections.projection import Projection, Scope
+
+PARKED_DDL: Final = (
+    """CREATE TABLE IF NOT EXISTS projection_parked (
+        projection text NOT NULL, partition int8 NOT NULL, position int8 NOT NULL, keys text[] NOT NULL,
+        topic text NOT NULL, error text, parked_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        attempts int8 NOT NULL DEFAULT 1, PRIMARY KEY (projection, partition, position))""",
+    """CREATE TABLE IF NOT EXISTS projection_skipped (
+        projection text NOT NULL, partition int8 NOT NULL, position int8 NOT NULL,
+        skipped_at timestamptz NOT NULL DEFAULT clock_timestamp(), reason text NOT NULL,
+        PRIMARY KEY (projection, partition, position))""",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """An event set aside; without an `error` of its own it waits behind another one with which it shares a key."""
+
+    projection: str
+    partition: int
+    position: int
+    keys: list[str]
+    topic: str
+    error: str | None
+    parked_at: Any
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableEvent:
+    """What stands in the place of an event that the codec could not read."""
+
+    TOPIC: str
+    error: str
+
+
+def keys_of(scope: Scope, recorded: Recorded) -> tuple[list[str], list[str]]:
+    """Return the keys that an event blocks when it is parked, and those that block it."""
+    event: Any = recorded.event
+    if isinstance(event, UnreadableEvent):
+        kind, _, name = recorded.stream.partition("-")
+        return [f"{kind}:{name}"], [f"{kind}:{name}"]
+    market = f"market:{market_id}" if (market_id := getattr(event, "market_id", None)) else None
+    account = f"account:{account_id}" if (account_id := getattr(event, "account_id", None)) else None
+    story = f"story:{story_id}" if (story_id := getattr(event, "story_id", None)) else None
+    match scope:
+        case "story":
+            own = [story]
+            behind = [story]
+        case "market":
+            own = [market or story]
+            behind = [market, story]
+        case "account":
+            own = [account]
+            behind = [account]
+        case "holding" if market and account:
+            own = [f"holding:{account_id}:{market_id}"]
+            behind = [own[0], market, account]
+        case _:
+            own = [market or account or story]
+            behind = own
+    return [key for key in own if key], [key for key in behind if key]
+
+
+def hold_back(connection: Connection, projection: Projection, batch: Batch) -> Batch | None:
+    """Return the batch without what was skipped and without what waits behind a parked event, which is parked too."""
+    name, partition = projection.name, batch.partition
+    row = connection.execute(
+        "SELECT (SELECT array_agg(position) FROM projection_skipped WHERE projection = %(p)s AND partition = %(n)s "
+        "AND position BETWEEN %(first)s AND %(last)s), (SELECT array_agg(DISTINCT key) FROM projection_parked, "
+        "unnest(keys) AS key WHERE projection = %(p)s AND partition = %(n)s)",
+        {"p": name, "n": partition, "first": batch.events[0].position, "last": batch.last.position},
+        prepare=True,
+    ).fetchone()
+    assert row is not None, "a query of constants has a row"
+    skipped, blocked = set(row[0] or ()), set(row[1] or ())
+    if not skipped and not blocked:
+        return batch
+    kept: list[Recorded] = []
+    for recorded in batch.events:
+        if recorded.position in skipped:
+            continue
+        own, behind = keys_of(projection.scope, recorded)
+        if blocked.isdisjoint(behind):
+            kept.append(recorded)
+            continue
+        blocked.update(own)
+        park(connection, projection, partition, recorded, None)
+    return Batch(partition, kept) if kept else None
+
+
+def park(
+    connection: Connection, projection: Projection, partition: int, recorded: Recorded, error: str | None
+) -> None:
+    """Set an event aside."""
+    connection.execute(
+        "INSERT INTO projection_parked (projection, partition, position, keys, topic, error) VALUES (%s, %s, %s, %s, %s, %s) "
+        "ON CONFLICT (projection, partition, position) DO UPDATE SET error = EXCLUDED.error, "
+        "attempts = projection_parked.attempts + 1",
+        [
+            projection.name,
+            partition,
+            recorded.position,
+            keys_of(projection.scope, recorded)[0],
+            recorded.event.TOPIC,
+            error,
+        ],
+    )
+
+
+def list_parked(connection: Connection, name: str | None = None) -> list[Parked]:
+    """Return all parked events, or those of one read model, by read model and position."""
+    rows = connection.execute(
+        "SELECT projection, partition, position, keys, topic, error, parked_at, attempts FROM projection_parked "
+        "WHERE %s::text IS NULL OR projection = %s ORDER BY projection, partition, position",
+        [name, name],
+    ).fetchall()
+    return [Parked(*row) for row in rows]
+
+
+def unreadable(batch: Batch) -> Recorded | None:
+    """Return the first event of a batch that the codec could not read, or None."""
+    return next((recorded for recorded in batch.events if isinstance(recorded.event, UnreadableEvent)), None)
+
+
+def positions(parked: Iterable[Parked]) -> Sequence[int]:
+    """Return the positions of parked events, in order."""
+    return sorted(event.position for event in parked)

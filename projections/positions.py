@@ -1,0 +1,285 @@
+"""Positions: what every account holds of every outcome, what it cost, what it has brought; now and at any position."""
+
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from psycopg import Connection
+from psycopg.rows import args_row
+
+from domain.account import TradeSettled
+from domain.events import Recorded
+from domain.market import MarketDrafted
+from domain.money import MICRO, divide_half_even
+from projections import basis
+from projections.batch import Batch
+from projections.projection import Projection
+from projections.reading import AsOf, Conditions
+from projections.table import Table
+from projections.workspace import Rows, Workspace
+
+
+@dataclass(slots=True)
+class PositionRow:
+    """An account's position in an outcome now, closed ones included.
+
+    `realized` is net of `fees`; `volume` is the cost of all its fills, `buys` that of the purchases.
+    """
+
+    partition: int
+    account_id: str
+    market_id: str
+    outcome: str
+    shares: int
+    cost_basis: int
+    realized: int
+    fees: int
+    volume: int
+    buys: int
+    trades: int
+    settled_shares: int
+    settled_basis: int
+    settled_amount: int
+    position: int
+    time: int
+
+
+class PositionVersion(NamedTuple):
+    """A position from `position` on; `kind` is what changed it: trade, split, merge, payout, reversal or void.
+
+    `quantity` is the signed change of shares, `amount` the signed cash for them, without the fee.
+    """
+
+    partition: int
+    account_id: str
+    market_id: str
+    outcome: str
+    position: int
+    time: int
+    kind: str
+    quantity: int
+    amount: int
+    shares: int
+    cost_basis: int
+    realized: int
+    fees: int
+    volume: int
+    buys: int
+    trades: int
+
+
+@dataclass(slots=True)
+class MarketRow:
+    """What the arithmetic needs of a market."""
+
+    market_id: str
+    outcomes: list[str]
+    payouts: list[int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A position valued at the maker's price: `value` is shares times price, rounded down; `unrealized` is value - basis."""
+
+    account_id: str
+    market_id: str
+    outcome: str
+    shares: int
+    cost_basis: int
+    realized: int
+    fees: int
+    volume: int
+    buys: int
+    position: int
+    time: int
+    price: int | None
+
+    @property
+    def average_price(self) -> int | None:
+        """The basis per share, rounded half even; None where no share is held."""
+        return divide_half_even(self.cost_basis * MICRO, self.shares) if self.shares else None
+
+    @property
+    def value(self) -> int:
+        """What the shares are worth at the price of now."""
+        return self.shares * (self.price or 0) // MICRO
+
+    @property
+    def unrealized(self) -> int:
+        """The profit if the shares were worth their price."""
+        return self.value - self.cost_basis
+
+
+class Holder(NamedTuple):
+    """An account that holds shares of an outcome."""
+
+    account_id: str
+    outcome: str
+    shares: int
+    cost_basis: int
+
+
+class Settlement(NamedTuple):
+    """What the end of a market did to a position: `kind` payout, reversal (of a payout, by a correction) or void.
+
+    `quantity` is the signed change of shares, `amount` the signed cash for them, `realized` the position's profit after.
+    """
+
+    position: int
+    time: int
+    account_id: str
+    market_id: str
+    outcome: str
+    kind: str
+    quantity: int
+    amount: int
+    realized: int
+
+    @property
+    def key(self) -> tuple[int, str]:
+        """Its place in lists, newest first."""
+        return self.position, self.outcome
+
+
+POSITIONS = Table(
+    "positions",
+    PositionRow,
+    key=["account_id", "market_id", "outcome"],
+    group=["account_id", "market_id"],
+    indexes=["market_id, outcome"],
+)
+VERSIONS = Table(
+    "position_versions",
+    PositionVersion,
+    key=["account_id", "market_id", "outcome", "position"],
+    indexes=["account_id, position, outcome WHERE kind IN ('payout', 'reversal', 'void')"],
+)
+MARKETS = Table("positions_markets", MarketRow, key=["market_id"])
+
+KINDS: Final = basis.HOLDING_KINDS | basis.RESOLVED | {MarketDrafted}
+
+
+def fold(batch: Batch, workspace: Workspace) -> None:
+    """Bring every touched position up to date, and keep the version that each event made."""
+    positions = workspace.load(POSITIONS, batch.holdings)
+    markets = workspace.load(MARKETS, batch.markets)
+    append = workspace.rows(VERSIONS).append
+    event: Any
+    for recorded in batch.of(KINDS):
+        event = recorded.event
+        kind = type(event)
+        if kind is TradeSettled:
+            cost = event.cost
+            row = _touch(positions, batch.partition, event, event.outcome, recorded)
+            basis.trade(row, event.side, event.quantity, cost, event.fee)
+            if event.side == "buy":
+                append(_version(row, "trade", event.quantity, -cost))
+            else:
+                append(_version(row, "trade", -event.quantity, cost))
+            continue
+        if kind is MarketDrafted:
+            markets.put(event.market_id, MarketRow(event.market_id, list(event.outcomes), None))
+            continue
+        market = markets.get(event.market_id)
+        assert market is not None, "a market is drafted first"
+        if kind in basis.RESOLVED:
+            market.payouts = basis.fractions_of(event.payouts, market.outcomes)
+            markets.change(event.market_id)
+            continue
+        for step in basis.steps(event, market.outcomes, market.payouts):
+            if step.kind == "void" and positions.get((event.account_id, event.market_id, step.outcome)) is None:
+                continue
+            row = _touch(positions, batch.partition, event, step.outcome, recorded)
+            before = row.shares
+            cash = basis.apply(row, step)
+            append(_version(row, step.kind, row.shares - before, cash))
+
+
+def _touch(positions: Rows[PositionRow], partition: int, event: Any, outcome: str, recorded: Recorded) -> PositionRow:
+    """Return the row of a position, a new one where there is none, marked as changed by this event."""
+    key = (event.account_id, event.market_id, outcome)
+    row = positions.get(key)
+    if row is None:
+        row = PositionRow(partition, *key, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, recorded.position, recorded.time)
+        positions.put(key, row)
+    else:
+        row.position, row.time = recorded.position, recorded.time
+        positions.change(key)
+    return row
+
+
+def _version(row: PositionRow, kind: str, quantity: int, amount: int) -> PositionVersion:
+    return PositionVersion(
+        row.partition,
+        row.account_id,
+        row.market_id,
+        row.outcome,
+        row.position,
+        row.time,
+        kind,
+        quantity,
+        amount,
+        row.shares,
+        row.cost_basis,
+        row.realized,
+        row.fees,
+        row.volume,
+        row.buys,
+        row.trades,
+    )
+
+
+PROJECTION = Projection("positions", 1, (POSITIONS, VERSIONS, MARKETS), fold, scope="holding")
+
+_COLUMNS: Final = "account_id, market_id, outcome, shares, cost_basis, realized, fees, volume, buys, position, time"
+
+_OF_THEN: Final = """
+    SELECT v.* FROM positions k CROSS JOIN LATERAL (
+        SELECT * FROM position_versions WHERE account_id = k.account_id AND market_id = k.market_id
+        AND outcome = k.outcome AND position <= %s ORDER BY position DESC LIMIT 1) v"""
+
+
+def account_positions(
+    connection: Connection, as_of: AsOf, account_id: str, *, market_id: str | None = None, closed: bool = False
+) -> list[Position]:
+    """Return the account's positions, those without shares only if `closed`, by market and outcome."""
+    where = Conditions("k.account_id = %s", account_id)
+    where.add_if("k.market_id = %s", market_id)
+    source, times = (_OF_THEN, [as_of.position]) if as_of.past else ("SELECT * FROM positions k", [])
+    with connection.cursor(row_factory=args_row(Position)) as cursor:
+        return cursor.execute(
+            f"SELECT {_COLUMNS}, (SELECT p.prices[array_position(m.outcomes, s.outcome)] FROM positions_markets m, prices p "
+            "WHERE m.market_id = s.market_id AND p.market_id = s.market_id AND p.position <= %s "
+            f"ORDER BY p.position DESC LIMIT 1) FROM ({source} {where.sql}) s {'' if closed else 'WHERE shares > 0'} "
+            "ORDER BY market_id, outcome",
+            [as_of.position, *times, *where.values],
+        ).fetchall()
+
+
+def holders(
+    connection: Connection, as_of: AsOf, market_id: str, *, outcome: str | None = None, limit: int = 100
+) -> list[Holder]:
+    """Return who holds shares of the market, most shares first, equal ones by account."""
+    where = Conditions("k.market_id = %s", market_id)
+    where.add_if("k.outcome = %s", outcome)
+    source, times = (_OF_THEN, [as_of.position]) if as_of.past else ("SELECT * FROM positions k", [])
+    rows = connection.execute(
+        f"SELECT account_id, outcome, shares, cost_basis FROM ({source} {where.sql}) s WHERE shares > 0 "
+        "ORDER BY shares DESC, account_id, outcome LIMIT %s",
+        [*times, *where.values, limit],
+    ).fetchall()
+    return [Holder(*row) for row in rows]
+
+
+def settlements(
+    connection: Connection, as_of: AsOf, account_id: str, *, limit: int = 50, after: tuple[int, str] | None = None
+) -> list[Settlement]:
+    """Return what the ends of markets did to the account's positions, newest first."""
+    where = Conditions("account_id = %s AND position <= %s", account_id, as_of.position)
+    where.add("kind IN ('payout', 'reversal', 'void')")
+    where.after("position, outcome", after)
+    rows = connection.execute(
+        f"SELECT {', '.join(Settlement._fields)} FROM position_versions {where.sql} "
+        "ORDER BY position DESC, outcome DESC LIMIT %s",
+        [*where.values, limit],
+    ).fetchall()
+    return [Settlement(*row) for row in rows]

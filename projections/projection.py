@@ -1,0 +1,29 @@
+"""A read model as the projector sees it: a name, a version, tables and a fold."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from projections.batch import Batch
+from projections.table import Table
+from projections.workspace import Workspace
+
+Fold = Callable[[Batch, Workspace], None]
+
+Scope = Literal["story", "market", "account", "holding", "all"]
+
+
+@dataclass(frozen=True)
+class Projection:
+    """One read model.
+
+    `version` is raised whenever the fold or a table changes: the projector then rebuilds it by itself.
+    `scope` says what depends on an event that cannot be folded: what shares its story, market, account, or its pair of
+    account and market; "all" where later rows depend on all earlier ones.
+    """
+
+    name: str
+    version: int
+    tables: tuple[Table[Any], ...]
+    fold: Fold
+    scope: Scope

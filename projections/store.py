@@ -1,0 +1,151 @@
+"""Where read models live in PostgreSQL: a schema with their tables, and how far each of them is.
+
+`advance` folds a batch into one read model: rows and position change in one transaction, and events at or before the
+position are left out, so that whatever is delivered twice, or again after a crash, changes nothing.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from psycopg import Connection, sql
+
+from projections.batch import Batch
+from projections.parking import PARKED_DDL, hold_back
+from projections.projection import Projection
+from projections.workspace import Workspace
+
+SCHEMA: Final = "read_models"
+
+CONNECT_OPTIONS: Final[dict[str, Any]] = {"options": f"-c search_path={SCHEMA}"}
+"""What a connection (or the connections of a pool) must be opened with to run the queries."""
+
+CHANNEL: Final = "tidings_progress"
+"""Notified with `projection partition position` whenever a read model has moved."""
+
+_POSITIONS_DDL: Final = """
+    CREATE TABLE IF NOT EXISTS projection_positions (
+        projection text NOT NULL, partition int8 NOT NULL, position int8 NOT NULL, time int8 NOT NULL,
+        version int8 NOT NULL, generation int8 NOT NULL, updated_at int8 NOT NULL, PRIMARY KEY (projection, partition))"""
+
+_NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::int8"
+
+
+class LogGapError(RuntimeError):
+    """A position is missing between what is folded and what came, in a log that has no gaps."""
+
+
+class VersionError(RuntimeError):
+    """The tables were made by another version of the read model: it must be rebuilt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """What a batch did: the position reached, how many of its events were new, and how many rows were written."""
+
+    position: int
+    events: int
+    rows: int
+
+
+def connect(dsn: str, schema: str = SCHEMA) -> Connection:
+    """Return a connection for the projector: its transactions may be lost by a crash of the server, whole, never in part.
+
+    That costs nothing, for the position is in the same transaction: what is lost is folded again.
+    """
+    return Connection.connect(
+        dsn, autocommit=True, options=f"-c search_path={schema} -c synchronous_commit=off -c jit=off"
+    )
+
+
+def ensure(connection: Connection, projections: Iterable[Projection], partition: int = 0, schema: str = SCHEMA) -> None:
+    """Make the schema and the tables that are missing. Those of another version are left alone; see `version_of`."""
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('tidings ' || %s, 0))", [schema])
+        connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
+        connection.execute(_POSITIONS_DDL)
+        for statement in PARKED_DDL:
+            connection.execute(statement)
+        for projection in projections:
+            row = connection.execute(
+                "SELECT version FROM projection_positions WHERE projection = %s AND partition = %s",
+                [projection.name, partition],
+            ).fetchone()
+            if row is not None:
+                continue
+            for table in projection.tables:
+                for statement in table.statements():
+                    connection.execute(statement)
+            connection.execute(
+                f"INSERT INTO projection_positions VALUES (%s, %s, 0, 0, %s, 0, {_NOW})",
+                [projection.name, partition, projection.version],
+            )
+
+
+def position_of(connection: Connection, name: str, partition: int = 0) -> tuple[int, int]:
+    """Return the position and the version of a read model; (0, 0) where it is not there."""
+    row = connection.execute(
+        "SELECT position, version FROM projection_positions WHERE projection = %s AND partition = %s", [name, partition]
+    ).fetchone()
+    return (int(row[0]), int(row[1])) if row else (0, 0)
+
+
+def try_lock(connection: Connection, name: str, partition: int = 0, schema: str = SCHEMA) -> bool:
+    """Become the one that works a read model, until the connection ends; return False where another one is."""
+    row = connection.execute(
+        "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [f"tidings {schema} {name} {partition}"]
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def advance(
+    connection: Connection, projection: Projection, workspace: Workspace, batch: Batch, *, gapless: bool = False
+) -> Advance:
+    """Fold a batch, in one transaction. After any error nothing has changed and the workspace is empty.
+
+    Raises:
+        LogGapError: the log should be `gapless`, and the batch does not begin behind the position.
+        VersionError: the tables are those of another version.
+    """
+    try:
+        with connection.transaction():
+            done = _advance(connection, projection, workspace, batch, gapless=gapless)
+    except BaseException:
+        workspace.forget()
+        raise
+    workspace.trim()
+    return done
+
+
+def _advance(
+    connection: Connection, projection: Projection, workspace: Workspace, batch: Batch, *, gapless: bool
+) -> Advance:
+    name, partition = projection.name, batch.partition
+    row = connection.execute(
+        "SELECT position, time, version, generation FROM projection_positions WHERE projection = %s AND partition = %s "
+        "FOR UPDATE",
+        [name, partition],
+        prepare=True,
+    ).fetchone()
+    if row is None or row[2] != projection.version:
+        raise VersionError(f"{name} is not there in version {projection.version}")
+    position, time, _, generation = row
+    workspace.begin(connection, position, time, generation)
+    fresh = batch.after(position)
+    if fresh is None:
+        return Advance(position, 0, 0)
+    if gapless and fresh.events[0].position != position + 1:
+        raise LogGapError(f"{name} is at {position}, the next event at {fresh.events[0].position}")
+    foldable = hold_back(connection, projection, fresh)
+    if foldable is not None:
+        projection.fold(foldable, workspace)
+    rows = workspace.flush()
+    last = fresh.last
+    connection.execute(
+        f"UPDATE projection_positions SET position = %s, time = %s, updated_at = {_NOW} "
+        "WHERE projection = %s AND partition = %s",
+        [last.position, last.time, name, partition],
+        prepare=True,
+    )
+    connection.execute("SELECT pg_notify(%s, %s)", [CHANNEL, f"{name} {partition} {last.position}"], prepare=True)
+    return Advance(last.position, len(fresh.events), rows)

@@ -1,0 +1,92 @@
+"""Stories, as they were published."""
+
+from typing import NamedTuple, cast
+
+from psycopg import Connection
+from psycopg.rows import args_row
+
+from domain.story import StoryPublished
+from projections.batch import Batch
+from projections.projection import Projection
+from projections.reading import AsOf, Conditions
+from projections.table import Table
+from projections.workspace import Workspace
+
+
+class Story(NamedTuple):
+    """A story; `position` and `time` are those of its publication in the log, `published_at` that of the report."""
+
+    story_id: str
+    slug: str
+    title: str
+    body: str
+    category: str
+    published_at: int
+    source_url: str | None
+    partition: int
+    position: int
+    time: int
+
+    @property
+    def key(self) -> tuple[int, str]:
+        """Its place in lists, newest first."""
+        return self.position, self.story_id
+
+
+STORIES = Table("stories", Story, key=["story_id"], indexes=["slug", "position", "category, position"])
+
+KINDS = frozenset({StoryPublished})
+
+
+def fold(batch: Batch, workspace: Workspace) -> None:
+    """Add every published story."""
+    append = workspace.rows(STORIES).append
+    for recorded in batch.of(KINDS):
+        event = cast("StoryPublished", recorded.event)
+        append(
+            Story(
+                event.story_id,
+                event.slug,
+                event.title,
+                event.body,
+                event.category,
+                event.published_at,
+                event.source_url,
+                batch.partition,
+                recorded.position,
+                recorded.time,
+            )
+        )
+
+
+PROJECTION = Projection("stories", 1, (STORIES,), fold, scope="story")
+
+
+def get_story(connection: Connection, as_of: AsOf, ref: str) -> Story | None:
+    """Return the story with this id, or the only one with this slug, or None."""
+    with connection.cursor(row_factory=args_row(Story)) as cursor:
+        rows = cursor.execute(
+            f"SELECT {STORIES.column_list} FROM stories WHERE (story_id = %(ref)s OR slug = %(ref)s) "
+            "AND position <= %(at)s ORDER BY story_id <> %(ref)s LIMIT 2",
+            {"ref": ref, "at": as_of.position},
+        ).fetchall()
+    return rows[0] if rows and (len(rows) == 1 or rows[0].story_id == ref) else None
+
+
+def list_stories(
+    connection: Connection,
+    as_of: AsOf,
+    *,
+    category: str | None = None,
+    limit: int = 50,
+    after: tuple[int, str] | None = None,
+) -> list[Story]:
+    """Return stories, newest first."""
+    where = Conditions("position <= %s", as_of.position)
+    where.add_if("category = %s", category)
+    where.after("position, story_id", after)
+    with connection.cursor(row_factory=args_row(Story)) as cursor:
+        return cursor.execute(
+            f"SELECT {STORIES.column_list} FROM stories {where.sql} ORDER BY position DESC, story_id DESC LIMIT %s",
+            [*where.values, limit],
+        ).fetchall()

@@ -1,0 +1,62 @@
+"""When was which position: one row for each moment at which something happened."""
+
+from typing import NamedTuple
+
+from psycopg import Connection
+
+from projections.batch import Batch
+from projections.projection import Projection
+from projections.table import Table
+from projections.workspace import Workspace
+
+
+class Moment(NamedTuple):
+    """`position` is the first one of this time, `previous` the last one before it (0: none)."""
+
+    partition: int
+    time: int
+    position: int
+    previous: int
+
+
+TIMELINE = Table("timeline", Moment, key=("partition", "time"), indexes=["partition, position"])
+
+
+def fold(batch: Batch, workspace: Workspace) -> None:
+    """Add a row whenever the time has moved."""
+    append = workspace.rows(TIMELINE).append
+    partition, position, time = batch.partition, workspace.position, workspace.time
+    for recorded in batch.events:
+        if recorded.time != time:
+            time = recorded.time
+            append(Moment(partition, time, recorded.position, position))
+        position = recorded.position
+
+
+PROJECTION = Projection("timeline", 1, (TIMELINE,), fold, scope="all")
+
+
+def position_at(connection: Connection, time: int, partition: int = 0) -> int:
+    """Return the last position at or before a time, as far as the timeline has been folded; 0 when nothing had happened."""
+    return position_before(connection, time + 1, partition)
+
+
+def position_before(connection: Connection, time: int, partition: int = 0) -> int:
+    """Return the last position before a time, as far as the timeline has been folded; 0 when nothing had happened."""
+    row = connection.execute(
+        "SELECT previous FROM timeline WHERE partition = %s AND time >= %s ORDER BY time LIMIT 1", [partition, time]
+    ).fetchone()
+    if row is None:
+        row = connection.execute(
+            "SELECT position FROM projection_positions WHERE projection = 'timeline' AND partition = %s", [partition]
+        ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def time_of(connection: Connection, position: int, partition: int = 0) -> int:
+    """Return the time of a position (of the last one before it where the log has a gap); 0 before the first."""
+    row = connection.execute(
+        "SELECT time FROM timeline WHERE partition = %s AND position <= %s ORDER BY position DESC LIMIT 1",
+        [partition, position],
+    ).fetchone()
+    return int(row[0]) if row else 0

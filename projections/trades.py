@@ -1,0 +1,265 @@
+"""Trades: every fill, with both its sides."""
+
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from psycopg import Connection
+from psycopg.rows import args_row
+
+from domain.market import MarketDrafted
+from domain.money import MICRO, divide_half_even
+from domain.orders import OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
+from projections.batch import Batch
+from projections.prices import EXECUTED
+from projections.projection import Projection
+from projections.reading import AsOf, Conditions
+from projections.table import Table
+from projections.workspace import Rows, Workspace
+
+
+class Trade(NamedTuple):
+    """One fill; `number` counts those of one event, from 0.
+
+    `outcome`, `side`, `account_id`, `order_id` are those of the party that `role` names: the taker or, where the maker
+    came to a resting order's price, that resting order. `source` is what it traded with: the maker or an order, then the
+    other party is in `resting_*`; its outcome is another one where two bids met to make complete sets.
+    `cost` is without `fee`, the fee of the whole execution stands on its first fill. `price_after` is the maker's price
+    of the outcome after the event, `resting_price_after` that of the other party's outcome.
+    """
+
+    partition: int
+    position: int
+    number: int
+    time: int
+    market_id: str
+    outcome: str
+    side: str
+    price: int
+    quantity: int
+    cost: int
+    fee: int
+    source: str
+    role: str
+    account_id: str
+    order_id: str
+    resting_account_id: str | None
+    resting_order_id: str | None
+    resting_outcome: str | None
+    resting_side: str | None
+    resting_cost: int
+    price_after: int
+    resting_price_after: int | None
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Its place in lists, newest first."""
+        return self.position, self.number
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """A trade as one of its parties sees it."""
+
+    position: int
+    number: int
+    time: int
+    market_id: str
+    outcome: str
+    side: str
+    role: str
+    order_id: str
+    price: int
+    quantity: int
+    cost: int
+    fee: int
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Its place in lists, newest first."""
+        return self.position, self.number
+
+
+@dataclass(slots=True)
+class MarketPrices:
+    """A market's outcomes and prices."""
+
+    market_id: str
+    outcomes: list[str]
+    prices: list[int]
+
+
+class Resting(NamedTuple):
+    """What a trade has to say of an order that rests now."""
+
+    order_id: str
+    outcome: str
+    side: str
+    remaining: int
+
+
+TRADES = Table(
+    "trades",
+    Trade,
+    key=["market_id", "position", "number"],
+    indexes=["account_id, position, number", "resting_account_id, position, number WHERE resting_account_id IS NOT NULL"],
+)
+PRICES_NOW = Table("trades_markets", MarketPrices, key=["market_id"])
+RESTING = Table("trades_resting", Resting, key=["order_id"])
+
+KINDS: Final = EXECUTED | {MarketDrafted, OrderCanceled, OrderReduced, RestingOrderFilled}
+
+
+def fold(batch: Batch, workspace: Workspace) -> None:
+    """Add a row for each fill."""
+    append = workspace.rows(TRADES).append
+    markets = workspace.load(PRICES_NOW, batch.markets)
+    resting = workspace.load(RESTING, batch.orders)
+    partition = batch.partition
+    event: Any
+    for recorded in batch.of(KINDS):
+        event = recorded.event
+        kind = type(event)
+        if kind is OrderPlaced or kind is OrderAmended:
+            execution = event.execution
+            market = markets.get(event.market_id)
+            assert market is not None, "a market is drafted first"
+            if execution.prices:
+                market.prices = list(execution.prices)
+                markets.change(event.market_id)
+            number, fee = 0, execution.fee
+            if execution.fills:
+                price_after = market.prices[market.outcomes.index(event.outcome)]
+            for fill in execution.fills:
+                other = None if fill.order_id is None else filled(resting, fill.order_id, fill.quantity)
+                append(
+                    Trade(
+                        partition,
+                        recorded.position,
+                        number,
+                        recorded.time,
+                        event.market_id,
+                        event.outcome,
+                        event.side,
+                        fill.price,
+                        fill.quantity,
+                        fill.cost,
+                        fee,
+                        fill.source,
+                        "taker",
+                        event.account_id,
+                        event.order_id,
+                        fill.account_id,
+                        fill.order_id,
+                        other and other.outcome,
+                        other and other.side,
+                        fill.resting_cost,
+                        price_after,
+                        other and market.prices[market.outcomes.index(other.outcome)],
+                    )
+                )
+                number, fee = number + 1, 0
+            if execution.resting:
+                resting.put(
+                    event.order_id, Resting(event.order_id, event.outcome, event.side, execution.remaining)
+                )
+            elif kind is OrderAmended:
+                resting.delete(event.order_id)
+        elif kind is RestingOrderFilled:
+            filled(resting, event.order_id, event.quantity)
+            market = markets.get(event.market_id)
+            assert market is not None, "a market is drafted first"
+            if event.prices:
+                market.prices = list(event.prices)
+                markets.change(event.market_id)
+            append(
+                Trade(
+                    partition,
+                    recorded.position,
+                    0,
+                    recorded.time,
+                    event.market_id,
+                    event.outcome,
+                    event.side,
+                    divide_half_even(event.cost * MICRO, event.quantity),
+                    event.quantity,
+                    event.cost,
+                    0,
+                    "maker",
+                    "resting",
+                    event.account_id,
+                    event.order_id,
+                    None,
+                    None,
+                    None,
+                    None,
+                    0,
+                    market.prices[market.outcomes.index(event.outcome)],
+                    None,
+                )
+            )
+        elif kind is OrderCanceled:
+            resting.delete(event.order_id)
+        elif kind is OrderReduced:
+            resting.put(event.order_id, Resting(event.order_id, event.outcome, event.side, event.remaining))
+        elif kind is MarketDrafted:
+            outcomes = list(event.outcomes)
+            markets.put(event.market_id, MarketPrices(event.market_id, outcomes, list(event.initial_prices)))
+
+
+def filled(resting: Rows[Resting], order_id: str, quantity: int) -> Resting:
+    """Take a fill off an order that rests, and return what it was before."""
+    order = resting.get(order_id)
+    assert order is not None, "a resting order was placed first"
+    remaining = order.remaining - quantity
+    if remaining:
+        resting.put(order_id, order._replace(remaining=remaining))
+    else:
+        resting.delete(order_id)
+    return order
+
+
+PROJECTION = Projection("trades", 1, (TRADES, PRICES_NOW, RESTING), fold, scope="market")
+
+
+def market_trades(
+    connection: Connection, as_of: AsOf, market_id: str, *, limit: int = 50, after: tuple[int, int] | None = None
+) -> list[Trade]:
+    """Return the trades of a market, newest first."""
+    where = Conditions("market_id = %s AND position <= %s", market_id, as_of.position)
+    where.after("position, number", after)
+    with connection.cursor(row_factory=args_row(Trade)) as cursor:
+        return cursor.execute(
+            f"SELECT {TRADES.column_list} FROM trades {where.sql} ORDER BY position DESC, number DESC LIMIT %s",
+            [*where.values, limit],
+        ).fetchall()
+
+
+_OWN: Final = "position, number, time, market_id, outcome, side, role, order_id, price, quantity, cost, fee"
+_OTHERS: Final = (
+    "position, number, time, market_id, resting_outcome, resting_side, 'resting', resting_order_id, "
+    "CASE WHEN resting_outcome = outcome THEN price ELSE 1000000 - price END, quantity, resting_cost, 0"
+)
+
+
+def account_fills(
+    connection: Connection,
+    as_of: AsOf,
+    account_id: str,
+    *,
+    market_id: str | None = None,
+    limit: int = 50,
+    after: tuple[int, int] | None = None,
+) -> list[Fill]:
+    """Return the account's side of every trade it took part in, newest first."""
+    parts: list[str] = []
+    values: list[Any] = []
+    for columns, account in ((_OWN, "account_id"), (_OTHERS, "resting_account_id")):
+        where = Conditions(f"{account} = %s AND position <= %s", account_id, as_of.position)
+        where.add_if("market_id = %s", market_id)
+        where.after("position, number", after)
+        parts.append(f"(SELECT {columns} FROM trades {where.sql} ORDER BY position DESC, number DESC LIMIT %s)")
+        values += [*where.values, limit]
+    with connection.cursor(row_factory=args_row(Fill)) as cursor:
+        return cursor.execute(
+            f"{' UNION ALL '.join(parts)} ORDER BY position DESC, number DESC LIMIT %s", [*values, limit]
+        ).fetchall()

@@ -1,0 +1,210 @@
+"""What a fold works on: the rows it needs in memory, those it changed, those it added; written out at once.
+
+Rows stay in memory between batches, so that a batch costs one query per table for what is not there yet, and one COPY
+per table for what it wrote. That is safe because one worker at a time folds a projection; after any doubt (an error, a
+lost connection) the memory is thrown away and the tables are the truth.
+"""
+
+from collections.abc import Hashable, Iterable
+from operator import attrgetter
+from typing import Any, Final, Generic, cast
+
+from psycopg import Connection
+
+from projections.table import Row, Table
+
+ROWS_IN_MEMORY_MAX: Final = 100_000
+"""Per table; above it the memory of the table is emptied after a batch."""
+
+
+class Rows(Generic[Row]):
+    """The rows of one table, as one fold sees them.
+
+    `get` sees only rows of groups that were loaded, or were put here. A row that the fold changes in place is marked by
+    `change`, a new one that may change later is `put`, one that never will is `append`ed and not kept in memory.
+    """
+
+    __slots__ = ("_values", "added", "append", "cache", "changed", "gone", "loaded", "staged", "table")
+
+    def __init__(self, table: Table[Row]) -> None:
+        self.table = table
+        self.cache: dict[Hashable, Row] = {}
+        self.loaded: set[Hashable] = set()
+        self.changed: dict[Hashable, Row] = {}
+        self.gone: set[Hashable] = set()
+        self.staged = False
+        self.added: list[Row] = []
+        self.append = self.added.append
+        # A NamedTuple is its own values.
+        self._values = None if issubclass(table.row, tuple) else attrgetter(*table.columns)
+
+    def get(self, key: Hashable) -> Row | None:
+        """Return the row, or None; keys of one column are that value, others tuples."""
+        return self.cache.get(key)
+
+    def change(self, key: Hashable) -> None:
+        """Mark a row that is in memory and was changed."""
+        self.changed[key] = self.cache[key]
+
+    def put(self, key: Hashable, row: Row) -> None:
+        """Write a row over the one with the same key, if there is one."""
+        self.cache[key] = self.changed[key] = row
+        self.gone.discard(key)
+
+    def delete(self, key: Hashable) -> None:
+        """Take a row out."""
+        self.cache.pop(key, None)
+        self.changed.pop(key, None)
+        self.gone.add(key)
+
+    def load(self, connection: Connection, groups: Iterable[Hashable]) -> None:
+        """Bring all rows of these groups into memory, if they are not there."""
+        missing = [group for group in groups if group not in self.loaded]
+        if not missing:
+            return
+        table = self.table
+        columns = table.group
+        if len(columns) == 1:
+            where, parameters = f"{columns[0]} = ANY(%s)", [missing]
+        else:
+            arrays = ", ".join(f"%s::{table.types[table.columns.index(column)]}[]" for column in columns)
+            where = f"({', '.join(columns)}) IN (SELECT * FROM unnest({arrays}))"
+            parameters = [list(values) for values in zip(*cast("list[tuple[Any, ...]]", missing), strict=True)]
+        query = f"SELECT {table.column_list} FROM {table.name} WHERE {where}"
+        # Deleted or changed in memory and not yet written: what is in memory is newer.
+        for values in connection.execute(query, parameters, prepare=True):
+            row = table.row(*values)
+            key = self._key(row)
+            if key not in self.cache and key not in self.gone:
+                self.cache[key] = row
+        self.loaded.update(missing)
+
+    def fetch(self, connection: Connection, key: tuple[Any, ...]) -> Row | None:
+        """Return one row by its whole key, from memory or from the table."""
+        row = self.cache.get(key)
+        if row is None and key not in self.gone:
+            where = " AND ".join(f"{column} = %s" for column in self.table.key)
+            query = f"SELECT {self.table.column_list} FROM {self.table.name} WHERE {where}"
+            values = connection.execute(query, key, prepare=True).fetchone()
+            if values is not None:
+                row = self.cache[key] = self.table.row(*values)
+        return row
+
+    def flush(self, connection: Connection) -> int:
+        """Write what was added, changed and deleted; return how many rows that is."""
+        count = len(self.added) + len(self.changed) + len(self.gone)
+        if not count:
+            return 0
+        table = self.table
+        if self.gone:
+            self._delete(connection)
+        if self.added:
+            self._copy(connection, table.name, self.added)
+            self.added.clear()
+        if self.changed:
+            new = f"{table.name}__new"
+            connection.execute(
+                f"CREATE TEMP TABLE IF NOT EXISTS {new} (LIKE {table.name}) ON COMMIT DELETE ROWS", prepare=True
+            )
+            if self.staged:  # a second time in the same transaction
+                connection.execute(f"TRUNCATE pg_temp.{new}", prepare=True)
+            self.staged = True
+            self._copy(connection, f"pg_temp.{new}", self.changed.values())
+            connection.execute(table.merge(f"pg_temp.{new}"), prepare=True)
+            self.changed.clear()
+        return count
+
+    def forget(self) -> None:
+        """Empty the memory: what is not yet written is lost on purpose."""
+        self.cache.clear()
+        self.loaded.clear()
+        self.changed.clear()
+        self.gone.clear()
+        self.added.clear()
+
+    def trim(self) -> None:
+        """Empty the memory if it has grown above its bound; everything must be written."""
+        if len(self.cache) > ROWS_IN_MEMORY_MAX or len(self.loaded) > ROWS_IN_MEMORY_MAX:
+            self.forget()
+
+    def _key(self, row: Row) -> Hashable:
+        values = tuple(getattr(row, column) for column in self.table.key)
+        return values[0] if len(values) == 1 else values
+
+    def _copy(self, connection: Connection, name: str, rows: Iterable[Row]) -> None:
+        table = self.table
+        statement = f"COPY {name} ({table.column_list}) FROM STDIN (FORMAT BINARY)"
+        with connection.cursor() as cursor, cursor.copy(statement) as copy:
+            copy.set_types(table.types)
+            write = copy.write_row
+            values = self._values
+            if values is None:
+                for row in rows:
+                    write(row)  # type: ignore[arg-type]  # a NamedTuple is its own values
+            else:
+                for row in rows:
+                    write(values(row))
+
+    def _delete(self, connection: Connection) -> None:
+        table = self.table
+        arrays = ", ".join(f"%s::{table.types[table.columns.index(column)]}[]" for column in table.key)
+        keys = [key if isinstance(key, tuple) else (key,) for key in self.gone]
+        connection.execute(
+            f"DELETE FROM {table.name} WHERE ({', '.join(table.key)}) IN (SELECT * FROM unnest({arrays}))",
+            [list(values) for values in zip(*keys, strict=True)],
+            prepare=True,
+        )
+        self.gone.clear()
+
+
+class Workspace:
+    """All rows of one projection. `position` and `time` are those of the last event folded before this batch."""
+
+    def __init__(self, tables: Iterable[Table[Any]]) -> None:
+        self._rows: dict[str, Rows[Any]] = {table.name: Rows(table) for table in tables}
+        self._connection: Connection | None = None
+        self._generation = 0
+        self.position = 0
+        self.time = 0
+
+    @property
+    def connection(self) -> Connection:
+        """The connection of the transaction that the batch is in."""
+        assert self._connection is not None, "a fold runs inside a transaction"
+        return self._connection
+
+    def begin(self, connection: Connection, position: int, time: int, generation: int = 0) -> None:
+        """Let a batch begin, in a transaction of this connection.
+
+        `generation` is another one when somebody else has changed the tables: then the memory is worth nothing.
+        """
+        self._connection, self.position, self.time = connection, position, time
+        if generation != self._generation:
+            self.forget()
+            self._generation = generation
+        for rows in self._rows.values():
+            rows.staged = False
+
+    def rows(self, table: Table[Row]) -> Rows[Row]:
+        """Return the rows of a table."""
+        return self._rows[table.name]
+
+    def load(self, table: Table[Row], groups: Iterable[Hashable]) -> Rows[Row]:
+        """Return the rows of a table, with those of these groups in memory."""
+        rows = self._rows[table.name]
+        rows.load(self.connection, groups)
+        return rows
+
+    def flush(self) -> int:
+        """Write everything out; return how many rows were written."""
+        return sum(rows.flush(self.connection) for rows in self._rows.values())
+
+    def trim(self) -> None:
+        """Keep the memory within its bound, after a flush."""
+        for rows in self._rows.values():
+            rows.trim()
+
+    def forget(self) -> None:
+        """Throw the memory away, with all that is not yet written."""
+        for rows in self._rows.values():
+            rows.forget()
