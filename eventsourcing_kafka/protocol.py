@@ -27,7 +27,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -51,7 +51,8 @@ __all__ = [
 ]
 
 UUID_PREFIX = "urn:uuid:"
-DEPTH_MAX = 100
+BRACE = ord("{")
+DEPTH_MAX = 200
 """How deeply a state may nest and still be embedded as JSON; a decoder with a small stack must be able to read it."""
 
 
@@ -138,10 +139,10 @@ class Batch:
                 notification,
                 "__dict__",
                 {
-                    "originator_id": UUID(name[9:]) if name.startswith(UUID_PREFIX) else name,
+                    "originator_id": UUID(name[9:]) if name[:9] == UUID_PREFIX else name,
                     "originator_version": version,
                     "topic": topic,
-                    "state": b64decode(state[1:-1]) if state[:1] == b'"' else state,
+                    "state": state if state[0] == BRACE else b64decode(state[1:-1]),
                     "id": position,
                 },
             )
@@ -160,7 +161,7 @@ class _Record(msgspec.Struct, omit_defaults=True):
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(_Record)
-_json_scanner = msgspec.json.Decoder(Raw)
+_scanner = msgspec.json.Decoder(Raw)
 _strings = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
@@ -177,13 +178,15 @@ def encode_batch(writer: str, epoch: int, first: int, events: Sequence[StoredEve
     """
     if not events:
         raise DataError("A batch holds at least one event")
-    rows: list[Any] = [
-        (id_to_text(e.originator_id), e.originator_version, e.topic, _state_json(e.state)) for e in events
-    ]
-    try:
-        return _encoder.encode(_Record(writer=writer, epoch=epoch, first=first, events=rows))
-    except (TypeError, ValueError) as error:
-        raise DataError(f"Cannot write events: {error}") from error
+    states = [e.state if e.state[:1] == b"{" else _base64(e.state) for e in events]
+    value = _encode_rows(writer, epoch, first, events, states)
+    # Read back at once rather than looking at each state: what is no JSON object would show here as another state.
+    if not _holds(value, states):
+        states = [e.state if _is_object(e.state) else _base64(e.state) for e in events]
+        value = _encode_rows(writer, epoch, first, events, states)
+        if not _holds(value, states):
+            raise DataError("The events cannot be read back from their record")
+    return value
 
 
 def decode(value: bytes | None) -> Claim | Batch | None:
@@ -223,29 +226,57 @@ def id_from_text(text: str) -> UUID | str:
     return UUID(text[len(UUID_PREFIX) :]) if text.startswith(UUID_PREFIX) else text
 
 
-def _state_json(state: bytes) -> Raw | str:
-    if state[:1] == b"{" and state[-1:] == b"}" and _is_json(state):
-        return Raw(state)
-    return b64encode(state).decode("ascii")
+def _encode_rows(writer: str, epoch: int, first: int, events: Sequence[StoredEvent], states: list[bytes]) -> bytes:
+    rows = [
+        (id_to_text(e.originator_id), e.originator_version, e.topic, Raw(state))
+        for e, state in zip(events, states, strict=True)
+    ]
+    try:
+        return _encoder.encode(_Record(writer=writer, epoch=epoch, first=first, events=rows))
+    except (TypeError, ValueError) as error:
+        raise DataError(f"Cannot write events: {error}") from error
+
+
+def _holds(value: bytes, states: list[bytes]) -> bool:
+    """Tell whether every reader finds just these states in the record."""
+    try:
+        if not value.isascii():
+            value.decode("utf-8")
+        found = _decoder.decode(value).events
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    if [bytes(row[3]) for row in found] != states:
+        return False
+    # So many brackets need so many bytes: a short state needs no look.
+    return max(map(len, states)) <= 2 * DEPTH_MAX or all(_depth(state) <= DEPTH_MAX for state in states)
+
+
+def _base64(state: bytes) -> bytes:
+    return b'"%b"' % b64encode(state)
 
 
 def _state_bytes(raw: Raw) -> bytes:
     state = bytes(raw)
-    return b64decode(state[1:-1]) if state[:1] == b'"' else state
+    return state if state[0] == BRACE else b64decode(state[1:-1])
 
 
-def _is_json(state: bytes) -> bool:
+def _is_object(state: bytes) -> bool:
+    """Tell whether the bytes are the text of a JSON object, no more, and not nested too deeply."""
+    if state[:1] != b"{" or state[-1:] != b"}":
+        return False
     try:
-        if not state.isascii():
-            state.decode("utf-8")
-        _json_scanner.decode(state)
+        state.decode("utf-8")
+        _scanner.decode(state)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
-    opening = state.count(b"{") + state.count(b"[")
-    return opening <= DEPTH_MAX or _depth(state) <= DEPTH_MAX
+    return _depth(state) <= DEPTH_MAX
 
 
 def _depth(state: bytes) -> int:
+    """Return a depth of nesting that the text certainly does not exceed."""
+    opening = state.count(b"{") + state.count(b"[")
+    if opening <= DEPTH_MAX:
+        return opening
     depth = deepest = 0
     for byte in _strings.sub(b"", state):
         if byte in b"{[":

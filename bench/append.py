@@ -1,0 +1,109 @@
+"""What an append costs beside a bare `send().get()`, and how fast a log is read again.
+
+    python -m bench.append [--bootstrap HOST:PORT] [--appends N] [--events N]
+
+Without `--bootstrap` a broker is started on this machine. Prints figures, and a JSON object as its last line:
+`bare_*` is kafka-python's own producer with the same settings and the same bytes; `append_*` is `Writer.append`;
+`*_p50_ms`, `*_p99_ms` and `*_cpu_ms` (of this process, a call); `replay_raw_events_per_s` reads batches as they are,
+`replay_events_per_s` makes a `Notification` of each event; `take_over_ms` claims an indexed log.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import quantiles
+from time import perf_counter, process_time
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from eventsourcing.persistence import StoredEvent
+from kafka import KafkaProducer
+
+from eventsourcing_kafka import Checkpoint, Reader, Settings, Writer, ensure_topic
+from eventsourcing_kafka.protocol import encode_batch
+from local.kafka import Broker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+STATE = json.dumps({"command_id": "order:alice:4711", "time": 1764000000000000, "data": {"text": "x" * 180}}).encode()
+
+
+def events(count: int, version: int) -> list[StoredEvent]:
+    """Return a batch as an exchange writes it: many aggregates, about 250 bytes of JSON each."""
+    return [StoredEvent(f"account-{i % 97}", version + i, "OrderPlaced.v1", STATE) for i in range(count)]
+
+
+def measured(name: str, count: int, work: Callable[[int], object]) -> dict[str, float]:
+    """Time `count` calls after a tenth of them as a warm-up; print and return the figures."""
+    for i in range(count // 10):
+        work(i)
+    times = []
+    cpu = process_time()
+    for i in range(count):
+        start = perf_counter()
+        work(i)
+        times.append((perf_counter() - start) * 1000)
+    cpu = (process_time() - cpu) * 1000 / count
+    cuts = quantiles(times, n=100)
+    figures = {f"{name}_p50_ms": cuts[49], f"{name}_p99_ms": cuts[98], f"{name}_cpu_ms": cpu}
+    print("  ".join(f"{key} {value:7.3f}" for key, value in figures.items()))
+    return figures
+
+
+def main() -> None:
+    """Run the measurements."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bootstrap", default="")
+    parser.add_argument("--appends", type=int, default=1000)
+    parser.add_argument("--events", type=int, default=1_000_000, help="events in the log that is replayed")
+    arguments = parser.parse_args()
+    figures: dict[str, float] = {}
+    with ExitStack() as stack:
+        bootstrap = arguments.bootstrap
+        if not bootstrap:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            bootstrap = stack.enter_context(Broker(Path(folder))).bootstrap
+        settings = Settings(bootstrap_servers=bootstrap, topic=f"bench-{uuid4().hex}", replication_factor=1)
+        ensure_topic(settings)
+        reader = stack.enter_context(Reader(settings))
+        writer = stack.enter_context(Writer.take_over(reader))
+        bare = settings.for_topic(f"bench-{uuid4().hex}")
+        ensure_topic(bare)
+        producer = KafkaProducer(**bare.producer())
+        for size in (1, 500):
+            batch = events(size, 1)
+            value = encode_batch("w" * 32, 1, 1, batch)
+            print(f"a batch of {size} events, {len(value)} bytes")
+            figures |= measured(
+                f"bare_{size}",
+                arguments.appends,
+                lambda _, value=value: producer.send(bare.topic, value=value, partition=0).get(5),  # type: ignore[misc]
+            )
+            figures |= measured(f"append_{size}", arguments.appends, lambda _, batch=batch: writer.append(batch))  # type: ignore[misc]
+        producer.close()
+        while writer.checkpoint.next <= arguments.events:
+            writer.append(events(500, 1))
+        end = writer.checkpoint.offset
+        for name, count in (
+            ("replay_raw_events_per_s", lambda batch: len(batch.events)),
+            ("replay_events_per_s", lambda batch: len(batch.notifications())),
+        ):
+            start = perf_counter()
+            with Reader(settings) as again:
+                read = sum(map(count, again.read_to(end)))
+            figures[name] = read / (perf_counter() - start)
+            print(f"{name} {figures[name]:,.0f} ({read:,} events in {end:,} records)")
+        start = perf_counter()
+        with Reader(settings, Checkpoint(*writer.checkpoint)) as standby, Writer.take_over(standby):
+            figures["take_over_ms"] = (perf_counter() - start) * 1000
+        print(f"take_over_ms {figures['take_over_ms']:.1f}")
+    print(json.dumps({key: round(value, 3) for key, value in figures.items()}))
+
+
+if __name__ == "__main__":
+    main()
