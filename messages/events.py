@@ -14,7 +14,18 @@ from eventsourcing.persistence import StoredEvent
 
 from domain.events import EVENT_TYPES, Event, Recorded
 from domain.money import Time
-from messages.wire import SCHEMA_DIALECT, TIME_SCHEMA, Schema, encoder, format_time, object_schema, schema_of, summary
+from domain.partition import CommandRejected
+from messages.wire import (
+    SCHEMA_DIALECT,
+    TIME_SCHEMA,
+    Schema,
+    encoder,
+    format_time,
+    object_schema,
+    schema_of,
+    summary,
+    wire_details,
+)
 
 TOPICS: Final[dict[str, type[Event]]] = {event_type.TOPIC: event_type for event_type in EVENT_TYPES}
 """Every event type by its durable name."""
@@ -137,7 +148,10 @@ _NAMES: Final = {topic: _split_topic(topic) for topic in TOPICS}
 
 def public_data(event: Event) -> dict[str, Any]:
     """Return an event's own fields as others see them: amounts as decimal strings, times in RFC 3339."""
-    return _ENCODERS[type(event)](event)
+    data = _ENCODERS[type(event)](event)
+    if isinstance(event, CommandRejected):
+        data["details"] = wire_details(event.details)
+    return data
 
 
 def public_event(recorded: Recorded) -> dict[str, Any]:

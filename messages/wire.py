@@ -131,6 +131,45 @@ def _encoder_of_value(hint: Any) -> Encode | None:
     return None
 
 
+# --- the details of rejections
+
+DETAIL_TIMES: Final = frozenset({"close_time", "dispute_until", "expires_at", "now"})
+DETAIL_NUMBERS: Final = frozenset({"count", "maximum", "outcomes"})
+DETAIL_AMOUNTS: Final = frozenset(
+    {
+        "available",
+        "bond",
+        "cost",
+        "fillable",
+        "filled",
+        "given",
+        "least",
+        "limit_price",
+        "max_cost",
+        "min_proceeds",
+        "proceeds",
+        "remaining",
+        "required",
+        "spend",
+        "subsidy",
+        "tick",
+    }
+)
+"""What the integers among the details of a rejection are, by name; a test holds the domain to these lists."""
+
+
+def wire_details(details: Mapping[str, str | int]) -> dict[str, str | int]:
+    """Return the details of a rejection in their wire form: amounts as decimal strings, times in RFC 3339."""
+    plain = details.get("field") == "dispute_seconds"
+    return {name: value if plain else _wire_detail(name, value) for name, value in details.items()}
+
+
+def _wire_detail(name: str, value: str | int) -> str | int:
+    if isinstance(value, str) or name in DETAIL_NUMBERS:
+        return value
+    return format_time(value) if name in DETAIL_TIMES else format_decimal(value)
+
+
 # --- JSON Schema
 
 SCHEMA_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"

@@ -1,0 +1,407 @@
+"""Commands as others send them: JSON with decimal strings, and the domain's dataclasses.
+
+    {"command_id": "...", "type": "PlaceOrder", "at": "2024-10-24T10:02:00Z", "reply_to": "...", "data": {...}}
+
+`command_id` is the sender's and makes a retry harmless; an order's is always `order:{account_id}:{client_order_id}`. `at` (the
+sender's time, used only by an engine whose clock is the commands') and `reply_to` (echoed in the reply's record) are
+optional. `data` has the command's fields; ids of what the command creates are not among them, they follow from `command_id`.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, get_args
+
+import msgspec
+
+from domain import exchange
+from domain.account import OpenAccount
+from domain.market import OpenMarket
+from domain.money import MICRO, Time, format_decimal
+from domain.orders import OrderType, PlaceOrder, SelfTradePrevention, Side, TimeInForce
+from domain.story import PublishStory
+from messages.fields import ID, InvalidCommand, Record, record
+from messages.wire import format_time, parse_time
+
+__all__ = [
+    "COMMANDS",
+    "COMMAND_ID_MAX",
+    "AdvanceTime",
+    "Command",
+    "InvalidCommand",
+    "QuoteOrder",
+    "Submitted",
+    "UnreadableError",
+    "check_command",
+    "command_of",
+    "digest_of",
+    "dump_command",
+    "dump_record",
+    "is_command_id",
+    "new_id",
+    "order_command_id",
+    "parse_command",
+    "parse_record",
+    "with_ids",
+]
+
+COMMAND_ID_MAX: Final = 200
+
+_encode: Final = msgspec.json.Encoder().encode
+
+RESERVED: Final = "due:"
+"""Ids that begin so belong to what happens by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdvanceTime:
+    """Let what is due by now happen, although no other command comes; what a timer sends."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteOrder:
+    """Say what the order would do now; nothing changes and nothing is recorded."""
+
+    order: PlaceOrder
+
+
+Command = exchange.Command | AdvanceTime | QuoteOrder
+
+COMMANDS: Final[dict[str, type[Command]]] = {
+    command_type.__name__: command_type for command_type in (*get_args(exchange.Command), AdvanceTime, QuoteOrder)
+}
+"""Every command type by its name on the wire."""
+
+
+class Submitted(msgspec.Struct):
+    """A command as it reached the engine: `command` is the refusal where a field of it is not what it may be."""
+
+    command_id: str
+    command: Command | InvalidCommand
+    digest: str
+    at: Time | None = None
+    reply_to: str | None = None
+    type: str = ""
+
+
+class UnreadableError(ValueError):
+    """It is no command at all: not JSON, or without a usable `command_id` and a known `type`; belongs to dead-letters."""
+
+
+# --- ids
+
+
+def new_id(prefix: str, command_id: str, number: int = 0) -> str:
+    """Return the id of what a command creates: `or_` and 26 hex digits of a hash of the command's id.
+
+    Prefixes: `st` stories, `mk` markets, `ac` accounts, `or` orders. `number` counts what one command creates of a kind
+    (the markets of a story). The same command makes the same ids wherever and how often it is sent.
+    """
+    text = f"{command_id}#{number}" if number else command_id
+    # 104 bits: a sender who looks for two ids that collide does not find them.
+    return f"{prefix}_{hashlib.blake2b(text.encode(), digest_size=13).hexdigest()}"
+
+
+def order_command_id(account_id: str, client_order_id: str) -> str:
+    """Return the id that the command of this order must have: one order a client's id, for ever."""
+    return f"order:{account_id}:{client_order_id}"
+
+
+def with_ids(command_id: str, command: Command) -> Command:
+    """Return the command with the ids of what it creates filled in."""
+    match command:
+        case PlaceOrder():
+            return replace(command, order_id=new_id("or", command_id))
+        case OpenAccount():
+            return replace(command, account_id=new_id("ac", command_id))
+        case OpenMarket():
+            return replace(command, market_id=new_id("mk", command_id))
+        case PublishStory():
+            story_id = new_id("st", command_id)
+            markets = tuple(
+                replace(market, story_id=story_id, market_id=new_id("mk", command_id, number))
+                for number, market in enumerate(command.markets)
+            )
+            return replace(command, story_id=story_id, markets=markets)
+        case _:
+            return command
+
+
+# --- digests
+
+
+def digest_of(command: Command) -> str:
+    """Return 16 hex digits that tell commands apart: equal for equal commands, whatever their id and spelling.
+
+    What is as by default does not count, so that a field that is added later changes no digest.
+    """
+    data = _order_data(command) if isinstance(command, PlaceOrder) else _record_of(command).dump(command)
+    return _digest(type(command).__name__, _encode(data))
+
+
+def _digest(command_type: str, data: bytes) -> str:
+    return hashlib.blake2b(command_type.encode() + data, digest_size=8).hexdigest()
+
+
+def _record_of(command: Command) -> Record:
+    command_type: type = type(command)
+    return record(command_type)
+
+
+# --- from the wire
+
+
+class Envelope(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What surrounds a command's own fields."""
+
+    command_id: str
+    type: str
+    data: msgspec.Raw
+    at: str | None = None
+    reply_to: str | None = None
+
+
+_RECORD: Final = msgspec.json.Decoder(list[Envelope])
+_ENVELOPE: Final = msgspec.json.Decoder(Envelope)
+_PARTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def parse_record(value: bytes) -> list[Submitted | UnreadableError]:
+    """Return the commands of a record of the `commands` topic: one object, or an array of objects, in their order.
+
+    What cannot be understood is an UnreadableError in its place. Raises UnreadableError when the whole value cannot be.
+    """
+    if value.lstrip()[:1] != b"[":
+        return [_parse_or_error(value)]
+    try:
+        return [_submitted(envelope) for envelope in _RECORD.decode(value)]
+    except (msgspec.DecodeError, UnreadableError):
+        pass
+    try:
+        parts = _PARTS.decode(value)
+    except msgspec.DecodeError as error:
+        raise UnreadableError(str(error)) from None
+    return [_parse_or_error(bytes(part)) for part in parts]
+
+
+def _parse_or_error(value: bytes) -> Submitted | UnreadableError:
+    try:
+        return parse_command(value)
+    except UnreadableError as error:
+        return error
+
+
+def parse_command(value: bytes) -> Submitted:
+    """Return one command. Raises UnreadableError; a command with an invalid field is returned with its refusal."""
+    try:
+        envelope = _ENVELOPE.decode(value)
+    except msgspec.DecodeError as error:
+        raise UnreadableError(str(error)) from None
+    return _submitted(envelope)
+
+
+def _submitted(envelope: Envelope) -> Submitted:
+    command_id, command_type, data = envelope.command_id, envelope.type, envelope.data
+    if not is_command_id(command_id):
+        raise UnreadableError(f"command_id must be 1 to {COMMAND_ID_MAX} printable characters, not beginning with due:")
+    if command_type not in COMMANDS:
+        raise UnreadableError("type is not the name of a command")
+    command: Command | InvalidCommand
+    try:
+        at = None if envelope.at is None else _parse_at(envelope.at)
+        if envelope.reply_to is not None:
+            ID.check(envelope.reply_to, "reply_to")
+        if command_type == "PlaceOrder" and (usual := _usual_order(command_id, data)) is not None:
+            command, digest = usual
+        else:
+            command = _parse_data(command_type, command_id, data)
+            digest = digest_of(command)
+        return Submitted(command_id, command, digest, at, envelope.reply_to, command_type)
+    except InvalidCommand as error:
+        return Submitted(command_id, error, _digest(command_type, bytes(data)), None, envelope.reply_to, command_type)
+
+
+def is_command_id(command_id: str) -> bool:
+    """Return whether a sender may choose this id."""
+    return 1 <= len(command_id) <= COMMAND_ID_MAX and command_id.isprintable() and not command_id.startswith(RESERVED)
+
+
+def _parse_at(text: str) -> Time:
+    try:
+        return parse_time(text)
+    except ValueError as error:
+        raise InvalidCommand("at", str(error)) from None
+
+
+def _parse_data(command_type: str, command_id: str, data: msgspec.Raw) -> Command:
+    try:
+        values = msgspec.json.decode(data)
+    except msgspec.DecodeError as error:
+        raise InvalidCommand("data", str(error)) from None
+    return command_of(command_type, command_id, values)
+
+
+def command_of(command_type: str, command_id: str, data: Mapping[str, Any]) -> Command:
+    """Return the command of this type with these fields, in their wire form, and the ids that follow from `command_id`.
+
+    Raises InvalidCommand, and KeyError for a type that is not in `COMMANDS`.
+    """
+    cls: type = COMMANDS[command_type]
+    command: Command = record(cls).parse(data, "")
+    if isinstance(command, PlaceOrder):
+        _check_order_id(command_id, command.account_id, command.client_order_id)
+    return with_ids(command_id, command)
+
+
+def check_command(command_id: str, command: Command) -> None:
+    """Raise InvalidCommand when a field, or the id, of a command that was made in Python breaks a limit."""
+    if not is_command_id(command_id):
+        raise InvalidCommand(
+            "command_id", f"must be 1 to {COMMAND_ID_MAX} printable characters", maximum=COMMAND_ID_MAX
+        )
+    _record_of(command).check(command, "")
+    if isinstance(command, PlaceOrder):
+        _check_order_id(command_id, command.account_id, command.client_order_id)
+
+
+def _check_order_id(command_id: str, account_id: str, client_order_id: str) -> None:
+    if command_id != order_command_id(account_id, client_order_id):
+        raise InvalidCommand("command_id", "of an order must be order:{account_id}:{client_order_id}")
+
+
+# --- to the wire
+
+
+def dump_command(command_id: str, command: Command, at: Time | None = None, reply_to: str | None = None) -> bytes:
+    """Return the JSON of one command; several are joined by `dump_record`."""
+    data = _order_data(command) if isinstance(command, PlaceOrder) else _record_of(command).dump(command)
+    moment = None if at is None else format_time(at)
+    return _encode(Outgoing(command_id, type(command).__name__, data, moment, reply_to))
+
+
+def dump_record(commands: list[bytes]) -> bytes:
+    """Return the value of one record that holds all these commands."""
+    return b"[" + b",".join(commands) + b"]"
+
+
+class Outgoing(msgspec.Struct, omit_defaults=True):
+    """An envelope that is to be written."""
+
+    command_id: str
+    type: str
+    data: Any
+    at: str | None = None
+    reply_to: str | None = None
+
+
+# --- orders: nearly all commands are orders, so they have a faster way, which must agree with the general one
+
+
+class OrderData(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """The fields of an order on the wire, in the order of the command's."""
+
+    account_id: str
+    market_id: str
+    client_order_id: str
+    outcome: str
+    side: Side
+    type: OrderType
+    quantity: str | None = None
+    spend: str | None = None
+    limit_price: str | None = None
+    time_in_force: TimeInForce | None = None
+    expires_at: str | None = None
+    post_only: bool = False
+    reduce_only: bool = False
+    max_cost: str | None = None
+    min_proceeds: str | None = None
+    self_trade_prevention: SelfTradePrevention = "cancel_taker"
+
+
+_ORDER: Final = msgspec.json.Decoder(OrderData)
+
+
+def _order_data(order: PlaceOrder) -> OrderData:
+    return OrderData(
+        order.account_id,
+        order.market_id,
+        order.client_order_id,
+        order.outcome,
+        order.side,
+        order.type,
+        None if order.quantity is None else format_decimal(order.quantity),
+        None if order.spend is None else format_decimal(order.spend),
+        None if order.limit_price is None else format_decimal(order.limit_price),
+        order.time_in_force,
+        None if order.expires_at is None else format_time(order.expires_at),
+        order.post_only,
+        order.reduce_only,
+        None if order.max_cost is None else format_decimal(order.max_cost),
+        None if order.min_proceeds is None else format_decimal(order.min_proceeds),
+        order.self_trade_prevention,
+    )
+
+
+def _usual_order(command_id: str, data: msgspec.Raw) -> tuple[PlaceOrder, str] | None:
+    """Return the order and its digest where all is as usual, or None: the general way then judges it."""
+    try:
+        wire = _ORDER.decode(data)
+        order = PlaceOrder(
+            wire.account_id,
+            wire.market_id,
+            new_id("or", command_id),
+            wire.client_order_id,
+            wire.outcome,
+            wire.side,
+            wire.type,
+            None if wire.quantity is None else _micros(wire.quantity),
+            None if wire.spend is None else _micros(wire.spend),
+            None if wire.limit_price is None else _micros(wire.limit_price),
+            wire.time_in_force,
+            None,
+            wire.post_only,
+            wire.reduce_only,
+            None if wire.max_cost is None else _micros(wire.max_cost),
+            None if wire.min_proceeds is None else _micros(wire.min_proceeds),
+            wire.self_trade_prevention,
+        )
+    except ValueError:  # msgspec's errors are ValueErrors too
+        return None
+    if wire.expires_at is None and _is_usual(command_id, order):
+        return order, _digest("PlaceOrder", _encode(wire))  # with amounts like these it is what digest_of would hash
+    return None
+
+
+def _micros(text: str) -> int:
+    """Return the micro-units of an amount that is written with 6 decimals and is above 0 and not large."""
+    digits = text[:-7] + text[-6:]
+    if len(text) < 17 and text[-7:-6] == "." and digits.isdecimal() and digits.isascii():
+        value = int(digits)
+        if (value >= MICRO and text[0] != "0") or (value > 0 and len(text) == 8):
+            return value
+    raise ValueError("not usual")
+
+
+def _is_usual(command_id: str, order: PlaceOrder) -> bool:
+    """Return whether the texts of an order are surely within their limits; others may be, too."""
+    account_id, market_id, client_order_id, outcome = (
+        order.account_id,
+        order.market_id,
+        order.client_order_id,
+        order.outcome,
+    )
+    return (
+        command_id == order_command_id(account_id, client_order_id)
+        and command_id.isascii()  # and printable, so both parts are
+        and 1 <= len(account_id) <= 64
+        and 1 <= len(client_order_id) <= 64
+        and 1 <= len(market_id) <= 64
+        and market_id.isascii()
+        and market_id.isprintable()
+        and " " not in account_id
+        and " " not in market_id
+        and 1 <= len(outcome) <= 100
+        and outcome.isprintable()
+        and outcome[0] != " " != outcome[-1]
+        and (order.limit_price is None or order.limit_price <= MICRO)
+    )

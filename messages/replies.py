@@ -1,0 +1,360 @@
+"""Replies: what the sender of a command is told. A reply is a function of the command's events, so it can be made again.
+
+    {"command_id": "...", "position": 17, "time": "...", "result": {...}}
+    {"command_id": "...", "position": 17, "time": "...", "code": "INSUFFICIENT_FUNDS", "message": "...", "details": {...}}
+
+`position` is that of the command's last event. Amounts are decimal strings, times RFC 3339.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from domain.account import AccountOpened, CashDeposited, CashWithdrawn
+from domain.events import Event, Recorded
+from domain.market import (
+    DisputeUpheld,
+    LiquidityAdded,
+    MarketActivated,
+    MarketClosed,
+    MarketCorrected,
+    MarketDetermined,
+    MarketDisputed,
+    MarketDrafted,
+    MarketFinalized,
+    MarketHalted,
+    MarketResumed,
+    MarketVoided,
+    ResolutionClarified,
+    SetsBurned,
+    SetsMinted,
+)
+from domain.money import MICRO, Price, Time, divide_half_even, format_decimal
+from domain.orders import Execution, OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
+from domain.partition import CommandHadNoEffect, CommandRejected
+from domain.rejections import Rejection
+from domain.story import StoryPublished
+from messages.wire import SCHEMA_DIALECT, TIME_SCHEMA, Schema, format_time, object_schema, parse_time, wire_details
+
+Result = dict[str, Any]
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """The outcome of a command. `code` is None when it was accepted; `result` and `details` are in wire form."""
+
+    command_id: str
+    position: int
+    time: Time
+    code: str | None = None
+    message: str = ""
+    details: dict[str, str | int] = {}
+    result: Result = {}
+
+    @property
+    def rejected(self) -> bool:
+        """Whether the command was refused."""
+        return self.code is not None
+
+
+def reply_of(events: Sequence[Recorded]) -> Reply:
+    """Return the reply to a command from all its events, in the order of the log."""
+    first, last = events[0], events[-1]
+    return make_reply(first.command_id, last.position, first.time, [recorded.event for recorded in events])
+
+
+def make_reply(command_id: str, position: int, time: Time, events: Sequence[Event]) -> Reply:
+    """Return the reply to a command whose last event has this position."""
+    head = events[0]
+    if isinstance(head, CommandRejected):
+        return Reply(command_id, position, time, head.code, head.message, wire_details(head.details))
+    return Reply(command_id, position, time, result=result_of(events))
+
+
+def refusal(command_id: str, position: int, time: Time, rejection: Rejection) -> Reply:
+    """Return the reply of a refusal that is no event."""
+    details = wire_details(rejection.details)
+    return Reply(command_id, position, time, rejection.code, rejection.message, details)
+
+
+# --- results
+
+
+def result_of(events: Sequence[Event]) -> Result:
+    """Return what an accepted command made: an order, or the ids and amounts that its sender wants to know."""
+    canceled: list[OrderCanceled] = []
+    for event in events:
+        if isinstance(event, OrderPlaced):
+            return _placed(event, events)
+        if isinstance(event, OrderAmended):
+            return _amended(event, events)
+        if isinstance(event, OrderCanceled):
+            canceled.append(event)
+    for event in events:
+        make = _RESULTS.get(type(event))
+        if make is not None:
+            return make(event, events)
+    if canceled:
+        return _canceled(canceled)
+    return {}
+
+
+def _placed(event: OrderPlaced, events: Sequence[Event]) -> Result:
+    done = event.execution
+    return {
+        "order_id": event.order_id,
+        "client_order_id": event.client_order_id,
+        "account_id": event.account_id,
+        "market_id": event.market_id,
+        "outcome": event.outcome,
+        "side": event.side,
+        "type": event.type,
+        "time_in_force": event.time_in_force,
+        "limit_price": None if event.limit_price is None else format_decimal(event.limit_price),
+        "quantity": None if event.quantity is None else format_decimal(event.quantity),
+        "spend": None if event.spend is None else format_decimal(event.spend),
+        "filled_quantity": format_decimal(done.filled),
+        "remaining_quantity": format_decimal(done.remaining),
+    } | _execution(done, events)
+
+
+def _amended(event: OrderAmended, events: Sequence[Event]) -> Result:
+    done = event.execution
+    return {
+        "order_id": event.order_id,
+        "client_order_id": event.client_order_id,
+        "account_id": event.account_id,
+        "market_id": event.market_id,
+        "outcome": event.outcome,
+        "side": event.side,
+        "type": "limit",
+        "limit_price": format_decimal(event.limit_price),
+        "quantity": format_decimal(event.quantity),
+        "filled_quantity": format_decimal(event.filled_before + done.filled),
+        "remaining_quantity": format_decimal(done.remaining),
+    } | _execution(done, events)
+
+
+def _execution(done: Execution, events: Sequence[Event]) -> Result:
+    filled = done.filled
+    return {
+        "status": done.status,
+        "reason": done.reason,
+        "average_price": format_decimal(divide_half_even(done.cost * MICRO, filled)) if filled else None,
+        "cost": format_decimal(done.cost),
+        "fee": format_decimal(done.fee),
+        "fills": [
+            {"price": format_decimal(fill.price), "quantity": format_decimal(fill.quantity), "source": fill.source}
+            for fill in done.fills
+        ],
+        "prices": [format_decimal(price) for price in _prices_after(done, events)],
+    }
+
+
+def _prices_after(done: Execution, events: Sequence[Event]) -> tuple[Price, ...]:
+    """Return the maker's prices after the order and the sweep that it set off, empty where nothing moved them."""
+    for event in reversed(events):
+        if isinstance(event, RestingOrderFilled) and event.prices:
+            return event.prices
+    return done.prices
+
+
+def _canceled(events: Sequence[OrderCanceled]) -> Result:
+    """Return all canceled orders; where it is one, as of a single cancel, its fields stand at the top too."""
+    orders = [
+        {
+            "order_id": event.order_id,
+            "client_order_id": event.client_order_id,
+            "account_id": event.account_id,
+            "market_id": event.market_id,
+            "outcome": event.outcome,
+            "side": event.side,
+            "status": "canceled",
+            "filled_quantity": format_decimal(event.filled),
+            "remaining_quantity": format_decimal(event.remaining),
+        }
+        for event in events
+    ]
+    return (orders[0] if len(orders) == 1 else {}) | {"canceled": orders}
+
+
+def _reduced(event: OrderReduced, _: Sequence[Event]) -> Result:
+    filled = event.quantity - event.remaining
+    return {
+        "order_id": event.order_id,
+        "client_order_id": event.client_order_id,
+        "account_id": event.account_id,
+        "market_id": event.market_id,
+        "outcome": event.outcome,
+        "side": event.side,
+        "type": "limit",
+        "limit_price": format_decimal(event.limit_price),
+        "quantity": format_decimal(event.quantity),
+        "filled_quantity": format_decimal(filled),
+        "remaining_quantity": format_decimal(event.remaining),
+        "status": "partially_filled" if filled else "resting",
+        "reason": None,
+        "average_price": None,
+        "cost": "0.000000",
+        "fee": "0.000000",
+        "fills": [],
+        "prices": [],
+    }
+
+
+def _story(event: StoryPublished, events: Sequence[Event]) -> Result:
+    opened = [_market(drafted, events) for drafted in events if isinstance(drafted, MarketDrafted)]
+    return {
+        "story_id": event.story_id,
+        "slug": event.slug,
+        "market_ids": [market["market_id"] for market in opened],
+        "markets": opened,
+    }
+
+
+def _market(event: MarketDrafted, events: Sequence[Event]) -> Result:
+    active = any(isinstance(other, MarketActivated) and other.market_id == event.market_id for other in events)
+    return {
+        "market_id": event.market_id,
+        "story_id": event.story_id,
+        "slug": event.slug,
+        "status": "active" if active else "draft",
+    }
+
+
+def _determined(event: MarketDetermined, _: Sequence[Event]) -> Result:
+    return {
+        "market_id": event.market_id,
+        "status": "determined",
+        "payouts": {payout.outcome: format_decimal(payout.fraction) for payout in event.payouts},
+        "dispute_until": format_time(event.dispute_until),
+    }
+
+
+def _settled(event: MarketFinalized | MarketCorrected, _: Sequence[Event]) -> Result:
+    payouts = {payout.outcome: format_decimal(payout.fraction) for payout in event.payouts}
+    return {"market_id": event.market_id, "status": "finalized", "payouts": payouts}
+
+
+def _status(status: str) -> Callable[[Any, Sequence[Event]], Result]:
+    return lambda event, _: {"market_id": event.market_id, "status": status}
+
+
+def _amount(event: Any, _: Sequence[Event]) -> Result:
+    return {"account_id": event.account_id, "amount": format_decimal(event.amount)}
+
+
+def _sets(event: SetsMinted | SetsBurned, _: Sequence[Event]) -> Result:
+    return {"account_id": event.account_id, "market_id": event.market_id, "amount": format_decimal(event.amount)}
+
+
+def _no_effect(event: CommandHadNoEffect, _: Sequence[Event]) -> Result:
+    result: Result = {"no_effect": True}
+    if event.account_id is not None:
+        result["account_id"] = event.account_id
+    if event.market_id is not None:
+        result["market_id"] = event.market_id
+    return result | ({"canceled": []} if event.command == "CancelOrders" else {})
+
+
+_RESULTS: Final[dict[type, Callable[[Any, Sequence[Event]], Result]]] = {
+    # The event that says what a command did; those that go with it (payments, cancellations, payouts) say nothing here.
+    OrderReduced: _reduced,
+    StoryPublished: _story,
+    MarketDrafted: _market,
+    MarketActivated: _status("active"),
+    MarketHalted: _status("halted"),
+    MarketResumed: _status("active"),
+    MarketClosed: _status("closed"),
+    ResolutionClarified: lambda event, _: {"market_id": event.market_id, "resolution_version": event.version},
+    LiquidityAdded: lambda event, _: {"market_id": event.market_id, "amount": format_decimal(event.amount)},
+    MarketDetermined: _determined,
+    MarketDisputed: lambda event, _: {
+        "market_id": event.market_id,
+        "status": "disputed",
+        "account_id": event.account_id,
+        "bond": format_decimal(event.bond),
+    },
+    DisputeUpheld: lambda event, _: {
+        "market_id": event.market_id,
+        "status": "determined",
+        "dispute_until": format_time(event.dispute_until),
+    },
+    MarketFinalized: _settled,
+    MarketCorrected: _settled,
+    MarketVoided: _status("voided"),
+    SetsMinted: _sets,
+    SetsBurned: _sets,
+    AccountOpened: lambda event, _: {"account_id": event.account_id, "name": event.name},
+    CashDeposited: _amount,
+    CashWithdrawn: _amount,
+    CommandHadNoEffect: _no_effect,
+}
+
+
+# --- JSON
+
+
+class _Wire(msgspec.Struct, omit_defaults=True):
+    command_id: str
+    position: int
+    time: str
+    code: str | None = None
+    message: str = ""
+    details: dict[str, str | int] = {}
+    result: Result | None = None
+
+
+_encode: Final = msgspec.json.Encoder().encode
+_RECORD: Final = msgspec.json.Decoder(list[_Wire])
+
+
+def dump_reply(reply: Reply) -> bytes:
+    """Return the JSON of one reply; several are joined by `dump_replies`."""
+    wire = _Wire(
+        reply.command_id,
+        reply.position,
+        format_time(reply.time),
+        reply.code,
+        reply.message,
+        reply.details,
+        None if reply.code is not None else reply.result,
+    )
+    return _encode(wire)
+
+
+def dump_replies(replies: Sequence[bytes]) -> bytes:
+    """Return the value of one record of the `replies` topic that holds all these."""
+    return b"[" + b",".join(replies) + b"]"
+
+
+def parse_replies(value: bytes) -> list[Reply]:
+    """Return the replies of a record. Raises ValueError for anything else."""
+    return [
+        Reply(
+            wire.command_id,
+            wire.position,
+            parse_time(wire.time),
+            wire.code,
+            wire.message,
+            wire.details,
+            wire.result or {},
+        )
+        for wire in _RECORD.decode(value)
+    ]
+
+
+def reply_schema() -> Schema:
+    """Return the JSON Schema of one reply."""
+    properties: dict[str, Schema] = {
+        "command_id": {"type": "string"},
+        "position": {"type": "integer", "minimum": 0},
+        "time": TIME_SCHEMA,
+        "code": {"type": "string", "description": "why it was refused; missing when it was accepted"},
+        "message": {"type": "string"},
+        "details": {"type": "object", "additionalProperties": {"type": ["string", "integer"]}},
+        "result": {"type": "object", "description": "what an accepted command made"},
+    }
+    return {"$schema": SCHEMA_DIALECT, "title": "Reply"} | object_schema(
+        properties, ["command_id", "position", "time"], "The outcome of a command."
+    )

@@ -1,0 +1,73 @@
+"""The JSON Schemas of everything that others read or send, and the files under `docs/schemas` that hold them.
+
+    python -m messages.schemas
+
+writes the files; a test compares them with the code.
+"""
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from messages.commands import COMMAND_ID_MAX, COMMANDS, RESERVED
+from messages.events import event_schemas
+from messages.fields import ID, record
+from messages.replies import reply_schema
+from messages.wire import SCHEMA_DIALECT, TIME_SCHEMA, Schema, object_schema, summary
+
+FOLDER: Final = Path(__file__).parent.parent / "docs" / "schemas"
+
+
+def command_schemas() -> dict[str, Schema]:
+    """Return the JSON Schema of every command as it stands on the wire, by type."""
+    return {name: _command_schema(name, command_type) for name, command_type in COMMANDS.items()}
+
+
+def _command_schema(name: str, command_type: type) -> Schema:
+    properties: dict[str, Schema] = {
+        "command_id": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": COMMAND_ID_MAX,
+            "not": {"pattern": f"^{RESERVED}"},
+            "description": "chosen by the sender; an order's is order:{account_id}:{client_order_id}",
+        },
+        "type": {"const": name},
+        "at": TIME_SCHEMA,
+        "reply_to": ID.schema(),
+        "data": record(command_type).schema(),
+    }
+    return {"$schema": SCHEMA_DIALECT, "title": name} | object_schema(
+        properties, ["command_id", "type", "data"], summary(command_type)
+    )
+
+
+def all_schemas() -> dict[str, Schema]:
+    """Return every schema by the path of its file under `docs/schemas`."""
+    files = {f"commands/{name}.json": schema for name, schema in command_schemas().items()}
+    files |= {f"events/{topic}.json": schema for topic, schema in event_schemas().items()}
+    return files | {"reply.json": reply_schema()}
+
+
+def render(schema: Schema) -> str:
+    """Return the text of a schema's file."""
+    return msgspec.json.format(msgspec.json.encode(schema), indent=2).decode() + "\n"
+
+
+def write_schemas(folder: Path = FOLDER) -> list[Path]:
+    """Write every schema to its file and remove the files of what is no more; return the files that changed."""
+    texts = {folder / name: render(schema) for name, schema in all_schemas().items()}
+    changed = [path for path in folder.rglob("*.json") if path not in texts]
+    for path in changed:
+        path.unlink()
+    for path, text in texts.items():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            changed.append(path)
+    return changed
+
+
+if __name__ == "__main__":
+    write_schemas()

@@ -1,0 +1,143 @@
+"""Replies: what a sender is told, from the events alone."""
+
+import ast
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from domain.account import OrderReleased, TradeSettled
+from domain.events import Event, Recorded
+from domain.market import MarketActivated, MarketDrafted
+from domain.orders import OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
+from domain.partition import CommandHadNoEffect, CommandRejected
+from domain.story import StoryPublished
+from messages.replies import Reply, dump_replies, dump_reply, parse_replies, reply_of
+from messages.wire import DETAIL_AMOUNTS, DETAIL_NUMBERS, DETAIL_TIMES, wire_details
+from tests.messages.examples import EXAMPLES, TIME
+
+DOMAIN = Path(__file__).parent.parent.parent / "domain"
+
+
+def example(event_type: type[Event]) -> Event:
+    """Return the example of this type."""
+    return next(event for event in EXAMPLES if type(event) is event_type)
+
+
+def replied(events: Sequence[Event]) -> Reply:
+    """Return the reply to a command with these events, the last of them at position 20."""
+    first = 21 - len(events)
+    return reply_of([Recorded(first + i, "s", 1, TIME, "cli:1", event) for i, event in enumerate(events)])
+
+
+def test_an_order_is_told_in_the_shape_of_the_interface() -> None:
+    """As `api.md` says: amounts as strings, fills with price, quantity and source, the average to 6 decimals."""
+    reply = replied([example(TradeSettled), example(OrderPlaced)])
+
+    assert (reply.command_id, reply.position, reply.time, reply.code) == ("cli:1", 20, TIME, None)
+    assert reply.result == {
+        "order_id": "or_first",
+        "client_order_id": "first-1",
+        "account_id": "ac_ada",
+        "market_id": "mk_combat",
+        "outcome": "Yes",
+        "side": "buy",
+        "type": "limit",
+        "time_in_force": "GTD",
+        "limit_price": "0.530000",
+        "quantity": "24.069273",
+        "spend": None,
+        "filled_quantity": "19.069273",
+        "remaining_quantity": "5.000000",
+        "status": "partially_filled",
+        "reason": None,
+        "average_price": "0.524404",
+        "cost": "10.000000",
+        "fee": "0.012500",
+        "fills": [
+            {"price": "0.520000", "quantity": "9.069273", "source": "order"},
+            {"price": "0.528398", "quantity": "10.000000", "source": "maker"},
+        ],
+        "prices": ["0.465123", "0.534877"],
+    }
+
+
+def test_prices_are_those_after_the_sweep() -> None:
+    """Where resting orders were filled after the order, the prices told are the last ones."""
+    reply = replied([example(OrderPlaced), example(RestingOrderFilled)])
+
+    assert reply.result["prices"] == ["0.470000", "0.530000"]
+
+
+def test_cancellations_before_an_order_do_not_hide_it() -> None:
+    """Self-trade prevention cancels resting orders first; the reply is still the order's."""
+    reply = replied([example(OrderCanceled), example(OrderReleased), example(OrderPlaced)])
+
+    assert reply.result["status"] == "partially_filled"
+
+
+def test_one_canceled_order_is_told_as_an_order_and_many_as_a_list() -> None:
+    """A cancel of one has the order's fields at the top; `canceled` lists all in any case."""
+    one = replied([example(OrderCanceled), example(OrderReleased)]).result
+    two = replied([example(OrderCanceled), example(OrderReleased)] * 2).result
+
+    assert (one["order_id"], one["status"], one["remaining_quantity"]) == ("or_first", "canceled", "5.000000")
+    assert [order["order_id"] for order in one["canceled"]] == ["or_first"]
+    assert [order["order_id"] for order in two["canceled"]] == ["or_first", "or_first"]
+    assert "order_id" not in two
+    assert replied([CommandHadNoEffect("CancelOrders", "ac_a")]).result["canceled"] == []
+
+
+def test_amendments_count_what_was_filled_before() -> None:
+    """`filled_quantity` is the total, `fills` what happened now."""
+    assert replied([example(OrderAmended)]).result["filled_quantity"] == "38.138546"
+    assert replied([example(OrderReduced)]).result["filled_quantity"] == "19.069273"
+
+
+def test_a_story_names_its_markets() -> None:
+    """The ids of what a command made are in its reply, in their order."""
+    reply = replied([example(StoryPublished), example(MarketDrafted), example(MarketActivated)])
+
+    assert (reply.result["story_id"], reply.result["market_ids"]) == ("st_troops", ["mk_combat"])
+    assert reply.result["markets"][0]["status"] == "active"
+
+
+def test_a_rejection_tells_its_code_and_numbers_in_wire_form() -> None:
+    """No micro-units reach the sender."""
+    reply = replied([example(CommandRejected)])
+
+    assert (reply.code, reply.message) == ("INSUFFICIENT_FUNDS", "more than is available is needed")
+    assert reply.details == {"required": "10.000000", "available": "0.000001"}
+    assert reply.rejected
+
+
+@pytest.mark.parametrize("event", EXAMPLES, ids=lambda event: event.TOPIC)
+def test_a_reply_comes_back_as_it_went(event: Event) -> None:
+    """Over the `replies` topic, for the events of whatever command."""
+    reply = replied([event])
+
+    assert [reply, reply] == parse_replies(dump_replies([dump_reply(reply), dump_reply(reply)]))
+
+
+def test_every_number_in_a_rejection_has_a_known_wire_form() -> None:
+    """The names of details in the domain's code are in the lists that say what is an amount, a time, a plain number."""
+    known = DETAIL_AMOUNTS | DETAIL_TIMES | DETAIL_NUMBERS
+    texts = {"account", "field", "market", "order", "outcome", "status", "story", "sum"}
+    used = {
+        keyword.arg
+        for path in DOMAIN.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"reject", "invalid"}
+        for keyword in node.keywords
+        if keyword.arg is not None
+    }
+
+    assert used - texts <= known
+
+
+def test_seconds_are_no_amount() -> None:
+    """The one refused field that is neither an amount nor a time keeps its number."""
+    assert wire_details({"field": "dispute_seconds", "given": 8_000_000}) == {
+        "field": "dispute_seconds",
+        "given": 8_000_000,
+    }
