@@ -47,7 +47,7 @@ chaos: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -m chaos $(ARGS)
 
 # One lock for Linux and macOS, Python 3.11 and newer. ARGS=--upgrade takes the newest versions.
-LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make lock" $(ARGS) pyproject.toml
 
 lock: $(VENV)/.installed-dev

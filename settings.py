@@ -11,8 +11,9 @@ from pathlib import Path  # noqa: TC003  # pydantic reads the annotations
 from typing import Any, Literal, NamedTuple
 
 import platformdirs
+import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "TIDINGS_"
@@ -24,7 +25,13 @@ _MIB = 1024 * 1024
 class Settings(BaseSettings):
     """The settings of one process. Made once at its start: `Settings()`; they do not change afterwards."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,  # it may be a password
+    )
 
     home: Path = Field(
         default_factory=lambda: platformdirs.user_data_path("tidings"),
@@ -121,6 +128,15 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least level that is logged"
     )
+
+    @field_validator("dsn")
+    @classmethod
+    def _is_dsn(cls, value: str | None) -> str | None:
+        try:
+            conninfo_to_dict(value or "")
+        except psycopg.ProgrammingError:
+            raise ValueError("expected a PostgreSQL URL or conninfo string") from None
+        return value
 
     @model_validator(mode="after")
     def _fit_together(self) -> Settings:
