@@ -5,15 +5,16 @@ parked behind it, and both wait for `retry` (after the cause is mended) or `skip
 for every rebuild). The rest of the read model goes on.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from psycopg import Connection
+from psycopg import Connection, OperationalError
 
 from domain.events import Recorded
 from projections.batch import Batch
 from projections.projection import Projection, Scope
+from projections.workspace import Workspace
 
 PARKED_DDL: Final = (
     """CREATE TABLE IF NOT EXISTS projection_parked (
@@ -91,6 +92,12 @@ def hold_back(connection: Connection, projection: Projection, batch: Batch) -> B
     skipped, blocked = set(row[0] or ()), set(row[1] or ())
     if not skipped and not blocked:
         return batch
+    if projection.scope == "all":  # it stands at the event: if this succeeds, the cause is gone
+        connection.execute(
+            "DELETE FROM projection_parked WHERE projection = %s AND partition = %s AND position <= %s",
+            [name, partition, batch.last.position],
+        )
+        blocked = set()
     kept: list[Recorded] = []
     for recorded in batch.events:
         if recorded.position in skipped:
@@ -138,6 +145,64 @@ def unreadable(batch: Batch) -> Recorded | None:
     return next((recorded for recorded in batch.events if isinstance(recorded.event, UnreadableEvent)), None)
 
 
-def positions(parked: Iterable[Parked]) -> Sequence[int]:
-    """Return the positions of parked events, in order."""
-    return sorted(event.position for event in parked)
+
+def retry(connection: Connection, projection: Projection, events: Sequence[Recorded], partition: int = 0) -> list[Parked]:
+    """Fold parked events again, in order, and return those of the read model that are parked still.
+
+    `events` are those at the positions of `list_parked`. Each is folded by itself and leaves the table when it succeeds;
+    the worker of the read model waits meanwhile, and forgets what it knew.
+    """
+    workspace = Workspace(projection.tables)
+    with connection.transaction():
+        connection.execute(
+            "UPDATE projection_positions SET generation = generation + 1 WHERE projection = %s AND partition = %s",
+            [projection.name, partition],
+        )
+        blocked: set[str] = set()
+        for recorded in events:
+            own, behind = keys_of(projection.scope, recorded)
+            if not blocked.isdisjoint(behind):
+                blocked.update(own)
+                continue
+            try:
+                with connection.transaction():
+                    _fold_one(connection, projection, workspace, recorded, partition)
+            except OperationalError:
+                raise
+            except Exception as error:  # noqa: BLE001  whatever it is, it is shown
+                workspace.forget()
+                blocked.update(own)
+                park(connection, projection, partition, recorded, repr(error))
+        return list_parked(connection, projection.name)
+
+
+def _fold_one(
+    connection: Connection, projection: Projection, workspace: Workspace, recorded: Recorded, partition: int
+) -> None:
+    if isinstance(recorded.event, UnreadableEvent):
+        raise TypeError(recorded.event.error)
+    workspace.begin(connection, recorded.position - 1, recorded.time)
+    projection.fold(Batch(partition, [recorded]), workspace)
+    workspace.flush()
+    connection.execute(
+        "DELETE FROM projection_parked WHERE projection = %s AND partition = %s AND position = %s",
+        [projection.name, partition, recorded.position],
+    )
+
+
+def skip(connection: Connection, projection: Projection, position: int, reason: str, partition: int = 0) -> None:
+    """Decide that the read model goes on without a parked event, now and in every rebuild; then `retry` what waits.
+
+    Raises LookupError when no such event is parked with an error of its own.
+    """
+    with connection.transaction():
+        deleted = connection.execute(
+            "DELETE FROM projection_parked WHERE projection = %s AND partition = %s AND position = %s AND error IS NOT NULL",
+            [projection.name, partition, position],
+        )
+        if deleted.rowcount == 0:
+            raise LookupError(f"{projection.name} has no event at {position} that could not be digested")
+        connection.execute(
+            "INSERT INTO projection_skipped (projection, partition, position, reason) VALUES (%s, %s, %s, %s)",
+            [projection.name, partition, position, reason],
+        )

@@ -28,6 +28,9 @@ _POSITIONS_DDL: Final = """
         projection text NOT NULL, partition int8 NOT NULL, position int8 NOT NULL, time int8 NOT NULL,
         version int8 NOT NULL, generation int8 NOT NULL, updated_at int8 NOT NULL, PRIMARY KEY (projection, partition))"""
 
+_TABLES_DDL: Final = """
+    CREATE TABLE IF NOT EXISTS projection_tables (projection text PRIMARY KEY, tables text[] NOT NULL)"""
+
 _NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::int8"
 
 
@@ -64,6 +67,7 @@ def ensure(connection: Connection, projections: Iterable[Projection], partition:
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('tidings ' || %s, 0))", [schema])
         connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
         connection.execute(_POSITIONS_DDL)
+        connection.execute(_TABLES_DDL)
         for statement in PARKED_DDL:
             connection.execute(statement)
         for projection in projections:
@@ -79,6 +83,10 @@ def ensure(connection: Connection, projections: Iterable[Projection], partition:
             connection.execute(
                 f"INSERT INTO projection_positions VALUES (%s, %s, 0, 0, %s, 0, {_NOW})",
                 [projection.name, partition, projection.version],
+            )
+            connection.execute(
+                "INSERT INTO projection_tables VALUES (%s, %s) ON CONFLICT DO NOTHING",
+                [projection.name, [table.name for table in projection.tables]],
             )
 
 

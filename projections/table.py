@@ -69,14 +69,18 @@ class Table(Generic[Row]):
             made.append(f"CREATE INDEX IF NOT EXISTS {self.name}_{number} ON {self.name} ({columns_part}){where}")
         return made
 
-    def merge(self, source: str) -> str:
-        """Return the statement that writes the rows of a like table over those with the same key."""
+    def merge(self, source: str | None = None) -> str:
+        """Return the statement that writes the rows of a like table, or one row of parameters, over those with the same key."""
         rest = [column for column in self.columns if column not in self.key]
         action = (
             f"UPDATE SET {', '.join(f'{column} = EXCLUDED.{column}' for column in rest)}" if rest else "NOTHING"
         )
+        if source is None:
+            rows = f"VALUES ({', '.join(f'%s::{sql_type}' for sql_type in self.types)})"
+        else:
+            rows = f"SELECT {self.column_list} FROM {source}"
         return (
-            f"INSERT INTO {self.name} ({self.column_list}) SELECT {self.column_list} FROM {source} "
+            f"INSERT INTO {self.name} ({self.column_list}) {rows} "
             f"ON CONFLICT ({', '.join(self.key)}) DO {action}"
         )
 

@@ -16,6 +16,9 @@ from projections.table import Row, Table
 ROWS_IN_MEMORY_MAX: Final = 100_000
 """Per table; above it the memory of the table is emptied after a batch."""
 
+ROWS_BY_STATEMENT_MAX: Final = 50
+"""So many changed rows of a table are written by a statement each, sent together."""
+
 
 class Rows(Generic[Row]):
     """The rows of one table, as one fold sees them.
@@ -102,15 +105,7 @@ class Rows(Generic[Row]):
             self._copy(connection, table.name, self.added)
             self.added.clear()
         if self.changed:
-            new = f"{table.name}__new"
-            connection.execute(
-                f"CREATE TEMP TABLE IF NOT EXISTS {new} (LIKE {table.name}) ON COMMIT DELETE ROWS", prepare=True
-            )
-            if self.staged:  # a second time in the same transaction
-                connection.execute(f"TRUNCATE pg_temp.{new}", prepare=True)
-            self.staged = True
-            self._copy(connection, f"pg_temp.{new}", self.changed.values())
-            connection.execute(table.merge(f"pg_temp.{new}"), prepare=True)
+            self._merge(connection)
             self.changed.clear()
         return count
 
@@ -130,6 +125,25 @@ class Rows(Generic[Row]):
     def _key(self, row: Row) -> Hashable:
         values = tuple(getattr(row, column) for column in self.table.key)
         return values[0] if len(values) == 1 else values
+
+    def _merge(self, connection: Connection) -> None:
+        """Write the changed rows over what was there; a few of them by statements, more by way of a COPY."""
+        table = self.table
+        rows = self.changed.values()
+        if len(rows) <= ROWS_BY_STATEMENT_MAX:
+            values = self._values or tuple
+            with connection.cursor() as cursor:
+                cursor.executemany(table.merge(), [cast("Any", values)(row) for row in rows])
+            return
+        new = f"{table.name}__new"
+        connection.execute(
+            f"CREATE TEMP TABLE IF NOT EXISTS {new} (LIKE {table.name}) ON COMMIT DELETE ROWS", prepare=True
+        )
+        if self.staged:  # a second time in the same transaction
+            connection.execute(f"TRUNCATE pg_temp.{new}", prepare=True)
+        self.staged = True
+        self._copy(connection, f"pg_temp.{new}", rows)
+        connection.execute(table.merge(f"pg_temp.{new}"), prepare=True)
 
     def _copy(self, connection: Connection, name: str, rows: Iterable[Row]) -> None:
         table = self.table

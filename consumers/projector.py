@@ -1,0 +1,193 @@
+"""The projector: folds the log into the read models, each on its own, for ever.
+
+Any number of processes may run it; a read model is worked by one of them at a time, which an advisory lock on its
+connection sees to. Each has a thread, a connection, transactions and a position of its own, so that one that fails or
+lags holds up no other; a batch is read and decoded once for all that are abreast. While PostgreSQL or the log is away it
+waits, and goes on exactly where it was.
+"""
+
+import threading
+from collections.abc import Iterable
+from time import perf_counter
+from typing import Final
+
+import psycopg
+import structlog
+from eventsourcing.persistence import ApplicationRecorder
+
+from projections.batch import Batch
+from projections.feed import Feed, read_log
+from projections.parking import park, unreadable
+from projections.projection import Projection
+from projections.rebuild import rebuild
+from projections.registry import PROJECTIONS
+from projections.store import SCHEMA, LogGapError, advance, connect, ensure, position_of, try_lock
+from projections.workspace import Workspace
+
+_log: Final = structlog.get_logger()
+
+RETRY_SECONDS_MAX: Final = 5.0
+WAIT_SECONDS: Final = 0.5
+"""How long a thread waits for news before it looks whether it should stop."""
+
+
+class Projector:
+    """Works the read models of one partition in threads of this process.
+
+    Args:
+        recorder: the log.
+        dsn: the database of the read models.
+        names: those to work; all by default.
+        partition: the partition that the log is.
+        gapless: whether the log's positions are 1, 2, 3, ... without a gap (Kafka): then a gap stops a read model.
+    """
+
+    def __init__(
+        self,
+        recorder: ApplicationRecorder,
+        dsn: str,
+        names: Iterable[str] | None = None,
+        *,
+        partition: int = 0,
+        gapless: bool = False,
+        schema: str = SCHEMA,
+    ) -> None:
+        chosen = PROJECTIONS if names is None else {name: PROJECTIONS[name] for name in names}
+        self._recorder = recorder
+        self._dsn = dsn
+        self._partition = partition
+        self._gapless = gapless
+        self._schema = schema
+        self._feed = Feed(recorder, partition)
+        self._stopping = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._work, args=[projection], name=f"project-{name}", daemon=True)
+            for name, projection in chosen.items()
+        ]
+
+    def start(self) -> None:
+        """Begin; returns at once."""
+        self._feed.start()
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End after the batches that are being folded."""
+        self._stopping.set()
+        self._feed.stop()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
+
+    def _work(self, projection: Projection) -> None:
+        """Fold for ever; after any trouble begin again from what the database says, after a pause that grows."""
+        pause = 0.1
+        while not self._stopping.is_set():
+            worked = False
+            try:
+                with connect(self._dsn, self._schema) as connection:
+                    ensure(connection, [projection], self._partition, self._schema)
+                    while not self._stopping.is_set():
+                        if try_lock(connection, projection.name, self._partition, self._schema):
+                            break
+                        self._stopping.wait(WAIT_SECONDS)  # another process has it
+                    self._rebuild_if_old(connection, projection)
+                    for _ in self._fold(connection, projection):
+                        worked = True
+            except psycopg.OperationalError as error:
+                _log.warning("database_away", projection=projection.name, error=str(error), retry_seconds=pause)
+            except Exception:
+                _log.exception("projection_failed", projection=projection.name, retry_seconds=pause)
+            pause = 0.1 if worked else min(2 * pause, RETRY_SECONDS_MAX)
+            self._stopping.wait(pause)
+
+    def _rebuild_if_old(self, connection: psycopg.Connection, projection: Projection) -> None:
+        _, version = position_of(connection, projection.name, self._partition)
+        if version != projection.version and not self._stopping.is_set():
+            _log.info("rebuild_begun", projection=projection.name, version=projection.version, from_version=version)
+            position = rebuild(
+                self._dsn,
+                projection,
+                lambda after, until: read_log(self._recorder, self._partition, after, until),
+                lambda: self._recorder.max_notification_id() or 0,
+                partition=self._partition,
+                schema=self._schema,
+            )
+            _log.info("rebuild_done", projection=projection.name, version=projection.version, position=position)
+
+    def _fold(self, connection: psycopg.Connection, projection: Projection) -> Iterable[int]:
+        """Fold batch after batch, yielding each position reached."""
+        workspace = Workspace(projection.tables)
+        position, _ = position_of(connection, projection.name, self._partition)
+        while not self._stopping.is_set():
+            batch = self._feed.after(position, WAIT_SECONDS)
+            if batch is None:
+                connection.execute("SELECT 1")  # whether we still have the connection, and with it the lock
+                continue
+            began = perf_counter()
+            try:
+                if unreadable(batch) is not None:
+                    raise ValueError("an event cannot be read")
+                done = advance(connection, projection, workspace, batch, gapless=self._gapless)
+            except (psycopg.OperationalError, LogGapError):
+                raise
+            except Exception as error:
+                if projection.scope == "all":
+                    self._note_halt(connection, projection, batch, error)
+                    raise
+                _log.exception("batch_not_digested", projection=projection.name, position=batch.events[0].position)
+                fold_or_park(connection, projection, workspace, batch)
+                position = batch.last.position
+            else:
+                position = done.position
+                _log.info(
+                    "batch_projected",
+                    projection=projection.name,
+                    position=position,
+                    events=done.events,
+                    rows=done.rows,
+                    milliseconds=round((perf_counter() - began) * 1000, 1),
+                )
+            yield position
+
+    def _note_halt(
+        self, connection: psycopg.Connection, projection: Projection, batch: Batch, error: Exception
+    ) -> None:
+        """A read model in which all depends on all stops at the event: find it and show it."""
+        workspace = Workspace(projection.tables)
+        for recorded in batch.events:
+            one = Batch(batch.partition, [recorded])
+            try:
+                if unreadable(one) is not None:
+                    raise ValueError(str(recorded.event))
+                advance(connection, projection, workspace, one)
+            except psycopg.OperationalError:
+                raise
+            except Exception as cause:  # noqa: BLE001  whatever it is, it is shown
+                park(connection, projection, batch.partition, recorded, repr(cause))
+                _log.error("projection_halted", projection=projection.name, position=recorded.position, error=repr(error))
+                return
+
+
+def fold_or_park(
+    connection: psycopg.Connection, projection: Projection, workspace: Workspace, batch: Batch
+) -> None:
+    """Fold a batch that failed as a whole: halve it until the event stands alone that cannot be digested, and park that."""
+    try:
+        if unreadable(batch) is not None:
+            raise ValueError(f"an event cannot be read: {unreadable(batch)}")
+        advance(connection, projection, workspace, batch)
+    except psycopg.OperationalError:
+        raise
+    except Exception as error:
+        if len(batch.events) > 1:
+            middle = len(batch.events) // 2
+            fold_or_park(connection, projection, workspace, Batch(batch.partition, batch.events[:middle]))
+            fold_or_park(connection, projection, workspace, Batch(batch.partition, batch.events[middle:]))
+            return
+        (recorded,) = batch.events
+        with connection.transaction():
+            park(connection, projection, batch.partition, recorded, repr(error))
+            # Held back now, as everything behind it will be; the position moves past it.
+            advance(connection, projection, workspace, batch)
+        _log.error("event_parked", projection=projection.name, position=recorded.position, error=repr(error))

@@ -1,0 +1,167 @@
+"""The log as batches: read and decoded once, whichever read model asks first, and kept for those a little behind."""
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from time import monotonic
+from typing import Any, Final
+
+import structlog
+from eventsourcing.persistence import ApplicationRecorder, Notification
+
+from domain.events import Recorded
+from messages.events import UnreadableEventError, from_stored
+from projections.batch import Batch
+from projections.parking import UnreadableEvent
+
+_log: Final = structlog.get_logger()
+
+BATCH_EVENTS: Final = 5_000
+"""The most events of a batch."""
+
+BATCHES_KEPT: Final = 8
+"""So many of the newest batches stay in memory for read models that come a little later."""
+
+TAIL_EVENTS_MAX: Final = 20_000
+"""So many events that came in while nobody asked are kept; older ones are read from the log again."""
+
+RETRY_SECONDS_MAX: Final = 5.0
+
+
+def decode(notifications: Iterable[Notification]) -> list[Recorded]:
+    """Return the events; one that cannot be read becomes an `UnreadableEvent`, for every read model to park."""
+    events: list[Recorded] = []
+    for notification in notifications:
+        try:
+            events.append(from_stored(notification.id, notification))
+        except UnreadableEventError as error:
+            event: Any = UnreadableEvent(notification.topic, str(error))
+            stream = str(notification.originator_id)
+            events.append(Recorded(notification.id, stream, notification.originator_version, 0, "", event))
+    return events
+
+
+def read_log(recorder: ApplicationRecorder, partition: int, after: int, until: int) -> Iterator[Batch]:
+    """Yield the log from behind one position up to and with another one, in batches."""
+    while after < until:
+        notifications = recorder.select_notifications(
+            after, BATCH_EVENTS, until, inclusive_of_start=False
+        )
+        if not notifications:
+            return
+        batch = Batch(partition, decode(notifications))
+        yield batch
+        after = batch.last.position
+
+
+class Feed:
+    """One partition's log, for several threads. What is new is followed by a subscription of the recorder's."""
+
+    def __init__(self, recorder: ApplicationRecorder, partition: int = 0) -> None:
+        self.partition = partition
+        self._recorder = recorder
+        self._batches: deque[tuple[int, Batch]] = deque(maxlen=BATCHES_KEPT)  # with the position each begins behind
+        self._reading = threading.Lock()
+        self._moved = threading.Condition()
+        self._tail: deque[Notification] = deque()
+        self._tail_from: int | None = None  # the tail holds every event behind this position
+        self._stopping = threading.Event()
+        self._subscription: Any = None
+        self._follower = threading.Thread(target=self._follow, name="feed", daemon=True)
+
+    def start(self) -> None:
+        """Begin to follow what is new."""
+        self._follower.start()
+
+    def stop(self) -> None:
+        """End following; who waits for a batch gets none."""
+        self._stopping.set()
+        with self._moved:
+            if self._subscription is not None:
+                self._subscription.stop()
+            self._moved.notify_all()
+        if self._follower.is_alive():
+            self._follower.join()
+
+    def after(self, position: int, timeout_seconds: float) -> Batch | None:
+        """Return the next batch behind a position, waiting for one; None when none came in that time.
+
+        Raises whatever the recorder raises when the log cannot be read.
+        """
+        ends = monotonic() + timeout_seconds
+        while not self._stopping.is_set():
+            with self._reading:
+                batch = self._kept(position) or self._from_tail(position) or self._from_log(position)
+            if batch is not None:
+                return batch
+            with self._moved:
+                left = ends - monotonic()
+                if left <= 0:
+                    return None
+                if not self._has_news(position):
+                    # A subscription that has not begun yet, or broke, tells nothing: look again by and by.
+                    self._moved.wait(left if self._tail_from is not None else min(left, 0.1))
+        return None
+
+    def _kept(self, position: int) -> Batch | None:
+        for begins, batch in reversed(self._batches):
+            if begins <= position < batch.last.position:
+                return batch.after(position)
+        return None
+
+    def _has_news(self, position: int) -> bool:
+        return bool(self._tail) and self._tail[-1].id > position
+
+    def _from_tail(self, position: int) -> Batch | None:
+        with self._moved:
+            if self._tail_from is None or position < self._tail_from or not self._has_news(position):
+                return None
+            while self._tail[0].id <= position:
+                self._tail.popleft()
+            taken = [self._tail.popleft() for _ in range(min(BATCH_EVENTS, len(self._tail)))]
+            self._tail_from = taken[-1].id
+        return self._keep(position, taken)
+
+    def _from_log(self, position: int) -> Batch | None:
+        with self._moved:
+            if self._tail_from is not None and position >= self._tail_from:
+                return None  # the subscription tells what comes
+        taken = self._recorder.select_notifications(position, BATCH_EVENTS, inclusive_of_start=False)
+        return self._keep(position, taken) if taken else None
+
+    def _keep(self, position: int, taken: Sequence[Notification]) -> Batch:
+        batch = Batch(self.partition, decode(taken))
+        self._batches.append((position, batch))
+        return batch
+
+    def _follow(self) -> None:
+        """Collect what is recorded from now on; begin again, behind what was collected, whenever the log breaks off."""
+        pause = 0.1
+        last: int | None = None
+        while not self._stopping.is_set():
+            try:
+                if last is None:
+                    last = self._recorder.max_notification_id() or 0
+                with self._recorder.subscribe(gt=last) as subscription:
+                    with self._moved:
+                        self._subscription = subscription
+                        if self._tail_from is None:
+                            self._tail_from = last
+                        if self._stopping.is_set():
+                            subscription.stop()
+                    for notification in subscription:
+                        pause = 0.1
+                        last = notification.id
+                        self._collect(notification)
+            except Exception as error:  # noqa: BLE001  whatever the recorder's driver raises when the log is away
+                if not self._stopping.is_set():
+                    _log.warning("log_away", error=repr(error), retry_seconds=pause)
+            self._stopping.wait(pause)
+            pause = min(2 * pause, RETRY_SECONDS_MAX)
+
+    def _collect(self, notification: Notification) -> None:
+        with self._moved:
+            self._tail.append(notification)
+            if len(self._tail) > TAIL_EVENTS_MAX:
+                self._tail_from = self._tail.popleft().id
+            self._moved.notify_all()
