@@ -8,7 +8,7 @@ Whoever trades with the maker pays rounded up and receives rounded down, in whol
 
 from collections.abc import Sequence
 from functools import lru_cache
-from math import ceil, exp, expm1, floor, log, log1p
+from math import ceil, exp, expm1, floor, inf, log, log1p
 from typing import Final
 
 from domain.money import MICRO, PRICE_MAX, PRICE_MIN, Credits, Price, Shares
@@ -21,6 +21,9 @@ HIGHEST: Final = PRICE_MAX / MICRO
 
 LOWEST: Final = PRICE_MIN / MICRO
 """A sale stops when the price has come to this."""
+
+TINIEST: Final = 1e-300
+"""No price is lower. With three outcomes or more, buying the others in turn drives one towards 0, where division ends."""
 
 
 def liquidity(subsidy: Credits, prices: Sequence[float]) -> int:
@@ -45,10 +48,12 @@ def price_vector(weights: tuple[int, ...], sold: tuple[Shares, ...], b: int) -> 
     """
     liquid = b / (PICO // MICRO)
     exponents = [weight / PICO + quantity / liquid for weight, quantity in zip(weights, sold, strict=True)]
-    top = max(exponents)
-    powers = [exp(exponent - top) for exponent in exponents]
+    top = exponents.index(max(exponents))
+    # Differences are taken between integers, where they are exact, however large the numbers have become.
+    weight, quantity = weights[top], sold[top]
+    powers = [exp((w - weight) / PICO + (q - quantity) / liquid) for w, q in zip(weights, sold, strict=True)]
     total = sum(powers)
-    return tuple([power / total for power in powers])
+    return tuple([max(power / total, TINIEST) for power in powers])
 
 
 def displayed(prices: Sequence[float]) -> tuple[Price, ...]:
@@ -82,6 +87,28 @@ def shares_to_price(b: float, price: float, target: float) -> float:
     `b ln((t / (1 - t)) ((1 - p) / p))`
     """
     return b * log((target / (1 - target)) * ((1 - price) / price))
+
+
+def traded(b: float, price: float, change: float, yielded: float) -> tuple[float, float]:
+    """Return the shares that are sold (negative: bought) and their average price while several prices move at once.
+
+    This price goes from `price` to `price + change` on a straight line, others on theirs, and those that nobody trades
+    yield the part `yielded` (below 1) of theirs: the sum of all changes, divided by the sum of those prices. For one price
+    alone this is `cost` and `shares_to_price`. With `r = -ln(1 - yielded)`: the shares are `b (ln(1 + change / price) + r)`,
+    their cost is `b (price r + change r / yielded)`; the costs of all sum to that of buying it all at once.
+    """
+    r = -log1p(-yielded)
+    shares = b * (log1p(change / price) + r)
+    paid = b * (price * r + change * (r / yielded if yielded else 1.0))
+    return shares, paid / shares if shares else price
+
+
+def until_traded(b: float, price: float, change: float, yielded: float, shares: float) -> float:
+    """Return after which part of such a move (1: all of it) these shares are sold; infinity where that never comes."""
+    factor = shares / b
+    divisor = change / price + exp(factor) * yielded
+    part = expm1(factor) / divisor if divisor else inf
+    return part if part > 0 else inf
 
 
 def cost_up(b: int, price: float, quantity: Shares) -> Credits:

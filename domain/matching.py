@@ -5,21 +5,17 @@ maker up to that order's price. With two outcomes the book is one line, so a bid
 1 - price: together they pay for a complete set. Nothing here changes the market; the result is turned into events.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from domain import lmsr
 from domain.book import RestingOrder
 from domain.market import Market
-from domain.money import MICRO, Credits, Price, Shares, divide_half_even, divide_up, largest_fee
+from domain.money import MICRO, Credits, Price, Shares, divide_half_even, divide_up
 from domain.orders import Fill, SelfTradePrevention, Side
 
 MATCHES_MAX: Final = 500
-"""How many resting orders one order may meet; what is left is then canceled. It bounds the events of a command."""
-
-SWEEP_ORDERS_MAX: Final = 200
-SWEEP_ROUNDS_MAX: Final = 2_000
+"""How many resting orders one order may meet, its own included; what is left is then canceled. It bounds a command's events."""
 
 Stop = Literal["price", "self_trade", "match_limit"]
 
@@ -147,7 +143,7 @@ def match_order(
         taker.take_maker(taker.bound(price))
         if taker.done():
             return match
-        if len(match.met) == MATCHES_MAX:
+        if len(match.met) + len(match.canceled) == MATCHES_MAX:
             match.stop = "match_limit"
             return match
         if order.account_id != account_id:
@@ -163,114 +159,3 @@ def match_order(
     if not taker.done():
         match.stop = "price"
     return match
-
-
-def hold_of(fee_rate: int, price: Price, remaining: Shares) -> Credits:
-    """Return what a resting buy holds: its limit times what remains, and the largest fee that could fall on it."""
-    return divide_up(price * remaining, MICRO) + largest_fee(fee_rate, remaining, price)
-
-
-@dataclass(slots=True)
-class SweepFill:
-    """What the maker does to one resting order in a sweep."""
-
-    order: RestingOrder
-    quantity: Shares = 0
-    cost: Credits = 0
-
-
-@dataclass(slots=True)
-class Sweep:
-    """All fills of a sweep, one an order, the maker's prices after them, and whether it was cut at its bound."""
-
-    fills: list[SweepFill]
-    prices: tuple[float, ...]
-    more: bool
-
-
-def sweep_book(market: Market) -> Sweep | None:
-    """Return which resting orders the maker fills at its price of now, or None.
-
-    While some order's limit is better for the maker than its price, the one that is furthest off (then the oldest) trades
-    with it until the price is at the limit or the order is complete.
-    """
-    prices, sold = market.prices, market.sold
-    fills: dict[str, SweepFill] = {}
-    queues = [_Queue(ladder.best_first()) for line in market.book.lines for ladder in (line.bids, line.asks)]
-    rounds = 0
-    more = False
-    while True:
-        best: tuple[float, int] | None = None
-        chosen: tuple[_Queue, RestingOrder, Shares] | None = None
-        for queue in queues:
-            order = queue.front
-            if order is None:
-                continue
-            limit = order.price / MICRO
-            gap = limit - prices[order.outcome] if order.side == "buy" else prices[order.outcome] - limit
-            if gap <= 0 or (best is not None and (-gap, order.age) >= best):
-                continue
-            quantity = _sweepable(market, prices[order.outcome], order, queue.left)
-            if quantity > 0:
-                best, chosen = (-gap, order.age), (queue, order, quantity)
-        if chosen is None:
-            break
-        if len(fills) == SWEEP_ORDERS_MAX or rounds == SWEEP_ROUNDS_MAX:
-            more = True
-            break
-        rounds += 1
-        queue, order, quantity = chosen
-        buys = order.side == "buy"
-        price = prices[order.outcome]
-        fill = fills.setdefault(order.order_id, SweepFill(order))
-        fill.quantity += quantity
-        fill.cost += (
-            lmsr.cost_up(market.liquidity, price, quantity)
-            if buys
-            else lmsr.proceeds_down(market.liquidity, price, quantity)
-        )
-        sold = list(sold)
-        sold[order.outcome] += quantity if buys else -quantity
-        prices = lmsr.price_vector(market.weights, tuple(sold), market.liquidity)
-        queue.use(quantity)
-    return Sweep(list(fills.values()), prices, more) if fills else None
-
-
-class _Queue:
-    """The orders of one ladder as a sweep uses them up, without changing the ladder."""
-
-    __slots__ = ("front", "left", "orders")
-
-    def __init__(self, orders: Iterator[tuple[int, RestingOrder]]) -> None:
-        self.orders = orders
-        self.front: RestingOrder | None = None
-        self.left: Shares = 0
-        self._next()
-
-    def _next(self) -> None:
-        entry = next(self.orders, None)
-        self.front = entry[1] if entry else None
-        self.left = self.front.remaining if self.front else 0
-
-    def use(self, quantity: Shares) -> None:
-        """Take a quantity off the front order; the next one stands in front when it is complete."""
-        self.left -= quantity
-        if self.left == 0:
-            self._next()
-
-
-def _sweepable(market: Market, price: float, order: RestingOrder, left: Shares) -> Shares:
-    """Return how many shares of the order the maker can trade at its limit or better."""
-    limit = order.price / MICRO
-    b = market.liquidity
-    if order.side == "sell":
-        return min(left, lmsr.sellable(b, price, max(limit, lmsr.LOWEST)))
-    quantity = min(left, lmsr.buyable(b, price, min(limit, lmsr.HIGHEST)))
-    # The cost is rounded up: what the order holds for these shares must cover it to the micro-credit.
-    rate = market.terms.fee_rate
-    step = max(1, MICRO // order.price)
-    while quantity > 0 and lmsr.cost_up(b, price, quantity) > hold_of(rate, order.price, left) - hold_of(
-        rate, order.price, left - quantity
-    ):
-        quantity -= step
-    return max(quantity, 0)

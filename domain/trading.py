@@ -20,7 +20,7 @@ from domain.account import (
 )
 from domain.book import RestingOrder
 from domain.market import Market, SetsBurned, SetsMinted, Status
-from domain.matching import Match, SweepFill, hold_of, match_order, sweep_book
+from domain.matching import Match, match_order
 from domain.money import AMOUNT_MAX, MICRO, PRICE_MAX, PRICE_MIN, PRICE_TICK, Credits, Price, Shares, Time, taker_fee
 from domain.orders import (
     AmendOrder,
@@ -40,6 +40,7 @@ from domain.orders import (
     TimeInForce,
 )
 from domain.rejections import Code, Rejection, invalid, reject
+from domain.sweeping import SweepFill, hold_of, sweep_book
 from domain.values import value
 
 OPEN_ORDERS_MAX: Final = 1_000

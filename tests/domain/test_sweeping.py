@@ -1,0 +1,165 @@
+"""The maker fills resting orders its price has reached: compared with trading tiny slices, one after the other."""
+
+import time
+from dataclasses import dataclass
+from math import exp, log
+
+import pytest
+from hypothesis import given as hypothesis_given
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from domain import lmsr
+from domain.book import RestingOrder
+from domain.market import Market, MarketDrafted, activation, evolve_market, reprice, uniform_prices
+from domain.money import MICRO
+from domain.sweeping import ABREAST, sweep_book
+from tests.domain.scenario import a_market, accounts, buy, given
+
+
+@dataclass
+class Wish:
+    """An order as a test draws it."""
+
+    outcome: int
+    side: str
+    tick: int
+    size: float
+
+
+def market_with(count: int, subsidy: int, sold: list[float], wishes: list[Wish]) -> Market:
+    """Return a market in which the maker has sold so much (in units of b) and these orders rest, as far as none cross."""
+    terms = MarketDrafted(
+        "m", "s", "m", "q", tuple(map(str, range(count))), uniform_prices(count), subsidy, 0, 1, "r", 0, 1
+    )
+    market = evolve_market(evolve_market(None, terms), activation(terms))
+    b = market.liquidity / 1e6
+    market.sold = [round(quantity * b) for quantity in sold]
+    reprice(market)
+    for number, wish in enumerate(wishes):
+        outcome, price = wish.outcome % count, wish.tick * 1000
+        if next((True for met, _ in market.book.opposite(outcome, wish.side) if crosses(wish.side, price, met)), False):
+            continue
+        size = max(1, round(wish.size * b))
+        age = market.book.next_age()
+        market.book.add(RestingOrder(f"{number}", "a", outcome, wish.side, price, size, age, size, 0, None, "", False))
+    return market
+
+
+def crosses(side: str, price: int, met: int) -> bool:
+    """Return whether an order at this price would meet one at that price."""
+    return price >= met if side == "buy" else price <= met
+
+
+def potential(market: Market, sold: list[int]) -> float:
+    """Return the maker's cost function C, in micro-credits: the sum of all that was ever paid to it."""
+    b = market.liquidity / 1e6
+    exponents = [weight / lmsr.PICO + quantity / b for weight, quantity in zip(market.weights, sold, strict=True)]
+    top = max(exponents)
+    return b * (top + log(sum(exp(exponent - top) for exponent in exponents)))
+
+
+wishes = st.builds(
+    Wish,
+    st.integers(0, 63),
+    st.sampled_from(["buy", "sell"]),
+    st.integers(1, 999),
+    st.sampled_from([1e-9, 0.001, 0.1, 0.7, 3, 50]),
+)
+markets = st.integers(2, 8).flatmap(
+    lambda count: st.builds(
+        market_with,
+        st.just(count),
+        st.sampled_from([MICRO, 100 * MICRO, 10_000_000 * MICRO]),
+        st.lists(st.floats(-2, 2), min_size=count, max_size=count),
+        st.lists(wishes, max_size=20),
+    )
+)
+
+
+@settings(max_examples=300)
+@hypothesis_given(markets)
+def test_a_sweep_ends_where_nothing_crosses_and_never_costs_the_maker(market: Market) -> None:
+    """No order is left worse than the maker's price, nobody trades beyond a limit, and the maker is paid at least C's rise."""
+    sweep = sweep_book(market)
+    fills = {fill.order.order_id: fill for fill in sweep.fills} if sweep else {}
+    b = market.liquidity / 1e6
+    sold, paid = list(market.sold), 0
+    for fill in fills.values():
+        sign = 1 if fill.order.side == "buy" else -1
+        sold[fill.order.outcome] += sign * fill.quantity
+        paid += sign * fill.cost
+        at_limit = fill.order.price * fill.quantity / MICRO
+        assert 0 < fill.quantity <= fill.order.remaining
+        assert sign * fill.cost <= sign * at_limit + 1 + 2 * len(fills)
+    prices = lmsr.price_vector(market.weights, tuple(sold), market.liquidity)
+    for order in market.book.orders.values():
+        if order.order_id not in fills or fills[order.order_id].quantity < order.remaining:
+            gap = order.price / MICRO - prices[order.outcome]
+            assert (gap if order.side == "buy" else -gap) <= max(2 * ABREAST / b, 1e-8)
+    rise = potential(market, sold) - potential(market, market.sold)
+    noise = 1e-2 + 1e-14 * abs(potential(market, sold))
+    assert rise - noise <= paid <= rise + noise + 4 * len(fills) * (len(fills) + 2)
+
+
+def in_slices(market: Market, step: float) -> dict[str, float]:
+    """Return what each order trades when always the one furthest off trades a tiny slice, that moves its price by `step`."""
+    b = market.liquidity / 1e6
+    left = {order.order_id: float(order.remaining) for order in market.book.orders.values()}
+    sold = [float(quantity) for quantity in market.sold]
+    while True:
+        exponents = [weight / lmsr.PICO + quantity / b for weight, quantity in zip(market.weights, sold, strict=True)]
+        total = sum(exp(exponent) for exponent in exponents)
+        prices = [exp(exponent) / total for exponent in exponents]
+        gaps = []
+        for order in market.book.orders.values():
+            gap = order.price / MICRO - prices[order.outcome]
+            if left[order.order_id] > 0:
+                gaps.append((gap if order.side == "buy" else -gap, -order.age, order))
+        if not gaps or max(gaps)[0] < step:
+            return {order_id: market.book.orders[order_id].remaining - rest for order_id, rest in left.items()}
+        order = max(gaps)[2]
+        price = prices[order.outcome]
+        quantity = min(left[order.order_id], b * step / (price * (1 - price)) / 2)
+        left[order.order_id] -= quantity
+        sold[order.outcome] += quantity if order.side == "buy" else -quantity
+
+
+@pytest.mark.parametrize(
+    "orders",
+    [
+        [Wish(0, "buy", 450, 5), Wish(1, "buy", 400, 5)],
+        [Wish(0, "buy", 450, 0.2), Wish(1, "buy", 550, 0.5), Wish(1, "buy", 400, 5)],
+        [Wish(0, "buy", 600, 3), Wish(1, "buy", 600, 2), Wish(2, "buy", 300, 4)],
+        [Wish(0, "buy", 500, 1), Wish(1, "sell", 200, 1), Wish(2, "sell", 100, 0.1)],
+        [Wish(0, "sell", 100, 1), Wish(1, "sell", 150, 2), Wish(2, "sell", 100, 2)],
+        [Wish(0, "sell", 100, 1), Wish(1, "sell", 150, 2), Wish(2, "sell", 100, 2), Wish(3, "sell", 50, 1)],
+        [Wish(0, "buy", 400, 1), Wish(1, "buy", 420, 2), Wish(2, "sell", 100, 0.1), Wish(3, "buy", 260, 1)],
+    ],
+)
+def test_closed_formulas_agree_with_tiny_slices(orders: list[Wish]) -> None:
+    """Several orders on several outcomes trade what they would in ten thousand slices, furthest off first."""
+    market = market_with(4, 100 * MICRO, [0.0, 0.3, -0.2, 0.1], orders)
+    b = market.liquidity / 1e6
+    sweep = sweep_book(market)
+    assert sweep is not None
+    swept = {fill.order.order_id: fill.quantity for fill in sweep.fills}
+
+    for order_id, quantity in in_slices(market, 1e-4).items():
+        assert swept.get(order_id, 0) / b == pytest.approx(quantity / b, abs=5e-3)
+
+
+@pytest.mark.parametrize(("one", "other"), [(450, 450), (500, 499), (500, 500), (501, 500), (600, 600)])
+@pytest.mark.parametrize("subsidy", [MICRO, 100 * MICRO])
+def test_bids_on_two_outcomes_do_not_chase_each_other_for_ever(one: int, other: int, subsidy: int) -> None:
+    """Bids that sum to about 1 are filled at once, by a few events, however deep they are for this maker."""
+    scenario = given(*a_market(("A", "B", "C"), subsidy=subsidy), *accounts("alice", "bob", cash=1_000_000 * MICRO))
+    scenario.when(buy("alice", "A", quantity=150_000 * MICRO, limit_price=one * 1000))
+    begin = time.process_time()
+    scenario.when(buy("bob", "B", quantity=150_000 * MICRO, limit_price=other * 1000))
+
+    assert time.process_time() - begin < 0.2
+    assert len(scenario.events) < 10
+    prices = scenario.exchange.markets["m"].prices
+    assert prices[0] == pytest.approx(one / 1000, abs=3e-3) or one + other > 1000
+    assert prices[1] == pytest.approx(other / 1000, abs=3e-3) or one + other > 1000
