@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from eventsourcing.persistence import OperationalError, ProgrammingError
-from kafka.errors import KafkaError, OffsetOutOfRangeError
+from kafka.errors import KafkaError, LogTruncationError, OffsetOutOfRangeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ def translated(doing: str) -> Iterator[None]:
     """Raise what the client library raises as an error of the tree above."""
     try:
         yield
-    except OffsetOutOfRangeError as error:
+    except (OffsetOutOfRangeError, LogTruncationError) as error:
         raise LogTruncated(f"{doing}: {error}") from error
     except (KafkaError, OSError) as error:
         raise OperationalError(f"{doing}: {type(error).__name__}: {error}") from error

@@ -27,7 +27,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -151,12 +151,17 @@ class Batch:
         return notifications
 
 
+# Bounds that SQLite and every JSON reader can hold; a record beyond them is void for all readers alike.
+Count = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+Version = Annotated[int, msgspec.Meta(ge=-(2**53), lt=2**53)]
+
+
 class _Record(msgspec.Struct, omit_defaults=True):
     claim: bool = False
     writer: str = ""
-    epoch: int = 0
-    first: int = 0
-    events: list[tuple[str, int, str, Raw]] = []
+    epoch: Count = 0
+    first: Count = 0
+    events: list[tuple[str, Version, str, Raw]] = []
 
 
 _encoder = msgspec.json.Encoder()

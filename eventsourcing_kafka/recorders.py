@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from eventsourcing.persistence import (
     AggregateRecorder,
     ApplicationRecorder,
+    DataError,
     IntegrityError,
     Notification,
     NotSupportedError,
@@ -159,25 +160,19 @@ class KafkaAggregateRecorder(AggregateRecorder):
 
     def _append_group(self, group: list[_Insert]) -> None:
         try:
-            writer = self._writer
-            if writer is None:
-                writer = self._writer = self._take_over_patiently()
+            if self._writer is None:
+                self._writer = self._take_over_patiently()
             checked = any(insert.check for insert in group)
             if checked:
                 with self._reading:
-                    self._with_index(lambda: self._index_to(writer.checkpoint.offset))
-                    self._refuse_conflicts(group)
+                    self._catch_up(self._writer.checkpoint.offset)
+                    self._with_index(lambda: self._refuse_conflicts(group))
             accepted = [insert for insert in group if insert.error is None]
-            if accepted:
-                before = writer.checkpoint
-                append = writer.begin([event for insert in accepted for event in insert.events])
-                positions = append.result()
-                first = positions.start
+            try:
+                self._append(self._writer, accepted, index=checked)
+            except DataError:  # nothing was sent; find out whose events they are that cannot be written
                 for insert in accepted:
-                    insert.positions = range(first, first + len(insert.events))
-                    first = insert.positions.stop
-                if checked:
-                    self._index_own(before, append.value, writer.checkpoint)
+                    self._append_alone(self._writer, insert, index=checked)
         except (Fenced, InDoubt) as error:
             self._drop_writer()
             self._fail(group, error)
@@ -188,6 +183,24 @@ class KafkaAggregateRecorder(AggregateRecorder):
         finally:
             for insert in group:
                 insert.done = True
+
+    def _append(self, writer: Writer, inserts: list[_Insert], *, index: bool) -> None:
+        if not inserts:
+            return
+        before = writer.checkpoint
+        append = writer.begin([event for insert in inserts for event in insert.events])
+        first = append.result().start
+        for insert in inserts:
+            insert.positions = range(first, first + len(insert.events))
+            first = insert.positions.stop
+        if index:
+            self._index_own(before, append.value, writer.checkpoint)
+
+    def _append_alone(self, writer: Writer, insert: _Insert, *, index: bool) -> None:
+        try:
+            self._append(writer, [insert], index=index)
+        except DataError as error:
+            insert.error = error
 
     @staticmethod
     def _fail(group: list[_Insert], error: BaseException) -> None:
@@ -210,13 +223,13 @@ class KafkaAggregateRecorder(AggregateRecorder):
 
     def _take_over(self) -> Writer:
         with self._reading:
-            self._with_index(lambda: self._index_to(self._reader.end()))
-            before = self._reader.checkpoint
+            self._catch_up(self._reader.end())
+            before = self._index.checkpoint
+            self._reader.seek(before)
             batches: list[Batch] = []  # few: those of the moments between the index's end and the claim
-            try:
-                return Writer.take_over(self._reader, batches.append)
-            finally:
-                self._index.advance(before, batches, self._reader.checkpoint)
+            writer = Writer.take_over(self._reader, batches.append)
+            self._with_index(lambda: self._index.advance(before, batches, self._reader.checkpoint))
+            return writer
 
     def _drop_writer(self) -> None:
         writer, self._writer = self._writer, None
@@ -225,22 +238,17 @@ class KafkaAggregateRecorder(AggregateRecorder):
 
     def _refuse_conflicts(self, group: list[_Insert]) -> None:
         """Set the error of each insert with a version that is there already, in the log or earlier in the group."""
-
-        def refuse() -> None:
-            taken: set[tuple[UUID | str, int]] = set()
-            for insert in group:
-                keys = {(event.originator_id, event.originator_version) for event in insert.events}
-                known = taken & keys if insert.check else None
-                if insert.check and (
-                    known
-                    or len(keys) < len(insert.events)
-                    or any(self._index.holds(id_to_text(name), version) for name, version in keys)
-                ):
-                    insert.error = IntegrityError("Stored events already recorded, or not unique")
-                else:
-                    taken |= keys
-
-        self._with_index(refuse)
+        taken: set[tuple[str, int]] = set()
+        for insert in group:
+            insert.error = None
+            if insert.check and (
+                len(set(insert.keys)) < len(insert.keys)
+                or not taken.isdisjoint(insert.keys)
+                or any(self._index.holds(name, version) for name, version in insert.keys)
+            ):
+                insert.error = IntegrityError("Stored events already recorded, or not unique")
+            else:
+                taken.update(insert.keys)
 
     # --- reading ---
 
@@ -281,11 +289,17 @@ class KafkaAggregateRecorder(AggregateRecorder):
         with self._reading:
             return self._with_index(select)
 
+    def _catch_up(self, end: int) -> None:
+        self._with_index(lambda: self._index_to(end))
+
     def _index_to(self, end: int) -> None:
         """Read on until the index has all before offset ``end``."""
         if not self._verified:
             self._verify()
-        while (before := self._index.checkpoint).offset < end:
+        before = self._index.checkpoint
+        if before.offset > end and before.offset > self._reader.end():  # not another process that was quicker
+            raise Damaged(f"The index knows offset {before.offset}, the log ends at {end}")
+        while before.offset < end:
             self._reader.seek(before)
             batches: list[Batch] = []
             events = 0
@@ -295,6 +309,7 @@ class KafkaAggregateRecorder(AggregateRecorder):
                 if events >= INDEX_EVENTS_MAX:
                     break
             self._index.advance(before, batches, self._reader.checkpoint)
+            before = self._index.checkpoint
 
     def _index_own(self, before: Checkpoint, value: bytes, after: Checkpoint) -> None:
         batch = decode(value)
@@ -302,10 +317,7 @@ class KafkaAggregateRecorder(AggregateRecorder):
             return  # more than our record lies between: it is read when needed
         with self._reading:
             self._fetcher.put(before.offset, batch, len(value))
-            try:
-                self._index.advance(before, [batch], after)
-            except Damaged:
-                self._index.clear()
+            self._with_index(lambda: self._index.advance(before, [batch], after))
 
     def _verify(self) -> None:
         """Compare the last batch of the index with the log: a restored or recreated topic may differ."""
@@ -321,6 +333,8 @@ class KafkaAggregateRecorder(AggregateRecorder):
 
     def _with_index(self, work: Callable[[], T]) -> T:
         """Do work that needs the index; if it is found damaged, rebuild it and do the work again."""
+        if self._closed.is_set():
+            raise ProgrammingError("The recorder is closed")
         try:
             return work()
         except Damaged:
@@ -472,11 +486,12 @@ class KafkaSubscription(Subscription[KafkaApplicationRecorder]):
 class _Insert:
     """One call of insert_events that waits for its turn."""
 
-    __slots__ = ("check", "done", "error", "events", "positions", "size")
+    __slots__ = ("check", "done", "error", "events", "keys", "positions", "size")
 
     def __init__(self, events: Sequence[StoredEvent], check: bool) -> None:
         self.events = events
         self.check = check
+        self.keys = [(id_to_text(event.originator_id), event.originator_version) for event in events]
         self.size = sum(len(event.state) for event in events)
         self.positions = range(0)
         self.error: BaseException | None = None

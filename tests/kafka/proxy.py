@@ -1,0 +1,72 @@
+"""A TCP proxy on this machine whose wire can be cut."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import suppress
+from typing import Self
+
+
+class Proxy:
+    """Forwards connections to a port of this machine, until `cut`. Runs in a thread of its own.
+
+    While it is cut, nothing gets through and nobody is told: connections stay open, new ones are accepted. What was
+    sent meanwhile arrives when it is healed, late, although the sender may have given up.
+    """
+
+    def __init__(self, port: int, target: int) -> None:
+        """Listen on `port`, forward to `target`."""
+        self._port = port
+        self._target = target
+        self._loop = asyncio.new_event_loop()
+        self._whole = asyncio.Event()
+        self._ready = threading.Event()
+        self._end = asyncio.Event()
+        self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._serve()), daemon=True)
+
+    def cut(self) -> None:
+        """Let nothing through."""
+        self._loop.call_soon_threadsafe(self._whole.clear)
+
+    def heal(self) -> None:
+        """Let everything through again, beginning with what has waited."""
+        self._loop.call_soon_threadsafe(self._whole.set)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._ready.wait(10)
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self._loop.call_soon_threadsafe(self._end.set)
+        self._thread.join(10)
+        self._loop.close()
+
+    async def _serve(self) -> None:
+        self._whole.set()
+        server = await asyncio.start_server(self._connected, "127.0.0.1", self._port)
+        self._ready.set()
+        await self._end.wait()
+        server.close()
+        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self._whole.wait()
+            to_reader, to_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        except OSError:
+            writer.close()
+            return
+        await asyncio.gather(self._forward(reader, to_writer), self._forward(to_reader, writer))
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                await self._whole.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.close()

@@ -1,0 +1,302 @@
+"""The append protocol, explored exhaustively in a small world, with the very fold that readers use.
+
+Writers claim and append; every record that was sent may be delivered at any later time, or never, or twice, in any
+order. An acknowledgement may be lost or late, a writer may pause for any time, give up and start again, and the read
+before its claim may be stale. After each step the log is folded and compared with what clients were told. Each rule
+of the protocol is then left out once, and must be missed: the exploration finds a log that breaks a promise.
+
+`KAFKA_MODEL=large` explores larger worlds (minutes).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from eventsourcing_kafka.protocol import Batch, Claim, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LARGE = os.environ.get("KAFKA_MODEL") == "large"
+
+
+class Record(NamedTuple):
+    """What a writer sends. A batch (first > 0) has one event and remembers what its writer had seen when it decided."""
+
+    writer: str
+    epoch: int
+    first: int = 0
+    event: str = ""
+    basis: tuple[str, ...] = ()
+
+
+Log = tuple[Record, ...]
+
+
+class Writer(NamedTuple):
+    """One process that writes: out, claiming (its claim is sent) or writing (it has won)."""
+
+    phase: str = "out"
+    attempts: int = 0
+    decided: int = 0
+    claim: Record | None = None
+    stale: int = 0
+    """How many records it had read when it claimed."""
+    state: State = State()
+    offset: int = 0
+    """The next offset it has to read."""
+    history: tuple[str, ...] = ()
+    """The events it knows to count."""
+    flight: tuple[Record, ...] = ()
+    """Batches sent and not yet known to count."""
+
+
+class World(NamedTuple):
+    """All there is: the log, what was ever sent, the writers, and what clients were told."""
+
+    log: Log
+    sent: frozenset[Record]
+    writers: tuple[Writer, ...]
+    done: frozenset[tuple[str, int]]
+    """Told: this event counts, at this position."""
+    refused: frozenset[str]
+    """Told: this event never will."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The bounds of a world, and the rules that are kept in it."""
+
+    writers: int = 2
+    attempts: int = 2
+    batches: int = 2
+    copies: int = 2
+    log: int = 5
+    in_flight: int = 1
+    looks_between: bool = True
+    reads_to_claim: bool = True
+    wants_next: bool = True
+    fresh_names: bool = True
+    short_cut: bool = True
+
+
+class Seen(NamedTuple):
+    """The truth about a log: the state after each record, and the batches that count."""
+
+    states: tuple[State, ...]
+    valid: tuple[Record, ...]
+
+
+@cache
+def after(state: State, record: Record, wants_next: bool) -> State | None:
+    """The readers' fold; without `wants_next` it takes any position for the next one."""
+    if not record.first:
+        return state.after(Claim(record.writer, record.epoch))
+    first = record.first if wants_next else state.next
+    return state.after(Batch(record.writer, record.epoch, first, [("", 1, "", None)]))  # type: ignore[list-item]
+
+
+@cache
+def fold(log: Log, wants_next: bool) -> Seen:
+    """Fold a whole log as every reader does."""
+    if not log:
+        return Seen((State(),), ())
+    before = fold(log[:-1], wants_next)
+    state = after(before.states[-1], log[-1], wants_next)
+    if state is None:
+        return Seen((*before.states, before.states[-1]), before.valid)
+    return Seen((*before.states, state), (*before.valid, log[-1]) if log[-1].first else before.valid)
+
+
+def broken(world: World, rules: Rules) -> str | None:
+    """Say which promise the log breaks, if any."""
+    valid = fold(world.log, rules.wants_next).valid
+    events = tuple(record.event for record in valid)
+    if len(set(events)) < len(events):
+        return "an event counts twice"
+    for place, record in enumerate(valid):
+        if record.basis != events[:place]:
+            return "an event was decided without knowing all before it"
+    positions = {(record.event, place) for place, record in enumerate(valid, 1)}
+    if not world.done <= positions:
+        return "a client was told of an event that does not count there"
+    if not world.refused.isdisjoint(events):
+        return "a client was told that an event never will count, but it does"
+    return None
+
+
+def steps(world: World, rules: Rules) -> Iterator[World]:
+    """Yield every world that is one step away."""
+    if len(world.log) < rules.log:
+        for record in world.sent:
+            if world.log.count(record) < rules.copies:
+                yield world._replace(log=(*world.log, record))
+    for place, writer in enumerate(world.writers):
+        yield from STEPS[writer.phase](world, place, writer, rules)
+
+
+def out_steps(world: World, place: int, writer: Writer, rules: Rules) -> Iterator[World]:
+    """Read up to some point, and claim with the epoch above the one read there."""
+    if writer.attempts == rules.attempts:
+        return
+    name = f"w{place}" + (f".{writer.attempts}" if rules.fresh_names else "")
+    states = fold(world.log, rules.wants_next).states
+    known = set()
+    for stale in range(len(world.log), -1, -1):
+        epoch = states[stale].epoch
+        if epoch in known and rules.reads_to_claim:
+            continue  # what it read makes no difference but for the epoch
+        known.add(epoch)
+        claim = Record(name, epoch + 1)
+        changed = Writer("claiming", writer.attempts + 1, writer.decided, claim, stale)
+        yield replaced(world._replace(sent=world.sent | {claim}), place, changed)
+
+
+def claiming_steps(world: World, place: int, writer: Writer, rules: Rules) -> Iterator[World]:
+    """Hear where the claim stands, read up to it, and see whether it won; or give up."""
+    assert writer.claim is not None
+    for offset in offsets(world.log, writer.claim):
+        read = world.log[: offset + 1] if rules.reads_to_claim else (*world.log[: writer.stale], writer.claim)
+        seen = fold(read, rules.wants_next)
+        state = seen.states[-1]
+        if (state.epoch, state.writer) == (writer.claim.epoch, writer.claim.writer):
+            history = tuple(record.event for record in seen.valid)
+            won = writer._replace(phase="writing", claim=None, stale=0, state=state, offset=offset + 1, history=history)
+            yield replaced(world, place, won)
+        else:
+            yield replaced(world, place, out(writer))
+    yield replaced(world, place, out(writer))
+
+
+def writing_steps(world: World, place: int, writer: Writer, rules: Rules) -> Iterator[World]:
+    """Decide and send the next batch; or hear where one in flight stands, and judge it; or give up."""
+    if writer.decided < rules.batches and len(writer.flight) < rules.in_flight:
+        event = f"{place}.{writer.decided}"
+        assumed = tuple(record.event for record in writer.flight)
+        batch = Record(
+            writer.state.writer,
+            writer.state.epoch,
+            writer.state.next + len(writer.flight),
+            event,
+            writer.history + assumed,
+        )
+        sent = writer._replace(decided=writer.decided + 1, flight=(*writer.flight, batch))
+        yield replaced(world._replace(sent=world.sent | {batch}), place, sent)
+    for batch in writer.flight:
+        for offset in offsets(world.log, batch):
+            yield judged(world, place, (batch, offset), rules)
+    if writer.flight:
+        yield replaced(world, place, out(writer))
+
+
+def judged(world: World, place: int, heard: tuple[Record, int], rules: Rules) -> World:
+    """The writer hears that a batch of its own stands at an offset; it tells clients what it may, and goes on or out."""
+    writer = world.writers[place]
+    batch, offset = heard
+    state, mine = writer.state, (writer.state.epoch, writer.state.writer)
+    valid: list[tuple[int, int, str]] = []
+    if not rules.looks_between or (rules.short_cut and offset == writer.offset):
+        state = state._replace(next=batch.first + 1)
+        valid.append((*mine, batch.first))
+    else:
+        for record in world.log[writer.offset : offset + 1]:
+            following = after(state, record, rules.wants_next)
+            if following is not None:
+                if record.first:
+                    valid.append((record.epoch, record.writer, record.first))
+                state = following
+    counted = [r for r in writer.flight if (r.epoch, r.writer, r.first) in valid]
+    world = world._replace(done=world.done | {(r.event, r.first) for r in counted})
+    left = tuple(r for r in writer.flight if r not in counted)
+    if (state.epoch, state.writer) != mine:
+        fenced = world._replace(refused=world.refused | {r.event for r in left})
+        return replaced(fenced, place, out(writer))
+    if batch in left:  # void, and still the holder: a later copy of it may yet count
+        return replaced(world, place, out(writer))
+    history = writer.history + tuple(r.event for r in counted)
+    offset = max(writer.offset, offset + 1)
+    return replaced(world, place, writer._replace(state=state, offset=offset, history=history, flight=left))
+
+
+STEPS = {"out": out_steps, "claiming": claiming_steps, "writing": writing_steps}
+
+
+def out(writer: Writer) -> Writer:
+    """Drop everything but the counters that bound the world."""
+    return Writer(attempts=writer.attempts, decided=writer.decided)
+
+
+def offsets(log: Log, record: Record) -> list[int]:
+    """Return where the copies of a record stand: the broker may acknowledge any of them."""
+    return [offset for offset, found in enumerate(log) if found == record]
+
+
+def replaced(world: World, place: int, writer: Writer) -> World:
+    """Return the world with one writer changed."""
+    return world._replace(writers=(*world.writers[:place], writer, *world.writers[place + 1 :]))
+
+
+def explore(rules: Rules) -> tuple[str | None, set[World]]:
+    """Visit every world within the bounds; return the first broken promise, and the worlds seen."""
+    start = World((), frozenset(), (Writer(),) * rules.writers, frozenset(), frozenset())
+    seen = {start}
+    frontier = [start]
+    while frontier:
+        following = []
+        for world in frontier:
+            for changed in steps(world, rules):
+                if changed not in seen:
+                    seen.add(changed)
+                    if problem := broken(changed, rules):
+                        return f"{problem}: {changed}", seen
+                    following.append(changed)
+        frontier = following
+    return None, seen
+
+
+SAFE = {
+    "two writers": Rules(),
+    "two writers, two in flight, always folding": Rules(in_flight=2, short_cut=False, attempts=1),
+    "three writers": Rules(writers=3, attempts=1, batches=1, log=5),
+}
+if LARGE:
+    SAFE |= {
+        "two writers, longer": Rules(log=6),
+        "two writers, two in flight, longer": Rules(in_flight=2, short_cut=False, log=6),
+        "three writers, longer": Rules(writers=3, attempts=2, batches=1, log=5),
+    }
+
+
+@pytest.mark.timeout(3600 if LARGE else 120)
+@pytest.mark.parametrize("name", SAFE)
+def test_protocol_is_safe(name: str) -> None:
+    """No interleaving within the bounds breaks a promise; and the worlds seen are not empty ones."""
+    problem, seen = explore(SAFE[name])
+
+    assert problem is None
+    told = {event.partition(".")[0] for world in seen for event, _ in world.done}
+    assert len(told) == SAFE[name].writers
+    assert any(len(world.done) >= 2 for world in seen)
+    assert any(world.refused for world in seen)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        pytest.param(Rules(looks_between=False), id="answers without looking at what lies between"),
+        pytest.param(Rules(reads_to_claim=False), id="reads only to an end taken before the claim"),
+        pytest.param(Rules(wants_next=False), id="leaves out first == next"),
+        pytest.param(Rules(fresh_names=False), id="reuses a writer id"),
+        pytest.param(Rules(in_flight=2, attempts=1), id="takes the short cut with two in flight"),
+    ],
+)
+def test_every_rule_is_needed(rules: Rules) -> None:
+    """Without the rule, some interleaving breaks a promise."""
+    problem, _ = explore(rules)
+
+    assert problem is not None
