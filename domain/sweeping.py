@@ -28,7 +28,10 @@ DUST: Final = 100
 ABREAST: Final = 1_000
 """Orders trade together whose gaps differ by no more than this many micro-shares of any of them make up."""
 
-NEGLIGIBLE: Final = 1e-9
+FINEST: Final = 1e-9
+"""Differences of price below this are the noise of floats and mean nothing."""
+
+NEGLIGIBLE: Final = 1e-12
 """Where all prices but those that are bid for sum to no more than this, whoever buys them all buys complete sets."""
 
 REACH: Final = 4
@@ -69,7 +72,7 @@ def sweep_book(market: Market) -> Sweep | None:
     more = False
     for moves in range(SWEEP_MOVES_MAX + 1):
         fronts = [_Front(queue, queue.order, prices) for queue in queues if queue.order is not None]
-        if max((front.gap for front in fronts), default=0.0) <= max(DUST / b, 2 * NEGLIGIBLE):
+        if max((front.gap for front in fronts), default=0.0) <= max(DUST / b, FINEST):
             break
         if len(fills) >= SWEEP_ORDERS_MAX or moves == SWEEP_MOVES_MAX:
             more = True
@@ -130,7 +133,7 @@ def _move(
 ) -> Iterator[tuple[_Front, Shares, Credits]]:
     """Yield what trades until the first of: all gaps are closed, an order is complete, another order joins."""
     level = max(front.gap for front in fronts)
-    abreast = max(level - max(ABREAST / b, NEGLIGIBLE), 0.0)
+    abreast = max(level - max(ABREAST / b, FINEST), 0.0)
     movers, yielded = _together(prices, [front for front in fronts if front.gap >= abreast])
     if yielded is None:
         quantity = min(front.left for front in movers)
