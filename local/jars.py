@@ -21,6 +21,7 @@ LOCK_FILE = Path(__file__).with_name("kafka_jars.txt")
 
 _DOWNLOADS_AT_ONCE = 8
 _TRIES = 3
+_ANSWER_SECONDS = 30
 
 
 class Jar(NamedTuple):
@@ -70,8 +71,8 @@ def _fetch_one(jar: Jar, scratch: Path, folder: Path) -> None:
     for attempt in range(_TRIES):
         repository = scratch / f"{jar.artifact}-{attempt}"
         try:
-            component = MavenContext(repo_cache=repository).project(jar.group, jar.artifact).at_version(jar.version)
-            path = component.artifact().resolve()
+            maven = MavenContext(repo_cache=repository, timeout=_ANSWER_SECONDS)
+            path = maven.project(jar.group, jar.artifact).at_version(jar.version).artifact().resolve()
         except (OSError, RuntimeError) as error:  # jgo passes on those of requests, which are OSErrors
             if attempt + 1 == _TRIES:
                 raise StartError(f"Kafka's jar {jar.file_name} cannot be fetched: {error}") from error

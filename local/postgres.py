@@ -137,6 +137,8 @@ class Postgres:
                 self._end(signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)  # "fast", "immediate", and none at all
                 if self._call_off_guard:
                     self._call_off_guard()
+                if self._socket_folder() != self.folder:
+                    shutil.rmtree(self._socket_folder(), ignore_errors=True)
             finally:
                 self._in_use.close()
 

@@ -128,6 +128,8 @@ def test_works_in_a_folder_with_a_long_and_odd_name(server_folder: Path) -> None
         assert sockets != folder
         assert sockets.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO) == 0
 
+    assert not sockets.exists()
+
 
 def test_starts_anew_after_a_kill_half_way_through_making_its_data(server_folder: Path) -> None:
     """A half made data folder does not count as data."""
