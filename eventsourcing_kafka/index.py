@@ -26,20 +26,22 @@ FORMAT = 1
 """Number of the layout below. A file with another number is rebuilt."""
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS log (
+CREATE TABLE log (
     format INTEGER NOT NULL, identity TEXT NOT NULL,
     "offset" INTEGER NOT NULL, epoch INTEGER NOT NULL, writer TEXT NOT NULL, next INTEGER NOT NULL
 );
-CREATE TABLE IF NOT EXISTS batch (
+CREATE TABLE batch (
     first INTEGER PRIMARY KEY, "offset" INTEGER NOT NULL, count INTEGER NOT NULL, epoch INTEGER NOT NULL
 );
-CREATE TABLE IF NOT EXISTS writer (epoch INTEGER PRIMARY KEY, name TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS aggregate (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
-CREATE TABLE IF NOT EXISTS run (
+CREATE TABLE writer (epoch INTEGER PRIMARY KEY, name TEXT NOT NULL);
+CREATE TABLE aggregate (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE run (
     aggregate INTEGER NOT NULL, low INTEGER NOT NULL, first INTEGER NOT NULL, high INTEGER NOT NULL,
     PRIMARY KEY (aggregate, low, first)
 ) WITHOUT ROWID;
 """
+
+_TABLES = {"log", "batch", "writer", "aggregate", "run"}
 
 
 class Damaged(Exception):  # noqa: N818  # as in errors.py
@@ -100,7 +102,7 @@ class Index:
         """Where to read on: what stands before it is indexed."""
         with self._checked():
             row = self._db.execute('SELECT "offset", epoch, writer, next FROM log').fetchone()
-        return Checkpoint(*row)
+            return Checkpoint(*row)
 
     def advance(self, before: Checkpoint, batches: Sequence[Batch], after: Checkpoint) -> bool:
         """Add what lies between two checkpoints, all or nothing.
@@ -162,7 +164,7 @@ class Index:
         return [Run._make(row) for row in rows]
 
     def holds(self, name: str, version: int) -> bool:
-        """Tell whether the aggregate has an event of this version."""
+        """Tell whether the aggregate has an event of this version; runs do not overlap where versions are checked."""
         runs = self.runs(name, lte=version, desc=True, limit=1)
         return bool(runs) and runs[0].high >= version
 
@@ -174,8 +176,14 @@ class Index:
                 self._db.execute("PRAGMA synchronous = NORMAL")
                 self._db.execute("PRAGMA cache_size = -16384")  # KiB
                 with self._transaction():
-                    for statement in _SCHEMA.split(";"):
-                        self._db.execute(statement)
+                    tables = {
+                        name for (name,) in self._db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+                    }
+                    if not tables:
+                        for statement in _SCHEMA.split(";"):
+                            self._db.execute(statement)
+                    elif tables != _TABLES:
+                        raise Damaged(f"It has the tables {sorted(tables)}")  # noqa: TRY301
                     row = self._db.execute("SELECT format, identity FROM log").fetchone()
                     if row is None:
                         self._db.execute(

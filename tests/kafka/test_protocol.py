@@ -1,0 +1,166 @@
+"""Records: what is written is read back to the byte, and what is no record of ours is void for everybody."""
+
+from __future__ import annotations
+
+import json
+from uuid import UUID
+
+import pytest
+from eventsourcing.persistence import DataError, StoredEvent
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventsourcing_kafka.protocol import Batch, Checkpoint, Claim, State, decode, encode_batch, encode_claim
+
+W = "w" * 32
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+json_states = st.dictionaries(st.text(), json_values, max_size=4).flatmap(
+    lambda value: st.sampled_from(
+        [
+            json.dumps(value, ensure_ascii=True).encode(),
+            json.dumps(value, ensure_ascii=False, indent=1).encode("utf-8", "surrogatepass"),
+        ]
+    )
+)
+almost_json = st.lists(
+    st.sampled_from([b"{", b"}", b"[", b"]", b'"', b",", b":", b"1", b"a", b" ", b"\\", b"\xff", b'"k"'])
+)
+states = (
+    st.binary() | json_states | almost_json.map(b"".join) | almost_json.map(lambda parts: b"{" + b"".join(parts) + b"}")
+)
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+events = st.builds(
+    StoredEvent,
+    originator_id=st.uuids() | texts.filter(lambda text: not text.startswith("urn:uuid:")),
+    originator_version=st.integers(min_value=-(2**53), max_value=2**53 - 1),
+    topic=texts,
+    state=states,
+)
+
+
+@given(st.lists(events, min_size=1, max_size=5))
+def test_events_are_read_back_to_the_byte(written: list[StoredEvent]) -> None:
+    """Any bytes are a state: JSON, nearly JSON, encrypted, empty. No state changes another one beside it."""
+    batch = decode(encode_batch(W, 3, 7, written))
+
+    assert isinstance(batch, Batch)
+    assert (batch.writer, batch.epoch, batch.first, batch.last) == (W, 3, 7, 6 + len(written))
+    assert batch.stored_events() == written
+    notifications = batch.notifications()
+    assert [n.id for n in notifications] == list(range(7, 7 + len(written)))
+    assert [StoredEvent(n.originator_id, n.originator_version, n.topic, n.state) for n in notifications] == written
+
+
+def test_a_json_state_stays_readable() -> None:
+    """The record is JSON, with the state embedded as it is; other bytes are base64; a UUID says that it is one."""
+    name = UUID(int=5)
+    value = encode_batch(
+        W, 1, 1, [StoredEvent("a", 1, "T", b'{"text": "\xc3\xa9"}'), StoredEvent(name, 2, "T", b"\x00")]
+    )
+
+    assert json.loads(value) == {
+        "writer": W,
+        "epoch": 1,
+        "first": 1,
+        "events": [["a", 1, "T", {"text": "é"}], [f"urn:uuid:{name}", 2, "T", "AA=="]],
+    }
+    assert b'{"text": "\xc3\xa9"}' in value
+
+
+def test_the_format_of_records_does_not_change() -> None:
+    """These bytes are in logs that are kept for ever."""
+    assert encode_claim("9f", 4) == b'{"claim":true,"writer":"9f","epoch":4}'
+    assert (
+        encode_batch("9f", 4, 17, [StoredEvent("market-1", 3, "OrderPlaced.v1", b'{"a": 1}')])
+        == b'{"writer":"9f","epoch":4,"first":17,"events":[["market-1",3,"OrderPlaced.v1",{"a": 1}]]}'
+    )
+
+
+@pytest.mark.parametrize("depth", [199, 200, 201, 5_000, 100_000])
+def test_a_deep_state_is_written_so_that_a_small_stack_can_read_it(depth: int) -> None:
+    """Nesting beyond what any reader's stack takes is kept as base64."""
+    state = b'{"a":' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
+    value = encode_batch(W, 1, 1, [StoredEvent("a", 1, "T", state)])
+
+    batch = decode(value)
+    assert isinstance(batch, Batch)
+    assert batch.stored_events()[0].state == state
+    assert (state in value) == (depth <= 200)
+
+
+def test_brackets_in_strings_are_no_nesting() -> None:
+    """A long text with brackets stays readable."""
+    state = json.dumps({"text": '[{"' * 1000}).encode()
+
+    assert state in encode_batch(W, 1, 1, [StoredEvent("a", 1, "T", state)])
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        StoredEvent("urn:uuid:1", 1, "T", b"{}"),
+        StoredEvent("a", 2**53, "T", b"{}"),
+        StoredEvent("\ud800", 1, "T", b"{}"),
+    ],
+)
+def test_what_cannot_be_read_back_is_refused(event: StoredEvent) -> None:
+    """An id that would come back as another, a version beyond JSON's integers, text that is no Unicode."""
+    with pytest.raises(DataError):
+        encode_batch(W, 1, 1, [event])
+
+
+def test_an_empty_batch_is_refused() -> None:
+    """It would be valid, change nothing, and look like its own duplicate."""
+    with pytest.raises(DataError):
+        encode_batch(W, 1, 1, [])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        b"",
+        b"hello",
+        b"[]",
+        b"{}",
+        b'{"claim":true,"writer":"a","epoch":-1}',
+        b'{"claim":true,"writer":"a","epoch":1e300}',
+        b'{"claim":true,"writer":"a","epoch":9007199254740992}',
+        b'{"writer":"a","epoch":1,"first":1,"events":[]}',
+        b'{"writer":"a","epoch":1,"first":0,"events":[["a",1,"T",{}]]}',
+        b'{"writer":"a","epoch":1,"first":1,"events":[["a",1,"T"]]}',
+        b'{"writer":"a","epoch":1,"first":1,"events":[["a","1","T",{}]]}',
+        b'{"writer":"a","epoch":1,"first":1,"events":[["a",1,"T",{}]]',
+        b"\xff\xfe",
+    ],
+)
+def test_other_records_are_void(value: bytes | None) -> None:
+    """What is neither a claim nor a batch does not change the state."""
+    assert decode(value) is None or State(1, "b", 1).after(decode(value)) is None
+
+
+@given(st.binary())
+def test_no_bytes_break_a_reader(value: bytes) -> None:
+    """Anything in the topic can be folded."""
+    State().after(decode(value))
+
+
+def test_the_fold() -> None:
+    """Claims need a greater epoch; batches the current epoch and writer, and the next position."""
+    start = State()
+    held = start.after(Claim("a", 1))
+    assert held == State(1, "a", 1)
+    assert held.after(Claim("b", 1)) is None
+    assert held.after(Claim("b", 3)) == State(3, "b", 1)
+    one = decode(encode_batch("a", 1, 1, [StoredEvent("x", 1, "T", b"{}"), StoredEvent("x", 2, "T", b"{}")]))
+    assert start.after(one) is None
+    after = held.after(one)
+    assert after == State(1, "a", 3)
+    assert after.after(one) is None
+    assert State(1, "b", 1).after(one) is None
+    assert State(2, "a", 1).after(one) is None
+    assert Checkpoint(9, *after).state == after

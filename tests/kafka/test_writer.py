@@ -1,0 +1,323 @@
+"""Taking over, appending, being fenced and being in doubt, on a real broker."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+from dataclasses import replace
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from eventsourcing.persistence import DataError, OperationalError, ProgrammingError, StoredEvent
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+
+from eventsourcing_kafka import (
+    Batch,
+    Checkpoint,
+    ClaimLost,
+    Fenced,
+    InDoubt,
+    KafkaApplicationRecorder,
+    LogTruncated,
+    Reader,
+    Settings,
+    Writer,
+    ensure_topic,
+)
+from eventsourcing_kafka.protocol import START, encode_batch, encode_claim
+
+if TYPE_CHECKING:
+    from local.kafka import Broker
+
+
+def made(*versions: int, name: str = "a") -> list[StoredEvent]:
+    """Return events of one aggregate."""
+    return [StoredEvent(name, version, "Made", b'{"n":%d}' % version) for version in versions]
+
+
+def taken(settings: Settings, at: Checkpoint = START) -> Writer:
+    """Take over with a reader that is then dropped."""
+    with Reader(settings, at) as reader:
+        return Writer.take_over(reader)
+
+
+def send(settings: Settings, *values: bytes) -> None:
+    """Put records of somebody else into the log."""
+    with closing(KafkaProducer(**settings.producer())) as producer:
+        for value in values:
+            producer.send(settings.topic, value=value, partition=settings.partition).get(5)
+
+
+def read(settings: Settings, at: Checkpoint = START) -> list[Batch]:
+    """Read all that counts."""
+    with Reader(settings, at) as reader:
+        return list(reader.read_to(reader.end()))
+
+
+def test_appended_events_are_read_at_their_positions(settings: Settings) -> None:
+    """Positions begin at 1 and have no gap, whoever writes."""
+    with taken(settings) as writer:
+        assert writer.append(made(1, 2)) == range(1, 3)
+        assert writer.append(made(3)) == range(3, 4)
+    with taken(settings) as writer:
+        assert writer.append(made(4)) == range(4, 5)
+
+    notifications = [n for batch in read(settings) for n in batch.notifications()]
+    assert [(n.id, n.originator_version, n.state) for n in notifications] == [
+        (i, i, b'{"n":%d}' % i) for i in range(1, 5)
+    ]
+
+
+def test_a_former_writer_is_fenced_at_its_next_append(settings: Settings) -> None:
+    """What it appends after the claim is void for ever, and it is told so, again and again."""
+    with taken(settings) as former:
+        former.append(made(1))
+        with taken(settings) as holder:
+            for _ in range(2):
+                with pytest.raises(Fenced):
+                    former.append(made(2))
+            assert holder.append(made(2, name="b")) == range(2, 3)
+
+    assert [row[0] for batch in read(settings) for row in batch.events] == ["a", "b"]
+
+
+def test_work_may_be_done_while_an_append_is_in_flight(settings: Settings) -> None:
+    """`begin` returns at once, one is in flight at a time, and its result may be asked for again."""
+    with taken(settings) as writer:
+        append = writer.begin(made(1, 2))
+        with pytest.raises(ProgrammingError, match="in flight"):
+            writer.begin(made(3))
+        assert append.result() == range(1, 3)
+        assert append.done()
+        assert append.result() == range(1, 3)
+        assert writer.begin(made(3)).result() == range(3, 4)
+
+
+def test_of_two_claims_of_one_epoch_the_first_wins(settings: Settings) -> None:
+    """The other one is told, and has fenced nobody."""
+    with Reader(settings) as reader:
+        end = reader.end
+
+        def other_claims_meanwhile() -> int:
+            offset = end()
+            send(settings, encode_claim("rival", 1), encode_batch("rival", 1, 1, made(1)))
+            return offset
+
+        reader.end = other_claims_meanwhile  # type: ignore[method-assign]
+        found: list[Batch] = []
+        with pytest.raises(ClaimLost):
+            Writer.take_over(reader, found.append)
+
+        assert [batch.writer for batch in found] == ["rival"]
+        assert reader.checkpoint.state == (1, "rival", 2)
+
+
+def test_whatever_else_is_in_the_topic_is_skipped(settings: Settings) -> None:
+    """Strangers' records, old claims, zombies' batches and copies between two appends do not disturb the writer."""
+    with taken(settings) as writer:
+        writer.append(made(1))
+        mine = writer.checkpoint
+        send(
+            settings,
+            b"hello",
+            encode_claim("late", 1),
+            encode_batch("zombie", 0, 2, made(9)),
+            encode_batch(mine.writer, mine.epoch, 1, made(1)),
+        )
+        assert writer.append(made(2)) == range(2, 3)
+
+    assert [batch.first for batch in read(settings)] == [1, 2]
+
+
+def test_a_batch_that_counts_by_an_earlier_copy_counts(settings: Settings) -> None:
+    """The acknowledged copy is void; the one before it, of the same record, is not."""
+    with taken(settings) as writer:
+        mine = writer.checkpoint
+        send(settings, encode_batch(mine.writer, mine.epoch, 1, made(1)))
+
+        assert writer.append(made(1)) == range(1, 2)
+        assert writer.append(made(2)) == range(2, 3)
+
+    assert [batch.first for batch in read(settings)] == [1, 2]
+
+
+def test_a_batch_that_counts_before_another_claim_is_the_writers_last(settings: Settings) -> None:
+    """It is answered as done, and then the writer is fenced."""
+    with taken(settings) as writer:
+        mine = writer.checkpoint
+        send(settings, encode_batch(mine.writer, mine.epoch, 1, made(1)), encode_claim("next", mine.epoch + 1))
+
+        assert writer.append(made(1)) == range(1, 2)
+        with pytest.raises(Fenced):
+            writer.append(made(2))
+
+
+def test_too_much_for_a_record_is_refused_before_it_is_sent(settings: Settings) -> None:
+    """The writer goes on."""
+    with taken(replace(settings, record_bytes_max=1000)) as writer:
+        with pytest.raises(DataError, match="limit of 1000"):
+            writer.append([StoredEvent("a", 1, "Made", b"x" * 1000)])
+        assert writer.append(made(1)) == range(1, 2)
+
+
+def test_a_large_record_gets_through(settings: Settings) -> None:
+    """Nearly 7 MiB in one record, written and read."""
+    state = b'{"text":"%s"}' % (b"x" * 1_000_000)
+    with taken(settings) as writer:
+        writer.append([StoredEvent("a", version, "Made", state) for version in range(6)])
+
+    assert [event.state == state for batch in read(settings) for event in batch.stored_events()] == [True] * 6
+
+
+def test_partitions_are_logs_of_their_own(settings: Settings) -> None:
+    """Each has its own claims and positions."""
+    other = replace(settings, partition=1)
+    with taken(settings) as writer, taken(other) as second:
+        assert writer.append(made(1, 2)) == range(1, 3)
+        assert second.append(made(1, name="b")) == range(1, 2)
+        assert writer.append(made(3)) == range(3, 4)
+
+    assert [row[0] for batch in read(other) for row in batch.events] == ["b"]
+
+
+def test_a_reader_starts_in_the_middle(settings: Settings) -> None:
+    """From any checkpoint it sees what one that began at the start sees from there on, void records included."""
+    for owner in range(3):
+        with taken(settings) as writer:
+            for version in range(3):
+                writer.append(made(version, version + 1, name=f"w{owner}"))
+                send(settings, encode_batch("zombie", owner, 1, made(1)))
+    checkpoints = [(Checkpoint(), 0)]
+    everything: list[Batch] = []
+    with Reader(settings) as reader:
+        for batch in reader.read_to(reader.end()):
+            everything.append(batch)
+            checkpoints.append((reader.checkpoint, len(everything)))
+
+    assert len(everything) == 9
+    for checkpoint, count in checkpoints:
+        assert read(settings, checkpoint) == everything[count:]
+
+
+def test_a_reader_follows_within_milliseconds(settings: Settings) -> None:
+    """What is appended arrives without waiting for a poll to end."""
+    with taken(settings) as writer, Reader(settings) as reader:
+        list(reader.read_to(reader.end()))
+        waits = []
+        for version in range(20):
+            start = monotonic()
+            writer.append(made(version))
+            assert [batch.first for batch in reader.read(5)] == [version + 1]
+            waits.append(monotonic() - start)
+
+    assert sorted(waits)[10] < 0.1
+
+
+def test_deleted_records_are_noticed(settings: Settings) -> None:
+    """A reader that needs them says so; it does not go on with what is left."""
+    with taken(settings) as writer:
+        for version in range(5):
+            writer.append(made(version))
+    middle = Checkpoint(2, 1, writer.checkpoint.writer, 2)
+    with closing(KafkaAdminClient(**settings.client())) as admin:
+        admin.delete_records({TopicPartition(settings.topic, 0): 4})
+
+    for at in (Checkpoint(), middle, Checkpoint(1000, 1, "w", 900)):
+        with Reader(settings, at) as reader, pytest.raises(LogTruncated):
+            reader.read(5)
+
+
+def test_an_acknowledgement_without_an_offset_is_doubt(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """kafka-python gives offset -1 when the broker says that it has the record already: it may be any record."""
+    with taken(settings) as writer:
+        future = writer._producer.send(settings.topic, value=b"void", partition=0)
+        future.get(5)
+        future.value = future.value._replace(offset=-1)
+        monkeypatch.setattr(writer._producer, "send", lambda *_, **__: future)
+        for _ in range(2):
+            with pytest.raises(InDoubt):
+                writer.append(made(1))
+
+
+def test_no_wait_outlasts_its_deadline_when_the_broker_is_paused(own_kafka: Broker) -> None:
+    """Appending, taking over and reading give up in their own time, and after that everything goes on."""
+    settings = Settings(
+        bootstrap_servers=own_kafka.bootstrap,
+        topic="paused",
+        replication_factor=1,
+        index_folder="temporary",
+        append_timeout=1.0,
+        read_timeout=1.0,
+        connect_timeout=1.0,
+    )
+    ensure_topic(settings)
+    recorder = KafkaApplicationRecorder(settings)
+    recorder.insert_events(made(1))
+    reader = Reader(settings)
+    list(reader.read_to(reader.end()))
+    writer = taken(settings)
+    threads = threading.active_count()
+    own_kafka.pause()
+    start = monotonic()
+    for kind, work in (
+        (InDoubt, lambda: writer.append(made(2))),
+        (OperationalError, lambda: Writer.take_over(reader)),
+        (OperationalError, lambda: taken(settings)),
+        (OperationalError, lambda: recorder.select_events("a")),
+        (OperationalError, lambda: recorder.insert_events(made(3))),
+        (OperationalError, lambda: KafkaApplicationRecorder(settings)),
+    ):
+        before = monotonic()
+        with pytest.raises(kind):
+            work()
+        assert monotonic() - before < 4, kind
+    assert reader.read(0.1) == []
+    writer.close()
+    reader.close()
+    assert monotonic() - start < 15
+    own_kafka.resume()
+
+    assert await_answer(lambda: recorder.insert_events(made(4))) is not None
+    versions = [event.originator_version for event in recorder.select_events("a")]
+    assert versions in ([1, 4], [1, 2, 4])  # version 2 was in doubt; now it is known
+    recorder.close()
+    deadline = monotonic() + 10
+    while threading.active_count() > threads and monotonic() < deadline:
+        threading.Event().wait(0.05)
+    assert threading.active_count() <= threads
+
+
+def await_answer(work: Any) -> Any:
+    """Call until the broker answers again, for at most 20 s."""
+    deadline = monotonic() + 20
+    while True:
+        try:
+            return work()
+        except OperationalError:
+            if monotonic() > deadline:
+                raise
+
+
+def test_checksums_are_made_in_c() -> None:
+    """kafka-python uses the crc32c package; in Python they would cost a hundred times as much."""
+    from kafka.record import util  # noqa: PLC0415  # what is looked at
+
+    assert util.crc32c_c is not None
+
+
+def test_a_poll_that_returns_records_leaves_no_fetch_behind(settings: Settings) -> None:
+    """Random access relies on it: with a fetch in flight, the next seek would wait up to half a second for it."""
+    with taken(settings) as writer:
+        for version in range(5):
+            writer.append(made(version))
+    with closing(KafkaConsumer(**settings.consumer())) as consumer:
+        partition = TopicPartition(settings.topic, 0)
+        consumer.assign([partition])
+        for offset in (5, 3, 5, 1):
+            consumer.seek(partition, offset)
+            start = monotonic()
+            records = consumer.poll(timeout_ms=5000)[partition]
+            assert records[0].offset == offset
+            assert monotonic() - start < 0.4
+            assert not consumer._fetcher.in_flight_fetches()
