@@ -11,7 +11,6 @@
 #
 # ARGS is passed on, as in: make demo ARGS="--once --json"
 
-MAKEFLAGS += --no-print-directory
 ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
