@@ -166,6 +166,18 @@ class Settings(BaseSettings):
         return options
 
 
+def environment(settings: Settings) -> dict[str, str]:
+    """Return the environment for another process of ours that is to have these settings, and none from our own."""
+    ours = {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)}
+    for name in Settings.model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, SecretStr):
+            value = value.get_secret_value()
+        if value is not None:
+            ours[f"{PREFIX}{name.upper()}"] = str(value).lower() if isinstance(value, bool) else str(value)
+    return ours
+
+
 class Described(NamedTuple):
     """One setting as `tidings settings` shows it."""
 

@@ -21,16 +21,17 @@ from api import (
     stories,
 )
 from api.auth import Keys
-from api.context import Context
-from api.middleware import Metrics, RequestFrame
+from api.context import WAIT_MS, WAIT_MS_MAX, Context
+from api.middleware import BODY_BYTES_MAX, Metrics, RequestFrame
 from api.names import Names
 
 if TYPE_CHECKING:
     from consumers.gateway import Gateway
     from eventsourcing.persistence import ApplicationRecorder
-    from projections.progress import Progress
     from psycopg import Connection
     from psycopg_pool import ConnectionPool
+
+    from projections.progress import Progress
 
 
 def create_app(
@@ -41,6 +42,9 @@ def create_app(
     progress: Progress,
     sender_sets_time: bool = False,
     public_reads: bool = True,
+    body_bytes_max: int = BODY_BYTES_MAX,
+    wait_ms: int = WAIT_MS,
+    wait_ms_max: int = WAIT_MS_MAX,
 ) -> FastAPI:
     """Return the application.
 
@@ -51,6 +55,9 @@ def create_app(
         progress: knows how far the read models are, started.
         sender_sets_time: take the time of a command from the header `Tidings-Time`.
         public_reads: let anybody read; else any key may.
+        body_bytes_max: the largest body that is taken.
+        wait_ms: how long a read with `min_position` waits unless it says itself.
+        wait_ms_max: the longest wait that a read may ask for.
     """
     app = FastAPI(
         title="Tidings",
@@ -62,7 +69,17 @@ def create_app(
     )
     metrics = Metrics()
     app.state.context = Context(
-        gateway, pool, log, Keys(pool), Names(pool), progress, metrics, sender_sets_time, public_reads
+        gateway,
+        pool,
+        log,
+        Keys(pool),
+        Names(pool),
+        progress,
+        metrics,
+        sender_sets_time,
+        public_reads,
+        wait_ms,
+        wait_ms_max,
     )
     errors.install(app)
     # The hot path, in front of the documented route that does the same by way of FastAPI.
@@ -70,7 +87,7 @@ def create_app(
     for module in (stories, markets, market_reads, accounts, orders, leaderboard, ledger, events, keys):
         app.include_router(module.router, prefix="/v1")
     app.include_router(health.router)
-    app.add_middleware(RequestFrame, metrics=metrics)
+    app.add_middleware(RequestFrame, metrics=metrics, body_bytes_max=body_bytes_max)
     return app
 
 

@@ -1,12 +1,11 @@
 """What every route works with, made once by `create_app` and found at the request's app."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from consumers.gateway import Gateway
 from eventsourcing.persistence import ApplicationRecorder
 from fastapi import Depends
-from projections.progress import Progress
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 from starlette.requests import HTTPConnection
@@ -14,6 +13,10 @@ from starlette.requests import HTTPConnection
 from api.auth import Keys, Principal, require
 from api.middleware import Metrics
 from api.names import Names
+from projections.progress import Progress
+
+WAIT_MS: Final = 2_000
+WAIT_MS_MAX: Final = 30_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,8 @@ class Context:
     """The parts an app is made of.
 
     `log` is the recorder of the event log. `sender_sets_time` says that commands may bring their own time
-    (`TIDINGS_CLOCK=command`); `public_reads` that reads need no key.
+    (`TIDINGS_CLOCK=command`); `public_reads` that reads need no key;
+    `wait_ms` is how long a read with `min_position` waits unless it says itself, at most `wait_ms_max`.
     """
 
     gateway: Gateway
@@ -33,6 +37,8 @@ class Context:
     metrics: Metrics
     sender_sets_time: bool = False
     public_reads: bool = True
+    wait_ms: int = WAIT_MS
+    wait_ms_max: int = WAIT_MS_MAX
 
 
 def context_of(request: HTTPConnection) -> Context:

@@ -19,6 +19,8 @@ from psycopg_pool import PoolTimeout, TooManyRequests
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
+from api.facts import facts_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -67,6 +69,7 @@ CODES: Final[dict[str, Meaning]] = {
     "INSUFFICIENT_FUNDS": Meaning(422, "More cash is needed than is available."),
     "INSUFFICIENT_SHARES": Meaning(422, "More shares are needed than are available."),
     "ACCOUNT_OVERDRAWN": Meaning(422, "The account is below zero: it may only deposit, sell, merge or cancel."),
+    "TOO_MANY_ORDERS": Meaning(422, "The account has as many resting orders as it may have."),
     "NOT_ORDER_OWNER": Meaning(403, "The order belongs to another account."),
     # The order's own conditions.
     "SLIPPAGE": Meaning(422, "max_cost or min_proceeds would be broken; nothing was filled."),
@@ -180,7 +183,7 @@ def install(app: FastAPI) -> None:
 
     async def api_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, ApiError)
-        request.state.code = error.code
+        facts_of(request).code = error.code
         return answer(error)
 
     async def validation(request: Request, error: Exception) -> Response:
@@ -190,7 +193,7 @@ def install(app: FastAPI) -> None:
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         code = _OF_STATUS.get(error.status_code, "INTERNAL")
-        request.state.code = code
+        facts_of(request).code = code
         return JSONResponse(ApiError(code, str(error.detail).lower()).body(), error.status_code, headers=error.headers)
 
     async def away(request: Request, error: Exception) -> Response:

@@ -11,10 +11,10 @@ from starlette.responses import Response
 from api import cursors
 from api.context import Context, WithContext, reader_of
 from api.errors import invalid_field
-from api.middleware import facts_of
+from api.facts import facts_of
 from api.reads import POSITION_MAX, Cursor, Limit, json
 from domain.events import Recorded
-from messages.events import TOPICS, from_stored, public_event
+from messages.events import TOPICS, event_schemas, from_stored, public_event
 from messages.wire import format_time
 
 router = APIRouter(tags=["log"])
@@ -50,6 +50,12 @@ async def list_events(
             "as_of": {"position": head, "time": time},
         }
     )
+
+
+@router.get("/schemas")
+async def get_schemas() -> Response:
+    """The JSON Schema of every event type, by its durable name."""
+    return json({"data": event_schemas()})
 
 
 def _topics(event_type: str | None) -> list[str]:

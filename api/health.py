@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from eventsourcing.persistence import ApplicationRecorder
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+from psycopg import Connection
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
@@ -56,10 +58,15 @@ async def get_metrics(context: WithContext) -> Response:
 
 
 def status_of(context: Context) -> dict[str, Any]:
-    """Return positions and lags."""
-    head = context.log.max_notification_id() or 0
+    """Return positions and lags, with a connection of the pool."""
     with context.pool.connection() as connection:
-        rows = projection_status(connection)
+        return positions_of(context.log, connection)
+
+
+def positions_of(log: ApplicationRecorder, connection: Connection[Any]) -> dict[str, Any]:
+    """Return the log's last position, and the position and lag of each read model."""
+    head = log.max_notification_id() or 0
+    rows = projection_status(connection)
     newest = max((row.time for row in rows), default=0)
     return {
         "engine": {"position": head, "time": format_time(newest) if rows else None},

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -13,30 +12,14 @@ from fastapi import HTTPException
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from api.errors import ApiError, answer
+from api.facts import Facts
 
 if TYPE_CHECKING:
-    from starlette.requests import HTTPConnection
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 BODY_BYTES_MAX: Final = 1024 * 1024
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})
-
-
-@dataclass(slots=True)
-class Facts:
-    """What is said of a request in the log. Never its key, never its body."""
-
-    request_id: str
-    command_id: str | None = None
-    position: int | None = None
-    code: str | None = None
-
-
-def facts_of(request: HTTPConnection) -> Facts:
-    """Return the request's facts, to be filled in."""
-    facts: Facts = request.scope["tidings.facts"]
-    return facts
 
 
 class Metrics:
@@ -85,14 +68,13 @@ class RequestFrame:
 
         try:
             await self.app(scope, _Limited(scope, receive, self.body_bytes_max), send_with_id)
-        except Exception as error:  # the last line of defence: whatever it is, the caller gets our form of answer
+        except Exception:
             self.log.exception("failed", request_id=facts.request_id, path=scope["path"])
             facts.code = "INTERNAL"
             if status:
-                raise
+                raise  # half an answer is out already
             problem = ApiError("INTERNAL", "a mistake of ours", {"request_id": facts.request_id})
             await answer(problem)(scope, receive, send_with_id)
-            del error
         finally:
             self._record(scope, facts, status, time.perf_counter() - started)
 

@@ -26,7 +26,7 @@ REMEMBERED: Final = 100_000
 REMEMBERED_SECONDS: Final = 5.0
 """Names need not stay unique: one that was given to a second account must not lead to the first for long."""
 
-_ID: Final = re.compile(r"(st|mk|ac|or)_[a-z2-7]{20}")
+_ID: Final = re.compile(r"(st|mk|ac|or)_[0-9a-f]{26}")
 
 
 def is_id(text: str) -> bool:

@@ -8,7 +8,6 @@ import asyncio
 from typing import Any, Final, TypeVar
 
 from fastapi import APIRouter
-from messages.replies import Reply
 from pydantic import Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
@@ -30,6 +29,7 @@ from domain.orders import (
     TimeInForce,
 )
 from messages.commands import order_command_id, with_ids
+from messages.replies import Reply
 
 router = APIRouter(tags=["orders"])
 

@@ -15,15 +15,13 @@ from api import cursors
 from api.auth import Principal
 from api.context import Context, context_of, reader_of
 from api.errors import ApiError, invalid_field
-from api.middleware import facts_of
+from api.facts import facts_of
 from domain.money import Time, format_decimal
 from messages.wire import format_time, parse_time
 from projections.reading import AsOf, NotYetProjected, UnknownProjection, read
 
 T = TypeVar("T")
 
-WAIT_MS_DEFAULT: Final = 2000
-WAIT_MS_MAX: Final = 30_000
 POSITION_MAX: Final = 2**63 - 1
 
 
@@ -100,7 +98,7 @@ async def reader(
     min_position: Annotated[
         int | None, Query(ge=0, le=POSITION_MAX, description="wait until the read model has reached this position")
     ] = None,
-    wait_ms: Annotated[int, Query(ge=0, le=WAIT_MS_MAX, description="how long, in milliseconds")] = WAIT_MS_DEFAULT,
+    wait_ms: Annotated[int | None, Query(ge=0, description="how long, in milliseconds")] = None,
     as_of_position: Annotated[
         int | None, Query(ge=0, le=POSITION_MAX, description="answer as it was after this position")
     ] = None,
@@ -110,7 +108,11 @@ async def reader(
     time = query_time("as_of", as_of)
     if time is not None and as_of_position is not None:
         raise invalid_field("as_of", "cannot go together with as_of_position")
-    return Reader(request, principal, min_position, wait_ms, as_of_position, time)
+    context = context_of(request)
+    wait = context.wait_ms if wait_ms is None else wait_ms
+    if wait > context.wait_ms_max:
+        raise invalid_field("wait_ms", f"must be at most {context.wait_ms_max}")
+    return Reader(request, principal, min_position, wait, as_of_position, time)
 
 
 Read = Annotated[Reader, Depends(reader)]

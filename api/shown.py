@@ -94,6 +94,7 @@ AMOUNTS: Final = frozenset(
         "remaining",
         "residual",
         "resting_cost",
+        "resting_price_after",
         "roi",
         "shares",
         "spend",

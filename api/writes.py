@@ -10,15 +10,15 @@ from starlette.concurrency import run_in_threadpool
 
 from api.context import Context, context_of
 from api.errors import CODES, ApiError, invalid_field
-from api.middleware import facts_of
+from api.facts import facts_of
 from api.reads import json
+from messages.fields import InvalidCommand
 from messages.wire import parse_time
 from projections.reading import AsOf, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from messages.replies import Reply
     from psycopg import Connection
     from starlette.requests import Request
     from starlette.responses import Response
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from api.auth import Principal
     from domain.money import Time
     from messages.commands import Command
+    from messages.replies import Reply
 
 T = TypeVar("T")
 
@@ -68,6 +69,8 @@ async def outcome(request: Request, command_id: str, command: Command) -> Reply:
     facts.command_id = command_id
     try:
         reply = await context_of(request).gateway.submit(command_id, command, sender_time(request))
+    except InvalidCommand as error:
+        raise invalid_field(error.field, str(error).removeprefix(error.field).strip()) from error
     except Busy as error:
         raise ApiError(
             "BUSY", "the engine has enough to do; nothing was done", retry_after_seconds=error.retry_after_seconds

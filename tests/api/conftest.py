@@ -1,0 +1,165 @@
+"""A whole exchange in this process (PostgreSQL, engine, projector, HTTP on a socket), and what tests ask of it."""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from psycopg.conninfo import make_conninfo
+from pydantic import SecretStr
+
+from api.processes import Embedded
+from local.postgres import create_database, drop_database
+from settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+OPERATOR_KEY = "operator-key-of-the-tests-0123456789"
+FAR = "2090-01-01T00:00:00Z"
+_numbers = itertools.count(1)
+
+
+@dataclass
+class Api:
+    """A client that knows who it is; `post` and its like return the response."""
+
+    client: httpx.Client
+    key: str | None = OPERATOR_KEY
+
+    def send(self, method: str, path: str, body: Any = None, **options: Any) -> httpx.Response:
+        """Send a request under /v1 with this client's key."""
+        headers = options.pop("headers", {})
+        if self.key is not None:
+            headers = {"authorization": f"Bearer {self.key}", **headers}
+        if body is not None:
+            options["json"] = body
+        return self.client.request(method, path if path.startswith("/v1") else f"/v1{path}", headers=headers, **options)
+
+    def get(self, path: str, **parameters: Any) -> httpx.Response:
+        """Read."""
+        return self.send("GET", path, params=parameters)
+
+    def data(self, path: str, **parameters: Any) -> Any:
+        """Read what must be there: the data of the envelope."""
+        response = self.get(path, **parameters)
+        assert response.status_code == 200, response.text
+        return response.json()["data"]
+
+    def post(self, path: str, body: Any = None, **options: Any) -> httpx.Response:
+        """Write."""
+        return self.send("POST", path, {} if body is None else body, **options)
+
+    def done(self, path: str, body: Any = None, **options: Any) -> dict[str, Any]:
+        """Write what must be accepted: the answer."""
+        response = self.post(path, body, **options)
+        assert response.status_code in {200, 201}, response.text
+        answer: dict[str, Any] = response.json()
+        return answer
+
+    def as_key(self, key: str | None) -> Api:
+        """Return the same client with another key."""
+        return Api(self.client, key)
+
+
+@dataclass
+class Trader:
+    """An account with a key of its own."""
+
+    api: Api
+    account_id: str
+    name: str
+
+    def order(self, market_id: str, **fields: Any) -> dict[str, Any]:
+        """Return the body of a market buy of 1 share of Yes, with these fields changed; None takes one out."""
+        body = {
+            "client_order_id": f"c{next(_numbers)}",
+            "market_id": market_id,
+            "outcome": "Yes",
+            "side": "buy",
+            "type": "market",
+            "quantity": "1",
+        } | fields
+        return {name: value for name, value in body.items() if value is not None}
+
+    def place(self, market_id: str, **fields: Any) -> dict[str, Any]:
+        """Place an order that must be accepted."""
+        return self.api.done("/orders", self.order(market_id, **fields))
+
+
+@dataclass
+class Exchange:
+    """The exchange under test: its settings, so that it can be started again, and an operator's client."""
+
+    running: Embedded
+    api: Api
+    slugs: dict[str, str] = field(default_factory=dict)
+
+    def market(self, **terms: Any) -> dict[str, Any]:
+        """Open a market with Yes and No on a story of its own."""
+        number = next(_numbers)
+        market = {
+            "slug": f"market-{number}",
+            "question": "Does it?",
+            "outcomes": ["Yes", "No"],
+            "subsidy": "100",
+            "close_time": FAR,
+            "resolution_source": "The test says so",
+        } | terms
+        story = {
+            "slug": f"story-{number}",
+            "title": f"Story {number}",
+            "body": "Something happened.",
+            "category": "tests",
+            "published_at": "2024-10-24T10:02:00Z",
+            "markets": [market],
+        }
+        answer: dict[str, Any] = self.api.done("/stories", story)["markets"][0]
+        return answer
+
+    def trader(self, deposit: str | None = "100") -> Trader:
+        """Open an account with so much cash, and give it a key."""
+        name = f"trader {next(_numbers)}"
+        account_id = self.api.done("/accounts", {"name": name})["account_id"]
+        if deposit:
+            self.api.done(f"/accounts/{account_id}/deposits", {"amount": deposit})
+        key = self.api.done("/keys", {"roles": ["trader"], "account": account_id})["key"]
+        return Trader(self.api.as_key(key), account_id, name)
+
+    def head(self) -> int:
+        """Return the log's last position."""
+        position: int = self.api.client.get("/v1/status").json()["data"]["engine"]["position"]
+        return position
+
+    def events_after(self, position: int) -> list[dict[str, Any]]:
+        """Return the events behind a position, without those that only say how far commands are read."""
+        events = self.api.data("/events", after=position, limit=1000)
+        return [event for event in events if event["type"] != "CommandsRead"]
+
+
+def start(dsn: str, home: Path, **more: Any) -> Embedded:
+    """Return an exchange on this database, not started yet."""
+    settings = Settings(dsn=dsn, home=home, port=0, operator_key=SecretStr(OPERATOR_KEY), log_level="error", **more)
+    return Embedded(settings)
+
+
+def connected(running: Embedded) -> Exchange:
+    """Return a started exchange with a client."""
+    return Exchange(running, Api(httpx.Client(base_url=running.url, timeout=30)))
+
+
+@pytest.fixture(scope="session")
+def exchange(postgres_dsn: str, run_folder: Path) -> Iterator[Exchange]:
+    """One exchange for all tests that can share it: each makes its own markets and accounts."""
+    name = f"api_{uuid.uuid4().hex[:12]}"
+    create_database(postgres_dsn, name)
+    with start(make_conninfo(postgres_dsn, dbname=name), run_folder) as running:
+        found = connected(running)
+        yield found
+        found.api.client.close()
+    drop_database(postgres_dsn, name)

@@ -1,0 +1,101 @@
+"""Keys and roles: who may do what, and how quickly a revoked key ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.api.conftest import Exchange
+
+STORY = {"title": "t", "body": "b", "category": "c", "published_at": "2024-10-24T10:02:00Z"}
+OPERATORS = [
+    "/stories",
+    *(f"/markets/x/{act}" for act in ("activate", "halt", "resume", "close", "uphold", "finalize")),
+]
+ADMINS = ["/accounts", "/accounts/x/deposits", "/keys"]
+
+
+@pytest.mark.parametrize("path", [*OPERATORS, *ADMINS, "/orders", "/orders/batch", "/quotes", "/markets/x/split"])
+def test_without_a_key_nothing_is_written(exchange: Exchange, path: str) -> None:
+    """Every write is 401 without a key, and with one that nobody has."""
+    for key in (None, "tdg_nobody-has-this-key"):
+        response = exchange.api.as_key(key).post(path)
+        assert (response.status_code, response.json()["code"]) == (401, "UNAUTHENTICATED")
+        assert response.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("path", [*OPERATORS, *ADMINS])
+def test_a_trader_is_no_operator_and_no_admin(exchange: Exchange, path: str) -> None:
+    """What belongs to operators and admins is 403 for a trader, whatever the body."""
+    response = exchange.trader(None).api.post(path)
+
+    assert (response.status_code, response.json()["code"]) == (403, "FORBIDDEN")
+
+
+def test_operator_and_admin_are_two_roles(exchange: Exchange) -> None:
+    """An operator opens no accounts, an admin publishes no stories."""
+    operator = exchange.api.as_key(exchange.api.done("/keys", {"roles": ["operator"]})["key"])
+    admin = exchange.api.as_key(exchange.api.done("/keys", {"roles": ["admin"]})["key"])
+
+    assert operator.post("/stories", STORY).status_code == 201
+    assert operator.post("/accounts", {"name": "x"}).status_code == 403
+    assert admin.post("/accounts", {"name": "by an admin"}).status_code == 201
+    assert admin.post("/stories", STORY).status_code == 403
+
+
+def test_a_trader_acts_for_its_own_account_only(exchange: Exchange) -> None:
+    """Another's account is 403, its own may be named; an operator may name any, and must name one."""
+    market, mine, other = exchange.market(), exchange.trader(), exchange.trader()
+    order = mine.order(market["market_id"])
+
+    assert mine.api.post("/orders", order | {"account": other.account_id}).status_code == 403
+    assert mine.api.post("/orders", order | {"account": mine.name}).status_code == 201
+    by_operator = exchange.api.done("/orders", other.order(market["market_id"], account=other.name))
+    assert by_operator["account_id"] == other.account_id
+    missing = exchange.api.post("/orders", mine.order(market["market_id"]))
+    assert (missing.status_code, missing.json()["details"]["field"]) == (422, "account")
+
+
+def test_another_traders_order_cannot_be_canceled(exchange: Exchange) -> None:
+    """The order stays in the book."""
+    market, mine, other = exchange.market(), exchange.trader(), exchange.trader()
+    order = mine.place(market["market_id"], type="limit", limit_price="0.3")
+
+    assert other.api.send("DELETE", f"/orders/{order['order_id']}").status_code in {403, 404, 409}
+    assert mine.api.send("DELETE", f"/orders/{order['order_id']}").status_code == 200
+
+
+def test_a_revoked_key_opens_nothing(exchange: Exchange) -> None:
+    """Revoked, it is 401 at once here, and its line says so; what it did stays."""
+    created = exchange.api.done("/keys", {"roles": ["admin"], "label": "short"})
+    api = exchange.api.as_key(created["key"])
+    assert api.get("/keys").status_code == 200
+
+    assert exchange.api.send("DELETE", f"/keys/{created['key_id']}").json()["revoked_at"] is not None
+    assert api.get("/keys").status_code == 401
+    assert exchange.api.send("DELETE", "/keys/key_unknown").status_code == 404
+
+
+def test_keys_are_never_shown_again(exchange: Exchange) -> None:
+    """The list has a prefix of a few characters, and neither key nor hash."""
+    created = exchange.api.done("/keys", {"roles": ["operator"]})
+
+    text = exchange.api.get("/keys").text
+
+    assert created["key"] not in text
+    assert created["key_id"] in text
+
+
+def test_a_traders_key_needs_an_account_that_exists(exchange: Exchange) -> None:
+    """Without an account, or with one that nobody knows, there is no key."""
+    assert exchange.api.post("/keys", {"roles": ["trader"]}).json()["details"]["field"] == "account"
+    unknown = exchange.api.post("/keys", {"roles": ["trader"], "account": "nobody"})
+    assert unknown.json()["code"] == "ACCOUNT_NOT_FOUND"
+
+
+def test_reads_are_public_but_a_bad_key_is_told(exchange: Exchange) -> None:
+    """Anybody reads; whoever sends a key that is wrong learns it."""
+    assert exchange.api.as_key(None).get("/markets").status_code == 200
+    assert exchange.api.as_key("wrong").get("/markets").status_code == 401

@@ -1,0 +1,39 @@
+"""Rows of read models as they are shown."""
+
+from __future__ import annotations
+
+from typing import get_type_hints
+
+import pytest
+
+from api.shown import AMOUNTS, COUNTS, HIDDEN, TIMES, encoder
+from projections import accounts, book, candles, leaderboard, lifecycle, markets, orders, positions, stories, trades
+
+ROWS = [
+    stories.Story, markets.Market, markets.Resolution, candles.Candle, trades.Trade, trades.Fill, orders.Order,
+    book.OutcomeBook, book.Level, positions.Position, positions.Holder, positions.Settlement, accounts.Account,
+    accounts.LedgerEntry, accounts.EquityPoint, leaderboard.Standing, lifecycle.LifecycleEvent,
+]  # fmt: skip
+
+
+def test_the_lists_do_not_overlap() -> None:
+    """A name is a time, a count or an amount."""
+    assert not (TIMES & COUNTS or TIMES & AMOUNTS or COUNTS & AMOUNTS)
+
+
+def test_amounts_times_and_counts() -> None:
+    """The three forms, and lists of them."""
+    assert encoder("cost")(12_500_000) == "12.500000"
+    assert encoder("time")(0) == "1970-01-01T00:00:00.000000Z"
+    assert encoder("position")(7) == 7
+    assert encoder("prices")([500_000, 500_000]) == ["0.500000", "0.500000"]
+    assert encoder("roi")(None) is None
+    assert encoder("liquidity")(1_442_695_040_888) == "1.442695"
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.__name__)
+def test_every_integer_of_a_row_has_a_form(row: type) -> None:
+    """A new integer must be put into one of the lists: micro-units do not come out by mistake."""
+    integers = {name for name, hint in get_type_hints(row).items() if "int" in str(hint)}
+
+    assert integers - TIMES - COUNTS - AMOUNTS - HIDDEN - {"liquidity"} == set()
