@@ -40,7 +40,7 @@ from domain.orders import (
     SplitSets,
     evolve_orders,
 )
-from domain.partition import CommandHadNoEffect, CommandRejected, CommandsRead
+from domain.partition import CommandHadNoEffect, CommandRejected, CommandsRead, PartitionEvent
 from domain.rejections import Code, Rejection, reject
 from domain.state_hash import state_hash
 from domain.story import PublishStory, Story, StoryPublished
@@ -109,6 +109,12 @@ class Exchange:
         if isinstance(command, PlaceOrder | AmendOrder):
             entries += [self._emit(event, command_id) for event in self._sweep(outcome)]
         return entries
+
+    def record(self, event: PartitionEvent, time: Time, command_id: str) -> Entry:
+        """Return the outcome of a command that no aggregate decides: one that cannot be read, or that moves only time."""
+        assert time >= self.time, "time came in backwards"
+        self.time = time
+        return self._emit(event, command_id)
 
     def read_to(self, source: str, following: int) -> Entry:
         """Return the event that ends a batch: commands of `source` before `following` have their outcome."""
@@ -257,7 +263,9 @@ class Exchange:
             return account
         reservation = account.orders.get(order_id)
         if reservation is None:
-            return reject(Code.ORDER_NOT_OPEN, "the account has no such open order", order=order_id)
+            if any(order_id in market.book.orders for market in self.markets.values()):
+                return reject(Code.NOT_ORDER_OWNER, "the order belongs to another account", order=order_id)
+            return reject(Code.ORDER_NOT_OPEN, "there is no such open order", order=order_id)
         return self.markets[reservation.market_id], account
 
     def _cancel_order(self, command: CancelOrder) -> Sequence[Event] | Rejection:
