@@ -16,8 +16,8 @@ LEVELS = MICRO // PRICE_TICK
 
 @dataclass(slots=True)
 class RestingOrder:
-    """An order that waits in the book; `price` is its own limit on its own outcome, `quantity` what it was placed for
-    less what was filled before it came to rest, `remaining` what still is to be filled, `age` its rank in time.
+    """An order that waits in the book; `price` is its own limit on its own outcome, `quantity` all it was placed for (or
+    amended to), `filled` and `remaining` its parts, `age` its rank in time.
     """
 
     order_id: str
@@ -129,11 +129,3 @@ class Book:
         line = self.lines[outcome]
         for level, order in (line.asks if bid else line.bids).best_first():
             yield (LEVELS - level if mirrored else level) * PRICE_TICK, order
-
-    def fronts(self) -> Iterator[RestingOrder]:
-        """Yield the first order at the best price of every ladder; two for the paired line's outcomes on each side."""
-        for line in self.lines:
-            for ladder in (line.bids, line.asks):
-                for _, order in ladder.best_first():
-                    yield order
-                    break

@@ -159,9 +159,9 @@ def execute(market: Market, account: Account, terms: Terms, released: Credits = 
         return reject(
             Code.FOK_NOT_FILLED, "the whole order cannot be filled now", fillable=match.filled, remaining=remaining
         )
-    if terms.spend is not None and match.filled == 0 and match.stop is None:
-        return reject(Code.ORDER_TOO_SMALL, "the spend buys not even a micro-share", spend=terms.spend)
     fee = taker_fee(market.terms.fee_rate, match.filled, match.cost)
+    if not buys and match.stop is None and match.cost == fee:
+        return reject(Code.ORDER_TOO_SMALL, "so little brings nothing after rounding", quantity=match.filled)
     if terms.max_cost is not None and match.cost + fee > terms.max_cost:
         return reject(Code.SLIPPAGE, "it would cost more", cost=match.cost + fee, max_cost=terms.max_cost)
     if terms.min_proceeds is not None and match.cost - fee < terms.min_proceeds:
