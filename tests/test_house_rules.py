@@ -61,7 +61,7 @@ ENVIRONMENT_READERS = {
     "eventsourcing_kafka/settings.py": "asks for the user's cache folder; a package of its own, that knows nothing of ours",
 }
 
-LINES_MAX = 500
+LINES_MAX = 700
 
 # Assembled, so that this file does not find itself.
 FORBIDDEN_WORDS = [
@@ -251,7 +251,7 @@ def test_events_are_values_with_durable_names() -> None:
 
 
 def test_no_file_is_a_book() -> None:
-    """A file is a chapter: at most 500 lines."""
+    """A file is a chapter: at most 700 lines."""
     lengths = {name: len((ROOT / name).read_text().splitlines()) for name in committed_files() if name.endswith(".py")}
 
     assert {name: length for name, length in lengths.items() if length > LINES_MAX} == {}
