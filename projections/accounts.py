@@ -302,13 +302,13 @@ def ledger_sums(connection: Connection) -> dict[str, int]:
     return sums
 
 
+_VALUE_AT_POINTS: Final = _VALUE.format(positions=_POSITIONS_THEN.format(at="g.at"), at="g.at")
+
 _EQUITY: Final = f"""
     WITH points AS (
         SELECT g.time, coalesce(least((SELECT previous FROM timeline WHERE partition = 0 AND time > g.time
             ORDER BY time LIMIT 1), %(at)s), %(at)s) AS at FROM generate_series(%(start)s::int8, %(end)s, %(step)s) g(time))
-    SELECT g.time, coalesce(e.available_after, 0), coalesce(e.held_after, 0), {
-    _VALUE.format(positions=_POSITIONS_THEN.format(at="g.at"), at="g.at")
-}
+    SELECT g.time, coalesce(e.available_after, 0), coalesce(e.held_after, 0), {_VALUE_AT_POINTS}
     FROM points g CROSS JOIN (SELECT %(account)s::text AS account_id) a LEFT JOIN LATERAL (
         SELECT available_after, held_after FROM ledger WHERE account_id = a.account_id
         AND position <= g.at AND available_after IS NOT NULL ORDER BY position DESC LIMIT 1) e ON true

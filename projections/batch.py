@@ -6,13 +6,13 @@ from functools import cached_property
 from typing import Any, Final
 
 from domain.events import EVENT_TYPES, Event, Recorded
-from domain.orders import OrderAmended, OrderPlaced
+from domain.orders import OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
 
 _FIELDS: Final = {event_type: {field.name for field in fields(event_type)} for event_type in EVENT_TYPES}
 _MARKET: Final = frozenset(kind for kind, names in _FIELDS.items() if "market_id" in names)
 _ACCOUNT: Final = frozenset(kind for kind, names in _FIELDS.items() if "account_id" in names)
 _STORY: Final = frozenset(kind for kind, names in _FIELDS.items() if "story_id" in names)
-_ORDER: Final = frozenset(kind for kind, names in _FIELDS.items() if "order_id" in names) - {OrderPlaced}
+_ORDER: Final = frozenset({OrderAmended, OrderReduced, OrderCanceled, RestingOrderFilled})
 _EXECUTED: Final = frozenset({OrderPlaced, OrderAmended})
 
 
@@ -97,4 +97,3 @@ class Batch:
     def holdings(self) -> set[tuple[str, str]]:
         """The pairs of account and market that the events name."""
         return self._keys[4]
-

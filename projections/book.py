@@ -101,9 +101,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:
                     assert other is not None, "a resting order was placed first"
                     _change(orders, levels, touched, fill.order_id, other.remaining - fill.quantity)
             if event.execution.resting:
-                order = RestingOrder(
-                    event.order_id, event.market_id, event.outcome, event.side, event.limit_price, 0
-                )
+                order = RestingOrder(event.order_id, event.market_id, event.outcome, event.side, event.limit_price, 0)
                 orders.put(event.order_id, order)
                 _change(orders, levels, touched, event.order_id, event.execution.remaining, born=True)
         else:

@@ -44,9 +44,7 @@ def decode(notifications: Iterable[Notification]) -> list[Recorded]:
 def read_log(recorder: ApplicationRecorder, partition: int, after: int, until: int) -> Iterator[Batch]:
     """Yield the log from behind one position up to and with another one, in batches."""
     while after < until:
-        notifications = recorder.select_notifications(
-            after, BATCH_EVENTS, until, inclusive_of_start=False
-        )
+        notifications = recorder.select_notifications(after, BATCH_EVENTS, until, inclusive_of_start=False)
         if not notifications:
             return
         batch = Batch(partition, decode(notifications))

@@ -55,8 +55,8 @@ class HoldingRow:
 class DayRow:
     """What an account did on one UTC day (its first microsecond) in one category."""
 
-    account_id: str
     day: int
+    account_id: str
     category: str
     realized: int
     volume: int
@@ -154,10 +154,10 @@ HOLDINGS = Table(
     HoldingRow,
     key=["account_id", "market_id", "outcome"],
     group=["account_id", "market_id"],
-    indexes=["market_id WHERE shares > 0"],
+    indexes=["market_id"],
 )
 DAYS = Table(
-    "leaderboard_days", DayRow, key=["account_id", "day", "category"], group=["account_id", "day"], indexes=["day"]
+    "leaderboard_days", DayRow, key=["day", "account_id", "category"], group=["account_id", "day"]
 )
 TOTALS = Table("leaderboard_totals", TotalRow, key=["account_id", "category"], group=["account_id"])
 FORECASTS = Table(
@@ -302,8 +302,10 @@ class _Fold:
             self.holdings.change(key)
         return holding
 
-    def _credit(self, account_id: str, category: str, day: int, realized: int, volume: int, buys: int, trades: int) -> None:
-        key = (account_id, day, category)
+    def _credit(
+        self, account_id: str, category: str, day: int, realized: int, volume: int, buys: int, trades: int
+    ) -> None:
+        key = (day, account_id, category)
         row = self.days.get(key)
         if row is None:
             self.days.put(key, DayRow(*key, realized, volume, buys, trades))
@@ -340,9 +342,7 @@ class _Fold:
                     other = filled(self.resting, fill.order_id, fill.quantity)
                     self._forecast(market, fill.account_id, other.outcome, day, fill.resting_cost)
         if execution.resting:
-            self.resting.put(
-                event.order_id, Resting(event.order_id, event.outcome, event.side, execution.remaining)
-            )
+            self.resting.put(event.order_id, Resting(event.order_id, event.outcome, event.side, execution.remaining))
 
     def _forecast(self, market: MarketRow, account_id: str, outcome: str, day: int, cost: int) -> None:
         price = market.prices[market.outcomes.index(outcome)]

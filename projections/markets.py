@@ -146,7 +146,13 @@ MARKETS = Table(
     "markets",
     Market,
     key=["market_id"],
-    indexes=["slug", "story_id, opened_position", "status, opened_position", "category, opened_position", "opened_position"],
+    indexes=[
+        "slug",
+        "story_id, opened_position",
+        "status, opened_position",
+        "category, opened_position",
+        "opened_position",
+    ],
 )
 LIFECYCLE = Table("market_lifecycle", LifecycleVersion, key=["market_id", "position"])
 ACTIVITY = Table("market_activity", ActivityVersion, key=["market_id", "position"])
@@ -175,9 +181,7 @@ ACTS: Final = frozenset(
 )
 SETS: Final = frozenset({events.SetsMinted, events.SetsBurned})
 PAID: Final = frozenset({PayoutPaid, PayoutReversed})
-KINDS: Final = (
-    ACTS | SETS | PAID | EXECUTED | {StoryPublished, events.MarketDrafted, RestingOrderFilled, TradeSettled}
-)
+KINDS: Final = ACTS | SETS | PAID | EXECUTED | {StoryPublished, events.MarketDrafted, RestingOrderFilled, TradeSettled}
 
 
 def fold(batch: Batch, workspace: Workspace) -> None:
@@ -209,7 +213,9 @@ def fold(batch: Batch, workspace: Workspace) -> None:
             _act(market, event, recorded.time)
             if kind is events.ResolutionClarified:
                 workspace.rows(RESOLUTIONS).append(
-                    Resolution(market.market_id, event.version, recorded.position, recorded.time, event.resolution_source)
+                    Resolution(
+                        market.market_id, event.version, recorded.position, recorded.time, event.resolution_source
+                    )
                 )
             lifecycle(_lifecycle_version(market, recorded.position, recorded.time))
             traded = kind in {events.MarketDrafted, events.MarketVoided}
@@ -404,8 +410,10 @@ _OF_THEN: Final = {
     "time": "greatest(l.time, a.time)",
 }
 
+_COLUMNS_OF_THEN: Final = ", ".join(f"{_OF_THEN.get(name, 'm.' + name)} AS {name}" for name in MARKETS.columns)
+
 _PAST: Final = f"""(
-    SELECT {', '.join(f'{_OF_THEN.get(column, f"m.{column}")} AS {column}' for column in MARKETS.columns)}
+    SELECT {_COLUMNS_OF_THEN}
     FROM markets m
     CROSS JOIN LATERAL (SELECT * FROM market_lifecycle WHERE market_id = m.market_id AND position <= %s
         ORDER BY position DESC LIMIT 1) l

@@ -111,9 +111,7 @@ def hold_back(connection: Connection, projection: Projection, batch: Batch) -> B
     return Batch(partition, kept) if kept else None
 
 
-def park(
-    connection: Connection, projection: Projection, partition: int, recorded: Recorded, error: str | None
-) -> None:
+def park(connection: Connection, projection: Projection, partition: int, recorded: Recorded, error: str | None) -> None:
     """Set an event aside."""
     connection.execute(
         "INSERT INTO projection_parked (projection, partition, position, keys, topic, error) VALUES (%s, %s, %s, %s, %s, %s) "
@@ -145,8 +143,9 @@ def unreadable(batch: Batch) -> Recorded | None:
     return next((recorded for recorded in batch.events if isinstance(recorded.event, UnreadableEvent)), None)
 
 
-
-def retry(connection: Connection, projection: Projection, events: Sequence[Recorded], partition: int = 0) -> list[Parked]:
+def retry(
+    connection: Connection, projection: Projection, events: Sequence[Recorded], partition: int = 0
+) -> list[Parked]:
     """Fold parked events again, in order, and return those of the read model that are parked still.
 
     `events` are those at the positions of `list_parked`. Each is folded by itself and leaves the table when it succeeds;

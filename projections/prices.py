@@ -78,9 +78,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:
                 continue
             before.prices = list(prices)
             latest.change(event.market_id)
-        append(
-            PriceRow(partition, event.market_id, recorded.position, recorded.time, list(prices), signed(changed))
-        )
+        append(PriceRow(partition, event.market_id, recorded.position, recorded.time, list(prices), signed(changed)))
 
 
 def signed(mask: int) -> int:

@@ -65,7 +65,9 @@ class Progress:
         pause = 0.1
         while not self._stopping.is_set():
             try:
-                with psycopg.connect(self._dsn, autocommit=True, options=f"-c search_path={self._schema}") as connection:
+                with psycopg.connect(
+                    self._dsn, autocommit=True, options=f"-c search_path={self._schema}"
+                ) as connection:
                     connection.execute(f"LISTEN {CHANNEL}")
                     self._read_all(connection)
                     pause = 0.1

@@ -89,7 +89,9 @@ def _exchange(
     with connection.transaction():
         connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
         row = connection.execute(
-            sql.SQL("SELECT position FROM {} WHERE projection = %s AND partition = %s FOR UPDATE").format(live_positions),
+            sql.SQL("SELECT position FROM {} WHERE projection = %s AND partition = %s FOR UPDATE").format(
+                live_positions
+            ),
             [name, partition],
         ).fetchone()
         until = int(row[0]) if row else 0
@@ -100,11 +102,11 @@ def _exchange(
             sql.SQL("SELECT tables FROM {}.projection_tables WHERE projection = %s").format(where), [name]
         ).fetchone()
         for table in set(old_tables[0] if old_tables else ()) | {table.name for table in projection.tables}:
-            connection.execute(
-                sql.SQL("DROP TABLE IF EXISTS {}.{} CASCADE").format(where, sql.Identifier(table))
-            )
+            connection.execute(sql.SQL("DROP TABLE IF EXISTS {}.{} CASCADE").format(where, sql.Identifier(table)))
         for table in projection.tables:
-            connection.execute(sql.SQL("ALTER TABLE {}.{} SET SCHEMA {}").format(new, sql.Identifier(table.name), where))
+            connection.execute(
+                sql.SQL("ALTER TABLE {}.{} SET SCHEMA {}").format(new, sql.Identifier(table.name), where)
+            )
         connection.execute(
             sql.SQL(
                 "INSERT INTO {} SELECT * FROM projection_positions ON CONFLICT (projection, partition) DO UPDATE SET "
@@ -113,9 +115,7 @@ def _exchange(
             ).format(live_positions, sql.Identifier("projection_positions"))
         )
         connection.execute(sql.SQL("DELETE FROM {}.projection_parked WHERE projection = %s").format(where), [name])
-        connection.execute(
-            sql.SQL("INSERT INTO {}.projection_parked SELECT * FROM projection_parked").format(where)
-        )
+        connection.execute(sql.SQL("INSERT INTO {}.projection_parked SELECT * FROM projection_parked").format(where))
         connection.execute(
             sql.SQL(
                 "INSERT INTO {}.projection_tables VALUES (%s, %s) ON CONFLICT (projection) DO UPDATE SET tables = EXCLUDED.tables"

@@ -4,11 +4,14 @@
 position are left out, so that whatever is delivered twice, or again after a crash, changes nothing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from struct import Struct, pack
 from typing import Any, Final
 
 from psycopg import Connection, sql
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
 
 from projections.batch import Batch
 from projections.parking import PARKED_DDL, hold_back
@@ -19,6 +22,12 @@ SCHEMA: Final = "read_models"
 
 CONNECT_OPTIONS: Final[dict[str, Any]] = {"options": f"-c search_path={SCHEMA}"}
 """What a connection (or the connections of a pool) must be opened with to run the queries."""
+
+# A batch touches few rows of large tables, by their keys; fresh tables have no statistics that would tell the planner.
+_WORKER_OPTIONS: Final = (
+    "-c synchronous_commit=off -c jit=off -c enable_hashjoin=off -c enable_mergejoin=off -c enable_seqscan=off "
+    "-c plan_cache_mode=force_custom_plan"
+)
 
 CHANNEL: Final = "tidings_progress"
 """Notified with `projection partition position` whenever a read model has moved."""
@@ -51,14 +60,44 @@ class Advance:
     rows: int
 
 
+class IntegerList(list[int | None]):
+    """Stands for the lists of integers in rows; see `IntegerListDumper`."""
+
+
+class IntegerListDumper(Dumper):
+    """Writes a list of integers as PostgreSQL's binary int8[], a good ten times faster than the general one."""
+
+    format = Format.BINARY
+    oid = 1016
+
+    def dump(self, obj: Sequence[int | None]) -> bytes:  # noqa: D102  as in the class above it
+        count = len(obj)
+        if not count:
+            return _EMPTY
+        if None in obj:
+            items = b"".join(_NULL if item is None else pack("!iq", 8, item) for item in obj)
+            return pack("!5i", 1, 1, 20, count, 1) + items
+        layout = _LAYOUTS.get(count)
+        if layout is None:
+            layout = _LAYOUTS[count] = Struct("!5i" + "iq" * count)
+        flat: list[int] = [8] * (2 * count)
+        flat[1::2] = obj  # type: ignore[assignment]
+        return layout.pack(1, 0, 20, count, 1, *flat)
+
+
+_NULL: Final = pack("!i", -1)
+_EMPTY: Final = pack("!3i", 0, 0, 20)
+_LAYOUTS: Final[dict[int, Struct]] = {}
+
+
 def connect(dsn: str, schema: str = SCHEMA) -> Connection:
     """Return a connection for the projector: its transactions may be lost by a crash of the server, whole, never in part.
 
     That costs nothing, for the position is in the same transaction: what is lost is folded again.
     """
-    return Connection.connect(
-        dsn, autocommit=True, options=f"-c search_path={schema} -c synchronous_commit=off -c jit=off"
-    )
+    connection = Connection.connect(dsn, autocommit=True, options=f"-c search_path={schema} {_WORKER_OPTIONS}")
+    connection.adapters.register_dumper(IntegerList, IntegerListDumper)
+    return connection
 
 
 def ensure(connection: Connection, projections: Iterable[Projection], partition: int = 0, schema: str = SCHEMA) -> None:

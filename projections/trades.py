@@ -101,7 +101,10 @@ TRADES = Table(
     "trades",
     Trade,
     key=["market_id", "position", "number"],
-    indexes=["account_id, position, number", "resting_account_id, position, number WHERE resting_account_id IS NOT NULL"],
+    indexes=[
+        "account_id, position, number",
+        "resting_account_id, position, number WHERE resting_account_id IS NOT NULL",
+    ],
 )
 PRICES_NOW = Table("trades_markets", MarketPrices, key=["market_id"])
 RESTING = Table("trades_resting", Resting, key=["order_id"])
@@ -159,9 +162,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:
                 )
                 number, fee = number + 1, 0
             if execution.resting:
-                resting.put(
-                    event.order_id, Resting(event.order_id, event.outcome, event.side, execution.remaining)
-                )
+                resting.put(event.order_id, Resting(event.order_id, event.outcome, event.side, execution.remaining))
             elif kind is OrderAmended:
                 resting.delete(event.order_id)
         elif kind is RestingOrderFilled:

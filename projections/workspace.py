@@ -6,6 +6,7 @@ lost connection) the memory is thrown away and the tables are the truth.
 """
 
 from collections.abc import Hashable, Iterable
+from itertools import chain
 from operator import attrgetter
 from typing import Any, Final, Generic, cast
 
@@ -19,23 +20,30 @@ ROWS_IN_MEMORY_MAX: Final = 100_000
 ROWS_BY_STATEMENT_MAX: Final = 50
 """So many changed rows of a table are written by a statement each, sent together."""
 
+ANALYZE_ROWS: Final = 1_000
+"""After so many new rows of a table, and then whenever they are four times as many, the planner is told about them."""
+
 
 class Rows(Generic[Row]):
     """The rows of one table, as one fold sees them.
 
     `get` sees only rows of groups that were loaded, or were put here. A row that the fold changes in place is marked by
-    `change`, a new one that may change later is `put`, one that never will is `append`ed and not kept in memory.
+    `change`; `put` writes a row that `get` has found (over it) or that nobody has (a new one that may change later); a new
+    one that never will change is `append`ed and not kept in memory.
     """
 
-    __slots__ = ("_values", "added", "append", "cache", "changed", "gone", "loaded", "staged", "table")
+    __slots__ = ("_values", "added", "analyze_at", "append", "cache", "changed", "gone", "loaded", "new", "staged", "table", "written")
 
     def __init__(self, table: Table[Row]) -> None:
         self.table = table
         self.cache: dict[Hashable, Row] = {}
         self.loaded: set[Hashable] = set()
         self.changed: dict[Hashable, Row] = {}
+        self.new: dict[Hashable, Row] = {}
         self.gone: set[Hashable] = set()
         self.staged = False
+        self.written = 0
+        self.analyze_at = ANALYZE_ROWS
         self.added: list[Row] = []
         self.append = self.added.append
         # A NamedTuple is its own values.
@@ -47,18 +55,22 @@ class Rows(Generic[Row]):
 
     def change(self, key: Hashable) -> None:
         """Mark a row that is in memory and was changed."""
-        self.changed[key] = self.cache[key]
+        if key not in self.new:
+            self.changed[key] = self.cache[key]
 
     def put(self, key: Hashable, row: Row) -> None:
-        """Write a row over the one with the same key, if there is one."""
-        self.cache[key] = self.changed[key] = row
-        self.gone.discard(key)
+        """Write a row over the one with the same key in memory, or as a new one."""
+        if key in self.cache and key not in self.new:
+            self.changed[key] = row
+        else:
+            self.new[key] = row
+        self.cache[key] = row
 
     def delete(self, key: Hashable) -> None:
         """Take a row out."""
-        self.cache.pop(key, None)
-        self.changed.pop(key, None)
-        self.gone.add(key)
+        if self.cache.pop(key, None) is not None and self.new.pop(key, None) is None:
+            self.changed.pop(key, None)
+            self.gone.add(key)
 
     def load(self, connection: Connection, groups: Iterable[Hashable]) -> None:
         """Bring all rows of these groups into memory, if they are not there."""
@@ -95,18 +107,23 @@ class Rows(Generic[Row]):
 
     def flush(self, connection: Connection) -> int:
         """Write what was added, changed and deleted; return how many rows that is."""
-        count = len(self.added) + len(self.changed) + len(self.gone)
+        count = len(self.added) + len(self.new) + len(self.changed) + len(self.gone)
         if not count:
             return 0
         table = self.table
         if self.gone:
             self._delete(connection)
-        if self.added:
-            self._copy(connection, table.name, self.added)
+        if self.added or self.new:
+            self._copy(connection, table.name, chain(self.added, self.new.values()))
+            self.written += len(self.added) + len(self.new)
             self.added.clear()
+            self.new.clear()
         if self.changed:
-            self._merge(connection)
+            self._update(connection)
             self.changed.clear()
+        if self.written >= self.analyze_at:  # the server itself would not look at a new table for a minute
+            connection.execute(f"ANALYZE {table.name}")
+            self.analyze_at = 4 * self.written
         return count
 
     def forget(self) -> None:
@@ -114,6 +131,7 @@ class Rows(Generic[Row]):
         self.cache.clear()
         self.loaded.clear()
         self.changed.clear()
+        self.new.clear()
         self.gone.clear()
         self.added.clear()
 
@@ -126,14 +144,14 @@ class Rows(Generic[Row]):
         values = tuple(getattr(row, column) for column in self.table.key)
         return values[0] if len(values) == 1 else values
 
-    def _merge(self, connection: Connection) -> None:
-        """Write the changed rows over what was there; a few of them by statements, more by way of a COPY."""
+    def _update(self, connection: Connection) -> None:
+        """Write the changed rows over what is there; a few of them by statements, more by way of a COPY."""
         table = self.table
         rows = self.changed.values()
         if len(rows) <= ROWS_BY_STATEMENT_MAX:
-            values = self._values or tuple
+            values = cast("Any", self._values or tuple)
             with connection.cursor() as cursor:
-                cursor.executemany(table.merge(), [cast("Any", values)(row) for row in rows])
+                cursor.executemany(table.update(), [values(row) for row in rows])
             return
         new = f"{table.name}__new"
         connection.execute(
@@ -143,7 +161,7 @@ class Rows(Generic[Row]):
             connection.execute(f"TRUNCATE pg_temp.{new}", prepare=True)
         self.staged = True
         self._copy(connection, f"pg_temp.{new}", rows)
-        connection.execute(table.merge(f"pg_temp.{new}"), prepare=True)
+        connection.execute(table.update(f"pg_temp.{new}"), prepare=True)
 
     def _copy(self, connection: Connection, name: str, rows: Iterable[Row]) -> None:
         table = self.table

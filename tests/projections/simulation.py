@@ -152,7 +152,9 @@ class Simulation:
         kind = self.random.random()
         if kind < 0.4:
             return CancelOrder(account, order_id)
-        resting = self.exchange.markets[self.exchange.accounts[account].orders[order_id].market_id].book.orders[order_id]
+        resting = self.exchange.markets[self.exchange.accounts[account].orders[order_id].market_id].book.orders[
+            order_id
+        ]
         if kind < 0.7:
             return AmendOrder(account, order_id, quantity=max(1, resting.quantity - resting.remaining // 2))
         return AmendOrder(account, order_id, self.random.randrange(50, 950) * 1000, resting.quantity + MICRO)
@@ -169,7 +171,9 @@ class Simulation:
                 VoidMarket(market_id, "unclear") if self.random.random() < 0.1 else AddLiquidity(market_id, MICRO),
             ],
             Status.HALTED: [ResumeMarket(market_id)],
-            Status.CLOSED: [DetermineMarket(market_id, self._payouts(market_id), Evidence("seen", "https://example.org"))],
+            Status.CLOSED: [
+                DetermineMarket(market_id, self._payouts(market_id), Evidence("seen", "https://example.org"))
+            ],
             Status.DETERMINED: [
                 DisputeMarket(market_id, account, "no"),
                 FinalizeMarket(market_id),
