@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from eventsourcing.persistence import OperationalError
 from kafka import KafkaConsumer, TopicPartition
 
+from eventsourcing_kafka.clients import connected
 from eventsourcing_kafka.errors import translated
 from eventsourcing_kafka.protocol import START, Batch, Checkpoint, decode
 
@@ -119,7 +120,7 @@ class Reader:
 
     def _connected(self) -> Any:
         if self._consumer is None:
-            self._consumer = _consumer(self._settings, self._partition, **self._settings.consumer())
+            self._consumer = _consumer(self._settings.consumer(), self._partition)
             self._consumer.seek(self._partition, self._offset)
         return self._consumer
 
@@ -203,9 +204,7 @@ class Fetcher:
     def _records_from(self, offset: int) -> list[Any]:
         with translated(f"Cannot read the record at offset {offset}"):
             if self._consumer is None:
-                self._consumer = _consumer(
-                    self._settings, self._partition, **self._settings.consumer(fetch_bytes=FETCH_BYTES_RANDOM)
-                )
+                self._consumer = _consumer(self._settings.consumer(fetch_bytes=FETCH_BYTES_RANDOM), self._partition)
             # A poll that returns records has drained its fetch and not sent another one, so the next seek need not
             # wait for an answer to it.
             self._consumer.seek(self._partition, offset)
@@ -217,8 +216,7 @@ class Fetcher:
         raise OperationalError(f"No record at offset {offset} within {self._settings.read_timeout} s")
 
 
-def _consumer(settings: Settings, partition: TopicPartition, **arguments: Any) -> Any:
-    with translated(f"Cannot connect to {settings.bootstrap_servers}"):
-        consumer = KafkaConsumer(**arguments)
-        consumer.assign([partition])
-        return consumer
+def _consumer(arguments: dict[str, Any], partition: TopicPartition) -> Any:
+    consumer = connected(KafkaConsumer, arguments)
+    consumer.assign([partition])
+    return consumer

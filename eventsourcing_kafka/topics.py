@@ -9,6 +9,7 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource
 from kafka.errors import TopicAlreadyExistsError, UnknownTopicOrPartitionError
 
+from eventsourcing_kafka.clients import connected
 from eventsourcing_kafka.errors import UnsafeTopic, translated
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def ensure_topic(settings: Settings, *, create: bool | None = None) -> str:
     create = settings.create_topic if create is None else create
     with (
         translated(f"Cannot ask for topic {settings.topic}"),
-        closing(KafkaAdminClient(**settings.client())) as admin,
+        closing(connected(KafkaAdminClient, settings.client())) as admin,
     ):
         found = _describe(admin, settings.topic)
         if found is None and create:

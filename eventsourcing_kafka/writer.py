@@ -11,7 +11,8 @@ from eventsourcing.persistence import DataError, PersistenceError, ProgrammingEr
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
-from eventsourcing_kafka.errors import ClaimLost, Fenced, InDoubt, translated
+from eventsourcing_kafka.clients import connected
+from eventsourcing_kafka.errors import ClaimLost, Fenced, InDoubt
 from eventsourcing_kafka.protocol import Batch, Checkpoint, State, encode_batch, encode_claim
 from eventsourcing_kafka.reader import Reader
 
@@ -60,8 +61,7 @@ class Writer:
         settings = reader.settings
         # The name is new for every attempt: a late copy of an earlier attempt's record must never fit.
         mine = State(reader.checkpoint.epoch + 1, token_hex(16))
-        with translated(f"Cannot connect to {settings.bootstrap_servers}"):
-            producer = KafkaProducer(**settings.producer())
+        producer = connected(KafkaProducer, settings.producer())
         try:
             offset = _acknowledged(settings, _send(settings, producer, encode_claim(mine.writer, mine.epoch)))
             # Not to an end that was asked for before: what lies between that end and the claim counts.

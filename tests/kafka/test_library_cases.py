@@ -6,13 +6,20 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
-from eventsourcing.tests import application, persistence  # the modules: pytest collects what is imported by name
+from eventsourcing.popo import POPOTrackingRecorder
+from eventsourcing.tests import (
+    application,
+    persistence,
+    projection,
+)  # the modules: pytest collects what is imported by name
 
 from eventsourcing_kafka import KafkaAggregateRecorder, KafkaApplicationRecorder, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from eventsourcing.persistence import Tracking
 
 
 class OnKafka:
@@ -104,3 +111,41 @@ class TestApplication(WithEnvironment, application.ApplicationTestCase):
 
 class TestExampleApplication(WithEnvironment, application.ExampleApplicationTestCase):
     """The library's bank accounts, with snapshots."""
+
+
+class EventCounters(POPOTrackingRecorder, projection.EventCountersView):
+    """The view of the library's projection cases. A view lives in a database of its own; here in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._created = self._subsequent = 0
+
+    def get_created_event_counter(self) -> int:
+        """Return how many aggregates were created."""
+        return self._created
+
+    def get_subsequent_event_counter(self) -> int:
+        """Return how many events followed."""
+        return self._subsequent
+
+    def incr_created_event_counter(self, tracking: Tracking) -> None:
+        """Count a creation, together with its position."""
+        with self._database_lock:
+            self.insert_tracking(tracking)
+            self._created += 1
+
+    def incr_subsequent_event_counter(self, tracking: Tracking) -> None:
+        """Count another event, together with its position."""
+        with self._database_lock:
+            self.insert_tracking(tracking)
+            self._subsequent += 1
+
+
+class TestProjection(WithEnvironment, projection.AggregateEventCountersProjectionTestCase):
+    """The library's projection runner follows the log by a subscription."""
+
+    view_class = EventCounters
+
+    @pytest.fixture(autouse=True)
+    def _view(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("EVENTCOUNTERS_PERSISTENCE_MODULE", "eventsourcing.popo")

@@ -240,6 +240,8 @@ def test_an_acknowledgement_without_an_offset_is_doubt(settings: Settings, monke
                 writer.append(made(1))
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # see `lost_connections`
+@pytest.mark.usefixtures("lost_connections")
 def test_no_wait_outlasts_its_deadline_when_the_broker_is_paused(own_kafka: Broker) -> None:
     """Appending, taking over and reading give up in their own time, and after that everything goes on."""
     settings = Settings(
