@@ -322,6 +322,27 @@ def _schemas(options: argparse.Namespace, _: Settings) -> int:
     return DONE
 
 
+def _topics_create(_: argparse.Namespace, settings: Settings) -> int:
+    from consumers import topics
+
+    for name in topics.create(settings):
+        print(name)
+    return _topics_problems(settings)
+
+
+def _topics_check(_: argparse.Namespace, settings: Settings) -> int:
+    return _topics_problems(settings)
+
+
+def _topics_problems(settings: Settings) -> int:
+    from consumers import topics
+
+    problems = topics.check(settings)
+    for problem in problems:
+        print(f"tidings: {problem}", file=sys.stderr)
+    return NO if problems else DONE
+
+
 # --- keys
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 DAY: Final = 24 * 3600 * MICRO
 WEEKS: Final = 10
-TURNS: Final = 560
+TURNS: Final = 680
 """Turns of trading in the ten weeks; some place several orders, some none."""
 
 OPEN_FOR: Final = 3652 * DAY

@@ -10,14 +10,13 @@ if TYPE_CHECKING:
 
 CHART_ROWS: Final = 9
 CHART_COLUMNS: Final = 70
-_WEEK_LABELS: Final = 10
 
 
 def collect(client: Client, play: Play) -> dict[str, Any]:
     """Return what came of it, as of the play's last position.
 
-    `prices` has each market's history of its first outcome, thinned to four hours; `opening` the odds at birth, `ledger_sum`
-    the sum over all books of the ledger, which is 0.
+    `prices` has the history of each outcome by market, a point for each four hours that had one; `opening` the odds at
+    birth, `ledger_sum` the sum over all books of the ledger, which is 0.
     """
     at = play.position
     stories = client.get("/v1/stories", min_position=at)["data"]
@@ -25,10 +24,11 @@ def collect(client: Client, play: Play) -> dict[str, Any]:
     markets = [market for story in detailed for market in story.pop("markets")]
     prices = {}
     for market in markets:
-        outcome = market["outcomes"][0]["outcome"]
         path = f"/v1/markets/{market['market_id']}/prices-history"
-        answer = client.get(path, outcome=outcome, fidelity=240, min_position=at)
-        prices[market["slug"]] = {"outcome": outcome, "history": answer["data"]["history"]}
+        prices[market["slug"]] = {
+            row["outcome"]: client.get(path, outcome=row["outcome"], fidelity=240, min_position=at)["data"]["history"]
+            for row in market["outcomes"]
+        }
     board = client.get("/v1/leaderboard", min_position=at)["data"]
     ledger = client.get("/v1/ledger", min_position=at)["data"]
     return {
@@ -60,9 +60,9 @@ def show(found: dict[str, Any], out: TextIO) -> None:
             print(f"    {row['outcome']:<26}{start} -> {now}  {bar}{paid}", file=out)
         print(f"    volume {float(market['volume']):,.0f}, {market['traders']} traders\n", file=out)
     first = found["markets"][0]
-    history = found["prices"][first["slug"]]
-    print(f"{first['question']} Price of {history['outcome']}, week by week:\n", file=out)
-    for line in chart([float(point["p"]) for point in history["history"]]):
+    outcome = max(first["outcomes"], key=lambda row: row["payout"] or "")["outcome"]
+    print(f"{first['question']} The odds of {outcome}, over time:\n", file=out)
+    for line in chart([float(point["p"]) for point in found["prices"][first["slug"]][outcome]]):
         print(f"  {line}", file=out)
     print("\nLeaderboard\n", file=out)
     print(f"  {'':>4} {'account':<12} {'profit':>10} {'realized':>10} {'unrealized':>11} {'volume':>10}", file=out)
@@ -77,7 +77,7 @@ def show(found: dict[str, Any], out: TextIO) -> None:
 
 
 def chart(prices: list[float]) -> list[str]:
-    """Return lines that draw prices over equal steps of time, one column a step, with the axis."""
+    """Return lines that draw prices, oldest left, with the axis."""
     if not prices:
         return ["(no trades)"]
     columns = [prices[i * len(prices) // CHART_COLUMNS] for i in range(CHART_COLUMNS)]

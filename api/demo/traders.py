@@ -98,8 +98,8 @@ class Informed:
     truth: Mapping[str, str]
     skill: float
     deposit: str = "2000"
-    weight: int = 6
-    size: float = 30.0
+    weight: int = 7
+    size: float = 45.0
 
     def act(self, view: View, random: Random) -> Action | None:
         """Trade where belief and price differ most; with patience (a limit order) one time in three."""
@@ -122,7 +122,7 @@ class Informed:
 
     def _beliefs(self, view: View, random: Random) -> dict[str, float]:
         count = len(view.prices)
-        sure = self.skill * min(1.0, 0.15 + view.progress)
+        sure = self.skill * min(1.0, 0.2 + 1.2 * view.progress)
         weights = {
             outcome: (1 - sure) / count
             + (sure if outcome == self.truth[view.slug] else 0.0)
@@ -178,7 +178,7 @@ class Stubborn:
     name: str
     convictions: Mapping[str, str]
     deposit: str = "1500"
-    weight: int = 5
+    weight: int = 4
     size: float = 25.0
 
     def act(self, view: View, random: Random) -> Action | None:
@@ -239,6 +239,6 @@ def cast(truth: Mapping[str, str]) -> list[Trader]:
         Momentum("Sanjay"),
         Momentum("Tove", deposit="800", size=14.0),
         Stubborn("Gus", wrong),
-        Stubborn("Ilse", {"combat": "No", "more-troops": "No"}, deposit="700", weight=3, size=15.0),
+        Stubborn("Ilse", {"combat": "No", "more-troops": "No"}, deposit="700", weight=2, size=15.0),
         MarketMaker("Quotes Ltd"),
     ]

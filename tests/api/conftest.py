@@ -12,6 +12,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
+from api import logs
 from api.processes import Embedded
 from local.postgres import create_database, drop_database
 from settings import Settings
@@ -75,7 +76,7 @@ class Trader:
     account_id: str
     name: str
 
-    def order(self, market_id: str, **fields: Any) -> dict[str, Any]:
+    def order(self, market_id: str, /, **fields: Any) -> dict[str, Any]:
         """Return the body of a market buy of 1 share of Yes, with these fields changed; None takes one out."""
         body = {
             "client_order_id": f"c{next(_numbers)}",
@@ -87,7 +88,7 @@ class Trader:
         } | fields
         return {name: value for name, value in body.items() if value is not None}
 
-    def place(self, market_id: str, **fields: Any) -> dict[str, Any]:
+    def place(self, market_id: str, /, **fields: Any) -> dict[str, Any]:
         """Place an order that must be accepted."""
         return self.api.done("/orders", self.order(market_id, **fields))
 
@@ -145,6 +146,7 @@ class Exchange:
 def start(dsn: str, home: Path, **more: Any) -> Embedded:
     """Return an exchange on this database, not started yet."""
     settings = Settings(dsn=dsn, home=home, port=0, operator_key=SecretStr(OPERATOR_KEY), log_level="error", **more)
+    logs.configure(settings)
     return Embedded(settings)
 
 
