@@ -165,13 +165,13 @@ class Projector:
                 raise
             except Exception as cause:  # noqa: BLE001  whatever it is, it is shown
                 park(connection, projection, batch.partition, recorded, repr(cause))
-                _log.error("projection_halted", projection=projection.name, position=recorded.position, error=repr(error))
+                _log.error(
+                    "projection_halted", projection=projection.name, position=recorded.position, error=repr(error)
+                )
                 return
 
 
-def fold_or_park(
-    connection: psycopg.Connection, projection: Projection, workspace: Workspace, batch: Batch
-) -> None:
+def fold_or_park(connection: psycopg.Connection, projection: Projection, workspace: Workspace, batch: Batch) -> None:
     """Fold a batch that failed as a whole: halve it until the event stands alone that cannot be digested, and park that."""
     try:
         if unreadable(batch) is not None:

@@ -145,7 +145,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:
             account.available += cash
             account.held += held
             account.position, account.time = position, time
-            accounts.changed[event.account_id] = account
+            accounts.change(event.account_id)
             name = f"pool:{event.market_id}"
             moved[name] = moved.get(name, 0) + pool
             if fee:
@@ -193,7 +193,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:
             account.held += amounts[1]
             available, held = account.available, account.held
             account.position, account.time = position, time
-            accounts.changed[account_id] = account
+            accounts.change(account_id)
         append(
             LedgerEntry(
                 partition,
@@ -204,7 +204,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:
                 getattr(event, "market_id", None),
                 getattr(event, "order_id", None),
                 *amounts,
-                available,
+                available,  # type: ignore[call-arg]  # seven amounts come before it
                 held,
             )
         )
@@ -221,33 +221,38 @@ def fold(batch: Batch, workspace: Workspace) -> None:
 
 PROJECTION = Projection("accounts", 1, (ACCOUNTS, LEDGER, BALANCES), fold, scope="account")
 
-_VALUE: Final = """(
-    SELECT coalesce(sum(div(s.shares::numeric * p.price, 1000000)), 0)::int8
-    FROM ({positions}) s CROSS JOIN LATERAL (
-        SELECT h.prices[array_position(m.outcomes, s.outcome)] AS price FROM positions_markets m, prices h
-        WHERE m.market_id = s.market_id AND h.market_id = s.market_id AND h.position <= {at}
-        ORDER BY h.position DESC LIMIT 1) p
-    WHERE s.shares > 0)"""
-
-_VALUE_NOW: Final = _VALUE.format(
-    positions="SELECT market_id, outcome, shares FROM positions WHERE account_id = a.account_id", at="%(at)s"
+_WORTH: Final = (
+    "coalesce(sum(div(s.shares::numeric * p.prices[array_position(m.outcomes, s.outcome)], 1000000)), 0)::int8"
 )
-_POSITIONS_THEN: Final = """
-    SELECT k.market_id, k.outcome, v.shares FROM positions k CROSS JOIN LATERAL (
-        SELECT shares FROM position_versions WHERE account_id = k.account_id AND market_id = k.market_id
-        AND outcome = k.outcome AND position <= {at} ORDER BY position DESC LIMIT 1) v WHERE k.account_id = a.account_id"""
-_VALUE_THEN: Final = _VALUE.format(positions=_POSITIONS_THEN.format(at="%(at)s"), at="%(at)s")
+
+_VALUE_NOW: Final = f"""(
+    SELECT {_WORTH.replace("p.", "m.")} FROM positions s JOIN positions_markets m USING (market_id)
+    WHERE s.account_id = a.account_id AND s.shares > 0)"""
+
+
+def _value_at(at: str) -> str:
+    """Return the query for what the shares of account `a` were worth at a position."""
+    return f"""(
+    SELECT {_WORTH} FROM positions k JOIN positions_markets m USING (market_id) CROSS JOIN LATERAL (
+        SELECT outcome, shares FROM position_versions WHERE account_id = k.account_id AND market_id = k.market_id
+        AND outcome = k.outcome AND position <= {at} ORDER BY position DESC LIMIT 1) s
+    CROSS JOIN LATERAL (SELECT prices FROM market_activity WHERE market_id = k.market_id AND position <= {at}
+        ORDER BY position DESC LIMIT 1) p
+    WHERE k.account_id = a.account_id AND s.shares > 0)"""
+
+
+_VALUE_THEN: Final = _value_at("%(at)s")
 
 _NOW: Final = f"""
     SELECT account_id, name, available, held, {_VALUE_NOW} AS positions_value, opened_position, opened_at, position, time
-    FROM accounts a"""  # noqa: S608  no values in it
+    FROM accounts a"""
 _THEN: Final = f"""
     SELECT account_id, name, coalesce(e.available_after, 0) AS available, coalesce(e.held_after, 0) AS held,
     {_VALUE_THEN} AS positions_value, opened_position, opened_at,
     coalesce(e.position, opened_position) AS position, coalesce(e.time, opened_at) AS time
     FROM accounts a LEFT JOIN LATERAL (
         SELECT available_after, held_after, position, time FROM ledger WHERE account_id = a.account_id
-        AND position <= %(at)s AND available_after IS NOT NULL ORDER BY position DESC LIMIT 1) e ON true"""  # noqa: S608
+        AND position <= %(at)s AND available_after IS NOT NULL ORDER BY position DESC LIMIT 1) e ON true"""
 
 
 def get_account(connection: Connection, as_of: AsOf, ref: str) -> Account | None:
@@ -302,7 +307,7 @@ def ledger_sums(connection: Connection) -> dict[str, int]:
     return sums
 
 
-_VALUE_AT_POINTS: Final = _VALUE.format(positions=_POSITIONS_THEN.format(at="g.at"), at="g.at")
+_VALUE_AT_POINTS: Final = _value_at("g.at")
 
 _EQUITY: Final = f"""
     WITH points AS (
@@ -312,7 +317,7 @@ _EQUITY: Final = f"""
     FROM points g CROSS JOIN (SELECT %(account)s::text AS account_id) a LEFT JOIN LATERAL (
         SELECT available_after, held_after FROM ledger WHERE account_id = a.account_id
         AND position <= g.at AND available_after IS NOT NULL ORDER BY position DESC LIMIT 1) e ON true
-    ORDER BY g.time"""  # noqa: S608  no values in it
+    ORDER BY g.time"""
 
 
 def equity_history(

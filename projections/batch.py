@@ -1,11 +1,11 @@
 """A batch of recorded events, with the keys of all they touch: decoded once, shared by all projections."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Final
 
-from domain.events import EVENT_TYPES, Event, Recorded
+from domain.events import EVENT_TYPES, Recorded
 from domain.orders import OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
 
 _FIELDS: Final = {event_type: {field.name for field in fields(event_type)} for event_type in EVENT_TYPES}
@@ -13,7 +13,8 @@ _MARKET: Final = frozenset(kind for kind, names in _FIELDS.items() if "market_id
 _ACCOUNT: Final = frozenset(kind for kind, names in _FIELDS.items() if "account_id" in names)
 _STORY: Final = frozenset(kind for kind, names in _FIELDS.items() if "story_id" in names)
 _ORDER: Final = frozenset({OrderAmended, OrderReduced, OrderCanceled, RestingOrderFilled})
-_EXECUTED: Final = frozenset({OrderPlaced, OrderAmended})
+EXECUTED: Final = frozenset({OrderPlaced, OrderAmended})
+"""The events that carry an execution."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Batch:
         rest = [recorded for recorded in self.events if recorded.position > position]
         return Batch(self.partition, rest) if rest else None
 
-    def of(self, kinds: frozenset[type[Event]]) -> list[Recorded]:
+    def of(self, kinds: Set[type[Any]]) -> list[Recorded]:
         """Return the events of these types, in order."""
         return [recorded for recorded in self.events if type(recorded.event) in kinds]
 
@@ -65,7 +66,7 @@ class Batch:
                 stories.add(event.story_id)
             if kind in _ORDER:
                 orders.add(event.order_id)
-            if kind in _EXECUTED:
+            if kind in EXECUTED:
                 for fill in event.execution.fills:
                     if fill.order_id is not None:
                         orders.add(fill.order_id)

@@ -7,9 +7,8 @@ from psycopg import Connection
 
 from domain.money import MICRO
 from domain.orders import OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
-from projections.batch import Batch
+from projections.batch import EXECUTED, Batch
 from projections.markets import Market
-from projections.prices import EXECUTED
 from projections.projection import Projection
 from projections.reading import AsOf
 from projections.table import Table

@@ -4,6 +4,7 @@ Every outcome of every finalized market is one forecast: its price then, against
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -18,7 +19,8 @@ HORIZONS: Final = {"close": 0, "1d": 86_400_000_000, "7d": 7 * 86_400_000_000}
 _DECILES: Final = 10
 
 
-class Decile(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Decile:
     """The forecasts with a price from `low` to below `high`: how many, their mean price, the mean of what they paid."""
 
     low: int
@@ -53,9 +55,11 @@ _FORECASTS: Final = """
     SELECT m.market_id, l.payouts, p.prices FROM markets m
     CROSS JOIN LATERAL (SELECT status, payouts, closed_at FROM market_lifecycle WHERE market_id = m.market_id
         AND position <= %(at)s ORDER BY position DESC LIMIT 1) l
-    LEFT JOIN LATERAL (SELECT prices FROM prices WHERE market_id = m.market_id AND position <= coalesce((
+    LEFT JOIN LATERAL (SELECT prices FROM market_activity WHERE market_id = m.market_id AND position <= coalesce((
         SELECT previous FROM timeline WHERE partition = m.partition AND time > l.closed_at - %(before)s
-        ORDER BY time LIMIT 1), %(at)s) ORDER BY position DESC LIMIT 1) p ON true
+        ORDER BY time LIMIT 1), %(at)s) AND position >= (SELECT position FROM market_activity
+        WHERE market_id = m.market_id AND changed <> 0 ORDER BY position LIMIT 1)
+        ORDER BY position DESC LIMIT 1) p ON true
     WHERE l.status = 'finalized' AND (%(category)s::text IS NULL OR m.category = %(category)s)
     ORDER BY m.market_id"""
 
@@ -68,9 +72,7 @@ def calibration(connection: Connection, as_of: AsOf, *, category: str | None = N
     horizons: list[Horizon] = []
     markets = 0
     for name, before in HORIZONS.items():
-        rows = connection.execute(
-            _FORECASTS, {"at": as_of.position, "before": before, "category": category}
-        ).fetchall()
+        rows = connection.execute(_FORECASTS, {"at": as_of.position, "before": before, "category": category}).fetchall()
         markets = len(rows)
         horizons.append(_horizon(name, [(payouts, prices) for _, payouts, prices in rows if prices]))
     return Calibration(markets, horizons)

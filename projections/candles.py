@@ -4,14 +4,13 @@ Rows exist only where something happened; a query fills the gaps.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from psycopg import Connection
 
 from domain.market import MarketActivated, MarketDrafted
 from domain.orders import RestingOrderFilled
-from projections.batch import Batch
-from projections.prices import EXECUTED
+from projections.batch import EXECUTED, Batch
 from projections.projection import Projection
 from projections.reading import AsOf
 from projections.table import Table

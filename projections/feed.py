@@ -16,10 +16,10 @@ from projections.parking import UnreadableEvent
 
 _log: Final = structlog.get_logger()
 
-BATCH_EVENTS: Final = 5_000
+BATCH_EVENTS: Final = 10_000
 """The most events of a batch."""
 
-BATCHES_KEPT: Final = 8
+BATCHES_KEPT: Final = 4
 """So many of the newest batches stay in memory for read models that come a little later."""
 
 TAIL_EVENTS_MAX: Final = 20_000

@@ -70,4 +70,4 @@ def market_events(
         f"SELECT position, time, market_id, type, data FROM lifecycle {where.sql} ORDER BY position DESC LIMIT %s",
         [*where.values, limit],
     ).fetchall()
-    return [LifecycleEvent(*row[:4], json.loads(row[4])) for row in rows]
+    return [LifecycleEvent(at, time, market, kind, json.loads(data)) for at, time, market, kind, data in rows]

@@ -1,7 +1,7 @@
 """Markets: terms, odds, trading so far, status and resolution; and all of it as it was at any position.
 
-What changes with every trade (`market_activity`) and what changes with an operator's act (`market_lifecycle`) are kept
-as versions, each valid from its position on; the odds of then are in `prices`.
+What changes with every trade, odds included (`market_activity`), and what changes with an operator's act
+(`market_lifecycle`) are kept as versions, each valid from its position on.
 """
 
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from domain import market as events
 from domain.account import PayoutPaid, PayoutReversed, TradeSettled
 from domain.orders import RestingOrderFilled
 from domain.story import StoryPublished
-from projections.batch import Batch
-from projections.prices import EXECUTED
+from projections.batch import EXECUTED, Batch
+from projections.prices import signed
 from projections.projection import Projection
 from projections.reading import AsOf, Conditions
 from projections.table import Table
@@ -105,12 +105,14 @@ class LifecycleVersion(NamedTuple):
 
 
 class ActivityVersion(NamedTuple):
-    """What trading has made of a market, from this position on."""
+    """What trading has made of a market, from this position on; bit i of `changed`: outcome i has another price."""
 
     partition: int
     market_id: str
     position: int
     time: int
+    prices: list[int]
+    changed: int
     open_interest: list[int]
     volume: int
     quantity: int
@@ -179,6 +181,7 @@ ACTS: Final = frozenset(
         events.MarketUnwound,
     }
 )
+VALUED: Final = frozenset({events.MarketDrafted, events.MarketActivated, events.MarketVoided})
 SETS: Final = frozenset({events.SetsMinted, events.SetsBurned})
 PAID: Final = frozenset({PayoutPaid, PayoutReversed})
 KINDS: Final = ACTS | SETS | PAID | EXECUTED | {StoryPublished, events.MarketDrafted, RestingOrderFilled, TradeSettled}
@@ -210,7 +213,9 @@ def fold(batch: Batch, workspace: Workspace) -> None:
             assert found is not None, "a market is drafted first"
             market = found
         if kind in ACTS or kind is events.MarketDrafted:
+            prices = market.prices
             _act(market, event, recorded.time)
+            changed = (1 << len(prices)) - 1 if kind is events.MarketActivated else 0
             if kind is events.ResolutionClarified:
                 workspace.rows(RESOLUTIONS).append(
                     Resolution(
@@ -218,9 +223,11 @@ def fold(batch: Batch, workspace: Workspace) -> None:
                     )
                 )
             lifecycle(_lifecycle_version(market, recorded.position, recorded.time))
-            traded = kind in {events.MarketDrafted, events.MarketVoided}
+            traded = kind in VALUED
         else:
+            prices = market.prices
             traded = _trade(market, traders, kind, event)
+            changed = _changed(prices, market.prices)
         if traded:
             activity(
                 ActivityVersion(
@@ -228,6 +235,8 @@ def fold(batch: Batch, workspace: Workspace) -> None:
                     market.market_id,
                     recorded.position,
                     recorded.time,
+                    market.prices,
+                    signed(changed),
                     market.open_interest,
                     market.volume,
                     market.quantity,
@@ -238,6 +247,18 @@ def fold(batch: Batch, workspace: Workspace) -> None:
         if traded or kind in ACTS:
             market.position, market.time = recorded.position, recorded.time
             markets.change(market.market_id)
+
+
+def _changed(before: list[int], after: list[int]) -> int:
+    """Return a bit for each outcome whose price is another one. Prices that did not change are the same list."""
+    if before is after:
+        return 0
+    changed, bit = 0, 1
+    for old, new in zip(before, after, strict=True):
+        if old != new:
+            changed |= bit
+        bit <<= 1
+    return changed
 
 
 def _trade(market: Market, traders: Rows[Trader], kind: type, event: Any) -> bool:
@@ -404,8 +425,7 @@ PROJECTION = Projection(
 
 _OF_THEN: Final = {
     **{name: f"l.{name}" for name in LifecycleVersion._fields[4:]},
-    **{name: f"a.{name}" for name in ActivityVersion._fields[4:]},
-    "prices": "coalesce(p.prices, m.initial_prices)",
+    **{name: f"a.{name}" for name in ActivityVersion._fields[4:] if name != "changed"},
     "position": "greatest(l.position, a.position)",
     "time": "greatest(l.time, a.time)",
 }
@@ -418,13 +438,11 @@ _PAST: Final = f"""(
     CROSS JOIN LATERAL (SELECT * FROM market_lifecycle WHERE market_id = m.market_id AND position <= %s
         ORDER BY position DESC LIMIT 1) l
     CROSS JOIN LATERAL (SELECT * FROM market_activity WHERE market_id = m.market_id AND position <= %s
-        ORDER BY position DESC LIMIT 1) a
-    LEFT JOIN LATERAL (SELECT prices FROM prices WHERE market_id = m.market_id AND position <= %s
-        ORDER BY position DESC LIMIT 1) p ON true) m"""  # noqa: S608  columns are our own
+        ORDER BY position DESC LIMIT 1) a) m"""
 
 
 def _select(connection: Connection, as_of: AsOf, where: Conditions, tail: str, values: list[Any]) -> list[Market]:
-    source, times = (_PAST, [as_of.position] * 3) if as_of.past else ("markets m", [])
+    source, times = (_PAST, [as_of.position] * 2) if as_of.past else ("markets m", [])
     with connection.cursor(row_factory=args_row(Market)) as cursor:
         return cursor.execute(
             f"SELECT {MARKETS.column_list} FROM {source} {where.sql} {tail}", [*times, *where.values, *values]

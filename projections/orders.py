@@ -8,8 +8,7 @@ from psycopg.rows import args_row
 
 from domain.money import MICRO, divide_half_even
 from domain.orders import OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
-from projections.batch import Batch
-from projections.prices import EXECUTED
+from projections.batch import EXECUTED, Batch
 from projections.projection import Projection
 from projections.reading import AsOf, Conditions
 from projections.table import Table

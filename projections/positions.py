@@ -1,5 +1,6 @@
 """Positions: what every account holds of every outcome, what it cost, what it has brought; now and at any position."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -8,10 +9,13 @@ from psycopg.rows import args_row
 
 from domain.account import TradeSettled
 from domain.events import Recorded
-from domain.market import MarketDrafted
+from domain.market import MarketActivated, MarketDrafted, MarketSettled, MarketUnwound
 from domain.money import MICRO, divide_half_even
+from domain.orders import RestingOrderFilled
+from domain.story import StoryPublished
 from projections import basis
-from projections.batch import Batch
+from projections.batch import EXECUTED, Batch
+from projections.profits import TABLES, Profits
 from projections.projection import Projection
 from projections.reading import AsOf, Conditions
 from projections.table import Table
@@ -69,11 +73,21 @@ class PositionVersion(NamedTuple):
 
 @dataclass(slots=True)
 class MarketRow:
-    """What the arithmetic needs of a market."""
+    """What positions need of a market: prices to value them, payouts to settle them. `over` says that nothing is held."""
 
     market_id: str
+    category: str
     outcomes: list[str]
+    prices: list[int]
     payouts: list[int] | None
+    over: bool
+
+
+class Category(NamedTuple):
+    """The category of a story, which is that of its markets."""
+
+    story_id: str
+    category: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,44 +168,91 @@ VERSIONS = Table(
     indexes=["account_id, position, outcome WHERE kind IN ('payout', 'reversal', 'void')"],
 )
 MARKETS = Table("positions_markets", MarketRow, key=["market_id"])
+CATEGORIES = Table("positions_categories", Category, key=["story_id"])
 
-KINDS: Final = basis.HOLDING_KINDS | basis.RESOLVED | {MarketDrafted}
+OVER: Final = frozenset({MarketSettled, MarketUnwound})
+KINDS: Final = (
+    basis.HOLDING_KINDS
+    | basis.RESOLVED
+    | EXECUTED
+    | OVER
+    | {StoryPublished, MarketDrafted, MarketActivated, RestingOrderFilled}
+)
 
 
 def fold(batch: Batch, workspace: Workspace) -> None:
-    """Bring every touched position up to date, and keep the version that each event made."""
+    """Bring every touched position and its profits up to date, and keep the version that each event made."""
     positions = workspace.load(POSITIONS, batch.holdings)
     markets = workspace.load(MARKETS, batch.markets)
     append = workspace.rows(VERSIONS).append
+    events = batch.of(KINDS)
+    profits = Profits(workspace, batch.partition, _moments(events))
     event: Any
-    for recorded in batch.of(KINDS):
+    for recorded in events:
         event = recorded.event
         kind = type(event)
+        time = recorded.time
+        profits.pass_time(time)
         if kind is TradeSettled:
-            cost = event.cost
+            cost, quantity, market_id = event.cost, event.quantity, event.market_id
             row = _touch(positions, batch.partition, event, event.outcome, recorded)
-            basis.trade(row, event.side, event.quantity, cost, event.fee)
+            before = row.realized
+            basis.trade(row, event.side, quantity, cost, event.fee)
+            category = markets.cache[market_id].category
             if event.side == "buy":
-                append(_version(row, "trade", event.quantity, -cost))
+                append(_version(row, "trade", quantity, -cost))
+                profits.credit(event.account_id, category, time, row.realized - before, cost, cost, 1)
             else:
-                append(_version(row, "trade", -event.quantity, cost))
-            continue
-        if kind is MarketDrafted:
-            markets.put(event.market_id, MarketRow(event.market_id, list(event.outcomes), None))
-            continue
-        market = markets.get(event.market_id)
-        assert market is not None, "a market is drafted first"
-        if kind in basis.RESOLVED:
-            market.payouts = basis.fractions_of(event.payouts, market.outcomes)
-            markets.change(event.market_id)
-            continue
-        for step in basis.steps(event, market.outcomes, market.payouts):
-            if step.kind == "void" and positions.get((event.account_id, event.market_id, step.outcome)) is None:
-                continue
-            row = _touch(positions, batch.partition, event, step.outcome, recorded)
-            before = row.shares
-            cash = basis.apply(row, step)
-            append(_version(row, step.kind, row.shares - before, cash))
+                append(_version(row, "trade", -quantity, cost))
+                profits.credit(event.account_id, category, time, row.realized - before, cost, 0, 1)
+        elif kind in basis.OTHER_KINDS:
+            market = markets.cache[event.market_id]
+            realized = 0
+            for step in basis.steps(event, market.outcomes, market.payouts):
+                if step.kind == "void" and positions.get((event.account_id, event.market_id, step.outcome)) is None:
+                    continue
+                row = _touch(positions, batch.partition, event, step.outcome, recorded)
+                shares, before = row.shares, row.realized
+                cash = basis.apply(row, step)
+                append(_version(row, step.kind, row.shares - shares, cash))
+                realized += row.realized - before
+            profits.credit(event.account_id, market.category, time, realized)
+        else:
+            _follow_market(workspace, markets, event, kind, batch)
+
+
+def _moments(events: Iterable[Recorded]) -> Iterator[tuple[str, int]]:
+    """Yield account and time of each event that credits profits."""
+    event: Any
+    for recorded in events:
+        event = recorded.event
+        if type(event) in basis.HOLDING_KINDS:
+            yield event.account_id, recorded.time
+
+
+def _follow_market(workspace: Workspace, markets: Rows[MarketRow], event: Any, kind: type, batch: Batch) -> None:
+    """Take in prices, payouts and the end of a market."""
+    if kind is StoryPublished:
+        workspace.rows(CATEGORIES).put(event.story_id, Category(event.story_id, event.category))
+        return
+    if kind is MarketDrafted:
+        found = workspace.load(CATEGORIES, batch.stories).get(event.story_id)
+        category = found.category if found else ""
+        outcomes, prices = list(event.outcomes), list(event.initial_prices)
+        markets.put(event.market_id, MarketRow(event.market_id, category, outcomes, prices, None, over=False))
+        return
+    market = markets.cache[event.market_id]
+    if kind in EXECUTED:
+        if not event.execution.prices:
+            return
+        market.prices = list(event.execution.prices)
+    elif kind in basis.RESOLVED:
+        market.payouts, market.over = basis.fractions_of(event.payouts, market.outcomes), False
+    elif kind in OVER:
+        market.over = True
+    elif event.prices:
+        market.prices = list(event.prices)
+    markets.change(event.market_id)
 
 
 def _touch(positions: Rows[PositionRow], partition: int, event: Any, outcome: str, recorded: Recorded) -> PositionRow:
@@ -228,7 +289,7 @@ def _version(row: PositionRow, kind: str, quantity: int, amount: int) -> Positio
     )
 
 
-PROJECTION = Projection("positions", 1, (POSITIONS, VERSIONS, MARKETS), fold, scope="holding")
+PROJECTION = Projection("positions", 1, (POSITIONS, VERSIONS, MARKETS, CATEGORIES, *TABLES), fold, scope="holding")
 
 _COLUMNS: Final = "account_id, market_id, outcome, shares, cost_basis, realized, fees, volume, buys, position, time"
 
@@ -245,13 +306,17 @@ def account_positions(
     where = Conditions("k.account_id = %s", account_id)
     where.add_if("k.market_id = %s", market_id)
     source, times = (_OF_THEN, [as_of.position]) if as_of.past else ("SELECT * FROM positions k", [])
+    price = (
+        "(SELECT p.prices[array_position(m.outcomes, s.outcome)] FROM market_activity p WHERE p.market_id = s.market_id "
+        f"AND p.position <= {as_of.position} ORDER BY p.position DESC LIMIT 1)"
+        if as_of.past
+        else "m.prices[array_position(m.outcomes, s.outcome)]"
+    )
     with connection.cursor(row_factory=args_row(Position)) as cursor:
         return cursor.execute(
-            f"SELECT {_COLUMNS}, (SELECT p.prices[array_position(m.outcomes, s.outcome)] FROM positions_markets m, prices p "
-            "WHERE m.market_id = s.market_id AND p.market_id = s.market_id AND p.position <= %s "
-            f"ORDER BY p.position DESC LIMIT 1) FROM ({source} {where.sql}) s {'' if closed else 'WHERE shares > 0'} "
-            "ORDER BY market_id, outcome",
-            [as_of.position, *times, *where.values],
+            f"SELECT {_COLUMNS}, {price} FROM ({source} {where.sql}) s JOIN positions_markets m USING (market_id) "
+            f"{'' if closed else 'WHERE shares > 0'} ORDER BY market_id, outcome",
+            [*times, *where.values],
         ).fetchall()
 
 

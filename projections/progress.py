@@ -9,6 +9,7 @@ from typing import Final
 import psycopg
 import structlog
 
+from projections.projection import folded
 from projections.store import CHANNEL, SCHEMA
 
 _log: Final = structlog.get_logger()
@@ -42,7 +43,7 @@ class Progress:
 
     def position(self, names: Sequence[str]) -> int:
         """Return the position that all of these read models have reached, as far as is known here."""
-        return min((self._positions.get(name, 0) for name in names), default=0)
+        return min((self._positions.get(name, 0) for name in folded(names)), default=0)
 
     def wait(self, names: Sequence[str], position: int, timeout_seconds: float) -> bool:
         """Wait until all of these read models have folded the position; return whether they have, in that time."""

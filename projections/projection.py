@@ -1,8 +1,8 @@
 """A read model as the projector sees it: a name, a version, tables and a fold."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from projections.batch import Batch
 from projections.table import Table
@@ -27,3 +27,16 @@ class Projection:
     tables: tuple[Table[Any], ...]
     fold: Fold
     scope: Scope
+
+
+SERVED_BY: Final[dict[str, tuple[str, ...]]] = {
+    "prices": ("markets",),
+    "leaderboard": ("positions", "trades"),
+    "calibration": ("markets", "timeline"),
+}
+"""Names that stand for the projections whose tables answer: what has queries of its own but no fold of its own."""
+
+
+def folded(names: Iterable[str]) -> set[str]:
+    """Return the projections that stand behind these names."""
+    return {projection for name in names for projection in SERVED_BY.get(name, (name,))}

@@ -8,6 +8,7 @@ from typing import Any
 from psycopg import Connection, errors
 
 from projections import timeline
+from projections.projection import folded
 
 
 class NotYetProjected(Exception):  # noqa: N818  named for what a caller has to tell
@@ -59,7 +60,7 @@ def read(
     """
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        wanted = set(names) | ({"timeline"} if at is not None or time is not None else set())
+        wanted = folded(names) | ({"timeline"} if at is not None or time is not None else set())
         try:
             rows = connection.execute(
                 "SELECT projection, position, time FROM projection_positions WHERE projection = ANY(%s) AND partition = %s",

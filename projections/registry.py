@@ -2,8 +2,18 @@
 
 from typing import Final
 
-from projections import accounts, book, candles, leaderboard, lifecycle, markets, orders, positions, prices, stories
-from projections import timeline, trades
+from projections import (
+    accounts,
+    book,
+    candles,
+    lifecycle,
+    markets,
+    orders,
+    positions,
+    stories,
+    timeline,
+    trades,
+)
 from projections.projection import Projection
 
 PROJECTIONS: Final[dict[str, Projection]] = {
@@ -13,13 +23,11 @@ PROJECTIONS: Final[dict[str, Projection]] = {
         stories,
         markets,
         lifecycle,
-        prices,
         candles,
         trades,
         orders,
         book,
         positions,
         accounts,
-        leaderboard,
     )
 }

@@ -1,6 +1,6 @@
 """When was which position: one row for each moment at which something happened."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from psycopg import Connection
 
@@ -19,7 +19,7 @@ class Moment(NamedTuple):
     previous: int
 
 
-TIMELINE = Table("timeline", Moment, key=("partition", "time"), indexes=["partition, position"])
+TIMELINE = Table("timeline", Moment, key=("partition", "time"))
 
 
 def fold(batch: Batch, workspace: Workspace) -> None:
@@ -54,9 +54,24 @@ def position_before(connection: Connection, time: int, partition: int = 0) -> in
 
 
 def time_of(connection: Connection, position: int, partition: int = 0) -> int:
-    """Return the time of a position (of the last one before it where the log has a gap); 0 before the first."""
-    row = connection.execute(
-        "SELECT time FROM timeline WHERE partition = %s AND position <= %s ORDER BY position DESC LIMIT 1",
-        [partition, position],
-    ).fetchone()
+    """Return the time of a position (of the last one before it where the log has a gap); 0 before the first.
+
+    Positions rise with time, so halving the time finds it: some fifty steps in the index by time, in one query.
+    """
+    row = connection.execute(_HALVING, {"partition": partition, "position": position}).fetchone()
     return int(row[0]) if row else 0
+
+
+_HALVING: Final = """
+    WITH RECURSIVE ends AS (
+        SELECT (SELECT time FROM timeline WHERE partition = %(partition)s ORDER BY time LIMIT 1) AS low,
+            (SELECT time FROM timeline WHERE partition = %(partition)s ORDER BY time DESC LIMIT 1) + 1 AS high),
+    halves AS (
+        SELECT low, high FROM ends WHERE low IS NOT NULL
+        UNION ALL
+        SELECT CASE WHEN below THEN middle ELSE low END, CASE WHEN below THEN high ELSE middle END FROM (
+            SELECT low, high, (low + high) / 2 AS middle, coalesce((SELECT position <= %(position)s FROM timeline
+                WHERE partition = %(partition)s AND time >= (low + high) / 2 ORDER BY time LIMIT 1), false) AS below
+            FROM halves WHERE high - low > 1) step)
+    SELECT t.time FROM halves JOIN timeline t ON t.partition = %(partition)s AND t.time = halves.low
+    WHERE halves.high - halves.low = 1 AND t.position <= %(position)s"""

@@ -1,19 +1,22 @@
 """Trades: every fill, with both its sides."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from psycopg import Connection
 from psycopg.rows import args_row
 
-from domain.market import MarketDrafted
+from domain.market import MarketDrafted, Payout
 from domain.money import MICRO, divide_half_even
 from domain.orders import OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
-from projections.batch import Batch
-from projections.prices import EXECUTED
+from domain.story import StoryPublished
+from projections.basis import RESOLVED, fractions_of
+from projections.batch import EXECUTED, Batch
+from projections.profits import DAY
 from projections.projection import Projection
 from projections.reading import AsOf, Conditions
-from projections.table import Table
+from projections.table import Big, Table
 from projections.workspace import Rows, Workspace
 
 
@@ -81,11 +84,13 @@ class Fill:
 
 @dataclass(slots=True)
 class MarketPrices:
-    """A market's outcomes and prices."""
+    """A market's category, outcomes and prices; its payouts once it is finalized."""
 
     market_id: str
+    category: str
     outcomes: list[str]
     prices: list[int]
+    payouts: list[int] | None
 
 
 class Resting(NamedTuple):
@@ -95,6 +100,36 @@ class Resting(NamedTuple):
     outcome: str
     side: str
     remaining: int
+
+
+class Category(NamedTuple):
+    """The category of a story, which is that of its markets."""
+
+    story_id: str
+    category: str
+
+
+class Score(NamedTuple):
+    """How an account's trades of one UTC day forecast a finalized market.
+
+    `error` sums cost * (price after - paid)^2 in 1e-18 credits, `weight` the cost: their quotient is the Brier score, in 1e-12.
+    """
+
+    market_id: str
+    account_id: str
+    day: int
+    category: str
+    error: Big
+    weight: Big
+
+
+class ScoreTotal(NamedTuple):
+    """The same over all finalized markets of a category."""
+
+    account_id: str
+    category: str
+    error: Big
+    weight: Big
 
 
 TRADES = Table(
@@ -108,8 +143,11 @@ TRADES = Table(
 )
 PRICES_NOW = Table("trades_markets", MarketPrices, key=["market_id"])
 RESTING = Table("trades_resting", Resting, key=["order_id"])
+CATEGORIES = Table("trades_categories", Category, key=["story_id"])
+SCORES = Table("trade_scores", Score, key=["market_id", "account_id", "day"], indexes=["day"])
+SCORE_TOTALS = Table("trade_score_totals", ScoreTotal, key=["account_id", "category"])
 
-KINDS: Final = EXECUTED | {MarketDrafted, OrderCanceled, OrderReduced, RestingOrderFilled}
+KINDS: Final = EXECUTED | RESOLVED | {StoryPublished, MarketDrafted, OrderCanceled, OrderReduced, RestingOrderFilled}
 
 
 def fold(batch: Batch, workspace: Workspace) -> None:
@@ -203,8 +241,16 @@ def fold(batch: Batch, workspace: Workspace) -> None:
         elif kind is OrderReduced:
             resting.put(event.order_id, Resting(event.order_id, event.outcome, event.side, event.remaining))
         elif kind is MarketDrafted:
-            outcomes = list(event.outcomes)
-            markets.put(event.market_id, MarketPrices(event.market_id, outcomes, list(event.initial_prices)))
+            found = workspace.load(CATEGORIES, batch.stories).get(event.story_id)
+            category = found.category if found else ""
+            outcomes, prices = list(event.outcomes), list(event.initial_prices)
+            markets.put(event.market_id, MarketPrices(event.market_id, category, outcomes, prices, None))
+        elif kind is StoryPublished:
+            workspace.rows(CATEGORIES).put(event.story_id, Category(event.story_id, event.category))
+        else:
+            market = markets.cache[event.market_id]
+            _score(workspace, market, event.payouts)
+            markets.change(event.market_id)
 
 
 def filled(resting: Rows[Resting], order_id: str, quantity: int) -> Resting:
@@ -219,7 +265,42 @@ def filled(resting: Rows[Resting], order_id: str, quantity: int) -> Resting:
     return order
 
 
-PROJECTION = Projection("trades", 1, (TRADES, PRICES_NOW, RESTING), fold, scope="market")
+def _score(workspace: Workspace, market: MarketPrices, payouts: Sequence[Payout]) -> None:
+    """Score the trades of a market by what it pays, and no more by what it paid before a correction."""
+    market.payouts = fractions_of(payouts, market.outcomes)
+    workspace.flush()
+    values = {"market": market.market_id, "outcomes": market.outcomes, "payouts": market.payouts}
+    for statement in (_TAKE_BACK, _FORGET, _SCORE, _ADD):
+        workspace.connection.execute(statement, {**values, "category": market.category, "day": DAY})
+
+
+SIDES: Final = """(
+    SELECT market_id, position, time, account_id, outcome, cost, price_after AS price FROM trades
+    UNION ALL
+    SELECT market_id, position, time, resting_account_id, resting_outcome, resting_cost, resting_price_after
+    FROM trades WHERE resting_account_id IS NOT NULL)"""
+"""Every trade once for each of its parties, with the price of the party's outcome after it."""
+
+_TAKE_BACK: Final = """
+    UPDATE trade_score_totals t SET error = t.error - s.error, weight = t.weight - s.weight
+    FROM (SELECT account_id, sum(error) AS error, sum(weight) AS weight FROM trade_scores WHERE market_id = %(market)s
+        GROUP BY account_id) s WHERE t.account_id = s.account_id AND t.category = %(category)s"""
+_FORGET: Final = "DELETE FROM trade_scores WHERE market_id = %(market)s"
+_SCORE: Final = f"""
+    INSERT INTO trade_scores (market_id, account_id, day, category, error, weight)
+    SELECT market_id, account_id, time - time %% %(day)s, %(category)s, sum(cost * (price - paid)::numeric ^ 2)::numeric, sum(cost)
+    FROM (SELECT s.*, (%(payouts)s::int8[])[array_position(%(outcomes)s::text[], outcome)] AS paid
+        FROM {SIDES} s WHERE market_id = %(market)s) s
+    GROUP BY market_id, account_id, time - time %% %(day)s"""
+_ADD: Final = """
+    INSERT INTO trade_score_totals AS t (account_id, category, error, weight)
+    SELECT account_id, %(category)s, sum(error), sum(weight) FROM trade_scores WHERE market_id = %(market)s GROUP BY account_id
+    ON CONFLICT (account_id, category) DO UPDATE SET error = t.error + EXCLUDED.error, weight = t.weight + EXCLUDED.weight"""
+
+
+PROJECTION = Projection(
+    "trades", 1, (TRADES, PRICES_NOW, RESTING, CATEGORIES, SCORES, SCORE_TOTALS), fold, scope="market"
+)
 
 
 def market_trades(

@@ -32,7 +32,20 @@ class Rows(Generic[Row]):
     one that never will change is `append`ed and not kept in memory.
     """
 
-    __slots__ = ("_values", "added", "analyze_at", "append", "cache", "changed", "gone", "loaded", "new", "staged", "table", "written")
+    __slots__ = (
+        "_values",
+        "added",
+        "analyze_at",
+        "append",
+        "cache",
+        "changed",
+        "gone",
+        "loaded",
+        "new",
+        "staged",
+        "table",
+        "written",
+    )
 
     def __init__(self, table: Table[Row]) -> None:
         self.table = table

@@ -1,0 +1,135 @@
+"""Profits by account, category and UTC day: the sums that the leaderboard reads, kept with the positions they come from.
+
+What is not a sum, the unrealized profit at the start of a window, is written down whenever a day has ended.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from domain.money import Time
+from projections.table import Table
+from projections.workspace import Rows, Workspace
+
+DAY: Final = 86_400_000_000
+"""Microseconds of a day."""
+
+
+@dataclass(slots=True)
+class DayRow:
+    """What an account did on one UTC day (its first microsecond) in one category; `realized` is net of fees."""
+
+    day: int
+    account_id: str
+    category: str
+    realized: int
+    volume: int
+    buys: int
+    trades: int
+
+
+@dataclass(slots=True)
+class TotalRow:
+    """What an account ever did in one category."""
+
+    account_id: str
+    category: str
+    realized: int
+    volume: int
+    buys: int
+    trades: int
+
+
+class Opening(NamedTuple):
+    """The unrealized profit of an account in a category when `day` began."""
+
+    day: int
+    account_id: str
+    category: str
+    unrealized: int
+
+
+class OpenedDay(NamedTuple):
+    """A day for whose beginning openings were written: they hold for the days after it, up to the next such day."""
+
+    partition: int
+    day: int
+
+
+@dataclass(slots=True)
+class Clock:
+    """The day of the last event that was taken in."""
+
+    partition: int
+    day: int
+
+
+DAYS = Table("profit_days", DayRow, key=["day", "account_id", "category"], group=["account_id", "day"])
+TOTALS = Table("profit_totals", TotalRow, key=["account_id", "category"], group=["account_id"])
+OPENINGS = Table("profit_openings", Opening, key=["day", "account_id", "category"])
+OPENED = Table("profit_opened_days", OpenedDay, key=["partition", "day"])
+CLOCK = Table("profit_clock", Clock, key=["partition"])
+
+TABLES: Final = (DAYS, TOTALS, OPENINGS, OPENED, CLOCK)
+
+UNREALIZED: Final = (
+    "div(h.shares::numeric * m.prices[array_position(m.outcomes, h.outcome)], 1000000)::int8 - h.cost_basis"
+)
+"""The unrealized profit of a row `h` of positions in a row `m` of positions_markets: shares at their price, rounded down."""
+
+OPEN_POSITIONS: Final = "positions_markets m JOIN positions h USING (market_id)"
+"""What UNREALIZED is over, where `NOT m.over AND h.shares > 0`."""
+
+_WRITE_OPENINGS: Final = f"""
+    INSERT INTO profit_openings (day, account_id, category, unrealized)
+    SELECT %(day)s, h.account_id, m.category, sum({UNREALIZED}) FROM {OPEN_POSITIONS}
+    WHERE NOT m.over AND h.shares > 0 GROUP BY h.account_id, m.category HAVING sum({UNREALIZED}) <> 0"""
+
+
+class Profits:
+    """The sums, while one batch is folded. `moments` are the accounts and times of the events that will credit."""
+
+    def __init__(self, workspace: Workspace, partition: int, moments: Iterable[tuple[str, Time]]) -> None:
+        days = {(account_id, time - time % DAY) for account_id, time in moments}
+        self._workspace = workspace
+        self._days: Rows[DayRow] = workspace.load(DAYS, days)
+        self._totals: Rows[TotalRow] = workspace.load(TOTALS, {account_id for account_id, _ in days})
+        self._clocks = workspace.load(CLOCK, [partition])
+        self._clock = self._clocks.get(partition) or Clock(partition, 0)
+        self._until = self._clock.day + DAY
+
+    def pass_time(self, time: Time) -> None:
+        """Let the time go on; when a day has ended, write down what all positions were worth then."""
+        if time < self._until:
+            return
+        last, day = self._clock.day, time - time % DAY
+        self._clock.day, self._until = day, day + DAY
+        self._clocks.put(self._clock.partition, self._clock)
+        if last:
+            self._workspace.rows(OPENED).append(OpenedDay(self._clock.partition, last + DAY))
+            self._workspace.flush()
+            self._workspace.connection.execute(_WRITE_OPENINGS, {"day": last + DAY})
+
+    def credit(
+        self, account_id: str, category: str, time: Time, realized: int, volume: int = 0, buys: int = 0, trades: int = 0
+    ) -> None:
+        """Add to the account's sums of the day and of ever."""
+        key = (time - time % DAY, account_id, category)
+        day = self._days.cache.get(key)
+        if day is None:
+            self._days.put(key, DayRow(*key, realized, volume, buys, trades))
+        else:
+            day.realized += realized
+            day.volume += volume
+            day.buys += buys
+            day.trades += trades
+            self._days.change(key)
+        total = self._totals.cache.get(key[1:])
+        if total is None:
+            self._totals.put(key[1:], TotalRow(account_id, category, realized, volume, buys, trades))
+        else:
+            total.realized += realized
+            total.volume += volume
+            total.buys += buys
+            total.trades += trades
+            self._totals.change(key[1:])
