@@ -270,10 +270,9 @@ def _load(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _replay(options: argparse.Namespace, settings: Settings) -> int:
-    from consumers.log import open_recorder
-
     from api import replay
-    from api.processes import with_database
+    from api.database import with_database
+    from consumers.log import open_recorder
     from messages.wire import parse_time
 
     try:
@@ -402,7 +401,7 @@ def _database(settings: Settings, stack: ExitStack) -> Any:
     import psycopg
 
     from api import key_store
-    from api.processes import with_database
+    from api.database import with_database
     from projections.store import CONNECT_OPTIONS
 
     dsn = with_database(settings, stack).dsn

@@ -13,39 +13,30 @@ from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 import uvicorn
-from consumers.engine import Engine
-from consumers.gateway import KafkaGateway, LocalGateway
-from consumers.log import open_log, open_recorder
-from consumers.sources import LocalSource
 from psycopg_pool import ConnectionPool
 
 from api import key_store
 from api.app import create_app
+from api.database import with_database
+from consumers.engine import Engine
+from consumers.gateway import KafkaGateway, LocalGateway
+from consumers.log import open_log, open_recorder
 from consumers.projector import Projector
-from local.postgres import Postgres
+from consumers.sources import LocalSource
 from projections.progress import Progress
 from projections.store import CONNECT_OPTIONS
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from consumers.gateway import Gateway
     from eventsourcing.persistence import ApplicationRecorder
     from fastapi import FastAPI
     from psycopg import Connection
 
+    from consumers.gateway import Gateway
     from settings import Settings
 
 READY_SECONDS = 120.0
-DATABASE = "tidings"
-
-
-def with_database(settings: Settings, stack: contextlib.ExitStack) -> Settings:
-    """Return settings that name a PostgreSQL: their own, or else a server under the home, held until the stack ends."""
-    if settings.dsn is not None:
-        return settings
-    server = stack.enter_context(Postgres.start(settings.home / "postgres"))
-    return settings.model_copy(update={"dsn": server.database(DATABASE)})
 
 
 class HttpServer:

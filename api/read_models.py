@@ -8,10 +8,10 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from consumers.log import open_recorder
 
+from api.database import with_database
 from api.health import positions_of
-from api.processes import with_database
+from consumers.log import open_recorder
 from projections import parking
 from projections.feed import decode, read_log
 from projections.rebuild import rebuild as rebuild_projection

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from local.postgres import create_database, drop_database
 from settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 OPERATOR_KEY = "operator-key-of-the-tests-0123456789"
@@ -153,6 +154,19 @@ def start(dsn: str, home: Path, **more: Any) -> Embedded:
 def connected(running: Embedded) -> Exchange:
     """Return a started exchange with a client."""
     return Exchange(running, Api(httpx.Client(base_url=running.url, timeout=30)))
+
+
+@pytest.fixture
+def begin() -> Iterator[Callable[[str, Path], Exchange]]:
+    """Starts an exchange on a database, as often as one likes; those that still run end with the test."""
+    with ExitStack() as stack:
+
+        def begun(dsn: str, home: Path) -> Exchange:
+            found = connected(stack.enter_context(start(dsn, home)))
+            stack.callback(found.api.client.close)
+            return found
+
+        yield begun
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,90 @@
+"""The demo, as others will run it: both stores, one seed, the same leaderboard."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from settings import Settings, environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OPENING = {
+    "combat": {"No": "0.500000", "Yes": "0.500000"},
+    "impact": {"No": "0.500000", "Yes": "0.500000"},
+    "more-troops": {"Yes": "0.500000", "No": "0.500000"},
+}
+
+
+def demo(home: Path, *arguments: str) -> dict[str, Any]:
+    """Run the demo once in this home; return the JSON object that is its last line."""
+    done = subprocess.run(
+        [sys.executable, "-m", "api", "demo", "--once", "--json", *arguments],
+        env=environment(Settings(home=home)),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.fixture(scope="module")
+def module_folder() -> Iterator[Path]:
+    """A home of the demo's own, where PostgreSQL's user can get through."""
+    folder = Path(tempfile.mkdtemp(prefix="tidings-test-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def played(module_folder: Path) -> dict[str, Any]:
+    """What came of the demo with its usual seed."""
+    return demo(module_folder)
+
+
+def test_what_is_promised(played: dict[str, Any]) -> None:
+    """Opening odds as the seed says, odds that sum to 1, at least 500 orders, two markets paid out, a ledger of zero."""
+    opening = played["opening"]
+    assert {slug: opening[slug] for slug in OPENING} == OPENING
+    assert {price for slug in ("response", "where") for price in opening[slug].values()} == {"0.250000"}
+    assert len(played["stories"]) == 1
+    assert len(played["markets"]) == 5
+    for market in played["markets"]:
+        assert sum(round(float(row["price"]) * 1_000_000) for row in market["outcomes"]) == 1_000_000
+        assert market["trades"] > 50
+    assert sorted(market["status"] for market in played["markets"]) == ["active"] * 3 + ["finalized"] * 2
+    assert played["orders"] >= 500
+    assert played["ledger_sum"] == "0.000000"
+    assert len(played["leaderboard"]) >= 12
+    assert float(played["leaderboard"][0]["pnl"]) > 0 > float(played["leaderboard"][-1]["pnl"])
+    assert all(history for market in played["prices"].values() for history in market.values())
+
+
+def test_it_can_be_played_again(played: dict[str, Any], module_folder: Path) -> None:
+    """In the same home, the same seed ends the same, another one otherwise."""
+    again, other = demo(module_folder), demo(module_folder, "--seed", "2")
+
+    assert again["leaderboard"] == played["leaderboard"]
+    assert other["leaderboard"] != played["leaderboard"]
+
+
+@pytest.mark.usefixtures("kafka")
+def test_kafka_ends_the_same(played: dict[str, Any], module_folder: Path) -> None:
+    """With a broker and separate processes: the same leaderboard, odds and ledger."""
+    found = demo(module_folder, "--kafka")
+
+    assert found["leaderboard"] == played["leaderboard"]
+    assert found["opening"] == played["opening"]
+    assert [market["outcomes"] for market in found["markets"]] == [market["outcomes"] for market in played["markets"]]
+    assert found["ledger"] == played["ledger"]
