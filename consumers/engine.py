@@ -1,0 +1,468 @@
+"""The engine: the one writer of a partition. It takes commands, decides them in memory, appends, and only then answers.
+
+    take over: claim the log, fold all of it
+    for ever:  take the commands that have come
+               decide each (first what is due by its time, then itself, then what it leaves unfinished)
+               append all their events, and how far the commands are read, in one batch
+               when the batch is known to be in the log, answer
+
+While one batch is on its way the next is decided already; nobody is answered before the log has confirmed.
+Any doubt, an error or a timeout, ends in the same way: the state in memory is dropped and made again from the log, and
+the commands without an outcome there are decided afresh. There is no undo.
+"""
+
+import random
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from time import perf_counter, time_ns
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+import structlog
+
+from consumers.log import Append, Fenced, InDoubt, Log
+from consumers.outcomes import REPLY_EVENTS_MAX, Index, MemoryIndex, Outcome, Outcomes
+from consumers.sources import Answer, Source
+from domain.events import Event
+from domain.exchange import Entry, Exchange
+from domain.money import Time
+from domain.partition import CommandHadNoEffect, CommandRejected, CommandsRead
+from domain.rejections import Code, Rejection
+from messages.commands import AdvanceTime, Command, InvalidCommand, QuoteOrder, Submitted
+from messages.events import decode_state, to_stored
+from messages.replies import Reply, make_reply, refusal
+
+if TYPE_CHECKING:
+    from eventsourcing.persistence import StoredEvent
+
+_log: Final = structlog.get_logger()
+
+IDLE_SECONDS: Final = 1.0
+"""How long the engine waits for commands before it looks around again."""
+
+RETRY_SECONDS_MAX: Final = 1.0
+CLAIMS_MAX: Final = 5
+"""How often a claim may be lost to another engine before this one gives up."""
+
+FAILURES_MAX: Final = 3
+"""How many errors of ours in a row, with nothing decided in between, stop the engine."""
+
+Clock = Callable[[], Time]
+
+
+def system_clock() -> Time:
+    """Return the time of this machine."""
+    return time_ns() // 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one batch may hold."""
+
+    commands_max: int = 1_000
+    events_max: int = 4_000
+    bytes_max: int = 1024 * 1024
+
+
+class EngineFailedError(Exception):
+    """The engine stopped because of an error of ours that came again each time."""
+
+
+class _UndecidableError(Exception):
+    """The exchange failed on the command with this id: an error of ours, with whatever state it left."""
+
+
+class _Batch:
+    """Events that are appended together, and the decisions that are answered when they are in the log."""
+
+    __slots__ = (
+        "before",
+        "bytes",
+        "commands",
+        "decisions",
+        "duplicates",
+        "firsts",
+        "positions",
+        "rejected",
+        "started",
+        "stored",
+    )
+
+    def __init__(self) -> None:
+        self.stored: list[StoredEvent] = []
+        self.bytes = 0
+        self.commands = self.rejected = self.duplicates = 0
+        self.decisions: list[_Decision] = []
+        self.firsts: list[tuple[str, int]] = []
+        self.started = perf_counter()
+        self.positions: Sequence[int] = ()
+        self.before = 0
+
+    def position_of(self, place: int) -> int:
+        """Return the position of an event by its place, once the batch is in the log; -1 is what stands before it."""
+        return self.positions[place] if place >= 0 else self.before
+
+
+class _Decision(msgspec.Struct):
+    """What becomes of a command, before that is known to be in the log."""
+
+    submitted: Submitted
+    time: Time
+    batch: _Batch
+    place: int = -1
+    """Its last event: the place in its batch."""
+    events: Sequence[Event] = ()
+    reply: Reply | None = None
+    first: "_Decision | None" = None
+    """The decision on a command with the same id that came before and is not in the log yet either."""
+    outcome: Outcome | None = None
+    """The same when it is in the log."""
+
+
+def _again(submitted: Submitted, outcome: Outcome) -> Reply:
+    """Return the first outcome of a command that came again, or the refusal of another one with its id."""
+    if outcome.digest == submitted.digest:
+        return outcome.reply
+    reused = Rejection(Code.COMMAND_ID_REUSED, "another command had this id", {"command_id": submitted.command_id})
+    return refusal(submitted.command_id, outcome.reply.position, outcome.reply.time, reused)
+
+
+class Engine:
+    """Decides the commands of one source and writes one partition's log, in a thread of its own or in the caller's.
+
+    Args:
+        log: the log, not yet taken over.
+        source: where the commands come from.
+        partition: the partition's number.
+        clock: `system`, a function, or `command`: then the sender's `at` counts, and only commands move time.
+        limits: what one batch may hold.
+        index: where the first event of each command is; in memory by default.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        source: Source,
+        *,
+        partition: int = 0,
+        clock: Clock | Literal["system", "command"] = "system",
+        limits: Limits | None = None,
+        index: Index | None = None,
+    ) -> None:
+        self._log = log
+        self._source = source
+        self._partition = partition
+        self._commands_clock = clock == "command"
+        self._clock: Clock = clock if callable(clock) else system_clock
+        self._limits = limits or Limits()
+        self._outcomes = Outcomes(log, index or MemoryIndex())
+        self._exchange = Exchange(partition)
+        self._open: dict[str, _Decision] = {}
+        self._undecidable: set[str] = set()
+        self._batch = _Batch()
+        self._sent: tuple[Append, _Batch] | None = None
+        self._following: int | None = None
+        self._parked = False
+        self._failures = 0
+        self._stopping = threading.Event()
+        self._ready = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.position = 0
+        """The position of the last event that is known to be in the log."""
+        self.error: Exception | None = None
+        """Why the engine stopped by itself, or None."""
+
+    # --- start and stop
+
+    @property
+    def exchange(self) -> Exchange:
+        """The state in memory; only for the engine's own thread, or when it has stopped."""
+        return self._exchange
+
+    def start(self) -> None:
+        """Run in a thread; returns at once."""
+        self._thread = threading.Thread(target=self._run_in_thread, name=f"engine-{self._partition}", daemon=True)
+        self._thread.start()
+
+    def wait_until_ready(self, timeout_seconds: float) -> None:
+        """Return when the log is read and commands are taken. Raises what stopped the engine, or TimeoutError."""
+        if not self._ready.wait(timeout_seconds):
+            raise TimeoutError("the engine has not taken over the log in time")
+        if self.error is not None:
+            raise self.error
+
+    def stop(self) -> None:
+        """End after the batch in hand; waits for it."""
+        self._stopping.set()
+        self._source.wake()
+        if self._thread is not None:
+            self._thread.join()
+
+    def run(self) -> None:
+        """Run until stopped.
+
+        Raises:
+            Fenced: another engine writes the log.
+            EngineFailedError: an error of ours came again and again.
+        """
+        _log.info("engine starting", partition=self._partition, source=self._source.name)
+        try:
+            self._run()
+        except Exception as error:
+            self.error = error
+            _log.error("engine stopped", partition=self._partition, error=str(error), position=self.position)
+            raise
+        else:
+            _log.info("engine stopped", partition=self._partition, position=self.position)
+        finally:
+            self._ready.set()
+            self._source.close(self.error)
+            self._log.close()
+            self._outcomes.index.close()
+
+    def _run_in_thread(self) -> None:
+        with suppress(Fenced, EngineFailedError):  # `error` says it
+            self.run()
+
+    def _run(self) -> None:
+        claims_lost = 0
+        wait = 0.02
+        while not self._stopping.is_set():
+            try:
+                self._take_over()
+                self._ready.set()
+                claims_lost, wait = 0, 0.02
+                self._serve()
+            except Fenced:
+                claims_lost += 1
+                if self._ready.is_set() or claims_lost == CLAIMS_MAX:
+                    raise
+                self._stopping.wait(random.uniform(0.05, 0.5))  # noqa: S311  two that duel back off at random
+            except InDoubt as error:
+                _log.warning("log in doubt, taking over again", partition=self._partition, reason=str(error))
+                self._stopping.wait(wait)
+                wait = min(2 * wait, RETRY_SECONDS_MAX)
+            except _UndecidableError as error:
+                _log.exception("command failed", partition=self._partition, command_id=str(error))
+                self._undecidable.add(str(error))
+            except Exception as error:
+                self._failures += 1
+                _log.exception("engine failed", partition=self._partition, failures=self._failures)
+                if self._failures == FAILURES_MAX:
+                    raise EngineFailedError(f"{type(error).__name__}: {error}") from error
+
+    # --- take over
+
+    def _take_over(self) -> None:
+        """Drop what is in memory, become the writer, and make the state again from the log."""
+        began = perf_counter()
+        self._exchange = exchange = Exchange(self._partition)
+        self._batch, self._sent, self.position = _Batch(), None, 0
+        self._following, self._parked = None, False
+        self._open.clear()
+        index, indexed, source = self._outcomes.index, self._outcomes.index.position, self._source.name
+        batch: list[str] = []
+        last_batch: list[str] = []
+
+        def apply(position: int, stream: str, version: int, topic: str, state: bytes) -> None:
+            nonlocal batch, last_batch
+            read = decode_state(topic, state)
+            event = read.data
+            exchange.apply(event, stream=stream, version=version, time=read.time, command_id=read.command_id)
+            if read.digest is not None:
+                batch.append(read.command_id)
+                if position > indexed:
+                    index.add(read.command_id, position)
+            elif type(event) is CommandsRead:
+                if event.source == source:
+                    self._following = event.next
+                last_batch, batch = batch, []
+            self.position = position
+
+        self._log.take_over(apply)
+        if self.position > indexed:
+            index.advance(self.position)
+        self._following = self._source.rewind(self._following)
+        replies = [found.reply for command_id in last_batch if (found := self._outcomes.find(command_id))]
+        self._source.announce(replies)
+        _log.info(
+            "log taken over",
+            partition=self._partition,
+            position=self.position,
+            milliseconds=round((perf_counter() - began) * 1000, 1),
+        )
+
+    # --- serve
+
+    def _serve(self) -> None:
+        while not self._stopping.is_set():
+            works = self._source.take(self._limits.commands_max, 0.0 if self._sent else self._patience())
+            now = self._clock()
+            for work in works:
+                for submitted in work.commands:
+                    self._decide(submitted, now)
+                self._following = work.following
+                self._parked |= work.parked
+            if not works and not self._commands_clock:
+                self._advance(max(now, self._exchange.time))
+            self._send()
+        self._confirm()
+
+    def _patience(self) -> float:
+        """Return for how many seconds nothing is due."""
+        due = None if self._commands_clock else self._exchange.next_due()
+        if due is None:
+            return IDLE_SECONDS
+        return min(max((due - self._clock()) / 1_000_000, 0.0), IDLE_SECONDS)
+
+    def _decide(self, submitted: Submitted, now: Time) -> None:
+        command = submitted.command
+        self._batch.commands += 1
+        if self._is_repeated(submitted):
+            return
+        time = now if submitted.at is None or not self._commands_clock else submitted.at
+        time = max(time, self._exchange.time)
+        self._advance(time)
+        if isinstance(command, QuoteOrder):
+            self._quote(submitted, command, time)
+            return
+        if submitted.command_id in self._undecidable:
+            self._source.park(submitted, "the engine failed on this command")
+            self._parked = True
+            return
+        self._make_room()
+        try:
+            entries = self._entries(submitted, command, time)
+        except Exception as error:
+            raise _UndecidableError(submitted.command_id) from error
+        decision = _Decision(submitted, time, self._batch, events=[entry.event for entry in entries])
+        self._open[submitted.command_id] = decision
+        self._batch.firsts.append((submitted.command_id, len(self._batch.stored)))
+        self._batch.rejected += isinstance(decision.events[0], CommandRejected)
+        self._add(entries, time, submitted.command_id, submitted.digest)
+        decision.place = len(self._batch.stored) - 1
+        self._advance(time, decision)
+        self._batch.decisions.append(decision)
+
+    def _is_repeated(self, submitted: Submitted) -> bool:
+        """Return whether the command came before; it is then answered with its first outcome, or refused."""
+        first = self._open.get(submitted.command_id)
+        outcome = None if first is not None else self._outcomes.find(submitted.command_id)
+        if first is None and outcome is None:
+            return False
+        self._batch.duplicates += 1
+        self._batch.decisions.append(_Decision(submitted, 0, self._batch, first=first, outcome=outcome))
+        return True
+
+    def _entries(self, submitted: Submitted, command: Command | InvalidCommand, time: Time) -> list[Entry]:
+        """Return the events of a command, applied to the state."""
+        command_id = submitted.command_id
+        if isinstance(command, InvalidCommand):
+            why = command.rejection
+            event = CommandRejected(submitted.type, why.code, why.message, why.details)
+            return [self._exchange.record(event, time, command_id)]
+        if isinstance(command, AdvanceTime):
+            return [self._exchange.record(CommandHadNoEffect("AdvanceTime"), time, command_id)]
+        assert not isinstance(command, QuoteOrder), "a quote has no events"
+        return self._exchange.handle(command, time, command_id)
+
+    def _quote(self, submitted: Submitted, command: QuoteOrder, time: Time) -> None:
+        """Answer with what the order would do after all that is decided by now."""
+        outcome = self._exchange.quote(command.order, time)
+        decision = _Decision(submitted, time, self._batch, len(self._batch.stored) - 1)
+        if isinstance(outcome, Rejection):
+            decision.reply = refusal(submitted.command_id, 0, time, outcome)
+        else:
+            decision.events = [outcome]
+        self._batch.decisions.append(decision)
+
+    def _advance(self, time: Time, decision: _Decision | None = None) -> None:
+        """Do all that is unfinished or due by this time; what a command left unfinished belongs to its decision."""
+        step = self._exchange.step
+        self._make_room()
+        while (found := step(time)) is not None:
+            command_id, entries = found
+            self._add(entries, time, command_id, None)
+            if decision is not None and command_id == decision.submitted.command_id:
+                decision.batch, decision.place = self._batch, len(self._batch.stored) - 1
+                room = REPLY_EVENTS_MAX - len(decision.events)
+                decision.events = [*decision.events, *[entry.event for entry in entries[:room]]]
+            self._make_room()
+
+    def _add(self, entries: Sequence[Entry], time: Time, command_id: str, digest: str | None) -> None:
+        batch = self._batch
+        for entry in entries:
+            stored = to_stored(entry, time=time, command_id=command_id, digest=digest)
+            batch.stored.append(stored)
+            batch.bytes += len(stored.state)
+            digest = None
+
+    def _make_room(self) -> None:
+        """Send the batch when it is half full: no command or step brings more events than the other half holds."""
+        if 2 * len(self._batch.stored) >= self._limits.events_max or 2 * self._batch.bytes >= self._limits.bytes_max:
+            self._send()
+
+    # --- append and answer
+
+    def _send(self) -> None:
+        """Confirm the batch that is on its way, and send this one after it."""
+        self._confirm()
+        batch, self._batch = self._batch, _Batch()
+        if batch.stored or self._parked:
+            assert self._following is not None, "the source said where it begins"
+            self._parked = False
+            mark = self._exchange.read_to(self._source.name, self._following)
+            batch.stored.append(to_stored(mark, time=self._exchange.time or self._clock(), command_id=""))
+            self._sent = (self._log.begin(batch.stored), batch)
+            for decision in batch.decisions:  # while it is on its way
+                if decision.events:
+                    decision.reply = make_reply(decision.submitted.command_id, 0, decision.time, decision.events)
+        elif batch.decisions:
+            batch.before = self.position
+            self._answer(batch)
+
+    def _confirm(self) -> None:
+        """Wait until the batch that was sent is in the log, then answer its commands."""
+        if self._sent is None:
+            return
+        append, batch = self._sent
+        batch.positions = positions = append.result()
+        self._sent = None
+        batch.before, self.position = self.position, positions[-1]
+        index = self._outcomes.index
+        for command_id, place in batch.firsts:
+            index.add(command_id, positions[place])
+        index.advance(self.position)
+        self._answer(batch)
+        self._failures = 0
+        _log.info(
+            "batch",
+            partition=self._partition,
+            first=positions[0],
+            last=positions[-1],
+            commands=batch.commands,
+            events=len(positions),
+            rejected=batch.rejected,
+            duplicates=batch.duplicates,
+            milliseconds=round((perf_counter() - batch.started) * 1000, 1),
+        )
+
+    def _answer(self, batch: _Batch) -> None:
+        answers: list[Answer] = []
+        for decision in batch.decisions:
+            submitted = decision.submitted
+            if decision.first is not None:
+                decision.outcome = decision.first.outcome
+            if decision.outcome is not None:
+                answers.append((submitted, _again(submitted, decision.outcome)))
+                continue
+            reply = decision.reply or make_reply(submitted.command_id, 0, decision.time, decision.events)
+            msgspec.structs.force_setattr(reply, "position", decision.batch.position_of(decision.place))
+            if self._open.get(submitted.command_id) is decision:
+                del self._open[submitted.command_id]
+                decision.outcome = Outcome(submitted.digest, reply)
+                self._outcomes.remember(submitted.command_id, decision.outcome)
+            answers.append((submitted, reply))
+        self._source.answer(answers)

@@ -1,0 +1,250 @@
+"""The way to an engine over Kafka: for the HTTP processes, and the client of other services written in Python.
+
+    with KafkaGateway(settings) as gateway:
+        reply = gateway.submit_blocking("order:ac_1:7", PlaceOrder(...))     # or: await gateway.submit(...)
+
+Commands that come together travel in one record. A reply is recognised by its command's id. What has no reply after
+`retry_seconds` is sent again with the same id, as often as it takes until the deadline: that has no second effect.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from concurrent.futures import Future
+from contextlib import suppress
+from itertools import count
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, Self
+from uuid import uuid4
+
+import msgspec
+import structlog
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import KafkaError
+
+from consumers.errors import Busy, EngineStopped, OutcomeUnknown
+from consumers.sources import Waiter, deliver
+from consumers.topics import COMMANDS, RECORD_BYTES_MAX, REPLIES, ensure_topics, topic_name
+from domain.money import Time
+from domain.orders import PlaceOrder
+from messages.commands import Command, QuoteOrder, check_command, digest_of, dump_command, dump_record
+from messages.replies import Reply, parse_replies
+
+if TYPE_CHECKING:
+    from settings import Settings
+
+_log: Final = structlog.get_logger()
+
+LOOK_SECONDS: Final = 0.1
+"""How often deadlines and retries are looked at."""
+
+PACK_COMMANDS_MAX: Final = 500
+PACK_BYTES_MAX: Final = RECORD_BYTES_MAX - 64 * 1024
+
+
+class _Pending(msgspec.Struct):
+    """A command that has no reply yet."""
+
+    value: bytes
+    digest: str
+    waiters: list[Any]
+    deadline: float
+    again_at: float
+
+
+class KafkaGateway:
+    """Sends commands and awaits their replies. May be used from any thread and any event loop."""
+
+    def __init__(
+        self,
+        settings: "Settings",
+        *,
+        partition: int = 0,
+        timeout_seconds: float | None = None,
+        retry_seconds: float = 1.0,
+        commands_max: int | None = None,
+    ) -> None:
+        """Nothing is connected before `start`.
+
+        Args:
+            settings: where Kafka is.
+            partition: the partition whose engine decides the commands.
+            timeout_seconds: after this an outcome is unknown; the settings' `reply_ms` by default.
+            retry_seconds: after this a command is sent again.
+            commands_max: how many may wait for their reply; the settings' `queue_commands_max` by default.
+        """
+        self._settings = settings
+        self._topic = topic_name(settings, COMMANDS)
+        self._replies = TopicPartition(topic_name(settings, REPLIES), 0)
+        self._partition = partition
+        self._timeout_seconds = timeout_seconds if timeout_seconds is not None else settings.reply_ms / 1000
+        self._retry_seconds = retry_seconds
+        self._commands_max = commands_max if commands_max is not None else settings.queue_commands_max
+        self._name = uuid4().hex
+        self._key = self._name.encode()
+        self._quotes = (f"quote:{self._name}:{number}" for number in count())
+        self._pending: dict[str, _Pending] = {}
+        self._outbox: deque[bytes] = deque()
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._producer: Any = None
+        self._consumer: Any = None
+
+    def start(self) -> None:
+        """Connect. Raises KafkaError when no broker answers in time."""
+        ensure_topics(self._settings)
+        client = self._settings.kafka_client() | {
+            "bootstrap_timeout_ms": 10_000,
+            "metrics_enabled": False,
+            "allow_auto_create_topics": False,
+        }
+        self._producer = KafkaProducer(
+            **client,
+            acks="all",
+            enable_idempotence=False,
+            retries=0,  # we send again ourselves, under the same id
+            batch_size=RECORD_BYTES_MAX,
+            max_request_size=2 * RECORD_BYTES_MAX,
+            max_block_ms=100,
+            request_timeout_ms=5_000,
+        )
+        self._producer.partitions_for(self._topic)  # so that the first send need not wait
+        self._consumer = KafkaConsumer(
+            **client,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="latest",
+            max_poll_records=1_000,
+            fetch_max_wait_ms=100,
+        )
+        self._consumer.assign([self._replies])
+        self._consumer.seek_to_end(self._replies)
+        self._consumer.position(self._replies)  # from here on: no reply is missed
+        self._thread = threading.Thread(target=self._receive, name="gateway", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Let go whoever waits, and disconnect."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+        with self._lock:
+            waiting = [waiter for pending in self._pending.values() for waiter in pending.waiters]
+            self._pending.clear()
+        deliver([(waiter, EngineStopped("the gateway is closed")) for waiter in waiting])
+        with suppress(KafkaError):
+            if self._producer is not None:
+                self._producer.close(timeout=1)
+            if self._consumer is not None:
+                self._consumer.close(autocommit=False, timeout_ms=0)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def submit(self, command_id: str, command: Command, at: Time | None = None) -> Reply:
+        """Return the outcome of the command; see `Gateway.submit`."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Reply] = loop.create_future()
+        if self._put(command_id, command, at, (loop, future)):
+            loop.call_soon(self._flush)  # what else is submitted in this turn of the loop goes along
+        return await future
+
+    async def quote(self, order: PlaceOrder, at: Time | None = None) -> Reply:
+        """Return what the order would do now."""
+        return await self.submit(next(self._quotes), QuoteOrder(order), at)
+
+    def submit_blocking(self, command_id: str, command: Command, at: Time | None = None) -> Reply:
+        """Return the outcome of the command, for threads without an event loop."""
+        future: Future[Reply] = Future()
+        self._put(command_id, command, at, (None, future))
+        self._flush()
+        return future.result()
+
+    def _put(self, command_id: str, command: Command, at: Time | None, waiter: Waiter) -> bool:
+        """Note who waits; return whether the outbox was empty before."""
+        check_command(command_id, command)
+        digest = digest_of(command)
+        now = monotonic()
+        with self._lock:
+            if self._stopping.is_set():
+                raise EngineStopped("the gateway is closed")
+            pending = self._pending.get(command_id)
+            if pending is not None and pending.digest == digest:
+                pending.waiters.append(waiter)
+                pending.deadline = now + self._timeout_seconds
+                return False
+            if pending is not None:
+                raise Busy("another command with this id waits for its outcome")
+            if len(self._pending) >= self._commands_max:
+                raise Busy("too many commands wait for their outcome")
+            value = dump_command(command_id, command, at, self._name)
+            self._pending[command_id] = _Pending(
+                value, digest, [waiter], now + self._timeout_seconds, now + self._retry_seconds
+            )
+            self._outbox.append(value)
+            return len(self._outbox) == 1
+
+    def _flush(self) -> None:
+        """Send all that is in the outbox, in as few records as hold it."""
+        with self._lock:
+            while self._outbox:
+                pack: list[bytes] = []
+                size = 0
+                while self._outbox and len(pack) < PACK_COMMANDS_MAX and size + len(self._outbox[0]) < PACK_BYTES_MAX:
+                    pack.append(self._outbox.popleft())
+                    size += len(pack[-1]) + 1
+                try:
+                    self._producer.send(self._topic, value=dump_record(pack), partition=self._partition)
+                except KafkaError as error:  # they are sent again when their time comes
+                    _log.warning("commands not sent", commands=len(pack), error=f"{type(error).__name__}: {error}")
+
+    # --- the thread that receives
+
+    def _receive(self) -> None:
+        look_at = 0.0
+        while not self._stopping.is_set():
+            try:
+                records = self._consumer.poll(timeout_ms=int(LOOK_SECONDS * 1000)).get(self._replies, ())
+            except KafkaError as error:
+                _log.warning("replies cannot be read", error=f"{type(error).__name__}: {error}")
+                self._stopping.wait(LOOK_SECONDS)
+                records = ()
+            for record in records:
+                if record.key is None or record.key == self._key:
+                    self._deliver(record.value)
+            now = monotonic()
+            if now >= look_at:
+                self._look(now)
+                look_at = now + LOOK_SECONDS
+
+    def _deliver(self, value: bytes) -> None:
+        outcomes: list[tuple[Waiter, Reply | Exception]] = []
+        replies = parse_replies(value)
+        with self._lock:
+            for reply in replies:
+                found = self._pending.pop(reply.command_id, None)
+                if found is not None:
+                    outcomes += [(waiter, reply) for waiter in found.waiters]
+        deliver(outcomes)
+
+    def _look(self, now: float) -> None:
+        """Send again what has waited too long, and give up what is past its deadline."""
+        late: list[tuple[Waiter, Reply | Exception]] = []
+        with self._lock:
+            for command_id, pending in list(self._pending.items()):
+                if now >= pending.deadline:
+                    del self._pending[command_id]
+                    error = OutcomeUnknown(f"no outcome of {command_id} in time; the same id asks for it again")
+                    late += [(waiter, error) for waiter in pending.waiters]
+                elif now >= pending.again_at:
+                    pending.again_at = now + self._retry_seconds
+                    self._outbox.append(pending.value)
+            again = bool(self._outbox)
+        deliver(late)
+        if again:
+            self._flush()

@@ -1,0 +1,187 @@
+"""Commands from Kafka: the engine's partition of the `commands` topic; replies and dead letters go to theirs."""
+
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import structlog
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import KafkaError
+
+from consumers.log import InDoubt
+from consumers.sources import Answer, Work
+from consumers.topics import COMMANDS, DEAD_LETTERS, RECORD_BYTES_MAX, REPLIES, ensure_topics, topic_name
+from messages.commands import InvalidCommand, Submitted, UnreadableError, dump_command, parse_record
+from messages.replies import Reply, dump_replies, dump_reply
+
+if TYPE_CHECKING:
+    from settings import Settings
+
+_log: Final = structlog.get_logger()
+
+PARK_SECONDS: Final = 10.0
+REPLY_BYTES_MAX: Final = RECORD_BYTES_MAX - 64 * 1024
+
+
+class DeadLetter(msgspec.Struct):
+    """What stands in the dead letters: why, where it came from, and the text of the record or of the one command."""
+
+    reason: str
+    topic: str
+    partition: int
+    offset: int | None
+    index: int | None
+    value: str
+
+
+class KafkaSource:
+    """One partition of the `commands` topic. Connects at the first rewind."""
+
+    def __init__(self, settings: "Settings") -> None:
+        self._settings = settings
+        self._topic = topic_name(settings, COMMANDS)
+        self._partition = TopicPartition(self._topic, settings.partition)
+        self._replies = topic_name(settings, REPLIES)
+        self._dead_letters = topic_name(settings, DEAD_LETTERS)
+        self._consumer: Any = None
+        self._producer: Any = None
+        self._fetched: deque[Any] = deque()
+
+    @property
+    def name(self) -> str:
+        """The name under which the log says how far this source is read."""
+        return f"{self._topic}-{self._settings.partition}"
+
+    def rewind(self, following: int | None) -> int:
+        """Go on at this offset, at the topic's beginning where the log names none. Raises InDoubt: no broker."""
+        self._fetched.clear()
+        try:
+            if self._consumer is None:
+                ensure_topics(self._settings)
+                self._connect()
+            first = self._consumer.beginning_offsets([self._partition])[self._partition]
+            end = self._consumer.end_offsets([self._partition])[self._partition]
+        except KafkaError as error:
+            self._disconnect()
+            raise InDoubt(f"the commands cannot be read: {type(error).__name__}: {error}") from error
+        wanted = first if following is None else following
+        if not first <= wanted <= end:
+            # Deleted unread, or the topic was made anew. Nothing of it can be had back: say so, and take what comes.
+            _log.error("commands are missing", source=self.name, expected=wanted, first=first, end=end)
+            wanted = min(max(wanted, first), end)
+        self._consumer.seek(self._partition, wanted)
+        return int(wanted)
+
+    def take(self, limit: int, timeout_seconds: float) -> Sequence[Work]:
+        """Return the commands of the next records. Raises InDoubt when they cannot be had."""
+        if not self._fetched:
+            try:
+                for records in self._consumer.poll(timeout_ms=int(timeout_seconds * 1000)).values():
+                    self._fetched.extend(records)
+            except KafkaError as error:
+                self._disconnect()
+                raise InDoubt(f"the commands cannot be read: {type(error).__name__}: {error}") from error
+        works = []
+        while self._fetched and limit > 0:
+            work = self._understood(self._fetched.popleft())
+            works.append(work)
+            limit -= len(work.commands)
+        return works
+
+    def answer(self, answers: Sequence[Answer]) -> None:
+        """Produce the replies, packed for each receiver. A reply that is lost is asked for again by its sender."""
+        by_receiver: dict[str | None, list[bytes]] = {}
+        for submitted, reply in answers:
+            by_receiver.setdefault(submitted.reply_to, []).append(dump_reply(reply))
+        for receiver, replies in by_receiver.items():
+            self._produce(receiver, replies)
+
+    def announce(self, replies: Sequence[Reply]) -> None:
+        """Produce the replies for whoever waits."""
+        self._produce(None, [dump_reply(reply) for reply in replies])
+
+    def park(self, command: Submitted, reason: str) -> None:
+        """Put the command into the dead letters."""
+        value = "" if isinstance(command.command, InvalidCommand) else self._text(command, command.command)
+        self._bury(DeadLetter(reason, self._topic, self._settings.partition, None, None, value))
+
+    def wake(self) -> None:
+        """The engine looks around by itself at least once a second."""
+
+    def close(self, error: BaseException | None) -> None:  # noqa: ARG002  senders elsewhere see no reply
+        """Let the clients go; replies that are on their way get a moment."""
+        self._disconnect()
+
+    def _connect(self) -> None:
+        client = self._settings.kafka_client() | {
+            "bootstrap_timeout_ms": 10_000,
+            "metrics_enabled": False,
+            "allow_auto_create_topics": False,
+        }
+        self._consumer = KafkaConsumer(
+            **client,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            max_poll_records=1_000,
+            fetch_max_wait_ms=100,
+        )
+        self._consumer.assign([self._partition])
+        self._producer = KafkaProducer(
+            **client, acks=1, enable_idempotence=False, batch_size=RECORD_BYTES_MAX, max_block_ms=1_000
+        )
+
+    def _disconnect(self) -> None:
+        consumer, producer, self._consumer, self._producer = self._consumer, self._producer, None, None
+        with suppress(KafkaError):
+            if consumer is not None:
+                consumer.close(autocommit=False, timeout_ms=0)
+        with suppress(KafkaError):
+            if producer is not None:
+                producer.close(timeout=1)
+
+    def _understood(self, record: Any) -> Work:
+        """Return a record's commands; what is none goes to the dead letters first."""
+        value = record.value or b""
+        try:
+            parsed = parse_record(value)
+        except UnreadableError as error:
+            parsed = [error]
+        commands = [item for item in parsed if isinstance(item, Submitted)]
+        if len(commands) < len(parsed):
+            text = value.decode("utf-8", "replace")
+            for index, item in enumerate(parsed):
+                if isinstance(item, UnreadableError):
+                    self._bury(DeadLetter(str(item), self._topic, record.partition, record.offset, index, text))
+        return Work(commands, record.offset + 1, len(commands) < len(parsed))
+
+    def _text(self, submitted: Submitted, command: Any) -> str:
+        return dump_command(submitted.command_id, command, submitted.at, submitted.reply_to).decode()
+
+    def _bury(self, letter: DeadLetter) -> None:
+        """Wait until the letter is kept: only then may the progress pass it."""
+        _log.warning("dead letter", reason=letter.reason, topic=letter.topic, offset=letter.offset, index=letter.index)
+        try:
+            self._producer.send(self._dead_letters, value=msgspec.json.encode(letter)).get(timeout=PARK_SECONDS)
+        except KafkaError as error:
+            raise InDoubt(f"a dead letter cannot be kept: {type(error).__name__}: {error}") from error
+
+    def _produce(self, receiver: str | None, replies: Sequence[bytes]) -> None:
+        key = None if receiver is None else receiver.encode()
+        start = size = 0
+        for i, reply in enumerate(replies):
+            if size + len(reply) > REPLY_BYTES_MAX:
+                self._send_replies(key, replies[start:i])
+                start, size = i, 0
+            size += len(reply) + 1
+        self._send_replies(key, replies[start:])
+
+    def _send_replies(self, key: bytes | None, replies: Sequence[bytes]) -> None:
+        if not replies:
+            return
+        try:
+            self._producer.send(self._replies, key=key, value=dump_replies(replies))
+        except KafkaError as error:
+            _log.warning("replies not sent", replies=len(replies), error=f"{type(error).__name__}: {error}")

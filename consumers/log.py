@@ -1,0 +1,205 @@
+"""The log as the engine uses it: take over, append, look up; and the recorder of it for everybody else.
+
+Log                     what the engine needs
+├── RecorderLog         over any recorder of the library; for one process alone, as in unit tests
+├── PostgresLog         consumers/postgres_log.py
+└── KafkaLog            consumers/kafka_log.py
+
+LogError
+├── Fenced              another engine writes the log; this one must stop
+└── InDoubt             it is unknown whether the append is in the log: take over again, then the log tells
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from eventsourcing.persistence import (
+    ApplicationRecorder,
+    InfrastructureFactory,
+    IntegrityError,
+    Notification,
+    PersistenceError,
+    StoredEvent,
+)
+from eventsourcing.utils import Environment
+from psycopg.conninfo import conninfo_to_dict
+
+if TYPE_CHECKING:
+    from settings import Settings
+
+Apply = Callable[[int, str, int, str, bytes], None]
+"""Takes an event that is in the log: position, stream, version, topic, state."""
+
+READ_EVENTS: Final = 5_000
+
+
+class LogError(Exception):
+    """Something that ends the writing of the log for now."""
+
+
+class Fenced(LogError):  # noqa: N818  says what happened
+    """Another engine writes the log. What this one was about to append is not in it."""
+
+
+class InDoubt(LogError):  # noqa: N818  says what happened
+    """It is unknown whether the last append is in the log, or the log cannot be reached: take over again."""
+
+
+class Append(Protocol):
+    """Events on their way into the log."""
+
+    def result(self) -> Sequence[int]:
+        """Wait until they are in the log for certain and return their positions. Raises Fenced or InDoubt."""
+
+
+class Log(Protocol):
+    """One partition's log, with one writer. After Fenced or InDoubt only `take_over` and `close` may be called."""
+
+    def take_over(self, apply: Apply) -> None:
+        """Become the writer, and pass all that is in the log to `apply`, in order, before returning.
+
+        Raises:
+            Fenced: another engine writes this log.
+            InDoubt: the log cannot be reached now.
+        """
+
+    def begin(self, events: Sequence[StoredEvent]) -> Append:
+        """Append the events, all or none. One append at a time: ask for its result before the next.
+
+        Raises:
+            Fenced, InDoubt: as the result would.
+        """
+
+    def read(self, first: int, limit: int) -> Sequence[Notification]:
+        """Return at most `limit` events from a position on. Raises InDoubt when the log cannot be reached."""
+
+    def close(self) -> None:
+        """Let go of the log; another engine may take over."""
+
+
+class Appended:
+    """An append that is done."""
+
+    def __init__(self, positions: Sequence[int]) -> None:
+        self._positions = positions
+
+    def result(self) -> Sequence[int]:
+        """Return the positions."""
+        return self._positions
+
+
+class RecorderLog:
+    """A log through any recorder of the library. Two writers are told apart by the versions in each stream alone."""
+
+    def __init__(self, recorder: ApplicationRecorder) -> None:
+        self.recorder = recorder
+
+    def take_over(self, apply: Apply) -> None:
+        """Pass all that is in the log to `apply`."""
+        after = 0
+        while found := self.read(after + 1, READ_EVENTS):
+            for event in found:
+                apply(event.id, str(event.originator_id), event.originator_version, event.topic, event.state)
+            after = found[-1].id
+
+    def begin(self, events: Sequence[StoredEvent]) -> Append:
+        """Append the events; when this returns they are in the log."""
+        try:
+            positions = self.recorder.insert_events(events)
+        except IntegrityError as error:
+            raise InDoubt(f"somebody else has written to the log: {error}") from error
+        except PersistenceError as error:
+            raise InDoubt(str(error)) from error
+        assert positions is not None, "an application recorder returns positions"
+        return Appended(positions)
+
+    def read(self, first: int, limit: int) -> Sequence[Notification]:
+        """Return events from a position on."""
+        try:
+            return self.recorder.select_notifications(first, limit)
+        except PersistenceError as error:
+            raise InDoubt(str(error)) from error
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+# --- opening it
+
+
+def open_log(settings: "Settings", dsn: str | None = None) -> Log:
+    """Return the log that the settings name, for the engine to take over. `dsn` overrides that of the settings."""
+    if settings.log == "kafka":
+        from consumers.kafka_log import KafkaLog  # noqa: PLC0415  the embedded program starts without Kafka's client
+
+        return KafkaLog(settings)
+    from consumers.postgres_log import PostgresLog  # noqa: PLC0415  and the distributed engine without PostgreSQL's
+
+    return PostgresLog(_dsn(settings, dsn), settings.partition, append_seconds=settings.append_ms / 1000)
+
+
+def open_recorder(settings: "Settings", dsn: str | None = None) -> ApplicationRecorder:
+    """Return the library's recorder of the same log, for reading: projections, `/v1/events`, applications."""
+    if settings.log == "kafka":
+        return construct_recorder(kafka_environment(settings))
+    return postgres_recorder(_dsn(settings, dsn), settings.partition, settings.pool_connections_max)
+
+
+def _dsn(settings: "Settings", dsn: str | None) -> str:
+    chosen = dsn or settings.dsn
+    if chosen is None:
+        raise ValueError("the log is in PostgreSQL, and no DSN says where that is")
+    return chosen
+
+
+def construct_recorder(env: dict[str, str], name: str = "") -> ApplicationRecorder:
+    """Return the recorder of the library's persistence module that the environment names."""
+    return InfrastructureFactory.construct(Environment(name, env)).application_recorder()
+
+
+def table_name(partition: int) -> str:
+    """Return the name of the table that holds a partition's log, as the library derives it from `log_<partition>`."""
+    return f"log_{partition}_events"
+
+
+def postgres_recorder(dsn: str, partition: int, connections_max: int = 10) -> ApplicationRecorder:
+    """Return the library's recorder for a log in PostgreSQL; the table is made if it is missing."""
+    given: dict[str, Any] = conninfo_to_dict(dsn)
+    env = {
+        "PERSISTENCE_MODULE": "eventsourcing.postgres",
+        "ORIGINATOR_ID_TYPE": "text",
+        "POSTGRES_DBNAME": str(given.pop("dbname", "postgres")),
+        "POSTGRES_HOST": str(given.pop("host", "")),
+        "POSTGRES_PORT": str(given.pop("port", "")),
+        "POSTGRES_USER": str(given.pop("user", "")),
+        "POSTGRES_PASSWORD": str(given.pop("password", "")),
+        "POSTGRES_POOL_SIZE": "1",
+        "POSTGRES_MAX_OVERFLOW": str(connections_max - 1),
+        "POSTGRES_CONNECT_TIMEOUT": "10",
+    }
+    factory = InfrastructureFactory.construct(Environment(f"log_{partition}", env))
+    # What else the DSN says (TLS, options) the library has no setting for.
+    factory.datastore.pool.kwargs.update(given)  # type: ignore[attr-defined]
+    return factory.application_recorder()
+
+
+def kafka_environment(settings: "Settings") -> dict[str, str]:
+    """Return our settings as the environment of `eventsourcing_kafka`."""
+    folder = Path(settings.home) / "index"
+    password = settings.kafka_password.get_secret_value() if settings.kafka_password else ""
+    return {
+        "PERSISTENCE_MODULE": "eventsourcing_kafka",
+        "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_brokers,
+        "KAFKA_TOPIC": f"{settings.kafka_topic_prefix}events",
+        "KAFKA_PARTITION": str(settings.partition),
+        "KAFKA_PARTITIONS": str(settings.partitions),
+        "KAFKA_REPLICATION_FACTOR": str(settings.kafka_replication),
+        "KAFKA_INDEX_FOLDER": str(folder),
+        "KAFKA_APPEND_TIMEOUT": str(settings.append_ms / 1000),
+        "KAFKA_SECURITY_PROTOCOL": settings.kafka_security_protocol,
+        "KAFKA_SASL_MECHANISM": settings.kafka_sasl_mechanism or "",
+        "KAFKA_SASL_USERNAME": settings.kafka_username or "",
+        "KAFKA_SASL_PASSWORD": password,
+        "KAFKA_SSL_CAFILE": str(settings.kafka_ca_file or ""),
+    }
