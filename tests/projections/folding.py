@@ -1,0 +1,76 @@
+"""Folds a log into schemas of one database, and compares them."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from projections.batch import Batch
+from projections.registry import PROJECTIONS
+from projections.store import advance, connect, ensure
+from projections.verify import digest, first_difference
+from projections.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from psycopg import Connection
+
+    from domain.events import Recorded
+    from projections.projection import Projection
+
+
+class Copy:
+    """All read models (or some) in one schema, as far as they were folded."""
+
+    def __init__(self, dsn: str, schema: str, projections: Iterable[Projection]) -> None:
+        self.projections = list(projections)
+        self.connection: Connection[Any] = connect(dsn, schema)
+        ensure(self.connection, self.projections, 0, schema)
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget all that is not in the database, as a new process would have to."""
+        self.workspaces = {projection.name: Workspace(projection.tables) for projection in self.projections}
+
+    def fold(self, log: Sequence[Recorded], size: int) -> Copy:
+        """Deliver a log in batches of this size."""
+        for start in range(0, len(log), size):
+            batch = Batch(0, log[start : start + size])
+            for projection in self.projections:
+                advance(self.connection, projection, self.workspaces[projection.name], batch)
+        return self
+
+    def digests(self) -> dict[str, str]:
+        """Return the hash of each read model."""
+        with self.connection.transaction():
+            return {projection.name: digest(self.connection, projection) for projection in self.projections}
+
+
+class ReadModels:
+    """Copies of the read models."""
+
+    def __init__(self, dsn: str) -> None:
+        self.dsn = dsn
+        self._numbers = count(1)
+        self._copies: list[Copy] = []
+
+    def copy(self, names: Iterable[str] | None = None) -> Copy:
+        """Return a new, empty copy."""
+        chosen = PROJECTIONS.values() if names is None else [PROJECTIONS[name] for name in names]
+        copy = Copy(self.dsn, f"copy{next(self._numbers)}", chosen)
+        self._copies.append(copy)
+        return copy
+
+    def close(self) -> None:
+        """Close all connections."""
+        for copy in self._copies:
+            copy.connection.close()
+
+
+def assert_same(expected: Copy, found: Copy) -> None:
+    """Name the first row in which two copies differ."""
+    for projection in expected.projections:
+        with expected.connection.transaction(), found.connection.transaction():
+            assert first_difference(expected.connection, found.connection, projection) is None
+    assert expected.digests() == found.digests()

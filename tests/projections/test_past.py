@@ -1,0 +1,156 @@
+"""As of then: an answer about the past is the answer of a read model that had stopped there."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from projections import accounts, book, calibration, candles, leaderboard, markets, positions, prices, stories, timeline, trades
+from projections.reading import AsOf, NotYetProjected, UnknownProjection, read
+from projections.registry import PROJECTIONS
+from tests.projections.simulation import HOUR, START, simulate
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+    from tests.projections.folding import ReadModels
+
+NAMES = tuple(PROJECTIONS)
+
+
+def answers(connection: Connection[Any], as_of: AsOf) -> dict[str, Any]:
+    """Return what all queries that know the past say."""
+    found: dict[str, Any] = {}
+    listed = markets.list_markets(connection, as_of, limit=1000)
+    found["markets"] = listed
+    found["active"] = markets.list_markets(connection, as_of, status="active", limit=1000)
+    found["stories"] = stories.list_stories(connection, as_of)
+    found["prices"] = prices.latest(connection, as_of, [market.market_id for market in listed])
+    for market in listed:
+        name = market.market_id
+        found[f"{name} alone"] = markets.get_market(connection, as_of, market.slug)
+        found[f"{name} resolutions"] = markets.resolutions(connection, as_of, name)
+        found[f"{name} book"] = book.book(connection, as_of, market)
+        found[f"{name} trades"] = trades.market_trades(connection, as_of, name, limit=1000)
+        found[f"{name} holders"] = positions.holders(connection, as_of, name)
+        found[f"{name} ticks"] = prices.history(connection, as_of, name, 0)
+        found[f"{name} hours"] = prices.history(connection, as_of, name, 1, fidelity=60)
+        found[f"{name} since"] = prices.history(connection, as_of, name, 1, start=START + 90 * HOUR, end=START + 150 * HOUR)
+    everybody = accounts.list_accounts(connection, as_of)
+    found["accounts"] = everybody
+    for account in everybody:
+        name = account.account_id
+        found[f"{name} alone"] = accounts.get_account(connection, as_of, account.name)
+        found[f"{name} positions"] = positions.account_positions(connection, as_of, name, closed=True)
+        found[f"{name} settlements"] = positions.settlements(connection, as_of, name)
+        found[f"{name} fills"] = trades.account_fills(connection, as_of, name, limit=1000)
+        found[f"{name} statement"] = accounts.statement(connection, as_of, name, limit=1000)
+        found[f"{name} equity"] = accounts.equity_history(connection, as_of, name, START, START + 1000 * HOUR, 24 * HOUR)
+    for sort in leaderboard.SORTS:
+        for window in leaderboard.WINDOWS:
+            for category in (None, "category0"):
+                found[f"leaderboard {sort} {window} {category}"] = leaderboard.leaderboard(
+                    connection, as_of, sort=sort, window=window, category=category
+                )
+    found["calibration"] = calibration.calibration(connection, as_of)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_past_is_what_a_stopped_read_model_says(read_models: ReadModels, seed: int) -> None:
+    """Markets, prices, books, positions, accounts, trades, leaderboards and calibration of any position or time."""
+    log = simulate(seed, 900)
+    whole = read_models.copy().fold(log, 5000)
+    stopped = read_models.copy()
+    chosen = random.Random(seed)
+    at = 0
+    for stop in sorted(chosen.sample(range(30, len(log) + 1), 4)):
+        stopped.fold(log[at:stop], 5000)
+        at = stop
+        with read(stopped.connection, *NAMES) as as_of:
+            assert AsOf(stop, log[stop - 1].time, past=False) == as_of
+            expected = answers(stopped.connection, as_of)
+        with read(whole.connection, *NAMES, at=stop) as as_of:
+            assert (stop, log[stop - 1].time, True) == (as_of.position, as_of.time, as_of.past)
+            found = answers(whole.connection, as_of)
+        for name, answer in expected.items():
+            assert answer == found[name], name
+
+
+def test_a_time_is_the_last_position_at_or_before_it(read_models: ReadModels) -> None:
+    """`time` finds the last event of its microsecond, or the last one before it; before the first there is nothing."""
+    log = simulate(1, 200)
+    copy = read_models.copy().fold(log, 64)
+    for recorded in log[:: len(log) // 40]:
+        for time in (recorded.time, recorded.time - 1, recorded.time + 1):
+            expected = max((other.position for other in log if other.time <= time), default=0)
+
+            with read(copy.connection, "stories", time=time) as as_of:
+                assert expected == as_of.position
+        expected_time = log[recorded.position - 1].time
+        assert expected_time == timeline.time_of(copy.connection, recorded.position)
+    assert 0 == timeline.position_at(copy.connection, START - 1)
+    assert 0 == timeline.time_of(copy.connection, 0)
+
+
+def test_ahead_and_unknown_are_refused(read_models: ReadModels) -> None:
+    """A position that is not projected yet is refused by number, a read model that is not there by name."""
+    log = simulate(1, 5)
+    copy = read_models.copy(["stories", "timeline"]).fold(log, 64)
+
+    with pytest.raises(NotYetProjected) as refused, read(copy.connection, "stories", at=len(log) + 1):
+        pass
+    assert (len(log) + 1, len(log)) == (refused.value.position, refused.value.reached)
+    with pytest.raises(UnknownProjection, match="orders"), read(copy.connection, "orders"):
+        pass
+
+
+def test_read_models_apart_answer_as_of_the_one_behind(read_models: ReadModels) -> None:
+    """Where one read model is ahead of another, both answer as of the position that both have."""
+    log = simulate(2, 400)
+    copy = read_models.copy().fold(log[:700], 5000)
+    expected = read_models.copy().fold(log[:700], 5000)
+    ahead = read_models.copy(["positions", "markets"])
+    ahead.connection.close()
+    for projection in copy.projections:
+        if projection.name in {"positions", "markets"}:
+            from projections.batch import Batch
+            from projections.store import advance
+
+            advance(copy.connection, projection, copy.workspaces[projection.name], Batch(0, log[700:]))
+
+    with read(copy.connection, *NAMES) as as_of, read(expected.connection, *NAMES) as now:
+        assert (700, True) == (as_of.position, as_of.past)
+        for name, answer in answers(expected.connection, now).items():
+            assert answer == answers(copy.connection, as_of)[name], name
+
+
+def test_candles_are_what_ticks_and_trades_say(read_models: ReadModels) -> None:
+    """Every candle, gaps included, agrees with the ticks and trades that lie in it."""
+    log = simulate(3, 900)
+    copy = read_models.copy().fold(log, 500)
+    with read(copy.connection, *NAMES) as as_of:
+        for market in markets.list_markets(copy.connection, as_of):
+            for outcome, name in enumerate(market.outcomes):
+                ticks = prices.history(copy.connection, as_of, market.market_id, outcome)
+                fills = [
+                    trade
+                    for trade in trades.market_trades(copy.connection, as_of, market.market_id, limit=10_000)
+                    if trade.outcome == name
+                ]
+                for period, length in (("1h", HOUR), ("1d", 24 * HOUR)):
+                    for candle in candles.candles(
+                        copy.connection, as_of, market.market_id, outcome, period, START, START + 60 * 24 * HOUR
+                    ):
+                        inside = [tick.price for tick in ticks if candle.start <= tick.time < candle.end]
+                        before = [tick.price for tick in ticks if tick.time < candle.start]
+                        traded = [fill for fill in fills if candle.start <= fill.time < candle.end]
+                        expected = candles.Candle(
+                            candle.start, candle.start + length,
+                            inside[0] if inside else None, max(inside, default=None), min(inside, default=None),
+                            inside[-1] if inside else None, before[-1] if before else None,
+                            sum(fill.cost for fill in traded), sum(fill.quantity for fill in traded), len(traded),
+                        )  # fmt: skip
+                        assert expected == candle
