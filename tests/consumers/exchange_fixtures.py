@@ -1,4 +1,4 @@
-"""What the tests of engine and gateway trade with: one story, one market, a few rich accounts."""
+"""What the tests of engine and gateway trade with: one story, one market, a few accounts."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Market:
 
 
 def open_market(submit: Submit, accounts: int = 3, close_time: int = START + 100 * YEAR) -> Market:
-    """Publish a story with one market, and open accounts with a million credits each."""
+    """Publish a story with one market, and open accounts with a thousand credits each."""
     opening = OpenMarket("", "", "combat", "Will they fight?", ("No", "Yes"), 1000 * MICRO, close_time, "News agencies")
     story = submit("setup:story", PublishStory("", "troops", "Troops", "A body", "world", START, None, (opening,)))
     assert story.code is None, story
@@ -41,7 +41,7 @@ def open_market(submit: Submit, accounts: int = 3, close_time: int = START + 100
     for number in range(accounts):
         opened = submit(f"setup:account:{number}", OpenAccount("", f"Trader {number}"))
         ids.append(str(opened.result["account_id"]))
-        paid = submit(f"setup:deposit:{number}", DepositCash(ids[-1], 1_000_000 * MICRO))
+        paid = submit(f"setup:deposit:{number}", DepositCash(ids[-1], 1_000 * MICRO))
         assert paid.code is None, paid
     return Market(str(story.result["market_ids"][0]), ids)
 
