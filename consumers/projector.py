@@ -135,7 +135,7 @@ class Projector:
                 if projection.scope == "all":
                     self._note_halt(connection, projection, batch, error)
                     raise
-                _log.exception("batch_not_digested", projection=projection.name, position=batch.events[0].position)
+                _log.warning("batch_not_digested", projection=projection.name, position=position, error=repr(error))
                 fold_or_park(connection, projection, workspace, batch)
                 position = batch.last.position
             else:

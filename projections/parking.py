@@ -115,8 +115,9 @@ def park(connection: Connection, projection: Projection, partition: int, recorde
     """Set an event aside."""
     connection.execute(
         "INSERT INTO projection_parked (projection, partition, position, keys, topic, error) VALUES (%s, %s, %s, %s, %s, %s) "
-        "ON CONFLICT (projection, partition, position) DO UPDATE SET error = EXCLUDED.error, "
-        "attempts = projection_parked.attempts + 1",
+        "ON CONFLICT (projection, partition, position) DO UPDATE SET "
+        "error = coalesce(EXCLUDED.error, projection_parked.error), "
+        "attempts = projection_parked.attempts + (EXCLUDED.error IS NOT NULL)::int",
         [
             projection.name,
             partition,

@@ -59,9 +59,9 @@ def read(
         UnknownProjection: one of them has never been folded.
     """
     with connection.transaction():
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         wanted = folded(names) | ({"timeline"} if at is not None or time is not None else set())
         try:
+            hold_snapshot(connection)
             rows = connection.execute(
                 "SELECT projection, position, time FROM projection_positions WHERE projection = ANY(%s) AND partition = %s",
                 [list(wanted), partition],
@@ -80,6 +80,17 @@ def read(
         if at > reached:
             raise NotYetProjected(at, reached)
         yield AsOf(at, timeline.time_of(connection, at, partition), past=True)
+
+
+def hold_snapshot(connection: Connection) -> None:
+    """Make the transaction that has just begun see one moment of all read models.
+
+    The lock comes before the snapshot: a rebuild that exchanges tables holds it in the other mode, so that nobody can see
+    its tables with a snapshot that is older than their rows.
+    """
+    connection.execute(
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; LOCK TABLE projection_tables IN ACCESS SHARE MODE"
+    )
 
 
 def projection_status(connection: Connection) -> list[ProjectionStatus]:

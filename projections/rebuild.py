@@ -7,7 +7,7 @@ new ones.
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from psycopg import Connection, sql
+from psycopg import Connection, errors, sql
 
 from projections.batch import Batch
 from projections.projection import Projection
@@ -19,6 +19,8 @@ Read = Callable[[int, int], Iterable[Batch]]
 
 CLOSE_EVENTS: Final = 2_000
 """When no more than this is missing, the live one is held still for the rest and the exchange."""
+
+EXCHANGES_MAX: Final = 30
 
 LOCK_TIMEOUT: Final = "2s"
 """How long the exchange waits for readers before it lets them pass and tries again."""
@@ -55,7 +57,14 @@ def rebuild(
                 done = advance(connection, projection, workspace, batch)
                 if progress is not None:
                     progress(done.position, until)
-        return _exchange(connection, workspace, projection, read, partition, schema, beside)
+        for attempt in range(1, EXCHANGES_MAX + 1):
+            try:
+                return _exchange(connection, workspace, projection, read, partition, schema, beside)
+            except errors.LockNotAvailable:  # readers that take long; let them pass
+                workspace.forget()
+                if attempt == EXCHANGES_MAX:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
 
 
 def position_of_schema(connection: Connection, schema: str, name: str, partition: int) -> tuple[int, int]:
@@ -98,6 +107,8 @@ def _exchange(
         at, _ = position_of(connection, name, partition)
         for batch in read(at, until):
             advance(connection, projection, workspace, batch)
+        # From here on readers wait: see projections.reading.hold_snapshot.
+        connection.execute(sql.SQL("LOCK TABLE {}.projection_tables IN ACCESS EXCLUSIVE MODE").format(where))
         old_tables = connection.execute(
             sql.SQL("SELECT tables FROM {}.projection_tables WHERE projection = %s").format(where), [name]
         ).fetchone()

@@ -16,6 +16,7 @@ from domain.events import Recorded
 from domain.ledger import Ledger, postings
 from projections.batch import Batch
 from projections.projection import Projection
+from projections.reading import hold_snapshot
 from projections.store import advance, connect, ensure, position_of
 from projections.table import Table
 from projections.workspace import Workspace
@@ -93,7 +94,7 @@ def verify(
             ensure(again, [projection], partition, scratch)
             try:
                 with live.transaction():
-                    live.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                    hold_snapshot(live)
                     until, _ = position_of(live, projection.name, partition)
                     _keep_skipped(live, again, projection.name)
                     workspace = Workspace(projection.tables)

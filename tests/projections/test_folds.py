@@ -7,19 +7,18 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.projections.folding import assert_same
-from tests.projections.simulation import simulate
 
 from domain.account import BondForfeited, BondPosted, BondReturned
 from domain.events import EVENT_TYPES
 from domain.ledger import postings
 from projections.accounts import LEDGER
 from projections.verify import ledger_problem
+from tests.projections.folding import assert_same
+from tests.projections.simulation import simulate
 
 if TYPE_CHECKING:
-    from tests.projections.folding import Copy, ReadModels
-
     from domain.events import Recorded
+    from tests.projections.folding import Copy, ReadModels
 
 SEEDS = range(3)
 
@@ -137,7 +136,7 @@ def test_realized_profit_is_net_cash_flow(read_models: ReadModels, seed: int) ->
     for market_id in settled:
         everybody = sum(value for key, value in realized.items() if key[1] == market_id)
         house, fees = flow["house", market_id], flow["fees", market_id]
-        assert 0 == everybody + house + fees
+        assert everybody + house + fees == 0
 
 
 @pytest.mark.parametrize("seed", SEEDS)

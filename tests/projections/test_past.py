@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from projections import accounts, book, calibration, candles, leaderboard, markets, positions, prices, stories, timeline, trades
+from projections import (
+    accounts,
+    book,
+    calibration,
+    candles,
+    leaderboard,
+    markets,
+    positions,
+    prices,
+    stories,
+    timeline,
+    trades,
+)
 from projections.reading import AsOf, NotYetProjected, UnknownProjection, read
 from projections.registry import PROJECTIONS
 from tests.projections.simulation import HOUR, START, simulate
@@ -37,7 +49,9 @@ def answers(connection: Connection[Any], as_of: AsOf) -> dict[str, Any]:
         found[f"{name} holders"] = positions.holders(connection, as_of, name)
         found[f"{name} ticks"] = prices.history(connection, as_of, name, 0)
         found[f"{name} hours"] = prices.history(connection, as_of, name, 1, fidelity=60)
-        found[f"{name} since"] = prices.history(connection, as_of, name, 1, start=START + 90 * HOUR, end=START + 150 * HOUR)
+        found[f"{name} since"] = prices.history(
+            connection, as_of, name, 1, start=START + 90 * HOUR, end=START + 150 * HOUR
+        )
     everybody = accounts.list_accounts(connection, as_of)
     found["accounts"] = everybody
     for account in everybody:
@@ -47,7 +61,9 @@ def answers(connection: Connection[Any], as_of: AsOf) -> dict[str, Any]:
         found[f"{name} settlements"] = positions.settlements(connection, as_of, name)
         found[f"{name} fills"] = trades.account_fills(connection, as_of, name, limit=1000)
         found[f"{name} statement"] = accounts.statement(connection, as_of, name, limit=1000)
-        found[f"{name} equity"] = accounts.equity_history(connection, as_of, name, START, START + 1000 * HOUR, 24 * HOUR)
+        found[f"{name} equity"] = accounts.equity_history(
+            connection, as_of, name, START, START + 1000 * HOUR, 24 * HOUR
+        )
     for sort in leaderboard.SORTS:
         for window in leaderboard.WINDOWS:
             for category in (None, "category0"):
@@ -91,8 +107,8 @@ def test_a_time_is_the_last_position_at_or_before_it(read_models: ReadModels) ->
                 assert expected == as_of.position
         expected_time = log[recorded.position - 1].time
         assert expected_time == timeline.time_of(copy.connection, recorded.position)
-    assert 0 == timeline.position_at(copy.connection, START - 1)
-    assert 0 == timeline.time_of(copy.connection, 0)
+    assert timeline.position_at(copy.connection, START - 1) == 0
+    assert timeline.time_of(copy.connection, 0) == 0
 
 
 def test_ahead_and_unknown_are_refused(read_models: ReadModels) -> None:
@@ -122,7 +138,7 @@ def test_read_models_apart_answer_as_of_the_one_behind(read_models: ReadModels) 
             advance(copy.connection, projection, copy.workspaces[projection.name], Batch(0, log[700:]))
 
     with read(copy.connection, *NAMES) as as_of, read(expected.connection, *NAMES) as now:
-        assert (700, True) == (as_of.position, as_of.past)
+        assert (as_of.position, as_of.past) == (700, True)
         for name, answer in answers(expected.connection, now).items():
             assert answer == answers(copy.connection, as_of)[name], name
 
