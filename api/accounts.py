@@ -173,7 +173,7 @@ async def equity_history(
         found = _get(connection, as_of, account_id)
         return accounts.equity_history(connection, as_of, found.account_id, start=first, end=last, step=length)
 
-    rows, as_of = await read.fetch(NEEDS, query)
+    rows, as_of = await read.fetch((*NEEDS, "timeline"), query)
     return answer([shown(row) for row in rows], as_of)
 
 

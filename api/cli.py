@@ -322,24 +322,28 @@ def _schemas(options: argparse.Namespace, _: Settings) -> int:
 
 
 def _topics_create(_: argparse.Namespace, settings: Settings) -> int:
-    from consumers import topics
-
-    for name in topics.create(settings):
-        print(name)
-    return _topics_problems(settings)
+    return _topics(settings, create=True)
 
 
 def _topics_check(_: argparse.Namespace, settings: Settings) -> int:
-    return _topics_problems(settings)
+    return _topics(settings, create=False)
 
 
-def _topics_problems(settings: Settings) -> int:
-    from consumers import topics
+def _topics(settings: Settings, *, create: bool) -> int:
+    from eventsourcing.utils import Environment
 
-    problems = topics.check(settings)
-    for problem in problems:
-        print(f"tidings: {problem}", file=sys.stderr)
-    return NO if problems else DONE
+    import eventsourcing_kafka
+    from consumers.log import kafka_environment
+    from consumers.topics import ensure_topics
+
+    log = eventsourcing_kafka.Settings.from_env(Environment("", kafka_environment(settings)))
+    try:
+        eventsourcing_kafka.ensure_topic(log, create=create)
+        ensure_topics(settings)
+    except eventsourcing_kafka.UnsafeTopic as error:
+        print(f"tidings: {error}", file=sys.stderr)
+        return NO
+    return DONE
 
 
 # --- keys

@@ -17,7 +17,7 @@ from api.context import Anyone, WithContext, anyone_of, context_of
 from api.errors import ApiError, from_pydantic
 from api.fields import Amount, Body, ClientOrderId, Guard, Moment, Outcome, Price, Reference
 from api.reads import json
-from api.writes import command_id_of, outcome, refusal, sender_time, submit
+from api.writes import command_id_of, outcome, quoted, refusal, submit
 from domain.orders import (
     AmendOrder,
     CancelOrder,
@@ -189,10 +189,9 @@ async def _place(request: Request, principal: Principal, order: Order) -> Reply:
 
 
 async def _quoted(request: Request, principal: Principal, order: Quote, client_order_id: str) -> dict[str, Any]:
-    context = context_of(request)
-    account_id = await context.names.acting_account(principal, order.account)
+    account_id = await context_of(request).names.acting_account(principal, order.account)
     command = await _command(request, order, account_id, client_order_id)
-    reply = await context.gateway.quote(command, sender_time(request))
+    reply = await quoted(request, command)
     if reply.code is not None:
         raise refusal(reply)
     result = {name: value for name, value in reply.result.items() if name not in {"order_id", "client_order_id"}}

@@ -19,7 +19,8 @@ from api import key_store
 from api.app import create_app
 from api.database import with_database
 from consumers.engine import Engine
-from consumers.gateway import KafkaGateway, LocalGateway
+from consumers.gateway import LocalGateway
+from consumers.kafka_gateway import KafkaGateway
 from consumers.log import open_log, open_recorder
 from consumers.projector import Projector
 from consumers.sources import LocalSource

@@ -35,9 +35,7 @@ def _opened(settings: Settings) -> Iterator[tuple[str, psycopg.Connection[Any], 
         settings = with_database(settings, stack)
         assert settings.dsn is not None, "just chosen"
         connection = stack.enter_context(psycopg.connect(settings.dsn, autocommit=True, **CONNECT_OPTIONS))
-        recorder = open_recorder(settings)
-        stack.callback(recorder.close)
-        yield settings.dsn, connection, recorder
+        yield settings.dsn, connection, open_recorder(settings)
 
 
 def verify_all(options: Namespace, settings: Settings) -> int:

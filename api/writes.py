@@ -5,19 +5,19 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from consumers.gateway import Busy, OutcomeUnknown
 from starlette.concurrency import run_in_threadpool
 
 from api.context import Context, context_of
 from api.errors import CODES, ApiError, invalid_field
 from api.facts import facts_of
 from api.reads import json
+from consumers.gateway import Busy, EngineStopped, OutcomeUnknown, Undecidable
 from messages.fields import InvalidCommand
 from messages.wire import parse_time
 from projections.reading import AsOf, read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from psycopg import Connection
     from starlette.requests import Request
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from api.auth import Principal
     from domain.money import Time
+    from domain.orders import PlaceOrder
     from messages.commands import Command
     from messages.replies import Reply
 
@@ -65,23 +66,34 @@ async def submit(request: Request, command_id: str, command: Command) -> Reply:
 
 async def outcome(request: Request, command_id: str, command: Command) -> Reply:
     """Return the command's outcome, a refusal included; raises ApiError BUSY or OUTCOME_UNKNOWN."""
+    facts_of(request).command_id = command_id
+    return await _asked(request, context_of(request).gateway.submit(command_id, command, sender_time(request)))
+
+
+async def quoted(request: Request, order: PlaceOrder) -> Reply:
+    """Return what the order would do now, a refusal included; raises ApiError as `outcome` does."""
+    return await _asked(request, context_of(request).gateway.quote(order, sender_time(request)))
+
+
+async def _asked(request: Request, asked: Awaitable[Reply]) -> Reply:
     facts = facts_of(request)
-    facts.command_id = command_id
     try:
-        reply = await context_of(request).gateway.submit(command_id, command, sender_time(request))
+        reply = await asked
     except InvalidCommand as error:
         raise invalid_field(error.field, str(error).removeprefix(error.field).strip()) from error
+    except (OutcomeUnknown, EngineStopped) as error:
+        raise ApiError(
+            "OUTCOME_UNKNOWN",
+            "no outcome in time; send the same again, with the same id",
+            {"command_id": facts.command_id},
+            retry_after_seconds=1,
+        ) from error
     except Busy as error:
         raise ApiError(
             "BUSY", "the engine has enough to do; nothing was done", retry_after_seconds=error.retry_after_seconds
         ) from error
-    except OutcomeUnknown as error:
-        raise ApiError(
-            "OUTCOME_UNKNOWN",
-            "no outcome in time; send the same again, with the same id",
-            {"command_id": command_id},
-            retry_after_seconds=1,
-        ) from error
+    except Undecidable as error:
+        raise ApiError("INTERNAL", "a mistake of ours", {"request_id": facts.request_id}) from error
     facts.position = reply.position
     return reply
 
