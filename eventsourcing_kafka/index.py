@@ -53,6 +53,7 @@ class Place(NamedTuple):
 
     first: int
     offset: int
+    epoch: int
     events: int
 
 
@@ -64,6 +65,7 @@ class Run(NamedTuple):
     first: int
     """Position of the first event of the batch they stand in."""
     offset: int
+    epoch: int
 
 
 class Index:
@@ -126,14 +128,16 @@ class Index:
     def last(self) -> Place | None:
         """Return the last batch, or None if there is none."""
         with self._checked():
-            row = self._db.execute('SELECT first, "offset", count FROM batch ORDER BY first DESC LIMIT 1').fetchone()
+            row = self._db.execute(
+                'SELECT first, "offset", epoch, count FROM batch ORDER BY first DESC LIMIT 1'
+            ).fetchone()
         return Place(*row) if row else None
 
     def places(self, position: int, limit: int) -> list[Place]:
         """Return the batch that holds this position, and those after it, at most ``limit`` of them."""
         with self._checked():
             rows = self._db.execute(
-                'SELECT first, "offset", count FROM batch WHERE first >='
+                'SELECT first, "offset", epoch, count FROM batch WHERE first >='
                 " coalesce((SELECT max(first) FROM batch WHERE first <= ?), 0) ORDER BY first LIMIT ?",
                 (position, limit),
             ).fetchall()
@@ -156,7 +160,7 @@ class Index:
         """Return the runs of an aggregate that have versions within the bounds, in order of version."""
         with self._checked():
             rows = self._db.execute(
-                'SELECT low, high, run.first, "offset" FROM run JOIN batch ON batch.first = run.first'
+                'SELECT low, high, run.first, "offset", epoch FROM run JOIN batch ON batch.first = run.first'
                 " WHERE aggregate = (SELECT number FROM aggregate WHERE name = ?)"
                 f" AND low <= ? AND high > ? ORDER BY low {'DESC' if desc else 'ASC'} LIMIT ?",
                 (name, _MAX if lte is None else lte, -_MAX if gt is None else gt, limit),

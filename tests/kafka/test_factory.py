@@ -138,7 +138,7 @@ def test_snapshots_have_a_topic_of_their_own(settings: Settings) -> None:
     with closing(KafkaAdminClient(**settings.client())) as admin:
         assert f"{settings.topic}_snapshots" in admin.list_topics()
     factory.close()
-    assert events.closed.is_set()
+    assert events.closed
 
 
 def test_a_topic_that_does_not_exist_is_named(settings: Settings) -> None:

@@ -87,7 +87,7 @@ def test_an_aggregate_in_one_batch_is_one_row() -> None:
     with closing(Index("", "log")) as index:
         indexed(index, [[("a", 1), ("b", 1), ("a", 2), ("a", 3), ("a", 7)]])
 
-        assert index.runs("a") == [Run(1, 3, 1, 2), Run(7, 7, 1, 2)]
+        assert index.runs("a") == [Run(1, 3, 1, 2, 1), Run(7, 7, 1, 2, 1)]
 
 
 def test_two_processes_advance_one_file_in_turn(tmp_path: Path) -> None:
@@ -181,6 +181,12 @@ def shift_inner_offsets(path: Path) -> None:
         db.execute('UPDATE batch SET "offset" = "offset" - 1 WHERE "offset" BETWEEN 2 AND 50')
 
 
+def point_at_a_zombie(path: Path) -> None:
+    """Let a batch seem to be of another writer."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("UPDATE batch SET epoch = 7 WHERE first = 101")
+
+
 def run_ahead(path: Path) -> None:
     """Let the index claim to know more than there is."""
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
@@ -188,7 +194,8 @@ def run_ahead(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [forget_everything, flip_pages, drop_table, shift_offsets, shift_inner_offsets, run_ahead]
+    "damage",
+    [forget_everything, flip_pages, drop_table, shift_offsets, shift_inner_offsets, point_at_a_zombie, run_ahead],
 )
 def test_a_damaged_index_is_rebuilt(logged: Settings, damage: Callable[[Path], None]) -> None:
     """Whatever has happened to the file, the answers are those of the log."""
@@ -216,7 +223,7 @@ def test_an_index_damaged_while_in_use_is_rebuilt(logged: Settings) -> None:
     with closing(KafkaApplicationRecorder(logged)) as recorder:
         assert len(recorder.select_events("all")) == 60
         shift_inner_offsets(Path(logged.index_path()))
-        recorder._fetcher.clear()
+        recorder._lookup._fetcher.clear()
 
         assert len(recorder.select_events("all")) == 60
 

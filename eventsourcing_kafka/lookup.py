@@ -1,0 +1,220 @@
+"""Random access to a log: by aggregate and version, and by position."""
+
+from __future__ import annotations
+
+from threading import RLock
+from typing import TYPE_CHECKING, TypeVar
+
+from eventsourcing.persistence import Notification, ProgrammingError, StoredEvent
+
+from eventsourcing_kafka.errors import LogTruncated
+from eventsourcing_kafka.index import Damaged, Index, Place, Run
+from eventsourcing_kafka.protocol import START, Batch, Checkpoint, decode
+from eventsourcing_kafka.reader import Fetcher, Reader
+from eventsourcing_kafka.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from eventsourcing_kafka.settings import Settings
+
+__all__ = ["Lookup"]
+
+T = TypeVar("T")
+
+INDEX_EVENTS_MAX = 20_000
+"""Events in one transaction of the index; it bounds memory while a long log is indexed."""
+PAGE_BATCHES_MAX = 16
+"""Batches that are held in memory at once for one answer."""
+
+
+class Lookup:
+    """Keeps the index up to date with the log, and reads from the log what the index finds.
+
+    Every answer contains all that was acknowledged to anybody before the question. What the log says is compared with
+    what the index says; if they differ, the index is rebuilt. Safe for threads.
+
+    All methods raise ``OperationalError`` when the broker does not answer in time.
+    """
+
+    def __init__(self, settings: Settings, identity: str) -> None:
+        """Open the index of the log with this identity."""
+        self._index = Index(settings.index_path(), identity)
+        self._reader = Reader(settings)
+        self._fetcher = Fetcher(settings)
+        self._lock = RLock()
+        self._verified = False
+        self._closed = False
+
+    def events(
+        self, name: str, *, gt: int | None, lte: int | None, desc: bool, limit: int | None
+    ) -> Sequence[StoredEvent]:
+        """Return the events of one aggregate, in order of their versions."""
+
+        def select() -> list[StoredEvent]:
+            self._index_to(self._reader.end())
+            runs = self._index.runs(name, gt=gt, lte=lte, desc=desc, limit=-1 if limit is None else limit)
+            selected: list[StoredEvent] = []
+            for start in range(0, len(runs), PAGE_BATCHES_MAX):
+                page = runs[start : start + PAGE_BATCHES_MAX]
+                batches = self._fetcher.get({run.offset for run in page})
+                for run in page:
+                    rows = _events_of(run, _checked(batches, run), name)
+                    selected += (
+                        row
+                        for row in (reversed(rows) if desc else rows)
+                        if (gt is None or row.originator_version > gt)
+                        and (lte is None or row.originator_version <= lte)
+                    )
+                if limit is not None and len(selected) >= limit:
+                    break
+            return selected[:limit]
+
+        return self._answer(select)
+
+    def notifications(
+        self, begin: int, *, limit: int, stop: int | None, topics: Sequence[str]
+    ) -> Sequence[Notification]:
+        """Return the events from a position on."""
+
+        def select() -> list[Notification]:
+            self._index_to(self._reader.end())
+            selected: list[Notification] = []
+            position = begin
+            while len(selected) < limit and (stop is None or position <= stop):
+                places = self._index.places(position, PAGE_BATCHES_MAX)
+                if not topics:  # then it is known how far the answer can reach
+                    places = [place for place in places if place.first < position + limit - len(selected)]
+                if not places:
+                    break
+                batches = self._fetcher.get([place.offset for place in places])
+                for place in places:
+                    batch = _checked(batches, place)
+                    selected += (
+                        n
+                        for n in batch.notifications()
+                        if n.id >= position and (stop is None or n.id <= stop) and (not topics or n.topic in topics)
+                    )
+                    position = batch.last + 1
+            return selected[:limit]
+
+        return self._answer(select)
+
+    def last_position(self) -> int:
+        """Return the position of the last event, or 0."""
+
+        def last() -> int:
+            self._index_to(self._reader.end())
+            return self._index.checkpoint.next - 1
+
+        return self._answer(last)
+
+    def known(self, keys: Iterable[tuple[str, int]], end: int) -> set[tuple[str, int]]:
+        """Return which of these names and versions are in the log before offset ``end``."""
+
+        def find() -> set[tuple[str, int]]:
+            self._index_to(end)
+            return {(name, version) for name, version in keys if self._index.holds(name, version)}
+
+        return self._answer(find)
+
+    def reading_from(self, position: int) -> Checkpoint:
+        """Return a checkpoint from which a reader finds this position and all after it, as near as is known."""
+
+        def find() -> Checkpoint:
+            self._verify()
+            return self._index.checkpoint_at(position)
+
+        return self._answer(find)
+
+    def take_over(self) -> Writer:
+        """Claim the partition; then the index has all before the claim.
+
+        Raises:
+            ClaimLost, InDoubt: as ``Writer.take_over``.
+        """
+        with self._lock:
+            self._answer(lambda: self._index_to(self._reader.end()))
+            before = self._index.checkpoint
+            self._reader.seek(before)
+            batches: list[Batch] = []  # few: those of the moments between the index's end and the claim
+            writer = Writer.take_over(self._reader, batches.append)
+            after = self._reader.checkpoint
+            self._answer(lambda: self._index.advance(before, batches, after))
+            return writer
+
+    def add(self, before: Checkpoint, value: bytes, after: Checkpoint) -> None:
+        """Index a record of our own that was appended between two checkpoints, without reading it again."""
+        batch = decode(value)
+        if isinstance(batch, Batch) and after.offset == before.offset + 1:  # else it is read when it is needed
+            with self._lock:
+                self._fetcher.put(before.offset, batch, len(value))
+                self._answer(lambda: self._index.advance(before, [batch], after))
+
+    def close(self) -> None:
+        """Close index and connections; further questions raise ``ProgrammingError``."""
+        with self._lock:
+            self._closed = True
+            self._reader.close()
+            self._fetcher.close()
+            self._index.close()
+
+    def _answer(self, work: Callable[[], T]) -> T:
+        """Do work that needs the index; if it is found damaged, rebuild it and do the work again."""
+        with self._lock:
+            if self._closed:
+                raise ProgrammingError("The recorder is closed")
+            try:
+                return work()
+            except Damaged:
+                self._index.clear()
+                self._fetcher.clear()
+                self._reader.seek(START)
+                self._index_to(self._reader.end())
+                return work()
+
+    def _index_to(self, end: int) -> None:
+        """Read on until the index has all before offset ``end``."""
+        self._verify()
+        before = self._index.checkpoint
+        if before.offset > end and before.offset > self._reader.end():  # not another process that was quicker
+            raise Damaged(f"The index knows offset {before.offset}, the log ends at {end}")
+        while before.offset < end:
+            self._reader.seek(before)
+            batches: list[Batch] = []
+            events = 0
+            for batch in self._reader.read_to(end):
+                batches.append(batch)
+                events += len(batch.events)
+                if events >= INDEX_EVENTS_MAX:
+                    break
+            self._index.advance(before, batches, self._reader.checkpoint)
+            before = self._index.checkpoint
+
+    def _verify(self) -> None:
+        """Compare the last batch of the index with the log, once: a restored topic may differ."""
+        if self._verified:
+            return
+        last = self._index.last()
+        if last is not None:
+            try:
+                _checked(self._fetcher.get([last.offset]), last)
+            except LogTruncated as error:
+                raise Damaged(str(error)) from error
+        self._verified = True
+
+
+def _checked(batches: dict[int, Batch], place: Place | Run) -> Batch:
+    """Return the batch that the index says is there."""
+    batch = batches.get(place.offset)
+    if batch is None or (batch.first, batch.epoch) != (place.first, place.epoch):
+        raise Damaged(f"Offset {place.offset} does not hold the batch of position {place.first}")
+    return batch
+
+
+def _events_of(run: Run, batch: Batch, name: str) -> list[StoredEvent]:
+    rows = [row for row in batch.events if row[0] == name and run.low <= row[1] <= run.high]
+    if len(rows) < run.high - run.low + 1:
+        raise Damaged(f"Offset {run.offset} does not hold versions {run.low} to {run.high} of {name}")
+    events = Batch(batch.writer, batch.epoch, batch.first, rows).stored_events()
+    return sorted(events, key=lambda event: event.originator_version)
