@@ -1,7 +1,8 @@
 """An event store for the `eventsourcing` library on Apache Kafka: ``PERSISTENCE_MODULE=eventsourcing_kafka``.
 
 Start with README.md. The order to read the modules in: ``protocol`` (what counts in the log), ``reader``, ``writer``
-(take over, append), ``index`` and ``lookup`` (random access), ``subscription``, ``recorders``, ``factory``, ``settings``, ``topics``, ``errors``.
+(take over, append), ``index`` and ``lookup`` (random access), ``subscription``, ``recorders``, ``factory``,
+``settings``, ``topics``, ``clients``, ``errors``.
 """
 
 import crc32c as _crc32c  # noqa: F401  # without it every checksum is made in Python, at a hundred times the cost
