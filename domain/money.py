@@ -46,8 +46,12 @@ def parse_decimal(text: str) -> int:
 
 def format_decimal(micros: int) -> str:
     """Return micro-units as a decimal string with 6 decimals: 12500000 is `"12.500000"`."""
-    whole, decimals = divmod(abs(micros), MICRO)
-    return f"{'-' if micros < 0 else ''}{whole}.{decimals:06d}"
+    if micros < 0:
+        return f"-{format_decimal(-micros)}"
+    digits = str(micros)
+    if micros < MICRO:
+        digits = digits.zfill(7)
+    return f"{digits[:-6]}.{digits[-6:]}"
 
 
 def divide_up(numerator: int, denominator: int) -> int:

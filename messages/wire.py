@@ -12,7 +12,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final, Literal, get_args, get_origin
 
 from domain.money import Time, format_decimal
@@ -33,6 +33,7 @@ _RFC3339: Final = re.compile(
 )
 
 
+@lru_cache(maxsize=1_024)  # all commands of a batch have the same time
 def format_time(time: Time) -> str:
     """Return a time as RFC 3339 in UTC with microseconds: `"2024-10-24T10:02:00.000000Z"`."""
     return (_EPOCH + timedelta(microseconds=time)).isoformat(timespec="microseconds") + "Z"
