@@ -193,10 +193,14 @@ class Engine:
         if self.error is not None:
             raise self.error
 
-    def stop(self) -> None:
-        """End after the batch in hand; waits for it."""
+    def request_stop(self) -> None:
+        """End after the batch in hand; returns at once, may be called in a signal handler."""
         self._stopping.set()
         self._source.wake()
+
+    def stop(self) -> None:
+        """End after the batch in hand; waits for it."""
+        self.request_stop()
         if self._thread is not None:
             self._thread.join()
 
@@ -320,6 +324,7 @@ class Engine:
     def _decide(self, submitted: Submitted, now: Time) -> None:
         command = submitted.command
         self._batch.commands += 1
+        self._batch.started = self._batch.started or perf_counter()
         if self._is_repeated(submitted):
             return
         time = now if submitted.at is None or not self._commands_clock else submitted.at
@@ -393,6 +398,7 @@ class Engine:
 
     def _add(self, entries: Sequence[Entry], time: Time, command_id: str, digest: str | None) -> None:
         batch = self._batch
+        batch.started = batch.started or perf_counter()
         for entry in entries:
             stored = to_stored(entry, time=time, command_id=command_id, digest=digest)
             batch.stored.append(stored)
@@ -446,7 +452,7 @@ class Engine:
             events=len(positions),
             rejected=batch.rejected,
             duplicates=batch.duplicates,
-            milliseconds=round((perf_counter() - batch.started) * 1000, 1),
+            milliseconds=round((perf_counter() - batch.started) * 1000, 1) if batch.started else 0.0,
         )
 
     def _answer(self, batch: _Batch) -> None:

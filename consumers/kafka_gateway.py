@@ -20,7 +20,7 @@ from uuid import uuid4
 import msgspec
 import structlog
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, KafkaTimeoutError
 
 from consumers.errors import Busy, EngineStopped, OutcomeUnknown
 from consumers.sources import Waiter, deliver
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from settings import Settings
 
 _log: Final = structlog.get_logger()
+
+START_SECONDS: Final = 10.0
 
 LOOK_SECONDS: Final = 0.1
 """How often deadlines and retries are looked at."""
@@ -109,7 +111,7 @@ class KafkaGateway:
             max_block_ms=100,
             request_timeout_ms=5_000,
         )
-        self._producer.partitions_for(self._topic)  # so that the first send need not wait
+        self._know_topic()
         self._consumer = KafkaConsumer(
             **client,
             group_id=None,
@@ -202,6 +204,18 @@ class KafkaGateway:
                     self._producer.send(self._topic, value=dump_record(pack), partition=self._partition)
                 except KafkaError as error:  # they are sent again when their time comes
                     _log.warning("commands not sent", commands=len(pack), error=f"{type(error).__name__}: {error}")
+
+    def _know_topic(self) -> None:
+        """Wait until the producer knows where to send: later it must not keep an event loop waiting for that."""
+        deadline = monotonic() + START_SECONDS
+        while True:
+            try:
+                self._producer.partitions_for(self._topic)
+            except KafkaTimeoutError:
+                if monotonic() > deadline:
+                    raise
+            else:
+                return
 
     # --- the thread that receives
 

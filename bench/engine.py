@@ -1,0 +1,179 @@
+"""Orders a second through the whole engine, end to end over Kafka, and beside it the library as its docs show it.
+
+    python bench/engine.py [--seconds N] [--windows 1,16,64,256,1000] [--bootstrap HOST:PORT]
+
+A client in this process keeps so many orders in flight (the window); the engine is a process of its own, the broker
+another, all on this machine. Last line: a JSON object with `orders_per_s`, `p50_ms` and `p99_ms` by window,
+`cpu_us_per_order` by process at the largest window, `stages_us` (the engine's work on one order by stage, measured alone),
+`baseline_orders_per_s`, and `times_baseline` (the largest window against it).
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import quantiles
+from time import perf_counter
+from uuid import uuid4
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import psutil
+import uvloop
+
+from bench.baseline import baseline
+from bench.stages import stages
+from consumers.kafka_gateway import KafkaGateway
+from domain.account import DepositCash, OpenAccount
+from domain.market import OpenMarket
+from domain.money import MICRO
+from domain.orders import PlaceOrder, SplitSets
+from domain.story import PublishStory
+from local.kafka import Broker
+from local.postgres import Postgres
+from messages.commands import order_command_id
+from settings import Settings
+
+ACCOUNTS, MARKETS = 100, 5
+CLOSE = 4_000_000_000 * MICRO
+BASELINE_ORDERS = 400
+
+
+async def set_up(gateway: KafkaGateway) -> tuple[list[str], list[str]]:
+    """Open the accounts and markets; return their ids."""
+    opening = [
+        OpenMarket("", "", f"m-{i}", "Will it be?", ("No", "Yes"), 100_000 * MICRO, CLOSE, "News")
+        for i in range(MARKETS)
+    ]
+    story = await gateway.submit("s", PublishStory("", "story", "Story", "Body", "world", 0, None, tuple(opening)))
+    markets = [str(market) for market in story.result["market_ids"]]
+    opened = await asyncio.gather(*[gateway.submit(f"a{i}", OpenAccount("", f"T{i}")) for i in range(ACCOUNTS)])
+    accounts = [str(reply.result["account_id"]) for reply in opened]
+    await asyncio.gather(*[gateway.submit(f"d{a}", DepositCash(a, 10_000_000 * MICRO)) for a in accounts])
+    splits = [SplitSets(account, market, 10_000 * MICRO) for account in accounts for market in markets]
+    replies = await asyncio.gather(*[gateway.submit(f"p{i}", split) for i, split in enumerate(splits)])
+    assert all(reply.code is None for reply in replies), "set up"
+    return accounts, markets
+
+
+def order(number: int, accounts: list[str], markets: list[str], run: str) -> tuple[str, PlaceOrder]:
+    """Return one of the orders: buys and sells of one credit or two shares, in turn."""
+    account, market = accounts[number % ACCOUNTS], markets[number % MARKETS]
+    name = f"{run}-{number}"
+    if number // ACCOUNTS % 2:
+        command = PlaceOrder(account, market, "", name, "Yes", "sell", "market", quantity=2 * MICRO)
+    else:
+        command = PlaceOrder(account, market, "", name, "Yes", "buy", "market", spend=MICRO)
+    return order_command_id(account, name), command
+
+
+async def load(
+    gateway: KafkaGateway, window: int, seconds: float, accounts: list[str], markets: list[str]
+) -> list[float]:
+    """Keep `window` orders in flight for so long; return each one's time to its reply, in milliseconds."""
+    took: list[float] = []
+    run = uuid4().hex[:8]
+    number = 0
+    until = perf_counter() + seconds
+
+    async def trade() -> None:
+        nonlocal number
+        while (began := perf_counter()) < until:
+            number += 1
+            reply = await gateway.submit(*order(number, accounts, markets, run))
+            assert reply.code is None, reply
+            took.append((perf_counter() - began) * 1000)
+
+    await asyncio.gather(*[trade() for _ in range(window)])
+    return took
+
+
+def cpu_seconds(processes: dict[str, psutil.Process]) -> dict[str, float]:
+    """Return the CPU time that each has used."""
+    return {name: sum(process.cpu_times()[:2]) for name, process in processes.items()}
+
+
+def measure(gateway: KafkaGateway, windows: list[int], seconds: float, watched: dict[str, psutil.Process]) -> dict:  # type: ignore[type-arg]
+    """Run all windows; print and return the figures."""
+    figures: dict = {"orders_per_s": {}, "p50_ms": {}, "p99_ms": {}}  # type: ignore[type-arg]
+
+    async def run() -> None:
+        accounts, markets = await set_up(gateway)
+        await load(gateway, 64, min(seconds, 2.0), accounts, markets)
+        for window in windows:
+            cpu, began = cpu_seconds(watched), perf_counter()
+            took = await load(gateway, window, seconds, accounts, markets)
+            elapsed = perf_counter() - began
+            used = {name: (now - cpu[name]) / len(took) * 1e6 for name, now in cpu_seconds(watched).items()}
+            cuts = quantiles(took, n=100)
+            rate = len(took) / elapsed
+            figures["orders_per_s"][str(window)] = round(rate)
+            figures["p50_ms"][str(window)] = round(cuts[49], 2)
+            figures["p99_ms"][str(window)] = round(cuts[98], 2)
+            figures["cpu_us_per_order"] = {name: round(value, 1) for name, value in used.items()}
+            print(
+                f"window {window:5}: {rate:8.0f} orders/s   p50 {cuts[49]:7.2f} ms   p99 {cuts[98]:7.2f} ms   CPU an order: "
+                + ", ".join(f"{name} {value:.0f} us" for name, value in used.items()),
+                flush=True,
+            )
+
+    uvloop.run(run())
+    return figures
+
+
+def main() -> None:
+    """Run the measurements."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--windows", default="1,16,64,256,1000")
+    parser.add_argument("--bootstrap")
+    parser.add_argument("--no-baseline", action="store_true")
+    arguments, _ = parser.parse_known_args()
+    windows = [int(window) for window in arguments.windows.split(",")]
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tidings-bench-")))
+        watched = {"client": psutil.Process()}
+        bootstrap = arguments.bootstrap
+        if bootstrap is None:
+            broker = stack.enter_context(Broker(folder / "kafka"))
+            bootstrap = broker.bootstrap
+            watched["broker"] = psutil.Process(broker.pid)
+        settings = Settings(
+            home=folder,
+            log="kafka",
+            kafka_brokers=bootstrap,
+            kafka_replication=1,
+            kafka_topic_prefix=f"bench-{uuid4().hex[:8]}.",
+        )
+        env = os.environ | {
+            "TIDINGS_HOME": str(folder),
+            "TIDINGS_LOG": "kafka",
+            "TIDINGS_KAFKA_BROKERS": bootstrap,
+            "TIDINGS_KAFKA_REPLICATION": "1",
+            "TIDINGS_KAFKA_TOPIC_PREFIX": settings.kafka_topic_prefix,
+        }
+        engine = subprocess.Popen([sys.executable, "-m", "consumers.run_engine"], env=env, stdout=subprocess.DEVNULL)
+        stack.callback(engine.wait)
+        stack.callback(engine.terminate)
+        watched["engine"] = psutil.Process(engine.pid)
+        gateway = stack.enter_context(KafkaGateway(settings, timeout_seconds=60))
+        figures = measure(gateway, windows, arguments.seconds, watched)
+    figures["stages_us"] = stages()
+    if not arguments.no_baseline:
+        with tempfile.TemporaryDirectory(prefix="tidings-bench-") as name:
+            Path(name).chmod(0o755)
+            with Postgres.start(Path(name) / "postgres", end_with_process=True) as server:
+                rate = baseline(server.database("baseline"), BASELINE_ORDERS, ACCOUNTS, MARKETS)
+        figures["baseline_orders_per_s"] = round(rate, 1)
+        figures["times_baseline"] = round(figures["orders_per_s"][str(windows[-1])] / rate, 1)
+        print(f"the library as its documentation shows it, one order after the other: {rate:.0f} orders/s")
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
