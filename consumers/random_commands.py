@@ -253,7 +253,8 @@ class RandomCommands:
             price = random.choice([price, MICRO - price])
         else:
             price = random.randint(PRICE_MIN, PRICE_MAX)
-        price = price // PRICE_TICK * PRICE_TICK
+        tick = PRICE_TICK if random.random() < 0.4 else 20 * PRICE_TICK  # round prices meet more often
+        price = price // tick * tick
         return min(max(price, PRICE_MIN), PRICE_MAX) if random.random() < 0.995 else price + 500
 
     def _amount(self, market: Market) -> Shares:

@@ -31,8 +31,9 @@ from domain.money import MICRO, Time
 from domain.partition import CommandRejected
 from messages.commands import digest_of
 
-CHECK_EVERY: Final = 25
-"""The whole state is checked after so many commands; what an event touches, after every event."""
+CHECKS: Final = 200
+"""How often the whole state is checked in a long run, in a short one after every 25 commands; what an event touches is
+checked after every event."""
 
 SHRINK_SECONDS: Final = 60.0
 
@@ -183,7 +184,7 @@ def simulate(
             delivery = Delivery(time, command_id, command, _fate(random, crashes / max(commands, 1)))
             script.append(delivery)
             miniature.deliver(delivery)
-            if number % CHECK_EVERY == 0:
+            if number % max(25, commands // CHECKS) == 0:
                 miniature.check()
             if progress is not None and number % 100 == 99:
                 progress(number + 1, commands)

@@ -1,15 +1,14 @@
 """The simulation: every invariant at every position, crashes and repeated deliveries included; a failing seed fails again."""
 
-import os
-
 import pytest
 
 from consumers import simulation
 from consumers.simulation import SimulationFailedError, simulate
 from domain import lmsr
+from tests.domain.scenario import EFFORT
 
-COMMANDS = int(os.environ.get("TIDINGS_TEST_SIMULATION", "1500"))
-"""Commands a seed: more of them by the environment, for a night."""
+COMMANDS = 1_500 * EFFORT
+"""Commands a seed."""
 
 
 @pytest.mark.parametrize("seed", range(8))

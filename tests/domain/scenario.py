@@ -4,6 +4,7 @@ Every event is also recorded in an `Audit`, which keeps a second exchange from t
 invariants are checked at every position on the way, and at its end the replayed state must be the live one.
 """
 
+import os
 from typing import TypeVar
 
 from domain.account import DepositCash, OpenAccount
@@ -18,6 +19,9 @@ from domain.rejections import Code
 from domain.story import PublishStory
 
 E = TypeVar("E")
+
+EFFORT = int(os.environ.get("TIDINGS_TEST_EFFORT", "1"))
+"""How much longer random tests search than in a normal run: 1, or more for a night."""
 
 SECOND = 1_000_000
 START: Time = 1_000_000 * SECOND

@@ -1,0 +1,810 @@
+"""The rules once more, written for clarity and nothing else: a list of orders, fractions, linear scans.
+
+Nothing of the domain's matching, sweeping, trading, book, account, ledger or settlement code is used. What is shared: the
+commands, the codes of refusals, and the maker's float formulas with their rounding to micro-units (`domain.lmsr`). An own
+version of those would differ in the last bit of a float now and then, and the two would drift apart over a micro-credit
+without either being wrong; the formulas have tests of their own, against numbers published by others.
+
+An account is one number, all its money; what is available is that less what its resting orders hold, computed from the
+orders each time. So nothing has to be moved when an order shrinks, is filled or goes away.
+"""
+
+# ruff: noqa: N802, C901, PLR0912  methods are named for the commands they do; one long text is easier to compare with the rules
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from math import ceil, floor, gcd
+from typing import Any
+
+from domain import lmsr
+from domain import market as m
+from domain import orders as o
+from domain.account import DepositCash, OpenAccount, WithdrawCash
+from domain.money import AMOUNT_MAX, MICRO
+from domain.rejections import Code
+from domain.story import PublishStory
+from domain.sweeping import ABREAST, DUST, FINEST, NEGLIGIBLE, REACH
+
+
+class RefusedError(Exception):
+    """The command is refused; nothing has changed."""
+
+    def __init__(self, code: Code) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@dataclass
+class Resting:
+    """A resting order; older ones stand earlier in their market's list."""
+
+    id: str
+    account: str
+    outcome: int
+    side: str
+    price: int
+    remaining: int
+    filled: int
+    expires_at: int | None
+    post_only: bool
+
+    @property
+    def buys(self) -> bool:
+        """Whether it is a bid."""
+        return self.side == "buy"
+
+
+@dataclass
+class Market:
+    """A market with all that happened in it."""
+
+    terms: Any
+    status: str
+    b: int = 0
+    weights: tuple[int, ...] = ()
+    sold: list[int] = field(default_factory=list)
+    subsidy: int = 0
+    orders: list[Resting] = field(default_factory=list)
+    shares: dict[tuple[str, int], int] = field(default_factory=dict)
+    flow: dict[str, int] = field(default_factory=dict)  # what the market ever paid to an account, less what it took
+    pool: int = 0
+    fees: int = 0
+    payouts: dict[str, int] = field(default_factory=dict)
+    paid: dict[str, tuple[int, dict[tuple[str, int], int]]] = field(default_factory=dict)
+    residual: int = 0
+    dispute_until: int = 0
+    bond: tuple[str, int] | None = None
+    forfeited: int = 0
+    version: int = 1
+
+    @property
+    def prices(self) -> tuple[float, ...]:
+        """The maker's prices."""
+        return lmsr.price_vector(self.weights, tuple(self.sold), self.b)
+
+    def owned(self, account: str, outcome: int) -> int:
+        """Return an account's shares."""
+        return self.shares.get((account, outcome), 0)
+
+    def free(self, account: str, outcome: int, but: str = "") -> int:
+        """Return its shares that no resting sale (except `but`) holds."""
+        held = sum(
+            order.remaining
+            for order in self.orders
+            if (order.account, order.outcome) == (account, outcome) and not order.buys and order.id != but
+        )
+        return self.owned(account, outcome) - held
+
+    def give(self, account: str, outcome: int, quantity: int) -> None:
+        """Add shares (or take them)."""
+        self.shares[account, outcome] = self.owned(account, outcome) + quantity
+
+    def hold(self, order: Resting, remaining: int | None = None) -> int:
+        """Return the cash that a resting order holds: its limit for what remains and the largest fee up to there."""
+        if not order.buys:
+            return 0
+        remaining = order.remaining if remaining is None else remaining
+        limit, dearest = Fraction(order.price, MICRO), min(Fraction(order.price, MICRO), Fraction(1, 2))
+        rate = Fraction(self.terms.fee_rate, MICRO)
+        return ceil(limit * remaining) + ceil(rate * remaining * dearest * (1 - dearest))
+
+
+@dataclass
+class Trade:
+    """What an order does at once, before it is done."""
+
+    fills: list[tuple[str | None, int, int, int]] = field(
+        default_factory=list
+    )  # resting order, quantity, cost, its cost
+    canceled: list[Resting] = field(default_factory=list)
+    sold: list[int] = field(default_factory=list)
+    stop: str | None = None
+
+    @property
+    def filled(self) -> int:
+        """Shares."""
+        return sum(quantity for _, quantity, _, _ in self.fills)
+
+    @property
+    def cost(self) -> int:
+        """Credits."""
+        return sum(cost for _, _, cost, _ in self.fills)
+
+
+class Reference:
+    """All accounts and markets."""
+
+    def __init__(self) -> None:
+        self.time = 0
+        self.stories: set[str] = set()
+        self.money: dict[str, int] = {}
+        self.markets: dict[str, Market] = {}
+        self.house = self.fees = self.bonds = self.external = 0
+
+    # --- time and commands
+
+    def handle(self, command: Any, time: int) -> dict[str, Any]:
+        """Do what is due, then the command; return its code, or what it did."""
+        self.let_happen(time)
+        try:
+            return getattr(self, f"_{type(command).__name__}")(command) or {}
+        except RefusedError as refused:
+            return {"code": refused.code}
+
+    def let_happen(self, time: int) -> None:
+        """Do what is due by this time, in the order of time."""
+        while True:
+            due = [item for item in self.due() if item[0] <= time]
+            if not due:
+                break
+            when, kind, market, order = min(due, key=lambda item: item[0])
+            self.time = when
+            if kind == "close":
+                self.close(market)
+            elif kind == "window":
+                self.pay(market)
+            else:
+                market.orders.remove(order)
+        self.time = time
+
+    def due(self) -> Iterator[tuple[int, str, Market, Any]]:
+        """Yield what happens by itself, and when."""
+        for market in self.markets.values():
+            if market.status in {"active", "halted"}:
+                yield market.terms.close_time, "close", market, None
+            if market.status == "determined" and market.terms.dispute_seconds:
+                yield market.dispute_until, "window", market, None
+            for order in market.orders:
+                if order.expires_at is not None:
+                    yield order.expires_at, "expiry", market, order
+
+    def available(self, account: str) -> int:
+        """Return the cash an account may spend."""
+        return self.money[account] - self.held(account)
+
+    def held(self, account: str) -> int:
+        """Return the cash its resting orders hold."""
+        return sum(
+            market.hold(order)
+            for market in self.markets.values()
+            for order in market.orders
+            if order.account == account
+        )
+
+    def transfer(self, market: Market, account: str, amount: int) -> None:
+        """Let a market pay an account (or take from it)."""
+        self.money[account] += amount
+        market.flow[account] = market.flow.get(account, 0) + amount
+
+    def check_spendable(self, account: str, amount: int) -> None:
+        """Refuse what is not there."""
+        if self.available(account) < 0:
+            raise RefusedError(Code.ACCOUNT_OVERDRAWN)
+        if amount > self.available(account):
+            raise RefusedError(Code.INSUFFICIENT_FUNDS)
+
+    def find(self, market: str, account: str | None = None) -> Market:
+        """Return the market; both must be there."""
+        if market not in self.markets:
+            raise RefusedError(Code.MARKET_NOT_FOUND)
+        if account is not None:
+            self.find_account(account)
+        return self.markets[market]
+
+    def find_account(self, account: str) -> None:
+        """Refuse an account that does not exist."""
+        if account not in self.money:
+            raise RefusedError(Code.ACCOUNT_NOT_FOUND)
+
+    # --- accounts
+
+    def _OpenAccount(self, command: OpenAccount) -> None:
+        if command.account_id in self.money:
+            raise RefusedError(Code.ACCOUNT_EXISTS)
+        self.money[command.account_id] = 0
+
+    def _DepositCash(self, command: DepositCash) -> None:
+        self.find_account(command.account_id)
+        self.money[command.account_id] += command.amount
+        self.external -= command.amount
+
+    def _WithdrawCash(self, command: WithdrawCash) -> None:
+        self.find_account(command.account_id)
+        self.check_spendable(command.account_id, command.amount)
+        self.money[command.account_id] -= command.amount
+        self.external += command.amount
+
+    def _SplitSets(self, command: o.SplitSets) -> None:
+        market = self.find(command.market_id, command.account_id)
+        if market.status != "active":
+            raise RefusedError(Code.MARKET_NOT_ACTIVE)
+        self.check_spendable(command.account_id, command.amount)
+        self.sets(market, command.account_id, command.amount)
+
+    def _MergeSets(self, command: o.MergeSets) -> None:
+        market = self.find(command.market_id, command.account_id)
+        if market.status not in {"active", "halted", "closed"}:
+            raise RefusedError(Code.MARKET_NOT_ACTIVE)
+        if any(market.free(command.account_id, i) < command.amount for i in range(len(market.terms.outcomes))):
+            raise RefusedError(Code.INSUFFICIENT_SHARES)
+        self.sets(market, command.account_id, -command.amount)
+
+    def sets(self, market: Market, account: str, amount: int) -> None:
+        """Turn credits into sets (or back)."""
+        self.transfer(market, account, -amount)
+        market.pool += amount
+        for outcome in range(len(market.terms.outcomes)):
+            market.give(account, outcome, amount)
+
+    # --- stories and the life of a market
+
+    def _PublishStory(self, command: PublishStory) -> None:
+        if command.story_id in self.stories:
+            raise RefusedError(Code.STORY_EXISTS)
+        for opening in command.markets:
+            if opening.close_time <= self.time:
+                raise RefusedError(Code.CLOSE_TIME_PASSED)
+        self.stories.add(command.story_id)
+        for opening in command.markets:
+            market = self.markets[opening.market_id] = Market(opening, "draft")
+            if not opening.draft:
+                self.activate(market)
+
+    def activate(self, market: Market) -> None:
+        """Fund the maker."""
+        terms, count = market.terms, len(market.terms.outcomes)
+        prices = [price / MICRO for price in terms.initial_prices] or [1 / count] * count
+        market.status = "active"
+        market.b, market.weights, market.sold = (
+            lmsr.liquidity(terms.subsidy, prices),
+            lmsr.log_weights(prices),
+            [0] * count,
+        )
+        market.subsidy = market.pool = terms.subsidy
+        self.house -= terms.subsidy
+
+    def legal(self, market_id: str, *statuses: str) -> Market:
+        """Return the market, if it has one of these statuses."""
+        market = self.find(market_id)
+        if market.status not in statuses:
+            raise RefusedError(Code.MARKET_STATUS)
+        return market
+
+    def _ActivateMarket(self, command: m.ActivateMarket) -> None:
+        market = self.legal(command.market_id, "draft")
+        if market.terms.close_time <= self.time:
+            raise RefusedError(Code.CLOSE_TIME_PASSED)
+        self.activate(market)
+
+    def _HaltMarket(self, command: m.HaltMarket) -> None:
+        self.legal(command.market_id, "active").status = "halted"
+
+    def _ResumeMarket(self, command: m.ResumeMarket) -> None:
+        self.legal(command.market_id, "halted").status = "active"
+
+    def _ClarifyMarket(self, command: m.ClarifyMarket) -> None:
+        self.legal(command.market_id, "draft", "active", "halted").version += 1
+
+    def _CloseMarket(self, command: m.CloseMarket) -> None:
+        self.close(self.legal(command.market_id, "active", "halted"))
+
+    def close(self, market: Market) -> None:
+        """End trading; nothing rests any more."""
+        market.status = "closed"
+        market.orders.clear()
+
+    def _AddLiquidity(self, command: m.AddLiquidity) -> None:
+        market = self.legal(command.market_id, "active", "halted")
+        if market.subsidy + command.amount > m.SUBSIDY_MAX:
+            raise RefusedError(Code.INVALID_FIELD)
+        prices = market.prices
+        market.b += lmsr.liquidity(command.amount, prices)
+        market.weights, market.sold = lmsr.log_weights(prices), [0] * len(prices)
+        market.subsidy += command.amount
+        market.pool += command.amount
+        self.house -= command.amount
+
+    def check_payouts(self, market: Market, payouts: tuple[m.Payout, ...]) -> dict[str, int]:
+        """Return them by outcome."""
+        if any(payout.outcome not in market.terms.outcomes for payout in payouts):
+            raise RefusedError(Code.UNKNOWN_OUTCOME)
+        fractions = {payout.outcome: payout.fraction for payout in payouts}
+        if len(fractions) != len(payouts) or sum(fractions.values()) != MICRO or min(fractions.values()) < 0:
+            raise RefusedError(Code.INVALID_PAYOUTS)
+        return fractions
+
+    def _DetermineMarket(self, command: m.DetermineMarket) -> None:
+        market = self.legal(command.market_id, "closed", "disputed")
+        market.payouts = self.check_payouts(market, command.payouts)
+        if market.bond is not None:
+            self.return_bond(market)
+        market.status, market.dispute_until = "determined", self.time + market.terms.dispute_seconds * 1_000_000
+
+    def return_bond(self, market: Market) -> None:
+        """Give a disputer the bond back."""
+        assert market.bond is not None
+        account, amount = market.bond
+        self.transfer(market, account, amount)
+        self.bonds -= amount
+        market.bond = None
+
+    def _DisputeMarket(self, command: m.DisputeMarket) -> None:
+        self.find(command.market_id, command.account_id)
+        market = self.legal(command.market_id, "determined")
+        if self.time >= market.dispute_until:
+            raise RefusedError(Code.DISPUTE_WINDOW_CLOSED)
+        bond = market.terms.dispute_bond if command.bond is None else command.bond
+        if bond < market.terms.dispute_bond:
+            raise RefusedError(Code.BOND_TOO_SMALL)
+        self.check_spendable(command.account_id, bond)
+        self.transfer(market, command.account_id, -bond)
+        self.bonds += bond
+        market.bond, market.status = (command.account_id, bond), "disputed"
+
+    def _UpholdMarket(self, command: m.UpholdMarket) -> None:
+        market = self.legal(command.market_id, "disputed")
+        assert market.bond is not None
+        amount = market.bond[1]
+        self.bonds -= amount
+        self.house += amount
+        market.forfeited += amount
+        market.bond = None
+        market.status, market.dispute_until = "determined", self.time + market.terms.dispute_seconds * 1_000_000
+
+    def _FinalizeMarket(self, command: m.FinalizeMarket) -> None:
+        market = self.find(command.market_id)
+        if market.status == "finalized":
+            return
+        self.legal(command.market_id, "determined")
+        if self.time < market.dispute_until:
+            raise RefusedError(Code.DISPUTE_WINDOW_OPEN)
+        self.pay(market)
+
+    def pay(self, market: Market) -> None:
+        """Pay every holder, rounded down; the house gets what is left."""
+        market.status = "finalized"
+        for account in sorted({account for (account, _), quantity in market.shares.items() if quantity}):
+            mine = {key: quantity for key, quantity in market.shares.items() if key[0] == account}
+            worth = sum(
+                quantity * Fraction(market.payouts.get(market.terms.outcomes[outcome], 0), MICRO)
+                for (_, outcome), quantity in mine.items()
+            )
+            self.transfer(market, account, floor(worth))
+            market.pool -= floor(worth)
+            market.paid[account] = floor(worth), mine
+        market.shares = {}
+        market.residual, market.pool = market.pool, 0
+        self.house += market.residual
+
+    def _CorrectMarket(self, command: m.CorrectMarket) -> None:
+        market = self.legal(command.market_id, "finalized")
+        payouts = self.check_payouts(market, command.payouts)
+        self.house -= market.residual
+        market.pool += market.residual
+        for account, (amount, shares) in market.paid.items():
+            self.transfer(market, account, -amount)
+            market.pool += amount
+            market.shares |= shares
+        market.paid, market.payouts = {}, payouts
+        self.pay(market)
+
+    def _VoidMarket(self, command: m.VoidMarket) -> None:
+        market = self.find(command.market_id)
+        if market.status in {"finalized", "voided"}:
+            raise RefusedError(Code.MARKET_STATUS)
+        if market.bond is not None:
+            self.return_bond(market)
+        market.orders.clear()
+        for account, flow in list(market.flow.items()):
+            self.transfer(market, account, -flow)
+        self.fees -= market.fees
+        self.house += market.subsidy - market.forfeited
+        market.status, market.pool, market.shares, market.fees, market.forfeited = "voided", 0, {}, 0, 0
+
+    # --- orders
+
+    def _PlaceOrder(self, command: o.PlaceOrder) -> dict[str, Any]:
+        market = self.find(command.market_id, command.account_id)
+        self.check_fields(command)
+        if market.status != "active":
+            raise RefusedError(Code.MARKET_NOT_ACTIVE)
+        if command.outcome not in market.terms.outcomes:
+            raise RefusedError(Code.UNKNOWN_OUTCOME)
+        outcome, quantity = market.terms.outcomes.index(command.outcome), command.quantity
+        if command.side == "sell":
+            assert quantity is not None
+            free = market.free(command.account_id, outcome)
+            if command.reduce_only:
+                quantity = min(quantity, free)
+                if quantity == 0:
+                    raise RefusedError(Code.REDUCE_ONLY)
+            elif quantity > free:
+                raise RefusedError(Code.INSUFFICIENT_SHARES)
+        order = Resting(
+            command.order_id,
+            command.account_id,
+            outcome,
+            command.side,
+            command.limit_price or 0,
+            quantity or 0,
+            0,
+            command.expires_at,
+            command.post_only,
+        )
+        return self.execute(
+            market,
+            order,
+            spend=command.spend,
+            tif=command.time_in_force or ("GTC" if command.type == "limit" else "IOC"),
+            policy=command.self_trade_prevention,
+            max_cost=command.max_cost,
+            min_proceeds=command.min_proceeds,
+        )
+
+    def check_fields(self, command: o.PlaceOrder) -> None:
+        """Refuse what does not go together."""
+        limit, buys, tif = command.type == "limit", command.side == "buy", command.time_in_force
+        for amount, least in (
+            (command.quantity, 1),
+            (command.spend, 1),
+            (command.max_cost, 1),
+            (command.min_proceeds, 0),
+        ):
+            if amount is not None and not least <= amount <= AMOUNT_MAX:
+                raise RefusedError(Code.INVALID_FIELD)
+        wrong = [
+            command.spend is not None and (limit or not buys),
+            (command.quantity is None) == (command.spend is None),
+            limit == (command.limit_price is None),
+        ]
+        if any(wrong):
+            raise RefusedError(Code.INVALID_FIELD)
+        self.check_price(command.limit_price)
+        if (not limit and tif in {"GTC", "GTD"}) or (tif == "GTD") != (command.expires_at is not None):
+            raise RefusedError(Code.INVALID_FIELD)
+        if command.expires_at is not None and command.expires_at <= self.time:
+            raise RefusedError(Code.ORDER_EXPIRED)
+        wrong = [
+            command.post_only and (not limit or tif in {"IOC", "FOK"}),
+            command.reduce_only and buys,
+            command.max_cost is not None and not buys,
+            command.min_proceeds is not None and buys,
+        ]
+        if any(wrong):
+            raise RefusedError(Code.INVALID_FIELD)
+
+    def check_price(self, price: int | None) -> None:
+        """Refuse what is not on the tick."""
+        if price is not None and (price % 1000 or not 1000 <= price <= 999_000):
+            raise RefusedError(Code.INVALID_PRICE)
+
+    def execute(
+        self,
+        market: Market,
+        order: Resting,
+        *,
+        spend: int | None = None,
+        tif: str,
+        policy: str,
+        max_cost: int | None = None,
+        min_proceeds: int | None = None,
+        replaces: Resting | None = None,
+    ) -> dict[str, Any]:
+        """Trade, then rest or not."""
+        trade = self.match(market, order, spend, policy)
+        remaining = 0 if spend is not None else order.remaining - trade.filled
+        if order.post_only and (trade.fills or trade.canceled or trade.stop == "self_trade"):
+            raise RefusedError(Code.POST_ONLY_WOULD_CROSS)
+        if tif == "FOK" and trade.stop:
+            raise RefusedError(Code.FOK_NOT_FILLED)
+        fee = self.fee(market, trade)
+        if not order.buys and not trade.stop and trade.cost == fee:
+            raise RefusedError(Code.ORDER_TOO_SMALL)
+        if (max_cost is not None and trade.cost + fee > max_cost) or (
+            min_proceeds is not None and trade.cost - fee < min_proceeds
+        ):
+            raise RefusedError(Code.SLIPPAGE)
+        rests = remaining > 0 and tif in {"GTC", "GTD"} and trade.stop == "price"
+        if order.buys:
+            freed = sum(market.hold(other) for other in [*trade.canceled, *([replaces] if replaces else [])])
+            needed = trade.cost + fee + (market.hold(order, remaining) if rests else 0)
+            if self.available(order.account) < 0:
+                raise RefusedError(Code.ACCOUNT_OVERDRAWN)
+            if needed > self.available(order.account) + freed:
+                raise RefusedError(Code.INSUFFICIENT_FUNDS)
+
+        moved = trade.sold != market.sold
+        if replaces is not None:
+            market.orders.remove(replaces)
+        for other in trade.canceled:
+            market.orders.remove(other)
+        for order_id, quantity, cost, resting_cost in trade.fills:
+            self.settle(market, order, quantity, cost)
+            if order_id is not None:
+                other = next(other for other in market.orders if other.id == order_id)
+                self.settle(market, other, quantity, resting_cost)
+                self.reduce(market, other, quantity)
+        if trade.fills:
+            self.transfer(market, order.account, -fee)
+            market.fees += fee
+            self.fees += fee
+        market.sold = trade.sold
+        if rests:
+            order.filled += trade.filled
+            order.remaining = remaining
+            market.orders.append(order)
+        status = "partially_filled" if trade.fills else "resting" if rests else "canceled"
+        return {
+            "status": "filled" if trade.stop is None else status,
+            "fills": trade.fills,
+            "fee": fee,
+            "remaining": remaining,
+            "swept": self.sweep(market) if moved else {},
+        }
+
+    def settle(self, market: Market, order: Resting, quantity: int, cost: int) -> None:
+        """Let shares go one way and credits the other."""
+        sign = 1 if order.buys else -1
+        market.give(order.account, order.outcome, sign * quantity)
+        self.transfer(market, order.account, -sign * cost)
+        market.pool += sign * cost
+
+    def reduce(self, market: Market, order: Resting, quantity: int) -> None:
+        """Take a filled quantity off a resting order."""
+        order.remaining -= quantity
+        order.filled += quantity
+        if order.remaining == 0:
+            market.orders.remove(order)
+
+    def fee(self, market: Market, trade: Trade) -> int:
+        """Return `rate * quantity * p * (1 - p)` at the average price, rounded up."""
+        if trade.filled == 0:
+            return 0
+        price = Fraction(trade.cost, trade.filled)
+        return max(0, ceil(Fraction(market.terms.fee_rate, MICRO) * trade.filled * price * (1 - price)))
+
+    def match(self, market: Market, order: Resting, spend: int | None, policy: str) -> Trade:
+        """Take the best price again and again."""
+        trade = Trade(sold=list(market.sold))
+        wanted = None if spend is not None else order.remaining
+        sign = 1 if order.buys else -1
+        edge = Fraction(999, 1000) if order.buys else Fraction(1, 1000)
+        limit = Fraction(order.price, MICRO) if order.price else None
+        done: list[Resting] = []
+        while True:
+            offers = []
+            for age, other in enumerate(market.orders):
+                price = self.price_for(market, order, other)
+                if price is not None and other not in done and (limit is None or sign * price <= sign * limit):
+                    offers.append((sign * price, age, other))
+            best = min(offers, key=lambda offer: offer[:2], default=None)
+            bounds = [edge, *([limit] if limit else []), *([sign * best[0]] if best else [])]
+            bound = min(bounds) if order.buys else max(bounds)
+
+            price_now = lmsr.price_vector(market.weights, tuple(trade.sold), market.b)[order.outcome]
+            offered = (lmsr.buyable if order.buys else lmsr.sellable)(market.b, price_now, float(bound))
+            if spend is not None:
+                quantity = lmsr.affordable(market.b, price_now, spend, offered)
+            else:
+                assert wanted is not None
+                quantity = min(offered, wanted)
+            if quantity:
+                cost = (lmsr.cost_up if order.buys else lmsr.proceeds_down)(market.b, price_now, quantity)
+                trade.fills.append((None, quantity, cost, 0))
+                trade.sold[order.outcome] += sign * quantity
+                wanted = None if wanted is None else wanted - quantity
+                spend = None if spend is None else spend - cost
+            if wanted == 0 or spend == 0 or (spend is not None and quantity < offered):
+                return trade
+            if best is None:
+                trade.stop = "price"
+                return trade
+
+            price, other = sign * best[0], best[2]
+            done.append(other)
+            if other.account == order.account:
+                if policy == "cancel_taker":
+                    trade.stop = "self_trade"
+                    return trade
+                trade.canceled.append(other)
+                continue
+            quantity = min(other.remaining, wanted if spend is None else floor(spend / price))  # type: ignore[type-var]
+            if quantity:
+                exact = quantity * price
+                cost = ceil(exact) if order.buys else floor(exact)
+                theirs = cost if other.outcome == order.outcome else quantity - cost
+                trade.fills.append((other.id, quantity, cost, theirs))
+                wanted = None if wanted is None else wanted - quantity
+                spend = None if spend is None else spend - cost
+            if wanted == 0 or (spend is not None and floor(spend / price) == 0):
+                return trade
+
+    def price_for(self, market: Market, order: Resting, other: Resting) -> Fraction | None:
+        """Return what a resting order offers to a new one per share of the new one's outcome, None where they do not meet."""
+        price = Fraction(other.price, MICRO)
+        if other.outcome == order.outcome:
+            return price if other.side != order.side else None
+        if len(market.terms.outcomes) == 2 and other.side == order.side:
+            return 1 - price  # together they make, or dissolve, complete sets
+        return None
+
+    # --- the maker and the resting orders
+
+    def sweep(self, market: Market) -> dict[str, tuple[int, int]]:
+        """Fill what the maker's price has reached: the order that is furthest off, then those that are as far, together."""
+        filled: dict[str, tuple[int, int]] = {}
+        b = market.b / 1_000_000
+        while True:
+            fronts = self.fronts(market)
+            gaps = {order.id: self.gap(market, order) for order in fronts}
+            if max(gaps.values(), default=0.0) <= max(DUST / b, FINEST):
+                break
+            trades = self.move(market, b, fronts, gaps)
+            if not trades:
+                break
+            for order, quantity, cost in trades:
+                self.settle(market, order, quantity, cost)
+                market.sold[order.outcome] += quantity if order.buys else -quantity
+                before = filled.get(order.id, (0, 0))
+                filled[order.id] = before[0] + quantity, before[1] + cost
+                self.reduce(market, order, quantity)
+        return filled
+
+    def gap(self, market: Market, order: Resting) -> float:
+        """Return by how much the maker's price is better than the order's limit."""
+        way = order.price / MICRO - market.prices[order.outcome]
+        return way if order.buys else -way
+
+    def fronts(self, market: Market) -> list[Resting]:
+        """Return the best order (then the oldest) of each side of each outcome; two outcomes are one."""
+        best: dict[tuple[int, bool], tuple[int, Resting]] = {}
+        for order in market.orders:
+            key, worth = (order.outcome, not order.buys), order.price if order.buys else -order.price
+            if len(market.terms.outcomes) == 2 and order.outcome == 1:
+                key, worth = (0, order.buys), (MICRO + worth if not order.buys else worth - MICRO)
+            if key not in best or worth > best[key][0]:
+                best[key] = worth, order
+        return [best[key][1] for key in sorted(best)]
+
+    def move(
+        self, market: Market, b: float, fronts: list[Resting], gaps: dict[str, float]
+    ) -> list[tuple[Resting, int, int]]:
+        """Let the prices of those that are furthest off go straight towards their limits, until something happens."""
+        prices = market.prices
+        way = {order.id: order.price / MICRO - prices[order.outcome] for order in fronts}
+        sign = {order.id: 1 if order.buys else -1 for order in fronts}
+        level = max(gaps.values())
+        line = max(level - max(ABREAST / b, FINEST), 0.0)
+        movers = [order for order in fronts if gaps[order.id] >= line]
+        while True:
+            rest = sum(price for i, price in enumerate(prices) if i not in [order.outcome for order in movers])
+            majority = sum(sign[order.id] for order in movers)
+            everything = len(movers) == len(prices)
+            if everything or (rest <= NEGLIGIBLE and majority == len(movers)):
+                odd = [order for order in movers if sign[order.id] * majority <= 0]
+                least = min(odd or movers, key=lambda order: gaps[order.id])
+                if not odd and gaps[least.id] > 2 * NEGLIGIBLE:
+                    return self.in_sets(market, movers)
+                movers.remove(least)
+                continue
+            yielded = sum(way[order.id] for order in movers) / rest
+            rates = [sign[order.id] * (way[order.id] / prices[order.outcome] + yielded) for order in movers]
+            if min(rates) > 0:
+                break
+            del movers[rates.index(min(rates))]
+        ends = {}
+        reach = floor(REACH * b) + 1
+        for order in movers:
+            shares = sign[order.id] * min(order.remaining, reach)
+            ends[order.id] = lmsr.until_traded(b, prices[order.outcome], way[order.id], yielded, shares)
+        part = min(1.0, *ends.values())
+        for order in fronts:
+            closing = level + sign[order.id] * prices[order.outcome] * yielded
+            if gaps[order.id] < line and closing > 0:
+                part = min(part, (level - gaps[order.id]) / closing)
+        trades = []
+        for order in movers:
+            shares_, price = lmsr.traded(b, prices[order.outcome], way[order.id] * part, yielded * part)
+            complete = ends[order.id] <= part and order.remaining <= reach
+            quantity = order.remaining if complete else min(order.remaining, floor(abs(shares_)))
+            if not order.buys:
+                cost = floor(price * quantity)
+            else:
+                if quantity < order.remaining and ceil(price * quantity) > self.held_for(market, order, quantity):
+                    quantity -= quantity % (MICRO // gcd(order.price, MICRO))
+                cost = min(ceil(price * quantity), self.held_for(market, order, quantity))
+            if quantity:
+                trades.append((order, quantity, cost))
+        return trades
+
+    def in_sets(self, market: Market, movers: list[Resting]) -> list[tuple[Resting, int, int]]:
+        """Let all of them trade the same quantity at prices that sum to 1."""
+        quantity = min(order.remaining for order in movers)
+        total = sum(market.prices[order.outcome] for order in movers)
+        trades = []
+        for order in movers:
+            price = market.prices[order.outcome] / total
+            cost = floor(price * quantity)
+            if order.buys:
+                cost = min(ceil(price * quantity), self.held_for(market, order, quantity))
+            trades.append((order, quantity, cost))
+        return trades
+
+    def held_for(self, market: Market, order: Resting, quantity: int) -> int:
+        """Return what an order no longer holds once this much of it is filled."""
+        return market.hold(order) - market.hold(order, order.remaining - quantity)
+
+    # --- cancel and amend
+
+    def open_order(self, account: str, order_id: str) -> tuple[Market, Resting]:
+        """Return an open order of the account."""
+        self.find_account(account)
+        for market in self.markets.values():
+            for order in market.orders:
+                if order.id == order_id:
+                    if order.account != account:
+                        raise RefusedError(Code.NOT_ORDER_OWNER)
+                    return market, order
+        raise RefusedError(Code.ORDER_NOT_OPEN)
+
+    def _CancelOrder(self, command: o.CancelOrder) -> None:
+        market, order = self.open_order(command.account_id, command.order_id)
+        market.orders.remove(order)
+
+    def _CancelOrders(self, command: o.CancelOrders) -> None:
+        self.find_account(command.account_id)
+        if command.market_id is not None:
+            self.find(command.market_id)
+        for market_id, market in self.markets.items():
+            if command.market_id in {None, market_id}:
+                market.orders = [order for order in market.orders if order.account != command.account_id]
+
+    def _AmendOrder(self, command: o.AmendOrder) -> dict[str, Any] | None:
+        market, order = self.open_order(command.account_id, command.order_id)
+        if market.status != "active":
+            raise RefusedError(Code.MARKET_NOT_ACTIVE)
+        price = order.price if command.limit_price is None else command.limit_price
+        total = order.filled + order.remaining if command.quantity is None else command.quantity
+        self.check_price(price)
+        if not order.filled < total <= AMOUNT_MAX:
+            raise RefusedError(Code.INVALID_FIELD)
+        remaining = total - order.filled
+        if price == order.price and remaining <= order.remaining:
+            order.remaining = remaining
+            return None
+        if not order.buys and remaining > market.free(order.account, order.outcome, but=order.id):
+            raise RefusedError(Code.INSUFFICIENT_SHARES)
+        amended = Resting(
+            order.id,
+            order.account,
+            order.outcome,
+            order.side,
+            price,
+            remaining,
+            order.filled,
+            order.expires_at,
+            order.post_only,
+        )
+        tif = "GTC" if order.expires_at is None else "GTD"
+        return self.execute(market, amended, tif=tif, policy="cancel_taker", replaces=order)
