@@ -218,12 +218,12 @@ def _api(_: argparse.Namespace, settings: Settings) -> int:
 
 def _engine(_: argparse.Namespace, settings: Settings) -> int:
     from api import logs
-    from consumers import engine
+    from consumers.run_engine import run
 
     if settings.log != "kafka":
         return _needs_kafka("engine")
     logs.configure(settings)
-    engine.run(settings)
+    run(settings)
     return DONE
 
 

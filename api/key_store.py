@@ -34,6 +34,9 @@ CREATE TABLE IF NOT EXISTS public.api_keys (
     revoked_at  timestamptz
 )
 """
+FIRST_KEY_ID: Final = "key_first"
+"""A fixed id: what is done with the first key has the same command ids in every exchange that is set up alike."""
+
 _FIRST_KEY_LOCK: Final = 0x7469_6469  # one process makes the first key, others started with it wait
 
 
@@ -67,16 +70,17 @@ def make_first_key(connection: Connection[Any], given: str | None) -> str | None
     """
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [_FIRST_KEY_LOCK])
+        first = connection.execute("SELECT 1 FROM public.api_keys LIMIT 1").fetchone() is None
+        key_id = FIRST_KEY_ID if first else None
         if given is not None:
-            row = (connection.execute("SELECT 1 FROM public.api_keys WHERE hash = %s", [_hash(given)])).fetchone()
-            if row is None:
-                _insert(connection, given, ("operator", "admin"), None, "from TIDINGS_OPERATOR_KEY")
+            known = connection.execute("SELECT 1 FROM public.api_keys WHERE hash = %s", [_hash(given)]).fetchone()
+            if known is None:
+                _insert(connection, given, ("operator", "admin"), None, "from TIDINGS_OPERATOR_KEY", key_id)
             return None
-        row = (connection.execute("SELECT 1 FROM public.api_keys LIMIT 1")).fetchone()
-        if row is not None:
+        if not first:
             return None
         secret = _new_secret()
-        _insert(connection, secret, ("operator", "admin"), None, "first key")
+        _insert(connection, secret, ("operator", "admin"), None, "first key", key_id)
         return secret
 
 
@@ -130,7 +134,7 @@ def _insert(connection: Connection[Any], secret: str, roles: Sequence[Role], acc
         cursor.execute(
             "INSERT INTO public.api_keys (key_id, hash, prefix, roles, account_id, label) VALUES (%s, %s, %s, %s, %s, %s) "
             f"RETURNING {_COLUMNS}",
-            [f"key_{digest.hex()[:16]}", digest, secret[:8], list(roles), account_id, label],
+            [key_id or f"key_{digest.hex()[:16]}", digest, secret[:8], list(roles), account_id, label],
         )
         key = cursor.fetchone()
     assert key is not None

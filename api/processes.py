@@ -18,7 +18,7 @@ from psycopg_pool import ConnectionPool
 from api import key_store
 from api.app import create_app
 from api.database import with_database
-from consumers.engine import Engine
+from consumers.engine import Engine, Limits
 from consumers.gateway import LocalGateway
 from consumers.kafka_gateway import KafkaGateway
 from consumers.log import open_log, open_recorder
@@ -140,7 +140,10 @@ class Embedded:
             projector.start()
             stack.callback(projector.stop)
             source = LocalSource(commands_max=settings.queue_commands_max)
-            self.engine = Engine(open_log(settings), source, partition=settings.partition, clock=settings.clock)
+            limits = Limits(settings.batch_commands_max, settings.batch_events_max, settings.batch_bytes_max)
+            self.engine = Engine(
+                open_log(settings), source, partition=settings.partition, clock=settings.clock, limits=limits
+            )
             self.engine.start()
             stack.callback(self.engine.stop)
             self.engine.wait_until_ready(READY_SECONDS)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from pydantic import SecretStr
 
 from api import logs
-from api.client import Client
+from api.client import Client, ClientError
 from api.demo.play import Play
 from api.demo.show import collect, show
 from api.processes import Embedded, Stop, wait_for_stop
@@ -60,14 +60,18 @@ def run_demo(settings: Settings, *, kafka: bool, once: bool, as_json: bool, seed
         logs.configure(settings, level="warning")
         if kafka:
             processes = stack.enter_context(Processes(settings, folder))
-            url, wait = processes.url, processes.wait_for_stop
+            url, wait, broken = processes.url, processes.wait_for_stop, processes.broken
         else:
             running = stack.enter_context(Embedded(settings))
-            url, wait = running.url, lambda: wait_for_stop(running)
+            url, wait, broken = running.url, lambda: wait_for_stop(running), running.broken
         client = Client(url, key)
         play = Play(client, seed, told=_progress())
-        play.run()
-        found = collect(client, play)
+        try:
+            play.run()
+            found = collect(client, play)
+        except (ClientError, OSError) as error:
+            print(f"tidings: {broken() or error}", file=sys.stderr)
+            return 3
         if as_json:
             print(json.dumps(found), flush=True)
         else:
