@@ -5,7 +5,7 @@ order. An acknowledgement may be lost or late, a writer may pause for any time, 
 before its claim may be stale. After each step the log is folded and compared with what clients were told. Each rule
 of the protocol is then left out once, and must be missed: the exploration finds a log that breaks a promise.
 
-`KAFKA_MODEL=large` explores larger worlds (minutes).
+`KAFKA_MODEL=large` explores larger worlds, too (4 million of them: some minutes, 1.5 GB).
 """
 
 from __future__ import annotations
@@ -266,9 +266,9 @@ SAFE = {
 }
 if LARGE:
     SAFE |= {
-        "two writers, longer": Rules(log=6),
-        "two writers, two in flight, longer": Rules(in_flight=2, short_cut=False, log=6),
-        "three writers, longer": Rules(writers=3, attempts=2, batches=1, log=5),
+        "two writers, longer": Rules(batches=1, log=6),
+        "two writers, two in flight, longer": Rules(in_flight=2, short_cut=False, attempts=1, log=6),
+        "three writers, longer": Rules(writers=3, attempts=1, batches=1, log=6),
     }
 
 
