@@ -289,14 +289,18 @@ class Engine:
         if self.position > indexed:
             index.advance(self.position)
         self._following = self._source.rewind(self._following)
-        replies = [found.reply for command_id in last_batch if (found := self._outcomes.find(command_id))]
-        self._source.announce(replies)
         _log.info(
             "log taken over",
             partition=self._partition,
             position=self.position,
             milliseconds=round((perf_counter() - began) * 1000, 1),
         )
+        # What a command left unfinished belongs to its outcome, so it is done before anybody is told of that.
+        self._advance(exchange.time)
+        self._send()
+        self._confirm()
+        replies = [found.reply for command_id in last_batch if (found := self._outcomes.find(command_id))]
+        self._source.announce(replies)
 
     # --- serve
 

@@ -149,6 +149,7 @@ DETAIL_AMOUNTS: Final = frozenset(
         "max_cost",
         "min_proceeds",
         "proceeds",
+        "quantity",
         "remaining",
         "required",
         "spend",

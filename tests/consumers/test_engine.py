@@ -20,14 +20,12 @@ from consumers.log import RecorderLog
 from consumers.sources import LocalCommand, LocalSource
 from domain import settlement
 from domain.account import DepositCash
-from domain.events import Recorded
-from domain.exchange import Exchange
 from domain.market import CloseMarket, DetermineMarket, Evidence, FinalizeMarket, Payout
 from domain.orders import SplitSets
 from domain.partition import CommandRejected, CommandsRead
 from messages.commands import AdvanceTime, InvalidCommand, digest_of
-from messages.events import from_stored
 from messages.replies import Reply
+from tests.consumers.checks import check_log, recorded
 from tests.consumers.exchange_fixtures import MICRO, START, TickingClock, open_market
 
 
@@ -44,24 +42,9 @@ def running(recorder: POPOApplicationRecorder, **options: Any) -> Iterator[tuple
         engine.stop()
 
 
-def recorded(recorder: POPOApplicationRecorder) -> list[Recorded]:
-    """Return all that is in the log."""
-    return [from_stored(event.id, event) for event in recorder.select_notifications(None, 1_000_000)]
-
-
 def outcomes(recorder: POPOApplicationRecorder) -> list[str]:
     """Return the ids of the commands in the log, each as often as it has a first event."""
     return [event.command_id for event in recorded(recorder) if event.digest is not None]
-
-
-def replayed(recorder: POPOApplicationRecorder) -> Exchange:
-    """Return the state that the log holds."""
-    exchange = Exchange(0)
-    for found in recorded(recorder):
-        exchange.apply(
-            found.event, stream=found.stream, version=found.version, time=found.time, command_id=found.command_id
-        )
-    return exchange
 
 
 @pytest.fixture
@@ -235,9 +218,7 @@ def test_whatever_appends_fail_every_command_has_one_outcome(faults: list[str]) 
 
     found = outcomes(recorder)
     assert len(found) == len(set(found)) == 7 + 40
-    by_position = {event.position: event for event in recorded(recorder)}
-    assert [by_position[reply.position].command_id for reply in replies] == [reply.command_id for reply in replies]
-    assert replayed(recorder).state_hash() == engine.exchange.state_hash()
+    assert check_log(recorder, replies).state_hash() == engine.exchange.state_hash()
 
 
 def test_writing_by_somebody_else_is_noticed(recorder: POPOApplicationRecorder) -> None:
@@ -457,4 +438,4 @@ def test_a_payout_that_was_cut_off_is_finished_at_the_next_start(appends: int, m
     paid = [event.event for event in recorded(recorder) if event.event.TOPIC == "PayoutPaid.v1"]
     assert len(paid) == 30
     assert reply.result["status"] == "finalized"
-    assert replayed(recorder).ledger.total() == 0
+    check_log(recorder, [reply])
