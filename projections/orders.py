@@ -77,7 +77,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:
         position, time = recorded.position, recorded.time
         if type(event) is OrderPlaced:
             execution = event.execution
-            order = Order(
+            values = (
                 partition,
                 event.order_id,
                 event.client_order_id,
@@ -107,9 +107,9 @@ def fold(batch: Batch, workspace: Workspace) -> None:
                 time,
             )
             if execution.resting:
-                orders.put(event.order_id, order)
+                orders.put(event.order_id, Order(*values))
             else:
-                append(order)
+                append(values)
         else:
             found = orders.get(event.order_id)
             assert found is not None, "an order is placed first"

@@ -219,6 +219,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:
             profits.credit(event.account_id, market.category, time, realized)
         else:
             _follow_market(workspace, markets, event, kind, batch)
+    profits.end()
 
 
 def _moments(events: Iterable[Recorded]) -> Iterator[tuple[str, int]]:

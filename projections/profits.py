@@ -97,6 +97,7 @@ class Profits:
         self._clocks = workspace.load(CLOCK, [partition])
         self._clock = self._clocks.get(partition) or Clock(partition, 0)
         self._until = self._clock.day + DAY
+        self._added: dict[tuple[int, str, str], list[int]] = {}
 
     def pass_time(self, time: Time) -> None:
         """Let the time go on; when a day has ended, write down what all positions were worth then."""
@@ -113,23 +114,36 @@ class Profits:
     def credit(
         self, account_id: str, category: str, time: Time, realized: int, volume: int = 0, buys: int = 0, trades: int = 0
     ) -> None:
-        """Add to the account's sums of the day and of ever."""
+        """Add to the account's sums of the day; `end` adds them to those of ever."""
         key = (time - time % DAY, account_id, category)
-        day = self._days.cache.get(key)
-        if day is None:
-            self._days.put(key, DayRow(*key, realized, volume, buys, trades))
+        added = self._added.get(key)
+        if added is None:
+            self._added[key] = [realized, volume, buys, trades]
         else:
-            day.realized += realized
-            day.volume += volume
-            day.buys += buys
-            day.trades += trades
-            self._days.change(key)
-        total = self._totals.cache.get(key[1:])
-        if total is None:
-            self._totals.put(key[1:], TotalRow(account_id, category, realized, volume, buys, trades))
-        else:
-            total.realized += realized
-            total.volume += volume
-            total.buys += buys
-            total.trades += trades
-            self._totals.change(key[1:])
+            added[0] += realized
+            added[1] += volume
+            added[2] += buys
+            added[3] += trades
+
+    def end(self) -> None:
+        """Add what was credited to the rows of the days and of ever."""
+        for key, (realized, volume, buys, trades) in self._added.items():
+            day = self._days.get(key)
+            if day is None:
+                self._days.put(key, DayRow(*key, realized, volume, buys, trades))
+            else:
+                day.realized += realized
+                day.volume += volume
+                day.buys += buys
+                day.trades += trades
+                self._days.change(key)
+            total = self._totals.get(key[1:])
+            if total is None:
+                self._totals.put(key[1:], TotalRow(*key[1:], realized, volume, buys, trades))
+            else:
+                total.realized += realized
+                total.volume += volume
+                total.buys += buys
+                total.trades += trades
+                self._totals.change(key[1:])
+        self._added.clear()

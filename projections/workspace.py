@@ -5,7 +5,7 @@ per table for what it wrote. That is safe because one worker at a time folds a p
 lost connection) the memory is thrown away and the tables are the truth.
 """
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from itertools import chain
 from operator import attrgetter
 from typing import Any, Final, Generic, cast
@@ -29,7 +29,7 @@ class Rows(Generic[Row]):
 
     `get` sees only rows of groups that were loaded, or were put here. A row that the fold changes in place is marked by
     `change`; `put` writes a row that `get` has found (over it) or that nobody has (a new one that may change later); a new
-    one that never will change is `append`ed and not kept in memory.
+    one that never will change is `append`ed, as a row or as its bare values, and not kept in memory.
     """
 
     __slots__ = (
@@ -57,8 +57,8 @@ class Rows(Generic[Row]):
         self.staged = False
         self.written = 0
         self.analyze_at = ANALYZE_ROWS
-        self.added: list[Row] = []
-        self.append = self.added.append
+        self.added: list[Row | tuple[Any, ...]] = []
+        self.append: Callable[[Row | tuple[Any, ...]], None] = self.added.append
         # A NamedTuple is its own values.
         self._values = None if issubclass(table.row, tuple) else attrgetter(*table.columns)
 
@@ -176,19 +176,15 @@ class Rows(Generic[Row]):
         self._copy(connection, f"pg_temp.{new}", rows)
         connection.execute(table.update(f"pg_temp.{new}"), prepare=True)
 
-    def _copy(self, connection: Connection, name: str, rows: Iterable[Row]) -> None:
+    def _copy(self, connection: Connection, name: str, rows: Iterable[Row | tuple[Any, ...]]) -> None:
         table = self.table
         statement = f"COPY {name} ({table.column_list}) FROM STDIN (FORMAT BINARY)"
         with connection.cursor() as cursor, cursor.copy(statement) as copy:
             copy.set_types(table.types)
             write = copy.write_row
             values = self._values
-            if values is None:
-                for row in rows:
-                    write(row)  # type: ignore[arg-type]  # a NamedTuple is its own values
-            else:
-                for row in rows:
-                    write(values(row))
+            for row in rows:
+                write(row if isinstance(row, tuple) or values is None else values(row))  # type: ignore[arg-type]
 
     def _delete(self, connection: Connection) -> None:
         table = self.table
