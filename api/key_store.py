@@ -128,7 +128,14 @@ def _hash(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
-def _insert(connection: Connection[Any], secret: str, roles: Sequence[Role], account_id: str | None, label: str) -> Key:
+def _insert(
+    connection: Connection[Any],
+    secret: str,
+    roles: Sequence[Role],
+    account_id: str | None,
+    label: str,
+    key_id: str | None = None,
+) -> Key:
     digest = _hash(secret)
     with connection.cursor(row_factory=class_row(Key)) as cursor:
         cursor.execute(
