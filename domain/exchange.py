@@ -176,7 +176,7 @@ class Exchange:
             holders = [self.accounts[holder] for holder in self.holders.get(market.market_id, ())]
             self._todo = (market.market_id, phase, settlement.accounts_of(phase, market, holders))
         todo = self._todo[2]
-        batch = [self.accounts[todo.pop()] for _ in range(min(settlement.STEP, len(todo)))]
+        batch = [self.accounts[todo.pop()] for _ in range(min(settlement.accounts_at_once(market), len(todo)))]
         if not todo:
             self._todo = None
         return settlement.step_of(phase, market, batch, self.ledger, last=not todo)

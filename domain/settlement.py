@@ -47,6 +47,9 @@ from domain.rejections import Code, Rejection, reject
 STEP: Final = 200
 """How many accounts or orders one step does: at most twice as many events."""
 
+STEP_SHARES: Final = 2_000
+"""How many lines of shares the payouts of one step may have: with many outcomes it does fewer accounts."""
+
 Phase = Literal["cancel", "reverse", "pay", "unwind"]
 
 # --- decide
@@ -145,6 +148,11 @@ def accounts_of(phase: Phase, market: Market, holders: Sequence[Account]) -> lis
                 account for account, holding in sorted(held, key=lambda pair: -pair[1].cash_flow) if not holding.voided
             ]
     return [account.account_id for account in reversed(left)]
+
+
+def accounts_at_once(market: Market) -> int:
+    """Return how many accounts one step does."""
+    return min(STEP, STEP_SHARES // len(market.terms.outcomes))
 
 
 def cancel_step(market: Market, accounts: Mapping[str, Account]) -> Sequence[Event]:
