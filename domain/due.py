@@ -1,13 +1,17 @@
 """What happens by itself, by time: closing, the expiry of orders, the end of dispute windows."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
-from typing import Literal
+from heapq import heapify, heappop, heappush
+from typing import Final, Literal
 
 from domain.events import Event
 from domain.market import DisputeUpheld, Market, MarketActivated, MarketDetermined
 from domain.money import Time
 from domain.orders import OrderAmended, OrderPlaced
+
+PRUNE_AT: Final = 1_000
+"""With more due times than this the pointless ones are looked for and forgotten, again when they have doubled."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -32,6 +36,7 @@ class DueTimes:
 
     heap: list[Due] = field(default_factory=list)
     number: int = 0
+    most: int = PRUNE_AT
 
     def earliest(self) -> Time | None:
         """Return the earliest due time, or None."""
@@ -40,6 +45,13 @@ class DueTimes:
     def pop(self, time: Time) -> Due | None:
         """Take out and return the earliest that is due at this time, or None."""
         return heappop(self.heap) if self.heap and self.heap[0].time <= time else None
+
+    def prune(self, pending: Callable[[Due], bool]) -> None:
+        """Forget what has become pointless, if there is much: orders with a distant expiry that are long filled, say."""
+        if len(self.heap) > self.most:
+            self.heap = [due for due in self.heap if pending(due)]
+            heapify(self.heap)
+            self.most = max(PRUNE_AT, 2 * len(self.heap))
 
     def learn(self, market: Market, event: Event) -> None:
         """Note the due time that an event of the market sets, if it sets one."""

@@ -181,15 +181,32 @@ class Exchange:
             self._todo = None
         return settlement.step_of(phase, market, batch, self.ledger, last=not todo)
 
-    def _fire(self, due: Due) -> Sequence[Event]:
+    def _is_pending(self, due: Due) -> bool:
         market = self.markets[due.market_id]
-        if due.kind == "close" and market.status in {Status.ACTIVE, Status.HALTED}:
-            return [markets.MarketClosed(market.market_id, "close_time", market.shown_prices())]
-        if due.kind == "window" and market.status == Status.DETERMINED and market.dispute_until == due.time:
-            return [markets.MarketFinalized(market.market_id, market.payouts)]
-        if due.kind == "expiry" and (order := market.book.orders.get(due.order_id)) is not None:
-            return trading.cancel_events(market, order, self.accounts[order.account_id], "expired")
-        return ()
+        match due.kind:
+            case "close":
+                return market.status in {Status.ACTIVE, Status.HALTED}
+            case "window":
+                return market.status is Status.DETERMINED and market.dispute_until == due.time
+            case "expiry":
+                return due.order_id in market.book.orders
+            case _:
+                assert_never(due.kind)
+
+    def _fire(self, due: Due) -> Sequence[Event]:
+        if not self._is_pending(due):
+            return ()
+        market = self.markets[due.market_id]
+        match due.kind:
+            case "close":
+                return [markets.MarketClosed(market.market_id, "close_time", market.shown_prices())]
+            case "window":
+                return [markets.MarketFinalized(market.market_id, market.payouts)]
+            case "expiry":
+                order = market.book.orders[due.order_id]
+                return trading.cancel_events(market, order, self.accounts[order.account_id], "expired")
+            case _:
+                assert_never(due.kind)
 
     # --- decide
 
@@ -419,6 +436,7 @@ class Exchange:
         if is_order_event(event):
             evolve_orders(market, event)
         self.due.learn(market, event)
+        self.due.prune(self._is_pending)
         if market.sweeping or settlement.phase_of(market):
             self.unfinished[market.market_id] = command_id
 

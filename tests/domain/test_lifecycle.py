@@ -3,6 +3,7 @@
 import pytest
 
 from domain.account import BondForfeited, BondPosted, BondReturned, OrderReleased
+from domain.due import PRUNE_AT
 from domain.exchange import Command
 from domain.market import (
     LEGAL,
@@ -305,6 +306,26 @@ def test_without_a_window_the_operator_finalizes_at_once() -> None:
     scenario = given(*a_market(), *accounts("alice"), CloseMarket("m"), DetermineMarket("m", YES, WHY))
     scenario.when(DisputeMarket("m", "alice", "No.")).rejected(Code.DISPUTE_WINDOW_CLOSED)
     scenario.when(FinalizeMarket("m")).then(MarketFinalized, MarketSettled)
+
+
+def test_due_times_that_became_pointless_do_not_pile_up() -> None:
+    """Whoever places and cancels orders with a distant expiry all day long does not fill the memory."""
+    scenario = given(*a_market(), *accounts("alice"))
+    exchange = scenario.exchange
+    for number in range(3 * PRUNE_AT):
+        name = f"{number}"
+        wish = buy(
+            "alice", "Yes", name=name, quantity=MICRO, limit_price=400_000, time_in_force="GTD", expires_at=CLOSE - 5
+        )
+        exchange.handle(wish, START + 100, name)
+        if number % 10:
+            exchange.handle(CancelOrder("alice", name), START + 100, f"x{number}")
+    assert len(exchange.due.heap) <= PRUNE_AT + 1
+    exchange.step(CLOSE - 6)
+    assert len(exchange.markets["m"].book) == 3 * PRUNE_AT // 10
+    while exchange.step(CLOSE - 5) is not None:
+        pass
+    assert len(exchange.markets["m"].book) == 0
 
 
 # --- dispute

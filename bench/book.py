@@ -1,0 +1,124 @@
+"""What placing, canceling and matching cost with 10 and with 100,000 resting orders: they should cost the same.
+
+    python -m bench.book [--orders N] [--rounds N]
+
+Prints microseconds a command, and a JSON object as its last line: `place_us`, `cancel_us`, `match_us`, `sweep_us`, each by
+number of resting orders, and `ratio`, for each the time with many orders divided by the time with few.
+"""
+
+import argparse
+import gc
+import json
+from collections.abc import Callable
+from statistics import median
+from time import perf_counter
+
+from domain.account import DepositCash, OpenAccount
+from domain.exchange import Command, Exchange
+from domain.market import OpenMarket
+from domain.money import MICRO
+from domain.orders import CancelOrder, PlaceOrder
+from domain.story import PublishStory
+from domain.trading import OPEN_ORDERS_MAX
+
+FEW = 10
+TIME = 1_700_000_000_000_000
+
+
+class Book:
+    """An exchange with one market and so many resting orders, bids on B below its price, from many accounts."""
+
+    def __init__(self, resting: int) -> None:
+        self.exchange, self.number = Exchange(), 0
+        opening = OpenMarket("m", "s", "m", "?", ("A", "B", "C"), 10_000 * MICRO, TIME * 2, "r")
+        self.do(PublishStory("s", "s", "t", "b", "c", TIME, None, (opening,)))
+        for name in ("taker", "maker"):
+            self.open(name)
+        per_account = OPEN_ORDERS_MAX - 1
+        for number in range(resting):
+            if number % per_account == 0:
+                self.open(f"a{number // per_account}")
+            self.place(f"a{number // per_account}", "B", 1_000 * (1 + number % 250))
+
+    def do(self, command: Command) -> None:
+        """Let a command happen."""
+        self.number += 1
+        self.exchange.handle(command, TIME, f"c{self.number}")
+
+    def open(self, name: str) -> None:
+        """Open an account with plenty of cash."""
+        self.do(OpenAccount(name, name))
+        self.do(DepositCash(name, 10**8 * MICRO))
+
+    def place(self, account: str, outcome: str, price: int, side: str = "buy", quantity: int = MICRO) -> str:
+        """Place a limit order and return its id."""
+        name = f"o{self.number}"
+        order = PlaceOrder(
+            account, "m", name, name, outcome, "buy" if side == "buy" else "sell", "limit", quantity, None, price
+        )
+        self.do(order)
+        return name
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Return the microseconds that a call takes."""
+    begin = perf_counter()
+    work()
+    return (perf_counter() - begin) * 1e6
+
+
+def measure(book: Book, rounds: int) -> dict[str, float]:
+    """Place a bid, cancel it, match one that was just placed, and let a purchase of A sweep one on B; the book stays as it is."""
+    times: dict[str, list[float]] = {"place": [], "cancel": [], "match": [], "sweep": []}
+    book.do(PlaceOrder("taker", "m", "x", "x", "B", "buy", "market", 1_000 * MICRO))
+    for number in range(rounds):
+        price = 1_000 * (1 + number % 250)
+        times["place"].append(timed(lambda price=price: book.place("maker", "B", price)))  # type: ignore[misc]
+        name = f"o{book.number - 1}"
+        times["cancel"].append(timed(lambda name=name: book.do(CancelOrder("maker", name))))  # type: ignore[misc]
+
+        best = round(book.exchange.markets["m"].prices[1] * 1000) * 1000 - 2_000
+        book.place("maker", "B", best)
+        times["match"].append(timed(lambda: book.place("taker", "B", best, side="sell")))  # noqa: B023
+        assert not book.exchange.accounts["maker"].orders, "the bid was met"
+        best = round(book.exchange.markets["m"].prices[1] * 1000) * 1000 - 2_000
+        book.place("maker", "B", best)
+        up = round(book.exchange.markets["m"].prices[0] * 1000) * 1000 + 8_000
+        times["sweep"].append(timed(lambda: book.place("taker", "A", up, quantity=10**6 * MICRO)))  # noqa: B023
+        assert not book.exchange.accounts["maker"].orders, "the bid was swept"
+        for order_id in list(book.exchange.accounts["taker"].orders):
+            book.do(CancelOrder("taker", order_id))
+        down = round(book.exchange.markets["m"].prices[0] * 1000) * 1000 - 8_000
+        shares = book.exchange.accounts["taker"].available_shares("m", "A")
+        book.place("taker", "A", down, side="sell", quantity=shares)
+        for account in ("taker", "maker"):
+            for order_id in list(book.exchange.accounts[account].orders):
+                book.do(CancelOrder(account, order_id))
+    return {name: median(values) for name, values in times.items()}
+
+
+def main() -> None:
+    """Run the measurement."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--orders", type=int, default=100_000, help="resting orders in the large book")
+    parser.add_argument("--rounds", type=int, default=2_000)
+    arguments = parser.parse_args()
+    figures: dict[str, dict[str, float]] = {}
+    for resting in (FEW, arguments.orders):
+        book = Book(resting)
+        gc.collect()
+        gc.freeze()  # what stands in the book is not garbage: a collection would look at all of it again and again
+        left = len(book.exchange.markets["m"].book)
+        for name, value in measure(book, arguments.rounds).items():
+            figures.setdefault(f"{name}_us", {})[str(resting)] = round(value, 1)
+        assert left == len(book.exchange.markets["m"].book) == resting, "the book is as it was"
+    ratio = {
+        name.removesuffix("_us"): round(by[str(arguments.orders)] / by[str(FEW)], 2) for name, by in figures.items()
+    }
+    for name, by in figures.items():
+        print(f"{name:10} " + "  ".join(f"{resting:>7} orders {value:7.1f}" for resting, value in by.items()))
+    print(json.dumps({**figures, "ratio": ratio}))
+
+
+if __name__ == "__main__":
+    main()
