@@ -9,7 +9,6 @@ number of resting orders, and `ratio`, for each the time with many orders divide
 import argparse
 import gc
 import json
-from collections.abc import Callable
 from statistics import median
 from time import perf_counter
 
@@ -17,7 +16,7 @@ from domain.account import DepositCash, OpenAccount
 from domain.exchange import Command, Exchange
 from domain.market import OpenMarket
 from domain.money import MICRO
-from domain.orders import CancelOrder, PlaceOrder
+from domain.orders import CancelOrder, PlaceOrder, Side, SplitSets, TimeInForce
 from domain.story import PublishStory
 from domain.trading import OPEN_ORDERS_MAX
 
@@ -50,51 +49,51 @@ class Book:
         self.do(OpenAccount(name, name))
         self.do(DepositCash(name, 10**8 * MICRO))
 
-    def place(self, account: str, outcome: str, price: int, side: str = "buy", quantity: int = MICRO) -> str:
+    def place(
+        self,
+        account: str,
+        outcome: str,
+        price: int,
+        side: Side = "buy",
+        *,
+        quantity: int = MICRO,
+        tif: TimeInForce = "GTC",
+    ) -> str:
         """Place a limit order and return its id."""
         name = f"o{self.number}"
-        order = PlaceOrder(
-            account, "m", name, name, outcome, "buy" if side == "buy" else "sell", "limit", quantity, None, price
-        )
-        self.do(order)
+        self.do(PlaceOrder(account, "m", name, name, outcome, side, "limit", quantity, None, price, tif))
         return name
 
 
-def timed(work: Callable[[], object]) -> float:
-    """Return the microseconds that a call takes."""
-    begin = perf_counter()
-    work()
-    return (perf_counter() - begin) * 1e6
-
-
 def measure(book: Book, rounds: int) -> dict[str, float]:
-    """Place a bid, cancel it, match one that was just placed, and let a purchase of A sweep one on B; the book stays as it is."""
+    """Time a bid that rests, its cancellation, a sale that meets the best bid, and a purchase that lets one be swept."""
     times: dict[str, list[float]] = {"place": [], "cancel": [], "match": [], "sweep": []}
-    book.do(PlaceOrder("taker", "m", "x", "x", "B", "buy", "market", 1_000 * MICRO))
+    book.do(SplitSets("taker", "m", 10**6 * MICRO))
     for number in range(rounds):
-        price = 1_000 * (1 + number % 250)
-        times["place"].append(timed(lambda price=price: book.place("maker", "B", price)))  # type: ignore[misc]
-        name = f"o{book.number - 1}"
-        times["cancel"].append(timed(lambda name=name: book.do(CancelOrder("maker", name))))  # type: ignore[misc]
+        begin = perf_counter()
+        name = book.place("maker", "B", 1_000 * (1 + number % 250))
+        times["place"].append(perf_counter() - begin)
+        begin = perf_counter()
+        book.do(CancelOrder("maker", name))
+        times["cancel"].append(perf_counter() - begin)
 
-        best = round(book.exchange.markets["m"].prices[1] * 1000) * 1000 - 2_000
-        book.place("maker", "B", best)
-        times["match"].append(timed(lambda: book.place("taker", "B", best, side="sell")))  # noqa: B023
+        # The best bid lies just below the maker's price: a sale comes to it by way of the maker.
+        book.place("maker", "B", 332_000)
+        begin = perf_counter()
+        book.place("taker", "B", 332_000, "sell", quantity=5_000 * MICRO, tif="IOC")
+        times["match"].append(perf_counter() - begin)
         assert not book.exchange.accounts["maker"].orders, "the bid was met"
-        best = round(book.exchange.markets["m"].prices[1] * 1000) * 1000 - 2_000
-        book.place("maker", "B", best)
-        up = round(book.exchange.markets["m"].prices[0] * 1000) * 1000 + 8_000
-        times["sweep"].append(timed(lambda: book.place("taker", "A", up, quantity=10**6 * MICRO)))  # noqa: B023
-        assert not book.exchange.accounts["maker"].orders, "the bid was swept"
-        for order_id in list(book.exchange.accounts["taker"].orders):
-            book.do(CancelOrder("taker", order_id))
-        down = round(book.exchange.markets["m"].prices[0] * 1000) * 1000 - 8_000
-        shares = book.exchange.accounts["taker"].available_shares("m", "A")
-        book.place("taker", "A", down, side="sell", quantity=shares)
-        for account in ("taker", "maker"):
-            for order_id in list(book.exchange.accounts[account].orders):
-                book.do(CancelOrder(account, order_id))
-    return {name: median(values) for name, values in times.items()}
+        book.place("taker", "B", 334_000, quantity=5_000 * MICRO, tif="IOC")
+
+        # A purchase of A makes B so cheap that the maker itself fills the bid.
+        book.place("maker", "B", 332_000)
+        begin = perf_counter()
+        book.place("taker", "A", 350_000, quantity=5_000 * MICRO, tif="IOC")
+        times["sweep"].append(perf_counter() - begin)
+        assert not book.exchange.accounts["maker"].orders, "the bid was filled"
+        book.place("taker", "A", 332_000, "sell", quantity=5_000 * MICRO, tif="IOC")
+        book.place("taker", "B", 334_000, quantity=5_000 * MICRO, tif="IOC")
+    return {name: median(values) * 1e6 for name, values in times.items()}
 
 
 def main() -> None:
