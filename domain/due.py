@@ -19,7 +19,6 @@ class Due:
     """Something that happens at `time` unless it has become pointless by then."""
 
     time: Time
-    number: int
     kind: Literal["close", "expiry", "window"]
     market_id: str
     order_id: str = ""
@@ -32,14 +31,15 @@ class Due:
 
 @dataclass(slots=True)
 class DueTimes:
-    """All due times of a partition, the earliest first; those of equal time in the order they were set."""
+    """All due times of a partition, the earliest first; the order of those of equal time follows from what they are."""
 
     heap: list[Due] = field(default_factory=list)
-    number: int = 0
     most: int = PRUNE_AT
 
-    def earliest(self) -> Time | None:
-        """Return the earliest due time, or None."""
+    def earliest(self, pending: Callable[[Due], bool]) -> Time | None:
+        """Return the earliest due time that is not pointless, or None; forget the pointless ones before it."""
+        while self.heap and not pending(self.heap[0]):
+            heappop(self.heap)
         return self.heap[0].time if self.heap else None
 
     def pop(self, time: Time) -> Due | None:
@@ -66,5 +66,4 @@ class DueTimes:
                 pass
 
     def _push(self, time: Time, kind: Literal["close", "expiry", "window"], market_id: str, order_id: str = "") -> None:
-        self.number += 1
-        heappush(self.heap, Due(time, self.number, kind, market_id, order_id))
+        heappush(self.heap, Due(time, kind, market_id, order_id))

@@ -141,7 +141,7 @@ class Exchange:
 
     def next_due(self) -> Time | None:
         """Return when something happens by itself next, or None."""
-        return self.due.earliest()
+        return self.due.earliest(self._is_pending)
 
     def step(self, time: Time) -> tuple[str, list[Entry]] | None:
         """Do one bounded piece of what is unfinished or due at this time.

@@ -308,6 +308,19 @@ def test_without_a_window_the_operator_finalizes_at_once() -> None:
     scenario.when(FinalizeMarket("m")).then(MarketFinalized, MarketSettled)
 
 
+def test_the_next_due_time_is_one_at_which_something_happens() -> None:
+    """A canceled order's expiry wakes nobody up."""
+    wish = buy(
+        "alice", "Yes", name="o", quantity=MICRO, limit_price=400_000, time_in_force="GTD", expires_at=START + SECOND
+    )
+    scenario = given(*a_market(), *accounts("alice"), wish)
+    assert scenario.exchange.next_due() == START + SECOND
+    scenario.given(CancelOrder("alice", "o"))
+    assert scenario.exchange.next_due() == CLOSE
+    scenario.given(CloseMarket("m"))
+    assert scenario.exchange.next_due() is None
+
+
 def test_due_times_that_became_pointless_do_not_pile_up() -> None:
     """Whoever places and cancels orders with a distant expiry all day long does not fill the memory."""
     scenario = given(*a_market(), *accounts("alice"))
