@@ -1,0 +1,112 @@
+"""`tidings serve` as a process: first start, kill -9 under load and start again, a clean stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import httpx
+from pydantic import SecretStr
+
+from local.processes import free_port, polls
+from settings import Settings, environment
+from tests.api.conftest import Api, Exchange
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextmanager
+def served(settings: Settings) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server of its own process, ready, and what it has printed until then."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "api", "serve"], env=environment(settings), stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    printed = child.stdout.readline()
+    try:
+        for _ in polls(60):
+            assert child.poll() is None
+            try:
+                if httpx.get(f"http://127.0.0.1:{settings.port}/readyz").status_code == 200:
+                    break
+            except httpx.TransportError:
+                continue
+        yield child, printed
+    finally:
+        child.kill()
+        child.wait()
+        child.stdout.close()
+
+
+def test_the_first_start_shows_a_key_and_a_later_one_does_not(server_folder: Path) -> None:
+    """The key opens everything that operators and admins do; SIGTERM ends with 0; the second start prints no key."""
+    settings = Settings(home=server_folder, port=free_port(), log_level="error")
+    with served(settings) as (child, _):
+        assert child.stdout is not None
+        key = child.stdout.readline().split()[-1]
+        with httpx.Client(base_url=f"http://127.0.0.1:{settings.port}") as client:
+            Api(client, key).done("/accounts", {"name": "ada"})
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(30) == 0
+
+    with served(settings) as (child, _):
+        child.send_signal(signal.SIGINT)
+        assert child.stdout is not None
+        assert child.stdout.read() == ""
+        assert child.wait(30) == 0
+
+
+def test_nothing_that_was_answered_is_lost_by_a_kill(database: str, server_folder: Path) -> None:
+    """Killed (-9) under load and started again: what was answered is there once, what was not is done by sending again."""
+    key = "operator-key-of-the-tests-0123456789"
+    settings = Settings(
+        dsn=database, home=server_folder, port=free_port(), operator_key=SecretStr(key), log_level="error"
+    )
+    url = f"http://127.0.0.1:{settings.port}"
+    answers: dict[str, Any] = {}
+
+    def send(api: Api, body: dict[str, Any]) -> None:
+        try:
+            response = api.post("/orders", body)
+        except httpx.TransportError:
+            return
+        if response.status_code == 201:
+            answers[body["client_order_id"]] = response.json()
+
+    with served(settings) as (child, _), httpx.Client(base_url=url, timeout=10) as client:
+        exchange = Exchange(None, Api(client, key))  # type: ignore[arg-type]  # it runs elsewhere
+        market, trader = exchange.market(), exchange.trader("1000")
+        bodies = [trader.order(market["market_id"]) for _ in range(200)]
+
+        def load(part: list[dict[str, Any]]) -> None:
+            for body in part:
+                send(trader.api, body)
+
+        threads = [threading.Thread(target=load, args=(bodies[i::4],)) for i in range(4)]
+        for thread in threads:
+            thread.start()
+        for _ in polls(30):
+            if len(answers) >= 40:
+                break
+        os.kill(child.pid, signal.SIGKILL)
+        for thread in threads:
+            thread.join()
+
+    told = dict(answers)
+    assert 40 <= len(told) < 200
+    with served(settings), httpx.Client(base_url=url, timeout=10) as client:
+        api = Api(client, trader.api.key)
+        again = [api.done("/orders", body) for body in bodies]
+        fills = api.data(f"/accounts/{trader.account_id}/fills", limit=1000, min_position=again[-1]["position"])
+        ledger = api.data("/ledger")
+
+    assert {name: answer for name, answer in ((a["client_order_id"], a) for a in again) if name in told} == told
+    assert sorted(fill["order_id"] for fill in fills) == sorted(answer["order_id"] for answer in again)
+    assert ledger["sum"] == "0.000000"
