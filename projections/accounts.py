@@ -10,6 +10,7 @@ from domain.account import AccountOpened, TradeSettled
 from domain.ledger import postings
 from domain.partition import CommandHadNoEffect, CommandRejected, CommandsRead
 from projections.batch import Batch
+from projections.profits import worth
 from projections.projection import Projection
 from projections.reading import AsOf, Conditions
 from projections.table import Table
@@ -221,12 +222,12 @@ def fold(batch: Batch, workspace: Workspace) -> None:
 
 PROJECTION = Projection("accounts", 1, (ACCOUNTS, LEDGER, BALANCES), fold, scope="account")
 
-_WORTH: Final = (
-    "coalesce(sum(div(s.shares::numeric * p.prices[array_position(m.outcomes, s.outcome)], 1000000)), 0)::int8"
-)
+_SUM: Final = "coalesce(sum({}), 0)::int8"
+_WORTH: Final = _SUM.format(worth("s.shares", "p.prices[array_position(m.outcomes, s.outcome)]"))
+_WORTH_NOW: Final = _SUM.format(worth("s.shares", "m.prices[array_position(m.outcomes, s.outcome)]"))
 
 _VALUE_NOW: Final = f"""(
-    SELECT {_WORTH.replace("p.", "m.")} FROM positions s JOIN positions_markets m USING (market_id)
+    SELECT {_WORTH_NOW} FROM positions s JOIN positions_markets m USING (market_id)
     WHERE s.account_id = a.account_id AND s.shares > 0)"""
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from psycopg import Connection
 
 from projections import timeline
-from projections.profits import OPEN_POSITIONS, UNREALIZED
+from projections.profits import OPEN_POSITIONS, UNREALIZED, worth
 from projections.reading import AsOf
 from projections.trades import SIDES
 
@@ -82,7 +82,7 @@ _VERSION: Final = """
         ORDER BY position DESC LIMIT 1) p ON true
     WHERE {in_category}"""
 
-_WORTH: Final = "coalesce(div(v.shares::numeric * p.prices[array_position(m.outcomes, k.outcome)], 1000000)::int8, 0)"
+_WORTH: Final = f"coalesce({worth('v.shares', 'p.prices[array_position(m.outcomes, k.outcome)]')}, 0)"
 
 _FORECASTS_THEN: Final = f"""
     SELECT t.account_id, 0, 0, 0, 0, 0, t.cost * (t.price - m.payouts[array_position(m.outcomes, t.outcome)])::numeric ^ 2, t.cost

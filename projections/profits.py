@@ -72,9 +72,14 @@ CLOCK = Table("profit_clock", Clock, key=["partition"])
 
 TABLES: Final = (DAYS, TOTALS, OPENINGS, OPENED, CLOCK)
 
-UNREALIZED: Final = (
-    "div(h.shares::numeric * m.prices[array_position(m.outcomes, h.outcome)], 1000000)::int8 - h.cost_basis"
-)
+
+
+def worth(shares: str, price: str) -> str:
+    """Return the SQL for shares times price, rounded down to a micro-credit, without leaving 64 bits."""
+    return f"({shares} / 1000000 * {price} + mod({shares}, 1000000) * {price} / 1000000)"
+
+
+UNREALIZED: Final = f"{worth('h.shares', 'm.prices[array_position(m.outcomes, h.outcome)]')} - h.cost_basis"
 """The unrealized profit of a row `h` of positions in a row `m` of positions_markets: shares at their price, rounded down."""
 
 OPEN_POSITIONS: Final = "positions_markets m JOIN positions h USING (market_id)"
