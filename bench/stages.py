@@ -59,7 +59,9 @@ def stages() -> dict[str, float]:
     timed(
         "reply",
         lambda: [
-            dump_reply(make_reply(item.command_id, 7, 1_729_764_120_000_000, [entry.event for entry in found]))
+            dump_reply(
+                make_reply(item.command_id, item.digest, 7, 1_729_764_120_000_000, [entry.event for entry in found])
+            )
             for item, found in zip(submitted, decided, strict=True)
         ],
     )

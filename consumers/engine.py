@@ -120,13 +120,17 @@ class _Decision(msgspec.Struct):
     outcome: Outcome | None = None
     """The same when it is in the log."""
 
+    def made(self) -> Reply:
+        """Return the reply, its position still open."""
+        return make_reply(self.submitted.command_id, self.submitted.digest, 0, self.time, self.events)
+
 
 def _again(submitted: Submitted, outcome: Outcome) -> Reply:
     """Return the first outcome of a command that came again, or the refusal of another one with its id."""
     if outcome.digest == submitted.digest:
         return outcome.reply
     reused = Rejection(Code.COMMAND_ID_REUSED, "another command had this id", {"command_id": submitted.command_id})
-    return refusal(submitted.command_id, outcome.reply.position, outcome.reply.time, reused)
+    return refusal(submitted.command_id, submitted.digest, outcome.reply.position, outcome.reply.time, reused)
 
 
 class Engine:
@@ -382,7 +386,7 @@ class Engine:
         outcome = self._exchange.quote(command.order, time)
         decision = _Decision(submitted, time, self._batch, len(self._batch.stored) - 1)
         if isinstance(outcome, Rejection):
-            decision.reply = refusal(submitted.command_id, 0, time, outcome)
+            decision.reply = refusal(submitted.command_id, submitted.digest, 0, time, outcome)
         else:
             decision.events = [outcome]
         self._batch.decisions.append(decision)
@@ -428,7 +432,7 @@ class Engine:
             self._sent = (self._log.begin(batch.stored), batch)
             for decision in batch.decisions:  # while it is on its way
                 if decision.events:
-                    decision.reply = make_reply(decision.submitted.command_id, 0, decision.time, decision.events)
+                    decision.reply = decision.made()
         elif batch.decisions:
             batch.before = self.position
             self._answer(batch)
@@ -468,7 +472,7 @@ class Engine:
             if decision.outcome is not None:
                 answers.append((submitted, _again(submitted, decision.outcome)))
                 continue
-            reply = decision.reply or make_reply(submitted.command_id, 0, decision.time, decision.events)
+            reply = decision.reply or decision.made()
             msgspec.structs.force_setattr(reply, "position", decision.batch.position_of(decision.place))
             if self._open.get(submitted.command_id) is decision:
                 del self._open[submitted.command_id]

@@ -241,8 +241,9 @@ class KafkaGateway:
         replies = parse_replies(value)
         with self._lock:
             for reply in replies:
-                found = self._pending.pop(reply.command_id, None)
-                if found is not None:
+                found = self._pending.get(reply.command_id)
+                if found is not None and found.digest == reply.digest:
+                    del self._pending[reply.command_id]
                     outcomes += [(waiter, reply) for waiter in found.waiters]
         deliver(outcomes)
 

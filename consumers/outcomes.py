@@ -116,4 +116,4 @@ class Outcomes:
             break
         if head is None:
             return None
-        return Outcome(head.digest, make_reply(command_id, last, head.time, events))
+        return Outcome(head.digest, make_reply(command_id, head.digest or "", last, head.time, events))

@@ -1,9 +1,10 @@
 """Replies: what the sender of a command is told. A reply is a function of the command's events, so it can be made again.
 
-    {"command_id": "...", "position": 17, "time": "...", "result": {...}}
-    {"command_id": "...", "position": 17, "time": "...", "code": "INSUFFICIENT_FUNDS", "message": "...", "details": {...}}
+    {"command_id": "...", "digest": "...", "position": 17, "time": "...", "result": {...}}
+    {"command_id": "...", "digest": "...", "position": 17, "time": "...", "code": "SLIPPAGE", "message": "...", "details": {...}}
 
-`position` is that of the command's last event. Amounts are decimal strings, times RFC 3339.
+`position` is that of the command's last event; `digest` tells two commands with one id apart. Amounts are decimal
+strings, times RFC 3339.
 """
 
 from collections.abc import Callable, Sequence
@@ -50,6 +51,7 @@ class Reply(msgspec.Struct, frozen=True):
     message: str = ""
     details: dict[str, str | int] = {}
     result: Result = {}
+    digest: str = ""
 
     @property
     def rejected(self) -> bool:
@@ -60,21 +62,23 @@ class Reply(msgspec.Struct, frozen=True):
 def reply_of(events: Sequence[Recorded]) -> Reply:
     """Return the reply to a command from all its events, in the order of the log."""
     first, last = events[0], events[-1]
-    return make_reply(first.command_id, last.position, first.time, [recorded.event for recorded in events])
+    return make_reply(
+        first.command_id, first.digest or "", last.position, first.time, [recorded.event for recorded in events]
+    )
 
 
-def make_reply(command_id: str, position: int, time: Time, events: Sequence[Event]) -> Reply:
+def make_reply(command_id: str, digest: str, position: int, time: Time, events: Sequence[Event]) -> Reply:
     """Return the reply to a command whose last event has this position."""
     head = events[0]
     if isinstance(head, CommandRejected):
-        return Reply(command_id, position, time, head.code, head.message, wire_details(head.details))
-    return Reply(command_id, position, time, result=result_of(events))
+        return Reply(command_id, position, time, head.code, head.message, wire_details(head.details), {}, digest)
+    return Reply(command_id, position, time, result=result_of(events), digest=digest)
 
 
-def refusal(command_id: str, position: int, time: Time, rejection: Rejection) -> Reply:
+def refusal(command_id: str, digest: str, position: int, time: Time, rejection: Rejection) -> Reply:
     """Return the reply of a refusal that is no event."""
     details = wire_details(rejection.details)
-    return Reply(command_id, position, time, rejection.code, rejection.message, details)
+    return Reply(command_id, position, time, rejection.code, rejection.message, details, {}, digest)
 
 
 # --- results
@@ -297,6 +301,7 @@ _RESULTS: Final[dict[type, Callable[[Any, Sequence[Event]], Result]]] = {
 
 class _Wire(msgspec.Struct, omit_defaults=True):
     command_id: str
+    digest: str
     position: int
     time: str
     code: str | None = None
@@ -313,6 +318,7 @@ def dump_reply(reply: Reply) -> bytes:
     """Return the JSON of one reply; several are joined by `dump_replies`."""
     wire = _Wire(
         reply.command_id,
+        reply.digest,
         reply.position,
         format_time(reply.time),
         reply.code,
@@ -339,6 +345,7 @@ def parse_replies(value: bytes) -> list[Reply]:
             wire.message,
             wire.details,
             wire.result or {},
+            wire.digest,
         )
         for wire in _RECORD.decode(value)
     ]
@@ -348,6 +355,7 @@ def reply_schema() -> Schema:
     """Return the JSON Schema of one reply."""
     properties: dict[str, Schema] = {
         "command_id": {"type": "string"},
+        "digest": {"type": "string", "description": "of the command: tells two with one id apart"},
         "position": {"type": "integer", "minimum": 0},
         "time": TIME_SCHEMA,
         "code": {"type": "string", "description": "why it was refused; missing when it was accepted"},
@@ -356,5 +364,5 @@ def reply_schema() -> Schema:
         "result": {"type": "object", "description": "what an accepted command made"},
     }
     return {"$schema": SCHEMA_DIALECT, "title": "Reply"} | object_schema(
-        properties, ["command_id", "position", "time"], "The outcome of a command."
+        properties, ["command_id", "digest", "position", "time"], "The outcome of a command."
     )

@@ -1,15 +1,29 @@
 """What must hold of a log after whatever happened to those who wrote it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from eventsourcing.persistence import ApplicationRecorder
 
+from consumers.log import open_recorder
 from domain.events import Recorded
 from domain.exchange import Exchange
 from messages.events import from_stored
 from messages.replies import Reply, reply_of
+from settings import Settings
 
 READ = 5_000
+
+
+@contextmanager
+def reading(settings: Settings) -> Iterator[ApplicationRecorder]:
+    """Open the log in Kafka for reading, and close it."""
+    recorder: Any = open_recorder(settings)
+    try:
+        yield recorder
+    finally:
+        recorder.close()
 
 
 def recorded(recorder: ApplicationRecorder) -> list[Recorded]:
