@@ -1,0 +1,76 @@
+"""Engines as processes that a test may kill, pause and start again."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Self
+
+from settings import Settings
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def kafka_settings(home: Path, brokers: str, prefix: str) -> Settings:
+    """Return the settings of a log in Kafka on one machine."""
+    return Settings(
+        home=home,
+        log="kafka",
+        kafka_brokers=brokers,
+        kafka_replication=1,
+        kafka_topic_prefix=prefix,
+        append_ms=2_000,
+        reply_ms=60_000,
+    )
+
+
+class EngineProcess:
+    """`python -m consumers.run_engine` with these settings."""
+
+    def __init__(self, settings: Settings, output: Path) -> None:
+        self._output = output
+        self._env = os.environ | {
+            "TIDINGS_HOME": str(settings.home),
+            "TIDINGS_LOG": "kafka",
+            "TIDINGS_KAFKA_BROKERS": settings.kafka_brokers,
+            "TIDINGS_KAFKA_REPLICATION": "1",
+            "TIDINGS_KAFKA_TOPIC_PREFIX": settings.kafka_topic_prefix,
+            "TIDINGS_APPEND_MS": str(settings.append_ms),
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Self:
+        """Start it; returns at once."""
+        with self._output.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "consumers.run_engine"], cwd=ROOT, env=self._env, stdout=output, stderr=output
+            )
+        return self
+
+    @property
+    def output(self) -> str:
+        """What it has printed."""
+        return self._output.read_text(encoding="utf-8", errors="replace")
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self._process is not None, "start it first"
+        self._process.send_signal(number)
+
+    def wait(self, seconds: float = 30) -> int:
+        """Wait for its end and return its exit code."""
+        assert self._process is not None, "start it first"
+        return self._process.wait(seconds)
+
+    def kill(self) -> None:
+        """Kill it (-9)."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
