@@ -174,7 +174,8 @@ def execute(market: Market, account: Account, terms: Terms, released: Credits = 
     hold = hold_of(market.terms.fee_rate, terms.limit_price or 0, remaining) if rests and buys else 0
     if buys:
         freed = released + sum(account.orders[order.order_id].cash for order in match.canceled)
-        refusal = _unfunded(account, match.cost + fee + hold, freed)
+        required = max(match.cost + fee + hold, terms.spend or 0)  # a spend must be there, also where not all is used
+        refusal = _unfunded(account, required, freed)
         if refusal:
             return refusal
     return _decision(market, account, terms, match, fee=fee, remaining=remaining, hold=hold, rests=rests)

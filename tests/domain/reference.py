@@ -528,7 +528,7 @@ class Reference:
         rests = remaining > 0 and tif in {"GTC", "GTD"} and trade.stop == "price"
         if order.buys:
             freed = sum(market.hold(other) for other in [*trade.canceled, *([replaces] if replaces else [])])
-            needed = trade.cost + fee + (market.hold(order, remaining) if rests else 0)
+            needed = max(spend or 0, trade.cost + fee + (market.hold(order, remaining) if rests else 0))
             if self.available(order.account) < 0:
                 raise RefusedError(Code.ACCOUNT_OVERDRAWN)
             if needed > self.available(order.account) + freed:

@@ -55,6 +55,13 @@ def test_a_purchase_costs_what_the_formula_says_rounded_up() -> None:
     assert scenario.shares("alice", "Yes") == 10 * MICRO
 
 
+def test_a_spend_above_the_balance_is_refused_also_where_less_would_be_used() -> None:
+    """The maker stops long before it has taken the spend; what is asked for must be there all the same."""
+    scenario = given(*YES_NO, *TRADERS)
+
+    scenario.when(buy("alice", "Yes", spend=1_000_000 * MICRO)).rejected(Code.INSUFFICIENT_FUNDS)
+
+
 def test_a_purchase_by_spend_costs_at_most_the_spend() -> None:
     """And buys as many shares as that allows."""
     execution = given(*YES_NO, *TRADERS).when(buy("alice", "Yes", spend=5 * MICRO)).placed.execution
