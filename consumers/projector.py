@@ -17,7 +17,7 @@ from eventsourcing.persistence import ApplicationRecorder
 
 from projections.batch import Batch
 from projections.feed import Feed, read_log
-from projections.parking import park, unreadable
+from projections.parking import park
 from projections.projection import Projection
 from projections.rebuild import rebuild
 from projections.registry import PROJECTIONS
@@ -96,7 +96,7 @@ class Projector:
                         worked = True
             except psycopg.OperationalError as error:
                 _log.warning("database_away", projection=projection.name, error=str(error), retry_seconds=pause)
-            except Exception:
+            except Exception:  # noqa: BLE001  whatever it is, this read model begins again and the others go on
                 _log.exception("projection_failed", projection=projection.name, retry_seconds=pause)
             pause = 0.1 if worked else min(2 * pause, RETRY_SECONDS_MAX)
             self._stopping.wait(pause)
@@ -126,8 +126,6 @@ class Projector:
                 continue
             began = perf_counter()
             try:
-                if unreadable(batch) is not None:
-                    raise ValueError("an event cannot be read")
                 done = advance(connection, projection, workspace, batch, gapless=self._gapless)
             except (psycopg.OperationalError, LogGapError):
                 raise
@@ -158,8 +156,6 @@ class Projector:
         for recorded in batch.events:
             one = Batch(batch.partition, [recorded])
             try:
-                if unreadable(one) is not None:
-                    raise ValueError(str(recorded.event))
                 advance(connection, projection, workspace, one)
             except psycopg.OperationalError:
                 raise
@@ -174,12 +170,10 @@ class Projector:
 def fold_or_park(connection: psycopg.Connection, projection: Projection, workspace: Workspace, batch: Batch) -> None:
     """Fold a batch that failed as a whole: halve it until the event stands alone that cannot be digested, and park that."""
     try:
-        if unreadable(batch) is not None:
-            raise ValueError(f"an event cannot be read: {unreadable(batch)}")
         advance(connection, projection, workspace, batch)
     except psycopg.OperationalError:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  whatever it is, it is shown
         if len(batch.events) > 1:
             middle = len(batch.events) // 2
             fold_or_park(connection, projection, workspace, Batch(batch.partition, batch.events[:middle]))

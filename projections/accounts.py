@@ -1,5 +1,7 @@
 """Accounts and the ledger: who has what, and every movement of money as a row that sums to zero."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -7,14 +9,15 @@ from psycopg import Connection
 from psycopg.rows import args_row
 
 from domain.account import AccountOpened, TradeSettled
-from domain.ledger import postings
+from domain.events import Recorded
+from domain.ledger import Posting, postings
 from domain.partition import CommandHadNoEffect, CommandRejected, CommandsRead
 from projections.batch import Batch
 from projections.profits import worth
 from projections.projection import Projection
 from projections.reading import AsOf, Conditions
 from projections.table import Table
-from projections.workspace import Workspace
+from projections.workspace import Rows, Workspace
 
 
 @dataclass(slots=True)
@@ -131,93 +134,97 @@ def fold(batch: Batch, workspace: Workspace) -> None:
     accounts = workspace.load(ACCOUNTS, batch.accounts)
     append = workspace.rows(LEDGER).append
     partition = batch.partition
-    moved: dict[str, int] = {}
+    moved: defaultdict[str, int] = defaultdict(int)
     event: Any
     for recorded in batch.events:
         event = recorded.event
         kind = type(event)
-        if kind in _NO_MONEY:
-            continue
-        position, time = recorded.position, recorded.time
-        if kind is TradeSettled:  # the common one, by hand: the same as its postings, which a test holds
-            cash, held, fee = event.cash, event.held, event.fee
-            pool = -(cash + held + fee)
-            account = accounts.cache[event.account_id]
-            account.available += cash
-            account.held += held
-            account.position, account.time = position, time
-            accounts.change(event.account_id)
-            name = f"pool:{event.market_id}"
-            moved[name] = moved.get(name, 0) + pool
-            if fee:
-                moved["fees"] = moved.get("fees", 0) + fee
-            append(
-                LedgerEntry(
-                    partition,
-                    position,
-                    time,
-                    "TradeSettled",
-                    event.account_id,
-                    event.market_id,
-                    event.order_id,
-                    cash,
-                    held,
-                    pool,
-                    fee,
-                    0,
-                    0,
-                    0,
-                    account.available,
-                    account.held,
-                )
-            )
-            continue
-        if kind is AccountOpened:
-            accounts.put(
-                event.account_id,
-                AccountRow(partition, event.account_id, event.name, 0, 0, position, time, position, time),
-            )
-            continue
-        lines = postings(event)
-        if not lines:
-            continue
-        amounts = [0] * 7
-        for book, amount in lines:
-            amounts[_BOOKS[book.partition(":")[0]]] += amount
-            if book[:5] not in {"cash:", "held:"}:
-                moved[book] = moved.get(book, 0) + amount
-        account_id = getattr(event, "account_id", None)
-        available = held = None
-        if amounts[0] or amounts[1]:
-            account = accounts.cache[account_id]
-            account.available += amounts[0]
-            account.held += amounts[1]
-            available, held = account.available, account.held
-            account.position, account.time = position, time
-            accounts.change(account_id)
-        append(
-            LedgerEntry(
-                partition,
-                position,
-                time,
-                kind.__name__,
-                account_id,
-                getattr(event, "market_id", None),
-                getattr(event, "order_id", None),
-                *amounts,
-                available,  # type: ignore[call-arg]  # seven amounts come before it
-                held,
-            )
-        )
-    if moved:
-        balances = workspace.load(BALANCES, [(partition, name) for name in moved])
-        for name, amount in moved.items():
-            balance = balances.get((partition, name))
-            if balance is None:
-                balances.put((partition, name), Balance(partition, name, amount))
-            else:
-                balance.balance += amount
-                balances.change((partition, name))
+        if kind is TradeSettled:
+            append(_settled(partition, recorded, accounts, moved))
+        elif kind is AccountOpened:
+            at = (recorded.position, recorded.time)
+            accounts.put(event.account_id, AccountRow(partition, event.account_id, event.name, 0, 0, *at, *at))
+        elif kind not in _NO_MONEY and (lines := postings(event)):
+            append(_posted(partition, recorded, lines, accounts, moved))
+    balances = workspace.load(BALANCES, [(partition, name) for name in moved])
+    for name, amount in moved.items():
+        balance = balances.get((partition, name))
+        if balance is None:
+            balances.put((partition, name), Balance(partition, name, amount))
+        else:
+            balance.balance += amount
+            balances.change((partition, name))
+
+
+def _settled(
+    partition: int, recorded: Recorded, accounts: Rows[AccountRow], moved: defaultdict[str, int]
+) -> LedgerEntry:
+    """Return the entry of the event that is by far the most common; a test holds that it agrees with its postings."""
+    event: Any = recorded.event
+    cash, held, fee, position, time = event.cash, event.held, event.fee, recorded.position, recorded.time
+    pool = -(cash + held + fee)
+    account = accounts.cache[event.account_id]
+    account.available += cash
+    account.held += held
+    account.position, account.time = position, time
+    accounts.change(event.account_id)
+    moved[f"pool:{event.market_id}"] += pool
+    if fee:
+        moved["fees"] += fee
+    return LedgerEntry(
+        partition,
+        position,
+        time,
+        "TradeSettled",
+        event.account_id,
+        event.market_id,
+        event.order_id,
+        cash,
+        held,
+        pool,
+        fee,
+        0,
+        0,
+        0,
+        account.available,
+        account.held,
+    )
+
+
+def _posted(
+    partition: int,
+    recorded: Recorded,
+    lines: Sequence[Posting],
+    accounts: Rows[AccountRow],
+    moved: defaultdict[str, int],
+) -> LedgerEntry:
+    """Return the entry of an event with these postings."""
+    event: Any = recorded.event
+    amounts = [0] * 7
+    for book, amount in lines:
+        amounts[_BOOKS[book.partition(":")[0]]] += amount
+        if book[:5] not in {"cash:", "held:"}:
+            moved[book] += amount
+    account_id = getattr(event, "account_id", None)
+    after: tuple[int | None, int | None] = (None, None)
+    if account_id and (amounts[0] or amounts[1]):
+        account = accounts.cache[account_id]
+        account.available += amounts[0]
+        account.held += amounts[1]
+        account.position, account.time = recorded.position, recorded.time
+        accounts.change(account_id)
+        after = (account.available, account.held)
+    return LedgerEntry(
+        partition,
+        recorded.position,
+        recorded.time,
+        type(event).__name__,
+        account_id,
+        getattr(event, "market_id", None),
+        getattr(event, "order_id", None),
+        *amounts,
+        *after,  # type: ignore[call-arg]  # seven amounts come before it
+    )
 
 
 PROJECTION = Projection("accounts", 1, (ACCOUNTS, LEDGER, BALANCES), fold, scope="account")
@@ -322,7 +329,7 @@ _EQUITY: Final = f"""
 
 
 def equity_history(
-    connection: Connection, as_of: AsOf, account_id: str, start: int, end: int, step: int
+    connection: Connection, as_of: AsOf, account_id: str, *, start: int, end: int, step: int
 ) -> list[EquityPoint]:
     """Return what the account had at `start` and each `step` after it, up to `end` and to the moment of `as_of`."""
     rows = connection.execute(

@@ -57,10 +57,8 @@ def add(holding: Holding, quantity: int, cost: int) -> None:
 
 def remove(holding: Holding, quantity: int, proceeds: int) -> None:
     """Take shares out: the basis goes in proportion, rounded half even; the last share takes the rest."""
-    if quantity == holding.shares:
-        part = holding.cost_basis
-    else:
-        part = divide_half_even(holding.cost_basis * quantity, holding.shares)
+    basis, shares = holding.cost_basis, holding.shares
+    part = basis if quantity == shares else divide_half_even(basis * quantity, shares)
     holding.shares -= quantity
     holding.cost_basis -= part
     holding.realized += proceeds - part

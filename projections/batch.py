@@ -1,6 +1,7 @@
 """A batch of recorded events, with the keys of all they touch: decoded once, shared by all projections."""
 
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Final
@@ -40,7 +41,7 @@ class Batch:
         rest = [recorded for recorded in self.events if recorded.position > position]
         return Batch(self.partition, rest) if rest else None
 
-    def of(self, kinds: Set[type[Any]]) -> list[Recorded]:
+    def of(self, kinds: AbstractSet[type[Any]]) -> list[Recorded]:
         """Return the events of these types, in order."""
         return [recorded for recorded in self.events if type(recorded.event) in kinds]
 

@@ -120,7 +120,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:
         markets.change(market_id)
 
 
-def _candle(
+def _candle(  # noqa: PLR0917  a helper of one caller
     candles: Rows[CandleRow], connection: Connection, partition: int, market: Current, period: int, time: int
 ) -> CandleRow:
     """Return the row of the period in which the time lies, marked as changed; a new one unless the market has it."""
@@ -160,7 +160,7 @@ def _tick(rows: list[CandleRow], market: Current, prices: tuple[int, ...]) -> No
 PROJECTION = Projection("candles", 1, (CANDLES, CURRENT), fold, scope="market")
 
 
-def candles(
+def candles(  # noqa: PLR0917  read in one order everywhere
     connection: Connection, as_of: AsOf, market_id: str, outcome: int, period: str, start: int, end: int
 ) -> list[Candle]:
     """Return the candles of an outcome (by its index) that lie in [start, end), oldest first, none left out.

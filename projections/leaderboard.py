@@ -85,12 +85,14 @@ _VERSION: Final = """
 _WORTH: Final = f"coalesce({worth('v.shares', 'p.prices[array_position(m.outcomes, k.outcome)]')}, 0)"
 
 _FORECASTS_THEN: Final = f"""
-    SELECT t.account_id, 0, 0, 0, 0, 0, t.cost * (t.price - m.payouts[array_position(m.outcomes, t.outcome)])::numeric ^ 2, t.cost
+    SELECT t.account_id, 0, 0, 0, 0, 0, t.cost * error::numeric * error, t.cost
     FROM (SELECT k.market_id, k.outcomes, l.payouts FROM markets k CROSS JOIN LATERAL (
             SELECT status, payouts FROM market_lifecycle WHERE market_id = k.market_id AND position <= %(at)s
             ORDER BY position DESC LIMIT 1) l
         WHERE l.status = 'finalized' AND {_IN_CATEGORY.format(column="k.category")}) m
-    JOIN {SIDES} t USING (market_id) WHERE t.position > %(before)s AND t.position <= %(at)s"""
+    JOIN {SIDES} t USING (market_id)
+    CROSS JOIN LATERAL (SELECT t.price - m.payouts[array_position(m.outcomes, t.outcome)] AS error) e
+    WHERE t.position > %(before)s AND t.position <= %(at)s"""
 
 _RANKED: Final = """
     WITH sums AS (

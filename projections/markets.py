@@ -261,7 +261,7 @@ def _changed(before: list[int], after: list[int]) -> int:
     return changed
 
 
-def _trade(market: Market, traders: Rows[Trader], kind: type, event: Any) -> bool:
+def _trade(market: Market, traders: Rows[Trader], kind: type, event: Any) -> bool:  # noqa: C901  one case an event
     """Take in what an event of trading changes; return whether it changed anything. Lists are replaced, never changed:
     a version that holds one keeps it.
     """

@@ -84,26 +84,28 @@ def hold_back(connection: Connection, projection: Projection, batch: Batch) -> B
     row = connection.execute(
         "SELECT (SELECT array_agg(position) FROM projection_skipped WHERE projection = %(p)s AND partition = %(n)s "
         "AND position BETWEEN %(first)s AND %(last)s), (SELECT array_agg(DISTINCT key) FROM projection_parked, "
-        "unnest(keys) AS key WHERE projection = %(p)s AND partition = %(n)s)",
+        "unnest(keys) AS key WHERE projection = %(p)s AND partition = %(n)s), (SELECT array_agg(position) "
+        "FROM projection_parked WHERE projection = %(p)s AND partition = %(n)s AND position BETWEEN %(first)s AND %(last)s)",
         {"p": name, "n": partition, "first": batch.events[0].position, "last": batch.last.position},
         prepare=True,
     ).fetchone()
     assert row is not None, "a query of constants has a row"
     skipped, blocked = set(row[0] or ()), set(row[1] or ())
-    if not skipped and not blocked:
+    parked = set(row[2] or ())
+    if not skipped and not blocked and not parked:
         return batch
     if projection.scope == "all":  # it stands at the event: if this succeeds, the cause is gone
         connection.execute(
             "DELETE FROM projection_parked WHERE projection = %s AND partition = %s AND position <= %s",
             [name, partition, batch.last.position],
         )
-        blocked = set()
+        blocked = parked = set()
     kept: list[Recorded] = []
     for recorded in batch.events:
         if recorded.position in skipped:
             continue
         own, behind = keys_of(projection.scope, recorded)
-        if blocked.isdisjoint(behind):
+        if recorded.position not in parked and blocked.isdisjoint(behind):
             kept.append(recorded)
             continue
         blocked.update(own)

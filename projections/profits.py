@@ -73,7 +73,6 @@ CLOCK = Table("profit_clock", Clock, key=["partition"])
 TABLES: Final = (DAYS, TOTALS, OPENINGS, OPENED, CLOCK)
 
 
-
 def worth(shares: str, price: str) -> str:
     """Return the SQL for shares times price, rounded down to a micro-credit, without leaving 64 bits."""
     return f"({shares} / 1000000 * {price} + mod({shares}, 1000000) * {price} / 1000000)"
@@ -116,7 +115,7 @@ class Profits:
             self._workspace.flush()
             self._workspace.connection.execute(_WRITE_OPENINGS, {"day": last + DAY})
 
-    def credit(
+    def credit(  # noqa: PLR0917  called for every trade
         self, account_id: str, category: str, time: Time, realized: int, volume: int = 0, buys: int = 0, trades: int = 0
     ) -> None:
         """Add to the account's sums of the day; `end` adds them to those of ever."""

@@ -82,7 +82,7 @@ def _copy_skipped(connection: Connection, schema: str, name: str) -> None:
     )
 
 
-def _exchange(
+def _exchange(  # noqa: PLR0917  the second half of its only caller
     connection: Connection,
     workspace: Workspace,
     projection: Projection,

@@ -14,7 +14,7 @@ from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
 from projections.batch import Batch
-from projections.parking import PARKED_DDL, hold_back
+from projections.parking import PARKED_DDL, hold_back, unreadable
 from projections.projection import Projection
 from projections.workspace import Workspace
 
@@ -45,6 +45,10 @@ _NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::int8"
 
 class LogGapError(RuntimeError):
     """A position is missing between what is folded and what came, in a log that has no gaps."""
+
+
+class UnreadableError(RuntimeError):
+    """A batch holds an event that the codec could not read."""
 
 
 class VersionError(RuntimeError):
@@ -185,6 +189,8 @@ def _advance(
         raise LogGapError(f"{name} is at {position}, the next event at {fresh.events[0].position}")
     foldable = hold_back(connection, projection, fresh)
     if foldable is not None:
+        if (bad := unreadable(foldable)) is not None:
+            raise UnreadableError(f"position {bad.position} cannot be read: {bad.event}")
         projection.fold(foldable, workspace)
     rows = workspace.flush()
     last = fresh.last

@@ -1,15 +1,16 @@
 """Trades: every fill, with both its sides."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from psycopg import Connection
 from psycopg.rows import args_row
 
+from domain.events import Recorded
 from domain.market import MarketDrafted, Payout
 from domain.money import MICRO, divide_half_even
-from domain.orders import OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
+from domain.orders import OrderAmended, OrderCanceled, OrderReduced, RestingOrderFilled
 from domain.story import StoryPublished
 from projections.basis import RESOLVED, fractions_of
 from projections.batch import EXECUTED, Batch
@@ -150,107 +151,119 @@ SCORE_TOTALS = Table("trade_score_totals", ScoreTotal, key=["account_id", "categ
 KINDS: Final = EXECUTED | RESOLVED | {StoryPublished, MarketDrafted, OrderCanceled, OrderReduced, RestingOrderFilled}
 
 
-def fold(batch: Batch, workspace: Workspace) -> None:
-    """Add a row for each fill."""
-    append = workspace.rows(TRADES).append
+def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901  one case an event
+    """Add a row for each fill; score the trades of a market when it is finalized."""
     markets = workspace.load(PRICES_NOW, batch.markets)
     resting = workspace.load(RESTING, batch.orders)
-    partition = batch.partition
+    append = workspace.rows(TRADES).append
     event: Any
     for recorded in batch.of(KINDS):
         event = recorded.event
         kind = type(event)
-        if kind is OrderPlaced or kind is OrderAmended:
-            execution = event.execution
-            market = markets.get(event.market_id)
-            assert market is not None, "a market is drafted first"
-            if execution.prices:
-                market.prices = list(execution.prices)
+        if kind in EXECUTED:
+            market = markets.cache[event.market_id]
+            if event.execution.prices:
+                market.prices = list(event.execution.prices)
                 markets.change(event.market_id)
-            number, fee = 0, execution.fee
-            if execution.fills:
-                price_after = market.prices[market.outcomes.index(event.outcome)]
-            for fill in execution.fills:
-                other = None if fill.order_id is None else filled(resting, fill.order_id, fill.quantity)
-                append(
-                    Trade(
-                        partition,
-                        recorded.position,
-                        number,
-                        recorded.time,
-                        event.market_id,
-                        event.outcome,
-                        event.side,
-                        fill.price,
-                        fill.quantity,
-                        fill.cost,
-                        fee,
-                        fill.source,
-                        "taker",
-                        event.account_id,
-                        event.order_id,
-                        fill.account_id,
-                        fill.order_id,
-                        other and other.outcome,
-                        other and other.side,
-                        fill.resting_cost,
-                        price_after,
-                        other and market.prices[market.outcomes.index(other.outcome)],
-                    )
-                )
-                number, fee = number + 1, 0
-            if execution.resting:
-                resting.put(event.order_id, Resting(event.order_id, event.outcome, event.side, execution.remaining))
+            if event.execution.fills:
+                for trade in _executed(batch.partition, recorded, market, resting):
+                    append(trade)
+            if event.execution.resting:
+                order = Resting(event.order_id, event.outcome, event.side, event.execution.remaining)
+                resting.put(event.order_id, order)
             elif kind is OrderAmended:
                 resting.delete(event.order_id)
         elif kind is RestingOrderFilled:
-            filled(resting, event.order_id, event.quantity)
-            market = markets.get(event.market_id)
-            assert market is not None, "a market is drafted first"
+            market = markets.cache[event.market_id]
             if event.prices:
                 market.prices = list(event.prices)
                 markets.change(event.market_id)
-            append(
-                Trade(
-                    partition,
-                    recorded.position,
-                    0,
-                    recorded.time,
-                    event.market_id,
-                    event.outcome,
-                    event.side,
-                    divide_half_even(event.cost * MICRO, event.quantity),
-                    event.quantity,
-                    event.cost,
-                    0,
-                    "maker",
-                    "resting",
-                    event.account_id,
-                    event.order_id,
-                    None,
-                    None,
-                    None,
-                    None,
-                    0,
-                    market.prices[market.outcomes.index(event.outcome)],
-                    None,
-                )
-            )
+            filled(resting, event.order_id, event.quantity)
+            append(_swept(batch.partition, recorded, market))
         elif kind is OrderCanceled:
             resting.delete(event.order_id)
         elif kind is OrderReduced:
             resting.put(event.order_id, Resting(event.order_id, event.outcome, event.side, event.remaining))
-        elif kind is MarketDrafted:
-            found = workspace.load(CATEGORIES, batch.stories).get(event.story_id)
-            category = found.category if found else ""
-            outcomes, prices = list(event.outcomes), list(event.initial_prices)
-            markets.put(event.market_id, MarketPrices(event.market_id, category, outcomes, prices, None))
-        elif kind is StoryPublished:
-            workspace.rows(CATEGORIES).put(event.story_id, Category(event.story_id, event.category))
         else:
-            market = markets.cache[event.market_id]
-            _score(workspace, market, event.payouts)
-            markets.change(event.market_id)
+            _follow_market(batch, workspace, event)
+
+
+def _follow_market(batch: Batch, workspace: Workspace, event: Any) -> None:
+    """Take in what a market is and what it pays."""
+    markets, categories = workspace.rows(PRICES_NOW), workspace.rows(CATEGORIES)
+    if isinstance(event, StoryPublished):
+        categories.put(event.story_id, Category(event.story_id, event.category))
+    elif isinstance(event, MarketDrafted):
+        found = workspace.load(CATEGORIES, batch.stories).get(event.story_id)
+        category = found.category if found else ""
+        outcomes, prices = list(event.outcomes), list(event.initial_prices)
+        markets.put(event.market_id, MarketPrices(event.market_id, category, outcomes, prices, None))
+    else:
+        _score(workspace, markets.cache[event.market_id], event.payouts)
+        markets.change(event.market_id)
+
+
+def _executed(partition: int, recorded: Recorded, market: MarketPrices, resting: Rows[Resting]) -> Iterator[Trade]:
+    """Yield the fills of a taker's order."""
+    event: Any = recorded.event
+    fee = event.execution.fee
+    price_after = market.prices[market.outcomes.index(event.outcome)]
+    for number, fill in enumerate(event.execution.fills):
+        other = None if fill.order_id is None else filled(resting, fill.order_id, fill.quantity)
+        yield Trade(
+            partition,
+            recorded.position,
+            number,
+            recorded.time,
+            event.market_id,
+            event.outcome,
+            event.side,
+            fill.price,
+            fill.quantity,
+            fill.cost,
+            fee,
+            fill.source,
+            "taker",
+            event.account_id,
+            event.order_id,
+            fill.account_id,
+            fill.order_id,
+            other and other.outcome,
+            other and other.side,
+            fill.resting_cost,
+            price_after,
+            other and market.prices[market.outcomes.index(other.outcome)],
+        )
+        fee = 0
+
+
+def _swept(partition: int, recorded: Recorded, market: MarketPrices) -> Trade:
+    """Return the fill of a resting order by the maker."""
+    event: Any = recorded.event
+    return Trade(
+        partition,
+        recorded.position,
+        0,
+        recorded.time,
+        event.market_id,
+        event.outcome,
+        event.side,
+        divide_half_even(event.cost * MICRO, event.quantity),
+        event.quantity,
+        event.cost,
+        0,
+        "maker",
+        "resting",
+        event.account_id,
+        event.order_id,
+        None,
+        None,
+        None,
+        None,
+        0,
+        market.prices[market.outcomes.index(event.outcome)],
+        None,
+    )
 
 
 def filled(resting: Rows[Resting], order_id: str, quantity: int) -> Resting:
@@ -288,7 +301,8 @@ _TAKE_BACK: Final = """
 _FORGET: Final = "DELETE FROM trade_scores WHERE market_id = %(market)s"
 _SCORE: Final = f"""
     INSERT INTO trade_scores (market_id, account_id, day, category, error, weight)
-    SELECT market_id, account_id, time - time %% %(day)s, %(category)s, sum(cost * (price - paid)::numeric ^ 2)::numeric, sum(cost)
+    SELECT market_id, account_id, time - time %% %(day)s, %(category)s,
+        sum(cost * (price - paid)::numeric * (price - paid)), sum(cost)
     FROM (SELECT s.*, (%(payouts)s::int8[])[array_position(%(outcomes)s::text[], outcome)] AS paid
         FROM {SIDES} s WHERE market_id = %(market)s) s
     GROUP BY market_id, account_id, time - time %% %(day)s"""

@@ -42,7 +42,7 @@ class Simulation:
     """Makes a log; `random` decides everything, so that a seed is a log."""
 
     def __init__(self, seed: int, accounts: int = 6, pace: int = 2 * HOUR) -> None:
-        self.random = random.Random(seed)
+        self.random = random.Random(seed)  # noqa: S311  repeatable
         self.exchange = Exchange()
         self.time = START
         self.pace = pace
@@ -98,7 +98,8 @@ class Simulation:
         return OpenMarket(
             market_id, f"s{number}", f"slug-{market_id}", "What will happen?", outcomes,
             self.random.choice([20, 100]) * MICRO, self.time + self.random.randrange(20, 400) * HOUR, "Reuters",
-            fee_rate=self.random.choice([0, 20_000]), dispute_seconds=self.random.choice([0, 0, 100 * 3600, 400 * 3600]), draft=draft,
+            fee_rate=self.random.choice([0, 20_000]),
+            dispute_seconds=self.random.choice([0, 0, 100 * 3600, 400 * 3600]), draft=draft,
         )  # fmt: skip
 
     def _command(self) -> Command:

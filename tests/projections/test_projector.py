@@ -21,7 +21,6 @@ from projections import parking, stories
 from projections.feed import decode, read_log
 from projections.parking import list_parked
 from projections.progress import Progress
-from projections.projection import Projection
 from projections.reading import projection_status, read
 from projections.rebuild import rebuild
 from projections.registry import PROJECTIONS
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from domain.events import Recorded
     from local.postgres import Postgres
     from projections.batch import Batch
+    from projections.projection import Projection
     from projections.workspace import Workspace
 
 NAMES = list(PROJECTIONS)
@@ -247,7 +247,7 @@ def run(log: Log, database: str, progress: Progress, position: int, names: list[
 
 
 @pytest.mark.parametrize("name", ["orders", "markets", "positions"])
-def test_a_parked_event_holds_up_only_what_depends_on_it(
+def test_a_parked_event_holds_up_only_what_depends_on_it(  # noqa: PLR0917  fixtures
     database: str, log: Log, progress: Progress, broken: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An event that cannot be digested is parked with what shares its key; mended and retried, nothing tells the difference."""
