@@ -24,7 +24,7 @@ from domain.market import (
     VoidMarket,
 )
 from domain.money import MICRO
-from domain.orders import CancelOrder, MergeSets, OrderCanceled, SplitSets
+from domain.orders import AmendOrder, CancelOrder, MergeSets, OrderCanceled, SplitSets
 from domain.rejections import Code
 from domain.settlement import STEP
 from tests.domain.scenario import Scenario, a_market, accounts, buy, given, sell
@@ -122,6 +122,8 @@ def test_whoever_spent_a_payout_that_is_taken_back_is_overdrawn() -> None:
         WithdrawCash("poor", 1),
     ):
         scenario.when(command).rejected(Code.ACCOUNT_OVERDRAWN, available=-50 * MICRO)
+    scenario.when(AmendOrder("poor", "bid", limit_price=1_000)).rejected(Code.ACCOUNT_OVERDRAWN)
+    scenario.given(AmendOrder("poor", "bid", quantity=MICRO - 1))  # to shrink is to cancel a part
     scenario.given(
         CancelOrder("poor", "bid"), sell("poor", "No", market="n", quantity=4 * MICRO), MergeSets("poor", "n", MICRO)
     )
