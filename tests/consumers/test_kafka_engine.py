@@ -6,6 +6,7 @@ import signal
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from time import monotonic
 
 import msgspec
 import pytest
@@ -121,21 +122,23 @@ def test_a_quote_over_kafka_changes_nothing(settings: Settings) -> None:
 
 def test_what_is_no_command_goes_to_the_dead_letters(settings: Settings) -> None:
     """With its reason and place; what stands beside it in the record is decided, and the progress passes it."""
-    with KafkaGateway(settings) as gateway, engine_of(settings):
+    mixed = dump_record([b'{"command_id":"x","type":"Nonsense","data":{}}', dump_command("t:1", AdvanceTime())])
+    with KafkaGateway(settings) as gateway, engine_of(settings) as engine:
         produce(gateway, b"nonsense")
-        produce(
-            gateway,
-            dump_record([b'{"command_id":"x","type":"Nonsense","data":{}}', dump_command("t:1", AdvanceTime())]),
-        )
+        (first,) = dead_letters(settings, 1)
+        deadline = monotonic() + 10
+        while not engine.position and monotonic() < deadline:
+            gateway._stopping.wait(0.01)
+        produce(gateway, mixed)
         again = gateway.submit_blocking("t:1", AdvanceTime())
 
-    first, second = dead_letters(settings, 2)
+    _, second = dead_letters(settings, 2)
     assert (first["offset"], first["index"], first["value"]) == (0, 0, "nonsense")
     assert (second["offset"], second["index"], second["reason"]) == (1, 0, "type is not the name of a command")
     with reading(settings) as recorder:
         events = [event.event for event in recorded(recorder)]
     assert again.code is None
-    assert CommandsRead(f"{settings.kafka_topic_prefix}commands-0", 1) in events
+    assert CommandsRead(f"{settings.kafka_topic_prefix}commands-0", 1) == events[0]
 
 
 def test_a_command_with_an_invalid_field_has_its_outcome_in_the_log(settings: Settings) -> None:
@@ -236,13 +239,16 @@ async def more(told: list[Reply], count: int) -> None:
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.usefixtures("lost_connections")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_an_engine_that_is_killed_loses_and_doubles_nothing(settings: Settings, tmp_path: Path) -> None:
     """Kill -9 at random moments under load, five times: every order is answered once, as the log says."""
     chance = random.Random(4)  # noqa: S311  no secret
     told: list[Reply] = []
-    output = tmp_path / "engine.txt"
-    engine = EngineProcess(settings, output).start()
-    with KafkaGateway(settings, retry_seconds=0.5) as gateway:
+    with (
+        EngineProcess(settings, tmp_path / "engine.txt") as engine,
+        KafkaGateway(settings, retry_seconds=0.5) as gateway,
+    ):
         market = open_market(gateway.submit_blocking)
 
         async def run() -> None:
@@ -254,8 +260,8 @@ def test_an_engine_that_is_killed_loses_and_doubles_nothing(settings: Settings, 
                 await more(told, 200)
 
         asyncio.run(run())
-    engine.send(signal.SIGTERM)
-    assert engine.wait() == 0, engine.output
+        engine.send(signal.SIGTERM)
+        assert engine.wait() == 0, engine.output
 
     assert len(told) > 200
     assert {None} == {reply.code for reply in told}
@@ -264,15 +270,17 @@ def test_an_engine_that_is_killed_loses_and_doubles_nothing(settings: Settings, 
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.usefixtures("lost_connections")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_two_engines_never_both_write(settings: Settings, tmp_path: Path) -> None:
     """A second engine claims the log: it goes on, the first stops at once and says why. One that was paused, and wakes
     up when another has long taken over, stops too.
     """
     told: list[Reply] = []
-    first = EngineProcess(settings, tmp_path / "first.txt").start()
+    first = EngineProcess(settings, tmp_path / "first.txt")
     second = EngineProcess(settings, tmp_path / "second.txt")
     third = EngineProcess(settings, tmp_path / "third.txt")
-    with KafkaGateway(settings, retry_seconds=0.5) as gateway, second, third:
+    with KafkaGateway(settings, retry_seconds=0.5) as gateway, first, second, third:
         second.kill()
         third.kill()
         market = open_market(gateway.submit_blocking)
@@ -301,6 +309,8 @@ def test_two_engines_never_both_write(settings: Settings, tmp_path: Path) -> Non
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.usefixtures("lost_connections")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_broker_that_is_killed_loses_and_doubles_nothing(
     own_kafka: Broker, tmp_path: Path, topic_prefix: str
 ) -> None:
