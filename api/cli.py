@@ -330,20 +330,12 @@ def _topics_check(_: argparse.Namespace, settings: Settings) -> int:
 
 
 def _topics(settings: Settings, *, create: bool) -> int:
-    from eventsourcing.utils import Environment
+    from consumers.topics import check_topics
 
-    import eventsourcing_kafka
-    from consumers.log import kafka_environment
-    from consumers.topics import ensure_topics
-
-    log = eventsourcing_kafka.Settings.from_env(Environment("", kafka_environment(settings)))
-    try:
-        eventsourcing_kafka.ensure_topic(log, create=create)
-        ensure_topics(settings)
-    except eventsourcing_kafka.UnsafeTopic as error:
-        print(f"tidings: {error}", file=sys.stderr)
-        return NO
-    return DONE
+    problems = check_topics(settings, create=create)
+    for problem in problems:
+        print(f"tidings: {problem}", file=sys.stderr)
+    return NO if problems else DONE
 
 
 # --- keys

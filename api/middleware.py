@@ -79,7 +79,7 @@ class RequestFrame:
             self._record(scope, facts, status, time.perf_counter() - started)
 
     def _record(self, scope: Scope, facts: Facts, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "unmatched")
+        route = _route_of(scope)
         self.metrics.requests.labels(route, scope["method"], status).inc()
         self.metrics.seconds.labels(route, scope["method"]).observe(seconds)
         if scope["path"] in _QUIET:
@@ -125,6 +125,17 @@ class _Limited:
 
     def _too_large(self) -> HTTPException:
         return HTTPException(413, f"the body is larger than {self._most} bytes")
+
+
+def _route_of(scope: Scope) -> str:
+    """Return the path with its parameters' names instead of their values, so that there are only so many."""
+    route = scope.get("route")
+    if route is not None:
+        # FastAPI gives the path within the router that was included under /v1.
+        within = str(route.path)
+        return f"/v1{within}" if scope["path"].startswith("/v1") and not within.startswith("/v1") else within
+    # A plain route (POST /v1/orders) has no parameters; what nobody serves has no endpoint.
+    return str(scope["path"]) if "endpoint" in scope else "unmatched"
 
 
 def _request_id(scope: Scope) -> str:

@@ -40,6 +40,7 @@ COUNTS: Final = frozenset(
         "number",
         "opened_position",
         "orders",
+        "outcomes",
         "position",
         "rank",
         "resolution_version",
@@ -80,6 +81,7 @@ AMOUNTS: Final = frozenset(
         "mean_price",
         "open",
         "open_interest",
+        "open_interest_total",
         "payouts",
         "pnl",
         "pool",
@@ -104,7 +106,7 @@ AMOUNTS: Final = frozenset(
         "volume",
     ]
 )
-HIDDEN: Final = frozenset({"partition", "opened_position"})
+HIDDEN: Final = frozenset({"partition", "opened_position", "key"})
 
 
 def shown(row: Any) -> dict[str, Any]:
@@ -113,7 +115,9 @@ def shown(row: Any) -> dict[str, Any]:
 
 
 def _encoders(row_type: Any) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
-    names = [field.name for field in fields(row_type)] if is_dataclass(row_type) else row_type._fields
+    stored = [field.name for field in fields(row_type)] if is_dataclass(row_type) else row_type._fields
+    derived = [name for name, member in vars(row_type).items() if isinstance(member, property)]
+    names = [*stored, *derived]
     return tuple((name, encoder(name)) for name in names if name not in HIDDEN)
 
 

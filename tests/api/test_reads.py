@@ -34,7 +34,7 @@ def test_every_read_has_the_envelope_and_no_float(exchange: Exchange) -> None:
     pages = ["/stories", "/markets", f"{m}/trades", f"{m}/events", f"{a}/orders", f"{a}/fills", f"{a}/settlements",
              f"{a}/ledger", "/accounts"]  # fmt: skip
     others = [m, f"{m}/prices-history", f"{m}/candlesticks", f"{m}/book", f"{m}/holders", a, f"{a}/positions",
-              f"{a}/equity-history", "/leaderboard", "/ledger", f"/stories/{market['story_id']}"]  # fmt: skip
+              f"{a}/equity-history", "/leaderboard", "/calibration", "/ledger", f"/stories/{market['story_id']}"]  # fmt: skip
 
     for path in pages + others:
         response = exchange.api.get(path, min_position=position)

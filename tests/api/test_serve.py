@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import httpx
 from pydantic import SecretStr
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def served(settings: Settings) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A server of its own process, ready, and what it has printed until then."""
+def served(settings: Settings, log: IO[str] | None = None) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server of its own process, ready, and the first line it printed; its log lines go to `log`."""
     child = subprocess.Popen(
-        [sys.executable, "-m", "api", "serve"], env=environment(settings), stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "api", "serve"], env=environment(settings), stdout=subprocess.PIPE, stderr=log, text=True
     )
     assert child.stdout is not None
     printed = child.stdout.readline()
@@ -110,3 +111,24 @@ def test_nothing_that_was_answered_is_lost_by_a_kill(database: str, server_folde
     assert {name: answer for name, answer in ((a["client_order_id"], a) for a in again) if name in told} == told
     assert sorted(fill["order_id"] for fill in fills) == sorted(answer["order_id"] for answer in again)
     assert ledger["sum"] == "0.000000"
+
+
+def test_a_request_leaves_one_line_without_secrets(database: str, server_folder: Path) -> None:
+    """With its ids, position, status and milliseconds, and neither key nor body."""
+    key = "operator-key-of-the-tests-0123456789"
+    settings = Settings(dsn=database, home=server_folder, port=free_port(), operator_key=SecretStr(key))
+    url, headers = f"http://127.0.0.1:{settings.port}", {"x-request-id": "mine-1", "idempotency-key": "once"}
+    with (
+        (server_folder / "log").open("w") as log,
+        served(settings, log),
+        httpx.Client(base_url=url) as client,
+    ):
+        opened = Api(client, key).done("/accounts", {"name": "somebody"}, headers=headers)
+
+    text = (server_folder / "log").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    (line,) = [line for line in lines if line.get("request_id") == "mine-1"]
+    assert (line["command_id"], line["position"], line["status"]) == ("key_first:once", opened["position"], 201)
+    assert line["ms"] > 0
+    assert key not in text
+    assert "somebody" not in text

@@ -7,12 +7,25 @@ from typing import get_type_hints
 import pytest
 
 from api.shown import AMOUNTS, COUNTS, HIDDEN, TIMES, encoder
-from projections import accounts, book, candles, leaderboard, lifecycle, markets, orders, positions, stories, trades
+from projections import (
+    accounts,
+    book,
+    calibration,
+    candles,
+    leaderboard,
+    lifecycle,
+    markets,
+    orders,
+    positions,
+    stories,
+    trades,
+)
 
 ROWS = [
     stories.Story, markets.Market, markets.Resolution, candles.Candle, trades.Trade, trades.Fill, orders.Order,
     book.OutcomeBook, book.Level, positions.Position, positions.Holder, positions.Settlement, accounts.Account,
-    accounts.LedgerEntry, accounts.EquityPoint, leaderboard.Standing, lifecycle.LifecycleEvent,
+    accounts.LedgerEntry, accounts.EquityPoint, calibration.Calibration, calibration.Horizon, calibration.Decile, leaderboard.Standing, calibration.Calibration,
+    calibration.Horizon, calibration.Decile, lifecycle.LifecycleEvent,
 ]  # fmt: skip
 
 
@@ -34,6 +47,11 @@ def test_amounts_times_and_counts() -> None:
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.__name__)
 def test_every_integer_of_a_row_has_a_form(row: type) -> None:
     """A new integer must be put into one of the lists: micro-units do not come out by mistake."""
-    integers = {name for name, hint in get_type_hints(row).items() if "int" in str(hint)}
+    derived = {
+        name: get_type_hints(member.fget)["return"]
+        for name, member in vars(row).items()
+        if isinstance(member, property)
+    }
+    integers = {name for name, hint in {**get_type_hints(row), **derived}.items() if "int" in str(hint)}
 
     assert integers - TIMES - COUNTS - AMOUNTS - HIDDEN - {"liquidity"} == set()

@@ -1,0 +1,44 @@
+"""Health, readiness, positions, and metrics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.api.conftest import Exchange
+
+
+def test_alive_and_ready(exchange: Exchange) -> None:
+    """Both answer without a key."""
+    client = exchange.api.client
+
+    assert client.get("/healthz").json() == {"status": "ok"}
+    assert client.get("/readyz").json() == {"status": "ready"}
+
+
+def test_positions_of_engine_and_read_models(exchange: Exchange) -> None:
+    """After a write has been read, the log is at least there, and so is each read model that was asked."""
+    position = exchange.trader("10").place(exchange.market()["market_id"])["position"]
+    exchange.api.data("/markets", min_position=position)
+
+    status = exchange.api.data("/status")
+
+    assert status["engine"]["position"] >= position
+    markets = next(row for row in status["projections"] if row["projection"] == "markets")
+    assert markets["position"] >= position
+    assert {"lag_events", "lag_seconds", "parked"} <= set(markets)
+
+
+def test_metrics_by_route(exchange: Exchange) -> None:
+    """Routes are counted by their template, so that ids make no new series; read models by name."""
+    exchange.api.get("/markets/nowhere")
+    exchange.api.as_key(None).post("/orders")
+    exchange.api.get("/nowhere/at-all")
+
+    text = exchange.api.client.get("/metrics").text
+
+    assert 'route="/v1/markets/{market}",status="404"' in text
+    assert 'route="/v1/orders",status="401"' in text
+    assert 'route="unmatched",status="404"' in text
+    assert "nowhere" not in text
+    assert 'tidings_projection_lag_events{projection="markets",partition="0"}' in text
