@@ -24,8 +24,8 @@ from projections import (
 ROWS = [
     stories.Story, markets.Market, markets.Resolution, candles.Candle, trades.Trade, trades.Fill, orders.Order,
     book.OutcomeBook, book.Level, positions.Position, positions.Holder, positions.Settlement, accounts.Account,
-    accounts.LedgerEntry, accounts.EquityPoint, calibration.Calibration, calibration.Horizon, calibration.Decile, leaderboard.Standing, calibration.Calibration,
-    calibration.Horizon, calibration.Decile, lifecycle.LifecycleEvent,
+    accounts.LedgerEntry, accounts.EquityPoint, leaderboard.Standing, lifecycle.LifecycleEvent,
+    calibration.Calibration, calibration.Horizon, calibration.Decile,
 ]  # fmt: skip
 
 
