@@ -15,7 +15,7 @@ from api.reads import Cursor, Limit, Read, answer, query_time
 from api.shown import shown
 from api.writes import command_id_of, resource, submit
 from domain.account import DepositCash, OpenAccount, WithdrawCash
-from domain.money import MICRO, format_decimal
+from domain.money import MICRO
 from messages.commands import new_id
 from projections import accounts, orders, positions, trades
 from projections.reading import AsOf
@@ -186,4 +186,4 @@ def _get(connection: Connection[Any], as_of: AsOf, reference: str) -> accounts.A
 
 def account_json(row: accounts.Account) -> dict[str, Any]:
     """Return an account as it is shown."""
-    return {**shown(row), "equity": format_decimal(row.equity), "overdrawn": row.overdrawn}
+    return shown(row)

@@ -323,6 +323,7 @@ def outcome_index(market: markets.Market, outcome: str | None) -> int:
 def market_json(row: markets.Market) -> dict[str, Any]:
     """Return a market as it is shown: `outcomes` with the odds, open interest and payout of each."""
     wire = shown(row)
+    odds = dict(zip(row.outcomes, wire["prices"], strict=True))
     payouts = wire.pop("payouts") or [None] * len(row.outcomes)
     columns = zip(
         wire.pop("outcomes"), wire.pop("prices"), wire.pop("initial_prices"), wire.pop("open_interest"), payouts,
@@ -330,7 +331,8 @@ def market_json(row: markets.Market) -> dict[str, Any]:
     )  # fmt: skip
     return {
         **wire,
-        "open_interest": format_decimal(row.open_interest_total),
+        "open_interest": wire["open_interest_total"],
+        "odds": odds,
         "outcomes": [
             {"outcome": name, "price": price, "initial_price": initial, "open_interest": interest, "payout": payout}
             for name, price, initial, interest, payout in columns
