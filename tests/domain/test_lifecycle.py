@@ -304,6 +304,7 @@ def test_the_market_finalizes_by_itself_at_the_end_of_the_dispute_window() -> No
 def test_without_a_window_the_operator_finalizes_at_once() -> None:
     """`dispute_seconds` 0: there is nothing to wait for, and no time to dispute."""
     scenario = given(*a_market(), *accounts("alice"), CloseMarket("m"), DetermineMarket("m", YES, WHY))
+    scenario.when(DisputeMarket("m", "alice", "No."), at=scenario.time).rejected(Code.DISPUTE_WINDOW_CLOSED)
     scenario.when(DisputeMarket("m", "alice", "No.")).rejected(Code.DISPUTE_WINDOW_CLOSED)
     scenario.when(FinalizeMarket("m")).then(MarketFinalized, MarketSettled)
 

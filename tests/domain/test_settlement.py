@@ -151,6 +151,7 @@ def test_a_void_gives_everybody_the_cash_they_would_have_without_the_market(fee_
     """Fees, bonds, forfeited ones too, added liquidity and the subsidy come back to where they were."""
     scenario = traded(fee_rate=fee_rate, dispute_seconds=60).given(AddLiquidity("m", 10 * MICRO), CloseMarket("m"))
     scenario.given(DetermineMarket("m", A_WINS, WHY), DisputeMarket("m", "dave", "No.", 3 * MICRO), UpholdMarket("m"))
+    scenario.given(DisputeMarket("m", "bob", "Still no.", 4 * MICRO), UpholdMarket("m"))
     scenario.given(DisputeMarket("m", "alice", "No!", 2 * MICRO))
     scenario.when(VoidMarket("m", "wrong question"))
 
@@ -184,6 +185,21 @@ def test_a_void_after_profits_were_withdrawn_takes_them_back_below_zero() -> Non
     assert scenario.balances()["external"] == -400 * MICRO + 200 * MICRO + profit
     assert "pool:m" not in scenario.balances()
     assert "house" not in scenario.balances()
+
+
+def test_a_void_takes_back_before_it_gives() -> None:
+    """Profits far above the subsidy come from other traders: the pool could not refund those first."""
+    scenario = given(
+        *a_market(subsidy=MICRO), *accounts("clever", "one", "other"), SplitSets("clever", "m", 100 * MICRO)
+    )
+    scenario.given(buy("one", "Yes", quantity=100 * MICRO, limit_price=900_000))
+    scenario.given(sell("clever", "Yes", quantity=90 * MICRO, limit_price=900_000))
+    scenario.given(buy("other", "No", quantity=100 * MICRO, limit_price=900_000))
+    scenario.given(sell("clever", "No", quantity=90 * MICRO, limit_price=900_000))
+    assert scenario.exchange.accounts["clever"].holding("m").cash_flow > 50 * MICRO
+    scenario.given(VoidMarket("m", "wrong question"))
+
+    assert {scenario.cash(name) for name in ("clever", "one", "other")} == {1_000 * MICRO}
 
 
 # --- large, and killed half way
