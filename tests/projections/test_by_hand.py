@@ -59,7 +59,7 @@ class Story:
         """Record an event now."""
         self.log.append(Recorded(len(self.log) + 1, stream, 1, self.time, "c", event))
 
-    def trade(self, account: str, side: Side, shares: int, cost: int, price: int, *, fee: int = 0) -> None:  # noqa: PLR0917  reads as a sentence
+    def trade(self, account: str, side: Side, shares: int, cost: int, price: int, *, fee: int = 0) -> None:
         """Let an account buy or sell Yes of the maker; `price` is that of Yes afterwards."""
         cash = -cost - fee if side == "buy" else cost - fee
         settled = TradeSettled(account, "m", f"o{len(self.log)}", "Yes", side, "taker", shares, cost, fee, cash, 0, 0)

@@ -64,7 +64,7 @@ def answers(connection: Connection[Any], as_of: AsOf) -> dict[str, Any]:
         found[f"{name} fills"] = trades.account_fills(connection, as_of, name, limit=1000)
         found[f"{name} statement"] = accounts.statement(connection, as_of, name, limit=1000)
         found[f"{name} equity"] = accounts.equity_history(
-            connection, as_of, name, START, START + 1000 * HOUR, 24 * HOUR
+            connection, as_of, name, start=START, end=START + 1000 * HOUR, step=24 * HOUR
         )
     for sort in leaderboard.SORTS:
         for window in leaderboard.WINDOWS:
