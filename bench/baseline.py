@@ -37,7 +37,7 @@ class Market(Aggregate):
 
     @event("Opened")
     def __init__(self, subsidy: int) -> None:
-        self.liquidity = lmsr.liquidity(subsidy, [0.5, 0.5])
+        self.liquidity = lmsr.liquidity(subsidy, (0.5, 0.5))
         self.sold = [0, 0]
 
     @event("OrderPlaced")
@@ -48,7 +48,7 @@ class Market(Aggregate):
 
     def price(self) -> float:
         """Return the price of the second outcome."""
-        return lmsr.price_vector(lmsr.log_weights([0.5, 0.5]), self.sold, self.liquidity)[1]
+        return lmsr.price_vector(lmsr.log_weights((0.5, 0.5)), tuple(self.sold), self.liquidity)[1]
 
 
 class Exchange(Application[UUID]):

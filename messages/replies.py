@@ -104,26 +104,27 @@ def result_of(events: Sequence[Event]) -> Result:
 
 
 def _placed(event: OrderPlaced, events: Sequence[Event]) -> Result:
-    done = event.execution
-    return {
-        "order_id": event.order_id,
-        "client_order_id": event.client_order_id,
-        "account_id": event.account_id,
-        "market_id": event.market_id,
-        "outcome": event.outcome,
-        "side": event.side,
-        "type": event.type,
-        "time_in_force": event.time_in_force,
-        "limit_price": None if event.limit_price is None else format_decimal(event.limit_price),
-        "quantity": None if event.quantity is None else format_decimal(event.quantity),
-        "spend": None if event.spend is None else format_decimal(event.spend),
-        "filled_quantity": format_decimal(done.filled),
-        "remaining_quantity": format_decimal(done.remaining),
-    } | _execution(done, events)
+    result = _execution(event, event.execution, event.execution.filled, events)
+    limit_price, quantity, spend = event.limit_price, event.quantity, event.spend
+    result["type"] = event.type
+    result["time_in_force"] = event.time_in_force
+    result["limit_price"] = None if limit_price is None else format_decimal(limit_price)
+    result["quantity"] = None if quantity is None else format_decimal(quantity)
+    result["spend"] = None if spend is None else format_decimal(spend)
+    return result
 
 
 def _amended(event: OrderAmended, events: Sequence[Event]) -> Result:
-    done = event.execution
+    result = _execution(event, event.execution, event.filled_before + event.execution.filled, events)
+    result["type"] = "limit"
+    result["limit_price"] = format_decimal(event.limit_price)
+    result["quantity"] = format_decimal(event.quantity)
+    return result
+
+
+def _execution(event: OrderPlaced | OrderAmended, done: Execution, total: int, events: Sequence[Event]) -> Result:
+    """Return what an order and its execution have in common; nearly every reply is one, so this is done in one go."""
+    filled, cost = done.filled, done.cost
     return {
         "order_id": event.order_id,
         "client_order_id": event.client_order_id,
@@ -131,21 +132,12 @@ def _amended(event: OrderAmended, events: Sequence[Event]) -> Result:
         "market_id": event.market_id,
         "outcome": event.outcome,
         "side": event.side,
-        "type": "limit",
-        "limit_price": format_decimal(event.limit_price),
-        "quantity": format_decimal(event.quantity),
-        "filled_quantity": format_decimal(event.filled_before + done.filled),
+        "filled_quantity": format_decimal(total),
         "remaining_quantity": format_decimal(done.remaining),
-    } | _execution(done, events)
-
-
-def _execution(done: Execution, events: Sequence[Event]) -> Result:
-    filled = done.filled
-    return {
         "status": done.status,
         "reason": done.reason,
-        "average_price": format_decimal(divide_half_even(done.cost * MICRO, filled)) if filled else None,
-        "cost": format_decimal(done.cost),
+        "average_price": format_decimal(divide_half_even(cost * MICRO, filled)) if filled else None,
+        "cost": format_decimal(cost),
         "fee": format_decimal(done.fee),
         "fills": [
             {"price": format_decimal(fill.price), "quantity": format_decimal(fill.quantity), "source": fill.source}
