@@ -5,15 +5,28 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 import structlog
+from eventsourcing.persistence import OperationalError
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 
 from consumers.log import InDoubt
 from consumers.sources import Answer, Work
 from consumers.topics import COMMANDS, DEAD_LETTERS, RECORD_BYTES_MAX, REPLIES, ensure_topics, topic_name
-from messages.commands import InvalidCommand, Submitted, UnreadableError, dump_command, parse_record
+from domain.account import OpenAccount
+from domain.market import OpenMarket
+from domain.story import PublishStory
+from eventsourcing_kafka.clients import connected
+from messages.commands import (
+    Command,
+    InvalidCommand,
+    QuoteOrder,
+    Submitted,
+    UnreadableError,
+    parse_record,
+    record_parts,
+)
+from messages.dead_letters import DeadLetter, dump_letter, make_letter
 from messages.replies import Reply, dump_replies, dump_reply
 
 if TYPE_CHECKING:
@@ -23,17 +36,6 @@ _log: Final = structlog.get_logger()
 
 PARK_SECONDS: Final = 10.0
 REPLY_BYTES_MAX: Final = RECORD_BYTES_MAX - 64 * 1024
-
-
-class DeadLetter(msgspec.Struct):
-    """What stands in the dead letters: why, where it came from, and the text of the record or of the one command."""
-
-    reason: str
-    topic: str
-    partition: int
-    offset: int | None
-    index: int | None
-    value: str
 
 
 class KafkaSource:
@@ -48,6 +50,7 @@ class KafkaSource:
         self._consumer: Any = None
         self._producer: Any = None
         self._fetched: deque[Any] = deque()
+        self._taken: list[tuple[Any, Work]] = []
 
     @property
     def name(self) -> str:
@@ -63,7 +66,7 @@ class KafkaSource:
                 self._connect()
             first = self._consumer.beginning_offsets([self._partition])[self._partition]
             end = self._consumer.end_offsets([self._partition])[self._partition]
-        except KafkaError as error:
+        except (KafkaError, OperationalError) as error:
             self._disconnect()
             raise InDoubt(f"the commands cannot be read: {type(error).__name__}: {error}") from error
         wanted = first if following is None else following
@@ -83,12 +86,13 @@ class KafkaSource:
             except KafkaError as error:
                 self._disconnect()
                 raise InDoubt(f"the commands cannot be read: {type(error).__name__}: {error}") from error
-        works = []
+        self._taken.clear()
         while self._fetched and limit > 0:
-            work = self._understood(self._fetched.popleft())
-            works.append(work)
+            record = self._fetched.popleft()
+            work = self._understood(record)
+            self._taken.append((record, work))
             limit -= len(work.commands)
-        return works
+        return [work for _, work in self._taken]
 
     def answer(self, answers: Sequence[Answer]) -> None:
         """Produce the replies, packed for each receiver. A reply that is lost is asked for again by its sender."""
@@ -103,9 +107,15 @@ class KafkaSource:
         self._produce(None, [dump_reply(reply) for reply in replies])
 
     def park(self, command: Submitted, reason: str) -> None:
-        """Put the command into the dead letters."""
-        value = "" if isinstance(command.command, InvalidCommand) else self._text(command, command.command)
-        self._bury(DeadLetter(reason, self._topic, self._settings.partition, None, None, value))
+        """Put a command of those last taken into the dead letters."""
+        for record, work in self._taken:
+            if any(taken is command for taken in work.commands):
+                value = record.value
+                places = [i for i, item in enumerate(parse_record(value)) if isinstance(item, Submitted)]
+                index = places[next(i for i, taken in enumerate(work.commands) if taken is command)]
+                self._bury([self._letter(reason, record, index, record_parts(value)[index])])
+                return
+        raise LookupError(f"{command.command_id} is none of the commands last taken")
 
     def wake(self) -> None:
         """The engine looks around by itself at least once a second."""
@@ -120,18 +130,23 @@ class KafkaSource:
             "metrics_enabled": False,
             "allow_auto_create_topics": False,
         }
-        self._consumer = KafkaConsumer(
-            **client,
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            max_poll_records=1_000,
-            fetch_max_wait_ms=100,
-        )
+        reading = {
+            "group_id": None,
+            "enable_auto_commit": False,
+            "auto_offset_reset": "none",
+            "max_poll_records": 1_000,
+            "fetch_max_wait_ms": 100,
+        }
+        self._consumer = connected(KafkaConsumer, client | reading)
         self._consumer.assign([self._partition])
-        self._producer = KafkaProducer(
-            **client, acks=1, enable_idempotence=False, batch_size=RECORD_BYTES_MAX, max_block_ms=1_000
-        )
+        writing = {
+            "acks": "all",
+            "enable_idempotence": False,
+            "batch_size": RECORD_BYTES_MAX,
+            "max_request_size": 4 * RECORD_BYTES_MAX,
+            "max_block_ms": 1_000,
+        }
+        self._producer = connected(KafkaProducer, client | writing)
 
     def _disconnect(self) -> None:
         consumer, producer, self._consumer, self._producer = self._consumer, self._producer, None, None
@@ -144,29 +159,41 @@ class KafkaSource:
 
     def _understood(self, record: Any) -> Work:
         """Return a record's commands; what is none goes to the dead letters first."""
-        value = record.value or b""
+        value: bytes = record.value or b""
+        letters: list[DeadLetter] = []
+        commands: list[Submitted] = []
         try:
-            parsed = parse_record(value)
+            parsed = _parsed(value)
+            commands = [item for item in parsed if isinstance(item, Submitted)]
+            if record.key is not None:
+                _check_key(record.key, commands)
+            if len(commands) < len(parsed):
+                letters = [
+                    self._letter(str(item), record, index, part)
+                    for index, (item, part) in enumerate(zip(parsed, record_parts(value), strict=True))
+                    if isinstance(item, UnreadableError)
+                ]
         except UnreadableError as error:
-            parsed = [error]
-        commands = [item for item in parsed if isinstance(item, Submitted)]
-        if len(commands) < len(parsed):
-            text = value.decode("utf-8", "replace")
-            for index, item in enumerate(parsed):
-                if isinstance(item, UnreadableError):
-                    self._bury(DeadLetter(str(item), self._topic, record.partition, record.offset, index, text))
-        return Work(commands, record.offset + 1, len(commands) < len(parsed))
+            commands = []
+            letters = [self._letter(str(error), record, None, value)]
+        self._bury(letters)
+        return Work(commands, record.offset + 1, bool(letters))
 
-    def _text(self, submitted: Submitted, command: Any) -> str:
-        return dump_command(submitted.command_id, command, submitted.at, submitted.reply_to).decode()
+    def _letter(self, reason: str, record: Any, index: int | None, value: bytes) -> DeadLetter:
+        return make_letter(reason, (self._topic, record.partition, record.offset), index, value, record.key)
 
-    def _bury(self, letter: DeadLetter) -> None:
-        """Wait until the letter is kept: only then may the progress pass it."""
-        _log.warning("dead letter", reason=letter.reason, topic=letter.topic, offset=letter.offset, index=letter.index)
+    def _bury(self, letters: Sequence[DeadLetter]) -> None:
+        """Wait until the letters are kept: only then may the progress pass them."""
         try:
-            self._producer.send(self._dead_letters, value=msgspec.json.encode(letter)).get(timeout=PARK_SECONDS)
+            sent = [self._producer.send(self._dead_letters, value=dump_letter(letter)) for letter in letters]
+            for each in sent:
+                each.get(timeout=PARK_SECONDS)
         except KafkaError as error:
             raise InDoubt(f"a dead letter cannot be kept: {type(error).__name__}: {error}") from error
+        for letter in letters:
+            _log.warning(
+                "dead letter", reason=letter.reason, topic=letter.topic, offset=letter.offset, index=letter.index
+            )
 
     def _produce(self, receiver: str | None, replies: Sequence[bytes]) -> None:
         key = None if receiver is None else receiver.encode()
@@ -185,3 +212,29 @@ class KafkaSource:
             self._producer.send(self._replies, key=key, value=dump_replies(replies))
         except KafkaError as error:
             _log.warning("replies not sent", replies=len(replies), error=f"{type(error).__name__}: {error}")
+
+
+def _parsed(value: bytes) -> Sequence[Submitted | UnreadableError]:
+    if len(value) > RECORD_BYTES_MAX:
+        raise UnreadableError(f"the record has {len(value)} bytes, more than {RECORD_BYTES_MAX}")
+    return parse_record(value)
+
+
+def _check_key(key: bytes, commands: Sequence[Submitted]) -> None:
+    """Raise UnreadableError when the record's key is not the market or account of each of its commands.
+
+    The key is what puts a command into its partition. What opens an account, a story or a market may have any key.
+    """
+    for submitted in commands:
+        names = _names(submitted.command)
+        if names and key not in names:
+            raise UnreadableError("the record's key is neither the market nor the account of its command")
+
+
+def _names(command: Command | InvalidCommand) -> list[bytes]:
+    if isinstance(command, QuoteOrder):
+        command = command.order
+    if isinstance(command, InvalidCommand | PublishStory | OpenMarket | OpenAccount):
+        return []
+    ids = (getattr(command, "market_id", None), getattr(command, "account_id", None))
+    return [name.encode() for name in ids if name]

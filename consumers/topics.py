@@ -1,32 +1,81 @@
-"""The topics beside the log: commands, replies, dead letters. Made and checked here; the log's own is the library's.
+"""The topics: what each holds, how it must be set, made where it is missing, refused where it could lose data.
 
 | topic | holds | kept |
 |---|---|---|
 | `commands` | what services send; a partition for each partition of the log | 7 days: what has no outcome by then is lost |
-| `replies` | outcomes, derived from the log | 1 day |
-| `dead-letters` | what could not be understood or decided | for ever |
+| `events` | the log; made and checked by `eventsourcing_kafka` | for ever |
+| `replies` | outcomes, derived from the log | 1 day, as one likes |
+| `dead-letters` | what could not be understood or decided, and what was decided about it | for ever |
+| `feed` | one record an event, derived from the log; a partition for each partition of the log | for ever, as one likes |
+| `heartbeats` | signs of life of engines and standbys; a partition for each partition of the log | 1 hour, as one likes |
 """
 
+from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from eventsourcing.utils import Environment
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource
 from kafka.errors import TopicAlreadyExistsError, UnknownTopicOrPartitionError
 
+import eventsourcing_kafka as es_kafka
+from consumers.log import kafka_environment
 from eventsourcing_kafka import UnsafeTopic
+from eventsourcing_kafka.clients import connected
 
 if TYPE_CHECKING:
     from settings import Settings
 
 COMMANDS: Final = "commands"
+EVENTS: Final = "events"
 REPLIES: Final = "replies"
 DEAD_LETTERS: Final = "dead-letters"
+FEED: Final = "feed"
+HEARTBEATS: Final = "heartbeats"
+
+RECORD_BYTES_MAX: Final = 1024 * 1024
+"""The largest value of a record of commands or replies."""
 
 _DAY_MS: Final = 24 * 3600 * 1000
-_KEPT_MS: Final = {COMMANDS: 7 * _DAY_MS, REPLIES: _DAY_MS, DEAD_LETTERS: -1}
-RECORD_BYTES_MAX: Final = 1024 * 1024
-"""The largest record of these topics; the broker's default limit is a little above."""
+_ENVELOPE_BYTES: Final = 64 * 1024
+"""Room for what Kafka puts around a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Topic:
+    """How one of the topics must be set."""
+
+    kept_ms: int
+    derived: bool = False
+    """Made anew from the log: how long it is kept is the operator's choice."""
+    by_partition: bool = False
+    """Whether it has a partition for each partition of the log."""
+    bytes_max: int = RECORD_BYTES_MAX + _ENVELOPE_BYTES
+    compression: str = "producer"
+
+    def config(self, replication: int) -> dict[str, str]:
+        return {
+            "cleanup.policy": "delete",
+            "retention.ms": str(self.kept_ms),
+            "retention.bytes": "-1",
+            "max.message.bytes": str(self.bytes_max),
+            "compression.type": self.compression,
+            "min.insync.replicas": str(replication // 2 + 1),
+            "unclean.leader.election.enable": "false",
+        }
+
+
+TOPICS: Final[Mapping[str, _Topic]] = {
+    # The broker takes the compression off: whatever codec a sender uses, the engine can read it.
+    COMMANDS: _Topic(7 * _DAY_MS, by_partition=True, compression="uncompressed"),
+    REPLIES: _Topic(_DAY_MS, derived=True),
+    DEAD_LETTERS: _Topic(-1, bytes_max=2 * RECORD_BYTES_MAX),
+    FEED: _Topic(-1, derived=True, by_partition=True, bytes_max=2 * RECORD_BYTES_MAX),
+    HEARTBEATS: _Topic(_DAY_MS // 24, derived=True, by_partition=True),
+}
+"""All topics but the log's own."""
 
 
 def topic_name(settings: "Settings", topic: str) -> str:
@@ -34,46 +83,55 @@ def topic_name(settings: "Settings", topic: str) -> str:
     return f"{settings.kafka_topic_prefix}{topic}"
 
 
-def ensure_topics(settings: "Settings") -> None:
-    """Create the topics that are missing, and check the settings of all.
+def ensure_topics(settings: "Settings", *, create: bool = True) -> None:
+    """Create the topics that are missing, the log's included, and check the settings of all.
 
     Raises:
-        UnsafeTopic: a topic is set so that commands or dead letters could be lost; says which setting.
-        KafkaError: the broker cannot be reached, or refuses.
+        UnsafeTopic: a topic is missing (without `create`), or set so that it could lose data; says every such setting.
+        OperationalError: no broker answers.
+        KafkaError: the broker refuses.
     """
-    with closing(KafkaAdminClient(**settings.kafka_client(), bootstrap_timeout_ms=10_000)) as admin:
-        for topic in _KEPT_MS:
-            name = topic_name(settings, topic)
-            if not _exists(admin, name):
-                _create(admin, settings, topic)
-            problems = _problems(admin, settings, topic)
-            if problems:
-                raise UnsafeTopic(f"Topic {name} could lose data: {'; '.join(problems)}")
+    problems = check_topics(settings, create=create)
+    if problems:
+        raise UnsafeTopic("\n".join(problems))
 
 
-def _exists(admin: Any, name: str) -> bool:
+def check_topics(settings: "Settings", *, create: bool = False) -> list[str]:
+    """Return a line for each topic that is missing or could lose data, with all that is wrong with it."""
+    found = []
+    log = es_kafka.Settings.from_env(Environment("", kafka_environment(settings)))
     try:
-        return bool(admin.describe_topics([name])[0]["error_code"] == 0)
+        es_kafka.ensure_topic(log, create=create)
+    except UnsafeTopic as error:
+        found.append(str(error))
+    with closing(connected(KafkaAdminClient, settings.kafka_client() | {"bootstrap_timeout_ms": 10_000})) as admin:
+        for topic in TOPICS:
+            name = topic_name(settings, topic)
+            described = _describe(admin, name)
+            if described is None and create:
+                _create(admin, settings, topic)
+                described = _describe(admin, name)
+            if described is None:
+                found.append(f"Topic {name} does not exist")
+            elif problems := _problems(admin, settings, topic, described["partitions"]):
+                found.append(f"Topic {name} could lose data: {'; '.join(problems)}")
+    return found
+
+
+def _describe(admin: Any, name: str) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = admin.describe_topics([name])[0]
     except UnknownTopicOrPartitionError:
-        return False
-
-
-def _config(settings: "Settings", topic: str) -> dict[str, str]:
-    return {
-        "cleanup.policy": "delete",
-        "retention.ms": str(_KEPT_MS[topic]),
-        "retention.bytes": "-1",
-        "min.insync.replicas": str(settings.kafka_replication // 2 + 1),
-        "unclean.leader.election.enable": "false",
-    }
+        return None
+    return found if found["error_code"] == 0 else None
 
 
 def _create(admin: Any, settings: "Settings", topic: str) -> None:
     name = topic_name(settings, topic)
     made = {
-        "num_partitions": settings.partitions if topic == COMMANDS else 1,
+        "num_partitions": settings.partitions if TOPICS[topic].by_partition else 1,
         "replication_factor": settings.kafka_replication,
-        "configs": _config(settings, topic),
+        "configs": TOPICS[topic].config(settings.kafka_replication),
     }
     try:
         admin.create_topics({name: made}, wait_for_metadata=True)
@@ -81,22 +139,42 @@ def _create(admin: Any, settings: "Settings", topic: str) -> None:
         admin.wait_for_topics([name])
 
 
-def _problems(admin: Any, settings: "Settings", topic: str) -> list[str]:
+def _problems(admin: Any, settings: "Settings", topic: str, partitions: list[dict[str, Any]]) -> list[str]:
     name = topic_name(settings, topic)
     described = admin.describe_configs([ConfigResource("topic", name)], config_filter="all")
     actual = {key: str(config["value"]) for key, config in described["topic"][name].items()}
-    wanted = _config(settings, topic)
-    problems = [
-        f"{key} is {actual.get(key)}, must be {wanted[key]}"
-        for key in ("cleanup.policy", "retention.bytes", "unclean.leader.election.enable")
-        if actual.get(key) != wanted[key]
+    return unsafe_settings(
+        topic,
+        actual,
+        replication=settings.kafka_replication,
+        replicas=min(len(partition["replica_nodes"]) for partition in partitions),
+        partitions=len(partitions),
+        partition=settings.partition,
+    )
+
+
+def unsafe_settings(
+    topic: str, actual: Mapping[str, str], *, replication: int, replicas: int, partitions: int, partition: int
+) -> list[str]:
+    """Return a sentence for each setting of a topic that could lose data or stop the engine; none if all is well."""
+    spec = TOPICS[topic]
+    wanted = spec.config(replication)
+    equal = ["cleanup.policy", "unclean.leader.election.enable"]
+    equal += [] if spec.derived else ["retention.bytes"]
+    equal += ["compression.type"] if topic == COMMANDS else []
+    problems = [f"{key} is {actual.get(key)}, must be {wanted[key]}" for key in equal if actual.get(key) != wanted[key]]
+    kept = int(actual.get("retention.ms", "0"))
+    if not spec.derived and kept != -1 and (spec.kept_ms == -1 or kept < spec.kept_ms):
+        problems.append(f"retention.ms is {kept}, must be {'-1' if spec.kept_ms == -1 else f'at least {spec.kept_ms}'}")
+    problems += [
+        f"{key} is {actual.get(key)}, must be at least {wanted[key]}"
+        for key in ("max.message.bytes", "min.insync.replicas")
+        if int(actual.get(key, "0")) < int(wanted[key])
     ]
-    kept, least = int(actual.get("retention.ms", "0")), _KEPT_MS[topic]
-    if topic != REPLIES and kept != -1 and (least == -1 or kept < least):
-        problems.append(f"retention.ms is {kept}, must be {'-1' if least == -1 else f'at least {least}'}")
-    if int(actual.get("min.insync.replicas", "1")) < int(wanted["min.insync.replicas"]):
-        problems.append(f"min.insync.replicas must be at least {wanted['min.insync.replicas']}")
-    partitions = len(admin.describe_topics([name])[0]["partitions"])
-    if topic == COMMANDS and partitions <= settings.partition:
-        problems.append(f"it has {partitions} partitions, and this is partition {settings.partition}")
+    if replicas < replication:
+        problems.append(f"replication factor is {replicas}, must be at least {replication}")
+    elif int(actual.get("min.insync.replicas", "0")) > replicas:
+        problems.append(f"min.insync.replicas is over the replication factor {replicas}: nothing can be written")
+    if spec.by_partition and partitions <= partition:
+        problems.append(f"it has {partitions} partitions, and this is partition {partition}")
     return problems

@@ -26,6 +26,7 @@ from messages.wire import format_time, parse_time
 __all__ = [
     "COMMANDS",
     "COMMAND_ID_MAX",
+    "RECORD_COMMANDS_MAX",
     "AdvanceTime",
     "Command",
     "InvalidCommand",
@@ -42,6 +43,7 @@ __all__ = [
     "order_command_id",
     "parse_command",
     "parse_record",
+    "record_parts",
     "with_ids",
 ]
 
@@ -161,6 +163,12 @@ class Envelope(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     reply_to: str | None = None
 
 
+RECORD_COMMANDS_MAX: Final = 1_000
+"""How many commands one record may hold."""
+
+# What decoding may raise: no JSON, no UTF-8 inside of a string, nested too deeply.
+_UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 _RECORD: Final = msgspec.json.Decoder(list[Envelope])
 _ENVELOPE: Final = msgspec.json.Decoder(Envelope)
 _PARTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
@@ -171,17 +179,36 @@ def parse_record(value: bytes) -> list[Submitted | UnreadableError]:
 
     What cannot be understood is an UnreadableError in its place. Raises UnreadableError when the whole value cannot be.
     """
-    if value.lstrip()[:1] != b"[":
+    if not _is_array(value):
         return [_parse_or_error(value)]
     try:
-        return [_submitted(envelope) for envelope in _RECORD.decode(value)]
-    except (msgspec.DecodeError, UnreadableError):
+        envelopes = _RECORD.decode(value)
+        _check_count(len(envelopes))
+        return [_submitted(envelope) for envelope in envelopes]
+    except (*_UNDECODABLE, UnreadableError):
         pass
+    return [_parse_or_error(part) for part in record_parts(value)]
+
+
+def record_parts(value: bytes) -> list[bytes]:
+    """Return the text of each command of a record. Raises UnreadableError when it is no array, or one too long."""
+    if not _is_array(value):
+        return [value]
     try:
         parts = _PARTS.decode(value)
-    except msgspec.DecodeError as error:
+    except _UNDECODABLE as error:
         raise UnreadableError(str(error)) from None
-    return [_parse_or_error(bytes(part)) for part in parts]
+    _check_count(len(parts))
+    return [bytes(part) for part in parts]
+
+
+def _is_array(value: bytes) -> bool:
+    return value.lstrip()[:1] == b"["
+
+
+def _check_count(commands: int) -> None:
+    if commands > RECORD_COMMANDS_MAX:
+        raise UnreadableError(f"a record holds at most {RECORD_COMMANDS_MAX} commands, not {commands}")
 
 
 def _parse_or_error(value: bytes) -> Submitted | UnreadableError:
@@ -195,7 +222,7 @@ def parse_command(value: bytes) -> Submitted:
     """Return one command. Raises UnreadableError; a command with an invalid field is returned with its refusal."""
     try:
         envelope = _ENVELOPE.decode(value)
-    except msgspec.DecodeError as error:
+    except _UNDECODABLE as error:
         raise UnreadableError(str(error)) from None
     return _submitted(envelope)
 
@@ -236,7 +263,7 @@ def _parse_at(text: str) -> Time:
 def _parse_data(command_type: str, command_id: str, data: msgspec.Raw) -> Command:
     try:
         values = msgspec.json.decode(data)
-    except msgspec.DecodeError as error:
+    except _UNDECODABLE as error:
         raise InvalidCommand("data", str(error)) from None
     return command_of(command_type, command_id, values)
 
@@ -365,7 +392,7 @@ def _usual_order(command_id: str, data: msgspec.Raw) -> tuple[PlaceOrder, str] |
             None if wire.min_proceeds is None else _micros(wire.min_proceeds),
             wire.self_trade_prevention,
         )
-    except ValueError:  # msgspec's errors are ValueErrors too
+    except (ValueError, RecursionError):  # msgspec's errors are ValueErrors too
         return None
     if wire.expires_at is None and _is_usual(command_id, order):
         return order, _digest("PlaceOrder", _encode(wire))  # with amounts like these it is what digest_of would hash

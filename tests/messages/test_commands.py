@@ -389,7 +389,7 @@ def test_the_faster_way_agrees_with_the_general_one(data: dict[str, Any]) -> Non
 
     fast = commands._usual_order(command_id, msgspec.Raw(msgspec.json.encode(data)))
 
-    if fast is not None:
+    if fast is not None and commands.is_command_id(command_id):  # others never come so far
         order, digest = fast
         assert order == command_of("PlaceOrder", command_id, data)
         assert digest == digest_of(order)

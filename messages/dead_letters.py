@@ -1,0 +1,135 @@
+"""Dead letters: what stands in the `dead-letters` topic, and in what form.
+
+A **letter** keeps what could not be understood or decided, with the reason and its place. A **decision** says what somebody
+did about a letter: `retried` (its commands were sent again) or `skipped`. Letters are numbered by their offsets.
+
+    {"reason": "...", "topic": "tidings.commands", "partition": 0, "offset": 17, "index": 0, "size": 8, "value": "nonsense"}
+    {"letter": 4, "decision": "skipped", "reason": "a test of theirs"}
+"""
+
+from base64 import b64decode, b64encode
+from typing import Any, Final, Literal
+
+import msgspec
+
+from messages.wire import SCHEMA_DIALECT, Schema, object_schema
+
+VALUE_BYTES_MAX: Final = 1024 * 1024
+"""More of a value than this is not kept; it stands where the letter says, as long as the topic keeps it."""
+
+_KEPT_BYTES: Final = 64 * 1024
+
+
+class DeadLetter(msgspec.Struct, omit_defaults=True):
+    """What could not be understood or decided: why, where it stands, and its text (in base64 where that is shorter)."""
+
+    reason: str
+    topic: str
+    partition: int
+    offset: int
+    index: int | None
+    size: int
+    value: str
+    key: str | None = None
+    encoding: Literal["text", "base64"] = "text"
+    truncated: bool = False
+
+    @property
+    def place(self) -> tuple[str, int, int, int | None]:
+        """Where it stands: a letter may be written twice, its place is one."""
+        return self.topic, self.partition, self.offset, self.index
+
+    @property
+    def raw(self) -> bytes | None:
+        """The bytes of the value, None where not all of them are kept."""
+        if self.truncated:
+            return None
+        return b64decode(self.value) if self.encoding == "base64" else self.value.encode()
+
+
+class Decision(msgspec.Struct):
+    """What became of a letter."""
+
+    letter: int
+    decision: Literal["retried", "skipped"]
+    reason: str
+
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def make_letter(
+    reason: str, place: tuple[str, int, int], index: int | None, value: bytes, key: bytes | None = None
+) -> DeadLetter:
+    """Return the letter for a value that stands at topic, partition and offset; `index` None means the whole record."""
+    kept = value if len(value) <= VALUE_BYTES_MAX else value[:_KEPT_BYTES]
+    text, encoding = _text(kept)
+    name = None if key is None else key[:200].decode("utf-8", "backslashreplace")
+    truncated = len(kept) < len(value)
+    return DeadLetter(reason, *place, index, len(value), text, name, encoding, truncated)
+
+
+def _text(value: bytes) -> tuple[str, Literal["text", "base64"]]:
+    """Return the value as a JSON string can hold it, without growing by more than a third."""
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return b64encode(value).decode(), "base64"
+    if 3 * len(_encode(text)) > 4 * len(value) + 300:  # control characters, mostly
+        return b64encode(value).decode(), "base64"
+    return text, "text"
+
+
+def dump_letter(letter: DeadLetter | Decision) -> bytes:
+    """Return the value of its record."""
+    return _encode(letter)
+
+
+_LETTER: Final = msgspec.json.Decoder(DeadLetter)
+_DECISION: Final = msgspec.json.Decoder(Decision)
+
+
+def parse_letter(value: bytes) -> DeadLetter | Decision:
+    """Return what a record of the topic holds. Raises ValueError for anything else."""
+    fields: dict[str, Any] = msgspec.json.decode(value, type=dict[str, Any])
+    return _DECISION.decode(value) if "decision" in fields else _LETTER.decode(value)
+
+
+def dead_letter_schema() -> Schema:
+    """Return the JSON Schema of a record of the topic: a letter, or a decision about one."""
+    text: Schema = {"type": "string"}
+    number: Schema = {"type": "integer", "minimum": 0}
+    letter = object_schema(
+        {
+            "reason": text,
+            "topic": text | {"description": "where the value stands"},
+            "partition": number,
+            "offset": number,
+            "index": {
+                "anyOf": [number, {"type": "null"}],
+                "description": "which command of the record, from 0; null: the whole record",
+            },
+            "size": number | {"description": "bytes of the value"},
+            "value": text,
+            "key": text | {"description": "the record's key; missing where it had none"},
+            "encoding": {"enum": ["base64"], "description": "missing where the value stands here as it is"},
+            "truncated": {"const": True, "description": "only the beginning of the value is kept here"},
+        },
+        ["reason", "topic", "partition", "offset", "index", "size", "value"],
+        "Something that could not be understood or decided.",
+    )
+    decision = object_schema(
+        {
+            "letter": number | {"description": "offset of the letter in this topic"},
+            "decision": {"enum": ["retried", "skipped"]},
+            "reason": text,
+        },
+        ["letter", "decision", "reason"],
+        "What was decided about a letter.",
+    )
+    return {
+        "$schema": SCHEMA_DIALECT,
+        "title": "DeadLetter",
+        "description": "One record of the topic dead-letters: a letter, or a decision about one.",
+        "anyOf": [letter, decision],
+    }
