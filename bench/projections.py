@@ -89,7 +89,7 @@ def environment(dsn: str, name: str = "bench") -> Environment:
 
 def make_log(events: int) -> Iterator[list[StoredEvent]]:
     """Yield the log in batches, as an engine would append them."""
-    chosen = random.Random(events)
+    chosen = random.Random(events)  # noqa: S311  repeatable
     exchange = Exchange()
     time, number, batch, made = START, 0, [], 0
 
@@ -145,7 +145,7 @@ def catch_up(dsn: str, head: int) -> float:
     progress = Progress(dsn)
     progress.start()
     root = str(Path(__file__).parent.parent)
-    with subprocess.Popen([sys.executable, "-c", PROJECT, dsn, "", root]) as process:
+    with subprocess.Popen([sys.executable, "-c", PROJECT, dsn, "", root]) as process:  # noqa: S603  our own program
         assert progress.wait(list(PROJECTIONS), 1, 60), "the projector starts"
         at, began = progress.position(list(PROJECTIONS)), perf_counter()
         assert progress.wait(list(PROJECTIONS), head, 3600), "the projector arrives"
@@ -186,7 +186,7 @@ def time_reads(dsn: str, head: int) -> dict[str, dict[str, float]]:
     with psycopg.connect(dsn, autocommit=True, **CONNECT_OPTIONS) as connection:
         for name, ask in reads(connection).items():
             for label, at, times in (("", None, READS), (" then", head // 2, READS // 10)):
-                chosen, spent = random.Random(1), []
+                chosen, spent = random.Random(1), []  # noqa: S311  repeatable
                 for _ in range(times):
                     began = perf_counter()
                     with read(connection, *PROJECTIONS, at=at) as as_of:
