@@ -94,6 +94,8 @@ def test_the_hash_tells_states_apart() -> None:
         given(*base, *orders, CancelOrder("alice", "a")),
         given(*base, CloseMarket("m")),
     ]
+    pair = [buy(name, "Yes", name=name, quantity=MICRO, limit_price=400_000) for name in ("alice", "bob")]
+    scenarios += [given(*base, *accounts("bob"), *queue) for queue in (pair, pair[::-1])]
     hashes = {scenario.exchange.state_hash() for scenario in scenarios}
 
     assert len(hashes) == len(scenarios)
