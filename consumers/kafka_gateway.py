@@ -4,12 +4,18 @@
         reply = gateway.submit_blocking("order:ac_1:7", PlaceOrder(...))     # or: await gateway.submit(...)
 
 Commands that come together travel in one record. A reply is recognised by its command's id. What has no reply after
-`retry_seconds` is sent again with the same id, as often as it takes until the deadline: that has no second effect.
+`retry_seconds` is sent again with the same id, then after twice that time, and so on until the deadline: that has no
+second effect.
+
+Nothing queues without end: callers are refused when `commands_max` wait, and when the engine is so far behind that what
+was sent `behind_seconds` ago is not read yet. Where it does not answer at all, one command at a time goes to find out
+when it is back.
 """
 
 import asyncio
 import threading
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from itertools import count
@@ -27,7 +33,16 @@ from consumers.sources import Waiter, deliver
 from consumers.topics import COMMANDS, RECORD_BYTES_MAX, REPLIES, ensure_topics, topic_name
 from domain.money import Time
 from domain.orders import PlaceOrder
-from messages.commands import Command, QuoteOrder, check_command, digest_of, dump_command, dump_record
+from eventsourcing_kafka.clients import connected
+from messages.commands import (
+    Command,
+    InvalidCommand,
+    QuoteOrder,
+    check_command,
+    digest_of,
+    dump_command,
+    dump_record,
+)
 from messages.replies import Reply, parse_replies
 
 if TYPE_CHECKING:
@@ -36,6 +51,9 @@ if TYPE_CHECKING:
 _log: Final = structlog.get_logger()
 
 START_SECONDS: Final = 10.0
+
+BEHIND_SECONDS: Final = 3.0
+"""An engine that has not read what was sent so long ago is behind. A take-over takes less."""
 
 LOOK_SECONDS: Final = 0.1
 """How often deadlines and retries are looked at."""
@@ -49,8 +67,10 @@ class _Pending(msgspec.Struct):
 
     value: bytes
     digest: str
-    waiters: list[Any]
-    deadline: float
+    since: float
+    waiters: list[tuple[Waiter, float]]
+    """Who waits, and until when."""
+    pause: float
     again_at: float
 
 
@@ -64,7 +84,9 @@ class KafkaGateway:
         partition: int = 0,
         timeout_seconds: float | None = None,
         retry_seconds: float = 1.0,
+        behind_seconds: float = BEHIND_SECONDS,
         commands_max: int | None = None,
+        check_topics: bool = True,
     ) -> None:
         """Nothing is connected before `start`.
 
@@ -73,7 +95,9 @@ class KafkaGateway:
             partition: the partition whose engine decides the commands.
             timeout_seconds: after this an outcome is unknown; the settings' `reply_ms` by default.
             retry_seconds: after this a command is sent again.
+            behind_seconds: callers are refused while what was sent so long ago has not been read.
             commands_max: how many may wait for their reply; the settings' `queue_commands_max` by default.
+            check_topics: whether to make and check the topics at the start, for which Kafka must grant the right.
         """
         self._settings = settings
         self._topic = topic_name(settings, COMMANDS)
@@ -81,12 +105,17 @@ class KafkaGateway:
         self._partition = partition
         self._timeout_seconds = timeout_seconds if timeout_seconds is not None else settings.reply_ms / 1000
         self._retry_seconds = retry_seconds
+        self._behind_seconds = behind_seconds
+        self._check_topics = check_topics
         self._commands_max = commands_max if commands_max is not None else settings.queue_commands_max
         self._name = uuid4().hex
         self._key = self._name.encode()
         self._quotes = (f"quote:{self._name}:{number}" for number in count())
         self._pending: dict[str, _Pending] = {}
-        self._outbox: deque[bytes] = deque()
+        self._outbox: deque[str] = deque()
+        self._read_until = 0.0  # what was sent before this moment has been read
+        self._given_up: float | None = None  # when the first was sent that was given up unread
+        self._behind = False
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -94,32 +123,38 @@ class KafkaGateway:
         self._consumer: Any = None
 
     def start(self) -> None:
-        """Connect. Raises KafkaError when no broker answers in time."""
-        ensure_topics(self._settings)
+        """Connect.
+
+        Raises:
+            OperationalError: no broker answers in time.
+            UnsafeTopic: a topic could lose data.
+        """
+        if self._check_topics:
+            ensure_topics(self._settings)
         client = self._settings.kafka_client() | {
             "bootstrap_timeout_ms": 10_000,
             "metrics_enabled": False,
             "allow_auto_create_topics": False,
         }
-        self._producer = KafkaProducer(
-            **client,
-            acks="all",
-            enable_idempotence=False,
-            retries=0,  # we send again ourselves, under the same id
-            batch_size=RECORD_BYTES_MAX,
-            max_request_size=2 * RECORD_BYTES_MAX,
-            max_block_ms=100,
-            request_timeout_ms=5_000,
-        )
+        writing = {
+            "acks": "all",
+            "enable_idempotence": False,
+            "retries": 0,  # we send again ourselves, under the same id
+            "batch_size": RECORD_BYTES_MAX,
+            "max_request_size": 2 * RECORD_BYTES_MAX,
+            "max_block_ms": 100,
+            "request_timeout_ms": 5_000,
+        }
+        self._producer = connected(KafkaProducer, client | writing)
         self._know_topic()
-        self._consumer = KafkaConsumer(
-            **client,
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="latest",
-            max_poll_records=1_000,
-            fetch_max_wait_ms=100,
-        )
+        reading = {
+            "group_id": None,
+            "enable_auto_commit": False,
+            "auto_offset_reset": "latest",
+            "max_poll_records": 1_000,
+            "fetch_max_wait_ms": 100,
+        }
+        self._consumer = connected(KafkaConsumer, client | reading)
         self._consumer.assign([self._replies])
         self._consumer.seek_to_end(self._replies)
         self._consumer.position(self._replies)  # from here on: no reply is missed
@@ -132,7 +167,7 @@ class KafkaGateway:
         if self._thread is not None:
             self._thread.join()
         with self._lock:
-            waiting = [waiter for pending in self._pending.values() for waiter in pending.waiters]
+            waiting = [waiter for pending in self._pending.values() for waiter, _ in pending.waiters]
             self._pending.clear()
         deliver([(waiter, EngineStopped("the gateway is closed")) for waiter in waiting])
         with suppress(KafkaError):
@@ -148,11 +183,13 @@ class KafkaGateway:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    async def submit(self, command_id: str, command: Command, at: Time | None = None) -> Reply:
-        """Return the outcome of the command; see `Gateway.submit`."""
+    async def submit(
+        self, command_id: str, command: Command, at: Time | None = None, *, timeout_seconds: float | None = None
+    ) -> Reply:
+        """Return the outcome of the command; see `Gateway.submit`. `timeout_seconds` overrides the gateway's."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Reply] = loop.create_future()
-        if self._put(command_id, command, at, (loop, future)):
+        if self._put(command_id, command, at, (loop, future), timeout_seconds):
             loop.call_soon(self._flush)  # what else is submitted in this turn of the loop goes along
         return await future
 
@@ -160,50 +197,89 @@ class KafkaGateway:
         """Return what the order would do now."""
         return await self.submit(next(self._quotes), QuoteOrder(order), at)
 
-    def submit_blocking(self, command_id: str, command: Command, at: Time | None = None) -> Reply:
+    def submit_blocking(
+        self, command_id: str, command: Command, at: Time | None = None, *, timeout_seconds: float | None = None
+    ) -> Reply:
         """Return the outcome of the command, for threads without an event loop."""
         future: Future[Reply] = Future()
-        self._put(command_id, command, at, (None, future))
+        self._put(command_id, command, at, (None, future), timeout_seconds)
         self._flush()
         return future.result()
 
-    def _put(self, command_id: str, command: Command, at: Time | None, waiter: Waiter) -> bool:
+    def _put(
+        self, command_id: str, command: Command, at: Time | None, waiter: Waiter, timeout_seconds: float | None
+    ) -> bool:
         """Note who waits; return whether the outbox was empty before."""
         check_command(command_id, command)
         digest = digest_of(command)
         now = monotonic()
+        deadline = now + (self._timeout_seconds if timeout_seconds is None else timeout_seconds)
         with self._lock:
             if self._stopping.is_set():
                 raise EngineStopped("the gateway is closed")
             pending = self._pending.get(command_id)
             if pending is not None and pending.digest == digest:
-                pending.waiters.append(waiter)
-                pending.deadline = now + self._timeout_seconds
+                pending.waiters.append((waiter, deadline))
                 return False
             if pending is not None:
                 raise Busy("another command with this id waits for its outcome")
             if len(self._pending) >= self._commands_max:
                 raise Busy("too many commands wait for their outcome")
+            if self._behind and self._pending:
+                raise Busy("the engine is behind with its commands")
             value = dump_command(command_id, command, at, self._name)
-            self._pending[command_id] = _Pending(
-                value, digest, [waiter], now + self._timeout_seconds, now + self._retry_seconds
-            )
-            self._outbox.append(value)
+            if len(value) >= PACK_BYTES_MAX:
+                raise InvalidCommand("data", f"must have less than {PACK_BYTES_MAX} bytes", maximum=PACK_BYTES_MAX)
+            pause = self._retry_seconds
+            self._pending[command_id] = _Pending(value, digest, now, [(waiter, deadline)], pause, now + pause)
+            self._outbox.append(command_id)
             return len(self._outbox) == 1
 
     def _flush(self) -> None:
         """Send all that is in the outbox, in as few records as hold it."""
+        failed: list[str] = []
+        sent: list[tuple[Any, list[str]]] = []
         with self._lock:
             while self._outbox:
-                pack: list[bytes] = []
-                size = 0
-                while self._outbox and len(pack) < PACK_COMMANDS_MAX and size + len(self._outbox[0]) < PACK_BYTES_MAX:
-                    pack.append(self._outbox.popleft())
-                    size += len(pack[-1]) + 1
+                ids, pack = self._pack()
+                if not pack:
+                    break
                 try:
-                    self._producer.send(self._topic, value=dump_record(pack), partition=self._partition)
-                except KafkaError as error:  # they are sent again when their time comes
+                    sent.append(
+                        (self._producer.send(self._topic, value=dump_record(pack), partition=self._partition), ids)
+                    )
+                except KafkaError as error:
                     _log.warning("commands not sent", commands=len(pack), error=f"{type(error).__name__}: {error}")
+                    failed += ids
+        for future, ids in sent:
+            future.add_errback(self._not_sent, ids)
+        if failed:
+            self._not_sent(failed, None)
+
+    def _pack(self) -> tuple[list[str], list[bytes]]:
+        """Take from the outbox what one record can hold."""
+        ids: list[str] = []
+        pack: list[bytes] = []
+        size = 0
+        while self._outbox and len(pack) < PACK_COMMANDS_MAX:
+            pending = self._pending.get(self._outbox[0])
+            if pending is not None:  # it may have its outcome by now
+                size += len(pending.value) + 1
+                if pack and size > PACK_BYTES_MAX:
+                    break
+                ids.append(self._outbox[0])
+                pack.append(pending.value)
+            self._outbox.popleft()
+        return ids, pack
+
+    def _not_sent(self, ids: Sequence[str], _: BaseException | None) -> None:
+        """Send these again soon: the topic does not have them."""
+        with self._lock:
+            for command_id in ids:
+                pending = self._pending.get(command_id)
+                if pending is not None:
+                    pending.pause = self._retry_seconds
+                    pending.again_at = monotonic() + pending.pause
 
     def _know_topic(self) -> None:
         """Wait until the producer knows where to send: later it must not keep an event loop waiting for that."""
@@ -244,22 +320,42 @@ class KafkaGateway:
                 found = self._pending.get(reply.command_id)
                 if found is not None and found.digest == reply.digest:
                     del self._pending[reply.command_id]
-                    outcomes += [(waiter, reply) for waiter in found.waiters]
+                    outcomes += [(waiter, reply) for waiter, _ in found.waiters]
+                    self._read_until = max(self._read_until, found.since)
+            if self._behind and outcomes:
+                self._behind = self._is_behind(monotonic())
         deliver(outcomes)
 
     def _look(self, now: float) -> None:
-        """Send again what has waited too long, and give up what is past its deadline."""
+        """Send again what has waited too long, give up what is past its deadline, see how far the engine is behind."""
         late: list[tuple[Waiter, Reply | Exception]] = []
         with self._lock:
             for command_id, pending in list(self._pending.items()):
-                if now >= pending.deadline:
-                    del self._pending[command_id]
+                left = [(waiter, deadline) for waiter, deadline in pending.waiters if now < deadline]
+                if len(left) < len(pending.waiters):
                     error = OutcomeUnknown(f"no outcome of {command_id} in time; the same id asks for it again")
-                    late += [(waiter, error) for waiter in pending.waiters]
+                    late += [(waiter, error) for waiter, deadline in pending.waiters if now >= deadline]
+                    pending.waiters = left
+                if not left:
+                    del self._pending[command_id]
+                    if self._given_up is None:
+                        self._given_up = pending.since
                 elif now >= pending.again_at:
-                    pending.again_at = now + self._retry_seconds
-                    self._outbox.append(pending.value)
+                    pending.pause *= 2
+                    pending.again_at = now + pending.pause
+                    self._outbox.append(command_id)
+            self._behind = self._is_behind(now)
             again = bool(self._outbox)
         deliver(late)
         if again:
             self._flush()
+
+    def _is_behind(self, now: float) -> bool:
+        """Return whether something that was sent long ago has not been read."""
+        read = self._read_until  # commands are read in order: what was sent before only lacks its reply
+        if self._given_up is not None and self._given_up <= read:
+            self._given_up = None
+        unread = [pending.since for pending in self._pending.values() if pending.since > read]
+        if self._given_up is not None:
+            unread.append(self._given_up)
+        return bool(unread) and now - min(unread) > self._behind_seconds
