@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _command(commands, "serve", _serve, "the whole exchange in one process")
     _command(commands, "api", _api, "only the HTTP server (TIDINGS_LOG=kafka)")
-    _command(commands, "engine", _engine, "only the engine (TIDINGS_LOG=kafka)")
+    _add_engine(commands)
     _command(commands, "projector", _projector, "only the projector")
 
     load = _command(commands, "load", _load, "publish the stories and markets of a JSON file on a running server")
@@ -141,6 +141,17 @@ def _parser() -> argparse.ArgumentParser:
     _command(topics, "create", _topics_create, "make those that are missing, check all")
     _command(topics, "check", _topics_check, "name every setting of a topic that could lose data")
     return parser
+
+
+def _add_engine(commands: Any) -> None:
+    engine = _command(commands, "engine", _engine, "only the engine (TIDINGS_LOG=kafka)")
+    how = engine.add_mutually_exclusive_group()
+    how.add_argument("--standby", action="store_true", help="read along; take over when the engine that runs is silent")
+    how.add_argument(
+        "--take-over",
+        action="store_true",
+        help="have a standby take over from the engine that runs; if there is none, do so oneself",
+    )
 
 
 def _add_dead_letters(commands: Any) -> None:
@@ -216,14 +227,22 @@ def _api(_: argparse.Namespace, settings: Settings) -> int:
     return _ended(problem)
 
 
-def _engine(_: argparse.Namespace, settings: Settings) -> int:
+def _engine(options: argparse.Namespace, settings: Settings) -> int:
     from api import logs
-    from consumers.run_engine import run
+    from consumers.log import LogError
+    from consumers.run_engine import run, take_over
 
     if settings.log != "kafka":
         return _needs_kafka("engine")
     logs.configure(settings)
-    run(settings)
+    try:
+        if options.take_over and (heir := take_over(settings)) is not None:
+            print(f"The standby {heir} has taken over")
+            return DONE
+        run(settings, standby=options.standby, take_over=options.take_over)
+    except LogError as error:
+        print(f"tidings: {error}", file=sys.stderr)
+        return NOT_THERE
     return DONE
 
 

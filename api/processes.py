@@ -142,7 +142,12 @@ class Embedded:
             source = LocalSource(commands_max=settings.queue_commands_max)
             limits = Limits(settings.batch_commands_max, settings.batch_events_max, settings.batch_bytes_max)
             self.engine = Engine(
-                open_log(settings), source, partition=settings.partition, clock=settings.clock, limits=limits
+                open_log(settings),
+                source,
+                partition=settings.partition,
+                clock=settings.clock,
+                limits=limits,
+                folder=settings.home / "engine",
             )
             self.engine.start()
             stack.callback(self.engine.stop)

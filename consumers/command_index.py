@@ -95,7 +95,7 @@ class CommandIndex:
         folder.mkdir(parents=True, exist_ok=True)
         self._tables = [self._open(number) for number in range(len(list(folder.glob("commands-*"))) or 1)]
         if not all(table.whole for table in self._tables):
-            self._begin_again()
+            self._empty()
         self.position = self._tables[0].position
         self._tables[0].note(clean=False, position=self.position)
 
@@ -111,11 +111,17 @@ class CommandIndex:
     def _open(self, number: int) -> _Table:
         return _Table(self._folder / f"commands-{number:02}", self._slots << number)
 
-    def _begin_again(self) -> None:
+    def _empty(self) -> None:
         for table in self._tables:
             table.close()
             table.path.unlink()
         self._tables = [self._open(0)]
+
+    def begin_again(self) -> None:
+        """Forget everything: the log is not the one that was indexed."""
+        self._empty()
+        self.position = 0
+        self._tables[0].note(clean=False, position=0)
 
     def positions(self, command_id: str) -> list[int]:
         """Return the positions at which a command with this id may have its first event: nearly always none or one."""

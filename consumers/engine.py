@@ -1,6 +1,7 @@
 """The engine: the one writer of a partition. It takes commands, decides them in memory, appends, and only then answers.
 
-    take over: claim the log, fold all of it
+    stand by:  fold the log as it grows, until the engine that writes it is silent (a standby only)
+    take over: claim the log, fold what a snapshot does not know of it
     for ever:  take the commands that have come
                decide each (first what is due by its time, then itself, then what it leaves unfinished)
                append all their events, and how far the commands are read, in one batch
@@ -16,25 +17,31 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from time import perf_counter, time_ns
-from typing import TYPE_CHECKING, Final, Literal
+from functools import partial
+from time import monotonic, perf_counter, time_ns
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import msgspec
 import structlog
 
-from consumers.log import Append, Fenced, InDoubt, Log
-from consumers.outcomes import REPLY_EVENTS_MAX, Index, MemoryIndex, Outcome, Outcomes
+from consumers.command_index import CommandIndex
+from consumers.folding import Fold
+from consumers.log import Append, Fenced, InDoubt, Log, Place, WrongPlace
+from consumers.outcomes import REPLY_EVENTS_MAX, MemoryIndex, Outcome, Outcomes
+from consumers.snapshots import EngineFolder, Snapshot
 from consumers.sources import Answer, Source
 from domain.events import Event
 from domain.exchange import Entry, Exchange
 from domain.money import Time
-from domain.partition import CommandHadNoEffect, CommandRejected, CommandsRead
+from domain.partition import CommandHadNoEffect, CommandRejected
 from domain.rejections import Code, Rejection
 from messages.commands import AdvanceTime, Command, InvalidCommand, QuoteOrder, Submitted
-from messages.events import decode_state, to_stored
+from messages.events import to_stored
 from messages.replies import Reply, make_reply, refusal
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from eventsourcing.persistence import StoredEvent
 
 _log: Final = structlog.get_logger()
@@ -49,7 +56,44 @@ CLAIMS_MAX: Final = 5
 FAILURES_MAX: Final = 3
 """How many errors of ours in a row, with nothing decided in between, stop the engine."""
 
+SNAPSHOT_EVENTS: Final = 100_000
+"""After so many events a snapshot is due: a start folds hardly more."""
+
+SNAPSHOT_SECONDS: Final = 10.0
+"""The least time from one snapshot to the next."""
+
+OUTCOMES_KEPT: Final = 1_000
+"""So many of the last outcomes go into a snapshot, to be told again."""
+
+FOLLOW_SECONDS: Final = 0.05
+"""How long a standby waits for news of the log before it listens for signs of life."""
+
 Clock = Callable[[], Time]
+
+
+class Beats(Protocol):
+    """Signs of life between the engines of one log (`consumers.heartbeats`). They decide who claims, never who may write."""
+
+    seconds: float
+    """From one sign to the next."""
+
+    def stand_by(self) -> None:
+        """Begin to listen."""
+
+    def is_my_turn(self, position: int, *, behind: bool) -> bool:
+        """Give a sign, and return whether to take over now; `behind`: the log has just grown, so its writer lives."""
+
+    def hold(self, epoch: int, position: int) -> None:
+        """Say that this engine writes the log from now on, under this epoch."""
+
+    def must_end(self, position: int) -> bool:
+        """Give a sign, and return whether another engine was told to take over. Raises Fenced when one has done so."""
+
+    def end(self, position: int) -> None:
+        """Say that this engine has ended."""
+
+    def close(self) -> None:
+        """Listen no more."""
 
 
 def system_clock() -> Time:
@@ -142,7 +186,10 @@ class Engine:
         partition: the partition's number.
         clock: `system`, a function, or `command`: then the sender's `at` counts, and only commands move time.
         limits: what one batch may hold.
-        index: where the first event of each command is; in memory by default.
+        folder: where snapshots and the index of commands are kept; none: all is folded at each start, and the index is
+            in memory.
+        beats: the signs of life that engines of one log give each other; none: nobody stands by.
+        standby: whether to wait until no other engine gives any; needs `beats`.
     """
 
     def __init__(
@@ -153,7 +200,9 @@ class Engine:
         partition: int = 0,
         clock: Clock | Literal["system", "command"] = "system",
         limits: Limits | None = None,
-        index: Index | None = None,
+        folder: "Path | None" = None,
+        beats: Beats | None = None,
+        standby: bool = False,
     ) -> None:
         self._log = log
         self._source = source
@@ -161,8 +210,16 @@ class Engine:
         self._commands_clock = clock == "command"
         self._clock: Clock = clock if callable(clock) else system_clock
         self._limits = limits or Limits()
-        self._outcomes = Outcomes(log, index or MemoryIndex())
-        self._exchange = Exchange(partition)
+        self._base = folder
+        self._folder: EngineFolder | None = None
+        self._snapshot_position = 0
+        self._snapshot_at = 0.0
+        self._following_log = False
+        self._beats = beats
+        self._standby = standby
+        self._outcomes = Outcomes(log, MemoryIndex())
+        self._fold = Fold(partition, self._outcomes.index)
+        self._exchange = self._fold.exchange
         self._open: dict[str, _Decision] = {}
         self._undecidable: set[str] = set()
         self._batch = _Batch()
@@ -226,9 +283,13 @@ class Engine:
             _log.info("engine stopped", partition=self._partition, position=self.position)
         finally:
             self._ready.set()
+            if self._beats is not None:
+                self._beats.close()
             self._source.close(self.error)
             self._log.close()
             self._outcomes.index.close()
+            if self._folder is not None:
+                self._folder.close()
 
     def _run_in_thread(self) -> None:
         with suppress(Fenced, EngineFailedError):  # `error` says it
@@ -239,16 +300,22 @@ class Engine:
         wait = 0.02
         while not self._stopping.is_set():
             try:
+                if self._standby and not self._ready.is_set() and not self._stand_by():
+                    return
                 self._take_over()
                 self._ready.set()
                 claims_lost, wait = 0, 0.02
                 self._serve()
             except Fenced:
                 claims_lost += 1
-                if self._ready.is_set() or claims_lost == CLAIMS_MAX:
+                if self._ready.is_set() or (claims_lost == CLAIMS_MAX and not self._standby):
                     raise
                 self._stopping.wait(random.uniform(0.05, 0.5))  # noqa: S311  two that duel back off at random
+            except WrongPlace as error:
+                _log.warning("reading the log from its beginning", partition=self._partition, reason=str(error))
+                self._forget_files()
             except InDoubt as error:
+                self._following_log = False
                 _log.warning("log in doubt, taking over again", partition=self._partition, reason=str(error))
                 self._stopping.wait(wait)
                 wait = min(2 * wait, RETRY_SECONDS_MAX)
@@ -256,6 +323,7 @@ class Engine:
                 _log.exception("command failed", partition=self._partition, command_id=str(error))
                 self._undecidable.add(str(error))
             except Exception as error:
+                self._following_log = False
                 self._failures += 1
                 _log.exception("engine failed", partition=self._partition, failures=self._failures)
                 if self._failures == FAILURES_MAX:
@@ -263,48 +331,77 @@ class Engine:
 
     # --- take over
 
-    def _take_over(self) -> None:
-        """Drop what is in memory, become the writer, and make the state again from the log."""
-        began = perf_counter()
-        self._exchange = exchange = Exchange(self._partition)
-        self._batch, self._sent, self.position = _Batch(), None, 0
-        self._following, self._parked = None, False
+    def _begin(self) -> None:
+        """Drop what is in memory, and begin with the newest snapshot, or with nothing."""
+        if self._base is not None and self._folder is None:
+            self._folder = EngineFolder(self._base, self._log.identity())
+            self._outcomes.index = CommandIndex(self._folder.path)
+        snapshot = self._folder.newest() if self._folder is not None else None
+        self._fold = Fold(self._partition, self._outcomes.index, snapshot)
+        self._outcomes.forget()
+        self._log.marks = snapshot.marks if snapshot else []
+        self._snapshot_position = snapshot.place.position if snapshot else 0
+        self._batch, self._sent, self._parked = _Batch(), None, False
         self._open.clear()
-        index, indexed, source = self._outcomes.index, self._outcomes.index.position, self._source.name
-        batch: list[str] = []
-        last_batch: list[str] = []
 
-        def apply(position: int, stream: str, version: int, topic: str, state: bytes) -> None:
-            nonlocal batch, last_batch
-            read = decode_state(topic, state)
-            event = read.data
-            exchange.apply(event, stream=stream, version=version, time=read.time, command_id=read.command_id)
-            if read.digest is not None:
-                batch.append(read.command_id)
-                if position > indexed:
-                    index.add(read.command_id, position)
-            elif type(event) is CommandsRead:
-                if event.source == source:
-                    self._following = event.next
-                last_batch, batch = batch, []
-            self.position = position
+    def _forget_files(self) -> None:
+        """Throw away what is kept beside the log: it does not belong to it."""
+        self._following_log = False
+        self._outcomes.index.begin_again()
+        if self._folder is not None:
+            self._folder.throw_away(0)
 
-        self._log.take_over(apply)
-        if self.position > indexed:
-            index.advance(self.position)
-        self._following = self._source.rewind(self._following)
+    def _stand_by(self) -> bool:
+        """Fold the log as it grows; return True when it is time to take over, False when asked to stop."""
+        assert self._beats is not None, "a standby listens"
+        if not self._following_log:
+            self._begin()
+            self._following_log = True
+        fold = self._fold
+        _log.info("standing by", partition=self._partition, position=fold.place.position)
+        self._beats.stand_by()
+        while not self._stopping.is_set():
+            before = fold.place
+            self._log.follow(fold.apply, before, FOLLOW_SECONDS)
+            behind = fold.place != before
+            if self._beats.is_my_turn(fold.place.position, behind=behind):
+                return True
+            self._save(fold.exchange, fold.place, fold.outcomes)
+        return False
+
+    def _take_over(self) -> None:
+        """Become the writer, with the state that the whole log makes."""
+        began = perf_counter()
+        if not self._following_log:
+            self._begin()
+        fold = self._fold
+        self._following_log = True  # also when the claim is lost: what was folded is true
+        self._log.take_over(fold.apply, fold.place)
+        self._following_log = False
+        index = self._outcomes.index
+        if index.position > fold.place.position:
+            raise WrongPlace(f"the log ends at {fold.place.position}, its commands are known up to {index.position}")
+        self._exchange, self.position = fold.exchange, fold.place.position
+        outcomes = fold.outcomes()
+        unfinished = set(self._exchange.unfinished.values())
+        for outcome in outcomes:
+            if outcome.reply.command_id not in unfinished:
+                self._outcomes.remember(outcome.reply.command_id, outcome)
+        self._following = self._source.rewind(fold.sources.get(self._source.name))
         _log.info(
             "log taken over",
             partition=self._partition,
             position=self.position,
             milliseconds=round((perf_counter() - began) * 1000, 1),
         )
+        if self._beats is not None:
+            self._beats.hold(self._log.place.epoch, self.position)
         # What a command left unfinished belongs to its outcome, so it is done before anybody is told of that.
-        self._advance(exchange.time)
+        self._advance(self._exchange.time)
         self._send()
         self._confirm()
-        replies = [found.reply for command_id in last_batch if (found := self._outcomes.find(command_id))]
-        self._source.announce(replies)
+        ids = [outcome.reply.command_id for outcome in outcomes]
+        self._source.announce([found.reply for command_id in ids if (found := self._outcomes.find(command_id))])
 
     # --- serve
 
@@ -320,14 +417,56 @@ class Engine:
             if not works and not self._commands_clock:
                 self._advance(max(now, self._exchange.time))
             self._send()
+            if self._beats is not None and self._beats.must_end(self.position):
+                self._hand_over()
+            if self._is_snapshot_due(self.position):
+                self._send()
+                self._confirm()  # now the state in memory is that of the log
+                self._save(self._exchange, self._log.place, partial(self._outcomes.recent, OUTCOMES_KEPT))
         self._confirm()
+        self._save_last()
+
+    def _hand_over(self) -> None:
+        """End as another engine was told to take over: finish what is in hand, then say so."""
+        self._send()
+        self._confirm()
+        assert self._beats is not None, "that is how it was told"
+        _log.info("handing over", partition=self._partition, position=self.position)
+        self._beats.end(self.position)
+        self._stopping.set()
+
+    # --- snapshots
+
+    def _is_snapshot_due(self, position: int) -> bool:
+        return (
+            self._folder is not None
+            and position >= self._snapshot_position + SNAPSHOT_EVENTS
+            and monotonic() >= self._snapshot_at
+            and not self._folder.writing()
+        )
+
+    def _save(self, exchange: Exchange, place: Place, outcomes: Callable[[], list[Outcome]]) -> None:
+        """Begin to write a snapshot, if one is due."""
+        if self._is_snapshot_due(place.position):
+            assert self._folder is not None, "there is one"
+            self._folder.write_apart(Snapshot(exchange, place, self._fold.sources, outcomes(), self._log.marks))
+            self._snapshot_position, self._snapshot_at = place.position, monotonic() + SNAPSHOT_SECONDS
+
+    def _save_last(self) -> None:
+        """Write a snapshot at a clean end, so that the next start is quick."""
+        if self._folder is not None and self.position > self._snapshot_position and not self._folder.writing(wait=True):
+            outcomes = self._outcomes.recent(OUTCOMES_KEPT)
+            last = Snapshot(self._exchange, self._log.place, self._fold.sources, outcomes, self._log.marks)
+            with suppress(OSError):  # the log has everything
+                self._folder.write(last)
 
     def _patience(self) -> float:
         """Return for how many seconds nothing is due."""
+        idle = IDLE_SECONDS if self._beats is None else self._beats.seconds
         due = None if self._commands_clock else self._exchange.next_due()
         if due is None:
-            return IDLE_SECONDS
-        return min(max((due - self._clock()) / 1_000_000, 0.0), IDLE_SECONDS)
+            return idle
+        return min(max((due - self._clock()) / 1_000_000, 0.0), idle)
 
     def _decide(self, submitted: Submitted, now: Time) -> None:
         command = submitted.command
@@ -428,6 +567,7 @@ class Engine:
             assert self._following is not None, "the source said where it begins"
             self._parked = False
             mark = self._exchange.read_to(self._source.name, self._following)
+            self._fold.sources[self._source.name] = self._following
             batch.stored.append(to_stored(mark, time=self._exchange.time or self._clock(), command_id=""))
             self._sent = (self._log.begin(batch.stored), batch)
             for decision in batch.decisions:  # while it is on its way

@@ -1,32 +1,73 @@
-"""The log in Kafka: the reader and writer of `eventsourcing_kafka`, with its index only for looking up old outcomes."""
+"""The log in Kafka: the reader and writer of `eventsourcing_kafka`, and marks by which an old event is found again."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final
 
 from eventsourcing.persistence import Notification, OperationalError, PersistenceError, StoredEvent
 from eventsourcing.utils import Environment
 
 import eventsourcing_kafka as es_kafka
-from consumers.log import Append, Apply, Fenced, InDoubt, kafka_environment
+from consumers.log import START, Append, Apply, Chunk, Fenced, InDoubt, Place, WrongPlace, kafka_environment
+from eventsourcing_kafka.reader import Fetcher
 
 if TYPE_CHECKING:
     from settings import Settings
+
+MARKS_MAX: Final = 8_192
+"""So many places are remembered; with more every other one is forgotten: in a log of 10^9 events they are 10^5 apart."""
+
+_position: Final = attrgetter("position")
 
 
 class KafkaAppend:
     """A batch that has been sent."""
 
-    def __init__(self, sent: es_kafka.Append) -> None:
+    def __init__(self, sent: es_kafka.Append, confirmed: Callable[[], None]) -> None:
         self._sent = sent
+        self._confirmed = confirmed
 
     def result(self) -> range:
         """Wait until the batch is known to count, and return its positions."""
         try:
-            return self._sent.result()
+            positions = self._sent.result()
         except es_kafka.Fenced as error:
             raise Fenced(str(error)) from error
         except PersistenceError as error:
             raise InDoubt(str(error)) from error
+        self._confirmed()
+        return positions
+
+
+class Marks:
+    """Places spread over the log, bounded in number: behind the last one before an event reading soon comes to it."""
+
+    def __init__(self) -> None:
+        self.places: list[Place] = []
+        self._apart = 1
+
+    def note(self, place: Place) -> None:
+        """Remember a place, unless the last one is near; they come in order, and those that came before change nothing."""
+        places = self.places
+        if places and place.position < places[-1].position + self._apart:
+            return
+        places.append(place)
+        if len(places) > MARKS_MAX:
+            del places[1::2]
+            self._apart = max(2 * self._apart, places[-1].position // MARKS_MAX)
+
+    def before(self, position: int) -> Place:
+        """Return the last place known from which the event is still ahead."""
+        found = bisect_right(self.places, position - 1, key=_position)
+        return self.places[found - 1] if found else START
+
+    def recall(self, places: Iterable[Place]) -> None:
+        """Take over what was kept with a snapshot."""
+        self.places = list(places)
+        if self.places:
+            self._apart = max(1, self.places[-1].position // MARKS_MAX)
 
 
 class KafkaLog:
@@ -34,56 +75,152 @@ class KafkaLog:
 
     def __init__(self, settings: "Settings") -> None:
         self._settings = es_kafka.Settings.from_env(Environment("", kafka_environment(settings)))
-        self._checked = False
+        self._identity = ""
         self._writer: es_kafka.Writer | None = None
-        self._recorder: es_kafka.KafkaApplicationRecorder | None = None
+        self._reader: es_kafka.Reader | None = None
+        self._read_to: Place | None = None
+        self._old: es_kafka.Reader | None = None
+        self._marks = Marks()
 
-    def take_over(self, apply: Apply) -> None:
+    @property
+    def place(self) -> Place:
+        """Where a reader goes on that knows all this writer has taken over and confirmed."""
+        assert self._read_to is not None, "take over first"
+        return self._read_to
+
+    @property
+    def marks(self) -> list[Place]:
+        """Places by which `read` finds old events quickly; a snapshot keeps them."""
+        return self._marks.places
+
+    @marks.setter
+    def marks(self, places: Iterable[Place]) -> None:
+        self._marks.recall(places)
+
+    def identity(self) -> str:
+        """Return the topic's id, which a topic made anew does not have. Makes and checks the topic."""
+        if not self._identity:
+            try:
+                topic_id = es_kafka.ensure_topic(self._settings)
+            except OperationalError as error:
+                raise InDoubt(str(error)) from error
+            self._identity = f"kafka-{topic_id}-{self._settings.partition}"
+        return self._identity
+
+    def follow(self, apply: Apply, after: Place, timeout_seconds: float) -> None:
+        """Pass the batches that have come behind the place."""
+        self.identity()
+        try:
+            for batch in self._reading(after).read(timeout_seconds):
+                self._pass(batch, apply)
+        except PersistenceError as error:
+            self._drop_reader()
+            raise _translated(error) from error
+
+    def take_over(self, apply: Apply, after: Place = START) -> None:
         """Claim the partition and read it up to the claim."""
         self._drop_writer()
-
-        def apply_batch(batch: es_kafka.Batch) -> None:
-            for position, (stream, version, topic, state) in enumerate(batch.events, batch.first):
-                apply(position, stream, version, topic, bytes(state))
-
+        self.identity()
         try:
-            if not self._checked:
-                es_kafka.ensure_topic(self._settings)
-                self._checked = True
-            with es_kafka.Reader(self._settings) as reader:
-                self._writer = es_kafka.Writer.take_over(reader, apply_batch)
+            reader = self._reading(after)
+            self._writer = es_kafka.Writer.take_over(reader, lambda batch: self._pass(batch, apply))
         except es_kafka.Fenced as error:
             raise Fenced(str(error)) from error
-        except OperationalError as error:
-            raise InDoubt(str(error)) from error
+        except PersistenceError as error:
+            self._drop_reader()
+            raise _translated(error) from error
 
     def begin(self, events: Sequence[StoredEvent]) -> Append:
         """Send the events as one record."""
         assert self._writer is not None, "take over first"
         try:
-            return KafkaAppend(self._writer.begin(events))
+            return KafkaAppend(self._writer.begin(events), self._note)
         except es_kafka.Fenced as error:
             raise Fenced(str(error)) from error
         except PersistenceError as error:
             raise InDoubt(str(error)) from error
 
     def read(self, first: int, limit: int) -> Sequence[Notification]:
-        """Return events from a position on; the first call brings the local index up to date."""
+        """Return events from a position on."""
+        found: list[Notification] = []
+        at = self._marks.before(first)
         try:
-            if self._recorder is None:
-                self._recorder = es_kafka.KafkaApplicationRecorder(self._settings)
-            return self._recorder.select_notifications(first, limit)
+            if self._old is None:
+                self._old = es_kafka.Reader(self._settings)
+            self._old.seek(_checkpoint(at))
+            for batch in self._old.read_to(self._old.end()):
+                if batch.last >= first:
+                    found += batch.notifications()[max(0, first - batch.first) :]
+                if len(found) >= limit:
+                    break
         except PersistenceError as error:
+            self._drop_old()
             raise InDoubt(str(error)) from error
+        return found[:limit]
 
     def close(self) -> None:
-        """Let the producer and the index go. The claim stays until the next one."""
+        """Let the clients go. The claim stays until the next one."""
         self._drop_writer()
-        if self._recorder is not None:
-            self._recorder.close()
-            self._recorder = None
+        self._drop_reader()
+        self._drop_old()
+
+    def _reading(self, after: Place) -> es_kafka.Reader:
+        """Return the reader, at this place; what it has fetched already stays when it is there."""
+        if self._reader is None:
+            self._reader = es_kafka.Reader(self._settings)
+            self._read_to = None
+        if after != self._read_to:
+            self._check(after, self._reader.end())
+            self._reader.seek(_checkpoint(after))
+            self._read_to = after
+        return self._reader
+
+    def _check(self, place: Place, end: int) -> None:
+        """Raise WrongPlace unless the record before the place is the batch that it stands behind."""
+        if place == START:
+            return
+        if place.offset > end:
+            raise WrongPlace(f"the log ends at offset {end}, before {place.offset}")
+        with closing(Fetcher(self._settings)) as fetcher:
+            batch = fetcher.get([place.offset - 1]).get(place.offset - 1)
+        if batch is None or (batch.epoch, batch.writer, batch.last) != (place.epoch, place.writer, place.position):
+            raise WrongPlace(f"the record before offset {place.offset} is another one")
+
+    def _pass(self, batch: es_kafka.Batch, apply: Apply) -> None:
+        place = Place(batch.last, batch.offset + 1, batch.epoch, batch.writer)
+        apply(Chunk(range(batch.first, place.position + 1), batch.events, place))
+        self._read_to = place
+        self._marks.note(place)
+
+    def _note(self) -> None:
+        """Note how far the writer has come."""
+        assert self._writer is not None, "it has just written"
+        at = self._writer.checkpoint
+        self._read_to = Place(at.next - 1, at.offset, at.epoch, at.writer)
+        self._marks.note(self._read_to)
 
     def _drop_writer(self) -> None:
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.close()
+
+    def _drop_reader(self) -> None:
+        reader, self._reader, self._read_to = self._reader, None, None
+        if reader is not None:
+            reader.close()
+
+    def _drop_old(self) -> None:
+        reader, self._old = self._old, None
+        if reader is not None:
+            reader.close()
+
+
+def _checkpoint(place: Place) -> es_kafka.Checkpoint:
+    return es_kafka.Checkpoint(place.offset, place.epoch, place.writer, place.position + 1)
+
+
+def _translated(error: PersistenceError) -> Exception:
+    """Return our error for one of the library's; one that says our use is wrong stays as it is."""
+    if isinstance(error, es_kafka.LogTruncated):
+        return WrongPlace(str(error))
+    return InDoubt(str(error)) if isinstance(error, OperationalError) else error

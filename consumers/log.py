@@ -7,12 +7,14 @@ Log                     what the engine needs
 
 LogError
 ├── Fenced              another engine writes the log; this one must stop
+├── WrongPlace          the place at which reading was to go on is not in this log: begin at its beginning
 └── InDoubt             it is unknown whether the append is in the log: take over again, then the log tells
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from eventsourcing.persistence import (
     ApplicationRecorder,
@@ -28,10 +30,38 @@ from psycopg.conninfo import conninfo_to_dict
 if TYPE_CHECKING:
     from settings import Settings
 
-Apply = Callable[[int, str, int, str, bytes], None]
-"""Takes an event that is in the log: position, stream, version, topic, state."""
+Buffer = Any  # bytes, or what a decoder takes like bytes; `collections.abc.Buffer` came with Python 3.12
 
 READ_EVENTS: Final = 5_000
+
+
+class Place(NamedTuple):
+    """Where a reader of the log goes on: behind the event at `position`. What else a store must know is in the rest."""
+
+    position: int = 0
+    offset: int = 0
+    epoch: int = 0
+    writer: str = ""
+
+
+START: Final = Place()
+"""The beginning of every log."""
+
+Row = tuple[str, int, str, Buffer]
+"""An event as it is read back: stream, version, topic, state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Events that follow each other in the log, their positions, and where a reader goes on behind them."""
+
+    positions: Sequence[int]
+    rows: Sequence[Row]
+    after: Place
+
+
+Apply = Callable[[Chunk], None]
+"""Takes the next events of the log, in its order."""
 
 
 class LogError(Exception):
@@ -46,6 +76,10 @@ class InDoubt(LogError):  # noqa: N818  says what happened
     """It is unknown whether the last append is in the log, or the log cannot be reached: take over again."""
 
 
+class WrongPlace(LogError):  # noqa: N818  says what happened
+    """What was kept beside the log does not belong to it, or the log has lost its end: read it from the beginning."""
+
+
 class Append(Protocol):
     """Events on their way into the log."""
 
@@ -56,11 +90,33 @@ class Append(Protocol):
 class Log(Protocol):
     """One partition's log, with one writer. After Fenced or InDoubt only `take_over` and `close` may be called."""
 
-    def take_over(self, apply: Apply) -> None:
-        """Become the writer, and pass all that is in the log to `apply`, in order, before returning.
+    marks: list[Place]
+    """Places by which `read` finds old events quickly, none where it needs none; a snapshot keeps them."""
+
+    @property
+    def place(self) -> Place:
+        """Where a reader goes on that knows all this writer has taken over and confirmed; while it is the writer."""
+
+    def identity(self) -> str:
+        """Return what tells this log from every other, also from one that is made anew under the same name.
+
+        Raises InDoubt when the log cannot be reached.
+        """
+
+    def follow(self, apply: Apply, after: Place, timeout_seconds: float) -> None:
+        """Pass what has come behind a place to `apply`, or return when nothing comes in time; claims nothing.
 
         Raises:
-            Fenced: another engine writes this log.
+            WrongPlace: the place is not in this log.
+            InDoubt: the log cannot be reached now.
+        """
+
+    def take_over(self, apply: Apply, after: Place = START) -> None:
+        """Become the writer, and pass all that is in the log behind a place to `apply`, in order, before returning.
+
+        Raises:
+            Fenced: another engine writes this log. What was passed to `apply` is true all the same.
+            WrongPlace: the place is not in this log.
             InDoubt: the log cannot be reached now.
         """
 
@@ -94,14 +150,32 @@ class RecorderLog:
 
     def __init__(self, recorder: ApplicationRecorder) -> None:
         self.recorder = recorder
+        self.marks: list[Place] = []
+        self._place = START
 
-    def take_over(self, apply: Apply) -> None:
-        """Pass all that is in the log to `apply`."""
-        after = 0
-        while found := self.read(after + 1, READ_EVENTS):
-            for event in found:
-                apply(event.id, str(event.originator_id), event.originator_version, event.topic, event.state)
-            after = found[-1].id
+    @property
+    def place(self) -> Place:
+        """Where a reader goes on."""
+        return self._place
+
+    def identity(self) -> str:
+        """Return a name for this object: it has no store of its own."""
+        return f"recorder-{id(self.recorder)}"
+
+    def follow(self, apply: Apply, after: Place, timeout_seconds: float) -> None:  # noqa: ARG002  nobody else writes
+        """Pass what is behind the place to `apply`."""
+        self.take_over(apply, after)
+
+    def take_over(self, apply: Apply, after: Place = START) -> None:
+        """Pass all that is in the log behind the place to `apply`."""
+        position = after.position
+        if position and [event.id for event in self.read(position, 1)] != [position]:
+            raise WrongPlace(f"the log has no event at {position}")
+        while found := self.read(position + 1, READ_EVENTS):
+            position = found[-1].id
+            rows = [(str(event.originator_id), event.originator_version, event.topic, event.state) for event in found]
+            apply(Chunk([event.id for event in found], rows, Place(position)))
+        self._place = Place(position)
 
     def begin(self, events: Sequence[StoredEvent]) -> Append:
         """Append the events; when this returns they are in the log."""
@@ -111,7 +185,8 @@ class RecorderLog:
             raise InDoubt(f"somebody else has written to the log: {error}") from error
         except PersistenceError as error:
             raise InDoubt(str(error)) from error
-        assert positions is not None, "an application recorder returns positions"
+        assert positions, "an application recorder returns positions"
+        self._place = Place(positions[-1])
         return Appended(positions)
 
     def read(self, first: int, limit: int) -> Sequence[Notification]:

@@ -18,6 +18,10 @@ REPLY_EVENTS_MAX: Final = 4_096
 """A reply is made from at most so many of a command's events; no command decides more at once (payouts follow later)."""
 
 
+FIRST_EVENTS: Final = 64
+"""So many events are read at first: nearly every command has no more."""
+
+
 class Index(Protocol):
     """Where each command has its first event; `consumers.command_index.CommandIndex` keeps it on disk."""
 
@@ -31,6 +35,9 @@ class Index(Protocol):
 
     def advance(self, position: int) -> None:
         """Note that every command up to this position is in the index."""
+
+    def begin_again(self) -> None:
+        """Forget everything."""
 
     def close(self) -> None:
         """Close it."""
@@ -55,6 +62,11 @@ class MemoryIndex:
     def advance(self, position: int) -> None:
         """Note that every command up to this position is in the index."""
         self.position = position
+
+    def begin_again(self) -> None:
+        """Forget everything."""
+        self.position = 0
+        self._positions.clear()
 
     def close(self) -> None:
         """Nothing is open."""
@@ -93,13 +105,23 @@ class Outcomes:
         if len(recent) > RECENT_MAX:
             del recent[next(iter(recent))]
 
+    def recent(self, count: int) -> list[Outcome]:
+        """Return the last outcomes that are remembered."""
+        return list(self._recent.values())[-count:]
+
+    def forget(self) -> None:
+        """Forget what is in memory."""
+        self._recent.clear()
+
     def _read(self, command_id: str, first: int) -> Outcome | None:
         """Return the outcome of the command whose first event has this position, None if another command is there."""
         events: list[Event] = []
         head = None
         last = position = first
+        limit = FIRST_EVENTS
         while True:
-            found = self._log.read(position, REPLY_EVENTS_MAX)
+            found = self._log.read(position, limit)
+            limit = REPLY_EVENTS_MAX
             for notification in found:
                 recorded = from_stored(notification.id, notification)
                 if recorded.command_id == command_id:

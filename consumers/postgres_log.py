@@ -17,7 +17,18 @@ from eventsourcing.persistence import Notification, PersistenceError, StoredEven
 from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Identifier, Literal
 
-from consumers.log import Append, Appended, Apply, Fenced, InDoubt, RecorderLog, postgres_recorder, table_name
+from consumers.log import (
+    START,
+    Append,
+    Appended,
+    Apply,
+    Fenced,
+    InDoubt,
+    Place,
+    RecorderLog,
+    postgres_recorder,
+    table_name,
+)
 
 LOCK_SECONDS: Final = 10.0
 """How long a writer that lost its session waits for the server to notice that, and to give the lock back."""
@@ -34,6 +45,8 @@ class PostgresLog:
         self._session: psycopg.Connection[tuple[Any, ...]] | None = None
         self._reading: RecorderLog | None = None
         self._was_writer = False
+        self.marks: list[Place] = []
+        self._place = START
         table = table_name(partition)
         self._insert = SQL(
             "WITH news AS MATERIALIZED (SELECT pg_notify({channel}, '')) "  # what the library's subscriptions wait for
@@ -43,16 +56,43 @@ class PostgresLog:
             "RETURNING notification_id"
         ).format(channel=Literal(table), table=Identifier("public", table))
 
-    def take_over(self, apply: Apply) -> None:
+    @property
+    def place(self) -> Place:
+        """Where a reader goes on that knows all this writer has taken over and confirmed."""
+        return self._place
+
+    def identity(self) -> str:
+        """Return the server's, the database's and the table's number: a table made anew has another one."""
+        query = SQL(
+            "SELECT system_identifier, (SELECT oid FROM pg_database WHERE datname = current_database()), {}::regclass::oid "
+            "FROM pg_control_system()"
+        ).format(Literal(f"public.{table_name(self._partition)}"))
+        try:
+            self._recorder()  # makes the table
+            with psycopg.connect(self._dsn, autocommit=True, connect_timeout=10) as session:
+                row = session.execute(query).fetchone()
+        except (psycopg.Error, PersistenceError) as error:
+            raise InDoubt(f"the log cannot be reached: {error}") from error
+        assert row is not None, "the query has one row"
+        return "postgres-" + "-".join(str(number) for number in row)
+
+    def follow(self, apply: Apply, after: Place, timeout_seconds: float) -> None:
+        """Pass what is behind the place to `apply`; waits for nothing."""
+        try:
+            self._recorder().follow(apply, after, timeout_seconds)
+        except (psycopg.Error, PersistenceError) as error:
+            raise InDoubt(f"the log cannot be reached: {error}") from error
+
+    def take_over(self, apply: Apply, after: Place = START) -> None:
         """Take the partition's lock and read the log."""
         self._drop_session()
         try:
-            if self._reading is None:
-                self._reading = RecorderLog(postgres_recorder(self._dsn, self._partition))
+            reading = self._recorder()
             self._session = self._locked_session()
-            self._reading.take_over(apply)
+            reading.take_over(apply, after)
         except (psycopg.Error, PersistenceError) as error:
             raise InDoubt(f"the log cannot be reached: {error}") from error
+        self._place = reading.place
         self._was_writer = True
 
     def begin(self, events: Sequence[StoredEvent]) -> Append:
@@ -70,12 +110,12 @@ class PostgresLog:
         except psycopg.Error as error:
             self._drop_session()
             raise InDoubt(f"{type(error).__name__}: {error}") from error
+        self._place = Place(positions[-1])
         return Appended(positions)
 
     def read(self, first: int, limit: int) -> Sequence[Notification]:
         """Return events from a position on."""
-        assert self._reading is not None, "take over first"
-        return self._reading.read(first, limit)
+        return self._recorder().read(first, limit)
 
     def close(self) -> None:
         """Give the lock back and close the connections."""
@@ -85,6 +125,11 @@ class PostgresLog:
             datastore: Any = self._reading.recorder.datastore  # type: ignore[attr-defined]
             datastore.close()
             self._reading = None
+
+    def _recorder(self) -> RecorderLog:
+        if self._reading is None:
+            self._reading = RecorderLog(postgres_recorder(self._dsn, self._partition))
+        return self._reading
 
     def _locked_session(self) -> psycopg.Connection[tuple[Any, ...]]:
         session = psycopg.connect(

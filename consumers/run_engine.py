@@ -1,30 +1,54 @@
 """An engine as a process of its own, for a log in Kafka: `tidings engine`, or `python -m consumers.run_engine`."""
 
 import signal
+import sys
 from types import FrameType
 
 from consumers.engine import Engine, Limits
+from consumers.heartbeats import Heartbeats
 from consumers.kafka_source import KafkaSource
 from consumers.log import open_log
 from settings import Settings
 
 
-def make_engine(settings: Settings) -> Engine:
-    """Return the engine of the settings' partition, not started yet."""
+def make_engine(settings: Settings, *, standby: bool = False, take_over: bool = False) -> Engine:
+    """Return the engine of the settings' partition, not started yet.
+
+    A `standby` waits until no other engine gives signs of life; with `take_over` it reads the log and then asks for it.
+    """
     limits = Limits(settings.batch_commands_max, settings.batch_events_max, settings.batch_bytes_max)
     return Engine(
-        open_log(settings), KafkaSource(settings), partition=settings.partition, clock=settings.clock, limits=limits
+        open_log(settings),
+        KafkaSource(settings),
+        partition=settings.partition,
+        clock=settings.clock,
+        limits=limits,
+        folder=settings.home / "engine",
+        beats=Heartbeats(settings, at_once=take_over),
+        standby=standby or take_over,
     )
 
 
-def run(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT; must be called in the main thread.
+def take_over(settings: Settings) -> str | None:
+    """Have a standby take over from the engine that runs; return its name once it serves, None if there is no standby.
+
+    Raises InDoubt: no broker answers, or it was not done in time.
+    """
+    beats = Heartbeats(settings)
+    try:
+        return beats.call()
+    finally:
+        beats.close()
+
+
+def run(settings: Settings, *, standby: bool = False, take_over: bool = False) -> None:
+    """Run until SIGTERM or SIGINT, or until another engine was told to take over; must be called in the main thread.
 
     Raises:
         Fenced: another engine writes the log.
         EngineFailedError: an error of ours came again and again.
     """
-    engine = make_engine(settings)
+    engine = make_engine(settings, standby=standby, take_over=take_over)
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         engine.request_stop()
@@ -35,4 +59,4 @@ def run(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    run(Settings())
+    run(Settings(), standby="--standby" in sys.argv, take_over="--take-over" in sys.argv)

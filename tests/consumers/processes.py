@@ -28,8 +28,9 @@ def kafka_settings(home: Path, brokers: str, prefix: str) -> Settings:
 class EngineProcess:
     """`python -m consumers.run_engine` with these settings."""
 
-    def __init__(self, settings: Settings, output: Path) -> None:
+    def __init__(self, settings: Settings, output: Path, *options: str) -> None:
         self._output = output
+        self._options = options
         self._env = os.environ | {
             "TIDINGS_HOME": str(settings.home),
             "TIDINGS_LOG": "kafka",
@@ -44,7 +45,11 @@ class EngineProcess:
         """Start it; returns at once."""
         with self._output.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "consumers.run_engine"], cwd=ROOT, env=self._env, stdout=output, stderr=output
+                [sys.executable, "-m", "consumers.run_engine", *self._options],
+                cwd=ROOT,
+                env=self._env,
+                stdout=output,
+                stderr=output,
             )
         return self
 

@@ -8,7 +8,17 @@ import pytest
 from eventsourcing.persistence import Notification, StoredEvent
 from eventsourcing.popo import POPOApplicationRecorder
 
-from consumers.log import Fenced, InDoubt, Log, RecorderLog, open_log, open_recorder, postgres_recorder, table_name
+from consumers.log import (
+    Chunk,
+    Fenced,
+    InDoubt,
+    Log,
+    RecorderLog,
+    open_log,
+    open_recorder,
+    postgres_recorder,
+    table_name,
+)
 from consumers.postgres_log import PostgresLog
 from settings import Settings
 
@@ -23,7 +33,11 @@ def events(stream: str, first: int, count: int) -> list[StoredEvent]:
 def everything(log: Log) -> list[tuple[int, str, int, str, bytes]]:
     """Take the log over and return what is in it."""
     found: list[tuple[int, str, int, str, bytes]] = []
-    log.take_over(lambda *event: found.append(event))
+
+    def add(chunk: Chunk) -> None:
+        found.extend((n, *row[:3], bytes(row[3])) for n, row in zip(chunk.positions, chunk.rows, strict=True))
+
+    log.take_over(add)
     return found
 
 

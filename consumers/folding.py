@@ -1,0 +1,97 @@
+"""What an engine makes of the log, chunk by chunk: while it starts, while it stands by, and when it takes over."""
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from consumers.log import START, Chunk, Place
+from consumers.outcomes import Index, Outcome
+from domain.exchange import Exchange
+from domain.partition import CommandsRead
+from messages.events import decode_state
+from messages.replies import make_reply
+
+if TYPE_CHECKING:
+    from consumers.snapshots import Snapshot
+    from domain.events import Event
+    from domain.money import Time
+
+CHUNKS_TOLD: Final = 4
+"""The outcomes in so many of the last chunks are told again: their replies may not have reached anybody."""
+
+
+class _Envelope(msgspec.Struct):
+    """What the command index needs of an event."""
+
+    command_id: str
+    digest: str | None = None
+
+
+_envelope: Final = msgspec.json.Decoder(_Envelope).decode
+
+
+class Fold:
+    """The state of one partition as the log tells it, from a snapshot on or from the beginning."""
+
+    def __init__(self, partition: int, index: Index, snapshot: "Snapshot | None" = None) -> None:
+        self._index = index
+        self._last: deque[Chunk] = deque(maxlen=CHUNKS_TOLD)
+        self._known = snapshot.outcomes if snapshot else []
+        self._skip = 0
+        self.exchange = snapshot.exchange if snapshot else Exchange(partition)
+        self.place: Place = snapshot.place if snapshot else START
+        self.sources: dict[str, int] = dict(snapshot.sources) if snapshot else {}
+        if index.position < self.place.position:  # it was lost: it is made again from the log, which the state skips
+            self._skip, self.place = self.place.position, START
+
+    def apply(self, chunk: Chunk) -> None:
+        """Bring state and index to what they are after these events."""
+        if chunk.positions[0] <= self._skip:
+            chunk = self._index_only(chunk)
+        index, indexed = self._index, self._index.position
+        apply, sources = self.exchange.apply, self.sources
+        for position, (stream, version, topic, state) in zip(chunk.positions, chunk.rows, strict=True):
+            read = decode_state(topic, state)
+            event = read.data
+            apply(event, stream=stream, version=version, time=read.time, command_id=read.command_id)
+            if read.digest is not None:
+                if position > indexed:
+                    index.add(read.command_id, position)
+            elif type(event) is CommandsRead:
+                sources[event.source] = event.next
+        if chunk.after.position > indexed:
+            index.advance(chunk.after.position)
+        self.place = chunk.after
+        self._last.append(chunk)
+
+    def outcomes(self) -> list[Outcome]:
+        """Return the last outcomes, whose replies may not have reached anybody."""
+        found: dict[str, tuple[str, Time, list[Event]]] = {}
+        last: dict[str, int] = {}
+        for chunk in self._last:
+            for position, (_, _, topic, state) in zip(chunk.positions, chunk.rows, strict=True):
+                read = decode_state(topic, state)
+                if read.digest is not None:
+                    found[read.command_id] = (read.digest, read.time, [])
+                if read.command_id in found:
+                    found[read.command_id][2].append(read.data)
+                    last[read.command_id] = position
+        told = [
+            Outcome(digest, make_reply(command_id, digest, last[command_id], time, events))
+            for command_id, (digest, time, events) in found.items()
+        ]
+        return told if len(self._last) == CHUNKS_TOLD else [*self._known, *told]
+
+    def _index_only(self, chunk: Chunk) -> Chunk:
+        """Note the commands of a chunk that the snapshot has folded, and return what it has not."""
+        index, indexed = self._index, self._index.position
+        rows: list[Any] = []
+        positions: list[int] = []
+        for position, row in zip(chunk.positions, chunk.rows, strict=True):
+            if position > self._skip:
+                positions.append(position)
+                rows.append(row)
+            elif position > indexed and (read := _envelope(row[3])).digest is not None:
+                index.add(read.command_id, position)
+        return Chunk(positions, rows, chunk.after)
