@@ -26,11 +26,11 @@ from api.middleware import BODY_BYTES_MAX, Metrics, RequestFrame
 from api.names import Names
 
 if TYPE_CHECKING:
-    from consumers.gateway import Gateway
     from eventsourcing.persistence import ApplicationRecorder
     from psycopg import Connection
     from psycopg_pool import ConnectionPool
 
+    from consumers.gateway import Gateway
     from projections.progress import Progress
 
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
-from consumers.gateway import Gateway
 from eventsourcing.persistence import ApplicationRecorder
 from fastapi import Depends
 from psycopg import Connection
@@ -13,6 +12,7 @@ from starlette.requests import HTTPConnection
 from api.auth import Keys, Principal, require
 from api.middleware import Metrics
 from api.names import Names
+from consumers.gateway import Gateway
 from projections.progress import Progress
 
 WAIT_MS: Final = 2_000
