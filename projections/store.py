@@ -74,7 +74,8 @@ class IntegerListDumper(Dumper):
     format = Format.BINARY
     oid = 1016
 
-    def dump(self, obj: Sequence[int | None]) -> bytes:  # noqa: D102  as in the class above it
+    def dump(self, obj: Sequence[int | None]) -> bytes:
+        """Return the array's bytes, as psycopg asks of a dumper."""
         count = len(obj)
         if not count:
             return _EMPTY
