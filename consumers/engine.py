@@ -89,6 +89,9 @@ class Beats(Protocol):
     def must_end(self, position: int) -> bool:
         """Give a sign, and return whether another engine was told to take over. Raises Fenced when one has done so."""
 
+    def check(self) -> None:
+        """Raise Fenced when another engine has taken over from this one."""
+
     def end(self, position: int) -> None:
         """Say that this engine has ended."""
 
@@ -372,6 +375,8 @@ class Engine:
     def _take_over(self) -> None:
         """Become the writer, with the state that the whole log makes."""
         began = perf_counter()
+        if self._beats is not None and self._ready.is_set():
+            self._beats.check()  # in doubt, or paused: perhaps another engine has taken over long ago
         if not self._following_log:
             self._begin()
         fold = self._fold
@@ -395,7 +400,7 @@ class Engine:
             milliseconds=round((perf_counter() - began) * 1000, 1),
         )
         if self._beats is not None:
-            self._beats.hold(self._log.place.epoch, self.position)
+            self._beats.hold(self._log.epoch, self.position)
         # What a command left unfinished belongs to its outcome, so it is done before anybody is told of that.
         self._advance(self._exchange.time)
         self._send()

@@ -111,9 +111,16 @@ class Heartbeats:
     def must_end(self, position: int) -> bool:
         """Give a sign, and return whether another engine was told to take over. Raises Fenced when one has done so."""
         self._turn("writer", position)
-        if self._highest > self._epoch:
-            raise Fenced(f"another engine writes the log, under epoch {self._highest}")
+        self._raise_if_fenced()
         return bool(self._ending)
+
+    def check(self) -> None:
+        """Raise Fenced when another engine has taken over: hear all that was said before a sign that is given now."""
+        now = monotonic()
+        self._send(Beat(self.name, "standby", sent=now))
+        while self._mine < now and monotonic() < now + SILENCE_SECONDS:
+            self._listen(50)
+        self._raise_if_fenced()
 
     def end(self, position: int) -> None:
         """Say that this engine has ended, so that its heir need not wait."""
@@ -151,6 +158,10 @@ class Heartbeats:
                 consumer.close(autocommit=False, timeout_ms=0)
             if producer is not None:
                 producer.close(timeout=1)
+
+    def _raise_if_fenced(self) -> None:
+        if self._highest > self._epoch:
+            raise Fenced(f"another engine writes the log, under epoch {self._highest}")
 
     def _ask(self, heir: str) -> None:
         self._send(Beat(self.name, "caller", heir=heir))

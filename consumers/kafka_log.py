@@ -83,6 +83,12 @@ class KafkaLog:
         self._marks = Marks()
 
     @property
+    def epoch(self) -> int:
+        """The epoch of the claim that won."""
+        assert self._writer is not None, "take over first"
+        return self._writer.checkpoint.epoch
+
+    @property
     def place(self) -> Place:
         """Where a reader goes on that knows all this writer has taken over and confirmed."""
         assert self._read_to is not None, "take over first"

@@ -94,6 +94,10 @@ class Log(Protocol):
     """Places by which `read` finds old events quickly, none where it needs none; a snapshot keeps them."""
 
     @property
+    def epoch(self) -> int:
+        """The number of this take-over, higher than all before; 0 where the log counts none."""
+
+    @property
     def place(self) -> Place:
         """Where a reader goes on that knows all this writer has taken over and confirmed; while it is the writer."""
 
@@ -150,6 +154,7 @@ class RecorderLog:
 
     def __init__(self, recorder: ApplicationRecorder) -> None:
         self.recorder = recorder
+        self.epoch = 0
         self.marks: list[Place] = []
         self._place = START
 

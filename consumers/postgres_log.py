@@ -45,6 +45,7 @@ class PostgresLog:
         self._session: psycopg.Connection[tuple[Any, ...]] | None = None
         self._reading: RecorderLog | None = None
         self._was_writer = False
+        self.epoch = 0
         self.marks: list[Place] = []
         self._place = START
         table = table_name(partition)

@@ -14,6 +14,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 from consumers.engine import Engine
 from consumers.errors import Busy, EngineStopped, OutcomeUnknown
+from consumers.gateway import Gateway
 from consumers.kafka_gateway import KafkaGateway
 from consumers.kafka_source import KafkaSource
 from consumers.log import Fenced, open_log
@@ -213,7 +214,7 @@ def test_a_new_engine_tells_the_last_outcomes_again(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def trading(gateway: KafkaGateway, market: Market, told: list[Reply], tasks: int = 24) -> AsyncIterator[None]:
+async def trading(gateway: Gateway, market: Market, told: list[Reply], tasks: int = 24) -> AsyncIterator[None]:
     """Keep orders in flight inside the context; `told` gets every reply."""
     stopping = False
 
