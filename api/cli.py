@@ -1,7 +1,7 @@
 """The command line `tidings`: what there is to do, and what each exit code says.
 
     0    done; for `verify`: everything agrees
-    1    the answer is no: the server refused, `verify` found a difference, a demo's check failed
+    1    the answer is no: the server refused, `verify` found a difference, `simulate` a broken rule, a demo's check failed
     2    wrong use: an unknown option, a setting that is not valid, a file that is no story
     3    something that is needed is not there: database, broker, or a server that answers
     130  interrupted
@@ -120,6 +120,12 @@ def _parser() -> argparse.ArgumentParser:
     rebuild = _command(commands, "rebuild", _read_models("rebuild"), "build a read model anew, beside the live one")
     rebuild.add_argument("name")
     _add_dead_letters(commands)
+
+    simulation = _command(commands, "simulate", _simulate, "random commands with crashes, every invariant checked")
+    simulation.add_argument("--seed", type=int, default=1, help="the same seed is the same run (default 1)")
+    simulation.add_argument("--commands", type=int, default=10_000, metavar="N", help="how many (default 10000)")
+    simulation.add_argument("--crashes", type=int, default=20, metavar="N", help="about how many (default 20)")
+    simulation.add_argument("--json", action="store_true")
 
     keys = _command(commands, "keys", None, "API keys").add_subparsers(required=True, metavar="ACTION")
     create = _command(keys, "create", _keys_create, "make a key and print it, once")
@@ -317,6 +323,28 @@ def _progress(word: str) -> Callable[[int], None]:
     if not sys.stderr.isatty():
         return lambda _: None
     return lambda number: print(f"\r{word} {number:,} ", end="", file=sys.stderr, flush=True)
+
+
+def _simulate(options: argparse.Namespace, _: Settings) -> int:
+    from dataclasses import asdict
+
+    from consumers.simulation import SimulationFailedError, simulate
+
+    def progress(done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            print(f"\r{done} of {total} commands", end="" if done < total else "\n", file=sys.stderr)
+
+    try:
+        report = simulate(options.seed, options.commands, crashes=options.crashes, progress=progress)
+    except SimulationFailedError as error:
+        print(f"tidings: {error}", file=sys.stderr)
+        return NO
+    if options.json:
+        print(json.dumps(asdict(report)))
+    else:
+        for name, value in asdict(report).items():
+            print(f"{name:<12} {value}")
+    return DONE
 
 
 def _settings(options: argparse.Namespace, settings: Settings) -> int:

@@ -136,7 +136,9 @@ class Embedded:
             settings = with_database(self._settings, stack)
             assert settings.dsn is not None, "just chosen"
             recorder = open_recorder(settings)
-            projector = Projector(open_recorder(settings), settings.dsn)
+            projector = Projector(
+                open_recorder(settings), settings.dsn, partition=settings.partition, gapless=settings.log == "kafka"
+            )
             projector.start()
             stack.callback(projector.stop)
             source = LocalSource(commands_max=settings.queue_commands_max)
@@ -205,7 +207,9 @@ def run_projector(settings: Settings) -> None:
     with contextlib.ExitStack() as stack:
         settings = with_database(settings, stack)
         assert settings.dsn is not None, "just chosen"
-        projector = Projector(open_recorder(settings), settings.dsn)
+        projector = Projector(
+            open_recorder(settings), settings.dsn, partition=settings.partition, gapless=settings.log == "kafka"
+        )
         projector.start()
         stack.callback(projector.stop)
         with Stop() as stop:

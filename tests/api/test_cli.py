@@ -170,3 +170,13 @@ def test_the_parts_apart_need_kafka(settings: Settings) -> None:
     for part in ("api", "engine"):
         done = tidings(settings, part)
         assert (done.returncode, "tidings serve" in done.stderr) == (2, True)
+
+
+def test_a_simulation_is_repeatable(settings: Settings) -> None:
+    """The same seed ends in the same state; what must hold held at every position."""
+    first, second = (
+        json.loads(tidings(settings, "simulate", "--seed", "7", "--commands", "300", "--json").stdout) for _ in range(2)
+    )
+
+    assert first["state_hash"] == second["state_hash"]
+    assert first["commands"] == 300
