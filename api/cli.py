@@ -77,7 +77,7 @@ def _not_there() -> tuple[type[Exception], ...]:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915  one statement an option
     parser = argparse.ArgumentParser(
         prog="tidings",
         description="Prediction markets on news stories, on a log you can replay.",
