@@ -1,4 +1,4 @@
-"""`tidings verify | lag | rebuild | dead-letters`: looking after the read models."""
+"""`tidings verify | lag | rebuild`, and `dead-letters` of read models: looking after them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import psycopg
 from api.database import with_database
 from api.health import positions_of
 from consumers.log import open_recorder
+from domain.exchange import Entry, Exchange
+from domain.invariants import Audit, BrokenInvariantError
 from projections import parking
 from projections.feed import decode, read_log
 from projections.rebuild import rebuild as rebuild_projection
@@ -21,10 +23,11 @@ from projections.verify import ledger_problem, verify
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from eventsourcing.persistence import ApplicationRecorder
 
+    from domain.events import Recorded
     from settings import Settings
 
 
@@ -43,7 +46,7 @@ def verify_all(options: Namespace, settings: Settings) -> int:
     with _opened(settings) as (dsn, _, recorder):
         head = recorder.max_notification_id() or 0
         batches = read_log(recorder, settings.partition, 0, head)
-        problem = ledger_problem(recorded for batch in batches for recorded in batch.events)
+        problem = _broken_rule(settings.partition, (recorded for batch in batches for recorded in batch.events))
         results: list[dict[str, Any]] = [{"name": "ledger", "position": head, "difference": problem}]
         _say(options, results[-1])
 
@@ -64,6 +67,24 @@ def verify_all(options: Namespace, settings: Settings) -> int:
     elif not wrong:
         print(f"everything agrees with the log up to position {head}")
     return 1 if wrong else 0
+
+
+def _broken_rule(partition: int, events: Iterable[Recorded]) -> str | None:
+    """Return the first thing that does not hold of the log: the ledger's sums, and every invariant at every position."""
+    audit = Audit(Exchange(partition))
+
+    def audited() -> Iterator[Recorded]:
+        for recorded in events:
+            entry = Entry(recorded.stream, recorded.version, recorded.event)
+            audit.record(entry, time=recorded.time, command_id=recorded.command_id)
+            yield recorded
+
+    try:
+        problem = ledger_problem(audited())
+        audit.check_all()
+    except BrokenInvariantError as error:
+        return str(error)
+    return problem
 
 
 def _say(options: Namespace, result: dict[str, Any]) -> None:
@@ -110,16 +131,10 @@ def rebuild(options: Namespace, settings: Settings) -> int:
     return 0
 
 
-def list_parked(options: Namespace, settings: Settings) -> int:
-    """Print the events that a read model could not digest, and those that wait behind them."""
+def parked(name: str | None, settings: Settings) -> list[dict[str, Any]]:
+    """Return the events that a read model could not digest, and those that wait behind them."""
     with _opened(settings) as (_, connection, _recorder):
-        rows = parking.list_parked(connection, options.name)
-    if options.json:
-        print(json.dumps([_parked(row) for row in rows]))
-        return 0
-    for row in rows:
-        print(f"{row.projection:<12} {row.position:>10}  {row.topic}  {row.error or 'waits behind another'}")
-    return 0
+        return [_parked(row) for row in parking.list_parked(connection, name)]
 
 
 def show_parked(options: Namespace, settings: Settings) -> int:

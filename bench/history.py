@@ -1,0 +1,98 @@
+"""An order costs the same at position 100 as at position 100,000: prints both, and their ratio.
+
+Orders go through the exchange and the codec, as in the engine: decide, apply, write as stored events. Fractions of a
+run are compared with each other, in CPU time, each the least of many small chunks, because machines are noisy.
+
+    python bench/history.py [--position 100000]
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from random import Random
+from time import process_time
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from domain.account import DepositCash, OpenAccount
+from domain.exchange import Exchange
+from domain.market import OpenMarket
+from domain.money import MICRO
+from domain.orders import PlaceOrder
+from domain.story import PublishStory
+from messages.events import to_stored
+
+ACCOUNTS = 100
+CHUNK = 50
+CHUNKS = 40
+TIME = 1_700_000_000_000_000
+
+
+class Run:
+    """An exchange with five markets and some accounts, and how many events it has brought."""
+
+    def __init__(self) -> None:
+        self.exchange = Exchange()
+        self.position = 0
+        markets = tuple(
+            OpenMarket(f"m{n}", "s", f"m{n}", "Q?", ("No", "Yes"), 1_000_000 * MICRO, TIME + 10**15, "source")
+            for n in range(5)
+        )
+        self.handle(PublishStory("s", "s", "Title", "Body", "world", TIME, None, markets), "story")
+        for n in range(ACCOUNTS):
+            self.handle(OpenAccount(f"a{n}", f"a{n}"), f"open{n}")
+            self.handle(DepositCash(f"a{n}", 1_000_000 * MICRO), f"deposit{n}")
+        self.orders = self._orders()
+
+    def handle(self, command: object, command_id: str) -> None:
+        """Do what the engine does with a command, but for the append itself."""
+        while self.exchange.step(TIME) is not None:
+            pass
+        entries = self.exchange.handle(command, TIME, command_id)  # type: ignore[arg-type]
+        for entry in entries:
+            to_stored(entry, time=TIME, command_id=command_id, digest=None)
+        self.position += len(entries)
+
+    def _orders(self) -> Iterator[tuple[PlaceOrder, str]]:
+        random = Random(1)  # noqa: S311  the same orders in every run
+        for n in count():
+            account, market = f"a{random.randrange(ACCOUNTS)}", f"m{random.randrange(5)}"
+            side = random.choice(["No", "Yes"])
+            quantity = random.randrange(1, 5 * MICRO)
+            order = PlaceOrder(account, market, f"o{n}", f"c{n}", side, "buy", "market", quantity=quantity)
+            yield order, f"order:{account}:c{n}"
+
+    def chunk(self) -> float:
+        """Return the CPU an order takes now, in microseconds, over the next few orders."""
+        orders = [next(self.orders) for _ in range(CHUNK)]
+        began = process_time()
+        for order, command_id in orders:
+            self.handle(order, command_id)
+        return (process_time() - began) / CHUNK * 1_000_000
+
+
+def main() -> None:
+    """Measure at the beginning and far on."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--position", type=int, default=100_000)
+    options = parser.parse_args()
+    early, late = Run(), Run()
+    while late.position < options.position:
+        late.handle(*next(late.orders))
+    early_position, late_position = early.position, late.position
+    pairs = [(early.chunk(), late.chunk()) for _ in range(CHUNKS)]  # in turn: the machine's moods are shared
+    early_us, late_us = (min(times) for times in zip(*pairs, strict=True))
+    print(f"position {early_position:>9,}: {early_us:.1f} us an order")
+    print(f"position {late_position:>9,}: {late_us:.1f} us an order, {late_us / early_us:.2f} times as much")
+    print(
+        json.dumps(
+            {"early_us": round(early_us, 1), "late_us": round(late_us, 1), "ratio": round(late_us / early_us, 3)}
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
