@@ -95,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915  one statement an opt
     _command(commands, "api", _api, "only the HTTP server (TIDINGS_LOG=kafka)")
     _add_engine(commands)
     _command(commands, "projector", _projector, "only the projector")
+    _command(commands, "feed", _feed, "derive the topic feed, one record an event (TIDINGS_LOG=kafka)")
 
     load = _command(commands, "load", _load, "publish the stories and markets of a JSON file on a running server")
     load.add_argument("file", type=Path)
@@ -161,19 +162,37 @@ def _add_engine(commands: Any) -> None:
 
 
 def _add_dead_letters(commands: Any) -> None:
-    text = "events that a read model could not digest, set aside with all that depends on them"
+    text = (
+        "what could not be understood and was set aside: commands from Kafka, by their number, "
+        "and events that a read model could not digest, by their position, with all that depends on them"
+    )
     actions = _command(commands, "dead-letters", None, text).add_subparsers(required=True, metavar="ACTION")
-    listing = _command(actions, "list", _read_models("list_parked"), "all of them")
-    listing.add_argument("name", nargs="?", help="only those of this read model")
+    listing = _command(actions, "list", _dead_letters("list_all"), "all of them")
+    listing.add_argument("name", nargs="?", help="only those of this read model, or of the `commands`")
     listing.add_argument("--json", action="store_true")
-    show = _command(actions, "show", _read_models("show_parked"), "one of them, as it stands in the log")
-    retry = _command(actions, "retry", _read_models("retry_parked"), "fold them again")
-    skip = _command(actions, "skip", _read_models("skip_parked"), "go on without one, for ever")
+    show = _command(actions, "show", _dead_letters("show"), "one of them, as it came")
+    retry = _command(actions, "retry", _dead_letters("retry"), "a command: send it again; a read model: fold all again")
+    skip = _command(actions, "skip", _dead_letters("skip"), "go on without one, for ever")
     for action in (show, retry, skip):
-        action.add_argument("name", help="the read model")
+        action.add_argument("name", help="the read model, or `commands`")
     for action in (show, skip):
-        action.add_argument("position", type=int)
+        action.add_argument("position", type=int, help="its position, or number")
+    retry.add_argument("position", type=int, nargs="?", help="number of the command")
     skip.add_argument("--reason", required=True, help="kept with it")
+
+
+def _dead_letters(function: str) -> Callable[[argparse.Namespace, Settings], int]:
+    """Return a command of `api.dead_letters`, which is imported when it runs."""
+
+    def run(options: argparse.Namespace, settings: Settings) -> int:
+        from api import dead_letters
+
+        if options.name == dead_letters.COMMANDS and settings.log != "kafka":
+            return _needs_kafka("dead-letters of commands")
+        command: Callable[[argparse.Namespace, Settings], int] = getattr(dead_letters, function)
+        return command(options, settings)
+
+    return run
 
 
 def _read_models(function: str) -> Callable[[argparse.Namespace, Settings], int]:
@@ -258,6 +277,17 @@ def _projector(_: argparse.Namespace, settings: Settings) -> int:
 
     logs.configure(settings)
     run_projector(settings)
+    return DONE
+
+
+def _feed(_: argparse.Namespace, settings: Settings) -> int:
+    from api import logs
+    from consumers.feed import run
+
+    if settings.log != "kafka":
+        return _needs_kafka("feed")
+    logs.configure(settings)
+    run(settings)
     return DONE
 
 
