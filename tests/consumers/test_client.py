@@ -1,0 +1,254 @@
+"""The client for other services, and what keeps callers from queueing without end."""
+
+import asyncio
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+
+import pytest
+from eventsourcing.persistence import OperationalError
+
+from consumers.client import Busy, Client, EngineStopped, InvalidCommand, OutcomeUnknown
+from consumers.engine import Engine
+from consumers.kafka_gateway import KafkaGateway
+from consumers.kafka_source import KafkaSource
+from consumers.log import open_log
+from consumers.topics import ensure_topics
+from local.processes import free_port
+from messages.commands import AdvanceTime
+from messages.replies import Reply
+from settings import Settings
+from tests.consumers.checks import check_log, reading, recorded
+from tests.consumers.exchange_fixtures import open_market
+from tests.consumers.processes import EngineProcess, kafka_settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path, kafka: str, topic_prefix: str) -> Settings:
+    """The settings of a fresh log on the run's broker; its topics exist."""
+    settings = kafka_settings(tmp_path, kafka, topic_prefix)
+    ensure_topics(settings)
+    return settings
+
+
+@contextmanager
+def engine_of(settings: Settings) -> Iterator[Engine]:
+    """Run an engine in a thread."""
+    engine = Engine(open_log(settings), KafkaSource(settings))
+    engine.start()
+    try:
+        engine.wait_until_ready(30)
+        yield engine
+    finally:
+        engine.stop()
+
+
+def command_ids(settings: Settings) -> list[str]:
+    """Return the ids of all commands in the log."""
+    with reading(settings) as recorder:
+        return [event.command_id for event in recorded(recorder) if event.digest]
+
+
+# --- the client
+
+
+def test_it_places_an_order_and_gets_its_one_outcome(settings: Settings) -> None:
+    """Blocking and in an event loop; again it is the same outcome; a refusal is an outcome too."""
+    with Client(settings) as client, engine_of(settings):
+        market = open_market(client._gateway.submit_blocking)
+        order = {
+            "account_id": market.accounts[0],
+            "market_id": market.market_id,
+            "client_order_id": "7",
+            "outcome": "Yes",
+            "side": "buy",
+            "type": "market",
+            "spend": "1.000000",
+        }
+        first = client.submit("PlaceOrder", order)
+        again = asyncio.run(client.submit_async("PlaceOrder", order))
+        refused = client.submit("PlaceOrder", order | {"client_order_id": "8", "spend": "5000.000000"})
+
+    assert (None, "filled", first) == (first.code, first.result["status"], again)
+    assert refused.code == "INSUFFICIENT_FUNDS"
+    with reading(settings) as recorder:
+        check_log(recorder, [first, refused])
+
+
+def test_it_says_what_is_wrong_before_anything_is_sent(settings: Settings) -> None:
+    """An unknown type, a missing id, a field that breaks its schema."""
+    with Client(settings) as client:
+        with pytest.raises(InvalidCommand, match="type is not the name of a command"):
+            client.submit("Nonsense", {}, "svc:1")
+        with pytest.raises(InvalidCommand, match="command_id is missing"):
+            client.submit("DepositCash", {"account_id": "ac_1", "amount": "1.000000"})
+        with pytest.raises(InvalidCommand, match="amount"):
+            client.submit("DepositCash", {"account_id": "ac_1", "amount": 1}, "svc:1")
+        with pytest.raises(InvalidCommand, match="account_id"):
+            asyncio.run(client.submit_async("PlaceOrder", {}))
+    with engine_of(settings):
+        pass
+    assert command_ids(settings) == []
+
+
+@pytest.mark.timeout(120)
+def test_it_tries_as_long_as_it_takes(settings: Settings, tmp_path: Path) -> None:
+    """No engine yet, one that is killed, one that comes at last: the caller sees one outcome, and the log holds it once."""
+    engine = EngineProcess(settings, tmp_path / "engine.txt")
+    told: list[Reply] = []
+    with Client(settings) as client:
+
+        def call() -> None:
+            told.extend(client.submit("AdvanceTime", {}, f"svc:{number}", timeout_seconds=100) for number in range(40))
+
+        caller = threading.Thread(target=call)
+        caller.start()
+        with engine:
+            for _ in range(2):
+                while "log taken over" not in engine.output:
+                    assert caller.is_alive()
+                    caller.join(0.1)
+                engine.kill()
+                (tmp_path / "engine.txt").write_text("")
+                engine.start()
+            caller.join()
+
+    assert [f"svc:{number}" for number in range(40)] == [reply.command_id for reply in told] == command_ids(settings)
+
+
+def test_it_gives_up_at_its_deadline_and_later_gets_the_outcome(settings: Settings) -> None:
+    """Without an engine the outcome is unknown; the same call, even of another client, gets it when there is one."""
+    with Client(settings) as client:
+        began = monotonic()
+        with pytest.raises(OutcomeUnknown):
+            client.submit("AdvanceTime", {}, "svc:1", timeout_seconds=0.5)
+        assert 0.5 <= monotonic() - began < 3
+    with Client(settings) as client, engine_of(settings):
+        assert client.submit("AdvanceTime", {}, "svc:1").code is None
+
+    assert command_ids(settings) == ["svc:1"]
+
+
+def test_whoever_waits_is_let_go_at_the_end(settings: Settings) -> None:
+    """Closed, it keeps nobody waiting."""
+    outcomes: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            client.submit("AdvanceTime", {}, "svc:1")
+        except EngineStopped as error:
+            outcomes.append(error)
+
+    with Client(settings) as client:
+        caller = threading.Thread(target=call)
+        caller.start()
+        while not client._gateway._pending:
+            caller.join(0.01)
+    caller.join(10)
+
+    assert len(outcomes) == 1
+    with pytest.raises(EngineStopped):
+        client.submit("AdvanceTime", {}, "svc:2")
+
+
+def test_without_a_broker_it_says_so_and_leaves_no_thread(tmp_path: Path, lost_connections: None) -> None:
+    """Trying again and again would otherwise run out of files."""
+    settings = kafka_settings(tmp_path, f"127.0.0.1:{free_port()}", "none.")
+    before = threading.active_count()
+    with pytest.raises(OperationalError):
+        Client(settings).__enter__()
+
+    assert before == threading.active_count()
+
+
+# --- back-pressure
+
+
+def test_two_who_wait_for_one_command_have_their_own_deadlines(settings: Settings) -> None:
+    """The impatient one is told at its deadline, the other still gets the outcome."""
+
+    async def both(gateway: KafkaGateway) -> Reply:
+        patient = asyncio.ensure_future(gateway.submit("t:1", AdvanceTime(), timeout_seconds=60))
+        with pytest.raises(OutcomeUnknown):
+            await gateway.submit("t:1", AdvanceTime(), timeout_seconds=0.3)
+        assert not patient.done()
+        with engine_of(settings):
+            return await patient
+
+    with KafkaGateway(settings) as gateway:
+        assert asyncio.run(both(gateway)).code is None
+
+
+@pytest.mark.timeout(120)
+def test_callers_are_refused_while_the_engine_is_behind(settings: Settings, tmp_path: Path) -> None:
+    """The engine is paused: soon callers are told when to come back, only one command at a time is sent to find out,
+    whatever their patience; woken up, it is taken to be there at once, and nothing is lost.
+    """
+    accepted: list[str] = []
+    refusals: list[Busy] = []
+
+    async def press(gateway: KafkaGateway, seconds: float) -> None:
+        """Submit as quickly as one can, with little patience, for some time."""
+        end = monotonic() + seconds
+        waiting: set[asyncio.Task[None]] = set()
+
+        async def submit(command_id: str) -> None:
+            try:
+                await gateway.submit(command_id, AdvanceTime(), timeout_seconds=0.4)
+            except OutcomeUnknown:
+                accepted.append(command_id)
+            except Busy as busy:
+                refusals.append(busy)
+
+        number = 0
+        while monotonic() < end:
+            number += 1
+            task = asyncio.ensure_future(submit(f"t:{number}"))
+            waiting.add(task)
+            task.add_done_callback(waiting.discard)
+            await asyncio.sleep(0.002)
+        await asyncio.gather(*waiting)
+
+    with EngineProcess(settings, tmp_path / "engine.txt") as engine:
+        with KafkaGateway(settings, behind_seconds=1.0, retry_seconds=1.0) as gateway:
+            assert gateway.submit_blocking("t:first", AdvanceTime()).code is None
+            engine.send(signal.SIGSTOP)
+            asyncio.run(press(gateway, 1.2))
+            before = len(accepted)
+            refusals.clear()
+            asyncio.run(press(gateway, 4.0))
+            probes = len(accepted) - before
+
+            assert probes <= 4.0 / 0.4 + 2
+            assert len(refusals) > 10 * probes
+            assert {1.0} == {refusal.retry_after_seconds for refusal in refusals}
+            assert len(gateway._pending) <= 1
+            engine.send(signal.SIGCONT)
+            assert gateway.submit_blocking("t:last", AdvanceTime(), timeout_seconds=30).code is None
+            assert gateway.submit_blocking("t:next", AdvanceTime(), timeout_seconds=5).code is None
+        engine.send(signal.SIGTERM)
+        engine.wait()
+
+    assert {*accepted, "t:first", "t:last", "t:next"} <= set(command_ids(settings))
+
+
+def test_the_client_waits_while_the_engine_is_behind(settings: Settings) -> None:
+    """It is the gateway's callers that are refused; the client tries again until its deadline, then says so."""
+    with Client(settings) as client:
+        client._gateway._behind_seconds = 0.2
+        with pytest.raises(OutcomeUnknown):
+            client.submit("AdvanceTime", {}, "svc:1", timeout_seconds=0.5)
+        caller = threading.Thread(target=lambda: client.submit("AdvanceTime", {}, "svc:2", timeout_seconds=60))
+        caller.start()
+        while not client._gateway._pending:
+            caller.join(0.01)
+        with pytest.raises(Busy):
+            client.submit("AdvanceTime", {}, "svc:3", timeout_seconds=0.5)
+        with engine_of(settings):
+            assert client.submit("AdvanceTime", {}, "svc:4", timeout_seconds=60).code is None
+            caller.join(30)
+
+    assert {"svc:1", "svc:2", "svc:4"} == set(command_ids(settings))
