@@ -149,6 +149,9 @@ def test_postgresql_killed_under_load(own_postgres: Postgres, log: Log) -> None:
             progress.wait(NAMES[:1], part * step + step // 2, WAIT)
             own_postgres.kill()
             own_postgres.restart()
+        progress.stop()  # what it heard before the last kill may have been lost with it, and comes again
+        progress = Progress(dsn)
+        progress.start()
         assert progress.wait(NAMES, len(events), WAIT)
     finally:
         projector.stop()
