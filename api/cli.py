@@ -141,8 +141,8 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915  one statement an opt
 
     shown = _command(commands, "settings", _settings, "every setting: its variable, value and meaning")
     shown.add_argument("--json", action="store_true")
-    schemas = _command(commands, "schemas", _schemas, "the JSON Schemas of commands, events and replies")
-    schemas.add_argument("--write", action="store_true", help="write them to docs/schemas instead")
+    schemas = _command(commands, "schemas", _schemas, "the JSON Schemas of commands, events, replies and Kafka records")
+    schemas.add_argument("--write", action="store_true", help="write them and the AsyncAPI page to docs instead")
 
     topics = _command(commands, "topics", None, "Kafka topics").add_subparsers(required=True, metavar="ACTION")
     _command(topics, "create", _topics_create, "make those that are missing, check all")
@@ -393,6 +393,7 @@ def _schemas(options: argparse.Namespace, _: Settings) -> int:
 
     if options.write:
         schemas.write_schemas()
+        schemas.write_page()
     else:
         print(json.dumps(schemas.all_schemas(), indent=2))
     return DONE

@@ -2,7 +2,7 @@
 
     python -m messages.schemas
 
-writes the files; a test compares them with the code.
+writes the files, and the AsyncAPI page; a test compares them with the code.
 """
 
 from pathlib import Path
@@ -10,9 +10,11 @@ from typing import Final
 
 import msgspec
 
+from messages.asyncapi import PAGE, asyncapi, dump_yaml
 from messages.commands import COMMAND_ID_MAX, COMMANDS, RESERVED
 from messages.events import event_schemas
 from messages.fields import ID, record
+from messages.records import record_schemas
 from messages.replies import reply_schema
 from messages.wire import SCHEMA_DIALECT, TIME_SCHEMA, Schema, object_schema, summary
 
@@ -44,10 +46,22 @@ def _command_schema(name: str, command_type: type) -> Schema:
 
 
 def all_schemas() -> dict[str, Schema]:
-    """Return every schema by the path of its file under `docs/schemas`."""
+    """Return every schema by the path of its file under `docs/schemas`; those in `records/` are of whole Kafka records."""
+    records = record_schemas(lambda path: f"../{path}")
+    return _single_schemas() | {f"records/{topic}.json": schema for topic, schema in records.items()}
+
+
+def _single_schemas() -> dict[str, Schema]:
     files = {f"commands/{name}.json": schema for name, schema in command_schemas().items()}
     files |= {f"events/{topic}.json": schema for topic, schema in event_schemas().items()}
     return files | {"reply.json": reply_schema()}
+
+
+def asyncapi_page() -> str:
+    """Return the text of the AsyncAPI page."""
+    return "# Made by `python -m messages.schemas`; a test compares it with the code.\n" + dump_yaml(
+        asyncapi(_single_schemas())
+    )
 
 
 def render(schema: Schema) -> str:
@@ -69,5 +83,11 @@ def write_schemas(folder: Path = FOLDER) -> list[Path]:
     return changed
 
 
+def write_page() -> None:
+    """Write the AsyncAPI page."""
+    PAGE.write_text(asyncapi_page(), encoding="utf-8")
+
+
 if __name__ == "__main__":
     write_schemas()
+    write_page()

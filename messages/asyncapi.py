@@ -1,0 +1,143 @@
+"""The AsyncAPI page of our Kafka topics, `docs/asyncapi.yaml`: made from the schemas, so that it cannot drift.
+
+    python -m messages.schemas      writes it, with the schemas
+
+It refers to nothing outside of itself.
+"""
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from messages.commands import COMMANDS
+from messages.records import record_schemas
+from messages.wire import Schema, summary
+
+PAGE: Final = Path(__file__).parent.parent / "docs" / "asyncapi.yaml"
+
+_KEYS: Final = {
+    "commands": "id of the market (orders, markets) or of the account; may be missing",
+    "replies": "the `reply_to` of the commands; missing: for whoever waits",
+    "events": "none",
+    "dead-letters": "none",
+    "feed": "id of the event's market, account or story; partition-<n> for what belongs to none",
+}
+_ABOUT: Final = {
+    "commands": "What services send. 7 days; a partition for each partition of the log.",
+    "replies": "The one outcome of each command. Derived from the log, may repeat. A day.",
+    "events": "The log: claims and batches of events. For ever.",
+    "dead-letters": "What could not be understood or decided, with its reason and place; and decisions about it. For ever.",
+    "feed": "One record an event, in the order of the log. Derived from it, may repeat, never leaves one out.",
+}
+_SENT_BY_SERVICES: Final = ("commands",)
+_HEADERS: Final[dict[str, Schema]] = {
+    "feed": {
+        "type": "object",
+        "properties": {
+            "position": {"type": "string", "pattern": "^[1-9][0-9]*$", "description": "place in the partition's log"},
+            "type": {"type": "string", "description": "as OrderPlaced"},
+            "time": {"type": "string", "format": "date-time"},
+            "checkpoint": {"type": "string", "description": "for the feed itself"},
+        },
+        "required": ["position", "type", "time"],
+    }
+}
+
+
+def asyncapi(schemas: dict[str, Schema]) -> dict[str, Any]:
+    """Return the page as an object; `schemas` are those of single commands, events and replies, by their files' paths."""
+    records = record_schemas(lambda path: f"#/components/schemas/{_component(path)}")
+    operations: dict[str, dict[str, Any]] = {}
+    for topic in records:
+        sent = topic in _SENT_BY_SERVICES
+        operations[f"{'send' if sent else 'receive'}-{topic}"] = {
+            "action": "send" if sent else "receive",
+            "channel": {"$ref": f"#/channels/{topic}"},
+            "summary": _ABOUT[topic],
+        }
+    # A reply comes on another channel, for the command that its id names.
+    operations["send-commands"]["reply"] = {"channel": {"$ref": "#/channels/replies"}}
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Tidings over Kafka",
+            "version": "1.0.0",
+            "description": "Commands, their outcomes, and what happened, as another service sees them. See kafka.md.",
+            "license": {"name": "Apache-2.0"},
+        },
+        "defaultContentType": "application/json",
+        "channels": {
+            topic: {
+                "address": f"tidings.{topic}",
+                "description": f"{_ABOUT[topic]} The beginning of the name, `tidings.`, is a setting.",
+                "messages": {topic: {"$ref": f"#/components/messages/{topic}"}},
+                "bindings": {"kafka": {"topic": f"tidings.{topic}", "bindingVersion": "0.5.0"}},
+            }
+            for topic in records
+        },
+        "operations": operations,
+        "components": {
+            "messages": {topic: _message(topic, schema) for topic, schema in records.items()},
+            "schemas": {_component(path): _bare(schema) for path, schema in sorted(schemas.items())},
+        },
+    }
+
+
+def _message(topic: str, schema: Schema) -> dict[str, Any]:
+    message: dict[str, Any] = {"name": schema["title"], "title": schema["title"], "summary": schema["description"]}
+    if topic in _HEADERS:
+        message["headers"] = _HEADERS[topic]
+    key: Schema = {"type": ["string", "null"], "description": _KEYS[topic]}
+    message["bindings"] = {"kafka": {"key": key, "bindingVersion": "0.5.0"}}
+    return message | {"payload": _bare(schema)}
+
+
+def _component(path: str) -> str:
+    """Return the name of a schema among the components: `OrderPlaced.v1`, `PlaceOrder`, `reply`."""
+    return Path(path).name.removesuffix(".json")
+
+
+def _bare(schema: Schema) -> Schema:
+    return {name: value for name, value in schema.items() if name != "$schema"}
+
+
+def command_table() -> str:
+    """Return a table of all commands for the page on Kafka."""
+    rows = [f"| `{name}` | {summary(kind)} |" for name, kind in COMMANDS.items()]
+    return "\n".join(["| type | what it does |", "|---|---|", *rows])
+
+
+# --- YAML, of which JSON's strings, numbers and empty collections are a part
+
+_PLAIN: Final = re.compile(r"[A-Za-z$][A-Za-z0-9_./$-]*")
+_WORDS: Final = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
+
+
+def dump_yaml(value: Any) -> str:
+    """Return objects, lists, strings and numbers as a YAML document."""
+    return "".join(f"{line}\n" for line in _lines(value))
+
+
+def _lines(value: Any) -> list[str]:
+    lines: list[str] = []
+    if isinstance(value, dict):
+        for name, item in value.items():
+            nested = isinstance(item, dict | list) and item
+            lines += [f"{_scalar(name)}:", *_indented(item)] if nested else [f"{_scalar(name)}: {_scalar(item)}"]
+    elif isinstance(value, list):
+        for item in value:
+            first, *rest = _lines(item) if isinstance(item, dict | list) and item else [_scalar(item)]
+            lines += [f"- {first}", *[f"  {line}" for line in rest]]
+    return lines
+
+
+def _indented(value: Any) -> list[str]:
+    return [f"  {line}" for line in _lines(value)]
+
+
+def _scalar(value: Any) -> str:
+    if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
+        return value
+    return msgspec.json.encode(value).decode()

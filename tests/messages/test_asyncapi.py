@@ -1,0 +1,176 @@
+"""The AsyncAPI page and the schemas of Kafka records: those of the code, complete in themselves, and true."""
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Any
+
+import jsonschema
+import msgspec
+import pytest
+from eventsourcing.persistence import StoredEvent
+from referencing import Registry, Resource
+
+from domain.account import DepositCash
+from domain.events import Recorded
+from domain.exchange import Entry
+from eventsourcing_kafka.protocol import encode_batch, encode_claim
+from messages.asyncapi import PAGE, asyncapi, dump_yaml
+from messages.commands import AdvanceTime, dump_command, dump_record
+from messages.dead_letters import Decision, dump_letter, make_letter
+from messages.events import public_event, to_stored
+from messages.replies import Reply, dump_replies, dump_reply
+from messages.schemas import all_schemas, asyncapi_page
+from tests.messages.examples import EXAMPLES, TIME
+
+COMMAND = dump_command("svc:1", DepositCash("ac_1", 5), TIME, "svc")
+BAD = b'{"command_id":"x","type":"Nonsense","data":{}}'
+
+
+def stored() -> list[StoredEvent]:
+    """Return every example as the log holds it."""
+    return [
+        to_stored(Entry("market-mk_1", version, event), time=TIME, command_id="svc:1", digest="0" * 16)
+        for version, event in enumerate(EXAMPLES, 1)
+    ]
+
+
+RECORDS: list[tuple[str, bytes]] = [
+    ("commands", COMMAND),
+    ("commands", dump_record([COMMAND, dump_command("t:1", AdvanceTime())])),
+    ("replies", dump_replies([dump_reply(Reply("svc:1", 7, TIME, result={"a": "1.000000"}, digest="0" * 16))])),
+    ("replies", dump_replies([dump_reply(Reply("svc:1", 7, TIME, "SLIPPAGE", "more", {"count": 1}, digest="0" * 16))])),
+    ("dead-letters", dump_letter(make_letter("why", ("tidings.commands", 0, 7), 3, b"nonsense"))),
+    ("dead-letters", dump_letter(make_letter("why", ("tidings.commands", 0, 7), None, b"\xff" * 2_000_000, b"k"))),
+    ("dead-letters", dump_letter(Decision(4, "skipped", "a test"))),
+    ("events", encode_claim("9f", 4)),
+    ("events", encode_batch("9f", 4, 17, stored())),
+    *[
+        ("feed", msgspec.json.encode(public_event(Recorded(7, "market-mk_1", 3, TIME, "svc:1", event))))
+        for event in EXAMPLES
+    ],
+]
+
+NO_RECORDS = [
+    ("commands", BAD),
+    ("commands", b"{}"),
+    ("commands", dump_record([COMMAND, BAD])),
+    ("replies", b'[{"command_id":"x"}]'),
+    ("dead-letters", b'{"reason":"why"}'),
+    ("events", b'{"writer":"9f","epoch":4,"first":17,"events":[["market-1",1,"Nonsense.v1",{}]]}'),
+    ("feed", b'{"position":1}'),
+]
+
+
+@pytest.fixture(scope="module")
+def validators() -> dict[str, jsonschema.Draft202012Validator]:
+    """A validator of each topic's records, which finds what they refer to among our own files."""
+    base = "file:///schemas/"
+    files = [(base + path, Resource.from_contents(schema)) for path, schema in all_schemas().items()]
+    registry: Any = Registry().with_resources(files)
+    return {
+        topic: jsonschema.Draft202012Validator({"$ref": f"{base}records/{topic}.json"}, registry=registry)
+        for topic in ("commands", "replies", "dead-letters", "events", "feed")
+    }
+
+
+@pytest.mark.parametrize(("topic", "value"), RECORDS)
+def test_what_we_write_fits_its_schema(
+    validators: dict[str, jsonschema.Draft202012Validator], topic: str, value: bytes
+) -> None:
+    """Every record of every topic, made by the code that makes it."""
+    validators[topic].validate(msgspec.json.decode(value))
+
+
+@pytest.mark.parametrize(("topic", "value"), NO_RECORDS)
+def test_what_is_none_does_not_fit(
+    validators: dict[str, jsonschema.Draft202012Validator], topic: str, value: bytes
+) -> None:
+    """A schema that takes anything would say nothing."""
+    assert not validators[topic].is_valid(msgspec.json.decode(value))
+
+
+def references(value: Any) -> Iterator[str]:
+    """Yield everything that is referred to."""
+    if isinstance(value, dict):
+        if isinstance(value.get("$ref"), str):
+            yield value["$ref"]
+        for item in value.values():
+            yield from references(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from references(item)
+
+
+def page() -> dict[str, Any]:
+    """Return the page as an object."""
+    schemas = all_schemas()
+    return asyncapi({path: schema for path, schema in schemas.items() if not path.startswith("records/")})
+
+
+def test_the_page_is_up_to_date() -> None:
+    """`python -m messages.schemas` writes it."""
+    assert asyncapi_page() == PAGE.read_text(encoding="utf-8")
+    assert asyncapi_page().endswith(dump_yaml(page()))
+
+
+def test_the_page_refers_to_nothing_outside() -> None:
+    """Every reference is to a part of the page itself, and nothing comes over the network."""
+    made = page()
+    found = set(references(made))
+
+    assert len(found) > 50
+    for reference in found:
+        target: Any = made
+        assert reference.startswith("#/")
+        for part in reference[2:].split("/"):
+            target = target[part]
+    assert "://" not in asyncapi_page().replace("tidings://", "").replace("https?://", "")
+
+
+def test_the_files_refer_to_files_that_are_there() -> None:
+    """References between the files are relative paths."""
+    schemas = all_schemas()
+    for path, schema in schemas.items():
+        for reference in references(schema):
+            assert PurePosixPath(reference).parts[0] == ".."
+            assert reference.removeprefix("../") in schemas, (path, reference)
+
+
+def test_the_page_names_every_topic_and_schema() -> None:
+    """Five channels, each with a message and an operation; all commands and events among the components."""
+    made = page()
+
+    assert {"commands", "replies", "dead-letters", "events", "feed"} == set(made["channels"])
+    assert set(made["channels"]) == set(made["components"]["messages"])
+    assert len(made["operations"]) == len(made["channels"])
+    names = {
+        PurePosixPath(path).name.removesuffix(".json") for path in all_schemas() if not path.startswith("records/")
+    }
+    assert names == set(made["components"]["schemas"])
+
+
+def test_yaml_of_what_looks_like_something_else() -> None:
+    """Strings that YAML would take for a truth value, a number or a comment are quoted."""
+    value = {
+        "a": ["yes", "1.0", "# x", "", {"b": [], "c": {}, "on": None}],
+        "d": {"$ref": "#/x"},
+        "e": True,
+        "f": [[1, 2]],
+    }
+
+    assert dump_yaml(value).splitlines() == [
+        "a:",
+        '  - "yes"',
+        '  - "1.0"',
+        '  - "# x"',
+        '  - ""',
+        "  - b: []",
+        "    c: {}",
+        '    "on": null',
+        "d:",
+        '  $ref: "#/x"',
+        "e: true",
+        "f:",
+        "  - - 1",
+        "    - 2",
+    ]
