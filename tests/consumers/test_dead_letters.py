@@ -1,5 +1,7 @@
 """What cannot be understood lands in the dead letters, with its reason and place; what stands beside it is decided."""
 
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import ConfigResource
 
+from api.cli import main
 from consumers.dead_letters import DeadLetters, Found
 from consumers.engine import Engine
 from consumers.kafka_gateway import KafkaGateway
@@ -262,3 +265,35 @@ def test_whatever_comes_is_understood_or_refused(value: bytes) -> None:
         assert len(found) == len(record_parts(value))
     except UnreadableError:
         pass
+
+
+# --- the command line
+
+
+def test_the_command_line_looks_after_them(
+    settings: Settings, gateway: KafkaGateway, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """List, show, retry, skip; 1 for a letter that is not there, 2 for the commands of a log that is not in Kafka."""
+    for name in ("log", "kafka_brokers", "kafka_replication", "kafka_topic_prefix", "home"):
+        monkeypatch.setenv(f"TIDINGS_{name.upper()}", str(getattr(settings, name)))
+    produce(settings, b"one", b"two")
+    gateway.submit_blocking("t:1", AdvanceTime())
+
+    def run(*arguments: str) -> tuple[int, str]:
+        code = main(["dead-letters", *arguments])
+        lines = capsys.readouterr().out.splitlines()
+        return code, "\n".join(line for line in lines if not re.match(r"\d{4}-\d\d-\d\d ", line))  # the engine's log
+
+    code, text = run("list", "commands", "--json")
+    first, second = json.loads(text)
+    assert (code, first["value"], second["value"]) == (0, "one", "two")
+    code, text = run("list", "commands")
+    assert (code, len(text.splitlines())) == (0, 2)
+    code, text = run("show", "commands", str(first["number"]))
+    assert (0, first) == (code, json.loads(text))
+    assert run("retry", "commands", str(first["number"])) == (0, "sent again")
+    assert run("skip", "commands", str(second["number"]), "--reason", "a test") == (0, "skipped")
+    assert run("show", "commands", str(first["number"]))[0] == 1
+    assert run("retry", "commands")[0] == 2
+    monkeypatch.setenv("TIDINGS_LOG", "postgres")
+    assert run("list", "commands")[0] == 2
