@@ -6,10 +6,13 @@ need it are skipped with the reason; with `CI=true` every skip is a failure.
 
 from __future__ import annotations
 
+import gc
+import logging
 import os
 import shutil
 import tempfile
 import uuid
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -34,6 +37,21 @@ CI = os.environ.get("CI") == "true"
 hypothesis.settings.register_profile("dev", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)  # the same examples for the same commit
 hypothesis.settings.load_profile("ci" if CI else "dev")
+
+
+@pytest.fixture(autouse=True)
+def _quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """No log of kafka-python: it reports every lost connection at length, and keeps its socket alive with the report."""
+    caplog.set_level(logging.CRITICAL, "kafka")
+
+
+@pytest.fixture
+def lost_connections() -> Iterator[None]:
+    """For tests whose connections fail: kafka-python leaves such sockets to the garbage collector, so collect them."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import logging
-import warnings
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,23 +9,7 @@ import pytest
 from eventsourcing_kafka import Settings, ensure_topic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-
-@pytest.fixture(autouse=True)
-def _quiet(caplog: pytest.LogCaptureFixture) -> None:
-    """No log of kafka-python: it reports every lost connection at length, and keeps its socket alive with the report."""
-    caplog.set_level(logging.CRITICAL, "kafka")
-
-
-@pytest.fixture
-def lost_connections() -> Iterator[None]:
-    """For tests whose connections fail: kafka-python leaves such sockets to the garbage collector, so collect them."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 @pytest.fixture
