@@ -18,6 +18,7 @@ from api.errors import ApiError, from_pydantic
 from api.fields import Amount, Body, ClientOrderId, Guard, Moment, Outcome, Price, Reference
 from api.reads import json
 from api.writes import command_id_of, outcome, quoted, refusal, submit
+from domain.book import Side
 from domain.orders import (
     AmendOrder,
     CancelOrder,
@@ -25,7 +26,6 @@ from domain.orders import (
     OrderType,
     PlaceOrder,
     SelfTradePrevention,
-    Side,
     TimeInForce,
 )
 from messages.commands import order_command_id, with_ids

@@ -13,10 +13,11 @@ from statistics import median
 from time import perf_counter
 
 from domain.account import DepositCash, OpenAccount
+from domain.book import Side
 from domain.exchange import Command, Exchange
 from domain.market import OpenMarket
 from domain.money import MICRO
-from domain.orders import CancelOrder, PlaceOrder, Side, SplitSets, TimeInForce
+from domain.orders import CancelOrder, PlaceOrder, SplitSets, TimeInForce
 from domain.story import PublishStory
 from domain.trading import OPEN_ORDERS_MAX
 

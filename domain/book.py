@@ -8,10 +8,13 @@ A line has 999 price levels; a bit mask says which are not empty, so the best on
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 from domain.money import MICRO, PRICE_TICK, Price, Shares, Time
 
 LEVELS = MICRO // PRICE_TICK
+
+Side = Literal["buy", "sell"]
 
 
 @dataclass(slots=True)
@@ -23,7 +26,7 @@ class RestingOrder:
     order_id: str
     account_id: str
     outcome: int
-    side: str
+    side: Side
     price: Price
     remaining: Shares
     age: int
@@ -108,7 +111,7 @@ class Book:
         self.ages += 1
         return self.ages
 
-    def place_of(self, outcome: int, side: str, price: Price) -> tuple[Ladder, int]:
+    def place_of(self, outcome: int, side: Side, price: Price) -> tuple[Ladder, int]:
         """Return the ladder an order rests on, and its level there."""
         level = price // PRICE_TICK
         bid = side == "buy"
@@ -117,7 +120,7 @@ class Book:
         line = self.lines[outcome]
         return (line.bids if bid else line.asks), level
 
-    def opposite(self, outcome: int, side: str) -> Iterator[tuple[Price, RestingOrder]]:
+    def opposite(self, outcome: int, side: Side) -> Iterator[tuple[Price, RestingOrder]]:
         """Yield what an incoming order of this side would meet, best for it first, then oldest.
 
         The price is the incoming order's own, on its own outcome.

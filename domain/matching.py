@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from domain import lmsr
-from domain.book import RestingOrder
+from domain.book import RestingOrder, Side
 from domain.market import Market
 from domain.money import MICRO, Credits, Price, Shares, divide_half_even, divide_up
-from domain.orders import Fill, SelfTradePrevention, Side
+from domain.orders import Fill, SelfTradePrevention
 
 MATCHES_MAX: Final = 500
 """How many resting orders one order may meet, its own included; what is left is then canceled. It bounds a command's events."""

@@ -5,14 +5,13 @@ How an order is matched is in `domain.matching`, how it is decided in `domain.tr
 
 from typing import ClassVar, Final, Literal, assert_never
 
-from domain.book import RestingOrder
+from domain.book import RestingOrder, Side
 from domain.market import Market, reprice
 from domain.money import Credits, Price, Shares, Time
 from domain.values import value
 
 CLIENT_ORDER_ID_MAX: Final = 64
 
-Side = Literal["buy", "sell"]
 OrderType = Literal["market", "limit"]
 TimeInForce = Literal["GTC", "GTD", "IOC", "FOK"]
 SelfTradePrevention = Literal["cancel_taker", "cancel_maker"]

@@ -18,7 +18,7 @@ from domain.account import (
     TradeSettled,
     spendable,
 )
-from domain.book import RestingOrder
+from domain.book import RestingOrder, Side
 from domain.market import Market, SetsBurned, SetsMinted, Status
 from domain.matching import Match, match_order
 from domain.money import AMOUNT_MAX, MICRO, PRICE_MAX, PRICE_MIN, PRICE_TICK, Credits, Price, Shares, Time, taker_fee
@@ -35,7 +35,6 @@ from domain.orders import (
     PlaceOrder,
     RestingOrderFilled,
     SelfTradePrevention,
-    Side,
     SplitSets,
     TimeInForce,
 )
@@ -154,7 +153,9 @@ def execute(market: Market, account: Account, terms: Terms, released: Credits = 
     buys = terms.side == "buy"
     remaining = terms.quantity - match.filled if terms.quantity is not None else 0
     if terms.post_only and (match.fills or match.stop == "self_trade" or match.canceled):
-        return reject(Code.POST_ONLY_WOULD_CROSS, "a post-only order would trade at once", **_limit_detail(terms))
+        return reject(
+            Code.POST_ONLY_WOULD_CROSS, "a post-only order would trade at once", limit_price=terms.limit_price or 0
+        )
     if terms.time_in_force == "FOK" and match.stop is not None:
         return reject(
             Code.FOK_NOT_FILLED, "the whole order cannot be filled now", fillable=match.filled, remaining=remaining
@@ -175,20 +176,9 @@ def execute(market: Market, account: Account, terms: Terms, released: Credits = 
     if buys:
         freed = released + sum(account.orders[order.order_id].cash for order in match.canceled)
         required = max(match.cost + fee + hold, terms.spend or 0)  # a spend must be there, also where not all is used
-        refusal = _unfunded(account, required, freed)
-        if refusal:
+        if refusal := spendable(account, required - freed):
             return refusal
     return _decision(market, account, terms, match, fee=fee, remaining=remaining, hold=hold, rests=rests)
-
-
-def _limit_detail(terms: Terms) -> dict[str, str | int]:
-    return {"limit_price": terms.limit_price or 0}
-
-
-def _unfunded(account: Account, required: Credits, freed: Credits) -> Rejection | None:
-    if account.overdrawn or required > account.cash + freed:
-        return spendable(account, max(required - freed, 0)) or None
-    return None
 
 
 def _decision(
@@ -295,7 +285,7 @@ def cancel_events(market: Market, order: RestingOrder, account: Account, reason:
             order.order_id,
             order.client_order_id,
             market.terms.outcomes[order.outcome],
-            "buy" if order.side == "buy" else "sell",
+            order.side,
             order.filled,
             order.remaining,
             reason,
@@ -400,7 +390,7 @@ def amend_order(market: Market, account: Account, command: AmendOrder) -> list[T
         return _reduce(market, account, order, total, remaining)
     reservation = account.orders[order.order_id]
     outcome = market.terms.outcomes[order.outcome]
-    side: Side = "buy" if order.side == "buy" else "sell"
+    side = order.side
     if side == "sell":
         available = account.available_shares(market.market_id, outcome) + reservation.shares
         if remaining > available:
@@ -461,7 +451,7 @@ def _reduce(
             order.order_id,
             order.client_order_id,
             outcome,
-            "buy" if buys else "sell",
+            order.side,
             order.price,
             total,
             remaining,
@@ -499,7 +489,7 @@ def _swept(market: Market, fill: SweepFill, prices: tuple[Price, ...], *, more: 
         order.account_id,
         order.order_id,
         market.terms.outcomes[order.outcome],
-        "buy" if order.side == "buy" else "sell",
+        order.side,
         fill.quantity,
         fill.cost,
         order.remaining - fill.quantity,

@@ -16,9 +16,10 @@ import msgspec
 
 from domain import exchange
 from domain.account import OpenAccount
+from domain.book import Side
 from domain.market import OpenMarket
 from domain.money import MICRO, Time, format_decimal
-from domain.orders import OrderType, PlaceOrder, SelfTradePrevention, Side, TimeInForce
+from domain.orders import OrderType, PlaceOrder, SelfTradePrevention, TimeInForce
 from domain.story import PublishStory
 from messages.fields import ID, InvalidCommand, Record, record
 from messages.wire import format_time, parse_time

@@ -20,7 +20,7 @@ from domain.market import (
     Payout,
 )
 from domain.money import MICRO
-from domain.orders import Execution, Fill, OrderPlaced, Side
+from domain.orders import Execution, Fill, OrderPlaced
 from domain.story import StoryPublished
 from projections import basis, calibration, candles, leaderboard, positions
 from projections.basis import payout_parts, split_evenly
@@ -31,6 +31,7 @@ from projections.reading import read
 from projections.registry import PROJECTIONS
 
 if TYPE_CHECKING:
+    from domain.book import Side
     from tests.projections.folding import Copy, ReadModels
 
 MONDAY = 1_729_468_800_000_000
