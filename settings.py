@@ -91,14 +91,6 @@ class Settings(BaseSettings):
         default="system",
         description="where an event's time comes from; 'command' (demo, imports) takes the sender's own",
     )
-    timer_ms: int = Field(
-        default=1_000, gt=0, description="how often the timer looks for closings and expiries that are due"
-    )
-
-    # The projector.
-    projection_events_max: int = Field(
-        default=5_000, ge=1, description="events folded into the read models in one transaction"
-    )
 
     # HTTP.
     host: str = Field(default="127.0.0.1", description="address the HTTP server listens on")

@@ -10,7 +10,7 @@ import json
 import secrets
 import time
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from messages.wire import format_time
 
@@ -95,8 +95,3 @@ class Client:
             if response.status >= http.client.BAD_REQUEST:
                 raise ClientError(response.status, answer)
             return dict(answer)
-
-
-def segment(text: str) -> str:
-    """Return a slug, name or id as one segment of a path."""
-    return quote(text, safe="")

@@ -329,9 +329,9 @@ def market_json(row: markets.Market) -> dict[str, Any]:
         wire.pop("outcomes"), wire.pop("prices"), wire.pop("initial_prices"), wire.pop("open_interest"), payouts,
         strict=True,
     )  # fmt: skip
+    wire["open_interest"] = wire.pop("open_interest_total")
     return {
         **wire,
-        "open_interest": wire["open_interest_total"],
         "odds": odds,
         "outcomes": [
             {"outcome": name, "price": price, "initial_price": initial, "open_interest": interest, "payout": payout}

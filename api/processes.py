@@ -136,11 +136,7 @@ class Embedded:
             settings = with_database(self._settings, stack)
             assert settings.dsn is not None, "just chosen"
             recorder = open_recorder(settings)
-            projector = Projector(
-                open_recorder(settings), settings.dsn, partition=settings.partition, gapless=settings.log == "kafka"
-            )
-            projector.start()
-            stack.callback(projector.stop)
+            start_projector(settings, stack)
             source = LocalSource(commands_max=settings.queue_commands_max)
             limits = Limits(settings.batch_commands_max, settings.batch_events_max, settings.batch_bytes_max)
             self.engine = Engine(
@@ -202,16 +198,20 @@ class HttpProcess:
         return None if self.http.running else "the HTTP server stopped"
 
 
+def start_projector(settings: Settings, stack: contextlib.ExitStack) -> None:
+    """Fold the log into the read models, in threads of their own, until the stack closes. Needs a DSN."""
+    assert settings.dsn is not None, "the database was chosen before"
+    projector = Projector(
+        open_recorder(settings), settings.dsn, partition=settings.partition, gapless=settings.log == "kafka"
+    )
+    projector.start()
+    stack.callback(projector.stop)
+
+
 def run_projector(settings: Settings) -> None:
     """Fold the log into the read models until SIGINT or SIGTERM."""
     with contextlib.ExitStack() as stack:
-        settings = with_database(settings, stack)
-        assert settings.dsn is not None, "just chosen"
-        projector = Projector(
-            open_recorder(settings), settings.dsn, partition=settings.partition, gapless=settings.log == "kafka"
-        )
-        projector.start()
-        stack.callback(projector.stop)
+        start_projector(with_database(settings, stack), stack)
         with Stop() as stop:
             stop.wait()
 

@@ -16,7 +16,7 @@ from api.auth import Principal
 from api.context import Context, context_of, reader_of
 from api.errors import ApiError, invalid_field
 from api.facts import facts_of
-from domain.money import Time, format_decimal
+from domain.money import Time
 from messages.wire import format_time, parse_time
 from projections.reading import AsOf, NotYetProjected, UnknownProjection, read
 
@@ -139,11 +139,6 @@ def answer(data: Any, as_of: AsOf, **more: Any) -> Response:
 def json(value: Any, status: int = 200) -> Response:
     """Return a JSON response."""
     return Response(msgspec.json.encode(value), status, media_type="application/json")
-
-
-def decimal(micros: int | None) -> str | None:
-    """Return micro-units as a decimal string, None as None."""
-    return None if micros is None else format_decimal(micros)
 
 
 def moment(time: Time | None) -> str | None:

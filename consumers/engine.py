@@ -143,7 +143,7 @@ class _Batch:
         self.commands = self.rejected = self.duplicates = 0
         self.decisions: list[_Decision] = []
         self.firsts: list[tuple[str, int]] = []
-        self.started = perf_counter()
+        self.started = 0.0  # when its first command or event came
         self.positions: Sequence[int] = ()
         self.before = 0
 

@@ -11,9 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
-from messages.commands import COMMANDS
 from messages.records import record_schemas
-from messages.wire import Schema, summary
+from messages.wire import Schema
 
 PAGE: Final = Path(__file__).parent.parent / "docs" / "asyncapi.yaml"
 
@@ -101,12 +100,6 @@ def _component(path: str) -> str:
 
 def _bare(schema: Schema) -> Schema:
     return {name: value for name, value in schema.items() if name != "$schema"}
-
-
-def command_table() -> str:
-    """Return a table of all commands for the page on Kafka."""
-    rows = [f"| `{name}` | {summary(kind)} |" for name, kind in COMMANDS.items()]
-    return "\n".join(["| type | what it does |", "|---|---|", *rows])
 
 
 # --- YAML, of which JSON's strings, numbers and empty collections are a part

@@ -122,9 +122,8 @@ def _amended(event: OrderAmended, events: Sequence[Event]) -> Result:
     return result
 
 
-def _execution(event: OrderPlaced | OrderAmended, done: Execution, total: int, events: Sequence[Event]) -> Result:
-    """Return what an order and its execution have in common; nearly every reply is one, so this is done in one go."""
-    filled, cost = done.filled, done.cost
+def _named(event: OrderPlaced | OrderAmended | OrderReduced | OrderCanceled) -> Result:
+    """Return what says which order it is."""
     return {
         "order_id": event.order_id,
         "client_order_id": event.client_order_id,
@@ -132,6 +131,14 @@ def _execution(event: OrderPlaced | OrderAmended, done: Execution, total: int, e
         "market_id": event.market_id,
         "outcome": event.outcome,
         "side": event.side,
+    }
+
+
+def _execution(event: OrderPlaced | OrderAmended, done: Execution, total: int, events: Sequence[Event]) -> Result:
+    """Return what an order and its execution have in common."""
+    filled, cost = done.filled, done.cost
+    return {
+        **_named(event),
         "filled_quantity": format_decimal(total),
         "remaining_quantity": format_decimal(done.remaining),
         "status": done.status,
@@ -159,12 +166,7 @@ def _canceled(events: Sequence[OrderCanceled]) -> Result:
     """Return all canceled orders; where it is one, as of a single cancel, its fields stand at the top too."""
     orders = [
         {
-            "order_id": event.order_id,
-            "client_order_id": event.client_order_id,
-            "account_id": event.account_id,
-            "market_id": event.market_id,
-            "outcome": event.outcome,
-            "side": event.side,
+            **_named(event),
             "status": "canceled",
             "filled_quantity": format_decimal(event.filled),
             "remaining_quantity": format_decimal(event.remaining),
@@ -177,12 +179,7 @@ def _canceled(events: Sequence[OrderCanceled]) -> Result:
 def _reduced(event: OrderReduced, _: Sequence[Event]) -> Result:
     filled = event.quantity - event.remaining
     return {
-        "order_id": event.order_id,
-        "client_order_id": event.client_order_id,
-        "account_id": event.account_id,
-        "market_id": event.market_id,
-        "outcome": event.outcome,
-        "side": event.side,
+        **_named(event),
         "type": "limit",
         "limit_price": format_decimal(event.limit_price),
         "quantity": format_decimal(event.quantity),

@@ -160,15 +160,6 @@ def _follow(order: Order, event: Any) -> None:
 PROJECTION = Projection("orders", 1, (ORDERS,), fold, scope="market")
 
 
-def get_order(connection: Connection, as_of: AsOf, order_id: str) -> Order | None:
-    """Return the order, or None."""
-    with connection.cursor(row_factory=args_row(Order)) as cursor:
-        return cursor.execute(
-            f"SELECT {ORDERS.column_list} FROM orders WHERE order_id = %s AND position <= %s",
-            [order_id, as_of.position],
-        ).fetchone()
-
-
 def account_orders(
     connection: Connection,
     as_of: AsOf,
