@@ -4,7 +4,7 @@
 #   make demo-kafka    the same with a local Kafka broker and separate processes
 #   make test          all tests, with a real PostgreSQL and a real Kafka    (ARGS="tests/local -x")
 #   make check         style, types, house rules: what CI checks before the tests
-#   make bench         the claims about speed, measured here
+#   make bench         the claims about speed, measured here         (ARGS="engine --seconds 2")
 #   make chaos         long fault runs on a Kafka cluster of three nodes
 #   make lock          requirements*.txt and local/kafka_jars.txt anew, from pyproject.toml
 #   make clean         removes .venv and caches; never data
@@ -40,7 +40,7 @@ check: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -q tests/test_house_rules.py
 
 bench: $(VENV)/.installed-dev
-	@for script in bench/[a-z]*.py; do echo "== $$script"; $(BIN)/python "$$script" $(ARGS) || exit 1; done
+	@$(BIN)/python -m bench $(ARGS)
 
 chaos: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -m chaos $(ARGS)

@@ -1,11 +1,9 @@
 """What an append costs beside a bare `send().get()`, and how fast a log is read again.
 
-    python -m bench.append [--bootstrap HOST:PORT] [--appends N] [--events N]
+    python -m bench append [--bootstrap HOST:PORT] [--appends N] [--events N]
 
-Without `--bootstrap` a broker is started on this machine. Prints figures, and a JSON object as its last line:
-`bare_*` is kafka-python's own producer with the same settings and the same bytes; `append_*` is `Writer.append`;
-`*_p50_ms`, `*_p99_ms` and `*_cpu_ms` (of this process, a call); `replay_raw_events_per_s` reads batches as they are,
-`replay_events_per_s` makes a `Notification` of each event; `take_over_ms` claims an indexed log.
+Without `--bootstrap` a broker is started on this machine. Bare is kafka-python's own producer, with the same settings
+and the same bytes.
 """
 
 from __future__ import annotations
@@ -17,18 +15,34 @@ from contextlib import ExitStack
 from pathlib import Path
 from statistics import quantiles
 from time import perf_counter, process_time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 from eventsourcing.persistence import StoredEvent
 from kafka import KafkaProducer
 
+from bench.parts import show
 from eventsourcing_kafka import Checkpoint, Reader, Settings, Writer, ensure_topic
 from eventsourcing_kafka.protocol import encode_batch
 from local.kafka import Broker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+KEYS: Final = {
+    f"{name}_{size}_{figure}": f"{what} of {size} events: {meaning}"
+    for size in (1, 500)
+    for name, what in (("bare", "a bare `send().get()`"), ("append", "`Writer.append`"))
+    for figure, meaning in (
+        ("p50_ms", "milliseconds, half of them are below"),
+        ("p99_ms", "milliseconds, 99 of 100 are below"),
+        ("cpu_ms", "milliseconds of CPU of this process"),
+    )
+} | {
+    "replay_raw_events_per_s": "reading the log again, batches as they are",
+    "replay_events_per_s": "the same with a `Notification` made of each event",
+    "take_over_ms": "claiming a log that has been read to its end",
+}
 
 STATE = json.dumps({"command_id": "order:alice:4711", "time": 1764000000000000, "data": {"text": "x" * 180}}).encode()
 
@@ -102,7 +116,7 @@ def main() -> None:
         with Reader(settings, Checkpoint(*writer.checkpoint)) as standby, Writer.take_over(standby):
             figures["take_over_ms"] = (perf_counter() - start) * 1000
         print(f"take_over_ms {figures['take_over_ms']:.1f}")
-    print(json.dumps({key: round(value, 3) for key, value in figures.items()}))
+    show({key: round(value, 3) for key, value in figures.items()}, KEYS)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,17 @@
 """What placing, canceling and matching cost with 10 and with 100,000 resting orders: they should cost the same.
 
-    python -m bench.book [--orders N] [--rounds N]
+    python -m bench book [--orders N] [--rounds N]
 
-Prints microseconds a command, and a JSON object as its last line: `place_us`, `cancel_us`, `match_us`, `sweep_us`, each by
-number of resting orders, and `ratio`, for each the time with many orders divided by the time with few.
+A book's cost must not depend on its size, as far as one can see here.
 """
 
 import argparse
 import gc
-import json
 from statistics import median
 from time import perf_counter
+from typing import Final
 
+from bench.parts import show
 from domain.account import DepositCash, OpenAccount
 from domain.book import Side
 from domain.exchange import Command, Exchange
@@ -20,6 +20,14 @@ from domain.money import MICRO
 from domain.orders import CancelOrder, PlaceOrder, SplitSets, TimeInForce
 from domain.story import PublishStory
 from domain.trading import OPEN_ORDERS_MAX
+
+KEYS: Final = {
+    "place_us": "microseconds for a bid that rests, by number of resting orders",
+    "cancel_us": "for its cancellation, likewise",
+    "match_us": "for a sale that meets the best bid, likewise",
+    "sweep_us": "for a purchase after which the maker fills a bid, likewise",
+    "ratio": "for each of these the time with many orders divided by the time with few",
+}
 
 FEW = 10
 TIME = 1_700_000_000_000_000
@@ -117,7 +125,7 @@ def main() -> None:
     }
     for name, by in figures.items():
         print(f"{name:10} " + "  ".join(f"{resting:>7} orders {value:7.1f}" for resting, value in by.items()))
-    print(json.dumps({**figures, "ratio": ratio}))
+    show({**figures, "ratio": ratio}, KEYS)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,13 @@
 """Orders a second through the whole engine, end to end over Kafka, and beside it the library as its docs show it.
 
-    python bench/engine.py [--seconds N] [--windows 1,16,64,256,1000] [--bootstrap HOST:PORT]
+    python -m bench engine [--seconds N] [--windows 1,16,64,256,1000] [--bootstrap HOST:PORT] [--no-baseline]
 
 A client in this process keeps so many orders in flight (the window); the engine is a process of its own, the broker
-another, all on this machine. Last line: a JSON object with `orders_per_s`, `p50_ms` and `p99_ms` by window,
-`cpu_us_per_order` by process at the largest window, `stages_us` (the engine's work on one order by stage, measured alone),
-`baseline_orders_per_s`, and `times_baseline` (the largest window against it).
+another, all on this machine.
 """
 
 import argparse
 import asyncio
-import json
 import os
 import subprocess
 import sys
@@ -19,14 +16,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from statistics import quantiles
 from time import perf_counter
+from typing import Final
 from uuid import uuid4
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import psutil
 import uvloop
 
 from bench.baseline import baseline
+from bench.parts import show
 from bench.stages import stages
 from consumers.kafka_gateway import KafkaGateway
 from domain.account import DepositCash, OpenAccount
@@ -42,6 +39,16 @@ from settings import Settings
 ACCOUNTS, MARKETS = 100, 5
 CLOSE = 4_000_000_000 * MICRO
 BASELINE_ORDERS = 400
+
+KEYS: Final = {
+    "orders_per_s": "orders a second, by window (so many orders are in flight)",
+    "p50_ms": "milliseconds from an order to its reply, half of them are below; by window",
+    "p99_ms": "the same, 99 of 100 are below; by window",
+    "cpu_us_per_order": "microseconds of CPU an order, by process, at the last window",
+    "stages_us": "the engine's work on one order by stage, measured alone, in microseconds of CPU",
+    "baseline_orders_per_s": "the library as its documentation shows it, on PostgreSQL; null with `--no-baseline`",
+    "times_baseline": "orders a second at the last window, divided by that; null likewise",
+}
 
 
 async def set_up(gateway: KafkaGateway) -> tuple[list[str], list[str]]:
@@ -133,7 +140,7 @@ def main() -> None:
     parser.add_argument("--windows", default="1,16,64,256,1000")
     parser.add_argument("--bootstrap")
     parser.add_argument("--no-baseline", action="store_true")
-    arguments, _ = parser.parse_known_args()
+    arguments = parser.parse_args()
     windows = [int(window) for window in arguments.windows.split(",")]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tidings-bench-")))
@@ -163,7 +170,7 @@ def main() -> None:
         watched["engine"] = psutil.Process(engine.pid)
         gateway = stack.enter_context(KafkaGateway(settings, timeout_seconds=60))
         figures = measure(gateway, windows, arguments.seconds, watched)
-    figures["stages_us"] = stages()
+    figures |= {"stages_us": stages(), "baseline_orders_per_s": None, "times_baseline": None}
     if not arguments.no_baseline:
         with tempfile.TemporaryDirectory(prefix="tidings-bench-") as name:
             Path(name).chmod(0o755)
@@ -172,7 +179,7 @@ def main() -> None:
         figures["baseline_orders_per_s"] = round(rate, 1)
         figures["times_baseline"] = round(figures["orders_per_s"][str(windows[-1])] / rate, 1)
         print(f"the library as its documentation shows it, one order after the other: {rate:.0f} orders/s")
-    print(json.dumps(figures))
+    show(figures, KEYS)
 
 
 if __name__ == "__main__":

@@ -3,20 +3,17 @@
 Orders go through the exchange and the codec, as in the engine: decide, apply, write as stored events. Fractions of a
 run are compared with each other, in CPU time, each the least of many small chunks, because machines are noisy.
 
-    python bench/history.py [--position 100000]
+    python -m bench history [--position 100000]
 """
 
 import argparse
-import json
-import sys
 from collections.abc import Iterator
 from itertools import count
-from pathlib import Path
 from random import Random
 from time import process_time
+from typing import Final
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
+from bench.parts import show
 from domain.account import DepositCash, OpenAccount
 from domain.exchange import Exchange
 from domain.market import OpenMarket
@@ -24,6 +21,12 @@ from domain.money import MICRO
 from domain.orders import PlaceOrder
 from domain.story import PublishStory
 from messages.events import to_stored
+
+KEYS: Final = {
+    "early_us": "microseconds of CPU an order takes near the beginning of the log",
+    "late_us": "at `--position`",
+    "ratio": "the latter divided by the former",
+}
 
 ACCOUNTS = 100
 CHUNK = 50
@@ -87,11 +90,7 @@ def main() -> None:
     early_us, late_us = (min(times) for times in zip(*pairs, strict=True))
     print(f"position {early_position:>9,}: {early_us:.1f} us an order")
     print(f"position {late_position:>9,}: {late_us:.1f} us an order, {late_us / early_us:.2f} times as much")
-    print(
-        json.dumps(
-            {"early_us": round(early_us, 1), "late_us": round(late_us, 1), "ratio": round(late_us / early_us, 3)}
-        )
-    )
+    show({"early_us": round(early_us, 1), "late_us": round(late_us, 1), "ratio": round(late_us / early_us, 3)}, KEYS)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,56 @@
+"""Measures the claims about speed: `python -m bench [PART ...]`, or `make bench ARGS="PART ..."`. All parts without a name.
+
+    make bench ARGS=engine
+    make bench ARGS="engine --seconds 2 --windows 1,64"
+
+Parts run one after the other, each in a process of its own. Options belong to a part, so they go with one only;
+`python -m bench.PART --help` tells them. The last line of the output is one JSON object: with one part its figures, else
+the figures of each part by its name. Their keys are in bench/README.md.
+"""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+from bench.parts import PARTS
+
+
+def run(part: str, options: list[str]) -> Any:
+    """Run one part, show what it prints but for its last line, and return that line's figures."""
+    with subprocess.Popen(  # noqa: S603  # our own module
+        [sys.executable, "-u", "-m", f"bench.{part}", *options], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None, "a pipe was asked for"
+        last = ""
+        for line in process.stdout:
+            if last:
+                print(last, end="", flush=True)
+            last = line
+    if process.returncode:
+        print(last, end="")
+        sys.exit(process.returncode)
+    return json.loads(last)
+
+
+def main(arguments: list[str]) -> None:
+    """Run the parts that are named, or all."""
+    if {"-h", "--help"} & set(arguments[:1]):
+        print(__doc__)
+        print("\n".join(f"{name:12} {claim}" for name, claim in PARTS.items()))
+        return
+    count = next((i for i, word in enumerate(arguments) if word.startswith("-")), len(arguments))
+    parts, options = arguments[:count] or list(PARTS), arguments[count:]
+    if unknown := [part for part in parts if part not in PARTS]:
+        sys.exit(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    if options and len(parts) > 1:
+        sys.exit(f"options go with one part only, expected none: {' '.join(options)}")
+    figures = {}
+    for part in parts:
+        print(f"== {part}: {PARTS[part]}", flush=True)
+        figures[part] = run(part, options)
+    print(json.dumps(figures if len(parts) > 1 else figures[parts[0]]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

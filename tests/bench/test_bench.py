@@ -1,0 +1,76 @@
+"""The measurements' own promises: which parts there are, and that their last line has just the documented figures."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.parts import PARTS, keys_of, page, show
+
+ROOT = Path(__file__).parents[2]
+
+
+def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the measurements with these arguments."""
+    return subprocess.run(
+        [sys.executable, "-m", "bench", *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=200
+    )
+
+
+def last_line(*arguments: str) -> Any:
+    """The figures of a run."""
+    done = bench(*arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_the_page_tells_every_part_and_every_figure() -> None:
+    """bench/README.md is what `python -m bench.parts` writes."""
+    assert (ROOT / "bench" / "README.md").read_text() == page()
+
+
+@pytest.mark.parametrize("figures", [{"a": 1}, {"a": 1, "b": 2, "c": 3}])
+def test_figures_that_are_not_as_documented_are_not_shown(figures: dict[str, int]) -> None:
+    """A key too few or too many ends the measurement instead of the page being wrong."""
+    with pytest.raises(AssertionError, match="not as documented"):
+        show(figures, {"a": "one", "b": "two"})
+
+
+def test_a_run_of_the_engine_has_its_figures_by_window(kafka: str) -> None:
+    """One part: its figures themselves, rates and times by window."""
+    figures = last_line("engine", "--seconds", "0.2", "--windows", "1,16", "--bootstrap", kafka, "--no-baseline")
+
+    assert figures.keys() == keys_of("engine").keys()
+    assert set(figures["orders_per_s"]) == set(figures["p99_ms"]) == {"1", "16"}
+    assert min(figures["orders_per_s"].values()) > 0
+
+
+def test_a_run_of_the_book_has_its_figures() -> None:
+    """The smallest run there is."""
+    assert last_line("book", "--orders", "20", "--rounds", "20").keys() == keys_of("book").keys()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["engin"], "no such part: engin; there are engine"),
+        (["book", "history", "--rounds", "9"], "options go with one part only"),
+        (["book", "--round-trips", "9"], "unrecognized arguments"),
+    ],
+)
+def test_what_is_not_understood_is_refused(arguments: list[str], problem: str) -> None:
+    """A misspelt part or option measures nothing."""
+    done = bench(*arguments)
+
+    assert done.returncode != 0
+    assert problem in done.stderr
+
+
+def test_every_part_is_a_module() -> None:
+    """Each name is a file that says what it measures."""
+    assert [part for part in PARTS if not (ROOT / "bench" / f"{part}.py").is_file()] == []
