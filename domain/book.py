@@ -6,7 +6,7 @@ A line has 999 price levels; a bit mask says which are not empty, so the best on
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -120,15 +120,20 @@ class Book:
         line = self.lines[outcome]
         return (line.bids if bid else line.asks), level
 
-    def opposite(self, outcome: int, side: Side) -> Iterator[tuple[Price, RestingOrder]]:
-        """Yield what an incoming order of this side would meet, best for it first, then oldest.
+    def opposite(self, outcome: int, side: Side) -> Iterable[tuple[Price, RestingOrder]]:
+        """Return what an incoming order of this side would meet, best for it first, then oldest.
 
-        The price is the incoming order's own, on its own outcome.
+        The price is the incoming order's own, on its own outcome. The book must not change meanwhile.
         """
         bid = side == "buy"
         mirrored = self.paired and outcome == 1
         if mirrored:
             outcome, bid = 0, not bid
         line = self.lines[outcome]
-        for level, order in (line.asks if bid else line.bids).best_first():
-            yield (LEVELS - level if mirrored else level) * PRICE_TICK, order
+        ladder = line.asks if bid else line.bids
+        return _priced(ladder, mirrored) if ladder.mask else ()
+
+
+def _priced(ladder: Ladder, mirrored: bool) -> Iterator[tuple[Price, RestingOrder]]:
+    for level, order in ladder.best_first():
+        yield (LEVELS - level if mirrored else level) * PRICE_TICK, order

@@ -46,24 +46,20 @@ class DueTimes:
         """Take out and return the earliest that is due at this time, or None."""
         return heappop(self.heap) if self.heap and self.heap[0].time <= time else None
 
-    def prune(self, pending: Callable[[Due], bool]) -> None:
-        """Forget what has become pointless, if there is much: orders with a distant expiry that are long filled, say."""
+    def learn(self, market: Market, event: Event, pending: Callable[[Due], bool]) -> None:
+        """Note the due time that an event of the market sets, if it sets one."""
+        if isinstance(event, OrderPlaced | OrderAmended):
+            if event.expires_at is not None and event.execution.resting:
+                self._push(Due(event.expires_at, "expiry", market.market_id, event.order_id), pending)
+        elif isinstance(event, MarketActivated):
+            self._push(Due(market.close_time, "close", market.market_id), pending)
+        elif isinstance(event, MarketDetermined | DisputeUpheld) and market.terms.dispute_seconds:
+            self._push(Due(event.dispute_until, "window", market.market_id), pending)
+
+    def _push(self, due: Due, pending: Callable[[Due], bool]) -> None:
+        """Add one; forget what has become pointless, if there is much: orders with a distant expiry that are long filled."""
+        heappush(self.heap, due)
         if len(self.heap) > self.most:
             self.heap = [due for due in self.heap if pending(due)]
             heapify(self.heap)
             self.most = max(PRUNE_AT, 2 * len(self.heap))
-
-    def learn(self, market: Market, event: Event) -> None:
-        """Note the due time that an event of the market sets, if it sets one."""
-        match event:
-            case MarketActivated():
-                self._push(market.close_time, "close", market.market_id)
-            case MarketDetermined() | DisputeUpheld() if market.terms.dispute_seconds:
-                self._push(event.dispute_until, "window", market.market_id)
-            case OrderPlaced() | OrderAmended() if event.execution.resting and event.expires_at is not None:
-                self._push(event.expires_at, "expiry", market.market_id, event.order_id)
-            case _:
-                pass
-
-    def _push(self, time: Time, kind: Literal["close", "expiry", "window"], market_id: str, order_id: str = "") -> None:
-        heappush(self.heap, Due(time, kind, market_id, order_id))

@@ -7,7 +7,6 @@ Whoever trades with the maker pays rounded up and receives rounded down, in whol
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 from math import ceil, exp, expm1, floor, inf, log, log1p
 from typing import Final
 
@@ -21,6 +20,8 @@ HIGHEST: Final = PRICE_MAX / MICRO
 
 LOWEST: Final = PRICE_MIN / MICRO
 """A sale stops when the price has come to this."""
+
+_PICO_PER_MICRO: Final = PICO // MICRO
 
 TINIEST: Final = 1e-300
 """No price is lower. With three outcomes or more, buying the others in turn drives one towards 0, where division ends."""
@@ -39,17 +40,21 @@ def log_weights(prices: Sequence[float]) -> tuple[int, ...]:
     return tuple(round(log(price) * PICO) for price in prices)
 
 
-@lru_cache(maxsize=4096)  # a trade is priced when it is decided and again when it is applied
-def price_vector(weights: tuple[int, ...], sold: tuple[Shares, ...], b: int) -> tuple[float, ...]:
+def price_vector(weights: Sequence[int], sold: Sequence[Shares], b: int) -> tuple[float, ...]:
     """Return the price of every outcome: each in (0, 1), summing to 1 within 1e-12.
 
     `weights` in 1e-12 nats, `sold` in micro-shares (negative when the maker bought more than it sold), `b` in 1e-12
     credits.
     """
-    liquid = b / (PICO // MICRO)
+    liquid = b / _PICO_PER_MICRO
+    # Differences are taken between integers, where they are exact, however large the numbers have become.
+    if len(weights) == 2:
+        exponent = (weights[1] - weights[0]) / PICO + (sold[1] - sold[0]) / liquid
+        power = exp(-abs(exponent))
+        higher, lower = 1 / (1 + power), power / (1 + power)
+        return (max(lower, TINIEST), higher) if exponent > 0 else (higher, max(lower, TINIEST))
     exponents = [weight / PICO + quantity / liquid for weight, quantity in zip(weights, sold, strict=True)]
     top = exponents.index(max(exponents))
-    # Differences are taken between integers, where they are exact, however large the numbers have become.
     weight, quantity = weights[top], sold[top]
     powers = [exp((w - weight) / PICO + (q - quantity) / liquid) for w, q in zip(weights, sold, strict=True)]
     total = sum(powers)
@@ -135,11 +140,12 @@ def sellable(b: int, price: float, lowest: float = LOWEST) -> Shares:
     return max(0, floor(-shares_to_price(b / PICO, price, lowest) * MICRO))
 
 
-def affordable(b: int, price: float, spend: Credits, most: Shares) -> Shares:
-    """Return how many shares `spend` buys from the maker, at most `most`, so that `cost_up` stays within `spend`."""
-    if most == 0 or cost_up(b, price, most) <= spend:
-        return most
+def affordable(b: int, price: float, spend: Credits, most: Shares) -> tuple[Shares, Credits]:
+    """Return how many shares `spend` buys from the maker, at most `most`, and their `cost_up`, which is within `spend`."""
+    cost = cost_up(b, price, most)
+    if cost <= spend:
+        return most, cost
     quantity = min(most, floor(shares_for_spend(b / PICO, price, spend / MICRO) * MICRO))
-    while quantity > 0 and cost_up(b, price, quantity) > spend:
+    while (cost := cost_up(b, price, quantity)) > spend:
         quantity -= 1
-    return quantity
+    return quantity, cost

@@ -663,4 +663,4 @@ def evolve_market(market: Market | None, event: MarketDrafted | LifecycleEvent) 
 
 def reprice(market: Market) -> None:
     """Bring the cache of the maker's prices up to date."""
-    market.prices = lmsr.price_vector(market.weights, tuple(market.sold), market.liquidity)
+    market.prices = lmsr.price_vector(market.weights, market.sold, market.liquidity)

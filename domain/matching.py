@@ -5,14 +5,13 @@ maker up to that order's price. With two outcomes the book is one line, so a bid
 1 - price: together they pay for a complete set. Nothing here changes the market; the result is turned into events.
 """
 
-from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from domain import lmsr
-from domain.book import RestingOrder, Side
+from domain.book import RestingOrder
 from domain.market import Market
 from domain.money import MICRO, Credits, Price, Shares, divide_half_even, divide_up
-from domain.orders import Fill, SelfTradePrevention
+from domain.orders import Fill, PlaceOrder
 
 MATCHES_MAX: Final = 500
 """How many resting orders one order may meet, its own included; what is left is then canceled. It bounds a command's events."""
@@ -20,73 +19,117 @@ MATCHES_MAX: Final = 500
 Stop = Literal["price", "self_trade", "match_limit"]
 
 
-@dataclass(slots=True)
-class Match:
-    """What an order would do. `stop` says why it went no further than it did, None when it is complete."""
+class Taker:
+    """An incoming order while it is matched: what it still wants, what it has done, and the maker as it leaves it.
 
-    fills: list[Fill] = field(default_factory=list)
-    met: list[RestingOrder] = field(default_factory=list)
-    canceled: list[RestingOrder] = field(default_factory=list)
-    filled: Shares = 0
-    cost: Credits = 0
-    maker_shares: Shares = 0
-    sets: Shares = 0
-    prices: tuple[float, ...] = ()
-    stop: Stop | None = None
+    `quantity` and `spend` are what is left of them; exactly one is given. `filled` and `cost` sum the `fills`; `met` are
+    the resting orders among them, `canceled` its own that gave way. `maker_shares` is what the maker sold (negative:
+    bought), `sets` how many complete sets came into being (negative: were dissolved), `prices` are the maker's. `stop` says
+    why it went no further than it did, None when it is complete.
+    """
 
+    __slots__ = (
+        "buys",
+        "canceled",
+        "cost",
+        "filled",
+        "fills",
+        "index",
+        "limit",
+        "maker_shares",
+        "market",
+        "met",
+        "prices",
+        "quantity",
+        "sets",
+        "spend",
+        "stop",
+    )
 
-@dataclass(slots=True)
-class _Taker:
-    """The incoming order while it is matched: what it still wants, and the maker as it leaves it."""
-
-    market: Market
-    index: int
-    buys: bool
-    limit: Price | None
-    quantity: Shares | None
-    spend: Credits | None
-    match: Match
-    sold: list[Shares] = field(default_factory=list)
+    def __init__(self, market: Market, order: PlaceOrder, quantity: Shares | None) -> None:
+        self.market = market
+        self.index = market.index(order.outcome)
+        self.buys = order.side == "buy"
+        self.limit = order.limit_price
+        self.quantity = quantity
+        self.spend = order.spend
+        self.fills: list[Fill] = []
+        self.met: list[RestingOrder] = []
+        self.canceled: list[RestingOrder] = []
+        self.filled: Shares = 0
+        self.cost: Credits = 0
+        self.maker_shares: Shares = 0
+        self.sets: Shares = 0
+        self.prices = market.prices
+        self.stop: Stop | None = None
 
     def done(self) -> bool:
+        """Return whether it wants nothing more."""
         return self.quantity == 0 or self.spend == 0
 
-    def bound(self, price: Price | None) -> float:
-        """Return the price up to which the maker serves before the resting order at `price` is the better one."""
-        if self.buys:
-            return min(lmsr.HIGHEST, (self.limit or MICRO) / MICRO, (price or MICRO) / MICRO)
-        return max(lmsr.LOWEST, (self.limit or 0) / MICRO, (price or 0) / MICRO)
+    def match(self, order: PlaceOrder) -> None:
+        """Do all that the order does at once."""
+        for price, resting in self.market.book.opposite(self.index, order.side):
+            if not self._allows(price):
+                break
+            self._take_maker(price)
+            if self.done():
+                return
+            if len(self.met) + len(self.canceled) == MATCHES_MAX:
+                self.stop = "match_limit"
+                return
+            if resting.account_id != order.account_id:
+                self._take_order(price, resting)
+            elif order.self_trade_prevention == "cancel_maker":
+                self.canceled.append(resting)
+            else:
+                self.stop = "self_trade"
+                return
+            if self.done():
+                return
+        self._take_maker(None)
+        if not self.done():
+            self.stop = "price"
 
-    def allows(self, price: Price) -> bool:
+    def _allows(self, price: Price) -> bool:
         """Return whether a trade at this price is within the order's limit and the exchange's."""
         if self.limit is None:
             return True
         return price <= self.limit if self.buys else price >= self.limit
 
-    def wanted(self, offered: Shares) -> Shares:
-        return offered if self.quantity is None else min(offered, self.quantity)
-
-    def take_maker(self, bound: float) -> None:
-        """Trade with the maker until its price is at the bound or the order is done."""
-        market, match = self.market, self.match
-        b, price = market.liquidity, match.prices[self.index]
-        offered = lmsr.buyable(b, price, bound) if self.buys else lmsr.sellable(b, price, bound)
-        quantity = self.wanted(offered)
-        if self.spend is not None:
-            quantity = lmsr.affordable(b, price, self.spend, offered)
+    def _take_maker(self, resting: Price | None) -> None:
+        """Trade with the maker until it is at the order's limit, or at a resting order's price, or the order is done."""
+        market = self.market
+        b, price = market.liquidity, self.prices[self.index]
+        if self.buys:
+            bound = min(lmsr.HIGHEST, (self.limit or MICRO) / MICRO, (resting or MICRO) / MICRO)
+            quantity = offered = lmsr.buyable(b, price, bound)
+            if self.spend is not None:
+                quantity, cost = lmsr.affordable(b, price, self.spend, offered)
+            else:
+                assert self.quantity is not None, "one of the two is given"
+                quantity = min(offered, self.quantity)
+                cost = lmsr.cost_up(b, price, quantity)
+            signed = quantity
+        else:
+            bound = max(lmsr.LOWEST, (self.limit or 0) / MICRO, (resting or 0) / MICRO)
+            assert self.quantity is not None, "a sell names its quantity"
+            quantity = offered = min(lmsr.sellable(b, price, bound), self.quantity)
+            cost = lmsr.proceeds_down(b, price, quantity)
+            signed = -quantity
         if quantity:
-            cost = lmsr.cost_up(b, price, quantity) if self.buys else lmsr.proceeds_down(b, price, quantity)
-            signed = quantity if self.buys else -quantity
-            self.sold[self.index] += signed
-            match.maker_shares += signed
-            match.prices = lmsr.price_vector(market.weights, tuple(self.sold), b)
-            self.fill(quantity, cost)
+            self.maker_shares += signed
+            sold = market.sold.copy()
+            sold[self.index] += self.maker_shares
+            self.prices = lmsr.price_vector(market.weights, sold, b)
+            self.fills.append(Fill(divide_half_even(cost * MICRO, quantity), quantity, cost, "maker"))
+            self._count(quantity, cost)
         if self.spend is not None and quantity < offered:
             self.spend = 0
 
-    def take_order(self, price: Price, order: RestingOrder) -> None:
+    def _take_order(self, price: Price, order: RestingOrder) -> None:
         """Trade with one resting order, at its price."""
-        quantity = self.wanted(order.remaining)
+        quantity = order.remaining
         if self.spend is not None:
             affordable = self.spend * MICRO // price
             if affordable < quantity:
@@ -94,68 +137,26 @@ class _Taker:
                 if quantity == 0:
                     self.spend = 0
                     return
+        elif self.quantity is not None:
+            quantity = min(quantity, self.quantity)
         if order.outcome == self.index:
             cost = divide_up(quantity * price, MICRO) if self.buys else quantity * price // MICRO
             resting_cost = cost
         else:
             cost = quantity - quantity * order.price // MICRO if self.buys else quantity * price // MICRO
             resting_cost = quantity - cost
-            self.match.sets += quantity if self.buys else -quantity
-        self.match.met.append(order)
-        self.fill(quantity, cost, order, resting_cost)
+            self.sets += quantity if self.buys else -quantity
+        paid = divide_half_even(cost * MICRO, quantity)
+        self.met.append(order)
+        self.fills.append(Fill(paid, quantity, cost, "order", order.order_id, order.account_id, resting_cost))
+        self._count(quantity, cost)
         if self.spend is not None and self.spend * MICRO // price == 0:
             self.spend = 0
 
-    def fill(
-        self, quantity: Shares, cost: Credits, order: RestingOrder | None = None, resting_cost: Credits = 0
-    ) -> None:
-        match = self.match
-        price = divide_half_even(cost * MICRO, quantity)
-        if order is None:
-            match.fills.append(Fill(price, quantity, cost, "maker"))
-        else:
-            match.fills.append(Fill(price, quantity, cost, "order", order.order_id, order.account_id, resting_cost))
-        match.filled += quantity
-        match.cost += cost
+    def _count(self, quantity: Shares, cost: Credits) -> None:
+        self.filled += quantity
+        self.cost += cost
         if self.quantity is not None:
             self.quantity -= quantity
         if self.spend is not None:
             self.spend -= cost
-
-
-def match_order(
-    market: Market,
-    account_id: str,
-    index: int,
-    side: Side,
-    *,
-    limit: Price | None,
-    quantity: Shares | None,
-    spend: Credits | None,
-    self_trade_prevention: SelfTradePrevention,
-) -> Match:
-    """Return what an order for outcome `index` would do at once; exactly one of `quantity` and `spend` is given."""
-    match = Match(prices=market.prices)
-    taker = _Taker(market, index, side == "buy", limit, quantity, spend, match, list(market.sold))
-    for price, order in market.book.opposite(index, side):
-        if not taker.allows(price):
-            break
-        taker.take_maker(taker.bound(price))
-        if taker.done():
-            return match
-        if len(match.met) + len(match.canceled) == MATCHES_MAX:
-            match.stop = "match_limit"
-            return match
-        if order.account_id != account_id:
-            taker.take_order(price, order)
-        elif self_trade_prevention == "cancel_maker":
-            match.canceled.append(order)
-        else:
-            match.stop = "self_trade"
-            return match
-        if taker.done():
-            return match
-    taker.take_maker(taker.bound(None))
-    if not taker.done():
-        match.stop = "price"
-    return match

@@ -88,7 +88,7 @@ def sweep_book(market: Market) -> Sweep | None:
             traded = True
         if not traded:
             break
-        prices = lmsr.price_vector(market.weights, tuple(sold), market.liquidity)
+        prices = lmsr.price_vector(market.weights, sold, market.liquidity)
     return Sweep(list(fills.values()), prices, more) if fills else None
 
 

@@ -4,7 +4,6 @@ The events of an execution come in three groups: those who pay, the market's own
 covers its worst outcome at every position. A quote is the same decision, not applied.
 """
 
-from dataclasses import dataclass, field
 from typing import Final
 
 from domain import lmsr
@@ -18,9 +17,9 @@ from domain.account import (
     TradeSettled,
     spendable,
 )
-from domain.book import RestingOrder, Side
+from domain.book import RestingOrder
 from domain.market import Market, SetsBurned, SetsMinted, Status
-from domain.matching import Match, match_order
+from domain.matching import Taker
 from domain.money import AMOUNT_MAX, MICRO, PRICE_MAX, PRICE_MIN, PRICE_TICK, Credits, Price, Shares, Time, taker_fee
 from domain.orders import (
     AmendOrder,
@@ -34,13 +33,11 @@ from domain.orders import (
     OrderStatus,
     PlaceOrder,
     RestingOrderFilled,
-    SelfTradePrevention,
     SplitSets,
     TimeInForce,
 )
 from domain.rejections import Code, Rejection, invalid, reject
 from domain.sweeping import SweepFill, hold_of, sweep_book
-from domain.values import value
 
 OPEN_ORDERS_MAX: Final = 1_000
 """How many orders of one account may rest at once: so canceling all of them is one bounded command."""
@@ -53,9 +50,12 @@ TradeEvent = AccountEvent | OrderEvent | SetsMinted | SetsBurned
 
 def check_order(command: PlaceOrder, time: Time) -> Rejection | None:  # noqa: C901, PLR0912  one guard a line
     """Return what is wrong with the fields of an order, whatever the market and the account, or None."""
-    for name, amount in (("quantity", command.quantity), ("spend", command.spend), ("max_cost", command.max_cost)):
-        if amount is not None and not 0 < amount <= AMOUNT_MAX:
-            return invalid(name, f"must be above 0 and at most {AMOUNT_MAX // MICRO}", given=amount)
+    if wrong := (
+        _check_amount("quantity", command.quantity)
+        or _check_amount("spend", command.spend)
+        or _check_amount("max_cost", command.max_cost)
+    ):
+        return wrong
     if command.min_proceeds is not None and not 0 <= command.min_proceeds <= AMOUNT_MAX:
         return invalid("min_proceeds", f"must be 0 to {AMOUNT_MAX // MICRO}", given=command.min_proceeds)
     buys, limit = command.side == "buy", command.type == "limit"
@@ -87,6 +87,12 @@ def check_order(command: PlaceOrder, time: Time) -> Rejection | None:  # noqa: C
     return None
 
 
+def _check_amount(name: str, amount: int | None) -> Rejection | None:
+    if amount is None or 0 < amount <= AMOUNT_MAX:
+        return None
+    return invalid(name, f"must be above 0 and at most {AMOUNT_MAX // MICRO}", given=amount)
+
+
 def check_price(price: Price) -> Rejection | None:
     """Return why this is no price for an order, or None."""
     if PRICE_MIN <= price <= PRICE_MAX and price % PRICE_TICK == 0:
@@ -103,151 +109,145 @@ def check_price(price: Price) -> Rejection | None:
 # --- the core that placing, amending and quoting share
 
 
-@value
-class Terms:
-    """What an order asks for, resolved: the same for one placed, amended or quoted."""
-
-    order_id: str
-    outcome: str
-    index: int
-    side: Side
-    quantity: Shares | None
-    spend: Credits | None
-    limit_price: Price | None
-    time_in_force: TimeInForce
-    post_only: bool
-    self_trade_prevention: SelfTradePrevention
-    max_cost: Credits | None = None
-    min_proceeds: Credits | None = None
-
-
-@dataclass(slots=True)
 class Decision:
     """An execution and what goes with it: cancellations before it, payers, then (after the market's event) receivers."""
 
-    execution: Execution
-    before: list[TradeEvent] = field(default_factory=list)
-    payers: list[TradeEvent] = field(default_factory=list)
-    receivers: list[TradeEvent] = field(default_factory=list)
+    __slots__ = ("before", "execution", "payers", "receivers")
+
+    def __init__(self, execution: Execution) -> None:
+        self.execution = execution
+        self.before: list[TradeEvent] = []
+        self.payers: list[TradeEvent] = []
+        self.receivers: list[TradeEvent] = []
 
     def around(self, event: OrderEvent) -> list[TradeEvent]:
         """Return all events in their order, with the market's own in its place."""
         return [*self.before, *self.payers, event, *self.receivers]
 
 
-def execute(market: Market, account: Account, terms: Terms, released: Credits = 0) -> Decision | Rejection:
+def execute(
+    market: Market,
+    account: Account,
+    order: PlaceOrder,
+    quantity: Shares | None,
+    *,
+    time_in_force: TimeInForce,
+    released: Credits = 0,
+) -> Decision | Rejection:
     """Return what the order does at once and whether it comes to rest, or why it is refused.
 
-    `released` is cash that the same command frees (an amended order's hold). Shares were checked by the caller.
+    `quantity` and `time_in_force` are what the order's own mean here. `released` is cash that the same command frees (an
+    amended order's hold). Outcome and shares were checked by the caller.
     """
-    match = match_order(
-        market,
-        account.account_id,
-        terms.index,
-        terms.side,
-        limit=terms.limit_price,
-        quantity=terms.quantity,
-        spend=terms.spend,
-        self_trade_prevention=terms.self_trade_prevention,
-    )
-    buys = terms.side == "buy"
-    remaining = terms.quantity - match.filled if terms.quantity is not None else 0
-    if terms.post_only and (match.fills or match.stop == "self_trade" or match.canceled):
-        return reject(
-            Code.POST_ONLY_WOULD_CROSS, "a post-only order would trade at once", limit_price=terms.limit_price or 0
-        )
-    if terms.time_in_force == "FOK" and match.stop is not None:
-        return reject(
-            Code.FOK_NOT_FILLED, "the whole order cannot be filled now", fillable=match.filled, remaining=remaining
-        )
-    fee = taker_fee(market.terms.fee_rate, match.filled, match.cost)
-    if not buys and match.stop is None and match.cost == fee:
-        return reject(Code.ORDER_TOO_SMALL, "so little brings nothing after rounding", quantity=match.filled)
-    if terms.max_cost is not None and match.cost + fee > terms.max_cost:
-        return reject(Code.SLIPPAGE, "it would cost more", cost=match.cost + fee, max_cost=terms.max_cost)
-    if terms.min_proceeds is not None and match.cost - fee < terms.min_proceeds:
-        return reject(Code.SLIPPAGE, "it would bring less", proceeds=match.cost - fee, min_proceeds=terms.min_proceeds)
-    rests = remaining > 0 and terms.time_in_force in {"GTC", "GTD"} and match.stop == "price"
-    others = len(account.orders) - len(match.canceled) - (terms.order_id in account.orders)
-    if rests and others >= OPEN_ORDERS_MAX:
-        return reject(Code.TOO_MANY_ORDERS, "the account has as many open orders as it may", maximum=OPEN_ORDERS_MAX)
-    assert terms.limit_price is not None or not rests, "only limit orders rest"
-    hold = hold_of(market.terms.fee_rate, terms.limit_price or 0, remaining) if rests and buys else 0
-    if buys:
-        freed = released + sum(account.orders[order.order_id].cash for order in match.canceled)
-        required = max(match.cost + fee + hold, terms.spend or 0)  # a spend must be there, also where not all is used
+    taker = Taker(market, order, quantity)
+    taker.match(order)
+    remaining = 0 if quantity is None else quantity - taker.filled
+    fee = taker_fee(market.terms.fee_rate, taker.filled, taker.cost)
+    if refusal := _broken_condition(order, taker, fee, remaining, kills=time_in_force == "FOK"):
+        return refusal
+    hold = 0
+    rests = remaining > 0 and taker.stop == "price" and time_in_force in {"GTC", "GTD"}
+    if rests:
+        others = len(account.orders) - len(taker.canceled) - (order.order_id in account.orders)
+        if others >= OPEN_ORDERS_MAX:
+            return reject(
+                Code.TOO_MANY_ORDERS, "the account has as many open orders as it may", maximum=OPEN_ORDERS_MAX
+            )
+        assert order.limit_price is not None, "only limit orders rest"
+        if taker.buys:
+            hold = hold_of(market.terms.fee_rate, order.limit_price, remaining)
+    if taker.buys:
+        freed = released + sum([account.orders[own.order_id].cash for own in taker.canceled])
+        required = max(taker.cost + fee + hold, order.spend or 0)  # a spend must be there, also where not all is used
         if refusal := spendable(account, required - freed):
             return refusal
-    return _decision(market, account, terms, match, fee=fee, remaining=remaining, hold=hold, rests=rests)
+    return _decision(order, account, taker, fee=fee, remaining=remaining, hold=hold, rests=rests)
+
+
+def _broken_condition(
+    order: PlaceOrder, taker: Taker, fee: Credits, remaining: Shares, *, kills: bool
+) -> Rejection | None:
+    """Return which of the order's own conditions what it would do breaks, or None."""
+    stop, filled, cost = taker.stop, taker.filled, taker.cost
+    if order.post_only and (taker.fills or stop == "self_trade" or taker.canceled):
+        return reject(
+            Code.POST_ONLY_WOULD_CROSS, "a post-only order would trade at once", limit_price=order.limit_price or 0
+        )
+    if kills and stop is not None:
+        return reject(Code.FOK_NOT_FILLED, "the whole order cannot be filled now", fillable=filled, remaining=remaining)
+    if stop is None and cost == fee and not taker.buys:
+        return reject(Code.ORDER_TOO_SMALL, "so little brings nothing after rounding", quantity=filled)
+    if order.max_cost is not None and cost + fee > order.max_cost:
+        return reject(Code.SLIPPAGE, "it would cost more", cost=cost + fee, max_cost=order.max_cost)
+    if order.min_proceeds is not None and cost - fee < order.min_proceeds:
+        return reject(Code.SLIPPAGE, "it would bring less", proceeds=cost - fee, min_proceeds=order.min_proceeds)
+    return None
 
 
 def _decision(
-    market: Market,
+    order: PlaceOrder,
     account: Account,
-    terms: Terms,
-    match: Match,
+    taker: Taker,
     *,
     fee: Credits,
     remaining: Shares,
     hold: Credits,
     rests: bool,
 ) -> Decision:
+    market, fills, cost = taker.market, taker.fills, taker.cost
     status: OrderStatus
-    if match.stop is None:
+    if taker.stop is None:
         status = "filled"
-    elif match.fills:
+    elif fills:
         status = "partially_filled"
     else:
         status = "resting" if rests else "canceled"
-    execution = Execution(
-        status=status,
-        filled=match.filled,
-        remaining=remaining,
-        cost=match.cost,
-        fee=fee,
-        fills=tuple(match.fills),
-        maker_shares=match.maker_shares,
-        sets=match.sets,
-        prices=lmsr.displayed(match.prices) if match.maker_shares else (),
-        resting=rests,
-        reason=None if rests or match.stop is None else match.stop,
+    decision = Decision(
+        Execution(
+            status,
+            taker.filled,
+            remaining,
+            cost,
+            fee,
+            tuple(fills),
+            taker.maker_shares,
+            taker.sets,
+            lmsr.displayed(taker.prices) if taker.maker_shares else (),
+            rests,
+            None if rests else taker.stop,
+        )
     )
-    decision = Decision(execution)
-    for order in match.canceled:
-        decision.before += cancel_events(market, order, account, "self_trade")
-    orders = {order.order_id: order for order in match.met}
-    for fill in match.fills:
-        if fill.order_id is None:
-            continue
-        order = orders[fill.order_id]
-        settled = settle_resting(market, order, fill.quantity, fill.resting_cost)
-        (decision.payers if order.side == "buy" else decision.receivers).append(settled)
-    if match.fills:
-        own = _settle_taker(market, account, terms, execution)
-        (decision.payers if terms.side == "buy" else decision.receivers).append(own)
+    for own in taker.canceled:
+        decision.before += cancel_events(market, own, account, "self_trade")
+    if taker.met:
+        met = {resting.order_id: resting for resting in taker.met}
+        for fill in fills:
+            if fill.order_id is not None:
+                resting = met[fill.order_id]
+                settled = settle_resting(market, resting, fill.quantity, fill.resting_cost)
+                (decision.payers if resting.side == "buy" else decision.receivers).append(settled)
+    if fills:
+        own_part = TradeSettled(
+            account.account_id,
+            order.market_id,
+            order.order_id,
+            order.outcome,
+            order.side,
+            role="taker",
+            quantity=taker.filled,
+            cost=cost,
+            fee=fee,
+            cash=-cost - fee if taker.buys else cost - fee,
+            held=0,
+            held_shares=0,
+        )
+        (decision.payers if taker.buys else decision.receivers).append(own_part)
     if rests:
-        shares = remaining if terms.side == "sell" else 0
+        shares = 0 if taker.buys else remaining
         decision.receivers.append(
-            OrderReserved(account.account_id, market.market_id, terms.order_id, terms.outcome, terms.side, hold, shares)
+            OrderReserved(account.account_id, order.market_id, order.order_id, order.outcome, order.side, hold, shares)
         )
     return decision
-
-
-def _settle_taker(market: Market, account: Account, terms: Terms, execution: Execution) -> TradeSettled:
-    return TradeSettled(
-        account_id=account.account_id,
-        market_id=market.market_id,
-        order_id=terms.order_id,
-        outcome=terms.outcome,
-        side=terms.side,
-        role="taker",
-        quantity=execution.filled,
-        cost=execution.cost,
-        fee=execution.fee,
-        cash=-execution.cost - execution.fee if terms.side == "buy" else execution.cost - execution.fee,
-        held=0,
-        held_shares=0,
-    )
 
 
 def settle_resting(market: Market, order: RestingOrder, quantity: Shares, cost: Credits) -> TradeSettled:
@@ -317,8 +317,7 @@ def place_order(market: Market, account: Account, command: PlaceOrder, time: Tim
         return wrong
     if refusal := not_active(market):
         return refusal
-    index = market.index(command.outcome)
-    if index < 0:
+    if command.outcome not in market.terms.outcomes:
         return reject(Code.UNKNOWN_OUTCOME, "the market does not have this outcome", outcome=command.outcome)
     quantity = command.quantity
     if command.side == "sell":
@@ -333,21 +332,7 @@ def place_order(market: Market, account: Account, command: PlaceOrder, time: Tim
                 Code.INSUFFICIENT_SHARES, "more shares than are available", required=quantity, available=available
             )
     tif: TimeInForce = command.time_in_force or ("GTC" if command.type == "limit" else "IOC")
-    terms = Terms(
-        command.order_id,
-        command.outcome,
-        index,
-        command.side,
-        quantity,
-        command.spend,
-        command.limit_price,
-        tif,
-        command.post_only,
-        command.self_trade_prevention,
-        command.max_cost,
-        command.min_proceeds,
-    )
-    decision = execute(market, account, terms)
+    decision = execute(market, account, command, quantity, time_in_force=tif)
     if isinstance(decision, Rejection):
         return decision
     return decision.around(
@@ -398,19 +383,19 @@ def amend_order(market: Market, account: Account, command: AmendOrder) -> list[T
                 Code.INSUFFICIENT_SHARES, "more shares than are available", required=remaining, available=available
             )
     tif: TimeInForce = "GTD" if order.expires_at is not None else "GTC"
-    terms = Terms(
+    again = PlaceOrder(
+        account.account_id,
+        market.market_id,
         order.order_id,
+        order.client_order_id,
         outcome,
-        order.outcome,
         side,
+        "limit",
         remaining,
-        None,
-        price,
-        tif,
-        order.post_only,
-        "cancel_taker",
+        limit_price=price,
+        post_only=order.post_only,
     )
-    decision = execute(market, account, terms, reservation.cash)
+    decision = execute(market, account, again, remaining, time_in_force=tif, released=reservation.cash)
     if isinstance(decision, Rejection):
         return decision
     decision.before.append(

@@ -605,7 +605,7 @@ class Reference:
             price_now = lmsr.price_vector(market.weights, tuple(trade.sold), market.b)[order.outcome]
             offered = (lmsr.buyable if order.buys else lmsr.sellable)(market.b, price_now, float(bound))
             if spend is not None:
-                quantity = lmsr.affordable(market.b, price_now, spend, offered)
+                quantity, _ = lmsr.affordable(market.b, price_now, spend, offered)
             else:
                 assert wanted is not None
                 quantity = min(offered, wanted)

@@ -147,10 +147,10 @@ def test_buying_and_selling_back_never_gains(b: int, price: float, quantity: int
 def test_a_spend_is_never_exceeded_and_hardly_anything_is_left(b: int, price: float, spend: int) -> None:
     """The shares it buys cost at most the spend, and a few micro-credits' worth more would cost more."""
     most = lmsr.buyable(b, price)
-    quantity = lmsr.affordable(b, price, spend, most)
+    quantity, cost = lmsr.affordable(b, price, spend, most)
 
     assert 0 <= quantity <= most
-    assert quantity == 0 or lmsr.cost_up(b, price, quantity) <= spend
+    assert lmsr.cost_up(b, price, quantity) == cost <= spend
     if quantity < most:
         assert lmsr.cost_up(b, price, min(most, quantity + 2 + round(2 / price))) >= spend
 
@@ -178,7 +178,7 @@ def test_a_price_driven_to_nothing_can_still_be_traded() -> None:
     quantity = lmsr.buyable(b, prices[2])
     assert quantity > 0
     assert lmsr.cost_up(b, prices[2], quantity) > 0
-    assert lmsr.affordable(b, prices[2], 1, quantity) > 0
+    assert lmsr.affordable(b, prices[2], 1, quantity)[0] > 0
 
 
 # --- the maker's loss
