@@ -9,6 +9,7 @@ COPY pyproject.toml README.md LICENSE settings.py ./
 COPY domain domain
 COPY messages messages
 COPY eventsourcing_kafka eventsourcing_kafka
+COPY migrations migrations
 COPY projections projections
 COPY consumers consumers
 COPY api api

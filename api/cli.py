@@ -471,17 +471,17 @@ def _keys_revoke(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _database(settings: Settings, stack: ExitStack) -> Any:
-    """Return a connection to the database of keys and read models, its table of keys made."""
+    """Return a connection to the database of keys and read models, migrated."""
     import psycopg
 
-    from api import key_store
     from api.database import with_database
+    from migrations import migrate
     from projections.store import CONNECT_OPTIONS
 
     dsn = with_database(settings, stack).dsn
     assert dsn is not None, "just chosen"
     connection = stack.enter_context(psycopg.connect(dsn, autocommit=True, **CONNECT_OPTIONS))
-    key_store.create_table(connection)
+    migrate(connection)
     return connection
 
 

@@ -22,18 +22,6 @@ if TYPE_CHECKING:
 Role = Literal["trader", "operator", "admin"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
-TABLE: Final = """
-CREATE TABLE IF NOT EXISTS public.api_keys (
-    key_id      text PRIMARY KEY,
-    hash        bytea NOT NULL UNIQUE,
-    prefix      text NOT NULL,
-    roles       text[] NOT NULL,
-    account_id  text,
-    label       text NOT NULL,
-    created_at  timestamptz NOT NULL DEFAULT now(),
-    revoked_at  timestamptz
-)
-"""
 FIRST_KEY_ID: Final = "key_first"
 """A fixed id: what is done with the first key has the same command ids in every exchange that is set up alike."""
 
@@ -54,13 +42,6 @@ class Key:
 
 
 _COLUMNS: Final = "key_id, prefix, roles, account_id, label, created_at, revoked_at"
-
-
-def create_table(connection: Connection[Any]) -> None:
-    """Make the table of keys if it is missing; several processes may do so at once."""
-    with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", [_FIRST_KEY_LOCK])
-        connection.execute(TABLE)
 
 
 def make_first_key(connection: Connection[Any], given: str | None) -> str | None:

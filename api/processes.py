@@ -24,6 +24,7 @@ from consumers.kafka_gateway import KafkaGateway
 from consumers.log import open_log, open_recorder
 from consumers.projector import Projector
 from consumers.sources import LocalSource
+from migrations import migrate
 from projections.progress import Progress
 from projections.store import CONNECT_OPTIONS
 
@@ -104,7 +105,7 @@ class Parts:
         self.progress.start()
         stack.callback(self.progress.stop)
         with pool.connection() as connection:
-            key_store.create_table(connection)
+            migrate(connection)
             given = settings.operator_key.get_secret_value() if settings.operator_key else None
             self.first_key = key_store.make_first_key(connection, given)
 

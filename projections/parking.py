@@ -7,7 +7,7 @@ for every rebuild). The rest of the read model goes on.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from psycopg import Connection, OperationalError
 
@@ -15,17 +15,6 @@ from domain.events import Recorded
 from projections.batch import Batch
 from projections.projection import Projection, Scope
 from projections.workspace import Workspace
-
-PARKED_DDL: Final = (
-    """CREATE TABLE IF NOT EXISTS projection_parked (
-        projection text NOT NULL, partition int8 NOT NULL, position int8 NOT NULL, keys text[] NOT NULL,
-        topic text NOT NULL, error text, parked_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-        attempts int8 NOT NULL DEFAULT 1, PRIMARY KEY (projection, partition, position))""",
-    """CREATE TABLE IF NOT EXISTS projection_skipped (
-        projection text NOT NULL, partition int8 NOT NULL, position int8 NOT NULL,
-        skipped_at timestamptz NOT NULL DEFAULT clock_timestamp(), reason text NOT NULL,
-        PRIMARY KEY (projection, partition, position))""",
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from psycopg import Connection, sql
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
+from migrations import migrate
 from projections.batch import Batch
-from projections.parking import PARKED_DDL, hold_back, unreadable
+from projections.parking import hold_back, unreadable
 from projections.projection import Projection
 from projections.workspace import Workspace
 
@@ -32,13 +33,8 @@ _WORKER_OPTIONS: Final = (
 CHANNEL: Final = "tidings_progress"
 """Notified with `projection partition position` whenever a read model has moved."""
 
-_POSITIONS_DDL: Final = """
-    CREATE TABLE IF NOT EXISTS projection_positions (
-        projection text NOT NULL, partition int8 NOT NULL, position int8 NOT NULL, time int8 NOT NULL,
-        version int8 NOT NULL, generation int8 NOT NULL, updated_at int8 NOT NULL, PRIMARY KEY (projection, partition))"""
-
-_TABLES_DDL: Final = """
-    CREATE TABLE IF NOT EXISTS projection_tables (projection text PRIMARY KEY, tables text[] NOT NULL)"""
+BOOKKEEPING: Final = ("projection_positions", "projection_tables", "projection_parked", "projection_skipped")
+"""Tables beside those of the read models, made by `migrations`; a schema other than the live one has the like."""
 
 _NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::int8"
 
@@ -106,14 +102,12 @@ def connect(dsn: str, schema: str = SCHEMA) -> Connection:
 
 
 def ensure(connection: Connection, projections: Iterable[Projection], partition: int = 0, schema: str = SCHEMA) -> None:
-    """Make the schema and the tables that are missing. Those of another version are left alone; see `version_of`."""
+    """Make the schema and the tables that are missing. Those of another version are left alone; see `position_of`."""
+    migrate(connection)
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('tidings ' || %s, 0))", [schema])
-        connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
-        connection.execute(_POSITIONS_DDL)
-        connection.execute(_TABLES_DDL)
-        for statement in PARKED_DDL:
-            connection.execute(statement)
+        if schema != SCHEMA:
+            _make_bookkeeping(connection, schema)
         for projection in projections:
             row = connection.execute(
                 "SELECT version FROM projection_positions WHERE projection = %s AND partition = %s",
@@ -132,6 +126,16 @@ def ensure(connection: Connection, projections: Iterable[Projection], partition:
                 "INSERT INTO projection_tables VALUES (%s, %s) ON CONFLICT DO NOTHING",
                 [projection.name, [table.name for table in projection.tables]],
             )
+
+
+def _make_bookkeeping(connection: Connection, schema: str) -> None:
+    connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
+    for table in BOOKKEEPING:
+        connection.execute(
+            sql.SQL("CREATE TABLE IF NOT EXISTS {} (LIKE {} INCLUDING ALL)").format(
+                sql.Identifier(schema, table), sql.Identifier(SCHEMA, table)
+            )
+        )
 
 
 def position_of(connection: Connection, name: str, partition: int = 0) -> tuple[int, int]:

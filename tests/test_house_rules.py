@@ -32,11 +32,12 @@ ROOT = Path(__file__).parents[1]
 MAY_IMPORT = {
     "domain": set[str](),
     "messages": {"domain"},
-    "projections": {"domain", "messages"},
+    "projections": {"domain", "messages", "migrations"},
     "consumers": {"domain", "messages", "projections", "eventsourcing_kafka", "settings"},
-    "api": {"domain", "messages", "projections", "consumers", "eventsourcing_kafka", "local", "settings"},
+    "api": {"domain", "messages", "projections", "consumers", "eventsourcing_kafka", "local", "migrations", "settings"},
     "eventsourcing_kafka": set[str](),
     "local": {"settings"},
+    "migrations": set[str](),
     "settings": set[str](),
 }
 OURS = set(MAY_IMPORT)
