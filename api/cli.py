@@ -3,7 +3,7 @@
     0    done; for `verify`: everything agrees
     1    the answer is no: the server refused, `verify` found a difference, `simulate` a broken rule, a demo's check failed
     2    wrong use: an unknown option, a setting that is not valid, a file that is no story
-    3    something that is needed is not there: database, broker, or a server that answers
+    3    something that is needed is not there: database (in a version that we know), broker, or a server that answers
     130  interrupted
 
 Each command is a function here, or a module of its own where it is larger; what it needs is imported when it runs.
@@ -64,11 +64,13 @@ def _not_there() -> tuple[type[Exception], ...]:
     import psycopg_pool
 
     from local.processes import StartError
+    from migrations import NewerDatabaseError
 
     return (
         ConnectionRefusedError,
         OSError,
         TimeoutError,
+        NewerDatabaseError,
         StartError,
         psycopg.OperationalError,
         psycopg_pool.PoolTimeout,

@@ -1,10 +1,11 @@
 """Whether it lives, whether it can serve, how far everything is."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from eventsourcing.persistence import ApplicationRecorder
 from fastapi import APIRouter
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Gauge, generate_latest
 from psycopg import Connection
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
@@ -13,6 +14,7 @@ from api.context import Context, WithContext
 from api.reads import json
 from domain.money import MICRO
 from messages.wire import format_time
+from projections.feed import decode
 from projections.reading import projection_status
 
 router = APIRouter(tags=["health"])
@@ -64,12 +66,18 @@ def status_of(context: Context) -> dict[str, Any]:
 
 
 def positions_of(log: ApplicationRecorder, connection: Connection[Any]) -> dict[str, Any]:
-    """Return the log's last position, and the position and lag of each read model."""
-    head = log.max_notification_id() or 0
+    """Return the log's last position and its time, and how far each read model is behind: what all who tell of it tell.
+
+    `lag_events` counts events that are not folded yet (on PostgreSQL's log positions, which may have gaps);
+    `lag_seconds` is how much older, by the log's own times, the last folded event is than the last one of the log (where
+    nothing is folded yet: how old the log is).
+    """
     rows = projection_status(connection)
-    newest = max((row.time for row in rows), default=0)
+    head = log.max_notification_id() or 0
+    newest = _time_of(log, head)
+    oldest = _time_of(log, 1) if any(row.position == 0 for row in rows) else 0
     return {
-        "engine": {"position": head, "time": format_time(newest) if rows else None},
+        "engine": {"position": head, "time": format_time(newest) if head else None},
         "projections": [
             {
                 "projection": row.projection,
@@ -78,7 +86,7 @@ def positions_of(log: ApplicationRecorder, connection: Connection[Any]) -> dict[
                 "time": format_time(row.time),
                 "version": row.version,
                 "lag_events": max(0, head - row.position),
-                "lag_seconds": round((newest - row.time) / MICRO, 3) if head > row.position else 0.0,
+                "lag_seconds": round(max(0, newest - (row.time or oldest)) / MICRO, 3) if head > row.position else 0.0,
                 "parked": row.parked,
             }
             for row in rows
@@ -86,14 +94,27 @@ def positions_of(log: ApplicationRecorder, connection: Connection[Any]) -> dict[
     }
 
 
+def _time_of(log: ApplicationRecorder, position: int) -> int:
+    """Return the time of the first event at or behind a position, 0 where there is none."""
+    return next((recorded.time for recorded in decode(log.select_notifications(position, 1))), 0)
+
+
 def _status_metrics(found: dict[str, Any]) -> bytes:
-    lines = ["tidings_status_up 1", f"tidings_log_position {found['engine']['position']}"]
+    registry = CollectorRegistry()
+
+    def gauge(name: str, text: str, labels: Sequence[str] = ()) -> Gauge:
+        return Gauge(f"tidings_{name}", text, labels, registry=registry)
+
+    gauge("status_up", "Whether the log and the read models could be asked").set(1)
+    gauge("log_position", "Position of the last event that the engine has appended").set(found["engine"]["position"])
+    labels = ("projection", "partition")
+    gauges = {
+        "position": gauge("projection_position", "Position of the last event that is folded", labels),
+        "lag_events": gauge("projection_lag_events", "Events that are not folded yet", labels),
+        "lag_seconds": gauge("projection_lag_seconds", "Seconds from the last folded event to the last one", labels),
+        "parked": gauge("projection_parked_events", "Events that were set aside, and those behind them", labels),
+    }
     for row in found["projections"]:
-        labels = f'{{projection="{row["projection"]}",partition="{row["partition"]}"}}'
-        lines += [
-            f"tidings_projection_position{labels} {row['position']}",
-            f"tidings_projection_lag_events{labels} {row['lag_events']}",
-            f"tidings_projection_lag_seconds{labels} {row['lag_seconds']}",
-            f"tidings_projection_parked_events{labels} {row['parked']}",
-        ]
-    return ("\n".join(lines) + "\n").encode()
+        for name, each in gauges.items():
+            each.labels(row["projection"], row["partition"]).set(row[name])
+    return generate_latest(registry)

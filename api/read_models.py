@@ -14,6 +14,7 @@ from api.health import positions_of
 from consumers.log import open_recorder
 from domain.exchange import Entry, Exchange
 from domain.invariants import Audit, BrokenInvariantError
+from migrations import migrate
 from projections import parking
 from projections.feed import decode, read_log
 from projections.rebuild import rebuild as rebuild_projection
@@ -33,11 +34,12 @@ if TYPE_CHECKING:
 
 @contextmanager
 def _opened(settings: Settings) -> Iterator[tuple[str, psycopg.Connection[Any], ApplicationRecorder]]:
-    """Give DSN, a connection and the log's recorder."""
+    """Give DSN, a connection and the log's recorder; the database is migrated."""
     with ExitStack() as stack:
         settings = with_database(settings, stack)
         assert settings.dsn is not None, "just chosen"
         connection = stack.enter_context(psycopg.connect(settings.dsn, autocommit=True, **CONNECT_OPTIONS))
+        migrate(connection)
         yield settings.dsn, connection, open_recorder(settings)
 
 

@@ -138,7 +138,7 @@ class Projector:
                 position = batch.last.position
             else:
                 position = done.position
-                _log.info(
+                _log.debug(  # there are many; what is worth knowing at any time is the lag
                     "batch_projected",
                     projection=projection.name,
                     position=position,

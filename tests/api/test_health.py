@@ -41,4 +41,4 @@ def test_metrics_by_route(exchange: Exchange) -> None:
     assert 'route="/v1/orders",status="401"' in text
     assert 'route="unmatched",status="404"' in text
     assert "nowhere" not in text
-    assert 'tidings_projection_lag_events{projection="markets",partition="0"}' in text
+    assert 'tidings_projection_lag_events{partition="0",projection="markets"}' in text

@@ -1,0 +1,120 @@
+"""How far everything is: HTTP, Prometheus and the command line tell the same, whatever it is."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from psycopg_pool import ConnectionPool
+
+from api.app import create_app
+from api.processes import HttpServer
+from consumers.gateway import LocalGateway
+from consumers.log import postgres_recorder
+from consumers.sources import LocalSource
+from domain.exchange import Entry
+from messages.events import to_stored
+from messages.wire import format_time
+from projections.batch import Batch
+from projections.progress import Progress
+from projections.registry import PROJECTIONS
+from projections.store import CONNECT_OPTIONS, advance, connect, ensure
+from projections.workspace import Workspace
+from settings import Settings
+from tests.api.test_cli import tidings
+from tests.projections.simulation import START, simulate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from domain.events import Recorded
+
+REACHED = {"markets": 120, "stories": 200}
+"""How far these are folded here; the third is not begun, the rest is not there."""
+
+
+@pytest.fixture
+def events(database: str) -> Iterator[list[Recorded]]:
+    """A log of some days, of which one read model has folded more than another."""
+    events = simulate(21, 100)
+    recorder: Any = postgres_recorder(database, 0)
+    recorder.insert_events(
+        [to_stored(Entry(r.stream, r.version, r.event), r.time, r.command_id, r.digest) for r in events]
+    )
+    with connect(database) as connection:
+        ensure(connection, [PROJECTIONS[name] for name in ("markets", "stories", "accounts")])
+        for name, position in REACHED.items():
+            advance(connection, PROJECTIONS[name], Workspace(PROJECTIONS[name].tables), Batch(0, events[:position]))
+    yield events
+    recorder.datastore.close()
+
+
+@pytest.fixture
+def client(database: str, tmp_path: Path) -> Iterator[httpx.Client]:
+    """An HTTP server on a database that no engine and no projector works."""
+    recorder: Any = postgres_recorder(database, 0)
+    with ConnectionPool(database, kwargs=CONNECT_OPTIONS, min_size=1, max_size=2) as pool:
+        app = create_app(gateway=LocalGateway(LocalSource()), pool=pool, log=recorder, progress=Progress(database))
+        with (
+            HttpServer(app, Settings(dsn=database, home=tmp_path, port=0)) as server,
+            httpx.Client(base_url=server.url) as client,
+        ):
+            yield client
+    recorder.datastore.close()
+
+
+def prometheus(text: str) -> dict[str, float]:
+    """Return our own numbers, by name and labels."""
+    found = re.findall(r"^(tidings_(?:log|projection|status)\S*) (\S+)$", text, re.MULTILINE)
+    return {name: float(value) for name, value in found}
+
+
+def test_all_three_tell_the_same(database: str, events: list[Recorded], client: httpx.Client, tmp_path: Path) -> None:
+    """Positions and lags by HTTP are those of the log and of what was folded; Prometheus and `tidings lag` agree."""
+    status = client.get("/v1/status").json()["data"]
+    numbers = prometheus(client.get("/metrics").text)
+    shown = tidings(Settings(dsn=database, home=tmp_path), "lag", "--json")
+
+    head = events[-1]
+    assert status["engine"] == {"position": head.position, "time": format_time(head.time)}
+    rows = {row["projection"]: row for row in status["projections"]}
+    assert set(rows) == {"accounts", "markets", "stories"}
+    for name, position in REACHED.items():
+        assert rows[name]["position"] == position
+        assert rows[name]["lag_events"] == len(events) - position > 0
+        assert rows[name]["lag_seconds"] == round((head.time - events[position - 1].time) / 1e6, 3) > 0
+    assert (rows["accounts"]["position"], rows["accounts"]["lag_events"]) == (0, len(events))
+    assert rows["accounts"]["lag_seconds"] == round((head.time - START) / 1e6, 3)
+
+    assert (shown.returncode, json.loads(shown.stdout)) == (0, status), shown.stderr
+    assert numbers.pop("tidings_status_up") == 1
+    assert numbers.pop("tidings_log_position") == head.position
+    assert numbers == {
+        f'tidings_projection_{metric}{{partition="0",projection="{name}"}}': row[field]
+        for name, row in rows.items()
+        for metric, field in (
+            ("position", "position"), ("lag_events", "lag_events"), ("lag_seconds", "lag_seconds"),
+            ("parked_events", "parked"),
+        )
+    }  # fmt: skip
+
+
+def test_lag_for_people(database: str, events: list[Recorded], tmp_path: Path) -> None:
+    """A line for the log and one for each read model."""
+    lines = tidings(Settings(dsn=database, home=tmp_path), "lag").stdout.splitlines()
+
+    assert lines[0] == f"log at {len(events)}"
+    (markets,) = [line for line in lines if line.startswith("markets")]
+    assert re.fullmatch(rf"markets +120  {len(events) - 120:,} events, \d+\.\d{{3}} s behind", markets)
+
+
+def test_an_empty_database_has_no_lag(database: str, client: httpx.Client, tmp_path: Path) -> None:
+    """Where nothing has happened nothing is behind; the command makes what is missing and says so."""
+    shown = tidings(Settings(dsn=database, home=tmp_path), "lag", "--json")
+
+    assert json.loads(shown.stdout) == {"engine": {"position": 0, "time": None}, "projections": []}
+    assert client.get("/v1/status").json()["data"] == json.loads(shown.stdout)
