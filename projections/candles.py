@@ -3,6 +3,7 @@
 Rows exist only where something happened; a query fills the gaps.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,7 +17,10 @@ from projections.reading import AsOf
 from projections.table import Table
 from projections.workspace import Rows, Workspace
 
-PERIODS: Final = {"1m": 60_000_000, "1h": 3_600_000_000, "1d": 86_400_000_000}
+MINUTE: Final = 60_000_000
+"""Microseconds of a minute."""
+
+PERIODS: Final = {"1m": MINUTE, "1h": 3_600_000_000, "1d": 86_400_000_000}
 """The length of each period in microseconds."""
 
 CANDLES_MAX: Final = 5_000
@@ -47,7 +51,7 @@ class CandleRow:
 
 @dataclass(slots=True)
 class Current:
-    """A market's prices now, its outcomes by name, and the time of its last row."""
+    """A market's prices now, its outcomes by name, and the start of its last minute (-1: none)."""
 
     market_id: str
     outcomes: list[str]
@@ -78,86 +82,122 @@ KINDS = EXECUTED | {MarketDrafted, MarketActivated, RestingOrderFilled}
 
 
 def fold(batch: Batch, workspace: Workspace) -> None:
-    """Bring the three candles of every event's moment up to date."""
-    candles = workspace.rows(CANDLES)
-    markets = workspace.load(CURRENT, batch.markets)
-    connection = workspace.connection
-    open_candles: dict[str, tuple[int, list[CandleRow]]] = {}
+    """Follow every market by the minute, and add each of its minutes to its hour and its day."""
+    minutes = Minutes(batch, workspace)
+    markets = minutes.markets
     event: Any
     for recorded in batch.of(KINDS):
         event = recorded.event
         market_id = event.market_id
         kind = type(event)
-        if kind is MarketDrafted:
-            outcomes = list(event.outcomes)
-            markets.put(market_id, Current(market_id, outcomes, [None] * len(outcomes), -1))
-            continue
         if kind in EXECUTED:
             execution = event.execution
             if not execution.fills:
                 continue
             prices, quantity, cost, trades = execution.prices, execution.filled, execution.cost, len(execution.fills)
+        elif kind is RestingOrderFilled:
+            prices, quantity, cost, trades = event.prices, event.quantity, event.cost, 1
         elif kind is MarketActivated:
             prices, quantity, cost, trades = event.prices, 0, 0, 0
         else:
-            prices, quantity, cost, trades = event.prices, event.quantity, event.cost, 1
-        market = markets.get(market_id)
-        assert market is not None, "a market is drafted first"
-        time = recorded.time
-        until, rows = open_candles.get(market_id, (0, []))
-        if time >= until:
-            rows = [_candle(candles, connection, batch.partition, market, period, time) for period in PERIODS.values()]
-            open_candles[market_id] = (time - time % 60_000_000 + 60_000_000, rows)
+            outcomes = list(event.outcomes)
+            markets.put(market_id, Current(market_id, outcomes, [None] * len(outcomes), -1))
+            continue
+        market = markets.cache[market_id]
+        minute = minutes.at(market, recorded.time)
         if trades:
             i = market.outcomes.index(event.outcome)
-            for row in rows:
-                row.volume[i] += cost
-                row.quantity[i] += quantity
-                row.trades[i] += trades
+            minute.volume[i] += cost
+            minute.quantity[i] += quantity
+            minute.trades[i] += trades
         if prices:
-            _tick(rows, market, prices)
-        market.time = time
-        markets.change(market_id)
+            _tick(minute, market.prices, prices)
+    minutes.end()
 
 
-def _candle(  # noqa: PLR0917  a helper of one caller
-    candles: Rows[CandleRow], connection: Connection, partition: int, market: Current, period: int, time: int
-) -> CandleRow:
-    """Return the row of the period in which the time lies, marked as changed; a new one unless the market has it."""
-    start = time - time % period
-    key = (market.market_id, period, start)
-    row = candles.fetch(connection, key) if market.time >= start else None
-    if row is not None:
-        candles.change(key)
-        return row
+class Minutes:
+    """The minute that each market is in while a batch is folded, as far as this batch goes."""
+
+    def __init__(self, batch: Batch, workspace: Workspace) -> None:
+        self.markets: Rows[Current] = workspace.load(CURRENT, batch.markets)
+        self._rows = workspace.rows(CANDLES)
+        self._connection = workspace.connection
+        self._partition = batch.partition
+        self._open: dict[str, CandleRow] = {}
+
+    def at(self, market: Current, time: int) -> CandleRow:
+        """Return the market's minute of this time, with nothing in it where the batch has just come to it."""
+        minute = self._open.get(market.market_id)
+        if minute is None or time >= minute.start + MINUTE:
+            if minute is not None:
+                self._add(market, minute)
+            minute = self._open[market.market_id] = _empty(self._partition, market, MINUTE, time)
+        return minute
+
+    def end(self) -> None:
+        """Add what is open."""
+        for market_id, minute in self._open.items():
+            self._add(self.markets.cache[market_id], minute)
+
+    def _add(self, market: Current, minute: CandleRow) -> None:
+        """Add a minute to the rows of the minute, hour and day that it lies in; a row that is not there begins with it."""
+        for period in PERIODS.values():
+            start = minute.start - minute.start % period
+            key = (market.market_id, period, start)
+            row = self._rows.fetch(self._connection, key) if market.time >= start else None
+            if row is None:
+                row = _empty(self._partition, market, period, start)
+                row.previous = minute.previous
+                self._rows.put(key, row)
+            else:
+                self._rows.change(key)
+            _merge(row, minute)
+        market.time = minute.start
+        self.markets.change(market.market_id)
+
+
+def _empty(partition: int, market: Current, period: int, time: int) -> CandleRow:
+    """Return the period in which the time lies, before anything has happened in it."""
     count = len(market.outcomes)
     none: list[int | None] = [None] * count
-    row = CandleRow(
-        partition, market.market_id, period, start, list(market.prices), none, list(none), list(none), list(none),
-        [0] * count, [0] * count, [0] * count,
+    return CandleRow(
+        partition, market.market_id, period, time - time % period, list(market.prices), none, list(none), list(none),
+        list(none), [0] * count, [0] * count, [0] * count,
     )  # fmt: skip
-    candles.put(key, row)
-    return row
 
 
-def _tick(rows: list[CandleRow], market: Current, prices: tuple[int, ...]) -> None:
-    before = market.prices
+def _tick(minute: CandleRow, before: list[int | None], prices: Sequence[int]) -> None:
+    """Take in the prices after an event."""
     for i, price in enumerate(prices):
         if price == before[i]:
             continue
-        before[i] = price
-        for row in rows:
-            high, low = row.high[i], row.low[i]
-            if high is None or low is None:
-                row.open[i] = row.high[i] = row.low[i] = price
-            elif price > high:
-                row.high[i] = price
-            elif price < low:
-                row.low[i] = price
-            row.close[i] = price
+        before[i] = minute.close[i] = price
+        high, low = minute.high[i], minute.low[i]
+        if high is None or low is None:
+            minute.open[i] = minute.high[i] = minute.low[i] = price
+        elif price > high:
+            minute.high[i] = price
+        elif price < low:
+            minute.low[i] = price
 
 
-PROJECTION = Projection("candles", 1, (CANDLES, CURRENT), fold, scope="market")
+def _merge(row: CandleRow, minute: CandleRow) -> None:
+    """Add what came later to a row."""
+    for i, low in enumerate(minute.low):
+        row.volume[i] += minute.volume[i]
+        row.quantity[i] += minute.quantity[i]
+        row.trades[i] += minute.trades[i]
+        high, lowest, highest = minute.high[i], row.low[i], row.high[i]
+        if low is None or high is None:
+            continue
+        if lowest is None or highest is None:
+            row.open[i], row.low[i], row.high[i] = minute.open[i], low, high
+        else:
+            row.low[i], row.high[i] = min(lowest, low), max(highest, high)
+        row.close[i] = minute.close[i]
+
+
+PROJECTION = Projection("candles", 2, (CANDLES, CURRENT), fold, scope="market")
 
 
 def candles(  # noqa: PLR0917  read in one order everywhere

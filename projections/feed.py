@@ -7,10 +7,14 @@ from time import monotonic
 from typing import Any, Final
 
 import structlog
-from eventsourcing.persistence import ApplicationRecorder, Notification
+from eventsourcing.persistence import ApplicationRecorder, InterfaceError, Notification, OperationalError
+from eventsourcing.postgres import PostgresApplicationRecorder
+from eventsourcing.utils import retry
+from psycopg.rows import tuple_row
+from psycopg.sql import SQL, Identifier
 
 from domain.events import Recorded
-from messages.events import UnreadableEventError, from_stored
+from messages.events import UnreadableEventError, decode_state, from_stored
 from projections.batch import Batch
 from projections.parking import UnreadableEvent
 
@@ -35,21 +39,59 @@ def decode(notifications: Iterable[Notification]) -> list[Recorded]:
         try:
             events.append(from_stored(notification.id, notification))
         except UnreadableEventError as error:
-            event: Any = UnreadableEvent(notification.topic, str(error))
-            stream = str(notification.originator_id)
-            events.append(Recorded(notification.id, stream, notification.originator_version, 0, "", event))
+            stream, version = str(notification.originator_id), notification.originator_version
+            events.append(_unreadable(notification.id, stream, version, notification.topic, error))
+    return events
+
+
+def _unreadable(position: int, stream: str, version: int, topic: str, error: UnreadableEventError) -> Recorded:
+    event: Any = UnreadableEvent(topic, str(error))
+    return Recorded(position, stream, version, 0, "", event)
+
+
+def select(recorder: ApplicationRecorder, after: int, until: int | None = None) -> list[Recorded]:
+    """Return the next events behind a position, up to and with another one if that is given: a batch at the most."""
+    if isinstance(recorder, PostgresApplicationRecorder):
+        events: list[Recorded] = _select_rows(recorder, after, until)
+        return events
+    return decode(recorder.select_notifications(after, BATCH_EVENTS, until, inclusive_of_start=False))
+
+
+_ROWS: Final = SQL(
+    "SELECT notification_id, originator_id, originator_version, topic, state FROM {} "
+    "WHERE notification_id > %s AND notification_id <= %s ORDER BY notification_id LIMIT %s"
+)
+_LAST: Final = (1 << 63) - 1
+
+
+@retry((InterfaceError, OperationalError), max_attempts=10, wait=0.2)
+def _select_rows(recorder: PostgresApplicationRecorder, after: int, until: int | None) -> list[Recorded]:
+    """Do as `select_notifications`, in a fifth of the time: the states come as bytes, not as text of their digits, and
+    no `Notification` is made of each row.
+    """
+    query = _ROWS.format(Identifier(recorder.datastore.schema, recorder.events_table_name))
+    limits = [after, _LAST if until is None else until, BATCH_EVENTS]
+    with recorder.datastore.get_connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
+        rows = cursor.execute(query, limits, prepare=True, binary=True).fetchall()
+    events: list[Recorded] = []
+    for position, stream, version, topic, stored in rows:
+        try:
+            state = decode_state(topic, stored)
+        except UnreadableEventError as error:
+            events.append(_unreadable(position, stream, version, topic, error))
+        else:
+            events.append(Recorded(position, stream, version, state.time, state.command_id, state.data, state.digest))
     return events
 
 
 def read_log(recorder: ApplicationRecorder, partition: int, after: int, until: int) -> Iterator[Batch]:
     """Yield the log from behind one position up to and with another one, in batches."""
     while after < until:
-        notifications = recorder.select_notifications(after, BATCH_EVENTS, until, inclusive_of_start=False)
-        if not notifications:
+        events = select(recorder, after, until)
+        if not events:
             return
-        batch = Batch(partition, decode(notifications))
-        yield batch
-        after = batch.last.position
+        yield Batch(partition, events)
+        after = events[-1].position
 
 
 class Feed:
@@ -118,17 +160,17 @@ class Feed:
                 self._tail.popleft()
             taken = [self._tail.popleft() for _ in range(min(BATCH_EVENTS, len(self._tail)))]
             self._tail_from = taken[-1].id
-        return self._keep(position, taken)
+        return self._keep(position, decode(taken))
 
     def _from_log(self, position: int) -> Batch | None:
         with self._moved:
             if self._tail_from is not None and position >= self._tail_from:
                 return None  # the subscription tells what comes
-        taken = self._recorder.select_notifications(position, BATCH_EVENTS, inclusive_of_start=False)
-        return self._keep(position, taken) if taken else None
+        events = select(self._recorder, position)
+        return self._keep(position, events) if events else None
 
-    def _keep(self, position: int, taken: Sequence[Notification]) -> Batch:
-        batch = Batch(self.partition, decode(taken))
+    def _keep(self, position: int, events: Sequence[Recorded]) -> Batch:
+        batch = Batch(self.partition, events)
         self._batches.append((position, batch))
         return batch
 

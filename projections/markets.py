@@ -12,6 +12,7 @@ from psycopg.rows import args_row
 
 from domain import market as events
 from domain.account import PayoutPaid, PayoutReversed, TradeSettled
+from domain.events import Recorded
 from domain.orders import RestingOrderFilled
 from domain.story import StoryPublished
 from projections.batch import EXECUTED, Batch
@@ -193,44 +194,33 @@ def fold(batch: Batch, workspace: Workspace) -> None:
     traders = workspace.load(TRADERS, batch.holdings)
     lifecycle, activity = workspace.rows(LIFECYCLE).append, workspace.rows(ACTIVITY).append
     event: Any
+    known = traders.cache
     for recorded in batch.of(KINDS):
         event = recorded.event
         kind = type(event)
+        if kind is TradeSettled and (event.account_id, event.market_id) in known:
+            continue  # every second event, and it changes nothing
         if kind is StoryPublished:
             workspace.rows(CATEGORIES).put(event.story_id, Category(event.story_id, event.category))
             continue
         if kind is events.MarketDrafted:
-            categories = workspace.load(CATEGORIES, batch.stories)
-            category = categories.get(event.story_id)
-            market = _drafted(event, category.category if category else "", batch.partition)
-            markets.put(event.market_id, market)
-            workspace.rows(RESOLUTIONS).append(
-                Resolution(event.market_id, 1, recorded.position, recorded.time, event.resolution_source)
-            )
-            market.opened_position, market.opened_at = recorded.position, recorded.time
-        else:
-            found = markets.get(event.market_id)
-            assert found is not None, "a market is drafted first"
-            market = found
-        if kind in ACTS or kind is events.MarketDrafted:
-            prices = market.prices
+            _draft(batch, workspace, recorded)
+        market = markets.cache[event.market_id]
+        before = market.prices
+        acted = kind in ACTS or kind is events.MarketDrafted
+        if acted:
             _act(market, event, recorded.time)
-            changed = (1 << len(prices)) - 1 if kind is events.MarketActivated else 0
             if kind is events.ResolutionClarified:
-                workspace.rows(RESOLUTIONS).append(
-                    Resolution(
-                        market.market_id, event.version, recorded.position, recorded.time, event.resolution_source
-                    )
-                )
+                _keep_resolution(workspace, market, recorded)
             lifecycle(_lifecycle_version(market, recorded.position, recorded.time))
             traded = kind in VALUED
+            changed = (1 << len(before)) - 1 if kind is events.MarketActivated else 0
         else:
-            prices = market.prices
             traded = _trade(market, traders, kind, event)
-            changed = _changed(prices, market.prices)
+            changed = _changed(before, market.prices)
         if traded:
             activity(
-                ActivityVersion(
+                (
                     market.partition,
                     market.market_id,
                     recorded.position,
@@ -244,9 +234,28 @@ def fold(batch: Batch, workspace: Workspace) -> None:
                     market.traders,
                 )
             )
-        if traded or kind in ACTS:
+        if traded or acted:
             market.position, market.time = recorded.position, recorded.time
             markets.change(market.market_id)
+
+
+def _draft(batch: Batch, workspace: Workspace, recorded: Recorded) -> None:
+    """Add a market, and the first wording of its resolution source."""
+    event: Any = recorded.event
+    category = workspace.load(CATEGORIES, batch.stories).get(event.story_id)
+    market = _drafted(event, category.category if category else "", batch.partition)
+    market.opened_position, market.opened_at = recorded.position, recorded.time
+    workspace.rows(MARKETS).put(event.market_id, market)
+    _keep_resolution(workspace, market, recorded)
+
+
+def _keep_resolution(workspace: Workspace, market: Market, recorded: Recorded) -> None:
+    """Add the wording that holds from now on."""
+    workspace.rows(RESOLUTIONS).append(
+        Resolution(
+            market.market_id, market.resolution_version, recorded.position, recorded.time, market.resolution_source
+        )
+    )
 
 
 def _changed(before: list[int], after: list[int]) -> int:
@@ -266,13 +275,7 @@ def _trade(market: Market, traders: Rows[Trader], kind: type, event: Any) -> boo
     a version that holds one keeps it.
     """
     interest = market.open_interest
-    if kind is TradeSettled:
-        key = (event.account_id, market.market_id)
-        if traders.get(key) is not None:
-            return False
-        traders.put(key, Trader(market.market_id, event.account_id))
-        market.traders += 1
-    elif kind in EXECUTED:
+    if kind in EXECUTED:
         execution = event.execution
         if not execution.fills:
             return False
@@ -294,6 +297,9 @@ def _trade(market: Market, traders: Rows[Trader], kind: type, event: Any) -> boo
         interest[market.outcomes.index(event.outcome)] += event.quantity if event.side == "buy" else -event.quantity
         if event.prices:
             market.prices = list(event.prices)
+    elif kind is TradeSettled:
+        traders.put((event.account_id, market.market_id), Trader(market.market_id, event.account_id))
+        market.traders += 1
     elif kind in SETS:
         change = event.amount if kind is events.SetsMinted else -event.amount
         interest = [shares + change for shares in interest]

@@ -14,7 +14,7 @@ from psycopg import Connection
 
 from projections.table import Row, Table
 
-ROWS_IN_MEMORY_MAX: Final = 100_000
+ROWS_IN_MEMORY_MAX: Final = 300_000
 """Per table; above it the memory of the table is emptied after a batch."""
 
 ROWS_BY_STATEMENT_MAX: Final = 50
@@ -179,12 +179,14 @@ class Rows(Generic[Row]):
     def _copy(self, connection: Connection, name: str, rows: Iterable[Row | tuple[Any, ...]]) -> None:
         table = self.table
         statement = f"COPY {name} ({table.column_list}) FROM STDIN (FORMAT BINARY)"
+        values = self._values
         with connection.cursor() as cursor, cursor.copy(statement) as copy:
             copy.set_types(table.types)
-            write = copy.write_row
-            values = self._values
+            # What `copy.write_row` does, without a call for each row that only fills the buffer.
+            write = copy.formatter.write_row
             for row in rows:
-                write(row if isinstance(row, tuple) or values is None else values(row))  # type: ignore[arg-type]
+                if part := write(row if isinstance(row, tuple) or values is None else values(row)):  # type: ignore[arg-type]
+                    copy.write(part)
 
     def _delete(self, connection: Connection) -> None:
         table = self.table
