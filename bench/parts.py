@@ -10,6 +10,7 @@ from typing import Any, Final
 
 PARTS: Final = {
     "engine": "orders a second through the whole engine over Kafka, beside the library as its documentation shows it",
+    "http": "orders a second over HTTP, singly and in batches, through the real processes",
     "append": "an append beside a bare send, and reading a log again",
     "book": "placing, canceling and matching with 10 and with 100,000 resting orders",
     "history": "an order at position 100 and at position 100,000",

@@ -1,0 +1,49 @@
+"""The programs that are measured, as processes of their own with the settings of one log in Kafka."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psutil
+
+from settings import Settings, environment
+
+
+def settings_of(folder: Path, bootstrap: str, **more: Any) -> Settings:
+    """Return the settings of a fresh log on this broker, with the files beside it in the folder."""
+    prefix = f"bench-{uuid4().hex[:8]}."
+    return Settings(
+        home=folder, log="kafka", kafka_brokers=bootstrap, kafka_replication=1, kafka_topic_prefix=prefix, **more
+    )
+
+
+def start(name: str, settings: Settings, *options: str) -> subprocess.Popen[bytes]:
+    """Start `tidings NAME` and return its process; what it logs goes to `NAME.log` in the settings' home."""
+    with (settings.home / f"{name}.log").open("ab") as log:
+        return subprocess.Popen(  # noqa: S603  # our own program
+            [sys.executable, "-m", "api", name, *options],
+            env=environment(settings) | {"PYTHONPATH": os.getcwd()},  # noqa: PTH109
+            stdout=log,
+            stderr=log,
+        )
+
+
+@contextmanager
+def running(name: str, settings: Settings, *options: str) -> Iterator[psutil.Process]:
+    """Run `tidings NAME` for this block."""
+    process = start(name, settings, *options)
+    try:
+        yield psutil.Process(process.pid)
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def cpu_seconds(processes: Mapping[str, psutil.Process]) -> dict[str, float]:
+    """Return the CPU time that each has used by now."""
+    return {name: sum(process.cpu_times()[:2]) for name, process in processes.items()}
