@@ -6,6 +6,7 @@ lags holds up no other; a batch is read and decoded once for all that are abreas
 waits, and goes on exactly where it was.
 """
 
+import gc
 import threading
 from collections.abc import Iterable
 from time import perf_counter
@@ -21,10 +22,13 @@ from projections.parking import park
 from projections.projection import Projection
 from projections.rebuild import rebuild
 from projections.registry import PROJECTIONS
-from projections.store import SCHEMA, LogGapError, advance, connect, ensure, position_of, try_lock
+from projections.store import SCHEMA, LogGapError, advance, connect, ensure, make_indexes, position_of, try_lock
 from projections.workspace import Workspace
 
 _log: Final = structlog.get_logger()
+
+_GC_THRESHOLDS: Final = (100_000, 50, 100)
+"""A batch is many objects that are no garbage: Python should not look for any every 700 of them."""
 
 RETRY_SECONDS_MAX: Final = 5.0
 WAIT_SECONDS: Final = 0.5
@@ -67,6 +71,7 @@ class Projector:
 
     def start(self) -> None:
         """Begin; returns at once."""
+        gc.set_threshold(*_GC_THRESHOLDS)
         self._feed.start()
         for thread in self._threads:
             thread.start()
@@ -116,10 +121,14 @@ class Projector:
             _log.info("rebuild_done", projection=projection.name, version=projection.version, position=position)
 
     def _fold(self, connection: psycopg.Connection, projection: Projection) -> Iterable[int]:
-        """Fold batch after batch, yielding each position reached."""
+        """Fold batch after batch, yielding each position reached; make the indexes when the log's end of now is reached."""
         workspace = Workspace(projection.tables)
         position, _ = position_of(connection, projection.name, self._partition)
+        end: int | None = self._recorder.max_notification_id() or 0
         while not self._stopping.is_set():
+            if end is not None and position >= end:
+                make_indexes(connection, projection)
+                end = None
             batch = self._feed.after(position, WAIT_SECONDS)
             if batch is None:
                 connection.execute("SELECT 1")  # whether we still have the connection, and with it the lock

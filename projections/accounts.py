@@ -119,6 +119,7 @@ LEDGER = Table(
     "ledger",
     LedgerEntry,
     key=["partition", "position"],
+    history=True,
     indexes=["account_id, position WHERE account_id IS NOT NULL"],
     checks=["cash + held + pool + fees + house + bonds + external = 0"],
 )
@@ -135,17 +136,22 @@ def fold(batch: Batch, workspace: Workspace) -> None:
     append = workspace.rows(LEDGER).append
     partition = batch.partition
     moved: defaultdict[str, int] = defaultdict(int)
+    pools: defaultdict[str, int] = defaultdict(int)
     event: Any
     for recorded in batch.events:
         event = recorded.event
         kind = type(event)
         if kind is TradeSettled:
-            append(_settled(partition, recorded, accounts, moved))
+            append(_settled(partition, recorded, accounts, pools))
+            if event.fee:
+                moved["fees"] += event.fee
         elif kind is AccountOpened:
             at = (recorded.position, recorded.time)
             accounts.put(event.account_id, AccountRow(partition, event.account_id, event.name, 0, 0, *at, *at))
         elif kind not in _NO_MONEY and (lines := postings(event)):
             append(_posted(partition, recorded, lines, accounts, moved))
+    for market_id, amount in pools.items():
+        moved[f"pool:{market_id}"] += amount
     balances = workspace.load(BALANCES, [(partition, name) for name in moved])
     for name, amount in moved.items():
         balance = balances.get((partition, name))
@@ -157,9 +163,9 @@ def fold(batch: Batch, workspace: Workspace) -> None:
 
 
 def _settled(
-    partition: int, recorded: Recorded, accounts: Rows[AccountRow], moved: defaultdict[str, int]
-) -> LedgerEntry:
-    """Return the entry of the event that is by far the most common; a test holds that it agrees with its postings."""
+    partition: int, recorded: Recorded, accounts: Rows[AccountRow], pools: defaultdict[str, int]
+) -> tuple[Any, ...]:
+    """Return the entry, as its values, of the event that is by far the most common; a test holds that its postings agree."""
     event: Any = recorded.event
     cash, held, fee, position, time = event.cash, event.held, event.fee, recorded.position, recorded.time
     pool = -(cash + held + fee)
@@ -168,10 +174,8 @@ def _settled(
     account.held += held
     account.position, account.time = position, time
     accounts.change(event.account_id)
-    moved[f"pool:{event.market_id}"] += pool
-    if fee:
-        moved["fees"] += fee
-    return LedgerEntry(
+    pools[event.market_id] += pool
+    return (
         partition,
         position,
         time,
@@ -227,7 +231,7 @@ def _posted(
     )
 
 
-PROJECTION = Projection("accounts", 1, (ACCOUNTS, LEDGER, BALANCES), fold, scope="account")
+PROJECTION = Projection("accounts", 2, (ACCOUNTS, LEDGER, BALANCES), fold, scope="account")
 
 _SUM: Final = "coalesce(sum({}), 0)::int8"
 _WORTH: Final = _SUM.format(worth("s.shares", "p.prices[array_position(m.outcomes, s.outcome)]"))

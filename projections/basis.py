@@ -36,17 +36,19 @@ class Holding(Protocol):
     settled_amount: int
 
 
-def trade(holding: Holding, side: str, quantity: int, cost: int, fee: int) -> None:
+def trade(holding: Holding, buys: bool, quantity: int, cost: int, fee: int) -> None:
     """Take in an execution: a buy adds its cost to the basis, a sale realizes its proceeds less its part of the basis."""
-    if side == "buy":
-        add(holding, quantity, cost)
+    if buys:
+        holding.shares += quantity
+        holding.cost_basis += cost
         holding.buys += cost
     else:
         remove(holding, quantity, cost)
     holding.volume += cost
     holding.trades += 1
-    holding.fees += fee
-    holding.realized -= fee
+    if fee:
+        holding.fees += fee
+        holding.realized -= fee
 
 
 def add(holding: Holding, quantity: int, cost: int) -> None:

@@ -157,8 +157,8 @@ MARKETS = Table(
         "opened_position",
     ],
 )
-LIFECYCLE = Table("market_lifecycle", LifecycleVersion, key=["market_id", "position"])
-ACTIVITY = Table("market_activity", ActivityVersion, key=["market_id", "position"])
+LIFECYCLE = Table("market_lifecycle", LifecycleVersion, key=["market_id", "position"], history=True)
+ACTIVITY = Table("market_activity", ActivityVersion, key=["market_id", "position"], history=True)
 RESOLUTIONS = Table("market_resolutions", Resolution, key=["market_id", "version"])
 TRADERS = Table("market_traders", Trader, key=["account_id", "market_id"])
 CATEGORIES = Table("market_categories", Category, key=["story_id"])
@@ -426,7 +426,7 @@ def _lifecycle_version(market: Market, position: int, time: int) -> LifecycleVer
 
 
 PROJECTION = Projection(
-    "markets", 1, (MARKETS, LIFECYCLE, ACTIVITY, RESOLUTIONS, TRADERS, CATEGORIES), fold, scope="market"
+    "markets", 2, (MARKETS, LIFECYCLE, ACTIVITY, RESOLUTIONS, TRADERS, CATEGORIES), fold, scope="market"
 )
 
 _OF_THEN: Final = {

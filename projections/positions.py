@@ -165,6 +165,7 @@ VERSIONS = Table(
     "position_versions",
     PositionVersion,
     key=["account_id", "market_id", "outcome", "position"],
+    history=True,
     indexes=["account_id, position, outcome WHERE kind IN ('payout', 'reversal', 'void')"],
 )
 MARKETS = Table("positions_markets", MarketRow, key=["market_id"])
@@ -192,19 +193,21 @@ def fold(batch: Batch, workspace: Workspace) -> None:
         event = recorded.event
         kind = type(event)
         time = recorded.time
-        profits.pass_time(time)
+        if time >= profits.until:
+            profits.pass_time(time)
         if kind is TradeSettled:
-            cost, quantity, market_id = event.cost, event.quantity, event.market_id
+            buys, quantity, cost = event.side == "buy", event.quantity, event.cost
             row = _touch(positions, batch.partition, event, event.outcome, recorded)
             before = row.realized
-            basis.trade(row, event.side, quantity, cost, event.fee)
-            category = markets.cache[market_id].category
-            if event.side == "buy":
-                append(_version(row, "trade", quantity, -cost))
-                profits.credit(event.account_id, category, time, row.realized - before, cost, cost, 1)
-            else:
-                append(_version(row, "trade", -quantity, cost))
-                profits.credit(event.account_id, category, time, row.realized - before, cost, 0, 1)
+            basis.trade(row, buys, quantity, cost, event.fee)
+            bought = cost if buys else 0
+            append(_version(row, "trade", quantity if buys else -quantity, -cost if buys else cost))
+            category = markets.cache[event.market_id].category
+            profits.credit(event.account_id, category, time, row.realized - before, cost, bought, 1)
+        elif kind in EXECUTED:
+            if event.execution.prices:
+                markets.cache[event.market_id].prices = list(event.execution.prices)
+                markets.change(event.market_id)
         elif kind in basis.OTHER_KINDS:
             market = markets.cache[event.market_id]
             realized = 0
@@ -243,11 +246,7 @@ def _follow_market(workspace: Workspace, markets: Rows[MarketRow], event: Any, k
         markets.put(event.market_id, MarketRow(event.market_id, category, outcomes, prices, None, over=False))
         return
     market = markets.cache[event.market_id]
-    if kind in EXECUTED:
-        if not event.execution.prices:
-            return
-        market.prices = list(event.execution.prices)
-    elif kind in basis.RESOLVED:
+    if kind in basis.RESOLVED:
         market.payouts, market.over = basis.fractions_of(event.payouts, market.outcomes), False
     elif kind in OVER:
         market.over = True
@@ -269,8 +268,9 @@ def _touch(positions: Rows[PositionRow], partition: int, event: Any, outcome: st
     return row
 
 
-def _version(row: PositionRow, kind: str, quantity: int, amount: int) -> PositionVersion:
-    return PositionVersion(
+def _version(row: PositionRow, kind: str, quantity: int, amount: int) -> tuple[Any, ...]:
+    """Return the values of the `PositionVersion` that an event made."""
+    return (
         row.partition,
         row.account_id,
         row.market_id,
@@ -290,7 +290,7 @@ def _version(row: PositionRow, kind: str, quantity: int, amount: int) -> Positio
     )
 
 
-PROJECTION = Projection("positions", 1, (POSITIONS, VERSIONS, MARKETS, CATEGORIES, *TABLES), fold, scope="holding")
+PROJECTION = Projection("positions", 2, (POSITIONS, VERSIONS, MARKETS, CATEGORIES, *TABLES), fold, scope="holding")
 
 _COLUMNS: Final = "account_id, market_id, outcome, shares, cost_basis, realized, fees, volume, buys, position, time"
 

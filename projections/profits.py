@@ -91,7 +91,10 @@ _WRITE_OPENINGS: Final = f"""
 
 
 class Profits:
-    """The sums, while one batch is folded. `moments` are the accounts and times of the events that will credit."""
+    """The sums, while one batch is folded, in a day that ends at `until`.
+
+    `moments` are the accounts and times of the events that will credit.
+    """
 
     def __init__(self, workspace: Workspace, partition: int, moments: Iterable[tuple[str, Time]]) -> None:
         days = {(account_id, time - time % DAY) for account_id, time in moments}
@@ -100,15 +103,13 @@ class Profits:
         self._totals: Rows[TotalRow] = workspace.load(TOTALS, {account_id for account_id, _ in days})
         self._clocks = workspace.load(CLOCK, [partition])
         self._clock = self._clocks.get(partition) or Clock(partition, 0)
-        self._until = self._clock.day + DAY
+        self.until = self._clock.day + DAY
         self._added: dict[tuple[int, str, str], list[int]] = {}
 
     def pass_time(self, time: Time) -> None:
-        """Let the time go on; when a day has ended, write down what all positions were worth then."""
-        if time < self._until:
-            return
+        """Let a day begin, at `until` or later: write down what all positions were worth when the last one ended."""
         last, day = self._clock.day, time - time % DAY
-        self._clock.day, self._until = day, day + DAY
+        self._clock.day, self.until = day, day + DAY
         self._clocks.put(self._clock.partition, self._clock)
         if last:
             self._workspace.rows(OPENED).append(OpenedDay(self._clock.partition, last + DAY))

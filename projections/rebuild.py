@@ -11,7 +11,7 @@ from psycopg import Connection, errors, sql
 
 from projections.batch import Batch
 from projections.projection import Projection
-from projections.store import SCHEMA, advance, connect, ensure, position_of
+from projections.store import SCHEMA, advance, connect, ensure, make_indexes, position_of
 from projections.workspace import Workspace
 
 Read = Callable[[int, int], Iterable[Batch]]
@@ -57,6 +57,7 @@ def rebuild(
                 done = advance(connection, projection, workspace, batch)
                 if progress is not None:
                     progress(done.position, until)
+        make_indexes(connection, projection)
         for attempt in range(1, EXCHANGES_MAX + 1):
             try:
                 return _exchange(connection, workspace, projection, read, partition, schema, beside)

@@ -4,17 +4,14 @@
 position are left out, so that whatever is delivered twice, or again after a crash, changes nothing.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from struct import Struct, pack
-from struct import error as StructError  # noqa: N812  it is a class
 from typing import Any, Final
 
 from psycopg import Connection, sql
-from psycopg.adapt import Dumper
-from psycopg.pq import Format
 
 from migrations import migrate
+from projections.arrays import IntegerList, IntegerListDumper, TextList, TextListDumper
 from projections.batch import Batch
 from projections.parking import hold_back, unreadable
 from projections.projection import Projection
@@ -29,7 +26,7 @@ CONNECT_OPTIONS: Final[dict[str, Any]] = {"options": f"-c search_path={SCHEMA}"}
 # What it tells the planner itself costs a tenth with a tenth of the sample.
 _WORKER_OPTIONS: Final = (
     "-c synchronous_commit=off -c jit=off -c enable_hashjoin=off -c enable_mergejoin=off -c enable_seqscan=off "
-    "-c plan_cache_mode=force_custom_plan -c default_statistics_target=10"
+    "-c plan_cache_mode=force_custom_plan -c default_statistics_target=10 -c maintenance_work_mem=128MB"
 )
 
 CHANNEL: Final = "tidings_progress"
@@ -62,45 +59,6 @@ class Advance:
     rows: int
 
 
-class IntegerList(list[int | None]):
-    """Stands for the lists of integers in rows; see `IntegerListDumper`."""
-
-
-class IntegerListDumper(Dumper):
-    """Writes a list of integers as PostgreSQL's binary int8[], a good ten times faster than the general one."""
-
-    format = Format.BINARY
-    oid = 1016
-
-    def dump(self, obj: Sequence[int | None]) -> bytes:
-        """Return the array's bytes, as psycopg asks of a dumper."""
-        count = len(obj)
-        if not count:
-            return _EMPTY
-        pack_items = _PACKERS.get(count)
-        if pack_items is None:
-            pack_items = _PACKERS[count] = _packer(count)
-        try:
-            return pack_items(*obj)
-        except StructError:
-            items = b"".join(_NULL if item is None else pack("!iq", 8, item) for item in obj)
-            return pack("!5i", 1, 1, 20, count, 1) + items
-
-
-def _packer(count: int) -> Callable[..., bytes]:
-    """Return the function that packs so many integers: made once for each length, for it is called for every trade."""
-    names = [f"i{n}" for n in range(count)]
-    items = ", ".join(f"8, {name}" for name in names)
-    layout = Struct("!5i" + "iq" * count)
-    source = f"lambda {', '.join(names)}: pack(1, 0, 20, {count}, 1, {items})"
-    return eval(source, {"pack": layout.pack})  # type: ignore[no-any-return]  # noqa: S307  nothing from outside
-
-
-_NULL: Final = pack("!i", -1)
-_EMPTY: Final = pack("!3i", 0, 0, 20)
-_PACKERS: Final[dict[int, Callable[..., bytes]]] = {}
-
-
 def connect(dsn: str, schema: str = SCHEMA) -> Connection:
     """Return a connection for the projector: its transactions may be lost by a crash of the server, whole, never in part.
 
@@ -108,11 +66,15 @@ def connect(dsn: str, schema: str = SCHEMA) -> Connection:
     """
     connection = Connection.connect(dsn, autocommit=True, options=f"-c search_path={schema} {_WORKER_OPTIONS}")
     connection.adapters.register_dumper(IntegerList, IntegerListDumper)
+    connection.adapters.register_dumper(TextList, TextListDumper)
     return connection
 
 
 def ensure(connection: Connection, projections: Iterable[Projection], partition: int = 0, schema: str = SCHEMA) -> None:
-    """Make the schema and the tables that are missing. Those of another version are left alone; see `position_of`."""
+    """Make the schema and the tables that are missing. Those of another version are left alone; see `position_of`.
+
+    They have no indexes but those that folds need: `make_indexes` makes the rest, once the log has been caught up with.
+    """
     migrate(connection)
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('tidings ' || %s, 0))", [schema])
@@ -136,6 +98,13 @@ def ensure(connection: Connection, projections: Iterable[Projection], partition:
                 "INSERT INTO projection_tables VALUES (%s, %s) ON CONFLICT DO NOTHING",
                 [projection.name, [table.name for table in projection.tables]],
             )
+
+
+def make_indexes(connection: Connection, projection: Projection) -> None:
+    """Make the indexes of a read model that its readers need and that are not there yet."""
+    for table in projection.tables:
+        for statement in table.index_statements():
+            connection.execute(statement)
 
 
 def _make_bookkeeping(connection: Connection, schema: str) -> None:

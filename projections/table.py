@@ -19,7 +19,9 @@ _PLAIN: Final[dict[object, str]] = {str: "text", int: "int8", bool: "bool"}
 class Table(Generic[Row]):
     """A table: its rows are found by `key`; a fold loads all rows of a `group` (columns) at once.
 
-    `indexes` are texts as `"slug"` or `"account_id, position DESC"`, with `UNIQUE` and `WHERE` where wanted.
+    `indexes` are texts as `"slug"` or `"account_id, position DESC"`, with `WHERE` where wanted. They are made when the table
+    has been filled up to the log's end: to make one of a full table costs a quarter of keeping it while the table is being
+    filled. So is the key, if the table is a `history`: only added to, and never looked into by a fold.
     """
 
     def __init__(
@@ -31,6 +33,7 @@ class Table(Generic[Row]):
         group: Sequence[str] = (),
         indexes: Sequence[str] = (),
         checks: Sequence[str] = (),
+        history: bool = False,
     ) -> None:
         hints = get_type_hints(row, include_extras=True)
         self.name = name
@@ -46,6 +49,7 @@ class Table(Generic[Row]):
         self.group = tuple(group) or self.key
         self.indexes = tuple(indexes)
         self.checks = tuple(checks)
+        self.history = history
 
     def __repr__(self) -> str:
         return f"Table({self.name})"
@@ -56,15 +60,22 @@ class Table(Generic[Row]):
         return ", ".join(self.columns)
 
     def statements(self) -> list[str]:
-        """Return the statements that make the table and its indexes where they are missing."""
+        """Return the statements that make the table where it is missing, as the fold needs it."""
         columns = [
             f"{name} {sql_type}{'' if nullable else ' NOT NULL'}"
             for name, sql_type, nullable in zip(self.columns, self.types, self.nullable, strict=True)
         ]
-        body = ", ".join([*columns, f"PRIMARY KEY ({', '.join(self.key)})", *(f"CHECK ({c})" for c in self.checks)])
+        key = [] if self.history else [f"PRIMARY KEY ({', '.join(self.key)})"]
+        body = ", ".join([*columns, *key, *(f"CHECK ({c})" for c in self.checks)])
         # Room on each page for the next version of its rows: then a change touches no index.
         room = "" if issubclass(self.row, tuple) else " WITH (fillfactor = 70)"
-        made = [f"CREATE TABLE IF NOT EXISTS {self.name} ({body}){room}"]
+        return [f"CREATE TABLE IF NOT EXISTS {self.name} ({body}){room}"]
+
+    def index_statements(self) -> list[str]:
+        """Return the statements that make the indexes for readers where they are missing."""
+        made: list[str] = []
+        if self.history:
+            made.append(f"CREATE UNIQUE INDEX IF NOT EXISTS {self.name}_key ON {self.name} ({', '.join(self.key)})")
         for number, index in enumerate(self.indexes, 1):
             columns_part, _, where = index.partition(" WHERE ")
             where = f" WHERE {where}" if where else ""

@@ -203,14 +203,16 @@ def _follow_market(batch: Batch, workspace: Workspace, event: Any) -> None:
         markets.change(event.market_id)
 
 
-def _executed(partition: int, recorded: Recorded, market: MarketPrices, resting: Rows[Resting]) -> Iterator[Trade]:
-    """Yield the fills of a taker's order."""
+def _executed(
+    partition: int, recorded: Recorded, market: MarketPrices, resting: Rows[Resting]
+) -> Iterator[tuple[Any, ...]]:
+    """Yield the values of the fills of a taker's order."""
     event: Any = recorded.event
     fee = event.execution.fee
     price_after = market.prices[market.outcomes.index(event.outcome)]
     for number, fill in enumerate(event.execution.fills):
         other = None if fill.order_id is None else filled(resting, fill.order_id, fill.quantity)
-        yield Trade(
+        yield (
             partition,
             recorded.position,
             number,

@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, cast
 
 from psycopg import Connection
 
+from projections.arrays import IntegerList, TextList
 from projections.table import Row, Table
 
 ROWS_IN_MEMORY_MAX: Final = 300_000
@@ -92,12 +93,16 @@ class Rows(Generic[Row]):
             return
         table = self.table
         columns = table.group
-        if len(columns) == 1:
-            where, parameters = f"{columns[0]} = ANY(%s)", [missing]
-        else:
-            arrays = ", ".join(f"%s::{table.types[table.columns.index(column)]}[]" for column in columns)
-            where = f"({', '.join(columns)}) IN (SELECT * FROM unnest({arrays}))"
-            parameters = [list(values) for values in zip(*cast("list[tuple[Any, ...]]", missing), strict=True)]
+        keys: Iterable[Iterable[Any]] = [missing]
+        where = f"{columns[0]} = ANY(%s)"
+        if len(columns) > 1:
+            keys = zip(*cast("list[tuple[Any, ...]]", missing), strict=True)
+            where = f"({', '.join(columns)}) IN (SELECT * FROM unnest({', '.join(['%s'] * len(columns))}))"
+        types = [table.types[table.columns.index(column)] for column in columns]
+        parameters = [
+            TextList(values) if of_type == "text" else IntegerList(values)
+            for of_type, values in zip(types, keys, strict=True)
+        ]
         query = f"SELECT {table.column_list} FROM {table.name} WHERE {where}"
         # Deleted or changed in memory and not yet written: what is in memory is newer.
         for values in connection.execute(query, parameters, prepare=True):
