@@ -187,10 +187,12 @@ def _dead_letters(function: str) -> Callable[[argparse.Namespace, Settings], int
     """Return a command of `api.dead_letters`, which is imported when it runs."""
 
     def run(options: argparse.Namespace, settings: Settings) -> int:
-        from api import dead_letters
+        from api import dead_letters, read_models
 
         if options.name == dead_letters.COMMANDS and settings.log != "kafka":
             return _needs_kafka("dead-letters of commands")
+        if options.name not in {None, dead_letters.COMMANDS} and read_models.unknown(options.name):
+            return WRONG_USE
         command: Callable[[argparse.Namespace, Settings], int] = getattr(dead_letters, function)
         return command(options, settings)
 

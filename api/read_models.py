@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from api.database import with_database
-from api.health import positions_of
+from api.lag import positions_of
 from consumers.log import open_recorder
 from domain.exchange import Entry, Exchange
 from domain.invariants import Audit, BrokenInvariantError
@@ -110,10 +110,17 @@ def lag(options: Namespace, settings: Settings) -> int:
     return 0
 
 
+def unknown(name: str) -> bool:
+    """Return whether there is no read model of this name, and say so."""
+    if name in PROJECTIONS:
+        return False
+    print(f"tidings: there is no read model {name}; there are {', '.join(PROJECTIONS)}", file=sys.stderr)
+    return True
+
+
 def rebuild(options: Namespace, settings: Settings) -> int:
     """Build a read model anew beside the live one, then exchange them."""
-    if options.name not in PROJECTIONS:
-        print(f"tidings: there is no read model {options.name}; there are {', '.join(PROJECTIONS)}", file=sys.stderr)
+    if unknown(options.name):
         return 2
     tell = (
         (lambda at, until: print(f"\rposition {at:,} of {until:,} ", end="", file=sys.stderr, flush=True))
