@@ -474,9 +474,11 @@ class Engine:
         return min(max((due - self._clock()) / 1_000_000, 0.0), idle)
 
     def _decide(self, submitted: Submitted, now: Time) -> None:
-        command = submitted.command
-        self._batch.commands += 1
-        self._batch.started = self._batch.started or perf_counter()
+        command, command_id = submitted.command, submitted.command_id
+        batch = self._batch
+        batch.commands += 1
+        if not batch.started:
+            batch.started = perf_counter()
         if self._is_repeated(submitted):
             return
         time = now if submitted.at is None or not self._commands_clock else submitted.at
@@ -485,7 +487,7 @@ class Engine:
         if isinstance(command, QuoteOrder):
             self._quote(submitted, command, time)
             return
-        if submitted.command_id in self._undecidable:
+        if command_id in self._undecidable:
             self._source.park(submitted, "the engine failed on this command")
             self._parked = True
             return
@@ -493,13 +495,15 @@ class Engine:
         try:
             entries = self._entries(submitted, command, time)
         except Exception as error:
-            raise _UndecidableError(submitted.command_id) from error
-        decision = _Decision(submitted, time, self._batch, events=[entry.event for entry in entries])
-        self._open[submitted.command_id] = decision
-        self._batch.firsts.append((submitted.command_id, len(self._batch.stored)))
-        self._batch.rejected += isinstance(decision.events[0], CommandRejected)
-        self._add(entries, time, submitted.command_id, submitted.digest)
-        decision.place = len(self._batch.stored) - 1
+            raise _UndecidableError(command_id) from error
+        batch = self._batch
+        events = [entry.event for entry in entries]
+        first = len(batch.stored)
+        decision = _Decision(submitted, time, batch, first + len(entries) - 1, events)
+        self._open[command_id] = decision
+        batch.firsts.append((command_id, first))
+        batch.rejected += type(events[0]) is CommandRejected
+        self._add(entries, time, command_id, submitted.digest)
         self._advance(time, decision)
         self._batch.decisions.append(decision)
 
@@ -537,29 +541,33 @@ class Engine:
 
     def _advance(self, time: Time, decision: _Decision | None = None) -> None:
         """Do all that is unfinished or due by this time; what a command left unfinished belongs to its decision."""
-        step = self._exchange.step
-        self._make_room()
-        while (found := step(time)) is not None:
+        exchange = self._exchange
+        while not exchange.is_idle(time):
+            self._make_room()
+            found = exchange.step(time)
+            if found is None:
+                return
             command_id, entries = found
             self._add(entries, time, command_id, None)
             if decision is not None and command_id == decision.submitted.command_id:
                 decision.batch, decision.place = self._batch, len(self._batch.stored) - 1
                 room = REPLY_EVENTS_MAX - len(decision.events)
                 decision.events = [*decision.events, *[entry.event for entry in entries[:room]]]
-            self._make_room()
 
     def _add(self, entries: Sequence[Entry], time: Time, command_id: str, digest: str | None) -> None:
         batch = self._batch
-        batch.started = batch.started or perf_counter()
         for entry in entries:
-            stored = to_stored(entry, time=time, command_id=command_id, digest=digest)
+            stored = to_stored(entry, time, command_id, digest)
             batch.stored.append(stored)
             batch.bytes += len(stored.state)
             digest = None
+        if not batch.started:
+            batch.started = perf_counter()
 
     def _make_room(self) -> None:
         """Send the batch when it is half full: no command or step brings more events than the other half holds."""
-        if 2 * len(self._batch.stored) >= self._limits.events_max or 2 * self._batch.bytes >= self._limits.bytes_max:
+        batch, limits = self._batch, self._limits
+        if 2 * len(batch.stored) >= limits.events_max or 2 * batch.bytes >= limits.bytes_max:
             self._send()
 
     # --- append and answer
@@ -573,7 +581,7 @@ class Engine:
             self._parked = False
             mark = self._exchange.read_to(self._source.name, self._following)
             self._fold.sources[self._source.name] = self._following
-            batch.stored.append(to_stored(mark, time=self._exchange.time or self._clock(), command_id=""))
+            batch.stored.append(to_stored(mark, self._exchange.time or self._clock(), ""))
             self._sent = (self._log.begin(batch.stored), batch)
             for decision in batch.decisions:  # while it is on its way
                 if decision.events:

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from domain.events import Event
 
 RECENT_MAX: Final = 10_000
-"""How many of the last outcomes are kept in memory: most duplicates are retries of a moment ago."""
+"""At most so many of the last outcomes are kept in memory, and half as many at least: most duplicates are retries of a moment
+ago.
+"""
 
 REPLY_EVENTS_MAX: Final = 4_096
 """A reply is made from at most so many of a command's events; no command decides more at once (payouts follow later)."""
@@ -85,11 +87,13 @@ class Outcomes:
     def __init__(self, log: Log, index: Index) -> None:
         self.index = index
         self._log = log
+        # Two halves, of which the older is dropped as a whole: to take the oldest out of one dict costs more and more.
         self._recent: dict[str, Outcome] = {}
+        self._older: dict[str, Outcome] = {}
 
     def find(self, command_id: str) -> Outcome | None:
         """Return the outcome of the command, or None if it never came. Raises InDoubt when the log cannot be read."""
-        recent = self._recent.get(command_id)
+        recent = self._recent.get(command_id) or self._older.get(command_id)
         if recent is not None:
             return recent
         for position in self.index.positions(command_id):
@@ -100,18 +104,18 @@ class Outcomes:
 
     def remember(self, command_id: str, outcome: Outcome) -> None:
         """Keep an outcome that is in the log for certain."""
-        recent = self._recent
-        recent[command_id] = outcome
-        if len(recent) > RECENT_MAX:
-            del recent[next(iter(recent))]
+        self._recent[command_id] = outcome
+        if 2 * len(self._recent) >= RECENT_MAX:
+            self._recent, self._older = {}, self._recent
 
     def recent(self, count: int) -> list[Outcome]:
         """Return the last outcomes that are remembered."""
-        return list(self._recent.values())[-count:]
+        return [*self._older.values(), *self._recent.values()][-count:]
 
     def forget(self) -> None:
         """Forget what is in memory."""
         self._recent.clear()
+        self._older.clear()
 
     def _read(self, command_id: str, first: int) -> Outcome | None:
         """Return the outcome of the command whose first event has this position, None if another command is there."""

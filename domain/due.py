@@ -42,9 +42,13 @@ class DueTimes:
             heappop(self.heap)
         return self.heap[0].time if self.heap else None
 
+    def is_due(self, time: Time) -> bool:
+        """Return whether the earliest is due at this time, be it pointless or not."""
+        return bool(self.heap) and self.heap[0].time <= time
+
     def pop(self, time: Time) -> Due | None:
         """Take out and return the earliest that is due at this time, or None."""
-        return heappop(self.heap) if self.heap and self.heap[0].time <= time else None
+        return heappop(self.heap) if self.is_due(time) else None
 
     def learn(self, market: Market, event: Event, pending: Callable[[Due], bool]) -> None:
         """Note the due time that an event of the market sets, if it sets one."""

@@ -145,6 +145,10 @@ class Exchange:
         """Return when something happens by itself next, or None."""
         return self.due.earliest(self._is_pending)
 
+    def is_idle(self, time: Time) -> bool:
+        """Return whether nothing is unfinished or due at this time: `step` would return None."""
+        return not self.unfinished and not self.due.is_due(time)
+
     def step(self, time: Time) -> tuple[str, list[Entry]] | None:
         """Do one bounded piece of what is unfinished or due at this time.
 

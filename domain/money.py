@@ -46,6 +46,8 @@ def parse_decimal(text: str) -> int:
 
 def format_decimal(micros: int) -> str:
     """Return micro-units as a decimal string with 6 decimals: 12500000 is `"12.500000"`."""
+    if micros == 0:
+        return "0.000000"
     if micros < 0:
         return f"-{format_decimal(-micros)}"
     digits = str(micros)

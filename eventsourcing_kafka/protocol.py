@@ -253,7 +253,7 @@ def _holds(value: bytes, states: list[bytes]) -> bool:
     if [bytes(row[3]) for row in found] != states:
         return False
     # So many brackets need so many bytes: a short state needs no look.
-    return max(map(len, states)) <= 2 * DEPTH_MAX or all(_depth(state) <= DEPTH_MAX for state in states)
+    return all(len(state) <= 2 * DEPTH_MAX or _depth(state) <= DEPTH_MAX for state in states)
 
 
 def _base64(state: bytes) -> bytes:

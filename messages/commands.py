@@ -10,6 +10,7 @@ optional. `data` has the command's fields; ids of what the command creates are n
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final, get_args
 
 import msgspec
@@ -18,7 +19,7 @@ from domain import exchange
 from domain.account import OpenAccount
 from domain.book import Side
 from domain.market import OpenMarket
-from domain.money import MICRO, Time, format_decimal
+from domain.money import AMOUNT_MAX, MICRO, Time, format_decimal
 from domain.orders import OrderType, PlaceOrder, SelfTradePrevention, TimeInForce
 from domain.story import PublishStory
 from messages.fields import ID, InvalidCommand, Record, record
@@ -39,6 +40,7 @@ __all__ = [
     "digest_of",
     "dump_command",
     "dump_record",
+    "dump_with_digest",
     "is_command_id",
     "new_id",
     "order_command_id",
@@ -138,8 +140,7 @@ def digest_of(command: Command) -> str:
 
     What is as by default does not count, so that a field that is added later changes no digest.
     """
-    data = _order_data(command) if isinstance(command, PlaceOrder) else _record_of(command).dump(command)
-    return _digest(type(command).__name__, _encode(data))
+    return _digest(type(command).__name__, _dump_data(command))
 
 
 def _digest(command_type: str, data: bytes) -> str:
@@ -238,7 +239,7 @@ def _submitted(envelope: Envelope) -> Submitted:
     try:
         at = None if envelope.at is None else _parse_at(envelope.at)
         if envelope.reply_to is not None:
-            ID.check(envelope.reply_to, "reply_to")
+            _check_reply_to(envelope.reply_to)
         if command_type == "PlaceOrder" and (usual := _usual_order(command_id, data)) is not None:
             command, digest = usual
         else:
@@ -247,6 +248,11 @@ def _submitted(envelope: Envelope) -> Submitted:
         return Submitted(command_id, command, digest, at, envelope.reply_to, command_type)
     except InvalidCommand as error:
         return Submitted(command_id, error, _digest(command_type, bytes(data)), None, envelope.reply_to, command_type)
+
+
+@lru_cache(maxsize=128)  # a sender has the same one in all its commands
+def _check_reply_to(name: str) -> None:
+    ID.check(name, "reply_to")
 
 
 def is_command_id(command_id: str) -> bool:
@@ -287,6 +293,8 @@ def check_command(command_id: str, command: Command) -> None:
         raise InvalidCommand(
             "command_id", f"must be 1 to {COMMAND_ID_MAX} printable characters", maximum=COMMAND_ID_MAX
         )
+    if isinstance(command, PlaceOrder) and _has_usual_values(command) and _is_usual(command_id, command):
+        return
     _record_of(command).check(command, "")
     if isinstance(command, PlaceOrder):
         _check_order_id(command_id, command.account_id, command.client_order_id)
@@ -302,24 +310,25 @@ def _check_order_id(command_id: str, account_id: str, client_order_id: str) -> N
 
 def dump_command(command_id: str, command: Command, at: Time | None = None, reply_to: str | None = None) -> bytes:
     """Return the JSON of one command; several are joined by `dump_record`."""
-    data = _order_data(command) if isinstance(command, PlaceOrder) else _record_of(command).dump(command)
+    return dump_with_digest(command_id, command, at, reply_to)[0]
+
+
+def dump_with_digest(
+    command_id: str, command: Command, at: Time | None = None, reply_to: str | None = None
+) -> tuple[bytes, str]:
+    """Return the JSON of one command, and its digest (`digest_of`)."""
+    name, data = type(command).__name__, _dump_data(command)
     moment = None if at is None else format_time(at)
-    return _encode(Outgoing(command_id, type(command).__name__, data, moment, reply_to))
+    return _encode(Envelope(command_id, name, msgspec.Raw(data), moment, reply_to)), _digest(name, data)
+
+
+def _dump_data(command: Command) -> bytes:
+    return _encode(_order_data(command) if isinstance(command, PlaceOrder) else _record_of(command).dump(command))
 
 
 def dump_record(commands: list[bytes]) -> bytes:
     """Return the value of one record that holds all these commands."""
     return b"[" + b",".join(commands) + b"]"
-
-
-class Outgoing(msgspec.Struct, omit_defaults=True):
-    """An envelope that is to be written."""
-
-    command_id: str
-    type: str
-    data: Any
-    at: str | None = None
-    reply_to: str | None = None
 
 
 # --- orders: nearly all commands are orders, so they have a faster way, which must agree with the general one
@@ -347,6 +356,11 @@ class OrderData(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 _ORDER: Final = msgspec.json.Decoder(OrderData)
+
+_SIDES: Final = frozenset(get_args(Side))
+_TYPES: Final = frozenset(get_args(OrderType))
+_USUAL_TIMES_IN_FORCE: Final = frozenset({None, *get_args(TimeInForce)})
+_SELF_TRADE_PREVENTIONS: Final = frozenset(get_args(SelfTradePrevention))
 
 
 def _order_data(order: PlaceOrder) -> OrderData:
@@ -432,4 +446,21 @@ def _is_usual(command_id: str, order: PlaceOrder) -> bool:
         and outcome.isprintable()
         and outcome[0] != " " != outcome[-1]
         and (order.limit_price is None or order.limit_price <= MICRO)
+    )
+
+
+def _has_usual_values(order: PlaceOrder) -> bool:
+    """Return whether an order that Python code made has texts where they belong and surely all else within its limits."""
+    return (
+        type(order.account_id) is type(order.market_id) is type(order.client_order_id) is type(order.outcome) is str
+        and order.side in _SIDES
+        and order.type in _TYPES
+        and order.time_in_force in _USUAL_TIMES_IN_FORCE
+        and order.self_trade_prevention in _SELF_TRADE_PREVENTIONS
+        and order.expires_at is None
+        and (order.quantity is None or 0 < order.quantity <= AMOUNT_MAX)
+        and (order.spend is None or 0 < order.spend <= AMOUNT_MAX)
+        and (order.limit_price is None or order.limit_price > 0)
+        and (order.max_cost is None or 0 < order.max_cost <= AMOUNT_MAX)
+        and (order.min_proceeds is None or 0 < order.min_proceeds <= AMOUNT_MAX)
     )

@@ -76,7 +76,7 @@ _OLD_STATE: Final = msgspec.json.Decoder(State[dict[str, Any]])
 # --- to the log and back
 
 
-def to_stored(entry: PlacedEvent, *, time: Time, command_id: str, digest: str | None = None) -> StoredEvent:
+def to_stored(entry: PlacedEvent, time: Time, command_id: str, digest: str | None = None) -> StoredEvent:
     """Return what the recorder writes for one event of a command; `digest` belongs to the command's first event."""
     event = entry.event
     state = State(command_id=command_id, time=time, digest=digest, data=event)

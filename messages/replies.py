@@ -104,8 +104,8 @@ def result_of(events: Sequence[Event]) -> Result:
 
 
 def _placed(event: OrderPlaced, events: Sequence[Event]) -> Result:
-    result = _execution(event, event.execution, event.execution.filled, events)
     limit_price, quantity, spend = event.limit_price, event.quantity, event.spend
+    result = _execution(event, event.execution, event.execution.filled, events)
     result["type"] = event.type
     result["time_in_force"] = event.time_in_force
     result["limit_price"] = None if limit_price is None else format_decimal(limit_price)
@@ -137,27 +137,26 @@ def _named(event: OrderPlaced | OrderAmended | OrderReduced | OrderCanceled) -> 
 def _execution(event: OrderPlaced | OrderAmended, done: Execution, total: int, events: Sequence[Event]) -> Result:
     """Return what an order and its execution have in common."""
     filled, cost = done.filled, done.cost
-    return {
-        **_named(event),
-        "filled_quantity": format_decimal(total),
-        "remaining_quantity": format_decimal(done.remaining),
-        "status": done.status,
-        "reason": done.reason,
-        "average_price": format_decimal(divide_half_even(cost * MICRO, filled)) if filled else None,
-        "cost": format_decimal(cost),
-        "fee": format_decimal(done.fee),
-        "fills": [
-            {"price": format_decimal(fill.price), "quantity": format_decimal(fill.quantity), "source": fill.source}
-            for fill in done.fills
-        ],
-        "prices": [format_decimal(price) for price in _prices_after(done, events)],
-    }
+    result = _named(event)
+    result["filled_quantity"] = format_decimal(total)
+    result["remaining_quantity"] = format_decimal(done.remaining)
+    result["status"] = done.status
+    result["reason"] = done.reason
+    result["average_price"] = format_decimal(divide_half_even(cost * MICRO, filled)) if filled else None
+    result["cost"] = format_decimal(cost)
+    result["fee"] = format_decimal(done.fee)
+    result["fills"] = [
+        {"price": format_decimal(fill.price), "quantity": format_decimal(fill.quantity), "source": fill.source}
+        for fill in done.fills
+    ]
+    result["prices"] = [format_decimal(price) for price in _prices_after(done, events)]
+    return result
 
 
 def _prices_after(done: Execution, events: Sequence[Event]) -> tuple[Price, ...]:
     """Return the maker's prices after the order and the sweep that it set off, empty where nothing moved them."""
     for event in reversed(events):
-        if isinstance(event, RestingOrderFilled) and event.prices:
+        if type(event) is RestingOrderFilled and event.prices:
             return event.prices
     return done.prices
 

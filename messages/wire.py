@@ -39,6 +39,7 @@ def format_time(time: Time) -> str:
     return (_EPOCH + timedelta(microseconds=time)).isoformat(timespec="microseconds") + "Z"
 
 
+@lru_cache(maxsize=1_024)
 def parse_time(text: str) -> Time:
     """Return the microseconds since the epoch of an RFC 3339 time; any offset, at most 6 decimals of a second.
 

@@ -1,6 +1,7 @@
 """Commands on the wire: what is understood, what is refused and how."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -393,6 +394,46 @@ def test_the_faster_way_agrees_with_the_general_one(data: dict[str, Any]) -> Non
         order, digest = fast
         assert order == command_of("PlaceOrder", command_id, data)
         assert digest == digest_of(order)
+
+
+whole_numbers = st.one_of(st.none(), st.integers(-2, 2), st.integers(10**15 - 1, 10**15 + 1))
+python_orders = st.builds(
+    PlaceOrder,
+    account_id=st.one_of(st.text(max_size=3), st.just("a" * 65), st.just(7)),
+    market_id=st.one_of(st.text(max_size=3), st.just("m" * 65)),
+    order_id=st.just(""),
+    client_order_id=st.one_of(st.text(max_size=3), st.just("c" * 65), st.just(None)),
+    outcome=st.one_of(st.text(max_size=3), st.just("o" * 101)),
+    side=st.sampled_from(["buy", "sell", "hold"]),
+    type=st.sampled_from(["market", "limit", "stop"]),
+    quantity=whole_numbers,
+    spend=whole_numbers,
+    limit_price=st.one_of(st.none(), st.integers(-1, 1), st.integers(999_999, 1_000_001)),
+    time_in_force=st.sampled_from([None, "GTC", "GTD", "IOC", "FOK", "DAY"]),
+    expires_at=st.sampled_from([None, -1, TIME]),
+    max_cost=whole_numbers,
+    min_proceeds=whole_numbers,
+    self_trade_prevention=st.sampled_from(["cancel_taker", "cancel_maker", "x"]),
+)
+
+
+@given(python_orders)
+@example(ORDER)
+@example(replace(ORDER, account_id=7))
+def test_the_faster_check_agrees_with_the_general_one(order: PlaceOrder) -> None:
+    """An order from Python code is taken at once only where the rules of all its fields would take it too."""
+    command_id = order_command_id(order.account_id, order.client_order_id)
+    general: Any = commands._record_of(order)
+    if commands.is_command_id(command_id):
+        assert _refusal(lambda: check_command(command_id, order)) == _refusal(lambda: general.check(order, ""))
+
+
+def _refusal(check: Callable[[], None]) -> str | None:
+    try:
+        check()
+    except InvalidCommand as refusal:
+        return str(refusal)
+    return None
 
 
 def test_a_usual_order_takes_the_faster_way() -> None:
