@@ -15,7 +15,6 @@ from api.errors import ApiError
 if TYPE_CHECKING:
     from psycopg import Connection
     from psycopg_pool import ConnectionPool
-    from starlette.requests import HTTPConnection
 
     from api.key_store import Role
 
@@ -53,13 +52,12 @@ class Keys:
         self._pool = pool
         self._known: OrderedDict[str, tuple[float, Principal]] = OrderedDict()
 
-    async def principal(self, request: HTTPConnection) -> Principal | None:
-        """Return who the request's key stands for, or None when it names no key.
+    async def principal(self, header: str | None) -> Principal | None:
+        """Return who the key in a header `Authorization` stands for, or None without that header.
 
         Raises:
             ApiError: UNAUTHENTICATED, when the key is unknown, revoked or not a bearer key.
         """
-        header = request.headers.get("authorization")
         if header is None:
             return None
         scheme, _, secret = header.partition(" ")

@@ -10,10 +10,13 @@ from psycopg_pool import ConnectionPool
 from starlette.requests import HTTPConnection
 
 from api.auth import Keys, Principal, require
+from api.key_store import Role
 from api.middleware import Metrics
 from api.names import Names
 from consumers.gateway import Gateway
 from projections.progress import Progress
+
+ANY_ROLE: Final[tuple[Role, ...]] = ("trader", "operator", "admin")
 
 WAIT_MS: Final = 2_000
 WAIT_MS_MAX: Final = 30_000
@@ -49,7 +52,7 @@ def context_of(request: HTTPConnection) -> Context:
 
 async def principal_of(request: HTTPConnection) -> Principal | None:
     """Return who asks, None without a key; raises ApiError for a key that opens nothing."""
-    return await context_of(request).keys.principal(request)
+    return await context_of(request).keys.principal(request.headers.get("authorization"))
 
 
 async def reader_of(request: HTTPConnection) -> Principal | None:
@@ -72,7 +75,7 @@ async def admin_of(request: HTTPConnection) -> Principal:
 
 async def anyone_of(request: HTTPConnection) -> Principal:
     """Return who asks, with any key."""
-    return require(await principal_of(request), "trader", "operator", "admin")
+    return require(await principal_of(request), *ANY_ROLE)
 
 
 WithContext = Annotated[Context, Depends(context_of)]

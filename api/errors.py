@@ -19,7 +19,7 @@ from psycopg_pool import PoolTimeout, TooManyRequests
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from api.facts import facts_of
+from api.facts import Facts, facts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -181,32 +181,33 @@ def answer(error: ApiError) -> JSONResponse:
 def install(app: FastAPI) -> None:
     """Let every error of the app, FastAPI's own included, be answered in the one form."""
 
-    async def api_error(request: Request, error: Exception) -> Response:
-        assert isinstance(error, ApiError)
-        facts_of(request).code = error.code
-        return answer(error)
+    async def answered(request: Request, error: Exception) -> Response:
+        return response_to(error, facts_of(request))
 
-    async def validation(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        return await api_error(request, from_pydantic(error.errors()))
+    for kind in ANSWERED:
+        app.add_exception_handler(kind, answered)
 
-    async def http(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        code = _OF_STATUS.get(error.status_code, "INTERNAL")
-        facts_of(request).code = code
-        return JSONResponse(ApiError(code, str(error.detail).lower()).body(), error.status_code, headers=error.headers)
 
-    async def away(request: Request, error: Exception) -> Response:
-        structlog.get_logger("api").warning("unavailable", problem=type(error).__name__)
-        return await api_error(
-            request, ApiError("UNAVAILABLE", "the database cannot be reached", retry_after_seconds=1)
-        )
+ANSWERED: Final = (ApiError, RequestValidationError, HTTPException, OperationalError, PoolTimeout, TooManyRequests)
+"""What becomes an answer with a code of its own; anything else is a mistake of ours."""
 
-    app.add_exception_handler(ApiError, api_error)
-    app.add_exception_handler(RequestValidationError, validation)
-    app.add_exception_handler(HTTPException, http)
-    for kind in (OperationalError, PoolTimeout, TooManyRequests):
-        app.add_exception_handler(kind, away)
+
+def response_to(error: Exception, facts: Facts) -> Response:
+    """Return the answer that one of `ANSWERED` becomes, and note its code."""
+    match error:
+        case ApiError():
+            found = error
+        case RequestValidationError():
+            found = from_pydantic(error.errors())
+        case HTTPException():
+            facts.code = _OF_STATUS.get(error.status_code, "INTERNAL")
+            body = ApiError(facts.code, str(error.detail).lower()).body()
+            return JSONResponse(body, error.status_code, headers=error.headers)
+        case _:
+            structlog.get_logger("api").warning("unavailable", problem=type(error).__name__)
+            found = ApiError("UNAVAILABLE", "the database cannot be reached", retry_after_seconds=1)
+    facts.code = found.code
+    return answer(found)
 
 
 def table() -> str:

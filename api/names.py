@@ -43,11 +43,9 @@ class Names:
 
     async def resolve(self, kind: Kind, reference: str) -> str:
         """Return the id for an id, slug or name; what nobody knows is returned as it is, for the engine to refuse."""
-        if is_id(reference):
-            return reference
-        known = self._known.get((kind, reference))
-        if known is not None and known[0] > time.monotonic():
-            return known[1]
+        known = self.known(kind, reference)
+        if known is not None:
+            return known
         found = await run_in_threadpool(self._look_up, kind, reference)
         if found is None:
             return reference
@@ -56,6 +54,13 @@ class Names:
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
         return found
+
+    def known(self, kind: Kind, reference: str) -> str | None:
+        """Return the id where it can be told without a look into the database, else None."""
+        if is_id(reference):
+            return reference
+        known = self._known.get((kind, reference))
+        return known[1] if known is not None and known[0] > time.monotonic() else None
 
     async def acting_account(self, principal: Principal, reference: str | None) -> str:
         """Return the id of the account the principal acts for: the one it names, or its own.

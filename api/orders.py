@@ -1,7 +1,6 @@
 """Orders: place, batch, quote, cancel, amend. They are answered from the engine's reply alone, without the database.
 
-`POST /v1/orders` is the hot path: a plain Starlette handler without FastAPI's dependency solving, registered in front
-of the router by `create_app`; its schema stands in OpenAPI all the same.
+Placing is the hot path: `api.order_entry` serves it, and comes here with all that is not as usual.
 """
 
 import asyncio
@@ -13,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.auth import Principal
-from api.context import Anyone, WithContext, anyone_of, context_of
+from api.context import Anyone, WithContext, context_of
 from api.errors import ApiError, from_pydantic
 from api.fields import Amount, Body, ClientOrderId, Guard, Moment, Outcome, Price, Reference
 from api.reads import json
@@ -96,34 +95,44 @@ def parsed(model: type[BodyT], raw: bytes) -> BodyT:
         raise from_pydantic(error.errors(include_url=False, include_input=False)) from error
 
 
-async def place_order(request: Request) -> Response:
-    """Place an order: 201 with what it did, or with `dry_run` 200 with what it would do."""
-    principal = await anyone_of(request)
-    order = parsed(Order, await request.body())
+async def place(request: Request, principal: Principal, raw: bytes) -> tuple[int, dict[str, Any]]:
+    """Place the order of a body: 201 with what it did, or with `dry_run` 200 with what it would do."""
+    order = parsed(Order, raw)
     if order.dry_run:
-        return json(await _quoted(request, principal, order, order.client_order_id))
+        return 200, await _quoted(request, principal, order, order.client_order_id)
     reply = await _place(request, principal, order)
     if reply.code is not None:
         raise refusal(reply)
-    return json(_placed(reply), 201)
+    return 201, placed(reply)
 
 
-ORDER_SCHEMA: Final = {
-    "requestBody": {"required": True, "content": {"application/json": {"schema": Order.model_json_schema()}}}
-}
+async def place_each(request: Request, principal: Principal, raw: bytes) -> list[dict[str, Any]]:
+    """Place the orders of a body; return for each what it did, or the error it would have had alone."""
+    batch = parsed(Batch, raw)
+    return await asyncio.gather(*(_one_of_batch(request, principal, batch, item) for item in batch.orders))
 
 
-@router.post("/orders", status_code=201, openapi_extra=ORDER_SCHEMA)
-async def place_order_documented(request: Request) -> Response:
+def batch_answer(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the answer to a batch: its results, and the position at which all of them are done."""
+    return {"results": results, "position": max(result.get("position") or 0 for result in results)}
+
+
+def _documented(model: type[Body]) -> dict[str, Any]:
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+@router.post("/orders", status_code=201, openapi_extra=_documented(Order))
+async def place_order(request: Request, principal: Anyone) -> Response:
     """Place an order. The answer says what it did at once: status, fills, cost, fee, and its place in the log."""
-    return await place_order(request)
+    status, answer = await place(request, principal, await request.body())
+    return json(answer, status)
 
 
-@router.post("/orders/batch")
-async def place_batch(request: Request, principal: Anyone, batch: Batch) -> Response:
+@router.post("/orders/batch", openapi_extra=_documented(Batch))
+async def place_batch(request: Request, principal: Anyone) -> Response:
     """Place up to 100 orders. `results` has for each, in order, the order or the error it would have had alone."""
-    results = await asyncio.gather(*(_one_of_batch(request, principal, batch, item) for item in batch.orders))
-    return json({"results": results, "position": max((result.get("position") or 0) for result in results)})
+    return json(batch_answer(await place_each(request, principal, await request.body())))
 
 
 @router.post("/quotes")
@@ -140,7 +149,7 @@ async def cancel_order(
     account_id = await context.names.acting_account(principal, account)
     command_id = command_id_of(request, principal)
     reply = await submit(request, command_id, CancelOrder(account_id, order_id))
-    return json(_placed(reply))
+    return json(placed(reply))
 
 
 @router.post("/orders/cancel")
@@ -150,7 +159,7 @@ async def cancel_orders(request: Request, context: WithContext, principal: Anyon
     market_id = None if body.market_id is None else await context.names.resolve("market", body.market_id)
     command_id = command_id_of(request, principal)
     reply = await submit(request, command_id, CancelOrders(account_id, market_id))
-    return json(_placed(reply))
+    return json(placed(reply))
 
 
 @router.patch("/orders/{order_id}")
@@ -161,7 +170,7 @@ async def amend_order(
     account_id = await context.names.acting_account(principal, body.account)
     command_id = command_id_of(request, principal)
     reply = await submit(request, command_id, AmendOrder(account_id, order_id, body.price, body.quantity))
-    return json(_placed(reply))
+    return json(placed(reply))
 
 
 async def _one_of_batch(request: Request, principal: Principal, batch: Batch, item: dict[str, Any]) -> dict[str, Any]:
@@ -177,7 +186,7 @@ async def _one_of_batch(request: Request, principal: Principal, batch: Batch, it
         reply = await _place(request, principal, order)
         if reply.code is not None:
             raise refusal(reply)
-        return _placed(reply)
+        return placed(reply)
     except ApiError as error:
         return error.body()
 
@@ -223,5 +232,6 @@ async def _command(request: Request, order: Quote, account_id: str, client_order
     return ordered
 
 
-def _placed(reply: Reply) -> dict[str, Any]:
+def placed(reply: Reply) -> dict[str, Any]:
+    """Return the answer to an order that was accepted."""
     return {**reply.result, "position": reply.position}

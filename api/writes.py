@@ -11,7 +11,7 @@ from api.context import Context, context_of
 from api.errors import CODES, ApiError, invalid_field
 from api.facts import facts_of
 from api.reads import json
-from consumers.gateway import Busy, EngineStopped, OutcomeUnknown, Undecidable
+from consumers.gateway import Busy, EngineStopped, GatewayError, OutcomeUnknown
 from messages.fields import InvalidCommand
 from messages.wire import parse_time
 from projections.reading import AsOf, read
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from api.auth import Principal
+    from api.facts import Facts
     from domain.money import Time
     from domain.orders import PlaceOrder
     from messages.commands import Command
@@ -67,35 +68,42 @@ async def submit(request: Request, command_id: str, command: Command) -> Reply:
 async def outcome(request: Request, command_id: str, command: Command) -> Reply:
     """Return the command's outcome, a refusal included; raises ApiError BUSY or OUTCOME_UNKNOWN."""
     facts_of(request).command_id = command_id
-    return await _asked(request, context_of(request).gateway.submit(command_id, command, sender_time(request)))
+    return await asked(facts_of(request), context_of(request).gateway.submit(command_id, command, sender_time(request)))
 
 
 async def quoted(request: Request, order: PlaceOrder) -> Reply:
     """Return what the order would do now, a refusal included; raises ApiError as `outcome` does."""
-    return await _asked(request, context_of(request).gateway.quote(order, sender_time(request)))
+    return await asked(facts_of(request), context_of(request).gateway.quote(order, sender_time(request)))
 
 
-async def _asked(request: Request, asked: Awaitable[Reply]) -> Reply:
-    facts = facts_of(request)
+async def asked(facts: Facts, reply: Awaitable[Reply]) -> Reply:
+    """Return what the gateway brings; raises ApiError for what it raises."""
     try:
-        reply = await asked
-    except InvalidCommand as error:
-        raise invalid_field(error.field, str(error).removeprefix(error.field).strip()) from error
-    except (OutcomeUnknown, EngineStopped) as error:
-        raise ApiError(
-            "OUTCOME_UNKNOWN",
-            "no outcome in time; send the same again, with the same id",
-            {"command_id": facts.command_id},
-            retry_after_seconds=1,
-        ) from error
-    except Busy as error:
-        raise ApiError(
-            "BUSY", "the engine has enough to do; nothing was done", retry_after_seconds=error.retry_after_seconds
-        ) from error
-    except Undecidable as error:
-        raise ApiError("INTERNAL", "a mistake of ours", {"request_id": facts.request_id}) from error
-    facts.position = reply.position
-    return reply
+        found = await reply
+    except (InvalidCommand, GatewayError) as error:
+        raise no_outcome(error, facts, facts.command_id) from error
+    facts.position = found.position
+    return found
+
+
+def no_outcome(error: InvalidCommand | GatewayError, facts: Facts, command_id: str | None) -> ApiError:
+    """Return the error for a command that has no outcome."""
+    match error:
+        case InvalidCommand():
+            return invalid_field(error.field, str(error).removeprefix(error.field).strip())
+        case OutcomeUnknown() | EngineStopped():
+            return ApiError(
+                "OUTCOME_UNKNOWN",
+                "no outcome in time; send the same again, with the same id",
+                {"command_id": command_id},
+                retry_after_seconds=1,
+            )
+        case Busy():
+            return ApiError(
+                "BUSY", "the engine has enough to do; nothing was done", retry_after_seconds=error.retry_after_seconds
+            )
+        case _:
+            return ApiError("INTERNAL", "a mistake of ours", {"request_id": facts.request_id})
 
 
 def refusal(reply: Reply) -> ApiError:
@@ -110,10 +118,14 @@ def refusal(reply: Reply) -> ApiError:
 
 def sender_time(request: Request) -> Time | None:
     """Return the time the sender gives its command, in the header `Tidings-Time`; only where senders may do so."""
-    text = request.headers.get("tidings-time")
+    return time_in(context_of(request), request.headers.get("tidings-time"))
+
+
+def time_in(context: Context, text: str | None) -> Time | None:
+    """Return the time in a header `Tidings-Time`; raises ApiError INVALID_FIELD."""
     if text is None:
         return None
-    if not context_of(request).sender_sets_time:
+    if not context.sender_sets_time:
         raise invalid_field("Tidings-Time", "this server gives commands their time itself")
     try:
         return parse_time(text)

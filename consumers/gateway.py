@@ -6,6 +6,7 @@ Gateway                 what callers know
 """
 
 import asyncio
+from collections.abc import Awaitable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NoResultError
 from itertools import count
@@ -16,7 +17,7 @@ from consumers.errors import Busy, EngineStopped, GatewayError, OutcomeUnknown, 
 from consumers.sources import LocalCommand, LocalSource, Waiter
 from domain.money import Time
 from domain.orders import PlaceOrder
-from messages.commands import Command, QuoteOrder, check_command, digest_of, with_ids
+from messages.commands import Command, InvalidCommand, QuoteOrder, check_command, digest_of, with_ids
 from messages.replies import Reply
 
 __all__ = ["Busy", "EngineStopped", "Gateway", "GatewayError", "LocalGateway", "OutcomeUnknown", "Undecidable"]
@@ -36,6 +37,11 @@ class Gateway(Protocol):
             OutcomeUnknown: it was sent.
             Undecidable: an error of ours.
         """
+
+    async def submit_all(
+        self, commands: Sequence[tuple[str, Command]], at: Time | None = None
+    ) -> list[Reply | InvalidCommand | GatewayError]:
+        """Do as `submit` with several, in their order; return for each its outcome or what `submit` would raise."""
 
     async def quote(self, order: PlaceOrder, at: Time | None = None) -> Reply:
         """Return what the order would do now, in the form of its reply; nothing changes. Raises as `submit`."""
@@ -64,6 +70,12 @@ class LocalGateway:
         except TimeoutError:
             raise _unknown(command_id, self._timeout_seconds) from None
 
+    async def submit_all(
+        self, commands: Sequence[tuple[str, Command]], at: Time | None = None
+    ) -> list[Reply | InvalidCommand | GatewayError]:
+        """Return the outcome of each command."""
+        return await gather_outcomes([self.submit(command_id, command, at) for command_id, command in commands])
+
     async def quote(self, order: PlaceOrder, at: Time | None = None) -> Reply:
         """Return what the order would do now."""
         return await self.submit(next(self._quotes), QuoteOrder(order), at)
@@ -85,6 +97,15 @@ class LocalGateway:
         self._source.put(
             LocalCommand(command_id, whole, digest_of(whole), at, None, type(whole).__name__, waiter=waiter)
         )
+
+
+async def gather_outcomes(replies: Sequence[Awaitable[Reply]]) -> list[Reply | InvalidCommand | GatewayError]:
+    """Wait for several replies; return for each the reply or the gateway's refusal. Any other error is raised."""
+    outcomes = await asyncio.gather(*replies, return_exceptions=True)
+    found = [outcome for outcome in outcomes if isinstance(outcome, Reply | InvalidCommand | GatewayError)]
+    if len(found) < len(outcomes):
+        raise next(outcome for outcome in outcomes if not isinstance(outcome, Reply | InvalidCommand | GatewayError))
+    return found
 
 
 def _unknown(command_id: str, seconds: float) -> OutcomeUnknown:

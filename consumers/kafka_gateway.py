@@ -28,7 +28,8 @@ import structlog
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError, KafkaTimeoutError
 
-from consumers.errors import Busy, EngineStopped, OutcomeUnknown
+from consumers.errors import Busy, EngineStopped, GatewayError, OutcomeUnknown
+from consumers.gateway import gather_outcomes
 from consumers.sources import Waiter, deliver
 from consumers.topics import COMMANDS, RECORD_BYTES_MAX, REPLIES, ensure_topics, topic_name
 from domain.money import Time
@@ -39,9 +40,8 @@ from messages.commands import (
     InvalidCommand,
     QuoteOrder,
     check_command,
-    digest_of,
-    dump_command,
     dump_record,
+    dump_with_digest,
 )
 from messages.replies import Reply, parse_replies
 
@@ -193,6 +193,22 @@ class KafkaGateway:
             loop.call_soon(self._flush)  # what else is submitted in this turn of the loop goes along
         return await future
 
+    async def submit_all(
+        self, commands: Sequence[tuple[str, Command]], at: Time | None = None
+    ) -> list[Reply | InvalidCommand | GatewayError]:
+        """Return the outcome of each command; they go in one record if it holds them."""
+        loop = asyncio.get_running_loop()
+        replies: list[asyncio.Future[Reply]] = []
+        for command_id, command in commands:
+            reply = loop.create_future()
+            try:
+                self._put(command_id, command, at, (loop, reply), None)
+            except (InvalidCommand, GatewayError) as error:
+                reply.set_exception(error)
+            replies.append(reply)
+        self._flush()
+        return await gather_outcomes(replies)
+
     async def quote(self, order: PlaceOrder, at: Time | None = None) -> Reply:
         """Return what the order would do now."""
         return await self.submit(next(self._quotes), QuoteOrder(order), at)
@@ -211,7 +227,9 @@ class KafkaGateway:
     ) -> bool:
         """Note who waits; return whether the outbox was empty before."""
         check_command(command_id, command)
-        digest = digest_of(command)
+        value, digest = dump_with_digest(command_id, command, at, self._name)
+        if len(value) >= PACK_BYTES_MAX:
+            raise InvalidCommand("data", f"must have less than {PACK_BYTES_MAX} bytes", maximum=PACK_BYTES_MAX)
         now = monotonic()
         deadline = now + (self._timeout_seconds if timeout_seconds is None else timeout_seconds)
         with self._lock:
@@ -227,9 +245,6 @@ class KafkaGateway:
                 raise Busy("too many commands wait for their outcome")
             if self._behind and self._pending:
                 raise Busy("the engine is behind with its commands")
-            value = dump_command(command_id, command, at, self._name)
-            if len(value) >= PACK_BYTES_MAX:
-                raise InvalidCommand("data", f"must have less than {PACK_BYTES_MAX} bytes", maximum=PACK_BYTES_MAX)
             pause = self._retry_seconds
             self._pending[command_id] = _Pending(value, digest, now, [(waiter, deadline)], pause, now + pause)
             self._outbox.append(command_id)
