@@ -17,20 +17,16 @@ from bench.parts import PARTS
 
 
 def run(part: str, options: list[str]) -> Any:
-    """Run one part, show what it prints but for its last line, and return that line's figures."""
-    with subprocess.Popen(  # noqa: S603  # our own module
-        [sys.executable, "-u", "-m", f"bench.{part}", *options], stdout=subprocess.PIPE, text=True
-    ) as process:
+    """Run one part, show what it prints, and return the figures of its last line."""
+    command = [sys.executable, "-u", "-m", f"bench.{part}", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  # our own module
         assert process.stdout is not None, "a pipe was asked for"
-        last = ""
+        line = ""
         for line in process.stdout:
-            if last:
-                print(last, end="", flush=True)
-            last = line
+            print(line, end="", flush=True)
     if process.returncode:
-        print(last, end="")
         sys.exit(process.returncode)
-    return json.loads(last)
+    return json.loads(line)
 
 
 def main(arguments: list[str]) -> None:
@@ -49,7 +45,8 @@ def main(arguments: list[str]) -> None:
     for part in parts:
         print(f"== {part}: {PARTS[part]}", flush=True)
         figures[part] = run(part, options)
-    print(json.dumps(figures if len(parts) > 1 else figures[parts[0]]))
+    if len(parts) > 1:  # that of one part stands there already
+        print(json.dumps(figures))
 
 
 if __name__ == "__main__":
