@@ -129,7 +129,7 @@ class Projector:
             if end is not None and position >= end:
                 make_indexes(connection, projection)
                 end = None
-            batch = self._feed.after(position, WAIT_SECONDS)
+            batch = self._feed.after(position, WAIT_SECONDS, projection.name)
             if batch is None:
                 connection.execute("SELECT 1")  # whether we still have the connection, and with it the lock
                 continue

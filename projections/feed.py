@@ -26,6 +26,9 @@ BATCH_EVENTS: Final = 10_000
 BATCHES_KEPT: Final = 4
 """So many of the newest batches stay in memory for read models that come a little later."""
 
+PATIENCE_SECONDS: Final = 5.0
+"""So long do read models that catch up wait for one that would lose sight of them, and would read the log for itself."""
+
 TAIL_EVENTS_MAX: Final = 20_000
 """So many events that came in while nobody asked are kept; older ones are read from the log again."""
 
@@ -95,12 +98,17 @@ def read_log(recorder: ApplicationRecorder, partition: int, after: int, until: i
 
 
 class Feed:
-    """One partition's log, for several threads. What is new is followed by a subscription of the recorder's."""
+    """One partition's log, for several readers. What is new is followed by a subscription of the recorder's.
+
+    Readers that are far behind stay abreast, so that the log is read once for all of them: no batch goes out of memory that
+    one of them has still to take, unless that one stands still.
+    """
 
     def __init__(self, recorder: ApplicationRecorder, partition: int = 0) -> None:
         self.partition = partition
         self._recorder = recorder
         self._batches: deque[tuple[int, Batch]] = deque(maxlen=BATCHES_KEPT)  # with the position each begins behind
+        self._next: dict[str, tuple[int, float]] = {}  # behind which position each reader goes on, and since when
         self._reading = threading.Lock()
         self._moved = threading.Condition()
         self._tail: deque[Notification] = deque()
@@ -123,25 +131,44 @@ class Feed:
         if self._follower.is_alive():
             self._follower.join()
 
-    def after(self, position: int, timeout_seconds: float) -> Batch | None:
+    def after(self, position: int, timeout_seconds: float, reader: str) -> Batch | None:
         """Return the next batch behind a position, waiting for one; None when none came in that time.
 
         Raises whatever the recorder raises when the log cannot be read.
         """
         ends = monotonic() + timeout_seconds
+        self._goes_on(reader, position)
         while not self._stopping.is_set():
             with self._reading:
-                batch = self._kept(position) or self._from_tail(position) or self._from_log(position)
+                batch = self._kept(position) or self._from_tail(position)
+                waits = batch is None and self._is_ahead()
+                if batch is None and not waits:
+                    batch = self._from_log(position)
             if batch is not None:
+                self._goes_on(reader, batch.last.position)
                 return batch
             with self._moved:
                 left = ends - monotonic()
                 if left <= 0:
                     return None
-                if not self._has_news(position):
+                if waits or not self._has_news(position):
                     # A subscription that has not begun yet, or broke, tells nothing: look again by and by.
-                    self._moved.wait(left if self._tail_from is not None else min(left, 0.1))
+                    self._moved.wait(left if self._tail_from is not None and not waits else min(left, 0.1))
         return None
+
+    def _goes_on(self, reader: str, position: int) -> None:
+        with self._moved:
+            if self._next.get(reader, (-1,))[0] != position:
+                self._next[reader] = (position, monotonic())
+                self._moved.notify_all()
+
+    def _is_ahead(self) -> bool:
+        """Whether the next batch would push one out that a reader is about to take."""
+        if len(self._batches) < BATCHES_KEPT:
+            return False
+        begins, oldest = self._batches[0]
+        still = monotonic() - PATIENCE_SECONDS
+        return any(begins <= at < oldest.last.position and since > still for at, since in list(self._next.values()))
 
     def _kept(self, position: int) -> Batch | None:
         for begins, batch in reversed(self._batches):
