@@ -17,18 +17,15 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
-from time import monotonic, perf_counter, time_ns
+from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import msgspec
 import structlog
 
-from consumers.command_index import CommandIndex
-from consumers.folding import Fold
-from consumers.log import Append, Fenced, InDoubt, Log, Place, WrongPlace
-from consumers.outcomes import REPLY_EVENTS_MAX, MemoryIndex, Outcome, Outcomes
-from consumers.snapshots import EngineFolder, Snapshot
+from consumers.log import Append, Fenced, InDoubt, Log, WrongPlace
+from consumers.outcomes import REPLY_EVENTS_MAX, Outcome
+from consumers.replica import Replica
 from consumers.sources import Answer, Source
 from domain.events import Event
 from domain.exchange import Entry, Exchange
@@ -55,15 +52,6 @@ CLAIMS_MAX: Final = 5
 
 FAILURES_MAX: Final = 3
 """How many errors of ours in a row, with nothing decided in between, stop the engine."""
-
-SNAPSHOT_EVENTS: Final = 100_000
-"""After so many events a snapshot is due: a start folds hardly more."""
-
-SNAPSHOT_SECONDS: Final = 10.0
-"""The least time from one snapshot to the next."""
-
-OUTCOMES_KEPT: Final = 1_000
-"""So many of the last outcomes go into a snapshot, to be told again."""
 
 FOLLOW_SECONDS: Final = 0.05
 """How long a standby waits for news of the log before it listens for signs of life."""
@@ -213,16 +201,11 @@ class Engine:
         self._commands_clock = clock == "command"
         self._clock: Clock = clock if callable(clock) else system_clock
         self._limits = limits or Limits()
-        self._base = folder
-        self._folder: EngineFolder | None = None
-        self._snapshot_position = 0
-        self._snapshot_at = 0.0
-        self._following_log = False
         self._beats = beats
         self._standby = standby
-        self._outcomes = Outcomes(log, MemoryIndex())
-        self._fold = Fold(partition, self._outcomes.index)
-        self._exchange = self._fold.exchange
+        self._replica = Replica(log, partition, folder)
+        self._outcomes = self._replica.outcomes
+        self._exchange = self._replica.exchange
         self._open: dict[str, _Decision] = {}
         self._undecidable: set[str] = set()
         self._batch = _Batch()
@@ -290,9 +273,7 @@ class Engine:
                 self._beats.close()
             self._source.close(self.error)
             self._log.close()
-            self._outcomes.index.close()
-            if self._folder is not None:
-                self._folder.close()
+            self._replica.close()
 
     def _run_in_thread(self) -> None:
         with suppress(Fenced, EngineFailedError):  # `error` says it
@@ -316,9 +297,9 @@ class Engine:
                 self._stopping.wait(random.uniform(0.05, 0.5))  # noqa: S311  two that duel back off at random
             except WrongPlace as error:
                 _log.warning("reading the log from its beginning", partition=self._partition, reason=str(error))
-                self._forget_files()
+                self._replica.forget_files()
             except InDoubt as error:
-                self._following_log = False
+                self._replica.drop()
                 _log.warning("log in doubt, taking over again", partition=self._partition, reason=str(error))
                 self._stopping.wait(wait)
                 wait = min(2 * wait, RETRY_SECONDS_MAX)
@@ -326,7 +307,7 @@ class Engine:
                 _log.exception("command failed", partition=self._partition, command_id=str(error))
                 self._undecidable.add(str(error))
             except Exception as error:
-                self._following_log = False
+                self._replica.drop()
                 self._failures += 1
                 _log.exception("engine failed", partition=self._partition, failures=self._failures)
                 if self._failures == FAILURES_MAX:
@@ -334,42 +315,18 @@ class Engine:
 
     # --- take over
 
-    def _begin(self) -> None:
-        """Drop what is in memory, and begin with the newest snapshot, or with nothing."""
-        if self._base is not None and self._folder is None:
-            self._folder = EngineFolder(self._base, self._log.identity())
-            self._outcomes.index = CommandIndex(self._folder.path)
-        snapshot = self._folder.newest() if self._folder is not None else None
-        self._fold = Fold(self._partition, self._outcomes.index, snapshot)
-        self._outcomes.forget()
-        self._log.marks = snapshot.marks if snapshot else []
-        self._snapshot_position = snapshot.place.position if snapshot else 0
-        self._batch, self._sent, self._parked = _Batch(), None, False
-        self._open.clear()
-
-    def _forget_files(self) -> None:
-        """Throw away what is kept beside the log: it does not belong to it."""
-        self._following_log = False
-        self._outcomes.index.begin_again()
-        if self._folder is not None:
-            self._folder.throw_away(0)
-
     def _stand_by(self) -> bool:
         """Fold the log as it grows; return True when it is time to take over, False when asked to stop."""
         assert self._beats is not None, "a standby listens"
-        if not self._following_log:
-            self._begin()
-            self._following_log = True
-        fold = self._fold
-        _log.info("standing by", partition=self._partition, position=fold.place.position)
+        replica = self._replica
+        replica.prepare()
+        _log.info("standing by", partition=self._partition, position=replica.place.position)
         self._beats.stand_by()
         while not self._stopping.is_set():
-            before = fold.place
-            self._log.follow(fold.apply, before, FOLLOW_SECONDS)
-            behind = fold.place != before
-            if self._beats.is_my_turn(fold.place.position, behind=behind):
+            behind = replica.follow(FOLLOW_SECONDS)
+            if self._beats.is_my_turn(replica.place.position, behind=behind):
                 return True
-            self._save(fold.exchange, fold.place, fold.outcomes)
+            replica.save_followed()
         return False
 
     def _take_over(self) -> None:
@@ -377,22 +334,11 @@ class Engine:
         began = perf_counter()
         if self._beats is not None and self._ready.is_set():
             self._beats.check()  # in doubt, or paused: perhaps another engine has taken over long ago
-        if not self._following_log:
-            self._begin()
-        fold = self._fold
-        self._following_log = True  # also when the claim is lost: what was folded is true
-        self._log.take_over(fold.apply, fold.place)
-        self._following_log = False
-        index = self._outcomes.index
-        if index.position > fold.place.position:
-            raise WrongPlace(f"the log ends at {fold.place.position}, its commands are known up to {index.position}")
-        self._exchange, self.position = fold.exchange, fold.place.position
-        outcomes = fold.outcomes()
-        unfinished = set(self._exchange.unfinished.values())
-        for outcome in outcomes:
-            if outcome.reply.command_id not in unfinished:
-                self._outcomes.remember(outcome.reply.command_id, outcome)
-        self._following = self._source.rewind(fold.sources.get(self._source.name))
+        self._batch, self._sent, self._parked = _Batch(), None, False
+        self._open.clear()
+        outcomes = self._replica.take_over()
+        self._exchange, self.position = self._replica.exchange, self._replica.place.position
+        self._following = self._source.rewind(self._replica.sources.get(self._source.name))
         _log.info(
             "log taken over",
             partition=self._partition,
@@ -424,12 +370,12 @@ class Engine:
             self._send()
             if self._beats is not None and self._beats.must_end(self.position):
                 self._hand_over()
-            if self._is_snapshot_due(self.position):
+            if self._replica.is_snapshot_due(self.position):
                 self._send()
                 self._confirm()  # now the state in memory is that of the log
-                self._save(self._exchange, self._log.place, partial(self._outcomes.recent, OUTCOMES_KEPT))
+                self._replica.save()
         self._confirm()
-        self._save_last()
+        self._replica.save_last(self.position)
 
     def _hand_over(self) -> None:
         """End as another engine was told to take over: finish what is in hand, then say so."""
@@ -439,31 +385,6 @@ class Engine:
         _log.info("handing over", partition=self._partition, position=self.position)
         self._beats.end(self.position)
         self._stopping.set()
-
-    # --- snapshots
-
-    def _is_snapshot_due(self, position: int) -> bool:
-        return (
-            self._folder is not None
-            and position >= self._snapshot_position + SNAPSHOT_EVENTS
-            and monotonic() >= self._snapshot_at
-            and not self._folder.writing()
-        )
-
-    def _save(self, exchange: Exchange, place: Place, outcomes: Callable[[], list[Outcome]]) -> None:
-        """Begin to write a snapshot, if one is due."""
-        if self._is_snapshot_due(place.position):
-            assert self._folder is not None, "there is one"
-            self._folder.write_apart(Snapshot(exchange, place, self._fold.sources, outcomes(), self._log.marks))
-            self._snapshot_position, self._snapshot_at = place.position, monotonic() + SNAPSHOT_SECONDS
-
-    def _save_last(self) -> None:
-        """Write a snapshot at a clean end, so that the next start is quick."""
-        if self._folder is not None and self.position > self._snapshot_position and not self._folder.writing(wait=True):
-            outcomes = self._outcomes.recent(OUTCOMES_KEPT)
-            last = Snapshot(self._exchange, self._log.place, self._fold.sources, outcomes, self._log.marks)
-            with suppress(OSError):  # the log has everything
-                self._folder.write(last)
 
     def _patience(self) -> float:
         """Return for how many seconds nothing is due."""
@@ -567,7 +488,11 @@ class Engine:
     def _make_room(self) -> None:
         """Send the batch when it is half full: no command or step brings more events than the other half holds."""
         batch, limits = self._batch, self._limits
-        if 2 * len(batch.stored) >= limits.events_max or 2 * batch.bytes >= limits.bytes_max:
+        if (
+            batch.commands > limits.commands_max
+            or 2 * len(batch.stored) >= limits.events_max
+            or 2 * batch.bytes >= limits.bytes_max
+        ):
             self._send()
 
     # --- append and answer
@@ -580,7 +505,7 @@ class Engine:
             assert self._following is not None, "the source said where it begins"
             self._parked = False
             mark = self._exchange.read_to(self._source.name, self._following)
-            self._fold.sources[self._source.name] = self._following
+            self._replica.sources[self._source.name] = self._following
             batch.stored.append(to_stored(mark, self._exchange.time or self._clock(), ""))
             self._sent = (self._log.begin(batch.stored), batch)
             for decision in batch.decisions:  # while it is on its way

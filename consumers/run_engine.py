@@ -5,6 +5,7 @@ import sys
 from types import FrameType
 
 from consumers.engine import Engine, Limits
+from consumers.garbage import collect_rarely
 from consumers.heartbeats import Heartbeats
 from consumers.kafka_source import KafkaSource
 from consumers.log import open_log
@@ -48,6 +49,7 @@ def run(settings: Settings, *, standby: bool = False, take_over: bool = False) -
         Fenced: another engine writes the log.
         EngineFailedError: an error of ours came again and again.
     """
+    collect_rarely()
     engine = make_engine(settings, standby=standby, take_over=take_over)
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
