@@ -49,7 +49,7 @@ class Beat(msgspec.Struct, omit_defaults=True):
     """One sign."""
 
     name: str
-    role: Literal["writer", "standby", "ended", "caller"]
+    role: Literal["writer", "standby", "claiming", "ended", "caller"]
     epoch: int = 0
     position: int = 0
     sent: float = 0.0
@@ -100,7 +100,10 @@ class Heartbeats:
             self._ended_for == self.name or monotonic() > self._asked_at + HAND_OVER_SECONDS
         ):
             return True
-        return self._mine - self._heard > self._silence
+        if self._mine - self._heard <= self._silence:
+            return False
+        self._send(Beat(self.name, "claiming", position=position))
+        return True
 
     def hold(self, epoch: int, position: int) -> None:
         """Say that this engine writes the log from now on."""
@@ -195,7 +198,7 @@ class Heartbeats:
             self._mine = beat.sent or self._mine
             if beat.role == "caller":
                 self._asked_at = monotonic()
-        elif beat.role == "writer":
+        elif beat.role in {"writer", "claiming"}:
             self._heard = monotonic()
             self._highest = max(self._highest, beat.epoch)
         elif beat.role == "ended":
