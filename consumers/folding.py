@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from consumers.log import START, Chunk, Place
+from consumers.log import START, Chunk, Place, WrongPlace
 from consumers.outcomes import Index, Outcome
 from domain.exchange import Exchange
 from domain.partition import CommandsRead
@@ -38,16 +38,17 @@ class Fold:
         self._index = index
         self._last: deque[Chunk] = deque(maxlen=CHUNKS_TOLD)
         self._known = snapshot.outcomes if snapshot else []
-        self._skip = 0
+        self._skip = START
         self.exchange = snapshot.exchange if snapshot else Exchange(partition)
         self.place: Place = snapshot.place if snapshot else START
         self.sources: dict[str, int] = dict(snapshot.sources) if snapshot else {}
         if index.position < self.place.position:  # it was lost: it is made again from the log, which the state skips
-            self._skip, self.place = self.place.position, START
+            self._skip, self.place = self.place, START
 
     def apply(self, chunk: Chunk) -> None:
-        """Bring state and index to what they are after these events."""
-        if chunk.positions[0] <= self._skip:
+        """Bring state and index to what they are after these events. Raises WrongPlace: the snapshot is not of this log."""
+        if chunk.positions[0] <= self._skip.position:
+            self._check(chunk.after)
             chunk = self._index_only(chunk)
         index, indexed = self._index, self._index.position
         apply, sources = self.exchange.apply, self.sources
@@ -64,6 +65,18 @@ class Fold:
             index.advance(chunk.after.position)
         self.place = chunk.after
         self._last.append(chunk)
+
+    def check_end(self) -> None:
+        """Raise WrongPlace when this cannot be the whole log: it ends before what is known of it from elsewhere."""
+        known = max(self._index.position, self._skip.position)
+        if self.place.position < known:
+            raise WrongPlace(f"the log ends at {self.place.position}, it was known up to {known}")
+
+    def _check(self, after: Place) -> None:
+        """Raise WrongPlace when the snapshot's place is none that the log has: in Kafka it stands behind a batch."""
+        wanted = self._skip
+        if wanted.writer and after.position >= wanted.position and after != wanted:
+            raise WrongPlace(f"the batch that ends at {after.position} is not the one that the snapshot stands behind")
 
     def outcomes(self) -> list[Outcome]:
         """Return the last outcomes, whose replies may not have reached anybody."""
@@ -89,7 +102,7 @@ class Fold:
         rows: list[Any] = []
         positions: list[int] = []
         for position, row in zip(chunk.positions, chunk.rows, strict=True):
-            if position > self._skip:
+            if position > self._skip.position:
                 positions.append(position)
                 rows.append(row)
             elif position > indexed and (read := _envelope(row[3])).digest is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from consumers.command_index import CommandIndex
 from consumers.folding import Fold
-from consumers.log import Log, Place, WrongPlace
+from consumers.log import Log, Place
 from consumers.outcomes import MemoryIndex, Outcome, Outcomes
 from consumers.snapshots import EngineFolder, Snapshot
 
@@ -104,9 +104,7 @@ class Replica:
         self.prepare()
         self._log.take_over(self._fold.apply, self._fold.place)  # when the claim is lost, what was folded is true
         self.drop()
-        index, position = self.outcomes.index, self._fold.place.position
-        if index.position > position:
-            raise WrongPlace(f"the log ends at {position}, its commands are known up to {index.position}")
+        self._fold.check_end()
         outcomes = self._fold.outcomes()
         unfinished = set(self.exchange.unfinished.values())
         for outcome in outcomes:

@@ -58,6 +58,11 @@ class EngineProcess:
         """What it has printed."""
         return self._output.read_text(encoding="utf-8", errors="replace")
 
+    @property
+    def running(self) -> bool:
+        """Whether it has been started and not ended."""
+        return self._process is not None and self._process.poll() is None
+
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
         assert self._process is not None, "start it first"
@@ -70,7 +75,7 @@ class EngineProcess:
 
     def kill(self) -> None:
         """Kill it (-9)."""
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None and self.running:
             self._process.kill()
             self._process.wait()
 

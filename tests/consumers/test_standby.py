@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from consumers.engine import Engine
 from consumers.gateway import LocalGateway
 from consumers.kafka_gateway import KafkaGateway
 from consumers.log import Fenced, open_log, open_recorder
+from consumers.snapshots import dump, load
 from consumers.sources import LocalSource
 from local.postgres import Postgres
 from messages.replies import Reply  # noqa: TC001  annotates a local variable
@@ -147,3 +149,92 @@ def test_a_database_that_is_killed_loses_and_doubles_nothing(own_postgres: Postg
 
     assert engine.error is None
     check_log(open_recorder(settings), told)
+
+
+@pytest.mark.timeout(120)
+def test_of_two_standbys_one_takes_over_and_the_other_goes_on_standing_by(settings: Settings, engines: Engines) -> None:
+    """Two that notice the silence at the same moment do not both serve; the one that lost takes over the next time."""
+    told: list[Reply] = []
+    first = engines.start()
+    with KafkaGateway(settings, retry_seconds=0.5) as gateway:
+        market = open_market(gateway.submit_blocking)
+
+        async def run() -> None:
+            standbys = [engines.start("--standby") for _ in range(2)]
+            for standby in standbys:
+                await until(standby, "standing by")
+            async with trading(gateway, market, told, tasks=8):
+                await more(told, 50)
+                first.kill()
+                await more(told, 50)
+                serving = [standby for standby in standbys if "log taken over" in standby.output]
+                assert len(serving) == 1
+                (other,) = (standby for standby in standbys if standby not in serving)
+                assert other.running, other.output
+                serving[0].kill()
+                await more(told, 50)
+                assert "log taken over" in other.output
+
+        asyncio.run(run())
+
+    with reading(settings) as recorder:
+        check_log(recorder, told)
+
+
+@pytest.mark.timeout(120)
+def test_when_the_heir_dies_in_the_hand_over_the_next_standby_takes_over(settings: Settings, engines: Engines) -> None:
+    """An engine that was told to end has ended; whoever was to follow is killed at once; clients only wait."""
+    told: list[Reply] = []
+    first = engines.start()
+    with KafkaGateway(settings, retry_seconds=0.5) as gateway:
+        market = open_market(gateway.submit_blocking)
+
+        async def run() -> None:
+            standby = engines.start("--standby")
+            await until(standby, "standing by")
+            async with trading(gateway, market, told, tasks=8):
+                await more(told, 50)
+                heir = engines.start("--take-over")
+                await until(first, "handing over")
+                heir.kill()
+                assert await asyncio.to_thread(first.wait) == 0, first.output
+                await more(told, 50)
+            assert "log taken over" in standby.output
+            standby.send(signal.SIGTERM)
+            assert await asyncio.to_thread(standby.wait) == 0, standby.output
+
+        asyncio.run(run())
+
+    with reading(settings) as recorder:
+        check_log(recorder, told)
+
+
+@pytest.mark.timeout(60)
+def test_files_of_another_log_are_thrown_away(settings: Settings) -> None:
+    """A snapshot that stands behind the end of the log, or at a batch that is another one, is not believed."""
+    source = LocalSource()
+    engine = Engine(open_log(settings), source, folder=settings.home / "engine")
+    engine.start()
+    engine.wait_until_ready(20)
+    market = open_market(LocalGateway(source).submit_blocking)
+    engine.stop()
+    whole = engine.exchange.state_hash()
+    (path,) = settings.home.glob("engine/*/*/snapshot-*")
+    snapshot = load(path.read_bytes())
+    place = snapshot.place
+    wrong = [place._replace(position=place.position + 5, offset=place.offset + 5), place._replace(writer="another")]
+    for number, (claimed, index_lost) in enumerate(product(wrong, [False, True])):
+        snapshot.exchange.accounts.clear()
+        snapshot.place = claimed
+        path.with_name(f"snapshot-{place.position + 6 + number:020}").write_bytes(dump(snapshot))
+        if index_lost:
+            for table in path.parent.glob("commands-*"):
+                table.unlink()
+
+        again = Engine(open_log(settings), LocalSource(), folder=settings.home / "engine")
+        again.start()
+        again.wait_until_ready(20)
+        again.stop()
+
+        assert market.market_id in again.exchange.markets
+        assert again.exchange.state_hash() == whole
