@@ -54,6 +54,10 @@ class Settings(BaseSettings):
     )
     pool_connections_max: int = Field(default=10, ge=2, description="PostgreSQL connections of one process for reading")
 
+    sql_password: SecretStr | None = Field(
+        default=None, min_length=12, description="password for roles that `tidings sql-role` makes; none: random"
+    )
+
     # Kafka.
     kafka_brokers: str = Field(
         default="127.0.0.1:9092", description="Kafka's bootstrap servers, host:port, comma-separated"

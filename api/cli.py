@@ -141,6 +141,10 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915  one statement an opt
     revoke = _command(keys, "revoke", _keys_revoke, "let a key open nothing any more")
     revoke.add_argument("key_id")
 
+    role = _command(commands, "sql-role", _sql_role, "a database role that may read the views for dashboards (docs/sql.md)")
+    role.add_argument("name")
+    role.add_argument("--json", action="store_true")
+
     shown = _command(commands, "settings", _settings, "every setting: its variable, value and meaning")
     shown.add_argument("--json", action="store_true")
     schemas = _command(commands, "schemas", _schemas, "the JSON Schemas of commands, events, replies and Kafka records")
@@ -471,6 +475,24 @@ def _keys_revoke(options: argparse.Namespace, settings: Settings) -> int:
     if key is None:
         print("tidings: no such key", file=sys.stderr)
         return NO
+    return DONE
+
+
+def _sql_role(options: argparse.Namespace, settings: Settings) -> int:
+    from secrets import token_urlsafe
+
+    from psycopg.errors import InsufficientPrivilege
+
+    from projections.dashboards import SCHEMA, RoleError, make_role
+
+    password = settings.sql_password.get_secret_value() if settings.sql_password else token_urlsafe(24)
+    with ExitStack() as stack:
+        try:
+            make_role(_database(settings, stack), options.name, password)
+        except (RoleError, InsufficientPrivilege) as error:
+            print(f"tidings: {error}", file=sys.stderr)
+            return NO
+    print(json.dumps({"role": options.name, "password": password, "schema": SCHEMA}) if options.json else password)
     return DONE
 
 

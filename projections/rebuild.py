@@ -5,11 +5,13 @@ new ones.
 """
 
 from collections.abc import Callable, Iterable
+from time import sleep
 from typing import Final
 
 from psycopg import Connection, errors, sql
 
 from projections.batch import Batch
+from projections.dashboards import exchange_views
 from projections.projection import Projection
 from projections.store import SCHEMA, advance, connect, ensure, make_indexes, position_of
 from projections.workspace import Workspace
@@ -24,6 +26,9 @@ EXCHANGES_MAX: Final = 30
 
 LOCK_TIMEOUT: Final = "2s"
 """How long the exchange waits for readers before it lets them pass and tries again."""
+
+PAUSE_SECONDS: Final = 1.0
+"""Between two attempts."""
 
 
 def rebuild(
@@ -65,6 +70,7 @@ def rebuild(
                 workspace.forget()
                 if attempt == EXCHANGES_MAX:
                     raise
+                sleep(PAUSE_SECONDS)
         raise AssertionError("the last attempt returns or raises")
 
 
@@ -110,6 +116,8 @@ def _exchange(  # noqa: PLR0917  the second half of its only caller
             advance(connection, projection, workspace, batch)
         # From here on readers wait: see projections.reading.hold_snapshot.
         connection.execute(sql.SQL("LOCK TABLE {}.projection_tables IN ACCESS EXCLUSIVE MODE").format(where))
+        if schema == SCHEMA:
+            _exchange_views(connection, name, schema, beside)
         old_tables = connection.execute(
             sql.SQL("SELECT tables FROM {}.projection_tables WHERE projection = %s").format(where), [name]
         ).fetchone()
@@ -137,3 +145,12 @@ def _exchange(  # noqa: PLR0917  the second half of its only caller
         reached, _ = position_of(connection, name, partition)
         connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(new))
     return reached
+
+
+def _exchange_views(connection: Connection, name: str, schema: str, beside: str) -> None:
+    """Let the views for dashboards read the new tables, which keep their identity when they are moved."""
+    where, new = sql.Identifier(schema), sql.Identifier(beside)
+    connection.execute(sql.SQL("SET LOCAL search_path = {}, {}").format(new, where))
+    exchange_views(connection, name)
+    connection.execute(sql.SQL("SET LOCAL search_path = {}").format(new))
+    connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")

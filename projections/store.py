@@ -13,6 +13,7 @@ from psycopg import Connection, sql
 from migrations import migrate
 from projections.arrays import IntegerList, IntegerListDumper, TextList, TextListDumper
 from projections.batch import Batch
+from projections.dashboards import make_views
 from projections.parking import hold_back, unreadable
 from projections.projection import Projection
 from projections.workspace import Workspace
@@ -73,7 +74,8 @@ def connect(dsn: str, schema: str = SCHEMA) -> Connection:
 def ensure(connection: Connection, projections: Iterable[Projection], partition: int = 0, schema: str = SCHEMA) -> None:
     """Make the schema and the tables that are missing. Those of another version are left alone; see `position_of`.
 
-    They have no indexes but those that folds need: `make_indexes` makes the rest, once the log has been caught up with.
+    In the live schema the views for dashboards are made as well, as soon as all is there that they read.
+    The tables have no indexes but those that folds need: `make_indexes` makes the rest, once the log has been caught up with.
     """
     migrate(connection)
     with connection.transaction():
@@ -85,19 +87,24 @@ def ensure(connection: Connection, projections: Iterable[Projection], partition:
                 "SELECT version FROM projection_positions WHERE projection = %s AND partition = %s",
                 [projection.name, partition],
             ).fetchone()
-            if row is not None:
-                continue
-            for table in projection.tables:
-                for statement in table.statements():
-                    connection.execute(statement)
-            connection.execute(
-                f"INSERT INTO projection_positions VALUES (%s, %s, 0, 0, %s, 0, {_NOW})",
-                [projection.name, partition, projection.version],
-            )
-            connection.execute(
-                "INSERT INTO projection_tables VALUES (%s, %s) ON CONFLICT DO NOTHING",
-                [projection.name, [table.name for table in projection.tables]],
-            )
+            if row is None:
+                _make_tables(connection, projection, partition)
+            if schema == SCHEMA:
+                make_views(connection, projection.name)
+
+
+def _make_tables(connection: Connection, projection: Projection, partition: int) -> None:
+    for table in projection.tables:
+        for statement in table.statements():
+            connection.execute(statement)
+    connection.execute(
+        f"INSERT INTO projection_positions VALUES (%s, %s, 0, 0, %s, 0, {_NOW})",
+        [projection.name, partition, projection.version],
+    )
+    connection.execute(
+        "INSERT INTO projection_tables VALUES (%s, %s) ON CONFLICT DO NOTHING",
+        [projection.name, [table.name for table in projection.tables]],
+    )
 
 
 def make_indexes(connection: Connection, projection: Projection) -> None:

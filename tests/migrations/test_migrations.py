@@ -134,11 +134,11 @@ def test_a_newer_database_is_refused(database: str) -> None:
     assert catalog(database) == before
 
 
-SECOND = """
+NEXT = """
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "9000"
+down_revision = "{}"
 
 
 def upgrade():
@@ -152,18 +152,18 @@ def test_a_next_version_is_all_or_nothing(
 ) -> None:
     """A version that fails changes nothing at all; mended, it changes fresh and old databases alike."""
     migrated(old_database)
-    before = catalog(old_database)
+    before, latest = catalog(old_database), newest()
     shutil.copytree(FOLDER, tmp_path / "migrations")
     monkeypatch.setattr("migrations.FOLDER", tmp_path / "migrations")
-    second = tmp_path / "migrations" / "versions" / "0002_second.py"
+    following = tmp_path / "migrations" / "versions" / "9000_next.py"
 
-    second.write_text(SECOND.format("1 / 0"))
+    following.write_text(NEXT.format(latest, "1 / 0"))
     with pytest.raises(Exception, match="division by zero"):
         migrated(old_database)
     assert catalog(old_database) == before
 
-    second.write_text(SECOND.format("1"))
-    assert migrated(database) == migrated(old_database) == "0002"
+    following.write_text(NEXT.format(latest, "1"))
+    assert migrated(database) == migrated(old_database) == "9000"
     assert catalog(database) == catalog(old_database) != before
 
 
