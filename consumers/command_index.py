@@ -12,7 +12,7 @@ thrown away and built again.
 
 import mmap
 import struct
-from functools import lru_cache
+from functools import cache, lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final, Self
@@ -32,6 +32,7 @@ def fingerprint(command_id: str) -> int:
     return int.from_bytes(blake2b(command_id.encode(), digest_size=8).digest(), "little") or 1
 
 
+@cache
 def _boot() -> bytes:
     """Return what tells this run of the machine from others; where nothing does, every start counts as another."""
     try:
