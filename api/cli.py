@@ -141,7 +141,9 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915  one statement an opt
     revoke = _command(keys, "revoke", _keys_revoke, "let a key open nothing any more")
     revoke.add_argument("key_id")
 
-    role = _command(commands, "sql-role", _sql_role, "a database role that may read the views for dashboards (docs/sql.md)")
+    role = _command(
+        commands, "sql-role", _sql_role, "a database role that may read the views for dashboards (docs/sql.md)"
+    )
     role.add_argument("name")
     role.add_argument("--json", action="store_true")
 
