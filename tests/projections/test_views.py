@@ -20,7 +20,7 @@ from projections.dashboards import RoleError, make_role
 from projections.reading import read
 from projections.rebuild import rebuild
 from projections.registry import PROJECTIONS
-from projections.store import CONNECT_OPTIONS
+from projections.store import CONNECT_OPTIONS, connect, ensure
 from projections.views import MARKETS, PAGE, VIEWS, page
 from tests.projections.folding import Copy
 from tests.projections.simulation import START, simulate
@@ -256,6 +256,24 @@ def test_a_role_of_somebody_else_is_left_alone(live: Connection[Any], role: str)
     for name in (live.info.user, 'x"; DROP ROLE y', "", "A"):
         with pytest.raises(RoleError):
             make_role(live, name, "another password")
+
+
+def test_missing_and_changed_views_are_made_at_the_start(
+    live: Connection[Any], database: str, role: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database of before the views gets them from the next projector; a definition that changed is made anew."""
+    with psycopg.connect(role, autocommit=True) as reader:
+        before = counts(reader)
+        live.execute(f"DROP VIEW {', '.join(f'dashboards.{name}' for name in VIEWS)}".encode())
+        with connect(database) as connection:
+            ensure(connection, PROJECTIONS.values())
+        assert counts(reader) == before
+
+        columns = MARKETS.columns | {"slug": replace(MARKETS.columns["slug"], sql="upper(slug)")}
+        monkeypatch.setitem(VIEWS, "markets", replace(MARKETS, columns=columns))
+        with connect(database) as connection:
+            ensure(connection, [PROJECTIONS["markets"]])
+        assert all(slug == slug.upper() for (slug,) in rows_of(reader, "SELECT slug FROM markets"))
 
 
 # --- rebuilds
