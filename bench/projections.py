@@ -1,66 +1,70 @@
 """How fast read models follow the log and answer, and beside it the library's own projection runner on the same events.
 
-    python bench/projections.py [--events 10000,200000] [--library-events 3000]
+    python bench/projections.py [--events 10000,200000] [--alone 200000] [--library-events 10000] [--folder FOLDER]
 
-For each size a log is made by the exchange itself (100 markets of 2 outcomes, 1,000 accounts, market and limit orders) and
-written to PostgreSQL; then a projector with all read models, in a process of its own, catches up from nothing; one read
-model is rebuilt; and every read is asked 200 times. Last line: a JSON object with `catch_up_events_per_s`,
-`rebuild_events_per_s`, `reads_ms` (p50 and p99 by query) by size, and `library_events_per_s`: a `ProjectionRunner` that
-keeps nothing but the shares of each position.
+For each size a log is written to PostgreSQL (see seasons.py), and a projector with all read models, in a process of its
+own, catches up from nothing until the indexes for readers are made too; then every read is asked 300 times. Each read
+model by itself folds the first `--alone` events of the last log, and one of them is rebuilt. With a folder the logs are
+kept there, and found again. The last line is a JSON object of figures; KEYS says what they are.
 """
 
 import argparse
-import gc
-import json
 import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from statistics import quantiles
-from time import perf_counter
+from time import perf_counter, process_time, sleep
 from typing import Any, ClassVar, Final
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+import psutil
 import psycopg
-from eventsourcing.persistence import ApplicationRecorder, InfrastructureFactory, StoredEvent, Tracking
+from eventsourcing.persistence import ApplicationRecorder, InfrastructureFactory, Tracking
 from eventsourcing.postgres import PostgresDatastore, PostgresTrackingRecorder
 from eventsourcing.projection import Projection, ProjectionRunner
 from eventsourcing.utils import Environment
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL
 
-from domain.account import DepositCash, OpenAccount, TradeSettled
-from domain.exchange import Command, Exchange
-from domain.market import OpenMarket
-from domain.money import MICRO
-from domain.orders import PlaceOrder
-from domain.story import PublishStory
-from local.postgres import Postgres
+from bench import seasons
+from bench.parts import show
+from domain.account import TradeSettled
+from local.postgres import Postgres, drop_database
 from messages.application import LogApplication, LogEvent
-from messages.events import to_stored
-from projections import accounts, book, candles, leaderboard, markets, orders, positions, prices, trades
+from projections import accounts, book, calibration, candles, leaderboard, markets, orders, positions, prices, trades
 from projections.feed import read_log
 from projections.progress import Progress
 from projections.reading import AsOf, read
 from projections.rebuild import rebuild
 from projections.registry import PROJECTIONS
-from projections.store import CONNECT_OPTIONS
+from projections.store import CONNECT_OPTIONS, advance, connect, ensure
+from projections.workspace import Workspace
 
-START: Final = 1_729_764_120_000_000
-ACCOUNTS, MARKETS = 1_000, 100
-READS = 200
+READS = 300
+READ_SECONDS: Final = 20
+"""When a read has taken so long in all, it is asked no more."""
+
+KEYS: Final = {
+    "catch_up_events_per_s": "by size of the log: from nothing to its end with all read models, indexes included",
+    "catch_up_cpu_us": "by size: processor time an event, in microseconds, of the projector (`python`) and of PostgreSQL",
+    "alone_us": "by read model, folding by itself: processor time an event of the process and of its PostgreSQL session",
+    "rebuild_events_per_s": "the read model `positions`, rebuilt beside itself and exchanged",
+    "reads_ms": "by size and read: p50 and p99; `then` is as of the middle of the log",
+    "library_events_per_s": "a `ProjectionRunner` of the library, on the same events, for the shares of each position only",
+}
 
 PROJECT = """
-import gc, sys, threading, logging, structlog
+import sys, threading, logging, structlog
 sys.path.insert(0, sys.argv[3])
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
 from bench.projections import recorder_of
 from consumers.projector import Projector
-gc.set_threshold(100_000, 50, 1000)
-Projector(recorder_of(sys.argv[1]), sys.argv[1]).start()
+print("ready", flush=True)
+Projector(recorder_of(sys.argv[1]), sys.argv[2]).start()
 threading.Event().wait()
 """
 
@@ -87,78 +91,90 @@ def environment(dsn: str, name: str = "bench") -> Environment:
     )
 
 
-def make_log(events: int) -> Iterator[list[StoredEvent]]:
-    """Yield the log in batches, as an engine would append them."""
-    chosen = random.Random(events)  # noqa: S311  repeatable
-    exchange = Exchange()
-    time, number, batch, made = START, 0, [], 0
-
-    def send(command: Command) -> None:
-        nonlocal number, made
-        number += 1
-        for entry in exchange.handle(command, time, f"c{number:012x}"):
-            batch.append(to_stored(entry, time=time, command_id=f"c{number:012x}"))
-            made += 1
-
-    send(PublishStory("st_1", "story", "Story", "Body", "world", START))
-    names = [f"ac_{i:016x}" for i in range(ACCOUNTS)]
-    for name in names:
-        send(OpenAccount(name, f"trader {name}"))
-        send(DepositCash(name, 1_000_000 * MICRO))
-    open_markets = [f"mk_{i:016x}" for i in range(MARKETS)]
-    for name in open_markets:
-        close = START + 4_000 * 86_400 * MICRO
-        send(
-            OpenMarket(name, "st_1", name, "Will it be?", ("No", "Yes"), 50_000 * MICRO, close, "News", fee_rate=10_000)
-        )
-    while made < events:
-        time += chosen.randrange(200_000)
-        account, market = chosen.choice(names), exchange.markets[chosen.choice(open_markets)]
-        outcome = chosen.choice(("No", "Yes"))
-        held = exchange.accounts[account].available_shares(market.market_id, outcome)
-        sells = held > MICRO and chosen.random() < 0.5
-        quantity = min(held, chosen.randrange(MICRO, 20 * MICRO)) if sells else chosen.randrange(MICRO, 20 * MICRO)
-        limit = None
-        if chosen.random() < 0.15:
-            limit = market.shown_prices()[market.index(outcome)] // 1000 * 1000 + chosen.choice(
-                [-20_000, -10_000, 5_000]
-            )
-            limit = min(999_000, max(1_000, limit))
-        send(
-            PlaceOrder(
-                account, market.market_id, f"or_{number:016x}", f"k{number}", outcome, "sell" if sells else "buy",
-                "limit" if limit else "market", quantity=quantity, limit_price=limit,
-            )
-        )  # fmt: skip
-        while (step := exchange.step(time)) is not None:
-            batch.extend(to_stored(entry, time=time, command_id=step[0]) for entry in step[1])
-            made += len(step[1])
-        if len(batch) >= 500:
-            batch.append(to_stored(exchange.read_to("bench", number + 1), time=time, command_id=""))
-            yield batch
-            batch, made = [], made + 1
-    yield batch
+def new_database(server: Postgres, name: str) -> str:
+    """Return the DSN of an empty database."""
+    drop_database(server.dsn(), name)
+    return server.database(name)
 
 
-def catch_up(dsn: str, head: int) -> float:
-    """Return how many events a second a new projector folds from nothing, with all read models."""
-    progress = Progress(dsn)
-    progress.start()
+def server_seconds(server: Postgres) -> float:
+    """Return the processor time that the server and all its processes have taken so far."""
+    main = psutil.Process(server.pid or 0)
+    total = 0.0
+    for process in [main, *main.children()]:
+        try:
+            times = process.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        total += times.user + times.system + times.children_user + times.children_system
+    return total
+
+
+def catch_up(server: Postgres, log: str, models: str, head: int) -> tuple[float, dict[str, float]]:
+    """Return how many events a second a new projector folds from nothing, and the processor time of an event."""
+    progress = Progress(models)
     root = str(Path(__file__).parent.parent)
-    with subprocess.Popen([sys.executable, "-c", PROJECT, dsn, "", root]) as process:  # noqa: S603  our own program
-        assert progress.wait(list(PROJECTIONS), 1, 60), "the projector starts"
-        at, began = progress.position(list(PROJECTIONS)), perf_counter()
-        assert progress.wait(list(PROJECTIONS), head, 3600), "the projector arrives"
-        seconds = perf_counter() - began
-        process.kill()
+    with connect(models) as connection:
+        ensure(connection, PROJECTIONS.values())
+    progress.start()
+    command = [sys.executable, "-c", PROJECT, log, models, root]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603  our own program
+        try:
+            assert process.stdout is not None, "as asked for"
+            process.stdout.readline()
+            projector, began = psutil.Process(process.pid), perf_counter()
+            own, of_server = sum(projector.cpu_times()[:2]), server_seconds(server)
+            assert progress.wait(list(PROJECTIONS), head, 7200), "the projector arrives"
+            print(f"  folded in {perf_counter() - began:,.1f} s", flush=True)
+            wait_for_indexes(models)
+            seconds = perf_counter() - began
+            micros = {
+                "python": round((sum(projector.cpu_times()[:2]) - own) / head * 1e6, 1),
+                "postgresql": round((server_seconds(server) - of_server) / head * 1e6, 1),
+            }
+        finally:
+            process.kill()
     progress.stop()
-    return (head - at) / seconds
+    return head / seconds, micros
+
+
+def wait_for_indexes(models: str) -> None:
+    """Wait until all indexes for readers are there."""
+    tables = [table for projection in PROJECTIONS.values() for table in projection.tables]
+    wanted = sum(len(table.index_statements()) + (not table.history) for table in tables)
+    with psycopg.connect(models, autocommit=True, **CONNECT_OPTIONS) as connection:
+        query = "SELECT count(*) FROM pg_indexes WHERE schemaname = 'read_models' AND tablename = ANY(%s)"
+        while connection.execute(query, [[table.name for table in tables]]).fetchone() != (wanted,):
+            sleep(0.1)
+
+
+def alone(server: Postgres, log: ApplicationRecorder, events: int) -> tuple[dict[str, dict[str, float]], float]:
+    """Return what each read model costs by itself, and how many events a second a rebuild folds."""
+    batches = list(read_log(log, 0, 0, events))
+    models = new_database(server, "models_alone")
+    found: dict[str, dict[str, float]] = {}
+    for name, projection in PROJECTIONS.items():
+        with connect(models) as connection:
+            ensure(connection, [projection])
+            workspace, session = Workspace(projection.tables), psutil.Process(connection.info.backend_pid)
+            own, of_session = process_time(), sum(session.cpu_times()[:2])
+            for batch in batches:
+                advance(connection, projection, workspace, batch)
+            found[name] = {
+                "python": round((process_time() - own) / events * 1e6, 2),
+                "postgresql": round((sum(session.cpu_times()[:2]) - of_session) / events * 1e6, 2),
+            }
+        print(f"  {name:<12} {found[name]['python']:6.2f} + {found[name]['postgresql']:6.2f} us an event", flush=True)
+    began = perf_counter()
+    rebuild(models, PROJECTIONS["positions"], lambda after, until: read_log(log, 0, after, until), lambda: events)
+    return found, events / (perf_counter() - began)
 
 
 def reads(connection: psycopg.Connection[Any]) -> dict[str, Callable[[AsOf, random.Random], object]]:
     """Return the reads by name."""
     names = [row[0] for row in connection.execute("SELECT account_id FROM accounts ORDER BY 1").fetchall()]
-    ids = [row[0] for row in connection.execute("SELECT market_id FROM markets ORDER BY 1").fetchall()]
+    newest = "SELECT market_id FROM markets ORDER BY opened_position DESC LIMIT 100"
+    ids = [row[0] for row in connection.execute(newest).fetchall()]
     c = connection
     day = 86_400_000_000
     return {
@@ -175,25 +191,33 @@ def reads(connection: psycopg.Connection[Any]) -> dict[str, Callable[[AsOf, rand
         "orders": lambda a, r: orders.account_orders(c, a, r.choice(names)),
         "statement": lambda a, r: accounts.statement(c, a, r.choice(names)),
         "holders": lambda a, r: positions.holders(c, a, r.choice(ids)),
+        "settlements": lambda a, r: positions.settlements(c, a, r.choice(names)),
+        "equity of a day": lambda a, r: accounts.equity_history(
+            c, a, r.choice(names), start=a.time - day, end=a.time, step=day // 24
+        ),
+        "calibration": lambda a, _: calibration.calibration(c, a),
         "leaderboard all": lambda a, _: leaderboard.leaderboard(c, a),
         "leaderboard day": lambda a, _: leaderboard.leaderboard(c, a, window="day"),
+        "leaderboard month": lambda a, _: leaderboard.leaderboard(c, a, window="month", sort="brier"),
     }
 
 
-def time_reads(dsn: str, head: int) -> dict[str, dict[str, float]]:
-    """Return p50 and p99 of each read in milliseconds, of now and (a tenth as often) of a past position."""
+def time_reads(models: str, head: int) -> dict[str, dict[str, float]]:
+    """Return p50 and p99 of each read in milliseconds, of now and of a past position."""
     found: dict[str, dict[str, float]] = {}
-    with psycopg.connect(dsn, autocommit=True, **CONNECT_OPTIONS) as connection:
+    with psycopg.connect(models, autocommit=True, **CONNECT_OPTIONS) as connection:
+        connection.execute("VACUUM ANALYZE")  # as the server itself does by and by
         for name, ask in reads(connection).items():
-            for label, at, times in (("", None, READS), (" then", head // 2, READS // 10)):
-                chosen, spent = random.Random(1), []  # noqa: S311  repeatable
-                for _ in range(times):
+            for label, at in (("", None), (" then", head // 2)):
+                chosen, spent, ends = random.Random(1), [0.0], perf_counter() + READ_SECONDS  # noqa: S311  repeatable
+                while len(spent) <= READS and perf_counter() < ends:
                     began = perf_counter()
                     with read(connection, *PROJECTIONS, at=at) as as_of:
                         ask(as_of, chosen)
                     spent.append((perf_counter() - began) * 1000)
-                cuts = quantiles(spent, n=100)
+                cuts = quantiles(spent[1:] * 2, n=100)
                 found[name + label] = {"p50": round(cuts[49], 2), "p99": round(cuts[98], 2)}
+                print(f"  {name + label:<24} p50 {cuts[49]:8.2f} ms   p99 {cuts[98]:8.2f} ms", flush=True)
     return found
 
 
@@ -239,60 +263,70 @@ class SharesProjection(Projection[SharesView]):
             self.view.insert_tracking(tracking)
 
 
-def library(dsn: str, events: int) -> float:
-    """Return how many events a second the library's runner processes."""
+def library(log: str, views: str, events: int) -> float:
+    """Return how many events a second the library's runner processes, behind those that open accounts."""
 
     class Log(LogApplication):
         def __init__(self, env: dict[str, str] | None = None) -> None:
-            super().__init__(recorder_of(dsn), env)
+            super().__init__(recorder_of(log), env)
 
     runner: ProjectionRunner[Log, SharesView] = ProjectionRunner(
         application_class=Log,
         projection_class=SharesProjection,
         view_class=SharesView,
-        env=dict(environment(dsn)),
+        env=dict(environment(views)),
     )
+    first = 3 * seasons.ACCOUNTS
     with runner:
-        runner.wait(100, timeout=60)
+        runner.wait(first, timeout=600)
         began = perf_counter()
         runner.wait(events, timeout=600)
-        return (events - 100) / (perf_counter() - began)
+        return (events - first) / (perf_counter() - began)
 
 
 def main() -> None:
     """Measure, print."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--events", default="10000,200000")
-    arguments.add_argument("--library-events", type=int, default=3000)
+    arguments.add_argument("--alone", type=int, default=200_000)
+    arguments.add_argument("--library-events", type=int, default=10_000)
+    arguments.add_argument("--folder", type=Path)
     options = arguments.parse_args()
-    result: dict[str, Any] = {"catch_up_events_per_s": {}, "rebuild_events_per_s": {}, "reads_ms": {}}
-    with tempfile.TemporaryDirectory(prefix="tidings-bench-") as folder, Postgres.start(Path(folder)) as server:
-        for size in [int(part) for part in options.events.split(",")]:
-            dsn = server.database(f"bench_{size}")
-            log = recorder_of(dsn)
-            for batch in make_log(size):
-                log.insert_events(batch)
-            head = log.max_notification_id() or 0
-            gc.collect()
-            speed = catch_up(dsn, head)
-            result["catch_up_events_per_s"][str(size)] = round(speed)
-            print(f"{head:,} events: caught up at {speed:,.0f} events/s, all {len(PROJECTIONS)} read models on")
-            began = perf_counter()
-            rebuild(
-                dsn,
-                PROJECTIONS["positions"],
-                lambda after, until, log=log: read_log(log, 0, after, until),
-                lambda head=head: head,
-            )
-            result["rebuild_events_per_s"][str(size)] = round(head / (perf_counter() - began))
-            print(f"  positions rebuilt at {head / (perf_counter() - began):,.0f} events/s")
-            result["reads_ms"][str(size)] = time_reads(dsn, head)
-            for name, times in result["reads_ms"][str(size)].items():
-                print(f"  {name:<22} p50 {times['p50']:8.2f} ms   p99 {times['p99']:8.2f} ms")
-            last = dsn
-        result["library_events_per_s"] = round(library(last, options.library_events))
-        print(f"the library's own runner, one small read model: {result['library_events_per_s']:,} events/s")
-    print(json.dumps(result))
+    sizes = [int(part) for part in options.events.split(",")]
+    figures: dict[str, Any] = {key: {} for key in KEYS}
+    with (
+        tempfile.TemporaryDirectory(prefix="tidings-bench-") as folder,
+        Postgres.start(options.folder or Path(folder)) as server,
+    ):
+        for size in sizes:
+            measure(server, size, figures)
+        log = server.database(f"bench_{sizes[-1]}")
+        alone_events = min(options.alone, sizes[-1])
+        figures["alone_us"], rebuilt = alone(server, recorder_of(log), alone_events)
+        figures["rebuild_events_per_s"] = round(rebuilt)
+        print(f"positions rebuilt at {rebuilt:,.0f} events/s")
+        runner = library(log, new_database(server, "library"), min(options.library_events, sizes[-1]))
+        figures["library_events_per_s"] = round(runner)
+        print(f"the library's own runner, one small read model: {runner:,.0f} events/s")
+    show(figures, KEYS)
+
+
+def measure(server: Postgres, size: int, figures: dict[str, Any]) -> None:
+    """Measure with a log of one size."""
+    log = server.database(f"bench_{size}")
+    recorder = recorder_of(log)
+    if recorder.max_notification_id() is None:
+        began = perf_counter()
+        seasons.write(recorder, size)
+        print(f"{size:,} events written in {perf_counter() - began:,.0f} s", flush=True)
+    models = new_database(server, f"models_{size}")
+    speed, micros = catch_up(server, log, models, size)
+    figures["catch_up_events_per_s"][str(size)], figures["catch_up_cpu_us"][str(size)] = round(speed), micros
+    print(
+        f"{size:,} events: caught up at {speed:,.0f} events/s, all {len(PROJECTIONS)} read models on; {micros}",
+        flush=True,
+    )
+    figures["reads_ms"][str(size)] = time_reads(models, size)
 
 
 if __name__ == "__main__":

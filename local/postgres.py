@@ -46,6 +46,8 @@ SYSTEM_USER = "tidings-postgres"
 
 _SOCKET_NAME = ".s.PGSQL.5432"
 _SOCKET_PATH_BYTES_MAX = 100  # the systems allow 107 (Linux) or 103 (macOS)
+# Read models that catch up write gigabytes. Taken only as it is used, so a small exchange does not pay for it.
+_FOR_FOLDING = {"shared_buffers": "512MB", "max_wal_size": "8GB", "checkpoint_timeout": "15min"}
 _START_SECONDS = 60
 _STOP_SECONDS = 20
 
@@ -203,6 +205,7 @@ class Postgres:
             "unix_socket_directories": str(self._socket_folder()),
             "log_min_messages": "warning",
             "log_checkpoints": "off",
+            **_FOR_FOLDING,
         } | dict(self._settings)
         words = shlex.join(f"--{name}={value}" for name, value in options.items())
         for left in polls(_START_SECONDS):  # the names are relative to the folder: pg_ctl stumbles over odd letters

@@ -36,9 +36,9 @@ class Holding(Protocol):
     settled_amount: int
 
 
-def trade(holding: Holding, buys: bool, quantity: int, cost: int, fee: int) -> None:
+def trade(holding: Holding, side: str, quantity: int, cost: int, fee: int) -> None:
     """Take in an execution: a buy adds its cost to the basis, a sale realizes its proceeds less its part of the basis."""
-    if buys:
+    if side == "buy":
         holding.shares += quantity
         holding.cost_basis += cost
         holding.buys += cost

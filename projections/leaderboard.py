@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from psycopg import Connection
 
 from projections import timeline
-from projections.profits import OPEN_POSITIONS, UNREALIZED, worth
+from projections.profits import worth
 from projections.reading import AsOf
 from projections.trades import SIDES
 
@@ -59,43 +59,71 @@ _IN_WINDOW: Final = f"""
     SELECT account_id, realized, 0::int8 AS unrealized, volume, buys, trades, 0::numeric AS error, 0::numeric AS weight
     FROM profit_days WHERE day >= %(start)s AND {_IN_CATEGORY.format(column="category")}
     UNION ALL
-    SELECT account_id, 0, -unrealized, 0, 0, 0, 0, 0 FROM profit_openings
-    WHERE day = (SELECT max(day) FROM profit_opened_days WHERE day <= %(start)s)
-    AND {_IN_CATEGORY.format(column="category")}
-    UNION ALL
     SELECT account_id, 0, 0, 0, 0, 0, error, weight FROM trade_scores
     WHERE day >= %(start)s AND {_IN_CATEGORY.format(column="category")}"""
 
-_NOW: Final = f"""
+_OPENINGS: Final = f"""
+    SELECT account_id, 0, -unrealized, 0, 0, 0, 0, 0 FROM profit_openings
+    WHERE day = (SELECT max(day) FROM profit_opened_days WHERE day <= %(start)s)
+    AND {_IN_CATEGORY.format(column="category")}"""
+
+_UNREALIZED_NOW: Final = f"""
+    SELECT h.account_id, 0, {worth("h.shares", "m.price")} - h.cost_basis, 0, 0, 0, 0, 0
+    FROM (SELECT market_id, unnest(outcomes) AS outcome, unnest(prices) AS price FROM positions_markets
+        WHERE NOT over AND {_IN_CATEGORY.format(column="category")}) m
+    JOIN positions h USING (market_id, outcome) WHERE h.shares > 0"""
+
+_SUMS_THEN: Final = f"""
+    SELECT t.account_id, {{sign}} * account_realized, 0::int8 AS unrealized, {{sign}} * account_volume, {{sign}} * account_buys,
+        {{sign}} * account_trades, 0::numeric AS error, 0::numeric AS weight
+    FROM profit_totals t CROSS JOIN LATERAL (
+        SELECT * FROM position_versions v WHERE v.account_id = t.account_id AND v.category = t.category
+        AND v.position <= {{at}} ORDER BY v.position DESC LIMIT 1) v
+    WHERE {_IN_CATEGORY.format(column="t.category")}"""
+
+# Only markets that were there and not yet paid out; a position that has not changed since is as it was.
+_UNREALIZED_THEN: Final = f"""
+    SELECT k.account_id, 0, {worth("h.shares", "m.price")} - h.cost_basis, 0, 0, 0, 0, 0
+    FROM (SELECT o.market_id, unnest(o.outcomes) AS outcome, unnest(p.prices) AS price FROM markets o
+        CROSS JOIN LATERAL (SELECT settled FROM market_lifecycle WHERE market_id = o.market_id
+            AND position <= %(at)s ORDER BY position DESC LIMIT 1) l
+        CROSS JOIN LATERAL (SELECT prices FROM market_activity WHERE market_id = o.market_id
+            AND position <= %(at)s ORDER BY position DESC LIMIT 1) p
+        WHERE o.opened_position <= %(at)s AND NOT (o.settled AND o.position <= %(at)s) AND NOT l.settled
+        AND {_IN_CATEGORY.format(column="o.category")}) m
+    JOIN positions k USING (market_id, outcome) CROSS JOIN LATERAL (
+        SELECT k.shares, k.cost_basis WHERE k.position <= %(at)s
+        UNION ALL (SELECT shares, cost_basis FROM position_versions WHERE k.position > %(at)s AND account_id = k.account_id
+            AND market_id = k.market_id AND outcome = k.outcome AND position <= %(at)s ORDER BY position DESC LIMIT 1)) h
+    WHERE h.shares > 0"""
+
+_SCORES_THEN: Final = f"""
+    SELECT t.account_id, 0, 0, 0, 0, 0, v.error, v.weight FROM trade_score_totals t CROSS JOIN LATERAL (
+        SELECT error, weight FROM trade_score_versions v WHERE v.account_id = t.account_id AND v.category = t.category
+        AND v.position <= %(at)s ORDER BY v.position DESC LIMIT 1) v
+    WHERE {_IN_CATEGORY.format(column="t.category")}"""
+
+# Scores stand under what a market pays now; where it paid something else then, its trades are scored again.
+_SCORES_OF_WINDOW_THEN: Final = f"""
+    SELECT s.account_id, 0, 0, 0, 0, 0, s.error, s.weight FROM finalized m JOIN trade_scores s USING (market_id)
+    WHERE m.same AND s.day BETWEEN %(start)s AND %(time)s
     UNION ALL
-    SELECT h.account_id, 0, {UNREALIZED}, 0, 0, 0, 0, 0 FROM {OPEN_POSITIONS}
-    WHERE NOT m.over AND h.shares > 0 AND {_IN_CATEGORY.format(column="m.category")}"""
-
-_VERSION: Final = """
-    SELECT k.account_id, {sign} * v.realized, {sign} * ({worth} - v.cost_basis), {sign} * v.volume, {sign} * v.buys,
-        {sign} * v.trades, 0::numeric AS error, 0::numeric AS weight
-    FROM positions k JOIN positions_markets m USING (market_id) CROSS JOIN LATERAL (
-        SELECT * FROM position_versions WHERE account_id = k.account_id AND market_id = k.market_id
-        AND outcome = k.outcome AND position <= {at} ORDER BY position DESC LIMIT 1) v
-    LEFT JOIN LATERAL (
-        SELECT prices FROM market_activity WHERE market_id = k.market_id AND v.shares > 0 AND position <= {at}
-        ORDER BY position DESC LIMIT 1) p ON true
-    WHERE {in_category}"""
-
-_WORTH: Final = f"coalesce({worth('v.shares', 'p.prices[array_position(m.outcomes, k.outcome)]')}, 0)"
-
-_FORECASTS_THEN: Final = f"""
     SELECT t.account_id, 0, 0, 0, 0, 0, t.cost * error::numeric * error, t.cost
-    FROM (SELECT k.market_id, k.outcomes, l.payouts FROM markets k CROSS JOIN LATERAL (
-            SELECT status, payouts FROM market_lifecycle WHERE market_id = k.market_id AND position <= %(at)s
-            ORDER BY position DESC LIMIT 1) l
-        WHERE l.status = 'finalized' AND {_IN_CATEGORY.format(column="k.category")}) m
-    JOIN {SIDES} t USING (market_id)
+    FROM finalized m JOIN {SIDES} t USING (market_id)
     CROSS JOIN LATERAL (SELECT t.price - m.payouts[array_position(m.outcomes, t.outcome)] AS error) e
-    WHERE t.position > %(before)s AND t.position <= %(at)s"""
+    WHERE NOT m.same AND t.position > %(before)s AND t.position <= %(at)s"""
+
+_FINALIZED_THEN: Final = f"""
+    WITH finalized AS MATERIALIZED (
+        SELECT k.market_id, k.outcomes, l.payouts, l.payouts IS NOT DISTINCT FROM k.payouts AS same
+        FROM markets k CROSS JOIN LATERAL (SELECT status, payouts FROM market_lifecycle WHERE market_id = k.market_id
+            AND position <= %(at)s ORDER BY position DESC LIMIT 1) l
+        WHERE l.status = 'finalized' AND {_IN_CATEGORY.format(column="k.category")}
+        AND k.market_id IN (SELECT market_id FROM trade_scores WHERE day BETWEEN %(start)s AND %(time)s))
+    """
 
 _RANKED: Final = """
-    WITH sums AS (
+    {first} sums AS (
         SELECT account_id, sum(realized)::int8 AS realized, sum(unrealized)::int8 AS unrealized,
             sum(volume)::int8 AS volume, sum(buys)::int8 AS buys, sum(trades)::int8 AS trades,
             sum(error) AS error, sum(weight) AS weight
@@ -128,15 +156,24 @@ def leaderboard(
     brier) there is no line. `read` must hold `NEEDS`.
     """
     start = window_start(window, as_of.time)
-    values: dict[str, Any] = {"category": category, "limit": limit, "start": start, "at": as_of.position, "before": 0}
+    values: dict[str, Any] = {
+        "category": category,
+        "limit": limit,
+        "start": start,
+        "at": as_of.position,
+        "time": as_of.time,
+    }
+    first = "WITH"
     if as_of.past:
-        in_category = _IN_CATEGORY.format(column="m.category")
-        parts = _VERSION.format(sign="1", at="%(at)s", worth=_WORTH, in_category=in_category)
-        if start is not None:
+        parts = [_SUMS_THEN.format(sign="1", at="%(at)s"), _UNREALIZED_THEN]
+        if start is None:
+            parts.append(_SCORES_THEN)
+        else:
+            first = f"{_FINALIZED_THEN},"
             values["before"] = timeline.position_before(connection, start)
-            parts += " UNION ALL " + _VERSION.format(sign="-1", at="%(before)s", worth=_WORTH, in_category=in_category)
-        parts += f" UNION ALL {_FORECASTS_THEN}"
+            parts += [_SUMS_THEN.format(sign="-1", at="%(before)s"), _OPENINGS, _SCORES_OF_WINDOW_THEN]
     else:
-        parts = (_ALL_TIME if start is None else _IN_WINDOW) + _NOW
-    query = _RANKED.format(parts=parts, order=SORTS[sort], sort=sort)
+        parts = [_ALL_TIME] if start is None else [_IN_WINDOW, _OPENINGS]
+        parts.append(_UNREALIZED_NOW)
+    query = _RANKED.format(first=first, parts=" UNION ALL ".join(parts), order=SORTS[sort], sort=sort)
     return [Standing(*row) for row in connection.execute(query, values).fetchall()]

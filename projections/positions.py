@@ -15,7 +15,7 @@ from domain.orders import RestingOrderFilled
 from domain.story import StoryPublished
 from projections import basis
 from projections.batch import EXECUTED, Batch
-from projections.profits import TABLES, Profits
+from projections.profits import TABLES, Profits, TotalRow
 from projections.projection import Projection
 from projections.reading import AsOf, Conditions
 from projections.table import Table
@@ -50,7 +50,8 @@ class PositionRow:
 class PositionVersion(NamedTuple):
     """A position from `position` on; `kind` is what changed it: trade, split, merge, payout, reversal or void.
 
-    `quantity` is the signed change of shares, `amount` the signed cash for them, without the fee.
+    `quantity` is the signed change of shares, `amount` the signed cash for them, without the fee. `account_*` are the sums
+    of the account over all its positions in the category, after the event.
     """
 
     partition: int
@@ -69,6 +70,11 @@ class PositionVersion(NamedTuple):
     volume: int
     buys: int
     trades: int
+    category: str
+    account_realized: int
+    account_volume: int
+    account_buys: int
+    account_trades: int
 
 
 @dataclass(slots=True)
@@ -166,7 +172,10 @@ VERSIONS = Table(
     PositionVersion,
     key=["account_id", "market_id", "outcome", "position"],
     history=True,
-    indexes=["account_id, position, outcome WHERE kind IN ('payout', 'reversal', 'void')"],
+    indexes=[
+        "account_id, position, outcome WHERE kind IN ('payout', 'reversal', 'void')",
+        "account_id, category, position",
+    ],
 )
 MARKETS = Table("positions_markets", MarketRow, key=["market_id"])
 CATEGORIES = Table("positions_categories", Category, key=["story_id"])
@@ -181,7 +190,7 @@ KINDS: Final = (
 )
 
 
-def fold(batch: Batch, workspace: Workspace) -> None:
+def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901  one case an event
     """Bring every touched position and its profits up to date, and keep the version that each event made."""
     positions = workspace.load(POSITIONS, batch.holdings)
     markets = workspace.load(MARKETS, batch.markets)
@@ -196,14 +205,18 @@ def fold(batch: Batch, workspace: Workspace) -> None:
         if time >= profits.until:
             profits.pass_time(time)
         if kind is TradeSettled:
-            buys, quantity, cost = event.side == "buy", event.quantity, event.cost
+            side, quantity, cost = event.side, event.quantity, event.cost
             row = _touch(positions, batch.partition, event, event.outcome, recorded)
             before = row.realized
-            basis.trade(row, buys, quantity, cost, event.fee)
-            bought = cost if buys else 0
-            append(_version(row, "trade", quantity if buys else -quantity, -cost if buys else cost))
+            basis.trade(row, side, quantity, cost, event.fee)
             category = markets.cache[event.market_id].category
-            profits.credit(event.account_id, category, time, row.realized - before, cost, bought, 1)
+            realized = row.realized - before
+            if side == "buy":
+                total = profits.credit(event.account_id, category, time, realized, cost, cost, 1)
+                append(_version(row, "trade", quantity, -cost, total))
+            else:
+                total = profits.credit(event.account_id, category, time, realized, cost, 0, 1)
+                append(_version(row, "trade", -quantity, cost, total))
         elif kind in EXECUTED:
             if event.execution.prices:
                 markets.cache[event.market_id].prices = list(event.execution.prices)
@@ -211,15 +224,18 @@ def fold(batch: Batch, workspace: Workspace) -> None:
         elif kind in basis.OTHER_KINDS:
             market = markets.cache[event.market_id]
             realized = 0
+            changes: list[tuple[PositionRow, str, int, int]] = []
             for step in basis.steps(event, market.outcomes, market.payouts):
                 if step.kind == "void" and positions.get((event.account_id, event.market_id, step.outcome)) is None:
                     continue
                 row = _touch(positions, batch.partition, event, step.outcome, recorded)
                 shares, before = row.shares, row.realized
                 cash = basis.apply(row, step)
-                append(_version(row, step.kind, row.shares - shares, cash))
+                changes.append((row, step.kind, row.shares - shares, cash))
                 realized += row.realized - before
-            profits.credit(event.account_id, market.category, time, realized)
+            total = profits.credit(event.account_id, market.category, time, realized)
+            for change in changes:
+                append(_version(*change, total))
         else:
             _follow_market(workspace, markets, event, kind, batch)
     profits.end()
@@ -268,7 +284,7 @@ def _touch(positions: Rows[PositionRow], partition: int, event: Any, outcome: st
     return row
 
 
-def _version(row: PositionRow, kind: str, quantity: int, amount: int) -> tuple[Any, ...]:
+def _version(row: PositionRow, kind: str, quantity: int, amount: int, total: TotalRow) -> tuple[Any, ...]:
     """Return the values of the `PositionVersion` that an event made."""
     return (
         row.partition,
@@ -287,6 +303,11 @@ def _version(row: PositionRow, kind: str, quantity: int, amount: int) -> tuple[A
         row.volume,
         row.buys,
         row.trades,
+        total.category,
+        total.realized,
+        total.volume,
+        total.buys,
+        total.trades,
     )
 
 

@@ -118,8 +118,8 @@ class Profits:
 
     def credit(  # noqa: PLR0917  called for every trade
         self, account_id: str, category: str, time: Time, realized: int, volume: int = 0, buys: int = 0, trades: int = 0
-    ) -> None:
-        """Add to the account's sums of the day; `end` adds them to those of ever."""
+    ) -> TotalRow:
+        """Add to the account's sums of ever, which are returned, and to those of the day, which `end` adds to its rows."""
         key = (time - time % DAY, account_id, category)
         added = self._added.get(key)
         if added is None:
@@ -129,9 +129,21 @@ class Profits:
             added[1] += volume
             added[2] += buys
             added[3] += trades
+        whose = (account_id, category)
+        total = self._totals.cache.get(whose)
+        if total is None:
+            total = TotalRow(account_id, category, realized, volume, buys, trades)
+            self._totals.put(whose, total)
+            return total
+        total.realized += realized
+        total.volume += volume
+        total.buys += buys
+        total.trades += trades
+        self._totals.change(whose)
+        return total
 
     def end(self) -> None:
-        """Add what was credited to the rows of the days and of ever."""
+        """Add what was credited to the rows of the days."""
         for key, (realized, volume, buys, trades) in self._added.items():
             day = self._days.get(key)
             if day is None:
@@ -142,13 +154,4 @@ class Profits:
                 day.buys += buys
                 day.trades += trades
                 self._days.change(key)
-            total = self._totals.get(key[1:])
-            if total is None:
-                self._totals.put(key[1:], TotalRow(*key[1:], realized, volume, buys, trades))
-            else:
-                total.realized += realized
-                total.volume += volume
-                total.buys += buys
-                total.trades += trades
-                self._totals.change(key[1:])
         self._added.clear()

@@ -133,6 +133,16 @@ class ScoreTotal(NamedTuple):
     weight: Big
 
 
+class ScoreVersion(NamedTuple):
+    """An account's score total from `position` on."""
+
+    account_id: str
+    category: str
+    position: int
+    error: Big
+    weight: Big
+
+
 TRADES = Table(
     "trades",
     Trade,
@@ -147,6 +157,7 @@ RESTING = Table("trades_resting", Resting, key=["order_id"])
 CATEGORIES = Table("trades_categories", Category, key=["story_id"])
 SCORES = Table("trade_scores", Score, key=["market_id", "account_id", "day"], indexes=["day"])
 SCORE_TOTALS = Table("trade_score_totals", ScoreTotal, key=["account_id", "category"])
+SCORE_VERSIONS = Table("trade_score_versions", ScoreVersion, key=["account_id", "category", "position"], history=True)
 
 KINDS: Final = EXECUTED | RESOLVED | {StoryPublished, MarketDrafted, OrderCanceled, OrderReduced, RestingOrderFilled}
 
@@ -185,12 +196,13 @@ def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901  one case an
         elif kind is OrderReduced:
             resting.put(event.order_id, Resting(event.order_id, event.outcome, event.side, event.remaining))
         else:
-            _follow_market(batch, workspace, event)
+            _follow_market(batch, workspace, recorded)
 
 
-def _follow_market(batch: Batch, workspace: Workspace, event: Any) -> None:
+def _follow_market(batch: Batch, workspace: Workspace, recorded: Recorded) -> None:
     """Take in what a market is and what it pays."""
     markets, categories = workspace.rows(PRICES_NOW), workspace.rows(CATEGORIES)
+    event: Any = recorded.event
     if isinstance(event, StoryPublished):
         categories.put(event.story_id, Category(event.story_id, event.category))
     elif isinstance(event, MarketDrafted):
@@ -199,7 +211,7 @@ def _follow_market(batch: Batch, workspace: Workspace, event: Any) -> None:
         outcomes, prices = list(event.outcomes), list(event.initial_prices)
         markets.put(event.market_id, MarketPrices(event.market_id, category, outcomes, prices, None))
     else:
-        _score(workspace, markets.cache[event.market_id], event.payouts)
+        _score(workspace, markets.cache[event.market_id], event.payouts, recorded.position)
         markets.change(event.market_id)
 
 
@@ -280,13 +292,14 @@ def filled(resting: Rows[Resting], order_id: str, quantity: int) -> Resting:
     return order
 
 
-def _score(workspace: Workspace, market: MarketPrices, payouts: Sequence[Payout]) -> None:
+def _score(workspace: Workspace, market: MarketPrices, payouts: Sequence[Payout], position: int) -> None:
     """Score the trades of a market by what it pays, and no more by what it paid before a correction."""
     market.payouts = fractions_of(payouts, market.outcomes)
     workspace.flush()
-    values = {"market": market.market_id, "outcomes": market.outcomes, "payouts": market.payouts}
-    for statement in (_TAKE_BACK, _FORGET, _SCORE, _ADD):
-        workspace.connection.execute(statement, {**values, "category": market.category, "day": DAY})
+    values: dict[str, Any] = {"market": market.market_id, "outcomes": market.outcomes, "payouts": market.payouts}
+    values |= {"category": market.category, "day": DAY, "position": position}
+    for statement in (_TAKE_BACK, _FORGET, _SCORE, _ADD, _KEEP):
+        workspace.connection.execute(statement, values)
 
 
 SIDES: Final = """(
@@ -313,9 +326,14 @@ _ADD: Final = """
     SELECT account_id, %(category)s, sum(error), sum(weight) FROM trade_scores WHERE market_id = %(market)s GROUP BY account_id
     ON CONFLICT (account_id, category) DO UPDATE SET error = t.error + EXCLUDED.error, weight = t.weight + EXCLUDED.weight"""
 
+_KEEP: Final = """
+    INSERT INTO trade_score_versions (account_id, category, position, error, weight)
+    SELECT account_id, category, %(position)s, error, weight FROM trade_score_totals WHERE category = %(category)s
+    AND account_id IN (SELECT account_id FROM trade_scores WHERE market_id = %(market)s)"""
+
 
 PROJECTION = Projection(
-    "trades", 1, (TRADES, PRICES_NOW, RESTING, CATEGORIES, SCORES, SCORE_TOTALS), fold, scope="market"
+    "trades", 2, (TRADES, PRICES_NOW, RESTING, CATEGORIES, SCORES, SCORE_TOTALS, SCORE_VERSIONS), fold, scope="market"
 )
 
 
