@@ -136,21 +136,25 @@ def _named(event: OrderPlaced | OrderAmended | OrderReduced | OrderCanceled) -> 
 
 def _execution(event: OrderPlaced | OrderAmended, done: Execution, total: int, events: Sequence[Event]) -> Result:
     """Return what an order and its execution have in common."""
-    filled, cost = done.filled, done.cost
+    fills = [
+        {"price": format_decimal(fill.price), "quantity": format_decimal(fill.quantity), "source": fill.source}
+        for fill in done.fills
+    ]
     result = _named(event)
     result["filled_quantity"] = format_decimal(total)
     result["remaining_quantity"] = format_decimal(done.remaining)
     result["status"] = done.status
     result["reason"] = done.reason
-    result["average_price"] = format_decimal(divide_half_even(cost * MICRO, filled)) if filled else None
-    result["cost"] = format_decimal(cost)
+    result["average_price"] = _average_price(done) if len(fills) != 1 else fills[0]["price"]
+    result["cost"] = format_decimal(done.cost)
     result["fee"] = format_decimal(done.fee)
-    result["fills"] = [
-        {"price": format_decimal(fill.price), "quantity": format_decimal(fill.quantity), "source": fill.source}
-        for fill in done.fills
-    ]
+    result["fills"] = fills
     result["prices"] = [format_decimal(price) for price in _prices_after(done, events)]
     return result
+
+
+def _average_price(done: Execution) -> str | None:
+    return format_decimal(divide_half_even(done.cost * MICRO, done.filled)) if done.filled else None
 
 
 def _prices_after(done: Execution, events: Sequence[Event]) -> tuple[Price, ...]:
