@@ -12,6 +12,8 @@ PARTS: Final = {
     "engine": "orders a second through the whole engine over Kafka, beside the library as its documentation shows it",
     "http": "orders a second over HTTP, singly and in batches, through the real processes",
     "start": "what a long log costs: starting on it, memory, an order; and folding it again",
+    "failover": "how long clients wait when the engine that writes is killed or paused",
+    "broker": "what the broker itself can take, by Kafka's own tool",
     "append": "an append beside a bare send, and reading a log again",
     "book": "placing, canceling and matching with 10 and with 100,000 resting orders",
     "history": "an order at position 100 and at position 100,000",

@@ -22,14 +22,14 @@ def settings_of(folder: Path, bootstrap: str, **more: Any) -> Settings:
     )
 
 
-def start(name: str, settings: Settings, *options: str) -> subprocess.Popen[bytes]:
-    """Start `tidings NAME` and return its process; what it logs goes to `NAME.log` in the settings' home."""
-    with (settings.home / f"{name}.log").open("ab") as log:
+def start(name: str, settings: Settings, *options: str, log: Path | None = None) -> subprocess.Popen[bytes]:
+    """Start `tidings NAME` and return its process; what it logs goes to this file, or `NAME.log` in the settings' home."""
+    with (log or settings.home / f"{name}.log").open("ab") as output:
         return subprocess.Popen(  # noqa: S603  # our own program
             [sys.executable, "-m", "api", name, *options],
             env=environment(settings) | {"PYTHONPATH": os.getcwd()},  # noqa: PTH109
-            stdout=log,
-            stderr=log,
+            stdout=output,
+            stderr=output,
         )
 
 

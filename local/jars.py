@@ -43,14 +43,16 @@ def default_folder() -> Path:
     return platformdirs.user_cache_path("tidings") / "kafka"
 
 
-def fetch(folder: Path | None = None) -> list[Path]:
-    """Return the paths of all jars, in `folder`, having fetched what is missing. Several processes may do so at once.
+def fetch(folder: Path | None = None, *, lock_file: Path = LOCK_FILE) -> list[Path]:
+    """Return the paths of all jars of a lock file, in `folder`, having fetched what is missing.
+
+    Several processes may do so at once.
 
     Raises:
-        StartError: a jar cannot be had, or is not the one that `kafka_jars.txt` names.
+        StartError: a jar cannot be had, or is not the one that the lock file names.
     """
     folder = folder or default_folder()
-    jars = [Jar(*line.split()) for line in LOCK_FILE.read_text().splitlines() if line and not line.startswith("#")]
+    jars = [Jar(*line.split()) for line in lock_file.read_text().splitlines() if line and not line.startswith("#")]
     paths = [folder / jar.file_name for jar in jars]
     if not all(path.exists() for path in paths):
         with locked(folder / "lock", timeout_seconds=600):
