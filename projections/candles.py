@@ -124,6 +124,7 @@ class Minutes:
         self._connection = workspace.connection
         self._partition = batch.partition
         self._open: dict[str, CandleRow] = {}
+        self._touched: dict[tuple[str, int], CandleRow] = {}
 
     def at(self, market: Current, time: int) -> CandleRow:
         """Return the market's minute of this time, with nothing in it where the batch has just come to it."""
@@ -140,20 +141,27 @@ class Minutes:
             self._add(self.markets.cache[market_id], minute)
 
     def _add(self, market: Current, minute: CandleRow) -> None:
-        """Add a minute to the rows of the minute, hour and day that it lies in; a row that is not there begins with it."""
+        """Add a minute to the rows of the minute, hour and day that it lies in."""
+        market_id, time = market.market_id, minute.start
         for period in PERIODS.values():
-            start = minute.start - minute.start % period
-            key = (market.market_id, period, start)
-            row = self._rows.fetch(self._connection, key) if market.time >= start else None
-            if row is None:
-                row = _empty(self._partition, market, period, start)
-                row.previous = minute.previous
-                self._rows.put(key, row)
-            else:
-                self._rows.change(key)
+            row = self._touched.get((market_id, period))
+            if row is None or time >= row.start + period:
+                row = self._touched[market_id, period] = self._row(market, minute, period, time - time % period)
             _merge(row, minute)
-        market.time = minute.start
-        self.markets.change(market.market_id)
+        market.time = time
+        self.markets.change(market_id)
+
+    def _row(self, market: Current, minute: CandleRow, period: int, start: int) -> CandleRow:
+        """Return a row, marked as changed; one that is not there begins with this minute."""
+        key = (market.market_id, period, start)
+        row = self._rows.fetch(self._connection, key) if market.time >= start else None
+        if row is None:
+            row = _empty(self._partition, market, period, start)
+            row.previous = minute.previous
+            self._rows.put(key, row)
+        else:
+            self._rows.change(key)
+        return row
 
 
 def _empty(partition: int, market: Current, period: int, time: int) -> CandleRow:

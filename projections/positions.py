@@ -1,6 +1,5 @@
 """Positions: what every account holds of every outcome, what it cost, what it has brought; now and at any position."""
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -195,10 +194,9 @@ def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901  one case an
     positions = workspace.load(POSITIONS, batch.holdings)
     markets = workspace.load(MARKETS, batch.markets)
     append = workspace.rows(VERSIONS).append
-    events = batch.of(KINDS)
-    profits = Profits(workspace, batch.partition, _moments(events))
+    profits = Profits(workspace, batch)
     event: Any
-    for recorded in events:
+    for recorded in batch.of(KINDS):
         event = recorded.event
         kind = type(event)
         time = recorded.time
@@ -239,15 +237,6 @@ def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901  one case an
         else:
             _follow_market(workspace, markets, event, kind, batch)
     profits.end()
-
-
-def _moments(events: Iterable[Recorded]) -> Iterator[tuple[str, int]]:
-    """Yield account and time of each event that credits profits."""
-    event: Any
-    for recorded in events:
-        event = recorded.event
-        if type(event) in basis.HOLDING_KINDS:
-            yield event.account_id, recorded.time
 
 
 def _follow_market(workspace: Workspace, markets: Rows[MarketRow], event: Any, kind: type, batch: Batch) -> None:

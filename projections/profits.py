@@ -5,9 +5,11 @@ What is not a sum, the unrealized profit at the start of a window, is written do
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from domain.money import Time
+from projections.basis import HOLDING_KINDS
+from projections.batch import Batch
 from projections.table import Table
 from projections.workspace import Rows, Workspace
 
@@ -91,16 +93,13 @@ _WRITE_OPENINGS: Final = f"""
 
 
 class Profits:
-    """The sums, while one batch is folded, in a day that ends at `until`.
+    """The sums, while one batch is folded, in a day that ends at `until`."""
 
-    `moments` are the accounts and times of the events that will credit.
-    """
-
-    def __init__(self, workspace: Workspace, partition: int, moments: Iterable[tuple[str, Time]]) -> None:
-        days = {(account_id, time - time % DAY) for account_id, time in moments}
+    def __init__(self, workspace: Workspace, batch: Batch) -> None:
+        partition, accounts = batch.partition, batch.accounts
         self._workspace = workspace
-        self._days: Rows[DayRow] = workspace.load(DAYS, days)
-        self._totals: Rows[TotalRow] = workspace.load(TOTALS, {account_id for account_id, _ in days})
+        self._days: Rows[DayRow] = workspace.load(DAYS, _days(batch))
+        self._totals: Rows[TotalRow] = workspace.load(TOTALS, accounts)
         self._clocks = workspace.load(CLOCK, [partition])
         self._clock = self._clocks.get(partition) or Clock(partition, 0)
         self.until = self._clock.day + DAY
@@ -155,3 +154,17 @@ class Profits:
                 day.trades += trades
                 self._days.change(key)
         self._added.clear()
+
+
+def _days(batch: Batch) -> Iterable[tuple[str, int]]:
+    """Return the accounts and days that the batch may credit; most batches lie in one day."""
+    first, last = batch.events[0].time, batch.last.time
+    day = first - first % DAY
+    if last < day + DAY:
+        return [(account_id, day) for account_id in batch.accounts]
+    pairs: set[tuple[str, int]] = set()
+    event: Any
+    for recorded in batch.of(HOLDING_KINDS):
+        event = recorded.event
+        pairs.add((event.account_id, recorded.time - recorded.time % DAY))
+    return pairs
