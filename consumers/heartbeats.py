@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 
 _log: Final = structlog.get_logger()
 
-SECONDS: Final = 0.2
-SILENCE_SECONDS: Final = 1.0
+SECONDS: Final = 0.1
+SILENCE_SECONDS: Final = 0.7
+"""An engine that gives no sign for so long is succeeded, alive or not: shorter, and a slow moment of it would do."""
+
 PATIENCE_SECONDS: Final = 0.2
 """Two standbys differ by up to so much."""
 

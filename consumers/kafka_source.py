@@ -60,10 +60,8 @@ class KafkaSource:
     def rewind(self, following: int | None) -> int:
         """Go on at this offset, at the topic's beginning where the log names none. Raises InDoubt: no broker."""
         self._fetched.clear()
+        self.connect()
         try:
-            if self._consumer is None:
-                ensure_topics(self._settings)
-                self._connect()
             first = self._consumer.beginning_offsets([self._partition])[self._partition]
             end = self._consumer.end_offsets([self._partition])[self._partition]
         except (KafkaError, OperationalError) as error:
@@ -76,6 +74,17 @@ class KafkaSource:
             wanted = min(max(wanted, first), end)
         self._consumer.seek(self._partition, wanted)
         return int(wanted)
+
+    def connect(self) -> None:
+        """Connect, unless that is done: a standby does so ahead, because it takes a moment. Raises InDoubt: no broker."""
+        if self._consumer is not None:
+            return
+        try:
+            ensure_topics(self._settings)
+            self._connect()
+        except (KafkaError, OperationalError) as error:
+            self._disconnect()
+            raise InDoubt(f"the commands cannot be read: {type(error).__name__}: {error}") from error
 
     def take(self, limit: int, timeout_seconds: float) -> Sequence[Work]:
         """Return the commands of the next records. Raises InDoubt when they cannot be had."""

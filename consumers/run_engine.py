@@ -2,13 +2,14 @@
 
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 
 from consumers.engine import Engine, Limits
 from consumers.garbage import collect_rarely
 from consumers.heartbeats import Heartbeats
 from consumers.kafka_source import KafkaSource
-from consumers.log import open_log
+from consumers.log import InDoubt, open_log
 from settings import Settings
 
 
@@ -18,9 +19,13 @@ def make_engine(settings: Settings, *, standby: bool = False, take_over: bool = 
     A `standby` waits until no other engine gives signs of life; with `take_over` it reads the log and then asks for it.
     """
     limits = Limits(settings.batch_commands_max, settings.batch_events_max, settings.batch_bytes_max)
+    source = KafkaSource(settings)
+    if standby:
+        with suppress(InDoubt):  # it will try again when it takes over
+            source.connect()
     return Engine(
         open_log(settings),
-        KafkaSource(settings),
+        source,
         partition=settings.partition,
         clock=settings.clock,
         limits=limits,

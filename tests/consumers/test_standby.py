@@ -13,10 +13,13 @@ from api.cli import main
 from consumers.engine import Engine
 from consumers.gateway import LocalGateway
 from consumers.kafka_gateway import KafkaGateway
+from consumers.kafka_source import KafkaSource
 from consumers.log import Fenced, open_log, open_recorder
+from consumers.run_engine import make_engine
 from consumers.snapshots import dump, load
 from consumers.sources import LocalSource
 from local.postgres import Postgres
+from local.processes import free_port
 from messages.replies import Reply  # noqa: TC001  annotates a local variable
 from settings import Settings
 from tests.consumers.checks import check_log, reading
@@ -119,6 +122,24 @@ def test_a_planned_hand_over_refuses_and_loses_nothing(
 
     with reading(settings) as recorder:
         check_log(recorder, told)
+
+
+@pytest.mark.usefixtures("lost_connections")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_standby_reads_commands_before_it_takes_over(settings: Settings) -> None:
+    """It connects ahead, so that a take-over need not wait for that; where it cannot, it still stands by."""
+    ahead = KafkaSource(settings)
+    ahead.connect()
+    connected = ahead._consumer
+    assert ahead.rewind(None) == 0
+    assert ahead._consumer is connected
+    ahead.close(None)
+
+    engine = make_engine(settings, standby=True)
+    assert engine._source._consumer is not None
+    engine._source.close(None)
+    away = settings.model_copy(update={"kafka_brokers": f"127.0.0.1:{free_port()}"})
+    assert make_engine(away, standby=True)._source._consumer is None
 
 
 @pytest.mark.timeout(120)
