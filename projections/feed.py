@@ -26,7 +26,7 @@ BATCH_EVENTS: Final = 10_000
 BATCHES_KEPT: Final = 4
 """So many of the newest batches stay in memory for read models that come a little later."""
 
-PATIENCE_SECONDS: Final = 5.0
+PATIENCE_SECONDS: Final = 30.0
 """So long do read models that catch up wait for one that would lose sight of them, and would read the log for itself."""
 
 TAIL_EVENTS_MAX: Final = 20_000
