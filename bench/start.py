@@ -44,12 +44,16 @@ KEYS: Final = {
     "events": "events in the long log",
     "log_bytes_per_event": "bytes of it in Kafka, for each event",
     "replay_events_per_s": "folding the long log from its beginning, command index included; start of the process included",
+    "replay_cpu_us_per_event": "microseconds of the engine's CPU for each event of that",
     "start_empty_seconds": "from the start of the process to its first reply, on a nearly empty log",
     "start_replay_seconds": "the same, on the long log without a snapshot",
     "start_snapshot_seconds": "the same, with the snapshot; the least of three",
     "rss_empty_mb": "memory of an engine on the nearly empty log, in MB, after its orders",
     "rss_snapshot_mb": "the same on the long log, started from the snapshot",
     "rss_replay_mb": "the same when it has just folded the whole long log",
+    "own_empty_mb": "of the first, without what is mapped from files: libraries, the command index",
+    "own_snapshot_mb": "of the second, likewise",
+    "own_replay_mb": "of the third, likewise",
     "order_empty_us": "microseconds of the engine's CPU an order takes on the nearly empty log, the median of the rounds",
     "order_long_us": "the same on the long log",
     "order_ratio": "the latter divided by the former",
@@ -189,6 +193,12 @@ def rss_mb(process: psutil.Process) -> float:
     return round(process.memory_info().rss / 1e6, 1)
 
 
+def own_mb(process: psutil.Process) -> float:
+    """Return the same without the pages of files, which the system takes back when it needs them (as far as it tells)."""
+    memory = process.memory_info()
+    return round((memory.rss - getattr(memory, "shared", 0)) / 1e6, 1)
+
+
 def main() -> None:
     """Run the measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -215,7 +225,9 @@ def main() -> None:
             figures |= {
                 "replay_events_per_s": round(events / seconds),
                 "start_replay_seconds": round(seconds, 2),
+                "replay_cpu_us_per_event": round(sum(engine.cpu_times()[:2]) / events * 1e6, 1),
                 "rss_replay_mb": rss_mb(engine),
+                "own_replay_mb": own_mb(engine),
             }
         print(f"folded in {seconds:.1f} s: {events / seconds:,.0f} events/s", flush=True)
         tries = []
@@ -232,6 +244,8 @@ def main() -> None:
         figures |= {
             "rss_empty_mb": rss_mb(first),
             "rss_snapshot_mb": rss_mb(second),
+            "own_empty_mb": own_mb(first),
+            "own_snapshot_mb": own_mb(second),
             "order_empty_us": round(times[0], 1),
             "order_long_us": round(times[1], 1),
             "order_ratio": round(times[1] / times[0], 3),
