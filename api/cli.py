@@ -238,11 +238,13 @@ def _demo(options: argparse.Namespace, settings: Settings) -> int:
 def _serve(_: argparse.Namespace, settings: Settings) -> int:
     from api import logs
     from api.processes import Embedded, wait_for_stop
+    from consumers.garbage import collect_rarely
 
     if settings.log == "kafka":
         print("tidings: `serve` keeps its log in PostgreSQL; run `api`, `engine` and `projector`", file=sys.stderr)
         return WRONG_USE
     logs.configure(settings)
+    collect_rarely()
     with Embedded(settings) as running:
         _tell(running.url, running.first_key)
         problem = wait_for_stop(running)
@@ -252,10 +254,12 @@ def _serve(_: argparse.Namespace, settings: Settings) -> int:
 def _api(_: argparse.Namespace, settings: Settings) -> int:
     from api import logs
     from api.processes import HttpProcess, wait_for_stop
+    from consumers.garbage import collect_rarely
 
     if settings.log != "kafka":
         return _needs_kafka("api")
     logs.configure(settings)
+    collect_rarely()
     with HttpProcess(settings) as running:
         _tell(running.url, running.first_key)
         problem = wait_for_stop(running)
@@ -284,8 +288,10 @@ def _engine(options: argparse.Namespace, settings: Settings) -> int:
 def _projector(_: argparse.Namespace, settings: Settings) -> int:
     from api import logs
     from api.processes import run_projector
+    from consumers.garbage import collect_rarely
 
     logs.configure(settings)
+    collect_rarely()
     run_projector(settings)
     return DONE
 

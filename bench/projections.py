@@ -62,8 +62,10 @@ import sys, threading, logging, structlog
 sys.path.insert(0, sys.argv[3])
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
 from bench.projections import recorder_of
+from consumers.garbage import collect_rarely
 from consumers.projector import Projector
 print("ready", flush=True)
+collect_rarely()
 Projector(recorder_of(sys.argv[1]), sys.argv[2]).start()
 threading.Event().wait()
 """

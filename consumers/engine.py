@@ -363,6 +363,8 @@ class Engine:
             for work in works:
                 for submitted in work.commands:
                     self._decide(submitted, now)
+                    if self._sent is not None and self._sent[0].done():
+                        self._confirm()  # who waits need not wait for the rest of the next batch
                 self._following = work.following
                 self._parked |= work.parked
             if not works and not self._commands_clock:

@@ -29,6 +29,10 @@ class KafkaAppend:
         self._sent = sent
         self._confirmed = confirmed
 
+    def done(self) -> bool:
+        """Return whether the broker has answered."""
+        return self._sent.done()
+
     def result(self) -> range:
         """Wait until the batch is known to count, and return its positions."""
         try:

@@ -83,6 +83,9 @@ class WrongPlace(LogError):  # noqa: N818  says what happened
 class Append(Protocol):
     """Events on their way into the log."""
 
+    def done(self) -> bool:
+        """Return whether `result` has not to wait."""
+
     def result(self) -> Sequence[int]:
         """Wait until they are in the log for certain and return their positions. Raises Fenced or InDoubt."""
 
@@ -143,6 +146,10 @@ class Appended:
 
     def __init__(self, positions: Sequence[int]) -> None:
         self._positions = positions
+
+    def done(self) -> bool:
+        """Return True."""
+        return True
 
     def result(self) -> Sequence[int]:
         """Return the positions."""

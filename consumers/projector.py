@@ -6,7 +6,6 @@ lags holds up no other; a batch is read and decoded once for all that are abreas
 waits, and goes on exactly where it was.
 """
 
-import gc
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -27,9 +26,6 @@ from projections.store import SCHEMA, LogGapError, advance, connect, ensure, mak
 from projections.workspace import Workspace
 
 _log: Final = structlog.get_logger()
-
-_GC_THRESHOLDS: Final = (100_000, 50, 100)
-"""A batch is many objects that are no garbage: Python should not look for any every 700 of them."""
 
 RETRY_SECONDS_MAX: Final = 5.0
 LARGE_BATCH_EVENTS: Final = 1_000
@@ -78,7 +74,6 @@ class Projector:
 
     def start(self) -> None:
         """Begin; returns at once."""
-        gc.set_threshold(*_GC_THRESHOLDS)
         self._feed.start()
         for thread in self._threads:
             thread.start()
