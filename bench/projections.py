@@ -172,11 +172,11 @@ def alone(server: Postgres, log: ApplicationRecorder, events: int) -> tuple[dict
     return found, events / (perf_counter() - began)
 
 
-def reads(connection: psycopg.Connection[Any]) -> dict[str, Callable[[AsOf, random.Random], object]]:
-    """Return the reads by name."""
+def reads(connection: psycopg.Connection[Any], at: int) -> dict[str, Callable[[AsOf, random.Random], object]]:
+    """Return the reads by name, for the markets that were the newest at a position."""
     names = [row[0] for row in connection.execute("SELECT account_id FROM accounts ORDER BY 1").fetchall()]
-    newest = "SELECT market_id FROM markets ORDER BY opened_position DESC LIMIT 100"
-    ids = [row[0] for row in connection.execute(newest).fetchall()]
+    newest = "SELECT market_id FROM markets WHERE opened_position <= %s ORDER BY opened_position DESC LIMIT 100"
+    ids = [row[0] for row in connection.execute(newest, [at]).fetchall()]
     c = connection
     day = 86_400_000_000
     return {
@@ -209,8 +209,8 @@ def time_reads(models: str, head: int) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     with psycopg.connect(models, autocommit=True, **CONNECT_OPTIONS) as connection:
         connection.execute("VACUUM ANALYZE")  # as the server itself does by and by
-        for name, ask in reads(connection).items():
-            for label, at in (("", None), (" then", head // 2)):
+        for label, at in (("", None), (" then", head // 2)):
+            for name, ask in reads(connection, at or head).items():
                 chosen, spent, ends = random.Random(1), [0.0], perf_counter() + READ_SECONDS  # noqa: S311  repeatable
                 while len(spent) <= READS and perf_counter() < ends:
                     began = perf_counter()
