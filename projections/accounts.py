@@ -239,7 +239,7 @@ _WORTH_NOW: Final = _SUM.format(worth("s.shares", "m.prices[array_position(m.out
 
 _VALUE_NOW: Final = f"""(
     SELECT {_WORTH_NOW} FROM positions s JOIN positions_markets m USING (market_id)
-    WHERE s.account_id = a.account_id AND s.shares > 0)"""
+    WHERE s.account_id = a.account_id AND s.open)"""
 
 
 def _value_at(at: str) -> str:
@@ -250,7 +250,7 @@ def _value_at(at: str) -> str:
         AND outcome = k.outcome AND position <= {at} ORDER BY position DESC LIMIT 1) s
     CROSS JOIN LATERAL (SELECT prices FROM market_activity WHERE market_id = k.market_id AND position <= {at}
         ORDER BY position DESC LIMIT 1) p
-    WHERE k.account_id = a.account_id AND s.shares > 0)"""
+    WHERE k.account_id = a.account_id AND k.opened_position <= {at} AND (k.open OR k.position > {at}) AND s.shares > 0)"""
 
 
 _VALUE_THEN: Final = _value_at("%(at)s")

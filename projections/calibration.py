@@ -6,6 +6,7 @@ Every outcome of every finalized market is one forecast: its price then, against
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from psycopg import Connection
@@ -81,7 +82,7 @@ def calibration(connection: Connection, as_of: AsOf, *, category: str | None = N
 def _horizon(name: str, rows: Sequence[tuple[list[int], list[int]]]) -> Horizon:
     forecasts = [pair for payouts, prices in rows for pair in zip(prices, payouts, strict=True)]
     squares = sum((price - paid) ** 2 for price, paid in forecasts)
-    logs = sum((-paid * (Decimal(max(price, 1)) / MICRO).ln() for price, paid in forecasts), Decimal(0))
+    logs = sum((-paid * _log(price) for price, paid in forecasts if paid), Decimal(0))
     deciles: list[Decile] = []
     for i in range(_DECILES):
         low, high = i * MICRO // _DECILES, (i + 1) * MICRO // _DECILES
@@ -103,3 +104,9 @@ def _horizon(name: str, rows: Sequence[tuple[list[int], list[int]]]) -> Horizon:
         int(logs / len(rows)) if rows else None,
         deciles,
     )
+
+
+@lru_cache(maxsize=100_000)
+def _log(price: int) -> Decimal:
+    """Return the natural logarithm of a price; one of 0 counts as the least there is."""
+    return (Decimal(max(price, 1)) / MICRO).ln()

@@ -59,7 +59,7 @@ _IN_WINDOW: Final = f"""
     SELECT account_id, realized, 0::int8 AS unrealized, volume, buys, trades, 0::numeric AS error, 0::numeric AS weight
     FROM profit_days WHERE day >= %(start)s AND {_IN_CATEGORY.format(column="category")}
     UNION ALL
-    SELECT account_id, 0, 0, 0, 0, 0, error, weight FROM trade_scores
+    SELECT account_id, 0, 0, 0, 0, 0, error, weight FROM trade_score_days
     WHERE day >= %(start)s AND {_IN_CATEGORY.format(column="category")}"""
 
 _OPENINGS: Final = f"""
@@ -71,7 +71,7 @@ _UNREALIZED_NOW: Final = f"""
     SELECT h.account_id, 0, {worth("h.shares", "m.price")} - h.cost_basis, 0, 0, 0, 0, 0
     FROM (SELECT market_id, unnest(outcomes) AS outcome, unnest(prices) AS price FROM positions_markets
         WHERE NOT over AND {_IN_CATEGORY.format(column="category")}) m
-    JOIN positions h USING (market_id, outcome) WHERE h.shares > 0"""
+    JOIN positions h USING (market_id, outcome) WHERE h.open"""
 
 _SUMS_THEN: Final = f"""
     SELECT t.account_id, {{sign}} * account_realized, 0::int8 AS unrealized, {{sign}} * account_volume, {{sign}} * account_buys,
@@ -81,7 +81,8 @@ _SUMS_THEN: Final = f"""
         AND v.position <= {{at}} ORDER BY v.position DESC LIMIT 1) v
     WHERE {_IN_CATEGORY.format(column="t.category")}"""
 
-# Only markets that were there and not yet paid out; a position that has not changed since is as it was.
+# Only markets that were there and not yet paid out; a position that has not changed since is as it was. OFFSET 0: the
+# planner knows little of how few these markets are, and would look at every position there is.
 _UNREALIZED_THEN: Final = f"""
     SELECT k.account_id, 0, {worth("h.shares", "m.price")} - h.cost_basis, 0, 0, 0, 0, 0
     FROM (SELECT o.market_id, unnest(o.outcomes) AS outcome, unnest(p.prices) AS price FROM markets o
@@ -91,7 +92,9 @@ _UNREALIZED_THEN: Final = f"""
             AND position <= %(at)s ORDER BY position DESC LIMIT 1) p
         WHERE o.opened_position <= %(at)s AND NOT (o.settled AND o.position <= %(at)s) AND NOT l.settled
         AND {_IN_CATEGORY.format(column="o.category")}) m
-    JOIN positions k USING (market_id, outcome) CROSS JOIN LATERAL (
+    CROSS JOIN LATERAL (SELECT * FROM positions WHERE market_id = m.market_id AND outcome = m.outcome
+        AND opened_position <= %(at)s AND (open OR position > %(at)s) OFFSET 0) k
+    CROSS JOIN LATERAL (
         SELECT k.shares, k.cost_basis WHERE k.position <= %(at)s
         UNION ALL (SELECT shares, cost_basis FROM position_versions WHERE k.position > %(at)s AND account_id = k.account_id
             AND market_id = k.market_id AND outcome = k.outcome AND position <= %(at)s ORDER BY position DESC LIMIT 1)) h

@@ -25,7 +25,8 @@ from projections.workspace import Rows, Workspace
 class PositionRow:
     """An account's position in an outcome now, closed ones included.
 
-    `realized` is net of `fees`; `volume` is the cost of all its fills, `buys` that of the purchases.
+    `realized` is net of `fees`; `volume` is the cost of all its fills, `buys` that of the purchases. `open` says that it has
+    shares: in an index it changes seldom, where `shares` would with every trade. `opened_position` is where it began.
     """
 
     partition: int
@@ -44,6 +45,8 @@ class PositionRow:
     settled_amount: int
     position: int
     time: int
+    open: bool
+    opened_position: int
 
 
 class PositionVersion(NamedTuple):
@@ -164,7 +167,7 @@ POSITIONS = Table(
     PositionRow,
     key=["account_id", "market_id", "outcome"],
     group=["account_id", "market_id"],
-    indexes=["market_id, outcome"],
+    indexes=["market_id, outcome", "account_id WHERE open"],
 )
 VERSIONS = Table(
     "position_versions",
@@ -207,6 +210,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901  one case an
             row = _touch(positions, batch.partition, event, event.outcome, recorded)
             before = row.realized
             basis.trade(row, side, quantity, cost, event.fee)
+            row.open = row.shares > 0
             category = markets.cache[event.market_id].category
             realized = row.realized - before
             if side == "buy":
@@ -229,6 +233,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901  one case an
                 row = _touch(positions, batch.partition, event, step.outcome, recorded)
                 shares, before = row.shares, row.realized
                 cash = basis.apply(row, step)
+                row.open = row.shares > 0
                 changes.append((row, step.kind, row.shares - shares, cash))
                 realized += row.realized - before
             total = profits.credit(event.account_id, market.category, time, realized)
@@ -265,7 +270,10 @@ def _touch(positions: Rows[PositionRow], partition: int, event: Any, outcome: st
     key = (event.account_id, event.market_id, outcome)
     row = positions.get(key)
     if row is None:
-        row = PositionRow(partition, *key, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, recorded.position, recorded.time)
+        at = recorded.position
+        row = PositionRow(
+            partition, *key, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, at, recorded.time, open=False, opened_position=at
+        )
         positions.put(key, row)
     else:
         row.position, row.time = recorded.position, recorded.time
@@ -300,7 +308,7 @@ def _version(row: PositionRow, kind: str, quantity: int, amount: int, total: Tot
     )
 
 
-PROJECTION = Projection("positions", 2, (POSITIONS, VERSIONS, MARKETS, CATEGORIES, *TABLES), fold, scope="holding")
+PROJECTION = Projection("positions", 3, (POSITIONS, VERSIONS, MARKETS, CATEGORIES, *TABLES), fold, scope="holding")
 
 _COLUMNS: Final = "account_id, market_id, outcome, shares, cost_basis, realized, fees, volume, buys, position, time"
 
@@ -316,6 +324,12 @@ def account_positions(
     """Return the account's positions, those without shares only if `closed`, by market and outcome."""
     where = Conditions("k.account_id = %s", account_id)
     where.add_if("k.market_id = %s", market_id)
+    if as_of.past:
+        where.add("k.opened_position <= %s", as_of.position)
+        if not closed:
+            where.add("(k.open OR k.position > %s)", as_of.position)
+    elif not closed:
+        where.add("k.open")
     source, times = (_OF_THEN, [as_of.position]) if as_of.past else ("SELECT * FROM positions k", [])
     price = (
         "(SELECT p.prices[array_position(m.outcomes, s.outcome)] FROM market_activity p WHERE p.market_id = s.market_id "

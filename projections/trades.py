@@ -133,6 +133,16 @@ class ScoreTotal(NamedTuple):
     weight: Big
 
 
+class ScoreDay(NamedTuple):
+    """The same over all finalized markets of a category, for the trades of one UTC day."""
+
+    account_id: str
+    category: str
+    day: int
+    error: Big
+    weight: Big
+
+
 class ScoreVersion(NamedTuple):
     """An account's score total from `position` on."""
 
@@ -157,6 +167,7 @@ RESTING = Table("trades_resting", Resting, key=["order_id"])
 CATEGORIES = Table("trades_categories", Category, key=["story_id"])
 SCORES = Table("trade_scores", Score, key=["market_id", "account_id", "day"], indexes=["day"])
 SCORE_TOTALS = Table("trade_score_totals", ScoreTotal, key=["account_id", "category"])
+SCORE_DAYS = Table("trade_score_days", ScoreDay, key=["account_id", "category", "day"], indexes=["day"])
 SCORE_VERSIONS = Table("trade_score_versions", ScoreVersion, key=["account_id", "category", "position"], history=True)
 
 KINDS: Final = EXECUTED | RESOLVED | {StoryPublished, MarketDrafted, OrderCanceled, OrderReduced, RestingOrderFilled}
@@ -298,7 +309,7 @@ def _score(workspace: Workspace, market: MarketPrices, payouts: Sequence[Payout]
     workspace.flush()
     values: dict[str, Any] = {"market": market.market_id, "outcomes": market.outcomes, "payouts": market.payouts}
     values |= {"category": market.category, "day": DAY, "position": position}
-    for statement in (_TAKE_BACK, _FORGET, _SCORE, _ADD, _KEEP):
+    for statement in (_TAKE_BACK, _TAKE_BACK_DAYS, _FORGET, _SCORE, _ADD, _ADD_DAYS, _KEEP):
         workspace.connection.execute(statement, values)
 
 
@@ -313,6 +324,9 @@ _TAKE_BACK: Final = """
     UPDATE trade_score_totals t SET error = t.error - s.error, weight = t.weight - s.weight
     FROM (SELECT account_id, sum(error) AS error, sum(weight) AS weight FROM trade_scores WHERE market_id = %(market)s
         GROUP BY account_id) s WHERE t.account_id = s.account_id AND t.category = %(category)s"""
+_TAKE_BACK_DAYS: Final = """
+    UPDATE trade_score_days t SET error = t.error - s.error, weight = t.weight - s.weight FROM trade_scores s
+    WHERE s.market_id = %(market)s AND t.account_id = s.account_id AND t.category = %(category)s AND t.day = s.day"""
 _FORGET: Final = "DELETE FROM trade_scores WHERE market_id = %(market)s"
 _SCORE: Final = f"""
     INSERT INTO trade_scores (market_id, account_id, day, category, error, weight)
@@ -326,6 +340,10 @@ _ADD: Final = """
     SELECT account_id, %(category)s, sum(error), sum(weight) FROM trade_scores WHERE market_id = %(market)s GROUP BY account_id
     ON CONFLICT (account_id, category) DO UPDATE SET error = t.error + EXCLUDED.error, weight = t.weight + EXCLUDED.weight"""
 
+_ADD_DAYS: Final = """
+    INSERT INTO trade_score_days AS t (account_id, category, day, error, weight)
+    SELECT account_id, %(category)s, day, error, weight FROM trade_scores WHERE market_id = %(market)s
+    ON CONFLICT (account_id, category, day) DO UPDATE SET error = t.error + EXCLUDED.error, weight = t.weight + EXCLUDED.weight"""
 _KEEP: Final = """
     INSERT INTO trade_score_versions (account_id, category, position, error, weight)
     SELECT account_id, category, %(position)s, error, weight FROM trade_score_totals WHERE category = %(category)s
@@ -333,7 +351,11 @@ _KEEP: Final = """
 
 
 PROJECTION = Projection(
-    "trades", 2, (TRADES, PRICES_NOW, RESTING, CATEGORIES, SCORES, SCORE_TOTALS, SCORE_VERSIONS), fold, scope="market"
+    "trades",
+    3,
+    (TRADES, PRICES_NOW, RESTING, CATEGORIES, SCORES, SCORE_TOTALS, SCORE_DAYS, SCORE_VERSIONS),
+    fold,
+    scope="market",
 )
 
 

@@ -129,7 +129,7 @@ def test_cost_basis_and_profit_of_a_position(read_models: ReadModels) -> None:
 
 def test_the_basis_part_is_rounded_half_even_and_the_last_sale_takes_the_rest() -> None:
     """Basis 5 of 2 shares: the first sold share takes 2 (2.5 to the even), the last 3; in all nothing is lost."""
-    row: Any = PositionRow(0, "a", "m", "Yes", 2, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    row: Any = PositionRow(0, "a", "m", "Yes", 2, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, True, 0)
     basis.trade(row, "sell", 1, 10, 0)
     assert (row.shares, row.cost_basis, row.realized) == (1, 3, 8)
     basis.trade(row, "sell", 1, 10, 0)
