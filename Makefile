@@ -6,6 +6,7 @@
 #   make check         style, types, house rules: what CI checks before the tests
 #   make bench         the claims about speed, measured here         (ARGS="engine --seconds 2")
 #   make chaos         long fault runs on a Kafka cluster of three nodes
+#   make compile       the rules as machine code, where there is a C compiler; the verbs above do it by themselves
 #   make lock          requirements*.txt and local/kafka_jars.txt anew, from pyproject.toml
 #   make clean         removes .venv and caches; never data
 #
@@ -22,15 +23,15 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 py
 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --root-user-action=ignore
 
-.PHONY: demo demo-kafka test check bench chaos lock clean
+.PHONY: demo demo-kafka test check bench chaos compile lock clean
 
-demo: $(VENV)/.installed
+demo: compile
 	@$(BIN)/tidings demo $(ARGS)
 
-demo-kafka: $(VENV)/.installed
+demo-kafka: compile
 	@$(BIN)/tidings demo --kafka $(ARGS)
 
-test: $(VENV)/.installed-dev
+test: $(VENV)/.installed-dev compile
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.installed-dev
@@ -39,11 +40,15 @@ check: $(VENV)/.installed-dev
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -q tests/test_house_rules.py
 
-bench: $(VENV)/.installed-dev
+bench: $(VENV)/.installed-dev compile
 	@$(BIN)/python -m bench $(ARGS)
 
-chaos: $(VENV)/.installed-dev
+chaos: $(VENV)/.installed-dev compile
 	@$(BIN)/python -m pytest -m chaos $(ARGS)
+
+# Where there is a C compiler: the rules as machine code, anew after each change of them. See local/compile.py.
+compile: $(VENV)/.installed
+	@$(BIN)/python -m local.compile
 
 # One lock for Linux and macOS, Python 3.11 and newer. ARGS=--upgrade takes the newest versions.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -55,7 +60,7 @@ lock: $(VENV)/.installed-dev
 	$(BIN)/python -m local.jars
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build *.so domain/*.so messages/*.so consumers/*.so projections/*.so dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

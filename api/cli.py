@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from pydantic import ValidationError
 
+from local.compile import refuse_outdated
 from settings import Settings, described, unknown_variables
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ INTERRUPTED: Final = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    refuse_outdated()
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace, Settings], int] = options.run
     try:

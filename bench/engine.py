@@ -8,9 +8,6 @@ another, all on this machine.
 
 import argparse
 import asyncio
-import os
-import subprocess
-import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,6 +21,7 @@ import uvloop
 
 from bench.baseline import baseline
 from bench.parts import show
+from bench.programs import cpu_seconds, running, settings_of
 from bench.stages import stages
 from consumers.kafka_gateway import KafkaGateway
 from domain.account import DepositCash, OpenAccount
@@ -34,7 +32,6 @@ from domain.story import PublishStory
 from local.kafka import Broker
 from local.postgres import Postgres
 from messages.commands import order_command_id
-from settings import Settings
 
 ACCOUNTS, MARKETS = 100, 5
 CLOSE = 4_000_000_000 * MICRO
@@ -100,11 +97,6 @@ async def load(
     return took
 
 
-def cpu_seconds(processes: dict[str, psutil.Process]) -> dict[str, float]:
-    """Return the CPU time that each has used."""
-    return {name: sum(process.cpu_times()[:2]) for name, process in processes.items()}
-
-
 def measure(gateway: KafkaGateway, windows: list[int], seconds: float, watched: dict[str, psutil.Process]) -> dict:  # type: ignore[type-arg]
     """Run all windows; print and return the figures."""
     figures: dict = {"orders_per_s": {}, "p50_ms": {}, "p99_ms": {}}  # type: ignore[type-arg]
@@ -150,24 +142,8 @@ def main() -> None:
             broker = stack.enter_context(Broker(folder / "kafka"))
             bootstrap = broker.bootstrap
             watched["broker"] = psutil.Process(broker.pid)
-        settings = Settings(
-            home=folder,
-            log="kafka",
-            kafka_brokers=bootstrap,
-            kafka_replication=1,
-            kafka_topic_prefix=f"bench-{uuid4().hex[:8]}.",
-        )
-        env = os.environ | {
-            "TIDINGS_HOME": str(folder),
-            "TIDINGS_LOG": "kafka",
-            "TIDINGS_KAFKA_BROKERS": bootstrap,
-            "TIDINGS_KAFKA_REPLICATION": "1",
-            "TIDINGS_KAFKA_TOPIC_PREFIX": settings.kafka_topic_prefix,
-        }
-        engine = subprocess.Popen([sys.executable, "-m", "consumers.run_engine"], env=env, stdout=subprocess.DEVNULL)
-        stack.callback(engine.wait)
-        stack.callback(engine.terminate)
-        watched["engine"] = psutil.Process(engine.pid)
+        settings = settings_of(folder, bootstrap)
+        watched["engine"] = stack.enter_context(running("engine", settings))
         gateway = stack.enter_context(KafkaGateway(settings, timeout_seconds=60))
         figures = measure(gateway, windows, arguments.seconds, watched)
     figures |= {"stages_us": stages(), "baseline_orders_per_s": None, "times_baseline": None}

@@ -1,19 +1,22 @@
-"""An engine as a process of its own, for a log in Kafka: `tidings engine`, or `python -m consumers.run_engine`."""
+"""An engine as a process of its own, for a log in Kafka: `tidings engine`."""
 
 import signal
-import sys
 from contextlib import suppress
 from types import FrameType
+from typing import TYPE_CHECKING
 
+from consumers.affinity import stay_on_one_cpu
 from consumers.engine import Engine, Limits
 from consumers.garbage import collect_rarely
 from consumers.heartbeats import Heartbeats
 from consumers.kafka_source import KafkaSource
 from consumers.log import InDoubt, open_log
-from settings import Settings
+
+if TYPE_CHECKING:
+    from settings import Settings
 
 
-def make_engine(settings: Settings, *, standby: bool = False, take_over: bool = False) -> Engine:
+def make_engine(settings: "Settings", *, standby: bool = False, take_over: bool = False) -> Engine:
     """Return the engine of the settings' partition, not started yet.
 
     A `standby` waits until no other engine gives signs of life; with `take_over` it reads the log and then asks for it.
@@ -35,7 +38,7 @@ def make_engine(settings: Settings, *, standby: bool = False, take_over: bool = 
     )
 
 
-def take_over(settings: Settings) -> str | None:
+def take_over(settings: "Settings") -> str | None:
     """Have a standby take over from the engine that runs; return its name once it serves, None if there is no standby.
 
     Raises InDoubt: no broker answers, or it was not done in time.
@@ -47,7 +50,7 @@ def take_over(settings: Settings) -> str | None:
         beats.close()
 
 
-def run(settings: Settings, *, standby: bool = False, take_over: bool = False) -> None:
+def run(settings: "Settings", *, standby: bool = False, take_over: bool = False) -> None:
     """Run until SIGTERM or SIGINT, or until another engine was told to take over; must be called in the main thread.
 
     Raises:
@@ -55,6 +58,7 @@ def run(settings: Settings, *, standby: bool = False, take_over: bool = False) -
         EngineFailedError: an error of ours came again and again.
     """
     collect_rarely()
+    stay_on_one_cpu(settings.partition)
     engine = make_engine(settings, standby=standby, take_over=take_over)
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
@@ -63,7 +67,3 @@ def run(settings: Settings, *, standby: bool = False, take_over: bool = False) -
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     engine.run()
-
-
-if __name__ == "__main__":
-    run(Settings(), standby="--standby" in sys.argv, take_over="--take-over" in sys.argv)

@@ -28,6 +28,7 @@ import structlog
 
 import domain
 import messages
+from consumers.affinity import run_anywhere
 from consumers.log import Place
 from consumers.outcomes import Outcome
 from domain.account import Account
@@ -263,6 +264,7 @@ class EngineFolder:
             gc.disable()
             os.closerange(3, min(1 << 16, os.sysconf("SC_OPEN_MAX")))
             os.nice(NICE)
+            run_anywhere()
             self.write(snapshot)
             code = 0
         finally:

@@ -1,14 +1,13 @@
-"""An account: its cash, what its resting orders hold, and its shares in every market.
+"""An account: its cash, what its resting orders hold, and its shares in every market. Its rules are in `domain.account_rules`.
 
 Every event here that moves money balances by itself: what the account pays, the market's pool, the fees account, the
 bonds or the world outside receives (see `domain.ledger`).
 """
 
 from dataclasses import dataclass, field
-from typing import ClassVar, assert_never
+from typing import ClassVar
 
 from domain.money import Credits, Shares
-from domain.rejections import Code, Rejection, reject
 from domain.values import value
 
 # --- commands
@@ -276,7 +275,7 @@ class Holding:
 
 @dataclass(slots=True)
 class Account:
-    """The state of an account; mutated by `evolve_account` alone."""
+    """The state of an account; mutated by `domain.account_rules` alone."""
 
     account_id: str
     name: str
@@ -300,133 +299,3 @@ class Account:
         if holding is None:
             return 0
         return holding.shares.get(outcome, 0) - holding.held.get(outcome, 0)
-
-
-# --- decide
-
-
-def deposit_cash(command: DepositCash) -> CashDeposited:
-    """Return the deposit; an overdrawn account may deposit too."""
-    return CashDeposited(command.account_id, command.amount)
-
-
-def withdraw_cash(account: Account, command: WithdrawCash) -> CashWithdrawn | Rejection:
-    """Return the withdrawal, or its refusal: no more than what is available."""
-    return spendable(account, command.amount) or CashWithdrawn(command.account_id, command.amount)
-
-
-def spendable(account: Account, amount: Credits) -> Rejection | None:
-    """Return why the account may not spend this amount now, or None."""
-    if account.overdrawn:
-        return reject(
-            Code.ACCOUNT_OVERDRAWN,
-            "the account is below zero and may only deposit, sell or cancel",
-            available=account.cash,
-        )
-    if amount > account.cash:
-        return reject(
-            Code.INSUFFICIENT_FUNDS, "more than is available is needed", required=amount, available=account.cash
-        )
-    return None
-
-
-# --- evolve
-
-
-def evolve_account(account: Account | None, event: AccountEvent) -> Account:  # noqa: C901, PLR0912, PLR0915  one case an event
-    """Return the account after the event (the same object, changed)."""
-    if isinstance(event, AccountOpened):
-        assert account is None, "an account is opened once"
-        return Account(event.account_id, event.name)
-    assert account is not None, "an account is opened first"
-    match event:
-        case TradeSettled():
-            _settle_trade(account, event)
-        case CashDeposited():
-            account.cash += event.amount
-        case CashWithdrawn():
-            account.cash -= event.amount
-        case OrderReserved():
-            account.cash -= event.cash
-            account.held += event.cash
-            if event.shares:
-                held = _holding(account, event.market_id).held
-                held[event.outcome] = held.get(event.outcome, 0) + event.shares
-            account.orders[event.order_id] = Reservation(
-                event.market_id, event.outcome, event.side, event.cash, event.shares
-            )
-        case OrderReleased():
-            account.cash += event.cash
-            account.held -= event.cash
-            if event.shares:
-                _holding(account, event.market_id).held[event.outcome] -= event.shares
-            _reduce_reservation(account, event.order_id, event.cash, event.shares)
-        case SetsSplit():
-            _move_cash(account, event.market_id, -event.amount)
-            _add_shares(account, event.market_id, event.outcomes, event.amount)
-        case SetsMerged():
-            _move_cash(account, event.market_id, event.amount)
-            _add_shares(account, event.market_id, event.outcomes, -event.amount)
-        case PayoutPaid():
-            _move_cash(account, event.market_id, event.amount)
-            holding = account.holdings[event.market_id]
-            holding.shares.clear()
-            holding.paid, holding.paid_shares = event.amount, event.shares
-        case PayoutReversed():
-            _move_cash(account, event.market_id, -event.amount)
-            holding = account.holdings[event.market_id]
-            holding.shares.update({paid.outcome: paid.quantity for paid in event.shares})
-            holding.paid, holding.paid_shares = None, ()
-        case PositionVoided():
-            _move_cash(account, event.market_id, event.cash)
-            holding = account.holdings[event.market_id]
-            holding.shares.clear()
-            holding.voided = True
-        case BondPosted():
-            _move_cash(account, event.market_id, -event.amount)
-        case BondReturned():
-            _move_cash(account, event.market_id, event.amount)
-        case BondForfeited():
-            pass  # it left the account when it was posted
-        case _:
-            assert_never(event)
-    return account
-
-
-def _holding(account: Account, market_id: str) -> Holding:
-    holding = account.holdings.get(market_id)
-    if holding is None:
-        holding = account.holdings[market_id] = Holding()
-    return holding
-
-
-def _move_cash(account: Account, market_id: str, amount: Credits) -> None:
-    account.cash += amount
-    _holding(account, market_id).cash_flow += amount
-
-
-def _add_shares(account: Account, market_id: str, outcomes: tuple[str, ...], amount: Shares) -> None:
-    shares = _holding(account, market_id).shares
-    for outcome in outcomes:
-        shares[outcome] = shares.get(outcome, 0) + amount
-
-
-def _settle_trade(account: Account, event: TradeSettled) -> None:
-    holding = _holding(account, event.market_id)
-    account.cash += event.cash
-    account.held += event.held
-    holding.cash_flow += event.cash + event.held
-    change = event.quantity if event.side == "buy" else -event.quantity
-    holding.shares[event.outcome] = holding.shares.get(event.outcome, 0) + change
-    if event.role == "resting":
-        if event.held_shares:
-            holding.held[event.outcome] += event.held_shares
-        _reduce_reservation(account, event.order_id, -event.held, -event.held_shares)
-
-
-def _reduce_reservation(account: Account, order_id: str, cash: Credits, shares: Shares) -> None:
-    reservation = account.orders[order_id]
-    reservation.cash -= cash
-    reservation.shares -= shares
-    if not (reservation.cash or reservation.shares):
-        del account.orders[order_id]

@@ -11,24 +11,16 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, assert_never
 
 from domain import market as markets
-from domain import settlement, story, trading
-from domain.account import (
-    Account,
-    AccountOpened,
-    CashDeposited,
-    CashWithdrawn,
-    DepositCash,
-    OpenAccount,
-    WithdrawCash,
-    deposit_cash,
-    evolve_account,
-    withdraw_cash,
-)
+from domain import market_rules, settlement, story, trading
+from domain.account import Account, AccountOpened, CashDeposited, CashWithdrawn, DepositCash, OpenAccount, WithdrawCash
+from domain.account_rules import deposit_cash, evolve_account, withdraw_cash
 from domain.due import Due, DueTimes
 from domain.events import Event, MarketEvent, is_account_event, is_order_event, is_partition_event
 from domain.ledger import Ledger
-from domain.market import Market, MarketCommand, OpenMarket, Status, evolve_market
+from domain.market import Market, MarketCommand, OpenMarket, Status
+from domain.market_rules import evolve_market
 from domain.money import Time
+from domain.order_rules import evolve_orders
 from domain.orders import (
     AmendOrder,
     CancelOrder,
@@ -38,7 +30,6 @@ from domain.orders import (
     OrderPlaced,
     PlaceOrder,
     SplitSets,
-    evolve_orders,
 )
 from domain.partition import CommandHadNoEffect, CommandRejected, CommandsRead, PartitionEvent
 from domain.rejections import Code, Rejection, reject
@@ -332,17 +323,17 @@ class Exchange:
     def _open(self, command: OpenMarket) -> Sequence[Event] | Rejection:
         if command.market_id in self.markets:
             return reject(Code.MARKET_EXISTS, "there is such a market", market=command.market_id)
-        drafted = markets.open_market(command, self.time)
+        drafted = market_rules.open_market(command, self.time)
         if isinstance(drafted, Rejection):
             return drafted
-        return [drafted] if command.draft else [drafted, markets.activation(drafted)]
+        return [drafted] if command.draft else [drafted, market_rules.activation(drafted)]
 
     def _dispute_market(self, command: markets.DisputeMarket) -> Sequence[Event] | Rejection:
         found = self._market_and_account(command.market_id, command.account_id)
         if isinstance(found, Rejection):
             return found
         market, account = found
-        return markets.illegal(market, command) or settlement.dispute(market, account, command, self.time)
+        return market_rules.illegal(market, command) or settlement.dispute(market, account, command, self.time)
 
     def _market_command(  # noqa: C901, PLR0912  one case a command
         self, command: MarketCommand
@@ -352,14 +343,14 @@ class Exchange:
             return market
         if isinstance(command, markets.FinalizeMarket) and market.status == Status.FINALIZED:
             return ()  # the end of the window was first: what the operator wants is so
-        if refusal := markets.illegal(market, command):
+        if refusal := market_rules.illegal(market, command):
             return refusal
         market_id = market.market_id
         match command:
             case markets.ActivateMarket():
                 if market.close_time <= self.time:
                     return reject(Code.CLOSE_TIME_PASSED, "its close_time has passed", close_time=market.close_time)
-                return [markets.activation(market.terms)]
+                return [market_rules.activation(market.terms)]
             case markets.HaltMarket():
                 return [markets.MarketHalted(market_id)]
             case markets.ResumeMarket():
@@ -370,7 +361,7 @@ class Exchange:
                 version = market.resolution_version + 1
                 return [markets.ResolutionClarified(market_id, version, command.resolution_source)]
             case markets.AddLiquidity():
-                return _one(markets.add_liquidity(market, command))
+                return _one(market_rules.add_liquidity(market, command))
             case markets.DetermineMarket():
                 return settlement.determine(market, command, self.time)
             case markets.UpholdMarket():

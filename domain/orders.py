@@ -1,12 +1,12 @@
-"""Orders: the commands of a trader, the events they leave in a market, and the market's part of the state.
+"""Orders: the commands of a trader and the events they leave in a market.
 
-How an order is matched is in `domain.matching`, how it is decided in `domain.trading`.
+How an order is matched is in `domain.matching`, how it is decided in `domain.trading`, what its events change in
+`domain.order_rules`.
 """
 
-from typing import ClassVar, Final, Literal, assert_never
+from typing import ClassVar, Final, Literal
 
-from domain.book import RestingOrder, Side
-from domain.market import Market, reprice
+from domain.book import Side
 from domain.money import Credits, Price, Shares, Time
 from domain.values import value
 
@@ -248,81 +248,3 @@ class RestingOrderFilled:
 
 
 OrderEvent = OrderPlaced | OrderAmended | OrderReduced | OrderCanceled | RestingOrderFilled
-
-# --- evolve
-
-
-def evolve_orders(market: Market, event: OrderEvent) -> None:
-    """Bring the market's book, shares and prices to what they are after the event."""
-    match event:
-        case OrderPlaced():
-            _evolve_execution(market, event.outcome, event.execution)
-            if event.execution.resting:
-                assert event.limit_price is not None, "only limit orders rest"
-                _rest(market, event, event.limit_price, 0, event.execution)
-        case OrderAmended():
-            market.book.remove(event.order_id)
-            _evolve_execution(market, event.outcome, event.execution)
-            if event.execution.resting:
-                _rest(market, event, event.limit_price, event.filled_before, event.execution)
-        case OrderReduced():
-            order = market.book.orders[event.order_id]
-            order.quantity, order.remaining = event.quantity, event.remaining
-        case OrderCanceled():
-            market.book.remove(event.order_id)
-        case RestingOrderFilled():
-            signed = event.quantity if event.side == "buy" else -event.quantity
-            _fill_resting(market, event.order_id, event.quantity)
-            _move_maker(market, market.index(event.outcome), signed)
-            market.sweeping = event.more
-        case _:
-            assert_never(event)
-
-
-def _evolve_execution(market: Market, outcome: str, execution: Execution) -> None:
-    if not execution.fills:
-        return
-    for fill in execution.fills:
-        if fill.order_id is not None:
-            _fill_resting(market, fill.order_id, fill.quantity)
-    if execution.sets:
-        market.issued = [issued + execution.sets for issued in market.issued]
-    if execution.maker_shares:
-        _move_maker(market, market.index(outcome), execution.maker_shares)
-    market.fees += execution.fee
-
-
-def _move_maker(market: Market, index: int, shares: Shares) -> None:
-    market.sold[index] += shares
-    market.issued[index] += shares
-    reprice(market)
-
-
-def _fill_resting(market: Market, order_id: str, quantity: Shares) -> None:
-    order = market.book.orders[order_id]
-    order.remaining -= quantity
-    order.filled += quantity
-    if order.remaining == 0:
-        market.book.remove(order_id)
-
-
-def _rest(
-    market: Market, event: OrderPlaced | OrderAmended, price: Price, filled_before: Shares, execution: Execution
-) -> None:
-    filled = filled_before + execution.filled
-    market.book.add(
-        RestingOrder(
-            order_id=event.order_id,
-            account_id=event.account_id,
-            outcome=market.index(event.outcome),
-            side=event.side,
-            price=price,
-            remaining=execution.remaining,
-            age=market.book.next_age(),
-            quantity=filled + execution.remaining,
-            filled=filled,
-            expires_at=event.expires_at,
-            client_order_id=event.client_order_id,
-            post_only=event.post_only,
-        )
-    )

@@ -18,8 +18,8 @@ from domain.account import (
     PayoutReversed,
     PositionVoided,
     SharesPaid,
-    spendable,
 )
+from domain.account_rules import spendable
 from domain.events import Event
 from domain.ledger import Ledger
 from domain.market import (
@@ -38,13 +38,12 @@ from domain.market import (
     MarketVoided,
     Status,
     VoidMarket,
-    check_payouts,
-    determination,
 )
+from domain.market_rules import check_payouts, determination
 from domain.money import MICRO, Credits, Time, format_decimal
 from domain.rejections import Code, Rejection, reject
 
-STEP: Final = 200
+STEP: int = 200
 """How many accounts or orders one step does: at most twice as many events."""
 
 STEP_SHARES: Final = 2_000

@@ -7,16 +7,8 @@ covers its worst outcome at every position. A quote is the same decision, not ap
 from typing import Final
 
 from domain import lmsr
-from domain.account import (
-    Account,
-    AccountEvent,
-    OrderReleased,
-    OrderReserved,
-    SetsMerged,
-    SetsSplit,
-    TradeSettled,
-    spendable,
-)
+from domain.account import Account, AccountEvent, OrderReleased, OrderReserved, SetsMerged, SetsSplit, TradeSettled
+from domain.account_rules import spendable
 from domain.book import RestingOrder
 from domain.market import Market, SetsBurned, SetsMinted, Status
 from domain.matching import Taker

@@ -15,11 +15,13 @@ from eventsourcing.application import Application
 from eventsourcing.domain import DomainEventProtocol
 from eventsourcing.persistence import ApplicationRecorder, Mapper, StoredEvent
 
-from domain.account import Account, evolve_account
+from domain.account import Account
+from domain.account_rules import evolve_account
 from domain.events import Event, is_account_event, is_order_event, is_partition_event
-from domain.market import Market, evolve_market
+from domain.market import Market
+from domain.market_rules import evolve_market
 from domain.money import Time
-from domain.orders import evolve_orders
+from domain.order_rules import evolve_orders
 from domain.story import StoryPublished
 from messages.events import decode_state
 

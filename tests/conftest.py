@@ -20,6 +20,7 @@ import hypothesis
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from local.compile import refuse_outdated
 from local.kafka import Broker
 from local.postgres import Postgres, create_database, drop_database
 from local.processes import StartError
@@ -33,6 +34,8 @@ Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 _NO_FSYNC = {"fsync": "off"}
 
 CI = os.environ.get("CI") == "true"
+
+refuse_outdated()
 
 hypothesis.settings.register_profile("dev", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)  # the same examples for the same commit

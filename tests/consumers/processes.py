@@ -26,7 +26,7 @@ def kafka_settings(home: Path, brokers: str, prefix: str) -> Settings:
 
 
 class EngineProcess:
-    """`python -m consumers.run_engine` with these settings."""
+    """`tidings engine` with these settings."""
 
     def __init__(self, settings: Settings, output: Path, *options: str) -> None:
         self._output = output
@@ -45,7 +45,7 @@ class EngineProcess:
         """Start it; returns at once."""
         with self._output.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "consumers.run_engine", *self._options],
+                [sys.executable, "-m", "api", "engine", *self._options],
                 cwd=ROOT,
                 env=self._env,
                 stdout=output,

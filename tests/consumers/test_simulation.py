@@ -4,7 +4,8 @@ import pytest
 
 from consumers import simulation
 from consumers.simulation import SimulationFailedError, simulate
-from domain import lmsr
+from domain.account import Account
+from domain.money import MICRO
 from tests.domain.scenario import EFFORT
 
 COMMANDS = 1_500 * EFFORT
@@ -31,13 +32,13 @@ def test_the_same_seed_does_the_same() -> None:
 
 
 def test_a_broken_rule_is_found_and_the_script_that_shows_it_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A maker that rounds in favour of buyers and forgets what it sold soon stands short; the seed is in the message."""
-    honest = lmsr.cost_up
+    """An account that may sell a share more than it has is soon found out; the seed is in the message."""
+    honest = Account.available_shares
 
-    def generous(b: int, price: float, quantity: int) -> int:
-        return honest(b, price, quantity) * 9 // 10
+    def generous(account: Account, market_id: str, outcome: str) -> int:
+        return honest(account, market_id, outcome) + MICRO
 
-    monkeypatch.setattr(lmsr, "cost_up", generous)
+    monkeypatch.setattr(Account, "available_shares", generous)  # no function of the compiled rules can be replaced
     monkeypatch.setattr(simulation, "SHRINK_SECONDS", 20.0)
     with pytest.raises(SimulationFailedError, match="seed 3 failed at command") as failed:
         simulate(3, 3000)

@@ -6,7 +6,6 @@ from domain.account import BondForfeited, BondPosted, BondReturned, OrderRelease
 from domain.due import PRUNE_AT
 from domain.exchange import Command
 from domain.market import (
-    LEGAL,
     ActivateMarket,
     AddLiquidity,
     ClarifyMarket,
@@ -34,6 +33,7 @@ from domain.market import (
     UpholdMarket,
     VoidMarket,
 )
+from domain.market_rules import LEGAL
 from domain.money import MICRO
 from domain.orders import AmendOrder, CancelOrder, MergeSets, OrderCanceled, SplitSets
 from domain.partition import CommandHadNoEffect, CommandRejected

@@ -10,7 +10,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from domain import lmsr
-from domain.market import AddLiquidity, Market, MarketDrafted, activation, add_liquidity, evolve_market, reprice
+from domain.market import AddLiquidity, Market, MarketDrafted
+from domain.market_rules import activation, add_liquidity, evolve_market, reprice
 from domain.money import MICRO
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parent / "zeitgeist.json").read_text())

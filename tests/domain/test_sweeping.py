@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from domain import lmsr
 from domain.book import RestingOrder
-from domain.market import Market, MarketDrafted, activation, evolve_market, reprice, uniform_prices
+from domain.market import Market, MarketDrafted
+from domain.market_rules import activation, evolve_market, reprice, uniform_prices
 from domain.money import MICRO
 from domain.sweeping import ABREAST, sweep_book
 from tests.domain.scenario import a_market, accounts, buy, given
