@@ -1,4 +1,7 @@
-"""Waiting until read models have come to a position, without asking the database again and again."""
+"""Waiting until read models have come to a position, without asking the database again and again.
+
+A notification only says that it is time to look: anybody who may connect can send one, so what is believed is the table.
+"""
 
 import asyncio
 import threading
@@ -18,11 +21,11 @@ RETRY_SECONDS_MAX: Final = 5.0
 
 
 class Progress:
-    """How far every read model is, as the projector's notifications say; one thread and one connection a process."""
+    """How far every read model is, looked up whenever a notification comes; one thread and one connection a process."""
 
     def __init__(self, dsn: str, partition: int = 0, schema: str = SCHEMA) -> None:
         self._dsn = dsn
-        self._partition = str(partition)
+        self._partition = partition
         self._schema = schema
         self._positions: dict[str, int] = {}
         self._moved = threading.Condition()
@@ -73,12 +76,9 @@ class Progress:
                     self._read_all(connection)
                     pause = 0.1
                     while not self._stopping.is_set():
-                        for notice in connection.notifies(timeout=0.2):
-                            name, partition, position = notice.payload.split()
-                            if partition == self._partition:
-                                self._reach(name, int(position))
-                            if self._stopping.is_set():
-                                break
+                        # One look for all that have come together.
+                        if list(connection.notifies(timeout=0.2, stop_after=1)):
+                            self._read_all(connection)
             except psycopg.Error as error:
                 _log.warning("progress_unknown", error=str(error), retry_seconds=pause)
                 self._stopping.wait(pause)
@@ -87,7 +87,7 @@ class Progress:
     def _read_all(self, connection: psycopg.Connection) -> None:
         try:
             rows = connection.execute(
-                "SELECT projection, position FROM projection_positions WHERE partition = %s", [int(self._partition)]
+                "SELECT projection, position FROM projection_positions WHERE partition = %s", [self._partition]
             ).fetchall()
         except psycopg.errors.UndefinedTable:
             return

@@ -24,7 +24,7 @@ from projections.progress import Progress
 from projections.reading import projection_status, read
 from projections.rebuild import rebuild
 from projections.registry import PROJECTIONS
-from projections.store import connect, position_of
+from projections.store import connect, ensure, position_of
 from projections.verify import digest, verify
 from tests.projections.folding import Copy
 from tests.projections.simulation import simulate
@@ -113,6 +113,21 @@ def test_it_catches_up_and_follows(database: str, log: Log, progress: Progress) 
     assert expected_digests(database, events) == all_digests(database)
     with connect(database) as connection:
         assert {len(events)} == {status.position for status in projection_status(connection)}
+
+
+def test_a_false_notification_is_not_believed(database: str, progress: Progress) -> None:
+    """Who may connect may notify, a dashboard too: a position counts when it stands in the table, and not before."""
+    with connect(database) as connection:
+        ensure(connection, [PROJECTIONS["stories"]])
+        for said in ("stories 0 7", "nonsense"):
+            connection.execute("SELECT pg_notify('tidings_progress', %s)", [said])
+
+        assert not progress.wait(["stories"], 7, 1)
+
+        connection.execute("UPDATE projection_positions SET position = 7 WHERE projection = 'stories'")
+        connection.execute("NOTIFY tidings_progress")
+
+        assert progress.wait(["stories"], 7, WAIT)
 
 
 def test_two_projectors_share_the_work(database: str, log: Log, progress: Progress) -> None:
