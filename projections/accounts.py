@@ -11,6 +11,7 @@ from psycopg.rows import args_row
 from domain.account import AccountOpened, TradeSettled
 from domain.events import Recorded
 from domain.ledger import Posting, postings
+from domain.orders import OrderPlaced
 from domain.partition import CommandHadNoEffect, CommandRejected, CommandsRead
 from projections.batch import Batch
 from projections.profits import worth
@@ -125,7 +126,7 @@ LEDGER = Table(
 )
 BALANCES = Table("ledger_balances", Balance, key=["partition", "name"])
 
-_NO_MONEY: Final = frozenset({CommandsRead, CommandRejected, CommandHadNoEffect})
+_NO_MONEY: Final = frozenset({OrderPlaced, CommandsRead, CommandRejected, CommandHadNoEffect})
 _BOOKS: Final = {"cash": 0, "held": 1, "pool": 2, "fees": 3, "house": 4, "bonds": 5, "external": 6}
 _NAMES: Final = tuple(_BOOKS)
 
@@ -133,6 +134,7 @@ _NAMES: Final = tuple(_BOOKS)
 def fold(batch: Batch, workspace: Workspace) -> None:
     """Add the row of every movement of money, and bring the balances up to date."""
     accounts = workspace.load(ACCOUNTS, batch.accounts)
+    cache, touched = accounts.cache, accounts.changed
     append = workspace.rows(LEDGER).append
     partition = batch.partition
     moved: defaultdict[str, int] = defaultdict(int)
@@ -141,14 +143,44 @@ def fold(batch: Batch, workspace: Workspace) -> None:
     for recorded in batch.events:
         event = recorded.event
         kind = type(event)
-        if kind is TradeSettled:
-            append(_settled(partition, recorded, accounts, pools))
-            if event.fee:
-                moved["fees"] += event.fee
+        if kind in _NO_MONEY:
+            continue
+        if kind is TradeSettled:  # by far the most common one; a test holds that its postings agree
+            account_id, market_id = event.account_id, event.market_id
+            cash, held, fee, position, time = event.cash, event.held, event.fee, recorded.position, recorded.time
+            pool = -(cash + held + fee)
+            account = cache[account_id]
+            account.available = available = account.available + cash
+            account.held = held_after = account.held + held
+            account.position, account.time = position, time
+            touched[account_id] = account
+            pools[market_id] += pool
+            if fee:
+                moved["fees"] += fee
+            append(
+                (
+                    partition,
+                    position,
+                    time,
+                    "TradeSettled",
+                    account_id,
+                    market_id,
+                    event.order_id,
+                    cash,
+                    held,
+                    pool,
+                    fee,
+                    0,
+                    0,
+                    0,
+                    available,
+                    held_after,
+                )
+            )
         elif kind is AccountOpened:
             at = (recorded.position, recorded.time)
             accounts.put(event.account_id, AccountRow(partition, event.account_id, event.name, 0, 0, *at, *at))
-        elif kind not in _NO_MONEY and (lines := postings(event)):
+        elif lines := postings(event):
             append(_posted(partition, recorded, lines, accounts, moved))
     for market_id, amount in pools.items():
         moved[f"pool:{market_id}"] += amount
@@ -160,39 +192,6 @@ def fold(batch: Batch, workspace: Workspace) -> None:
         else:
             balance.balance += amount
             balances.change((partition, name))
-
-
-def _settled(
-    partition: int, recorded: Recorded, accounts: Rows[AccountRow], pools: defaultdict[str, int]
-) -> tuple[Any, ...]:
-    """Return the entry, as its values, of the event that is by far the most common; a test holds that its postings agree."""
-    event: Any = recorded.event
-    cash, held, fee, position, time = event.cash, event.held, event.fee, recorded.position, recorded.time
-    pool = -(cash + held + fee)
-    account = accounts.cache[event.account_id]
-    account.available += cash
-    account.held += held
-    account.position, account.time = position, time
-    accounts.change(event.account_id)
-    pools[event.market_id] += pool
-    return (
-        partition,
-        position,
-        time,
-        "TradeSettled",
-        event.account_id,
-        event.market_id,
-        event.order_id,
-        cash,
-        held,
-        pool,
-        fee,
-        0,
-        0,
-        0,
-        account.available,
-        account.held,
-    )
 
 
 def _posted(

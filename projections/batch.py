@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from domain.events import EVENT_TYPES, Recorded
+from domain.market import MarketDrafted
 from domain.orders import OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
 
 _FIELDS: Final = {event_type: {field.name for field in fields(event_type)} for event_type in EVENT_TYPES}
@@ -14,6 +15,7 @@ _MARKET: Final = frozenset(kind for kind, names in _FIELDS.items() if "market_id
 _ACCOUNT: Final = frozenset(kind for kind, names in _FIELDS.items() if "account_id" in names)
 _STORY: Final = frozenset(kind for kind, names in _FIELDS.items() if "story_id" in names)
 _ORDER: Final = frozenset({OrderAmended, OrderReduced, OrderCanceled, RestingOrderFilled})
+_DRAFTED: Final = frozenset({MarketDrafted})
 EXECUTED: Final = frozenset({OrderPlaced, OrderAmended})
 """The events that carry an execution."""
 
@@ -41,9 +43,22 @@ class Batch:
         rest = [recorded for recorded in self.events if recorded.position > position]
         return Batch(self.partition, rest) if rest else None
 
+    @cached_property
+    def kinds(self) -> frozenset[type[Any]]:
+        """The types of the events."""
+        return frozenset([type(recorded.event) for recorded in self.events])
+
     def of(self, kinds: AbstractSet[type[Any]]) -> list[Recorded]:
         """Return the events of these types, in order."""
+        if kinds.isdisjoint(self.kinds):
+            return []
         return [recorded for recorded in self.events if type(recorded.event) in kinds]
+
+    @cached_property
+    def drafted(self) -> set[str]:
+        """The markets that came into being."""
+        events: list[Any] = [recorded.event for recorded in self.of(_DRAFTED)]
+        return {event.market_id for event in events}
 
     @cached_property
     def _keys(self) -> tuple[set[str], set[str], set[str], set[str], set[tuple[str, str]]]:

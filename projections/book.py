@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 from psycopg import Connection
 
 from domain.money import MICRO
-from domain.orders import OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
+from domain.orders import Execution, OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
 from projections.batch import EXECUTED, Batch
 from projections.markets import Market
 from projections.projection import Projection
@@ -82,14 +82,16 @@ KINDS: Final = EXECUTED | {OrderReduced, OrderCanceled, RestingOrderFilled}
 def fold(batch: Batch, workspace: Workspace) -> None:
     """Follow every resting order, and keep the version of each level that an event changed."""
     orders = workspace.load(RESTING, batch.orders)
+    levels = workspace.rows(LEVELS)
     append = workspace.rows(VERSIONS).append
     event: Any
     for recorded in batch.of(KINDS):
         event = recorded.event
         kind = type(event)
-        if kind is OrderPlaced and not event.execution.resting and not _met_orders(event):
+        if kind is OrderPlaced and not event.execution.resting and not _met_orders(event.execution):
             continue
-        levels = workspace.load(LEVELS, [event.market_id])
+        if event.market_id not in levels.loaded:
+            levels.load(workspace.connection, [event.market_id])
         touched: dict[tuple[str, str, str, int], LevelRow] = {}
         if kind in EXECUTED:
             if kind is OrderAmended:
@@ -109,8 +111,11 @@ def fold(batch: Batch, workspace: Workspace) -> None:
             append(LevelVersion(batch.partition, *key, recorded.position, level.quantity, level.orders))
 
 
-def _met_orders(event: OrderPlaced) -> bool:
-    return any(fill.order_id is not None for fill in event.execution.fills)
+def _met_orders(execution: Execution) -> bool:
+    for fill in execution.fills:  # noqa: SIM110  a generator costs more than most loops, which have one step
+        if fill.order_id is not None:
+            return True
+    return False
 
 
 def _change(

@@ -141,22 +141,23 @@ class Minutes:
             self._add(self.markets.cache[market_id], minute)
 
     def _add(self, market: Current, minute: CandleRow) -> None:
-        """Add a minute to the rows of the minute, hour and day that it lies in."""
+        """Add a minute, which is over, to the rows of the minute, hour and day that it lies in."""
         market_id, time = market.market_id, minute.start
         for period in PERIODS.values():
             row = self._touched.get((market_id, period))
             if row is None or time >= row.start + period:
                 row = self._touched[market_id, period] = self._row(market, minute, period, time - time % period)
-            _merge(row, minute)
+            if row is not minute:
+                _merge(row, minute)
         market.time = time
         self.markets.change(market_id)
 
     def _row(self, market: Current, minute: CandleRow, period: int, start: int) -> CandleRow:
-        """Return a row, marked as changed; one that is not there begins with this minute."""
+        """Return a row, marked as changed; one that is not there begins with this minute, or is this minute."""
         key = (market.market_id, period, start)
         row = self._rows.fetch(self._connection, key) if market.time >= start else None
         if row is None:
-            row = _empty(self._partition, market, period, start)
+            row = minute if period == MINUTE else _empty(self._partition, market, period, start)
             row.previous = minute.previous
             self._rows.put(key, row)
         else:

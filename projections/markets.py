@@ -20,7 +20,7 @@ from projections.prices import signed
 from projections.projection import Projection
 from projections.reading import AsOf, Conditions
 from projections.table import Table
-from projections.workspace import Rows, Workspace
+from projections.workspace import Workspace
 
 
 @dataclass(slots=True)
@@ -132,10 +132,10 @@ class Resolution(NamedTuple):
 
 
 class Trader(NamedTuple):
-    """An account that has had a fill in a market."""
+    """An account that has had a fill in a market; as a plain pair it is its own key."""
 
-    market_id: str
     account_id: str
+    market_id: str
 
 
 class Category(NamedTuple):
@@ -191,52 +191,70 @@ KINDS: Final = ACTS | SETS | PAID | EXECUTED | {StoryPublished, events.MarketDra
 def fold(batch: Batch, workspace: Workspace) -> None:
     """Bring every market up to date, and keep the version that each event made."""
     markets = workspace.load(MARKETS, batch.markets)
-    traders = workspace.load(TRADERS, batch.holdings)
-    lifecycle, activity = workspace.rows(LIFECYCLE).append, workspace.rows(ACTIVITY).append
+    traders = workspace.load(TRADERS, workspace.holdings(batch))
+    cache, touched, known, met = markets.cache, markets.changed, traders.cache, traders.new
+    activity = workspace.rows(ACTIVITY).append
     event: Any
-    known = traders.cache
     for recorded in batch.of(KINDS):
         event = recorded.event
         kind = type(event)
-        if kind is TradeSettled and (event.account_id, event.market_id) in known:
-            continue  # every second event, and it changes nothing
-        if kind is StoryPublished:
+        changed = 0
+        if kind is TradeSettled:
+            pair = (event.account_id, event.market_id)
+            if pair in known:
+                continue  # as most are, and nothing changes
+            known[pair] = met[pair] = Trader(*pair)
+            market = cache[event.market_id]
+            market.traders += 1
+        elif kind is StoryPublished:
             workspace.rows(CATEGORIES).put(event.story_id, Category(event.story_id, event.category))
             continue
-        if kind is events.MarketDrafted:
-            _draft(batch, workspace, recorded)
-        market = markets.cache[event.market_id]
-        before = market.prices
-        acted = kind in ACTS or kind is events.MarketDrafted
-        if acted:
-            _act(market, event, recorded.time)
-            if kind is events.ResolutionClarified:
-                _keep_resolution(workspace, market, recorded)
-            lifecycle(_lifecycle_version(market, recorded.position, recorded.time))
-            traded = kind in VALUED
-            changed = (1 << len(before)) - 1 if kind is events.MarketActivated else 0
+        elif kind in ACTS or kind is events.MarketDrafted:
+            market = _acted(batch, workspace, recorded)
+            if kind not in VALUED:
+                continue
+            changed = (1 << len(market.prices)) - 1 if kind is events.MarketActivated else 0
         else:
-            traded = _trade(market, traders, kind, event)
+            market = cache[event.market_id]
+            before = market.prices
+            if not _trade(market, kind, event):
+                continue
             changed = _changed(before, market.prices)
-        if traded:
-            activity(
-                (
-                    market.partition,
-                    market.market_id,
-                    recorded.position,
-                    recorded.time,
-                    market.prices,
-                    signed(changed),
-                    market.open_interest,
-                    market.volume,
-                    market.quantity,
-                    market.trades,
-                    market.traders,
-                )
+        name, position, time = market.market_id, recorded.position, recorded.time
+        activity(
+            (
+                market.partition,
+                name,
+                position,
+                time,
+                market.prices,
+                signed(changed),
+                market.open_interest,
+                market.volume,
+                market.quantity,
+                market.trades,
+                market.traders,
             )
-        if traded or acted:
-            market.position, market.time = recorded.position, recorded.time
-            markets.change(market.market_id)
+        )
+        market.position, market.time = position, time
+        touched[name] = market
+
+
+def _acted(batch: Batch, workspace: Workspace, recorded: Recorded) -> Market:
+    """Take in an operator's act, keep the version that it made, and return the market."""
+    event: Any = recorded.event
+    kind = type(event)
+    if kind is events.MarketDrafted:
+        _draft(batch, workspace, recorded)
+    markets = workspace.rows(MARKETS)
+    market = markets.cache[event.market_id]
+    _act(market, event, recorded.time)
+    if kind is events.ResolutionClarified:
+        _keep_resolution(workspace, market, recorded)
+    workspace.rows(LIFECYCLE).append(_lifecycle_version(market, recorded.position, recorded.time))
+    market.position, market.time = recorded.position, recorded.time
+    markets.change(market.market_id)
+    return market
 
 
 def _draft(batch: Batch, workspace: Workspace, recorded: Recorded) -> None:
@@ -270,7 +288,7 @@ def _changed(before: list[int], after: list[int]) -> int:
     return changed
 
 
-def _trade(market: Market, traders: Rows[Trader], kind: type, event: Any) -> bool:  # noqa: C901  one case an event
+def _trade(market: Market, kind: type, event: Any) -> bool:
     """Take in what an event of trading changes; return whether it changed anything. Lists are replaced, never changed:
     a version that holds one keeps it.
     """
@@ -297,9 +315,6 @@ def _trade(market: Market, traders: Rows[Trader], kind: type, event: Any) -> boo
         interest[market.outcomes.index(event.outcome)] += event.quantity if event.side == "buy" else -event.quantity
         if event.prices:
             market.prices = list(event.prices)
-    elif kind is TradeSettled:
-        traders.put((event.account_id, market.market_id), Trader(market.market_id, event.account_id))
-        market.traders += 1
     elif kind in SETS:
         change = event.amount if kind is events.SetsMinted else -event.amount
         interest = [shares + change for shares in interest]
@@ -426,7 +441,7 @@ def _lifecycle_version(market: Market, position: int, time: int) -> LifecycleVer
 
 
 PROJECTION = Projection(
-    "markets", 2, (MARKETS, LIFECYCLE, ACTIVITY, RESOLUTIONS, TRADERS, CATEGORIES), fold, scope="market"
+    "markets", 3, (MARKETS, LIFECYCLE, ACTIVITY, RESOLUTIONS, TRADERS, CATEGORIES), fold, scope="market"
 )
 
 _OF_THEN: Final = {

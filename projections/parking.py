@@ -7,7 +7,7 @@ for every rebuild). The rest of the read model goes on.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from psycopg import Connection, OperationalError
 
@@ -37,6 +37,9 @@ class UnreadableEvent:
 
     TOPIC: str
     error: str
+
+
+_UNREADABLE: Final = frozenset({UnreadableEvent})
 
 
 def keys_of(scope: Scope, recorded: Recorded) -> tuple[list[str], list[str]]:
@@ -132,7 +135,7 @@ def list_parked(connection: Connection, name: str | None = None) -> list[Parked]
 
 def unreadable(batch: Batch) -> Recorded | None:
     """Return the first event of a batch that the codec could not read, or None."""
-    return next((recorded for recorded in batch.events if isinstance(recorded.event, UnreadableEvent)), None)
+    return next(iter(batch.of(_UNREADABLE)), None)
 
 
 def retry(

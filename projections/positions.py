@@ -194,7 +194,7 @@ KINDS: Final = (
 
 def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901  one case an event
     """Bring every touched position and its profits up to date, and keep the version that each event made."""
-    positions = workspace.load(POSITIONS, batch.holdings)
+    positions = workspace.load(POSITIONS, workspace.holdings(batch))
     markets = workspace.load(MARKETS, batch.markets)
     append = workspace.rows(VERSIONS).append
     profits = Profits(workspace, batch)
@@ -211,13 +211,14 @@ def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901  one case an
             before = row.realized
             basis.trade(row, side, quantity, cost, event.fee)
             row.open = row.shares > 0
-            category = markets.cache[event.market_id].category
-            realized = row.realized - before
+            total = profits.total(event.account_id, markets.cache[event.market_id].category)
+            total.realized += row.realized - before
+            total.volume += cost
+            total.trades += 1
             if side == "buy":
-                total = profits.credit(event.account_id, category, time, realized, cost, cost, 1)
+                total.buys += cost
                 append(_version(row, "trade", quantity, -cost, total))
             else:
-                total = profits.credit(event.account_id, category, time, realized, cost, 0, 1)
                 append(_version(row, "trade", -quantity, cost, total))
         elif kind in EXECUTED:
             if event.execution.prices:
@@ -225,7 +226,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901  one case an
                 markets.change(event.market_id)
         elif kind in basis.OTHER_KINDS:
             market = markets.cache[event.market_id]
-            realized = 0
+            total = profits.total(event.account_id, market.category)
             changes: list[tuple[PositionRow, str, int, int]] = []
             for step in basis.steps(event, market.outcomes, market.payouts):
                 if step.kind == "void" and positions.get((event.account_id, event.market_id, step.outcome)) is None:
@@ -235,8 +236,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901  one case an
                 cash = basis.apply(row, step)
                 row.open = row.shares > 0
                 changes.append((row, step.kind, row.shares - shares, cash))
-                realized += row.realized - before
-            total = profits.credit(event.account_id, market.category, time, realized)
+                total.realized += row.realized - before
             for change in changes:
                 append(_version(*change, total))
         else:
@@ -274,10 +274,10 @@ def _touch(positions: Rows[PositionRow], partition: int, event: Any, outcome: st
         row = PositionRow(
             partition, *key, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, at, recorded.time, open=False, opened_position=at
         )
-        positions.put(key, row)
+        positions.cache[key] = positions.new[key] = row
     else:
         row.position, row.time = recorded.position, recorded.time
-        positions.change(key)
+        positions.changed[key] = row
     return row
 
 

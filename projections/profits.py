@@ -103,10 +103,12 @@ class Profits:
         self._clocks = workspace.load(CLOCK, [partition])
         self._clock = self._clocks.get(partition) or Clock(partition, 0)
         self.until = self._clock.day + DAY
-        self._added: dict[tuple[int, str, str], list[int]] = {}
+        # What an account's sums in a category were before its first event of the day in this batch.
+        self._before: dict[tuple[str, str], tuple[int, int, int, int]] = {}
 
     def pass_time(self, time: Time) -> None:
         """Let a day begin, at `until` or later: write down what all positions were worth when the last one ended."""
+        self.end()
         last, day = self._clock.day, time - time % DAY
         self._clock.day, self.until = day, day + DAY
         self._clocks.put(self._clock.partition, self._clock)
@@ -115,45 +117,34 @@ class Profits:
             self._workspace.flush()
             self._workspace.connection.execute(_WRITE_OPENINGS, {"day": last + DAY})
 
-    def credit(  # noqa: PLR0917  called for every trade
-        self, account_id: str, category: str, time: Time, realized: int, volume: int = 0, buys: int = 0, trades: int = 0
-    ) -> TotalRow:
-        """Add to the account's sums of ever, which are returned, and to those of the day, which `end` adds to its rows."""
-        key = (time - time % DAY, account_id, category)
-        added = self._added.get(key)
-        if added is None:
-            self._added[key] = [realized, volume, buys, trades]
-        else:
-            added[0] += realized
-            added[1] += volume
-            added[2] += buys
-            added[3] += trades
+    def total(self, account_id: str, category: str) -> TotalRow:
+        """Return the account's sums of ever, for an event to add to; what is added, `end` adds to those of the day, too."""
         whose = (account_id, category)
+        if whose in self._before:
+            return self._totals.cache[whose]
         total = self._totals.cache.get(whose)
         if total is None:
-            total = TotalRow(account_id, category, realized, volume, buys, trades)
+            total = TotalRow(account_id, category, 0, 0, 0, 0)
             self._totals.put(whose, total)
-            return total
-        total.realized += realized
-        total.volume += volume
-        total.buys += buys
-        total.trades += trades
+        self._before[whose] = (total.realized, total.volume, total.buys, total.trades)
         self._totals.change(whose)
         return total
 
     def end(self) -> None:
-        """Add what was credited to the rows of the days."""
-        for key, (realized, volume, buys, trades) in self._added.items():
-            day = self._days.get(key)
+        """Add what was added to the totals to the rows of the day."""
+        totals, days = self._totals.cache, self._days
+        for whose, (realized, volume, buys, trades) in self._before.items():
+            total, key = totals[whose], (self._clock.day, *whose)
+            day = days.get(key)
             if day is None:
-                self._days.put(key, DayRow(*key, realized, volume, buys, trades))
-            else:
-                day.realized += realized
-                day.volume += volume
-                day.buys += buys
-                day.trades += trades
-                self._days.change(key)
-        self._added.clear()
+                day = DayRow(*key, 0, 0, 0, 0)
+                days.put(key, day)
+            day.realized += total.realized - realized
+            day.volume += total.volume - volume
+            day.buys += total.buys - buys
+            day.trades += total.trades - trades
+            days.change(key)
+        self._before.clear()
 
 
 def _days(batch: Batch) -> Iterable[tuple[str, int]]:

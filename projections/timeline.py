@@ -29,7 +29,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:
     for recorded in batch.events:
         if recorded.time != time:
             time = recorded.time
-            append(Moment(partition, time, recorded.position, position))
+            append((partition, time, recorded.position, position))
         position = recorded.position
 
 

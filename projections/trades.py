@@ -1,6 +1,6 @@
 """Trades: every fill, with both its sides."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -184,14 +184,14 @@ def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901  one case an
         kind = type(event)
         if kind in EXECUTED:
             market = markets.cache[event.market_id]
-            if event.execution.prices:
-                market.prices = list(event.execution.prices)
+            execution = event.execution
+            if execution.prices:
+                market.prices = list(execution.prices)
                 markets.change(event.market_id)
-            if event.execution.fills:
-                for trade in _executed(batch.partition, recorded, market, resting):
-                    append(trade)
-            if event.execution.resting:
-                order = Resting(event.order_id, event.outcome, event.side, event.execution.remaining)
+            if execution.fills:
+                _execute(batch.partition, recorded, market, resting, append)
+            if execution.resting:
+                order = Resting(event.order_id, event.outcome, event.side, execution.remaining)
                 resting.put(event.order_id, order)
             elif kind is OrderAmended:
                 resting.delete(event.order_id)
@@ -226,38 +226,46 @@ def _follow_market(batch: Batch, workspace: Workspace, recorded: Recorded) -> No
         markets.change(event.market_id)
 
 
-def _executed(
-    partition: int, recorded: Recorded, market: MarketPrices, resting: Rows[Resting]
-) -> Iterator[tuple[Any, ...]]:
-    """Yield the values of the fills of a taker's order."""
+def _execute(
+    partition: int,
+    recorded: Recorded,
+    market: MarketPrices,
+    resting: Rows[Resting],
+    append: Callable[[tuple[Any, ...]], None],
+) -> None:
+    """Append the fills of a taker's order."""
     event: Any = recorded.event
-    fee = event.execution.fee
-    price_after = market.prices[market.outcomes.index(event.outcome)]
+    position, time, fee = recorded.position, recorded.time, event.execution.fee
+    market_id, outcome, side = event.market_id, event.outcome, event.side
+    account_id, order_id = event.account_id, event.order_id
+    price_after = market.prices[market.outcomes.index(outcome)]
     for number, fill in enumerate(event.execution.fills):
         other = None if fill.order_id is None else filled(resting, fill.order_id, fill.quantity)
-        yield (
-            partition,
-            recorded.position,
-            number,
-            recorded.time,
-            event.market_id,
-            event.outcome,
-            event.side,
-            fill.price,
-            fill.quantity,
-            fill.cost,
-            fee,
-            fill.source,
-            "taker",
-            event.account_id,
-            event.order_id,
-            fill.account_id,
-            fill.order_id,
-            other and other.outcome,
-            other and other.side,
-            fill.resting_cost,
-            price_after,
-            other and market.prices[market.outcomes.index(other.outcome)],
+        append(
+            (
+                partition,
+                position,
+                number,
+                time,
+                market_id,
+                outcome,
+                side,
+                fill.price,
+                fill.quantity,
+                fill.cost,
+                fee,
+                fill.source,
+                "taker",
+                account_id,
+                order_id,
+                fill.account_id,
+                fill.order_id,
+                other and other.outcome,
+                other and other.side,
+                fill.resting_cost,
+                price_after,
+                other and market.prices[market.outcomes.index(other.outcome)],
+            )
         )
         fee = 0
 

@@ -5,7 +5,7 @@ per table for what it wrote. That is safe because one worker at a time folds a p
 lost connection) the memory is thrown away and the tables are the truth.
 """
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import chain
 from operator import attrgetter
 from typing import Any, Final, Generic, cast
@@ -13,6 +13,7 @@ from typing import Any, Final, Generic, cast
 from psycopg import Connection
 
 from projections.arrays import IntegerList, TextList
+from projections.batch import Batch
 from projections.table import Row, Table
 
 ROWS_IN_MEMORY_MAX: Final = 300_000
@@ -68,9 +69,8 @@ class Rows(Generic[Row]):
         return self.cache.get(key)
 
     def change(self, key: Hashable) -> None:
-        """Mark a row that is in memory and was changed."""
-        if key not in self.new:
-            self.changed[key] = self.cache[key]
+        """Mark a row that is in memory and was changed; in a hot loop, put it into `changed` instead."""
+        self.changed[key] = self.cache[key]
 
     def put(self, key: Hashable, row: Row) -> None:
         """Write a row over the one with the same key in memory, or as a new one."""
@@ -82,9 +82,10 @@ class Rows(Generic[Row]):
 
     def delete(self, key: Hashable) -> None:
         """Take a row out."""
-        if self.cache.pop(key, None) is not None and self.new.pop(key, None) is None:
+        if self.cache.pop(key, None) is not None:
             self.changed.pop(key, None)
-            self.gone.add(key)
+            if self.new.pop(key, None) is None:
+                self.gone.add(key)
 
     def load(self, connection: Connection, groups: Iterable[Hashable]) -> None:
         """Bring all rows of these groups into memory, if they are not there."""
@@ -125,20 +126,21 @@ class Rows(Generic[Row]):
 
     def flush(self, connection: Connection) -> int:
         """Write what was added, changed and deleted; return how many rows that is."""
-        count = len(self.added) + len(self.new) + len(self.changed) + len(self.gone)
+        table, new = self.table, self.new
+        changed = [row for key, row in self.changed.items() if key not in new] if new else [*self.changed.values()]
+        count = len(self.added) + len(new) + len(changed) + len(self.gone)
         if not count:
             return 0
-        table = self.table
         if self.gone:
             self._delete(connection)
-        if self.added or self.new:
-            self._copy(connection, table.name, chain(self.added, self.new.values()))
-            self.written += len(self.added) + len(self.new)
+        if self.added or new:
+            self._copy(connection, table.name, chain(self.added, new.values()))
+            self.written += len(self.added) + len(new)
             self.added.clear()
-            self.new.clear()
-        if self.changed:
-            self._update(connection)
-            self.changed.clear()
+            new.clear()
+        if changed:
+            self._update(connection, changed)
+        self.changed.clear()
         if self.written >= self.analyze_at:  # the server itself would not look at a new table for a minute
             connection.execute(f"ANALYZE {table.name}")
             self.analyze_at = 4 * self.written
@@ -153,19 +155,20 @@ class Rows(Generic[Row]):
         self.gone.clear()
         self.added.clear()
 
-    def trim(self) -> None:
-        """Empty the memory if it has grown above its bound; everything must be written."""
-        if len(self.cache) > ROWS_IN_MEMORY_MAX or len(self.loaded) > ROWS_IN_MEMORY_MAX:
+    def trim(self) -> bool:
+        """Empty the memory if it has grown above its bound, and return whether it had; everything must be written."""
+        grown = len(self.cache) > ROWS_IN_MEMORY_MAX or len(self.loaded) > ROWS_IN_MEMORY_MAX
+        if grown:
             self.forget()
+        return grown
 
     def _key(self, row: Row) -> Hashable:
         values = tuple(getattr(row, column) for column in self.table.key)
         return values[0] if len(values) == 1 else values
 
-    def _update(self, connection: Connection) -> None:
+    def _update(self, connection: Connection, rows: Sequence[Row]) -> None:
         """Write the changed rows over what is there; a few of them by statements, more by way of a COPY."""
         table = self.table
-        rows = self.changed.values()
         if len(rows) <= ROWS_BY_STATEMENT_MAX:
             values = cast("Any", self._values or tuple)
             with connection.cursor() as cursor:
@@ -212,6 +215,7 @@ class Workspace:
         self._rows: dict[str, Rows[Any]] = {table.name: Rows(table) for table in tables}
         self._connection: Connection | None = None
         self._generation = 0
+        self._born: set[str] = set()
         self.position = 0
         self.time = 0
 
@@ -243,16 +247,27 @@ class Workspace:
         rows.load(self.connection, groups)
         return rows
 
+    def holdings(self, batch: Batch) -> list[tuple[str, str]]:
+        """Return the batch's pairs of account and market of which there may be rows that are not in memory.
+
+        While a log is caught up with, that is none of most markets: whatever there is of a market that was drafted since
+        the memory was last emptied is in it.
+        """
+        self._born |= batch.drafted
+        return [holding for holding in batch.holdings if holding[1] not in self._born]
+
     def flush(self) -> int:
         """Write everything out; return how many rows were written."""
         return sum(rows.flush(self.connection) for rows in self._rows.values())
 
     def trim(self) -> None:
         """Keep the memory within its bound, after a flush."""
-        for rows in self._rows.values():
-            rows.trim()
+        emptied = [rows.table.name for rows in self._rows.values() if rows.trim()]
+        if emptied:
+            self._born.clear()
 
     def forget(self) -> None:
         """Throw the memory away, with all that is not yet written."""
+        self._born.clear()
         for rows in self._rows.values():
             rows.forget()

@@ -427,7 +427,7 @@ def test_verify_names_the_first_difference(database: str, log: Log, progress: Pr
     with psycopg.connect(database, autocommit=True, options="-c search_path=read_models") as connection:
         connection.execute("UPDATE accounts SET available = available + 1 WHERE account_id = 'a1'")
         connection.execute("DELETE FROM stories WHERE story_id = 's0'")
-        connection.execute("INSERT INTO market_traders VALUES ('m0', 'nobody')")
+        connection.execute("INSERT INTO market_traders VALUES ('nobody', 'm0')")
     found = problems()
     assert {"accounts", "stories", "markets"} == set(found)
     assert (found["accounts"].table, found["accounts"].found["account_id"]) == ("accounts", "a1")
