@@ -14,7 +14,7 @@ from domain.ledger import Posting, postings
 from domain.orders import OrderPlaced
 from domain.partition import CommandHadNoEffect, CommandRejected, CommandsRead
 from projections.batch import Batch
-from projections.profits import worth
+from projections.profits import held_at, worth
 from projections.projection import Projection
 from projections.reading import AsOf, Conditions
 from projections.table import Table
@@ -244,12 +244,12 @@ _VALUE_NOW: Final = f"""(
 def _value_at(at: str) -> str:
     """Return the query for what the shares of account `a` were worth at a position."""
     return f"""(
-    SELECT {_WORTH} FROM positions k JOIN positions_markets m USING (market_id) CROSS JOIN LATERAL (
+    SELECT {_WORTH} FROM positions_markets m JOIN positions k USING (market_id) CROSS JOIN LATERAL (
         SELECT outcome, shares FROM position_versions WHERE account_id = k.account_id AND market_id = k.market_id
         AND outcome = k.outcome AND position <= {at} ORDER BY position DESC LIMIT 1) s
     CROSS JOIN LATERAL (SELECT prices FROM market_activity WHERE market_id = k.market_id AND position <= {at}
         ORDER BY position DESC LIMIT 1) p
-    WHERE k.account_id = a.account_id AND k.opened_position <= {at} AND (k.open OR k.position > {at}) AND s.shares > 0)"""
+    WHERE {held_at(at)} AND k.account_id = a.account_id AND k.opened_position <= {at} AND s.shares > 0)"""
 
 
 _VALUE_THEN: Final = _value_at("%(at)s")

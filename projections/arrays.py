@@ -1,11 +1,14 @@
-"""Lists as PostgreSQL's binary arrays, packed ten times faster than psycopg does it: a batch has thousands of them."""
+"""Values as PostgreSQL has them: lists as binary arrays, packed ten times faster than psycopg does it (a batch has thousands
+of them), and its exact numbers, which in our tables are whole, as integers.
+"""
 
 from collections.abc import Callable, Sequence
 from struct import Struct, pack
 from struct import error as StructError  # noqa: N812  it is a class
 from typing import Final
 
-from psycopg.adapt import Dumper
+from psycopg.abc import Buffer
+from psycopg.adapt import Dumper, Loader
 from psycopg.pq import Format
 
 
@@ -53,6 +56,14 @@ class TextListDumper(Dumper):
             encoded = text.encode()
             parts += (_LENGTH(len(encoded)), encoded)
         return b"".join(parts)
+
+
+class WholeNumberLoader(Loader):
+    """Reads a numeric without decimals."""
+
+    def load(self, data: Buffer) -> int:
+        """Return the integer, as psycopg asks of a loader."""
+        return int(bytes(data))
 
 
 _LENGTH: Final = Struct("!i").pack

@@ -22,7 +22,7 @@ from projections.parking import UnreadableEvent
 
 _log: Final = structlog.get_logger()
 
-BATCH_EVENTS: Final = 10_000
+BATCH_EVENTS: Final = 20_000
 """The most events of a batch."""
 
 BATCHES_KEPT: Final = 4

@@ -10,9 +10,8 @@ from typing import Any, Final, NamedTuple
 from psycopg import Connection
 
 from projections import timeline
-from projections.profits import worth
+from projections.profits import held_at, worth
 from projections.reading import AsOf
-from projections.trades import SIDES
 
 NEEDS: Final = ("positions", "trades", "accounts", "markets", "timeline")
 """What `read` is to hold for a leaderboard, of now or of then."""
@@ -70,7 +69,7 @@ _OPENINGS: Final = f"""
 _UNREALIZED_NOW: Final = f"""
     SELECT h.account_id, 0, {worth("h.shares", "m.price")} - h.cost_basis, 0, 0, 0, 0, 0
     FROM (SELECT market_id, unnest(outcomes) AS outcome, unnest(prices) AS price FROM positions_markets
-        WHERE NOT over AND {_IN_CATEGORY.format(column="category")}) m
+        WHERE over_position IS NULL AND {_IN_CATEGORY.format(column="category")}) m
     JOIN positions h USING (market_id, outcome) WHERE h.open"""
 
 _SUMS_THEN: Final = f"""
@@ -81,17 +80,14 @@ _SUMS_THEN: Final = f"""
         AND v.position <= {{at}} ORDER BY v.position DESC LIMIT 1) v
     WHERE {_IN_CATEGORY.format(column="t.category")}"""
 
-# Only markets that were there and not yet paid out; a position that has not changed since is as it was. OFFSET 0: the
-# planner knows little of how few these markets are, and would look at every position there is.
+# A position that has not changed since is as it was. OFFSET 0: the planner knows little of how few these markets are, and
+# would look at every position there is.
 _UNREALIZED_THEN: Final = f"""
     SELECT k.account_id, 0, {worth("h.shares", "m.price")} - h.cost_basis, 0, 0, 0, 0, 0
-    FROM (SELECT o.market_id, unnest(o.outcomes) AS outcome, unnest(p.prices) AS price FROM markets o
-        CROSS JOIN LATERAL (SELECT settled FROM market_lifecycle WHERE market_id = o.market_id
-            AND position <= %(at)s ORDER BY position DESC LIMIT 1) l
-        CROSS JOIN LATERAL (SELECT prices FROM market_activity WHERE market_id = o.market_id
+    FROM (SELECT m.market_id, unnest(m.outcomes) AS outcome, unnest(p.prices) AS price FROM positions_markets m
+        CROSS JOIN LATERAL (SELECT prices FROM market_activity WHERE market_id = m.market_id
             AND position <= %(at)s ORDER BY position DESC LIMIT 1) p
-        WHERE o.opened_position <= %(at)s AND NOT (o.settled AND o.position <= %(at)s) AND NOT l.settled
-        AND {_IN_CATEGORY.format(column="o.category")}) m
+        WHERE {held_at("%(at)s")} AND {_IN_CATEGORY.format(column="m.category")}) m
     CROSS JOIN LATERAL (SELECT * FROM positions WHERE market_id = m.market_id AND outcome = m.outcome
         AND opened_position <= %(at)s AND (open OR position > %(at)s) OFFSET 0) k
     CROSS JOIN LATERAL (
@@ -106,27 +102,16 @@ _SCORES_THEN: Final = f"""
         AND v.position <= %(at)s ORDER BY v.position DESC LIMIT 1) v
     WHERE {_IN_CATEGORY.format(column="t.category")}"""
 
-# Scores stand under what a market pays now; where it paid something else then, its trades are scored again.
+# Most days have not changed since.
 _SCORES_OF_WINDOW_THEN: Final = f"""
-    SELECT s.account_id, 0, 0, 0, 0, 0, s.error, s.weight FROM finalized m JOIN trade_scores s USING (market_id)
-    WHERE m.same AND s.day BETWEEN %(start)s AND %(time)s
-    UNION ALL
-    SELECT t.account_id, 0, 0, 0, 0, 0, t.cost * error::numeric * error, t.cost
-    FROM finalized m JOIN {SIDES} t USING (market_id)
-    CROSS JOIN LATERAL (SELECT t.price - m.payouts[array_position(m.outcomes, t.outcome)] AS error) e
-    WHERE NOT m.same AND t.position > %(before)s AND t.position <= %(at)s"""
-
-_FINALIZED_THEN: Final = f"""
-    WITH finalized AS MATERIALIZED (
-        SELECT k.market_id, k.outcomes, l.payouts, l.payouts IS NOT DISTINCT FROM k.payouts AS same
-        FROM markets k CROSS JOIN LATERAL (SELECT status, payouts FROM market_lifecycle WHERE market_id = k.market_id
-            AND position <= %(at)s ORDER BY position DESC LIMIT 1) l
-        WHERE l.status = 'finalized' AND {_IN_CATEGORY.format(column="k.category")}
-        AND k.market_id IN (SELECT market_id FROM trade_scores WHERE day BETWEEN %(start)s AND %(time)s))
-    """
+    SELECT d.account_id, 0, 0, 0, 0, 0, v.error, v.weight FROM trade_score_days d CROSS JOIN LATERAL (
+        SELECT d.error, d.weight WHERE d.position <= %(at)s
+        UNION ALL (SELECT error, weight FROM trade_score_day_versions WHERE d.position > %(at)s AND account_id = d.account_id
+            AND category = d.category AND day = d.day AND position <= %(at)s ORDER BY position DESC LIMIT 1)) v
+    WHERE d.day BETWEEN %(start)s AND %(time)s AND {_IN_CATEGORY.format(column="d.category")}"""
 
 _RANKED: Final = """
-    {first} sums AS (
+    WITH sums AS (
         SELECT account_id, sum(realized)::int8 AS realized, sum(unrealized)::int8 AS unrealized,
             sum(volume)::int8 AS volume, sum(buys)::int8 AS buys, sum(trades)::int8 AS trades,
             sum(error) AS error, sum(weight) AS weight
@@ -166,17 +151,15 @@ def leaderboard(
         "at": as_of.position,
         "time": as_of.time,
     }
-    first = "WITH"
     if as_of.past:
         parts = [_SUMS_THEN.format(sign="1", at="%(at)s"), _UNREALIZED_THEN]
         if start is None:
             parts.append(_SCORES_THEN)
         else:
-            first = f"{_FINALIZED_THEN},"
             values["before"] = timeline.position_before(connection, start)
             parts += [_SUMS_THEN.format(sign="-1", at="%(before)s"), _OPENINGS, _SCORES_OF_WINDOW_THEN]
     else:
         parts = [_ALL_TIME] if start is None else [_IN_WINDOW, _OPENINGS]
         parts.append(_UNREALIZED_NOW)
-    query = _RANKED.format(first=first, parts=" UNION ALL ".join(parts), order=SORTS[sort], sort=sort)
+    query = _RANKED.format(parts=" UNION ALL ".join(parts), order=SORTS[sort], sort=sort)
     return [Standing(*row) for row in connection.execute(query, values).fetchall()]

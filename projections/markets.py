@@ -15,6 +15,8 @@ from domain.account import PayoutPaid, PayoutReversed, TradeSettled
 from domain.events import Recorded
 from domain.orders import RestingOrderFilled
 from domain.story import StoryPublished
+from projections import forecasts
+from projections.basis import RESOLVED
 from projections.batch import EXECUTED, Batch
 from projections.prices import signed
 from projections.projection import Projection
@@ -158,7 +160,7 @@ MARKETS = Table(
     ],
 )
 LIFECYCLE = Table("market_lifecycle", LifecycleVersion, key=["market_id", "position"], history=True)
-ACTIVITY = Table("market_activity", ActivityVersion, key=["market_id", "position"], history=True)
+ACTIVITY = Table("market_activity", ActivityVersion, key=["market_id", "position"])  # forecasts look into it
 RESOLUTIONS = Table("market_resolutions", Resolution, key=["market_id", "version"])
 TRADERS = Table("market_traders", Trader, key=["account_id", "market_id"])
 CATEGORIES = Table("market_categories", Category, key=["story_id"])
@@ -248,7 +250,11 @@ def _acted(batch: Batch, workspace: Workspace, recorded: Recorded) -> Market:
         _draft(batch, workspace, recorded)
     markets = workspace.rows(MARKETS)
     market = markets.cache[event.market_id]
+    paid = market.payouts if kind is events.MarketCorrected else None
     _act(market, event, recorded.time)
+    if kind in RESOLVED:
+        workspace.rows(ACTIVITY).flush(workspace.connection)
+        forecasts.resolve(workspace, market, paid, recorded.position)
     if kind is events.ResolutionClarified:
         _keep_resolution(workspace, market, recorded)
     workspace.rows(LIFECYCLE).append(_lifecycle_version(market, recorded.position, recorded.time))
@@ -441,7 +447,11 @@ def _lifecycle_version(market: Market, position: int, time: int) -> LifecycleVer
 
 
 PROJECTION = Projection(
-    "markets", 3, (MARKETS, LIFECYCLE, ACTIVITY, RESOLUTIONS, TRADERS, CATEGORIES), fold, scope="market"
+    "markets",
+    3,
+    (MARKETS, LIFECYCLE, ACTIVITY, RESOLUTIONS, TRADERS, CATEGORIES, *forecasts.TABLES),
+    fold,
+    scope="market",
 )
 
 _OF_THEN: Final = {

@@ -14,7 +14,7 @@ from domain.orders import RestingOrderFilled
 from domain.story import StoryPublished
 from projections import basis
 from projections.batch import EXECUTED, Batch
-from projections.profits import TABLES, Profits, TotalRow
+from projections.profits import TABLES, Profits, TotalRow, held_at
 from projections.projection import Projection
 from projections.reading import AsOf, Conditions
 from projections.table import Table
@@ -81,14 +81,18 @@ class PositionVersion(NamedTuple):
 
 @dataclass(slots=True)
 class MarketRow:
-    """What positions need of a market: prices to value them, payouts to settle them. `over` says that nothing is held."""
+    """What positions need of a market: prices to value them, payouts to settle them, from and to when it has holders.
+
+    `over_position` is that of its end, from which on no shares are held; None where there are some, or may be.
+    """
 
     market_id: str
     category: str
     outcomes: list[str]
     prices: list[int]
     payouts: list[int] | None
-    over: bool
+    opened_position: int
+    over_position: int | None
 
 
 class Category(NamedTuple):
@@ -179,7 +183,12 @@ VERSIONS = Table(
         "account_id, category, position",
     ],
 )
-MARKETS = Table("positions_markets", MarketRow, key=["market_id"])
+MARKETS = Table(
+    "positions_markets",
+    MarketRow,
+    key=["market_id"],
+    indexes=["USING gist (int8range(opened_position, over_position))"],
+)
 CATEGORIES = Table("positions_categories", Category, key=["story_id"])
 
 OVER: Final = frozenset({MarketSettled, MarketUnwound})
@@ -240,12 +249,14 @@ def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901  one case an
             for change in changes:
                 append(_version(*change, total))
         else:
-            _follow_market(workspace, markets, event, kind, batch)
+            _follow_market(workspace, markets, recorded, batch)
     profits.end()
 
 
-def _follow_market(workspace: Workspace, markets: Rows[MarketRow], event: Any, kind: type, batch: Batch) -> None:
+def _follow_market(workspace: Workspace, markets: Rows[MarketRow], recorded: Recorded, batch: Batch) -> None:
     """Take in prices, payouts and the end of a market."""
+    event: Any = recorded.event
+    kind = type(event)
     if kind is StoryPublished:
         workspace.rows(CATEGORIES).put(event.story_id, Category(event.story_id, event.category))
         return
@@ -253,13 +264,14 @@ def _follow_market(workspace: Workspace, markets: Rows[MarketRow], event: Any, k
         found = workspace.load(CATEGORIES, batch.stories).get(event.story_id)
         category = found.category if found else ""
         outcomes, prices = list(event.outcomes), list(event.initial_prices)
-        markets.put(event.market_id, MarketRow(event.market_id, category, outcomes, prices, None, over=False))
+        row = MarketRow(event.market_id, category, outcomes, prices, None, recorded.position, None)
+        markets.put(event.market_id, row)
         return
     market = markets.cache[event.market_id]
     if kind in basis.RESOLVED:
-        market.payouts, market.over = basis.fractions_of(event.payouts, market.outcomes), False
+        market.payouts, market.over_position = basis.fractions_of(event.payouts, market.outcomes), None
     elif kind in OVER:
-        market.over = True
+        market.over_position = recorded.position
     elif event.prices:
         market.prices = list(event.prices)
     markets.change(event.market_id)
@@ -308,7 +320,7 @@ def _version(row: PositionRow, kind: str, quantity: int, amount: int, total: Tot
     )
 
 
-PROJECTION = Projection("positions", 3, (POSITIONS, VERSIONS, MARKETS, CATEGORIES, *TABLES), fold, scope="holding")
+PROJECTION = Projection("positions", 4, (POSITIONS, VERSIONS, MARKETS, CATEGORIES, *TABLES), fold, scope="holding")
 
 _COLUMNS: Final = "account_id, market_id, outcome, shares, cost_basis, realized, fees, volume, buys, position, time"
 
@@ -318,19 +330,25 @@ _OF_THEN: Final = """
         AND outcome = k.outcome AND position <= %s ORDER BY position DESC LIMIT 1) v"""
 
 
+_OF_OPEN_MARKETS_THEN: Final = _OF_THEN.replace(
+    "positions k", "positions_markets m JOIN positions k USING (market_id)", 1
+)
+
+
 def account_positions(
     connection: Connection, as_of: AsOf, account_id: str, *, market_id: str | None = None, closed: bool = False
 ) -> list[Position]:
     """Return the account's positions, those without shares only if `closed`, by market and outcome."""
     where = Conditions("k.account_id = %s", account_id)
     where.add_if("k.market_id = %s", market_id)
+    source, times = (_OF_THEN, [as_of.position]) if as_of.past else ("SELECT * FROM positions k", [])
     if as_of.past:
         where.add("k.opened_position <= %s", as_of.position)
         if not closed:
-            where.add("(k.open OR k.position > %s)", as_of.position)
+            source = _OF_OPEN_MARKETS_THEN
+            where.add(held_at("%s"), as_of.position)
     elif not closed:
         where.add("k.open")
-    source, times = (_OF_THEN, [as_of.position]) if as_of.past else ("SELECT * FROM positions k", [])
     price = (
         "(SELECT p.prices[array_position(m.outcomes, s.outcome)] FROM market_activity p WHERE p.market_id = s.market_id "
         f"AND p.position <= {as_of.position} ORDER BY p.position DESC LIMIT 1)"

@@ -84,12 +84,21 @@ UNREALIZED: Final = f"{worth('h.shares', 'm.prices[array_position(m.outcomes, h.
 """The unrealized profit of a row `h` of positions in a row `m` of positions_markets: shares at their price, rounded down."""
 
 OPEN_POSITIONS: Final = "positions_markets m JOIN positions h USING (market_id)"
-"""What UNREALIZED is over, where `NOT m.over AND h.shares > 0`."""
+"""What UNREALIZED is over, where `m.over_position IS NULL AND h.shares > 0`."""
+
+
+def held_at(position: str) -> str:
+    """Return the SQL for whether shares of market `m`, a row of positions_markets, may have been held at a position.
+
+    It has an index: of all the markets there ever were it finds the few of then, and by them the positions of then.
+    """
+    return f"int8range(m.opened_position, m.over_position) @> {position}::int8"
+
 
 _WRITE_OPENINGS: Final = f"""
     INSERT INTO profit_openings (day, account_id, category, unrealized)
     SELECT %(day)s, h.account_id, m.category, sum({UNREALIZED}) FROM {OPEN_POSITIONS}
-    WHERE NOT m.over AND h.shares > 0 GROUP BY h.account_id, m.category HAVING sum({UNREALIZED}) <> 0"""
+    WHERE m.over_position IS NULL AND h.shares > 0 GROUP BY h.account_id, m.category HAVING sum({UNREALIZED}) <> 0"""
 
 
 class Profits:

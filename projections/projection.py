@@ -32,7 +32,7 @@ class Projection:
 SERVED_BY: Final[dict[str, tuple[str, ...]]] = {
     "prices": ("markets",),
     "leaderboard": ("positions", "trades"),
-    "calibration": ("markets", "timeline"),
+    "calibration": ("markets",),
 }
 """Names that stand for the projections whose tables answer: what has queries of its own but no fold of its own."""
 

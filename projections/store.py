@@ -11,7 +11,7 @@ from typing import Any, Final
 from psycopg import Connection, sql
 
 from migrations import migrate
-from projections.arrays import IntegerList, IntegerListDumper, TextList, TextListDumper
+from projections.arrays import IntegerList, IntegerListDumper, TextList, TextListDumper, WholeNumberLoader
 from projections.batch import Batch
 from projections.dashboards import make_views
 from projections.parking import hold_back, unreadable
@@ -68,6 +68,7 @@ def connect(dsn: str, schema: str = SCHEMA) -> Connection:
     connection = Connection.connect(dsn, autocommit=True, options=f"-c search_path={schema} {_WORKER_OPTIONS}")
     connection.adapters.register_dumper(IntegerList, IntegerListDumper)
     connection.adapters.register_dumper(TextList, TextListDumper)
+    connection.adapters.register_loader("numeric", WholeNumberLoader)
     return connection
 
 

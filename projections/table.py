@@ -19,9 +19,10 @@ _PLAIN: Final[dict[object, str]] = {str: "text", int: "int8", bool: "bool"}
 class Table(Generic[Row]):
     """A table: its rows are found by `key`; a fold loads all rows of a `group` (columns) at once.
 
-    `indexes` are texts as `"slug"` or `"account_id, position DESC"`, with `WHERE` where wanted. They are made when the table
-    has been filled up to the log's end: to make one of a full table costs a quarter of keeping it while the table is being
-    filled. So is the key, if the table is a `history`: only added to, and never looked into by a fold.
+    `indexes` are texts as `"slug"` or `"account_id, position DESC"`, with `WHERE` where wanted, or
+    `"USING gist (...)"`. They are made when the table has been filled up to the log's end: to make one of a full table
+    costs a quarter of keeping it while the table is being filled. So is the key, if the table is a `history`: only added
+    to, and never looked into by a fold.
     """
 
     def __init__(
@@ -79,7 +80,8 @@ class Table(Generic[Row]):
         for number, index in enumerate(self.indexes, 1):
             columns_part, _, where = index.partition(" WHERE ")
             where = f" WHERE {where}" if where else ""
-            made.append(f"CREATE INDEX IF NOT EXISTS {self.name}_{number} ON {self.name} ({columns_part}){where}")
+            what = columns_part if columns_part.startswith("USING ") else f"({columns_part})"
+            made.append(f"CREATE INDEX IF NOT EXISTS {self.name}_{number} ON {self.name} {what}{where}")
         return made
 
     def update(self, source: str | None = None) -> str:

@@ -1,6 +1,6 @@
 """Trades: every fill, with both its sides."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -110,35 +110,27 @@ class Category(NamedTuple):
     category: str
 
 
-class Score(NamedTuple):
-    """How an account's trades of one UTC day forecast a finalized market.
+@dataclass(slots=True)
+class ScoreTotal:
+    """How an account's trades in the finalized markets of a category forecast them.
 
     `error` sums cost * (price after - paid)^2 in 1e-18 credits, `weight` the cost: their quotient is the Brier score, in 1e-12.
     """
 
-    market_id: str
-    account_id: str
-    day: int
-    category: str
-    error: Big
-    weight: Big
-
-
-class ScoreTotal(NamedTuple):
-    """The same over all finalized markets of a category."""
-
     account_id: str
     category: str
     error: Big
     weight: Big
 
 
-class ScoreDay(NamedTuple):
-    """The same over all finalized markets of a category, for the trades of one UTC day."""
+@dataclass(slots=True)
+class ScoreDay:
+    """The same for the trades of one UTC day (its first microsecond); `position` is that of the last change."""
 
     account_id: str
     category: str
     day: int
+    position: int
     error: Big
     weight: Big
 
@@ -148,6 +140,17 @@ class ScoreVersion(NamedTuple):
 
     account_id: str
     category: str
+    position: int
+    error: Big
+    weight: Big
+
+
+class ScoreDayVersion(NamedTuple):
+    """An account's score of a day from `position` on."""
+
+    account_id: str
+    category: str
+    day: int
     position: int
     error: Big
     weight: Big
@@ -165,10 +168,12 @@ TRADES = Table(
 PRICES_NOW = Table("trades_markets", MarketPrices, key=["market_id"])
 RESTING = Table("trades_resting", Resting, key=["order_id"])
 CATEGORIES = Table("trades_categories", Category, key=["story_id"])
-SCORES = Table("trade_scores", Score, key=["market_id", "account_id", "day"], indexes=["day"])
 SCORE_TOTALS = Table("trade_score_totals", ScoreTotal, key=["account_id", "category"])
 SCORE_DAYS = Table("trade_score_days", ScoreDay, key=["account_id", "category", "day"], indexes=["day"])
 SCORE_VERSIONS = Table("trade_score_versions", ScoreVersion, key=["account_id", "category", "position"], history=True)
+SCORE_DAY_VERSIONS = Table(
+    "trade_score_day_versions", ScoreDayVersion, key=["account_id", "category", "day", "position"], history=True
+)
 
 KINDS: Final = EXECUTED | RESOLVED | {StoryPublished, MarketDrafted, OrderCanceled, OrderReduced, RestingOrderFilled}
 
@@ -313,55 +318,64 @@ def filled(resting: Rows[Resting], order_id: str, quantity: int) -> Resting:
 
 def _score(workspace: Workspace, market: MarketPrices, payouts: Sequence[Payout], position: int) -> None:
     """Score the trades of a market by what it pays, and no more by what it paid before a correction."""
-    market.payouts = fractions_of(payouts, market.outcomes)
-    workspace.flush()
-    values: dict[str, Any] = {"market": market.market_id, "outcomes": market.outcomes, "payouts": market.payouts}
-    values |= {"category": market.category, "day": DAY, "position": position}
-    for statement in (_TAKE_BACK, _TAKE_BACK_DAYS, _FORGET, _SCORE, _ADD, _ADD_DAYS, _KEEP):
-        workspace.connection.execute(statement, values)
+    before, market.payouts = market.payouts, fractions_of(payouts, market.outcomes)
+    workspace.rows(TRADES).flush(workspace.connection)
+    changes: dict[tuple[str, int], tuple[int, int]] = {}
+    for account_id, day, error, weight in _errors(workspace.connection, market, market.payouts):
+        changes[account_id, day] = (error, weight)
+    if before is not None:
+        for account_id, day, error, _ in _errors(workspace.connection, market, before):
+            changes[account_id, day] = (changes[account_id, day][0] - error, 0)
+    category = market.category
+    totals = workspace.load(SCORE_TOTALS, {(account_id, category) for account_id, _ in changes})
+    days = workspace.load(SCORE_DAYS, [(account_id, category, day) for account_id, day in changes])
+    keep = workspace.rows(SCORE_DAY_VERSIONS).append
+    scored: dict[str, ScoreTotal] = {}
+    for (account_id, day), (error, weight) in changes.items():
+        total = totals.get((account_id, category))
+        if total is None:
+            total = ScoreTotal(account_id, category, 0, 0)
+            totals.put((account_id, category), total)
+        of_day = days.get((account_id, category, day))
+        if of_day is None:
+            of_day = ScoreDay(account_id, category, day, position, 0, 0)
+            days.put((account_id, category, day), of_day)
+        scored[account_id] = total
+        total.error += error
+        total.weight += weight
+        of_day.position = position
+        of_day.error += error
+        of_day.weight += weight
+        totals.change((account_id, category))
+        days.change((account_id, category, day))
+        keep((account_id, category, day, position, of_day.error, of_day.weight))
+    keep_total = workspace.rows(SCORE_VERSIONS).append
+    for account_id, total in scored.items():
+        keep_total((account_id, category, position, total.error, total.weight))
 
 
-SIDES: Final = """(
-    SELECT market_id, position, time, account_id, outcome, cost, price_after AS price FROM trades
-    UNION ALL
-    SELECT market_id, position, time, resting_account_id, resting_outcome, resting_cost, resting_price_after
-    FROM trades WHERE resting_account_id IS NOT NULL)"""
-"""Every trade once for each of its parties, with the price of the party's outcome after it."""
+def _errors(connection: Connection, market: MarketPrices, payouts: list[int]) -> Iterable[tuple[str, int, int, int]]:
+    """Return error and weight of each account's trades in a market by day, where it pays so much."""
+    values = {"market": market.market_id, "outcomes": market.outcomes, "payouts": payouts, "day": DAY}
+    return connection.execute(_ERRORS, values).fetchall()
 
-_TAKE_BACK: Final = """
-    UPDATE trade_score_totals t SET error = t.error - s.error, weight = t.weight - s.weight
-    FROM (SELECT account_id, sum(error) AS error, sum(weight) AS weight FROM trade_scores WHERE market_id = %(market)s
-        GROUP BY account_id) s WHERE t.account_id = s.account_id AND t.category = %(category)s"""
-_TAKE_BACK_DAYS: Final = """
-    UPDATE trade_score_days t SET error = t.error - s.error, weight = t.weight - s.weight FROM trade_scores s
-    WHERE s.market_id = %(market)s AND t.account_id = s.account_id AND t.category = %(category)s AND t.day = s.day"""
-_FORGET: Final = "DELETE FROM trade_scores WHERE market_id = %(market)s"
-_SCORE: Final = f"""
-    INSERT INTO trade_scores (market_id, account_id, day, category, error, weight)
-    SELECT market_id, account_id, time - time %% %(day)s, %(category)s,
-        sum(cost * (price - paid)::numeric * (price - paid)), sum(cost)
-    FROM (SELECT s.*, (%(payouts)s::int8[])[array_position(%(outcomes)s::text[], outcome)] AS paid
-        FROM {SIDES} s WHERE market_id = %(market)s) s
-    GROUP BY market_id, account_id, time - time %% %(day)s"""
-_ADD: Final = """
-    INSERT INTO trade_score_totals AS t (account_id, category, error, weight)
-    SELECT account_id, %(category)s, sum(error), sum(weight) FROM trade_scores WHERE market_id = %(market)s GROUP BY account_id
-    ON CONFLICT (account_id, category) DO UPDATE SET error = t.error + EXCLUDED.error, weight = t.weight + EXCLUDED.weight"""
 
-_ADD_DAYS: Final = """
-    INSERT INTO trade_score_days AS t (account_id, category, day, error, weight)
-    SELECT account_id, %(category)s, day, error, weight FROM trade_scores WHERE market_id = %(market)s
-    ON CONFLICT (account_id, category, day) DO UPDATE SET error = t.error + EXCLUDED.error, weight = t.weight + EXCLUDED.weight"""
-_KEEP: Final = """
-    INSERT INTO trade_score_versions (account_id, category, position, error, weight)
-    SELECT account_id, category, %(position)s, error, weight FROM trade_score_totals WHERE category = %(category)s
-    AND account_id IN (SELECT account_id FROM trade_scores WHERE market_id = %(market)s)"""
+_ERRORS: Final = """
+    SELECT account_id, time - time %% %(day)s AS day, sum(cost::numeric * (error * error)), sum(cost)
+    FROM (SELECT account_id, time, cost, price - (%(payouts)s::int8[])[array_position(%(outcomes)s::text[], outcome)] AS error
+        FROM (
+            SELECT time, account_id, outcome, cost, price_after AS price FROM trades WHERE market_id = %(market)s
+            UNION ALL
+            SELECT time, resting_account_id, resting_outcome, resting_cost, resting_price_after
+            FROM trades WHERE market_id = %(market)s AND resting_account_id IS NOT NULL) sides) errors
+    GROUP BY account_id, day ORDER BY account_id, day"""
+"""Every trade counts once for each of its parties, by the price of the party's outcome after it."""
 
 
 PROJECTION = Projection(
     "trades",
-    3,
-    (TRADES, PRICES_NOW, RESTING, CATEGORIES, SCORES, SCORE_TOTALS, SCORE_DAYS, SCORE_VERSIONS),
+    4,
+    (TRADES, PRICES_NOW, RESTING, CATEGORIES, SCORE_TOTALS, SCORE_DAYS, SCORE_VERSIONS, SCORE_DAY_VERSIONS),
     fold,
     scope="market",
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from projections.candles import PERIODS
-from projections.profits import UNREALIZED, worth
+from projections.profits import UNREALIZED, held_at, worth
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +260,7 @@ PROFITS: Final = View(
     },
     f"FROM profit_totals t CROSS JOIN LATERAL (SELECT coalesce(sum({UNREALIZED}), 0) AS unrealized "
     "FROM positions h JOIN positions_markets m USING (market_id) WHERE h.account_id = t.account_id "
-    "AND m.category = t.category AND NOT m.over AND h.shares > 0) u",
+    "AND m.category = t.category AND m.over_position IS NULL AND h.shares > 0) u",
 )
 
 DAILY_PROFITS: Final = View(
@@ -333,7 +333,7 @@ EQUITY: Final = View(
     CROSS JOIN LATERAL (
         SELECT prices FROM market_activity WHERE market_id = k.market_id AND position <= e.position
         ORDER BY position DESC LIMIT 1) a
-    WHERE k.account_id = e.account_id AND s.shares > 0) v
+    WHERE {held_at("e.position")} AND k.account_id = e.account_id AND s.shares > 0) v
 WHERE e.available_after IS NOT NULL""",
 )
 

@@ -1,0 +1,128 @@
+"""How well the prices of finalized markets forecast what was paid: sums by category, kept with the markets they come from.
+
+Every outcome of a finalized market is one forecast for each horizon at which the market was trading: its price then, against
+the fraction that it paid. A correction takes back what the market had added.
+"""
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from decimal import Decimal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from domain.money import MICRO
+from projections.table import Big, Table
+from projections.workspace import Workspace
+
+if TYPE_CHECKING:
+    from projections.markets import Market
+
+HORIZONS: Final = {"close": 0, "1d": 86_400_000_000, "7d": 7 * 86_400_000_000}
+"""How long before the close of the market, in microseconds."""
+
+DECILES: Final = 10
+
+LOG_UNITS: Final = 10**18
+"""Logarithms are integers of 1e-18: sums of them are exact in any order."""
+
+
+@dataclass(slots=True)
+class ForecastSums:
+    """All forecasts of a horizon in one category.
+
+    `finalized` counts markets, `markets` and `outcomes` those that were trading then. `squares` sums (price - paid)^2 in
+    1e-12, `logs` sums -paid * ln(price) in 1e-24. The lists are by decile of the price: how many, and the sums of their
+    prices and of what they paid.
+    """
+
+    category: str
+    horizon: str
+    finalized: int
+    markets: int
+    outcomes: int
+    squares: Big
+    logs: Big
+    counts: list[int]
+    prices: list[int]
+    paid: list[int]
+
+
+class ForecastVersion(NamedTuple):
+    """The same from `position` on."""
+
+    category: str
+    horizon: str
+    finalized: int
+    markets: int
+    outcomes: int
+    squares: Big
+    logs: Big
+    counts: list[int]
+    prices: list[int]
+    paid: list[int]
+    position: int
+
+
+SUMS = Table("forecast_sums", ForecastSums, key=["category", "horizon"])
+VERSIONS = Table("forecast_versions", ForecastVersion, key=["category", "horizon", "position"], history=True)
+
+TABLES: Final = (SUMS, VERSIONS)
+
+
+def resolve(workspace: Workspace, market: "Market", before: Sequence[int] | None, position: int) -> None:
+    """Add the forecasts of a market by what it pays now, without what they had added when it paid as `before`.
+
+    All that the fold knows of the market's prices must be written, but for those of now.
+    """
+    rows = workspace.load(SUMS, [(market.category, horizon) for horizon in HORIZONS])
+    for horizon, earlier in HORIZONS.items():
+        key = (market.category, horizon)
+        sums = rows.get(key)
+        if sums is None:
+            nothing = [0] * DECILES
+            sums = ForecastSums(*key, 0, 0, 0, 0, 0, nothing, list(nothing), list(nothing))
+            rows.put(key, sums)
+        prices = _prices_at(workspace, market, earlier)
+        for payouts, sign in ((before, -1), (market.payouts, 1)):
+            if payouts is not None:
+                sums.finalized += sign
+                if prices is not None:
+                    _add(sums, prices, payouts, sign)
+        rows.change(key)
+        workspace.rows(VERSIONS).append((*astuple(sums), position))  # its lists are copies
+
+
+def _prices_at(workspace: Workspace, market: "Market", earlier: int) -> Sequence[int] | None:
+    """Return the prices so long before the market's close, None where it was not trading yet. Since its close they rest."""
+    assert market.closed_at is not None, "a market is closed before it is finalized"
+    time = market.closed_at - earlier
+    if not earlier:
+        return market.prices
+    if time < market.opened_at:
+        return None
+    row = workspace.connection.execute(_PRICES_AT, {"market": market.market_id, "time": time}).fetchone()
+    return row[0] if row else None
+
+
+_PRICES_AT: Final = """
+    SELECT prices FROM market_activity WHERE market_id = %(market)s AND time <= %(time)s AND position >= (
+        SELECT position FROM market_activity WHERE market_id = %(market)s AND changed <> 0 ORDER BY position LIMIT 1)
+    ORDER BY position DESC LIMIT 1"""
+
+
+def _add(sums: ForecastSums, prices: Sequence[int], payouts: Sequence[int], sign: int) -> None:
+    sums.markets += sign
+    for price, paid in zip(prices, payouts, strict=True):
+        sums.outcomes += sign
+        sums.squares += sign * (price - paid) ** 2
+        sums.logs -= sign * paid * _log(price)
+        decile = price * DECILES // MICRO
+        sums.counts[decile] += sign
+        sums.prices[decile] += sign * price
+        sums.paid[decile] += sign * paid
+
+
+@lru_cache(maxsize=100_000)
+def _log(price: int) -> int:
+    """Return the natural logarithm of a price; one of 0 counts as the least there is."""
+    return int((Decimal(max(price, 1)) / MICRO).ln().scaleb(18))
