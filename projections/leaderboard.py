@@ -66,11 +66,13 @@ _OPENINGS: Final = f"""
     WHERE day = (SELECT max(day) FROM profit_opened_days WHERE day <= %(start)s)
     AND {_IN_CATEGORY.format(column="category")}"""
 
+# OFFSET 0: the planner knows little of how many positions are open in how few markets, and would look for them again and
+# again, market by market.
 _UNREALIZED_NOW: Final = f"""
     SELECT h.account_id, 0, {worth("h.shares", "m.price")} - h.cost_basis, 0, 0, 0, 0, 0
     FROM (SELECT market_id, unnest(outcomes) AS outcome, unnest(prices) AS price FROM positions_markets
         WHERE over_position IS NULL AND {_IN_CATEGORY.format(column="category")}) m
-    JOIN positions h USING (market_id, outcome) WHERE h.open"""
+    JOIN (SELECT * FROM positions WHERE open OFFSET 0) h USING (market_id, outcome)"""
 
 _SUMS_THEN: Final = f"""
     SELECT t.account_id, {{sign}} * account_realized, 0::int8 AS unrealized, {{sign}} * account_volume, {{sign}} * account_buys,
@@ -80,8 +82,7 @@ _SUMS_THEN: Final = f"""
         AND v.position <= {{at}} ORDER BY v.position DESC LIMIT 1) v
     WHERE {_IN_CATEGORY.format(column="t.category")}"""
 
-# A position that has not changed since is as it was. OFFSET 0: the planner knows little of how few these markets are, and
-# would look at every position there is.
+# A position that has not changed since is as it was.
 _UNREALIZED_THEN: Final = f"""
     SELECT k.account_id, 0, {worth("h.shares", "m.price")} - h.cost_basis, 0, 0, 0, 0, 0
     FROM (SELECT m.market_id, unnest(m.outcomes) AS outcome, unnest(p.prices) AS price FROM positions_markets m
@@ -89,7 +90,7 @@ _UNREALIZED_THEN: Final = f"""
             AND position <= %(at)s ORDER BY position DESC LIMIT 1) p
         WHERE {held_at("%(at)s")} AND {_IN_CATEGORY.format(column="m.category")}) m
     CROSS JOIN LATERAL (SELECT * FROM positions WHERE market_id = m.market_id AND outcome = m.outcome
-        AND opened_position <= %(at)s AND (open OR position > %(at)s) OFFSET 0) k
+        AND opened_position <= %(at)s OFFSET 0) k
     CROSS JOIN LATERAL (
         SELECT k.shares, k.cost_basis WHERE k.position <= %(at)s
         UNION ALL (SELECT shares, cost_basis FROM position_versions WHERE k.position > %(at)s AND account_id = k.account_id
