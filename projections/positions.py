@@ -279,16 +279,16 @@ def _follow_market(workspace: Workspace, markets: Rows[MarketRow], recorded: Rec
 
 def _touch(positions: Rows[PositionRow], partition: int, event: Any, outcome: str, recorded: Recorded) -> PositionRow:
     """Return the row of a position, a new one where there is none, marked as changed by this event."""
-    key = (event.account_id, event.market_id, outcome)
-    row = positions.get(key)
+    account_id, market_id, at = event.account_id, event.market_id, recorded.position
+    key = (account_id, market_id, outcome)
+    row = positions.cache.get(key)
     if row is None:
-        at = recorded.position
         row = PositionRow(
-            partition, *key, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, at, recorded.time, open=False, opened_position=at
-        )
+            partition, account_id, market_id, outcome, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, at, recorded.time, False, at
+        )  # fmt: skip
         positions.cache[key] = positions.new[key] = row
     else:
-        row.position, row.time = recorded.position, recorded.time
+        row.position, row.time = at, recorded.time
         positions.changed[key] = row
     return row
 

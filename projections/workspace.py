@@ -31,7 +31,7 @@ class Rows(Generic[Row]):
 
     `get` sees only rows of groups that were loaded, or were put here. A row that the fold changes in place is marked by
     `change`; `put` writes a row that `get` has found (over it) or that nobody has (a new one that may change later); a new
-    one that never will change is `append`ed, as a row or as its bare values, and not kept in memory.
+    one that never will change is `append`ed, as a tuple of its values, and not kept in memory.
     """
 
     __slots__ = (
@@ -59,10 +59,10 @@ class Rows(Generic[Row]):
         self.staged = False
         self.written = 0
         self.analyze_at = ANALYZE_ROWS
-        self.added: list[Row | tuple[Any, ...]] = []
-        self.append: Callable[[Row | tuple[Any, ...]], None] = self.added.append
-        # A NamedTuple is its own values.
-        self._values = None if issubclass(table.row, tuple) else attrgetter(*table.columns)
+        self.added: list[tuple[Any, ...]] = []
+        self.append: Callable[[tuple[Any, ...]], None] = self.added.append
+        # A NamedTuple is its values.
+        self._values: Callable[[Any], Any] = tuple if issubclass(table.row, tuple) else attrgetter(*table.columns)
 
     def get(self, key: Hashable) -> Row | None:
         """Return the row, or None; keys of one column are that value, others tuples."""
@@ -134,7 +134,7 @@ class Rows(Generic[Row]):
         if self.gone:
             self._delete(connection)
         if self.added or new:
-            self._copy(connection, table.name, chain(self.added, new.values()))
+            self._copy(connection, table.name, chain(self.added, map(self._values, new.values())))
             self.written += len(self.added) + len(new)
             self.added.clear()
             new.clear()
@@ -170,9 +170,8 @@ class Rows(Generic[Row]):
         """Write the changed rows over what is there; a few of them by statements, more by way of a COPY."""
         table = self.table
         if len(rows) <= ROWS_BY_STATEMENT_MAX:
-            values = cast("Any", self._values or tuple)
             with connection.cursor() as cursor:
-                cursor.executemany(table.update(), [values(row) for row in rows])
+                cursor.executemany(table.update(), list(map(self._values, rows)))
             return
         new = f"{table.name}__new"
         connection.execute(
@@ -181,19 +180,18 @@ class Rows(Generic[Row]):
         if self.staged:  # a second time in the same transaction
             connection.execute(f"TRUNCATE pg_temp.{new}", prepare=True)
         self.staged = True
-        self._copy(connection, f"pg_temp.{new}", rows)
+        self._copy(connection, f"pg_temp.{new}", map(self._values, rows))
         connection.execute(table.update(f"pg_temp.{new}"), prepare=True)
 
-    def _copy(self, connection: Connection, name: str, rows: Iterable[Row | tuple[Any, ...]]) -> None:
+    def _copy(self, connection: Connection, name: str, rows: Iterable[tuple[Any, ...]]) -> None:
         table = self.table
         statement = f"COPY {name} ({table.column_list}) FROM STDIN (FORMAT BINARY)"
-        values = self._values
         with connection.cursor() as cursor, cursor.copy(statement) as copy:
             copy.set_types(table.types)
             # What `copy.write_row` does, without a call for each row that only fills the buffer.
             write = copy.formatter.write_row
             for row in rows:
-                if part := write(row if isinstance(row, tuple) or values is None else values(row)):  # type: ignore[arg-type]
+                if part := write(row):
                     copy.write(part)
 
     def _delete(self, connection: Connection) -> None:
