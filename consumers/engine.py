@@ -140,20 +140,26 @@ class _Batch:
         return self.positions[place] if place >= 0 else self.before
 
 
-class _Decision(msgspec.Struct):
-    """What becomes of a command, before that is known to be in the log."""
+class _Decision:
+    """What becomes of a command, before that is known to be in the log.
 
-    submitted: Submitted
-    time: Time
-    batch: _Batch
-    place: int = -1
-    """Its last event: the place in its batch."""
-    events: Sequence[Event] = ()
-    reply: Reply | None = None
-    first: "_Decision | None" = None
-    """The decision on a command with the same id that came before and is not in the log yet either."""
-    outcome: Outcome | None = None
-    """The same when it is in the log."""
+    `place` is that of its last event in the batch. `first` is the decision on a command with the same id that came before
+    and is not in the log yet either, `outcome` the same when it is.
+    """
+
+    __slots__ = ("batch", "events", "first", "outcome", "place", "reply", "submitted", "time")
+
+    def __init__(
+        self, submitted: Submitted, time: Time, batch: _Batch, place: int = -1, events: Sequence[Event] = ()
+    ) -> None:
+        self.submitted = submitted
+        self.time = time
+        self.batch = batch
+        self.place = place
+        self.events = events
+        self.reply: Reply | None = None
+        self.first: _Decision | None = None
+        self.outcome: Outcome | None = None
 
     def made(self) -> Reply:
         """Return the reply, its position still open."""
@@ -215,7 +221,7 @@ class Engine:
         self._failures = 0
         self._stopping = threading.Event()
         self._ready = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._runner: threading.Thread | None = None
         self.position = 0
         """The position of the last event that is known to be in the log."""
         self.error: Exception | None = None
@@ -230,8 +236,8 @@ class Engine:
 
     def start(self) -> None:
         """Run in a thread; returns at once."""
-        self._thread = threading.Thread(target=self._run_in_thread, name=f"engine-{self._partition}", daemon=True)
-        self._thread.start()
+        self._runner = threading.Thread(target=self._run_in_thread, name=f"engine-{self._partition}", daemon=True)
+        self._runner.start()
 
     def wait_until_ready(self, timeout_seconds: float) -> None:
         """Return when the log is read and commands are taken. Raises what stopped the engine, or TimeoutError."""
@@ -248,8 +254,8 @@ class Engine:
     def stop(self) -> None:
         """End after the batch in hand; waits for it."""
         self.request_stop()
-        if self._thread is not None:
-            self._thread.join()
+        if self._runner is not None:
+            self._runner.join()
 
     def run(self) -> None:
         """Run until stopped.
@@ -437,7 +443,9 @@ class Engine:
         if first is None and outcome is None:
             return False
         self._batch.duplicates += 1
-        self._batch.decisions.append(_Decision(submitted, 0, self._batch, first=first, outcome=outcome))
+        again = _Decision(submitted, 0, self._batch)
+        again.first, again.outcome = first, outcome
+        self._batch.decisions.append(again)
         return True
 
     def _entries(self, submitted: Submitted, command: Command | InvalidCommand, time: Time) -> list[Entry]:

@@ -19,7 +19,6 @@ from consumers.kafka_gateway import KafkaGateway
 from consumers.kafka_source import KafkaSource
 from consumers.log import open_log
 from domain.account import DepositCash
-from domain.exchange import Exchange
 from messages.commands import AdvanceTime, UnreadableError, dump_command, dump_record, parse_record, record_parts
 from messages.dead_letters import VALUE_BYTES_MAX, Decision, dump_letter, make_letter, parse_letter
 from settings import Settings
@@ -162,19 +161,16 @@ def test_compressed_records_are_understood(settings: Settings, gateway: KafkaGat
 
 def test_what_the_engine_fails_on_lands_there(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error of ours: the command is kept with its place, the others are decided. Mended, a retry decides it too."""
-    handle = Exchange.handle
 
-    def fail_on_it(self: Exchange, command: Any, time: int, command_id: str) -> Any:
-        if command_id == "svc:bad":
-            raise RuntimeError("an error of ours")
-        return handle(self, command, time, command_id)
+    def fail(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("an error of ours")
 
     bad = dump_command("svc:bad", DepositCash("ac_1", 5))
     engine = Engine(open_log(settings), KafkaSource(settings))
     with KafkaGateway(settings) as gateway:
         (offset,) = produce(settings, dump_record([NOOP, b"7", bad]))
         with monkeypatch.context() as patch:
-            patch.setattr(Exchange, "handle", fail_on_it)
+            patch.setattr("domain.exchange.reject", fail)  # there is no such account, which only `bad` asks for
             engine.start()
             gateway.submit_blocking("t:after", AdvanceTime())
             engine.stop()

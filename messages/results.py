@@ -1,0 +1,238 @@
+"""What an accepted command made, from its events: the `result` of its reply.
+
+Apart from `messages.replies` because every order passes here, so this module is compiled (`local/compile.py`).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from domain.account import AccountOpened, CashDeposited, CashWithdrawn
+from domain.events import Event
+from domain.market import (
+    DisputeUpheld,
+    LiquidityAdded,
+    MarketActivated,
+    MarketClosed,
+    MarketCorrected,
+    MarketDetermined,
+    MarketDisputed,
+    MarketDrafted,
+    MarketFinalized,
+    MarketHalted,
+    MarketResumed,
+    MarketVoided,
+    ResolutionClarified,
+    SetsBurned,
+    SetsMinted,
+)
+from domain.money import MICRO, Price, divide_half_even, format_decimal
+from domain.orders import Execution, OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
+from domain.partition import CommandHadNoEffect
+from domain.story import StoryPublished
+from messages.wire import format_time
+
+Result = dict[str, Any]
+
+
+def result_of(events: Sequence[Event]) -> Result:
+    """Return what an accepted command made: an order, or the ids and amounts that its sender wants to know."""
+    canceled: list[OrderCanceled] = []
+    for event in events:
+        if isinstance(event, OrderPlaced):
+            return _placed(event, events)
+        if isinstance(event, OrderAmended):
+            return _amended(event, events)
+        if isinstance(event, OrderCanceled):
+            canceled.append(event)
+    for event in events:
+        make = _RESULTS.get(type(event))
+        if make is not None:
+            return make(event, events)
+    if canceled:
+        return _canceled(canceled)
+    return {}
+
+
+def _placed(event: OrderPlaced, events: Sequence[Event]) -> Result:
+    limit_price, quantity, spend = event.limit_price, event.quantity, event.spend
+    result = _execution(event, event.execution, event.execution.filled, events)
+    result["type"] = event.type
+    result["time_in_force"] = event.time_in_force
+    result["limit_price"] = None if limit_price is None else format_decimal(limit_price)
+    result["quantity"] = None if quantity is None else format_decimal(quantity)
+    result["spend"] = None if spend is None else format_decimal(spend)
+    return result
+
+
+def _amended(event: OrderAmended, events: Sequence[Event]) -> Result:
+    result = _execution(event, event.execution, event.filled_before + event.execution.filled, events)
+    result["type"] = "limit"
+    result["limit_price"] = format_decimal(event.limit_price)
+    result["quantity"] = format_decimal(event.quantity)
+    return result
+
+
+def _named(event: OrderPlaced | OrderAmended | OrderReduced | OrderCanceled) -> Result:
+    """Return what says which order it is."""
+    return {
+        "order_id": event.order_id,
+        "client_order_id": event.client_order_id,
+        "account_id": event.account_id,
+        "market_id": event.market_id,
+        "outcome": event.outcome,
+        "side": event.side,
+    }
+
+
+def _execution(event: OrderPlaced | OrderAmended, done: Execution, total: int, events: Sequence[Event]) -> Result:
+    """Return what an order and its execution have in common."""
+    fills = [
+        {"price": format_decimal(fill.price), "quantity": format_decimal(fill.quantity), "source": fill.source}
+        for fill in done.fills
+    ]
+    result = _named(event)
+    result["filled_quantity"] = format_decimal(total)
+    result["remaining_quantity"] = format_decimal(done.remaining)
+    result["status"] = done.status
+    result["reason"] = done.reason
+    result["average_price"] = _average_price(done) if len(fills) != 1 else fills[0]["price"]
+    result["cost"] = format_decimal(done.cost)
+    result["fee"] = format_decimal(done.fee)
+    result["fills"] = fills
+    result["prices"] = [format_decimal(price) for price in _prices_after(done, events)]
+    return result
+
+
+def _average_price(done: Execution) -> str | None:
+    return format_decimal(divide_half_even(done.cost * MICRO, done.filled)) if done.filled else None
+
+
+def _prices_after(done: Execution, events: Sequence[Event]) -> tuple[Price, ...]:
+    """Return the maker's prices after the order and the sweep that it set off, empty where nothing moved them."""
+    for event in reversed(events):
+        if type(event) is RestingOrderFilled and event.prices:
+            return event.prices
+    return done.prices
+
+
+def _canceled(events: Sequence[OrderCanceled]) -> Result:
+    """Return all canceled orders; where it is one, as of a single cancel, its fields stand at the top too."""
+    orders = [
+        {
+            **_named(event),
+            "status": "canceled",
+            "filled_quantity": format_decimal(event.filled),
+            "remaining_quantity": format_decimal(event.remaining),
+        }
+        for event in events
+    ]
+    return (orders[0] if len(orders) == 1 else {}) | {"canceled": orders}
+
+
+def _reduced(event: OrderReduced, _: Sequence[Event]) -> Result:
+    filled = event.quantity - event.remaining
+    return {
+        **_named(event),
+        "type": "limit",
+        "limit_price": format_decimal(event.limit_price),
+        "quantity": format_decimal(event.quantity),
+        "filled_quantity": format_decimal(filled),
+        "remaining_quantity": format_decimal(event.remaining),
+        "status": "partially_filled" if filled else "resting",
+        "reason": None,
+        "average_price": None,
+        "cost": "0.000000",
+        "fee": "0.000000",
+        "fills": [],
+        "prices": [],
+    }
+
+
+def _story(event: StoryPublished, events: Sequence[Event]) -> Result:
+    opened = [_market(drafted, events) for drafted in events if isinstance(drafted, MarketDrafted)]
+    return {
+        "story_id": event.story_id,
+        "slug": event.slug,
+        "market_ids": [market["market_id"] for market in opened],
+        "markets": opened,
+    }
+
+
+def _market(event: MarketDrafted, events: Sequence[Event]) -> Result:
+    active = any(isinstance(other, MarketActivated) and other.market_id == event.market_id for other in events)
+    return {
+        "market_id": event.market_id,
+        "story_id": event.story_id,
+        "slug": event.slug,
+        "status": "active" if active else "draft",
+    }
+
+
+def _determined(event: MarketDetermined, _: Sequence[Event]) -> Result:
+    return {
+        "market_id": event.market_id,
+        "status": "determined",
+        "payouts": {payout.outcome: format_decimal(payout.fraction) for payout in event.payouts},
+        "dispute_until": format_time(event.dispute_until),
+    }
+
+
+def _settled(event: MarketFinalized | MarketCorrected, _: Sequence[Event]) -> Result:
+    payouts = {payout.outcome: format_decimal(payout.fraction) for payout in event.payouts}
+    return {"market_id": event.market_id, "status": "finalized", "payouts": payouts}
+
+
+def _status(status: str) -> Callable[[Any, Sequence[Event]], Result]:
+    return lambda event, _: {"market_id": event.market_id, "status": status}
+
+
+def _amount(event: Any, _: Sequence[Event]) -> Result:
+    return {"account_id": event.account_id, "amount": format_decimal(event.amount)}
+
+
+def _sets(event: SetsMinted | SetsBurned, _: Sequence[Event]) -> Result:
+    return {"account_id": event.account_id, "market_id": event.market_id, "amount": format_decimal(event.amount)}
+
+
+def _no_effect(event: CommandHadNoEffect, _: Sequence[Event]) -> Result:
+    result: Result = {"no_effect": True}
+    if event.account_id is not None:
+        result["account_id"] = event.account_id
+    if event.market_id is not None:
+        result["market_id"] = event.market_id
+    return result | ({"canceled": []} if event.command == "CancelOrders" else {})
+
+
+_RESULTS: Final[dict[type, Callable[[Any, Sequence[Event]], Result]]] = {
+    # The event that says what a command did; those that go with it (payments, cancellations, payouts) say nothing here.
+    OrderReduced: _reduced,
+    StoryPublished: _story,
+    MarketDrafted: _market,
+    MarketActivated: _status("active"),
+    MarketHalted: _status("halted"),
+    MarketResumed: _status("active"),
+    MarketClosed: _status("closed"),
+    ResolutionClarified: lambda event, _: {"market_id": event.market_id, "resolution_version": event.version},
+    LiquidityAdded: lambda event, _: {"market_id": event.market_id, "amount": format_decimal(event.amount)},
+    MarketDetermined: _determined,
+    MarketDisputed: lambda event, _: {
+        "market_id": event.market_id,
+        "status": "disputed",
+        "account_id": event.account_id,
+        "bond": format_decimal(event.bond),
+    },
+    DisputeUpheld: lambda event, _: {
+        "market_id": event.market_id,
+        "status": "determined",
+        "dispute_until": format_time(event.dispute_until),
+    },
+    MarketFinalized: _settled,
+    MarketCorrected: _settled,
+    MarketVoided: _status("voided"),
+    SetsMinted: _sets,
+    SetsBurned: _sets,
+    AccountOpened: lambda event, _: {"account_id": event.account_id, "name": event.name},
+    CashDeposited: _amount,
+    CashWithdrawn: _amount,
+    CommandHadNoEffect: _no_effect,
+}
