@@ -45,6 +45,9 @@ KEYS: Final = {
 }
 
 STAND_BY_SECONDS: Final = 30
+CATCH_UP_SECONDS: Final = 3.0
+"""So long a new standby gets to read the log, on the CPUs that all processes here share, before the next fault."""
+
 SETTLE_SECONDS: Final = 1.0
 """So long outcomes must have come again before the next fault."""
 
@@ -112,6 +115,7 @@ class Client:
 async def one_fault(writer: Engine, standby: Engine, client: Client, fault: signal.Signals) -> tuple[float, float]:
     """Kill or pause the engine that writes; return the gap, and the seconds until the standby had the log."""
     await standby.until("standing by")
+    await asyncio.sleep(CATCH_UP_SECONDS)
     await client.settle()
     began = perf_counter()
     writer.process.send_signal(fault)

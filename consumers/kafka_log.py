@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from eventsourcing.persistence import Notification, OperationalError, PersistenceError, StoredEvent
 from eventsourcing.utils import Environment
@@ -84,6 +84,7 @@ class KafkaLog:
         self._reader: es_kafka.Reader | None = None
         self._read_to: Place | None = None
         self._old: es_kafka.Reader | None = None
+        self._ahead: Any = None  # the producer that a standby has connected ahead
         self._marks = Marks()
 
     @property
@@ -121,6 +122,8 @@ class KafkaLog:
         """Pass the batches that have come behind the place."""
         self.identity()
         try:
+            if self._ahead is None:
+                self._ahead = es_kafka.Writer.connect(self._settings)
             for batch in self._reading(after).read(timeout_seconds):
                 self._pass(batch, apply)
         except PersistenceError as error:
@@ -133,7 +136,8 @@ class KafkaLog:
         self.identity()
         try:
             reader = self._reading(after)
-            self._writer = es_kafka.Writer.take_over(reader, lambda batch: self._pass(batch, apply))
+            ahead, self._ahead = self._ahead, None
+            self._writer = es_kafka.Writer.take_over(reader, lambda batch: self._pass(batch, apply), producer=ahead)
         except es_kafka.Fenced as error:
             raise Fenced(str(error)) from error
         except PersistenceError as error:
@@ -173,6 +177,9 @@ class KafkaLog:
         self._drop_writer()
         self._drop_reader()
         self._drop_old()
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            ahead.close(timeout=1)
 
     def _reading(self, after: Place) -> es_kafka.Reader:
         """Return the reader, at this place; what it has fetched already stays when it is there."""

@@ -42,27 +42,37 @@ class Writer:
         self._in_flight: Append | None = None
         self._ended: PersistenceError | None = None
 
+    @staticmethod
+    def connect(settings: Settings) -> Any:
+        """Return a producer for ``take_over``: who may have to take over at once connects ahead, for that takes a moment.
+
+        Raises OperationalError when the broker cannot be reached.
+        """
+        return connected(KafkaProducer, settings.producer())
+
     @classmethod
-    def take_over(cls, reader: Reader, apply: Callable[[Batch], object] | None = None) -> Writer:
+    def take_over(
+        cls, reader: Reader, apply: Callable[[Batch], object] | None = None, *, producer: Any = None
+    ) -> Writer:
         """Claim the reader's partition, read up to the claim, and return a writer if the claim won.
 
         ``apply`` is called with every batch between the reader's checkpoint and the claim, in order. When this
         returns, the caller knows the whole log, a batch formerly in doubt included; and the reader stands just
-        behind the claim.
+        behind the claim. ``producer`` is one from ``connect`` that nothing was sent with; it is closed with the writer.
 
         Raises:
             ClaimLost: another claim came first. What ``apply`` was given is true all the same.
             InDoubt: whether the claim is in the log is unknown; it can do no harm there. Try again.
             OperationalError: the broker cannot be reached. Try again.
         """
-        for batch in reader.read_to(reader.end()):
-            if apply is not None:
-                apply(batch)
         settings = reader.settings
-        # The name is new for every attempt: a late copy of an earlier attempt's record must never fit.
-        mine = State(reader.checkpoint.epoch + 1, token_hex(16))
-        producer = connected(KafkaProducer, settings.producer())
+        producer = producer or cls.connect(settings)
         try:
+            for batch in reader.read_to(reader.end()):
+                if apply is not None:
+                    apply(batch)
+            # The name is new for every attempt: a late copy of an earlier attempt's record must never fit.
+            mine = State(reader.checkpoint.epoch + 1, token_hex(16))
             offset = _acknowledged(settings, _send(settings, producer, encode_claim(mine.writer, mine.epoch)))
             # Not to an end that was asked for before: what lies between that end and the claim counts.
             for batch in reader.read_to(offset + 1):
