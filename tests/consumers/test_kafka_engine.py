@@ -303,8 +303,8 @@ def test_two_engines_never_both_write(settings: Settings, tmp_path: Path) -> Non
         third.send(signal.SIGTERM)
         assert third.wait() == 0, third.output
 
-    assert "Fenced" in first.output
-    assert "Fenced" in second.output
+    assert "has another writer" in first.output
+    assert "has another writer" in second.output
     with reading(settings) as recorder:
         check_log(recorder, told)
 
