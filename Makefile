@@ -60,7 +60,8 @@ lock: $(VENV)/.installed-dev
 	$(BIN)/python -m local.jars
 
 clean:
-	rm -rf $(VENV) build *.so domain/*.so messages/*.so consumers/*.so projections/*.so dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist tidings__mypyc*.so .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find consumers domain messages -name "*.so" -delete
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

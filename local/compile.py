@@ -5,7 +5,8 @@
 
 What is compiled stays plain Python to read, test and run: where there is no C compiler, or none that works, the program
 runs as it is. A compiled module stands beside its source and is imported instead of it, so one that is older than its source
-must never run: the hashes of all sources are kept, and whoever starts the program asks `outdated` first.
+must never run; nor when a module that it imports has changed, for mypyc writes the constants of those into the code. So the
+hashes of all these sources are kept, and whoever starts the program asks `outdated` first.
 
 mypyc drops the annotations of classes with decorators, and msgspec and our own code read those; so only modules without
 dataclasses and structs can be compiled. That is why the rules of markets, orders and accounts are in other modules than
@@ -14,6 +15,7 @@ their commands, events and state. See docs/decisions/0014-compiled-rules.md.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import shutil
@@ -22,7 +24,7 @@ import sys
 import sysconfig
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 
@@ -49,11 +51,8 @@ _RECORD: Final = ROOT / "build" / "compiled.json"
 
 
 def outdated() -> list[str]:
-    """Return the sources that have changed, or are gone, since they were compiled; none where nothing is compiled."""
-    if not _RECORD.exists():
-        return []
-    compiled: dict[str, str] = json.loads(_RECORD.read_text())["sources"]
-    return [name for name, digest in compiled.items() if _digest(name) != digest and _binary(name).exists()]
+    """Return the sources that have changed, or are gone, since what is compiled was made of them; none where nothing is."""
+    return [name for name, digest in _recorded().get("sources", {}).items() if _digest(name) != digest]
 
 
 def refuse_outdated() -> None:
@@ -69,8 +68,7 @@ def has_compiler() -> bool:
 
 def remove() -> None:
     """Remove everything that is compiled."""
-    names = {*MODULES, *(json.loads(_RECORD.read_text())["sources"] if _RECORD.exists() else ())}
-    for name in names:
+    for name in {*MODULES, *_recorded().get("sources", ())}:
         _binary(name).unlink(missing_ok=True)
     _group().unlink(missing_ok=True)
     _RECORD.unlink(missing_ok=True)
@@ -81,8 +79,8 @@ def main() -> None:
     if sys.argv[1:] == ["--remove"]:
         remove()
         return
-    record = {"python": sys.version, "sources": {name: _digest(name) for name in MODULES}}
-    if _RECORD.exists() and json.loads(_RECORD.read_text()) == record:
+    record = {"python": sys.version, "sources": {name: _digest(name) for name in sorted(_sources())}}
+    if _recorded() == record:
         return
     remove()
     if not has_compiler():
@@ -120,6 +118,35 @@ def build(folder: str) -> None:
         ext_modules=extensions,
         script_args=["--quiet", "build_ext", "--inplace", "--build-temp", folder, "--build-lib", folder],
     )
+
+
+def _recorded() -> dict[str, Any]:
+    """Return what is compiled, and of what; nothing where nothing is."""
+    record: dict[str, Any] = json.loads(_RECORD.read_text()) if _RECORD.exists() else {}
+    return record
+
+
+def _sources() -> set[str]:
+    """Return the modules that are compiled, and all of ours that they import, directly or not."""
+    found: set[str] = set()
+    waiting = [*MODULES]
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found.add(name)
+        for node in ast.walk(ast.parse((ROOT / name).read_text())):
+            match node:
+                case ast.Import(names=aliases):
+                    modules = [alias.name for alias in aliases]
+                case ast.ImportFrom(module=str(module), names=aliases):
+                    modules = [module, *(f"{module}.{alias.name}" for alias in aliases)]
+                case _:
+                    continue
+            paths = [module.replace(".", "/") for module in modules]
+            files = [f"{path}{end}" for path in paths for end in (".py", "/__init__.py")]
+            waiting += [file for file in files if (ROOT / file).is_file()]
+    return found
 
 
 def _digest(name: str) -> str:

@@ -125,4 +125,4 @@ def _add(sums: ForecastSums, prices: Sequence[int], payouts: Sequence[int], sign
 @lru_cache(maxsize=100_000)
 def _log(price: int) -> int:
     """Return the natural logarithm of a price; one of 0 counts as the least there is."""
-    return int((Decimal(max(price, 1)) / MICRO).ln().scaleb(18))
+    return int((Decimal(max(price, 1)) / MICRO).ln() * LOG_UNITS)

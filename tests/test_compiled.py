@@ -54,6 +54,17 @@ def test_plain_python_does_the_same() -> None:
     assert plain.stdout.strip() == simulate(*SIMULATED).state_hash
 
 
+def test_what_a_compiled_module_imports_is_watched_too() -> None:
+    """The limits of a market are written into the compiled rules, though `domain/market.py` itself is not compiled."""
+    watched = compiling._sources()
+
+    assert watched >= {*compiling.MODULES, "domain/market.py", "domain/values.py", "messages/replies.py", "settings.py"}
+    assert watched >= {"domain/__init__.py", "consumers/outcomes.py", "eventsourcing_kafka/protocol.py"}
+    assert not any(name.startswith((".venv", "tests", "api")) for name in watched)
+    if compiling.has_compiler():
+        assert watched == compiling._recorded()["sources"].keys()
+
+
 def test_a_module_that_is_older_than_its_source_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By name, when the program starts; a source that is gone counts as changed."""
     (tmp_path / "build").mkdir()
