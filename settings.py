@@ -161,6 +161,22 @@ class Settings(BaseSettings):
             options["ssl_cafile"] = str(self.kafka_ca_file)
         return options
 
+    def rdkafka_client(self) -> dict[str, Any]:
+        """Return the same for the clients of librdkafka."""
+        options: dict[str, Any] = {
+            "bootstrap.servers": self.kafka_brokers,
+            "security.protocol": self.kafka_security_protocol,
+            "reconnect.backoff.ms": 20,
+            "reconnect.backoff.max.ms": 500,
+        }
+        if self.kafka_sasl_mechanism:
+            options["sasl.mechanism"] = self.kafka_sasl_mechanism
+            options["sasl.username"] = self.kafka_username
+            options["sasl.password"] = self.kafka_password and self.kafka_password.get_secret_value()
+        if self.kafka_ca_file:
+            options["ssl.ca.location"] = str(self.kafka_ca_file)
+        return options
+
 
 def environment(settings: Settings) -> dict[str, str]:
     """Return the environment for another process of ours that is to have these settings, and none from our own."""

@@ -88,7 +88,7 @@ def main() -> None:
         writer = stack.enter_context(Writer.take_over(reader))
         bare = settings.for_topic(f"bench-{uuid4().hex}")
         ensure_topic(bare)
-        producer = KafkaProducer(**bare.producer())
+        producer = KafkaProducer(**bare.client(), acks="all", enable_idempotence=True, max_request_size=8 * 1024 * 1024)
         for size in (1, 500):
             batch = events(size, 1)
             value = encode_batch("w" * 32, 1, 1, batch)

@@ -46,6 +46,10 @@ _log: Final = structlog.get_logger()
 IDLE_SECONDS: Final = 1.0
 """How long the engine waits for commands before it looks around again."""
 
+PARTS: Final = 4
+PART_COMMANDS_MIN: Final = 32
+"""Commands that came together are appended in so many parts, but none smaller than this: each append has its own costs."""
+
 RETRY_SECONDS_MAX: Final = 1.0
 CLAIMS_MAX: Final = 5
 """How often a claim may be lost to another engine before this one gives up."""
@@ -366,11 +370,12 @@ class Engine:
         while not self._stopping.is_set():
             works = self._source.take(self._limits.commands_max, 0.0 if self._sent else self._patience())
             now = self._clock()
+            part = max(PART_COMMANDS_MIN, sum([len(work.commands) for work in works]) // PARTS)
             for work in works:
                 for submitted in work.commands:
                     self._decide(submitted, now)
-                    if self._sent is not None and self._sent[0].done():
-                        self._confirm()  # who waits need not wait for the rest of the next batch
+                    if self._batch.commands >= part and (self._sent is None or self._sent[0].done()):
+                        self._send()  # who waits need not wait for the rest
                 self._following = work.following
                 self._parked |= work.parked
             if not works and not self._commands_clock:

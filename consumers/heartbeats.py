@@ -15,15 +15,15 @@ import random
 from contextlib import suppress
 from secrets import token_hex
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 import structlog
 from eventsourcing.persistence import OperationalError
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.errors import KafkaError, KafkaTimeoutError
+from kafka.errors import KafkaError
 
 from consumers.log import Fenced, InDoubt
+from consumers.records import RecordReader, RecordSender
 from consumers.topics import HEARTBEATS, ensure_topics, topic_name
 
 if TYPE_CHECKING:
@@ -40,8 +40,6 @@ PATIENCE_SECONDS: Final = 0.2
 
 HAND_OVER_SECONDS: Final = 1.0
 """So long a standby that was told to take over waits for the other to end by itself."""
-
-START_SECONDS: Final = 10.0
 
 LISTEN_SECONDS: Final = 1.0
 """So long one who calls for a hand-over listens for standbys."""
@@ -69,7 +67,7 @@ class Heartbeats:
         self.seconds = SECONDS
         self.name = token_hex(8)
         self._settings = settings
-        self._topic = TopicPartition(topic_name(settings, HEARTBEATS), settings.partition)
+        self._topic = topic_name(settings, HEARTBEATS)
         self._at_once = at_once
         self._asked_at: float | None = None
         self._epoch = 0
@@ -80,8 +78,8 @@ class Heartbeats:
         self._ending = ""
         self._next = 0.0
         self._silence = SILENCE_SECONDS
-        self._consumer: Any = None
-        self._producer: Any = None
+        self._reader: RecordReader | None = None
+        self._sender: RecordSender | None = None
 
     def stand_by(self) -> None:
         """Begin to listen. Raises InDoubt when no broker answers."""
@@ -124,14 +122,14 @@ class Heartbeats:
         now = monotonic()
         self._send(Beat(self.name, "standby", sent=now))
         while self._mine < now and monotonic() < now + SILENCE_SECONDS:
-            self._listen(50)
+            self._listen(0.05)
         self._raise_if_fenced()
 
     def end(self, position: int) -> None:
         """Say that this engine has ended, so that its heir need not wait."""
         self._send(Beat(self.name, "ended", self._epoch, position, heir=self._ending))
-        with suppress(KafkaError):
-            self._producer.flush(timeout=1)
+        with suppress(OperationalError):
+            self._sending().flush(1.0)
 
     def call(self) -> str | None:
         """Tell a standby to take over, and wait until it has; return its name, None if there is no standby.
@@ -142,7 +140,7 @@ class Heartbeats:
         until = monotonic() + LISTEN_SECONDS
         heirs: dict[str, int] = {}
         while monotonic() < until:
-            for beat in self._listen(50):
+            for beat in self._listen(0.05):
                 if beat.role == "standby":
                     heirs[beat.name] = beat.position
         if not heirs:
@@ -151,18 +149,17 @@ class Heartbeats:
         self._ask(heir)
         until = monotonic() + HAND_OVER_SECONDS + 10
         while monotonic() < until:
-            if any(beat.name == heir and beat.role == "writer" for beat in self._listen(50)):
+            if any(beat.name == heir and beat.role == "writer" for beat in self._listen(0.05)):
                 return heir
         raise InDoubt(f"the standby {heir} has not taken over in time")
 
     def close(self) -> None:
         """Disconnect."""
-        consumer, producer, self._consumer, self._producer = self._consumer, self._producer, None, None
-        with suppress(KafkaError):
-            if consumer is not None:
-                consumer.close(autocommit=False, timeout_ms=0)
-            if producer is not None:
-                producer.close(timeout=1)
+        reader, sender, self._reader, self._sender = self._reader, self._sender, None, None
+        if reader is not None:
+            reader.close()
+        if sender is not None:
+            sender.close()
 
     def _raise_if_fenced(self) -> None:
         if self._highest > self._epoch:
@@ -179,18 +176,18 @@ class Heartbeats:
         else:
             self._next = now + SECONDS
             self._send(Beat(self.name, role, self._epoch if role == "writer" else 0, position, now))
-        self._listen(0)
+        self._listen(0.0)
 
-    def _listen(self, timeout_ms: int) -> list[Beat]:
+    def _listen(self, timeout_seconds: float) -> list[Beat]:
         """Take in what others have said."""
+        assert self._reader is not None, "connect first"
         beats: list[Beat] = []
         try:
-            for records in self._consumer.poll(timeout_ms=timeout_ms).values():
-                for record in records:
-                    with suppress(msgspec.MsgspecError):
-                        beats.append(_decode(record.value))
-        except KafkaError as error:
-            _log.warning("heartbeats cannot be read", error=f"{type(error).__name__}: {error}")
+            for record in self._reader.take(1_000, timeout_seconds):
+                with suppress(msgspec.MsgspecError):
+                    beats.append(_decode(record.value() or b""))
+        except OperationalError as error:
+            _log.warning("heartbeats cannot be read", error=str(error))
         for beat in beats:
             self._hear(beat)
         return beats
@@ -212,40 +209,24 @@ class Heartbeats:
 
     def _send(self, beat: Beat) -> None:
         try:
-            self._producer.send(self._topic.topic, value=msgspec.json.encode(beat), partition=self._topic.partition)
-        except KafkaError as error:
-            _log.warning("no heartbeat", error=f"{type(error).__name__}: {error}")
+            self._sending().send(self._topic, msgspec.json.encode(beat), partition=self._settings.partition)
+        except OperationalError as error:
+            _log.warning("no heartbeat", error=str(error))
+        self._sending().report()
 
-    def _know_topic(self) -> None:
-        """Let the producer learn of the topic now: later it must not wait, for it does so in the engine's loop."""
-        deadline = monotonic() + START_SECONDS
-        while True:
-            try:
-                self._producer.partitions_for(self._topic.topic)
-            except KafkaTimeoutError:
-                if monotonic() > deadline:
-                    raise
-            else:
-                return
+    def _sending(self) -> RecordSender:
+        assert self._sender is not None, "connect first"
+        return self._sender
 
     def _connect(self) -> None:
-        if self._consumer is not None:
+        if self._reader is not None:
             return
-        client = self._settings.kafka_client() | {
-            "bootstrap_timeout_ms": 10_000,
-            "metrics_enabled": False,
-            "allow_auto_create_topics": False,
-        }
         try:
             ensure_topics(self._settings)
-            self._producer = KafkaProducer(**client, acks=1, enable_idempotence=False, retries=0, max_block_ms=20)
-            self._know_topic()
-            self._consumer = KafkaConsumer(
-                **client, group_id=None, enable_auto_commit=False, auto_offset_reset="latest", fetch_max_wait_ms=50
-            )
-            self._consumer.assign([self._topic])
-            self._consumer.seek_to_end(self._topic)
-            self._consumer.position(self._topic)
+            self._sender = RecordSender(self._settings, retries=0, give_up_seconds=1.0)
+            self._reader = RecordReader(self._settings, self._topic, self._settings.partition)
+            _, end = self._reader.ends()
+            self._reader.seek(end)
         except (KafkaError, OperationalError) as error:
             self.close()
             raise InDoubt(f"no heartbeats: {type(error).__name__}: {error}") from error

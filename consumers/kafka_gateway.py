@@ -17,7 +17,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from functools import partial
 from itertools import count
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -25,16 +25,15 @@ from uuid import uuid4
 
 import msgspec
 import structlog
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.errors import KafkaError, KafkaTimeoutError
+from eventsourcing.persistence import OperationalError
 
 from consumers.errors import Busy, EngineStopped, GatewayError, OutcomeUnknown
 from consumers.gateway import gather_outcomes
+from consumers.records import RecordReader, RecordSender
 from consumers.sources import Waiter, deliver
 from consumers.topics import COMMANDS, RECORD_BYTES_MAX, REPLIES, ensure_topics, topic_name
 from domain.money import Time
 from domain.orders import PlaceOrder
-from eventsourcing_kafka.clients import connected
 from messages.commands import (
     Command,
     InvalidCommand,
@@ -49,8 +48,6 @@ if TYPE_CHECKING:
     from settings import Settings
 
 _log: Final = structlog.get_logger()
-
-START_SECONDS: Final = 10.0
 
 BEHIND_SECONDS: Final = 3.0
 """An engine that has not read what was sent so long ago is behind. A take-over takes less."""
@@ -101,7 +98,7 @@ class KafkaGateway:
         """
         self._settings = settings
         self._topic = topic_name(settings, COMMANDS)
-        self._replies = TopicPartition(topic_name(settings, REPLIES), 0)
+        self._replies = topic_name(settings, REPLIES)
         self._partition = partition
         self._timeout_seconds = timeout_seconds if timeout_seconds is not None else settings.reply_ms / 1000
         self._retry_seconds = retry_seconds
@@ -119,8 +116,8 @@ class KafkaGateway:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._producer: Any = None
-        self._consumer: Any = None
+        self._sender: RecordSender | None = None
+        self._reader: RecordReader | None = None
 
     def start(self) -> None:
         """Connect.
@@ -131,33 +128,11 @@ class KafkaGateway:
         """
         if self._check_topics:
             ensure_topics(self._settings)
-        client = self._settings.kafka_client() | {
-            "bootstrap_timeout_ms": 10_000,
-            "metrics_enabled": False,
-            "allow_auto_create_topics": False,
-        }
-        writing = {
-            "acks": "all",
-            "enable_idempotence": False,
-            "retries": 0,  # we send again ourselves, under the same id
-            "batch_size": RECORD_BYTES_MAX,
-            "max_request_size": 2 * RECORD_BYTES_MAX,
-            "max_block_ms": 100,
-            "request_timeout_ms": 5_000,
-        }
-        self._producer = connected(KafkaProducer, client | writing)
-        self._know_topic()
-        reading = {
-            "group_id": None,
-            "enable_auto_commit": False,
-            "auto_offset_reset": "latest",
-            "max_poll_records": 1_000,
-            "fetch_max_wait_ms": 100,
-        }
-        self._consumer = connected(KafkaConsumer, client | reading)
-        self._consumer.assign([self._replies])
-        self._consumer.seek_to_end(self._replies)
-        self._consumer.position(self._replies)  # from here on: no reply is missed
+        # Once, and given up soon: we send again ourselves, under the same id.
+        self._sender = RecordSender(self._settings, retries=0, give_up_seconds=5.0)
+        self._reader = RecordReader(self._settings, self._replies, 0)
+        _, end = self._reader.ends()
+        self._reader.seek(end)  # from here on: no reply is missed
         self._thread = threading.Thread(target=self._receive, name="gateway", daemon=True)
         self._thread.start()
 
@@ -170,11 +145,10 @@ class KafkaGateway:
             waiting = [waiter for pending in self._pending.values() for waiter, _ in pending.waiters]
             self._pending.clear()
         deliver([(waiter, EngineStopped("the gateway is closed")) for waiter in waiting])
-        with suppress(KafkaError):
-            if self._producer is not None:
-                self._producer.close(timeout=1)
-            if self._consumer is not None:
-                self._consumer.close(autocommit=False, timeout_ms=0)
+        if self._sender is not None:
+            self._sender.close()
+        if self._reader is not None:
+            self._reader.close()
 
     def __enter__(self) -> Self:
         self.start()
@@ -252,24 +226,25 @@ class KafkaGateway:
 
     def _flush(self) -> None:
         """Send all that is in the outbox, in as few records as hold it."""
+        assert self._sender is not None, "start first"
         failed: list[str] = []
-        sent: list[tuple[Any, list[str]]] = []
         with self._lock:
             while self._outbox:
                 ids, pack = self._pack()
                 if not pack:
                     break
                 try:
-                    sent.append(
-                        (self._producer.send(self._topic, value=dump_record(pack), partition=self._partition), ids)
+                    self._sender.send(
+                        self._topic,
+                        dump_record(pack),
+                        partition=self._partition,
+                        delivered=partial(self._delivered, ids),
                     )
-                except KafkaError as error:
-                    _log.warning("commands not sent", commands=len(pack), error=f"{type(error).__name__}: {error}")
+                except OperationalError as error:
+                    _log.warning("commands not sent", commands=len(pack), error=str(error))
                     failed += ids
-        for future, ids in sent:
-            future.add_errback(self._not_sent, ids)
         if failed:
-            self._not_sent(failed, None)
+            self._not_sent(failed)
 
     def _pack(self) -> tuple[list[str], list[bytes]]:
         """Take from the outbox what one record can hold."""
@@ -287,7 +262,11 @@ class KafkaGateway:
             self._outbox.popleft()
         return ids, pack
 
-    def _not_sent(self, ids: Sequence[str], _: BaseException | None) -> None:
+    def _delivered(self, ids: Sequence[str], error: Any, _: object) -> None:
+        if error is not None:
+            self._not_sent(ids)
+
+    def _not_sent(self, ids: Sequence[str]) -> None:
         """Send these again soon: the topic does not have them."""
         with self._lock:
             for command_id in ids:
@@ -296,32 +275,24 @@ class KafkaGateway:
                     pending.pause = self._retry_seconds
                     pending.again_at = monotonic() + pending.pause
 
-    def _know_topic(self) -> None:
-        """Wait until the producer knows where to send: later it must not keep an event loop waiting for that."""
-        deadline = monotonic() + START_SECONDS
-        while True:
-            try:
-                self._producer.partitions_for(self._topic)
-            except KafkaTimeoutError:
-                if monotonic() > deadline:
-                    raise
-            else:
-                return
-
     # --- the thread that receives
 
     def _receive(self) -> None:
+        assert self._sender is not None, "start first"
+        assert self._reader is not None, "start first"
         look_at = 0.0
         while not self._stopping.is_set():
             try:
-                records = self._consumer.poll(timeout_ms=int(LOOK_SECONDS * 1000)).get(self._replies, ())
-            except KafkaError as error:
-                _log.warning("replies cannot be read", error=f"{type(error).__name__}: {error}")
+                records = self._reader.take(1_000, LOOK_SECONDS)
+            except OperationalError as error:
+                _log.warning("replies cannot be read", error=str(error))
                 self._stopping.wait(LOOK_SECONDS)
                 records = ()
             for record in records:
-                if record.key is None or record.key == self._key:
-                    self._deliver(record.value)
+                key = record.key()
+                if key is None or key == self._key:
+                    self._deliver(record.value() or b"[]")
+            self._sender.report()
             now = monotonic()
             if now >= look_at:
                 self._look(now)

@@ -4,13 +4,14 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from eventsourcing.persistence import Notification, OperationalError, PersistenceError, StoredEvent
 from eventsourcing.utils import Environment
 
 import eventsourcing_kafka as es_kafka
 from consumers.log import START, Append, Apply, Chunk, Fenced, InDoubt, Place, WrongPlace, kafka_environment
+from eventsourcing_kafka.producer import Producer
 from eventsourcing_kafka.reader import Fetcher
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class KafkaLog:
         self._reader: es_kafka.Reader | None = None
         self._read_to: Place | None = None
         self._old: es_kafka.Reader | None = None
-        self._ahead: Any = None  # the producer that a standby has connected ahead
+        self._ahead: Producer | None = None  # what a standby has connected ahead
         self._marks = Marks()
 
     @property
@@ -123,7 +124,7 @@ class KafkaLog:
         self.identity()
         try:
             if self._ahead is None:
-                self._ahead = es_kafka.Writer.connect(self._settings)
+                self._ahead = Producer(self._settings)
             for batch in self._reading(after).read(timeout_seconds):
                 self._pass(batch, apply)
         except PersistenceError as error:
@@ -179,7 +180,7 @@ class KafkaLog:
         self._drop_old()
         ahead, self._ahead = self._ahead, None
         if ahead is not None:
-            ahead.close(timeout=1)
+            ahead.close()
 
     def _reading(self, after: Place) -> es_kafka.Reader:
         """Return the reader, at this place; what it has fetched already stays when it is there."""

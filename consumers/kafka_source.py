@@ -2,21 +2,20 @@
 
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
+from confluent_kafka import Message
 from eventsourcing.persistence import OperationalError
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 
 from consumers.log import InDoubt
+from consumers.records import RecordReader, RecordSender
 from consumers.sources import Answer, Work
 from consumers.topics import COMMANDS, DEAD_LETTERS, RECORD_BYTES_MAX, REPLIES, ensure_topics, topic_name
 from domain.account import OpenAccount
 from domain.market import OpenMarket
 from domain.story import PublishStory
-from eventsourcing_kafka.clients import connected
 from messages.commands import (
     Command,
     InvalidCommand,
@@ -44,13 +43,12 @@ class KafkaSource:
     def __init__(self, settings: "Settings") -> None:
         self._settings = settings
         self._topic = topic_name(settings, COMMANDS)
-        self._partition = TopicPartition(self._topic, settings.partition)
         self._replies = topic_name(settings, REPLIES)
         self._dead_letters = topic_name(settings, DEAD_LETTERS)
-        self._consumer: Any = None
-        self._producer: Any = None
-        self._fetched: deque[Any] = deque()
-        self._taken: list[tuple[Any, Work]] = []
+        self._reader: RecordReader | None = None
+        self._sender: RecordSender | None = None
+        self._fetched: deque[Message] = deque()
+        self._taken: list[tuple[Message, Work]] = []
 
     @property
     def name(self) -> str:
@@ -61,27 +59,29 @@ class KafkaSource:
         """Go on at this offset, at the topic's beginning where the log names none. Raises InDoubt: no broker."""
         self._fetched.clear()
         self.connect()
+        reader = self._reading()
         try:
-            first = self._consumer.beginning_offsets([self._partition])[self._partition]
-            end = self._consumer.end_offsets([self._partition])[self._partition]
-        except (KafkaError, OperationalError) as error:
+            first, end = reader.ends()
+        except OperationalError as error:
             self._disconnect()
-            raise InDoubt(f"the commands cannot be read: {type(error).__name__}: {error}") from error
+            raise InDoubt(str(error)) from error
         wanted = first if following is None else following
         if not first <= wanted <= end:
             # Deleted unread, or the topic was made anew. Nothing of it can be had back: say so, and take what comes.
             _log.error("commands are missing", source=self.name, expected=wanted, first=first, end=end)
             wanted = min(max(wanted, first), end)
-        self._consumer.seek(self._partition, wanted)
-        return int(wanted)
+        reader.seek(wanted)
+        return wanted
 
     def connect(self) -> None:
         """Connect, unless that is done: a standby does so ahead, because it takes a moment. Raises InDoubt: no broker."""
-        if self._consumer is not None:
+        if self._reader is not None:
             return
         try:
             ensure_topics(self._settings)
-            self._connect()
+            self._sender = RecordSender(self._settings)
+            self._reader = RecordReader(self._settings, self._topic, self._settings.partition)
+            self._reader.ends()
         except (KafkaError, OperationalError) as error:
             self._disconnect()
             raise InDoubt(f"the commands cannot be read: {type(error).__name__}: {error}") from error
@@ -90,11 +90,10 @@ class KafkaSource:
         """Return the commands of the next records. Raises InDoubt when they cannot be had."""
         if not self._fetched:
             try:
-                for records in self._consumer.poll(timeout_ms=int(timeout_seconds * 1000)).values():
-                    self._fetched.extend(records)
-            except KafkaError as error:
+                self._fetched.extend(self._reading().take(limit, timeout_seconds))
+            except OperationalError as error:
                 self._disconnect()
-                raise InDoubt(f"the commands cannot be read: {type(error).__name__}: {error}") from error
+                raise InDoubt(str(error)) from error
         self._taken.clear()
         while self._fetched and limit > 0:
             record = self._fetched.popleft()
@@ -110,6 +109,7 @@ class KafkaSource:
             by_receiver.setdefault(submitted.reply_to, []).append(dump_reply(reply))
         for receiver, replies in by_receiver.items():
             self._produce(receiver, replies)
+        self._sending().report()
 
     def announce(self, replies: Sequence[Reply]) -> None:
         """Produce the replies for whoever waits."""
@@ -119,7 +119,7 @@ class KafkaSource:
         """Put a command of those last taken into the dead letters."""
         for record, work in self._taken:
             if any(taken is command for taken in work.commands):
-                value = record.value
+                value = record.value() or b""
                 places = [i for i, item in enumerate(parse_record(value)) if isinstance(item, Submitted)]
                 index = places[next(i for i, taken in enumerate(work.commands) if taken is command)]
                 self._bury([self._letter(reason, record, index, record_parts(value)[index])])
@@ -133,49 +133,31 @@ class KafkaSource:
         """Let the clients go; replies that are on their way get a moment."""
         self._disconnect()
 
-    def _connect(self) -> None:
-        client = self._settings.kafka_client() | {
-            "bootstrap_timeout_ms": 10_000,
-            "metrics_enabled": False,
-            "allow_auto_create_topics": False,
-        }
-        reading = {
-            "group_id": None,
-            "enable_auto_commit": False,
-            "auto_offset_reset": "none",
-            "max_poll_records": 1_000,
-            "fetch_max_wait_ms": 100,
-        }
-        self._consumer = connected(KafkaConsumer, client | reading)
-        self._consumer.assign([self._partition])
-        writing = {
-            "acks": "all",
-            "enable_idempotence": False,
-            "batch_size": RECORD_BYTES_MAX,
-            "max_request_size": 4 * RECORD_BYTES_MAX,
-            "max_block_ms": 1_000,
-        }
-        self._producer = connected(KafkaProducer, client | writing)
+    def _reading(self) -> RecordReader:
+        assert self._reader is not None, "rewind first"
+        return self._reader
+
+    def _sending(self) -> RecordSender:
+        assert self._sender is not None, "rewind first"
+        return self._sender
 
     def _disconnect(self) -> None:
-        consumer, producer, self._consumer, self._producer = self._consumer, self._producer, None, None
-        with suppress(KafkaError):
-            if consumer is not None:
-                consumer.close(autocommit=False, timeout_ms=0)
-        with suppress(KafkaError):
-            if producer is not None:
-                producer.close(timeout=1)
+        reader, sender, self._reader, self._sender = self._reader, self._sender, None, None
+        if reader is not None:
+            reader.close()
+        if sender is not None:
+            sender.close()
 
-    def _understood(self, record: Any) -> Work:
+    def _understood(self, record: Message) -> Work:
         """Return a record's commands; what is none goes to the dead letters first."""
-        value: bytes = record.value or b""
+        value = record.value() or b""
         letters: list[DeadLetter] = []
         commands: list[Submitted] = []
         try:
             parsed = _parsed(value)
             commands = [item for item in parsed if isinstance(item, Submitted)]
-            if record.key is not None:
-                _check_key(record.key, commands)
+            if (key := record.key()) is not None:
+                _check_key(key, commands)
             if len(commands) < len(parsed):
                 letters = [
                     self._letter(str(item), record, index, part)
@@ -186,19 +168,19 @@ class KafkaSource:
             commands = []
             letters = [self._letter(str(error), record, None, value)]
         self._bury(letters)
-        return Work(commands, record.offset + 1, bool(letters))
+        return Work(commands, _offset(record) + 1, bool(letters))
 
-    def _letter(self, reason: str, record: Any, index: int | None, value: bytes) -> DeadLetter:
-        return make_letter(reason, (self._topic, record.partition, record.offset), index, value, record.key)
+    def _letter(self, reason: str, record: Message, index: int | None, value: bytes) -> DeadLetter:
+        return make_letter(reason, (self._topic, self._settings.partition, _offset(record)), index, value, record.key())
 
     def _bury(self, letters: Sequence[DeadLetter]) -> None:
         """Wait until the letters are kept: only then may the progress pass them."""
+        if not letters:
+            return
         try:
-            sent = [self._producer.send(self._dead_letters, value=dump_letter(letter)) for letter in letters]
-            for each in sent:
-                each.get(timeout=PARK_SECONDS)
-        except KafkaError as error:
-            raise InDoubt(f"a dead letter cannot be kept: {type(error).__name__}: {error}") from error
+            self._sending().write(self._dead_letters, [dump_letter(letter) for letter in letters], PARK_SECONDS)
+        except OperationalError as error:
+            raise InDoubt(f"a dead letter cannot be kept: {error}") from error
         for letter in letters:
             _log.warning(
                 "dead letter", reason=letter.reason, topic=letter.topic, offset=letter.offset, index=letter.index
@@ -218,9 +200,15 @@ class KafkaSource:
         if not replies:
             return
         try:
-            self._producer.send(self._replies, key=key, value=dump_replies(replies))
-        except KafkaError as error:
-            _log.warning("replies not sent", replies=len(replies), error=f"{type(error).__name__}: {error}")
+            self._sending().send(self._replies, dump_replies(replies), key=key)
+        except OperationalError as error:
+            _log.warning("replies not sent", replies=len(replies), error=str(error))
+
+
+def _offset(record: Message) -> int:
+    offset = record.offset()
+    assert offset is not None, "a record that was read has one"
+    return offset
 
 
 def _parsed(value: bytes) -> Sequence[Submitted | UnreadableError]:

@@ -1,7 +1,7 @@
 """An event store for the `eventsourcing` library on Apache Kafka: ``PERSISTENCE_MODULE=eventsourcing_kafka``.
 
-Start with README.md. The order to read the modules in: ``protocol`` (what counts in the log), ``reader``, ``writer``
-(take over, append), ``index`` and ``lookup`` (random access), ``subscription``, ``recorders``, ``factory``,
+Start with README.md. The order to read the modules in: ``protocol`` (what counts in the log), ``reader``, ``producer``,
+``writer`` (take over, append), ``index`` and ``lookup`` (random access), ``subscription``, ``recorders``, ``factory``,
 ``settings``, ``topics``, ``clients``, ``errors``.
 """
 

@@ -84,7 +84,7 @@ class Settings:
         return str(folder / f"{self.topic}-{self.partition}.sqlite")
 
     def client(self) -> dict[str, Any]:
-        """Return the arguments that every client of kafka-python takes."""
+        """Return the arguments that every client of kafka-python takes; it reads, and looks after topics."""
         return {
             "bootstrap_servers": self.bootstrap_servers.split(","),
             "client_id": self.client_id,
@@ -104,20 +104,33 @@ class Settings:
         }
 
     def producer(self) -> dict[str, Any]:
-        """Return the arguments of the producer: idempotent, all replicas, one request at a time, bounded waits."""
+        """Return the arguments of librdkafka's producer: idempotent, all replicas, one request at a time, bounded waits."""
         timeout_ms = int(self.append_timeout * 1000)
-        return self.client() | {
-            "enable_idempotence": True,
+        options = {
+            "bootstrap.servers": self.bootstrap_servers,
+            "client.id": self.client_id,
+            "security.protocol": self.security_protocol,
+            "ssl.ca.location": self.ssl_cafile,
+            "ssl.certificate.location": self.ssl_certfile,
+            "ssl.key.location": self.ssl_keyfile,
+            "ssl.key.password": self.ssl_password,
+            "ssl.endpoint.identification.algorithm": "https" if self.ssl_check_hostname else "none",
+            "sasl.mechanism": self.sasl_mechanism,
+            "sasl.username": self.sasl_username,
+            "sasl.password": self.sasl_password,
+            "reconnect.backoff.ms": 20,
+            "reconnect.backoff.max.ms": 500,
+            "retry.backoff.ms": 5,
+            "retry.backoff.max.ms": 500,
+            "enable.idempotence": True,
             "acks": "all",
-            "max_in_flight_requests_per_connection": 1,
-            "batch_size": MIB,
-            "max_request_size": self.record_bytes_max + MIB,
-            "delivery_timeout_ms": timeout_ms,
-            "request_timeout_ms": timeout_ms,
-            "max_block_ms": timeout_ms,
-            "metrics_enabled": False,
-            "allow_auto_create_topics": False,
+            "max.in.flight": 1,
+            "linger.ms": 0,
+            "message.max.bytes": self.record_bytes_max + MIB,
+            "message.timeout.ms": timeout_ms,
+            "request.timeout.ms": timeout_ms,
         }
+        return {key: value for key, value in options.items() if value != ""}
 
     def consumer(self, *, fetch_bytes: int = 8 * MIB) -> dict[str, Any]:
         """Return the arguments of a consumer: no group, no commits, no jump to another offset by itself."""

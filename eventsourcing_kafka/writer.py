@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from secrets import token_hex
-from threading import Thread
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from eventsourcing.persistence import DataError, PersistenceError, ProgrammingError
-from kafka import KafkaProducer
-from kafka.errors import KafkaError
 
-from eventsourcing_kafka.clients import connected
 from eventsourcing_kafka.errors import ClaimLost, Fenced, InDoubt
+from eventsourcing_kafka.producer import Producer, Sent
 from eventsourcing_kafka.protocol import Batch, Checkpoint, State, encode_batch, encode_claim
 from eventsourcing_kafka.reader import Reader
 
@@ -34,7 +30,7 @@ class Writer:
     It belongs to one thread at a time.
     """
 
-    def __init__(self, settings: Settings, producer: Any, at: Checkpoint) -> None:
+    def __init__(self, settings: Settings, producer: Producer, at: Checkpoint) -> None:
         self._settings = settings
         self._producer = producer
         self._state = at.state
@@ -42,23 +38,16 @@ class Writer:
         self._in_flight: Append | None = None
         self._ended: PersistenceError | None = None
 
-    @staticmethod
-    def connect(settings: Settings) -> Any:
-        """Return a producer for ``take_over``: who may have to take over at once connects ahead, for that takes a moment.
-
-        Raises OperationalError when the broker cannot be reached.
-        """
-        return connected(KafkaProducer, settings.producer())
-
     @classmethod
     def take_over(
-        cls, reader: Reader, apply: Callable[[Batch], object] | None = None, *, producer: Any = None
+        cls, reader: Reader, apply: Callable[[Batch], object] | None = None, *, producer: Producer | None = None
     ) -> Writer:
         """Claim the reader's partition, read up to the claim, and return a writer if the claim won.
 
         ``apply`` is called with every batch between the reader's checkpoint and the claim, in order. When this
         returns, the caller knows the whole log, a batch formerly in doubt included; and the reader stands just
-        behind the claim. ``producer`` is one from ``connect`` that nothing was sent with; it is closed with the writer.
+        behind the claim. ``producer`` is one that nothing was sent with: who may have to take over at once connects it
+        ahead, for that takes a moment. It is closed with the writer.
 
         Raises:
             ClaimLost: another claim came first. What ``apply`` was given is true all the same.
@@ -66,14 +55,14 @@ class Writer:
             OperationalError: the broker cannot be reached. Try again.
         """
         settings = reader.settings
-        producer = producer or cls.connect(settings)
+        producer = producer or Producer(settings)
         try:
             for batch in reader.read_to(reader.end()):
                 if apply is not None:
                     apply(batch)
             # The name is new for every attempt: a late copy of an earlier attempt's record must never fit.
             mine = State(reader.checkpoint.epoch + 1, token_hex(16))
-            offset = _acknowledged(settings, _send(settings, producer, encode_claim(mine.writer, mine.epoch)))
+            offset = producer.send(encode_claim(mine.writer, mine.epoch)).offset(settings.append_timeout)
             # Not to an end that was asked for before: what lies between that end and the claim counts.
             for batch in reader.read_to(offset + 1):
                 if apply is not None:
@@ -84,7 +73,7 @@ class Writer:
                     f"Another writer claimed epoch {at.epoch} of {settings.topic}-{settings.partition}"
                 )
         except BaseException:
-            _drop(producer, settings)
+            producer.close()
             raise
         return cls(settings, producer, at)
 
@@ -123,11 +112,11 @@ class Writer:
             raise DataError(f"A record of {len(value)} bytes is over the limit of {self._settings.record_bytes_max}")
         positions = range(self._state.next, self._state.next + len(events))
         try:
-            future = _send(self._settings, self._producer, value)
+            sent = self._producer.send(value)
         except InDoubt as error:
             self._end(error)
             raise
-        self._in_flight = Append(self, positions, value, future)
+        self._in_flight = Append(self, positions, value, sent)
         return self._in_flight
 
     def close(self) -> None:
@@ -143,14 +132,14 @@ class Writer:
 
     def _end(self, error: PersistenceError) -> None:
         self._ended = error
-        _drop(self._producer, self._settings)
+        self._producer.close()
 
     def _confirm(self, append: Append) -> None:
         """Run the readers' fold from the last offset through the acknowledged one."""
         if self._in_flight is not append:
             raise self._ended or ProgrammingError("The append is not in flight")
         try:
-            offset = _acknowledged(self._settings, append.future)
+            offset = append.sent.offset(self._settings.append_timeout)
             # One batch is in flight. So nothing lies between the last offset and one that follows it directly.
             if offset == self._offset:
                 self._state = State(self._state.epoch, self._state.writer, append.positions.stop)
@@ -194,18 +183,18 @@ class Writer:
 class Append:
     """A batch that has been sent. It counts when ``result()`` has returned, not before."""
 
-    __slots__ = ("_confirmed", "_writer", "future", "positions", "value")
+    __slots__ = ("_confirmed", "_writer", "positions", "sent", "value")
 
-    def __init__(self, writer: Writer, positions: range, value: bytes, future: Any) -> None:
+    def __init__(self, writer: Writer, positions: range, value: bytes, sent: Sent) -> None:
         self._writer = writer
         self._confirmed = False
         self.positions = positions
         self.value = value
-        self.future = future
+        self.sent = sent
 
     def done(self) -> bool:
         """Tell whether the broker has answered, so that ``result()`` will not wait for it."""
-        return bool(self.future.is_done)
+        return self.sent.done()
 
     def result(self) -> range:
         """Wait until the batch is known to count, and return the positions of its events.
@@ -217,32 +206,3 @@ class Append:
             self._writer._confirm(self)  # noqa: SLF001  # two halves of one thing
             self._confirmed = True
         return self.positions
-
-
-def _send(settings: Settings, producer: Any, value: bytes) -> Any:
-    try:
-        return producer.send(settings.topic, value=value, partition=settings.partition)
-    except (KafkaError, ValueError, AssertionError) as error:
-        raise InDoubt(f"Cannot send: {type(error).__name__}: {error}") from error
-
-
-def _acknowledged(settings: Settings, future: Any) -> int:
-    try:
-        offset = int(future.get(timeout=settings.append_timeout).offset)
-    except KafkaError as error:
-        raise InDoubt(f"No acknowledgement: {type(error).__name__}: {error}") from error
-    if offset < 0:
-        raise InDoubt("Acknowledged without an offset")
-    return offset
-
-
-def _drop(producer: Any, settings: Settings) -> None:
-    """Close the producer without waiting for it: with a broker away that takes until its own timeouts have passed."""
-
-    def close() -> None:
-        for _ in range(3):
-            with suppress(KafkaError):
-                producer.close(timeout=settings.append_timeout + 1)
-                return
-
-    Thread(target=close, name="drop-producer", daemon=True).start()

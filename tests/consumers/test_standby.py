@@ -130,16 +130,16 @@ def test_a_standby_reads_commands_before_it_takes_over(settings: Settings) -> No
     """It connects ahead, so that a take-over need not wait for that; where it cannot, it still stands by."""
     ahead = KafkaSource(settings)
     ahead.connect()
-    connected = ahead._consumer
+    connected = ahead._reader
     assert ahead.rewind(None) == 0
-    assert ahead._consumer is connected
+    assert ahead._reader is connected
     ahead.close(None)
 
     engine = make_engine(settings, standby=True)
-    assert engine._source._consumer is not None
+    assert engine._source._reader is not None
     engine._source.close(None)
     away = settings.model_copy(update={"kafka_brokers": f"127.0.0.1:{free_port()}"})
-    assert make_engine(away, standby=True)._source._consumer is None
+    assert make_engine(away, standby=True)._source._reader is None
 
 
 @pytest.mark.timeout(120)

@@ -18,7 +18,7 @@ from eventsourcing.persistence import (
 )
 from eventsourcing.tests import persistence  # the module: pytest collects what is imported by name
 from eventsourcing.utils import Environment
-from kafka import KafkaAdminClient, KafkaProducer
+from kafka import KafkaAdminClient
 
 from eventsourcing_kafka import (
     KafkaAggregateRecorder,
@@ -29,7 +29,7 @@ from eventsourcing_kafka import (
     UnsafeTopic,
     ensure_topic,
 )
-from eventsourcing_kafka.clients import connected
+from eventsourcing_kafka.producer import Producer
 from eventsourcing_kafka.topics import topic_config, unsafe_settings
 from local.kafka import Broker
 from local.processes import free_port
@@ -202,7 +202,7 @@ def test_an_unreachable_broker_is_an_operational_error(settings: Settings) -> No
         with pytest.raises(OperationalError, match="Cannot connect"):
             Reader(nowhere).end()
         with pytest.raises(OperationalError, match="Cannot connect"):
-            connected(KafkaProducer, nowhere.producer())
+            Producer(nowhere)
     assert threading.active_count() <= threads
 
 

@@ -1,0 +1,94 @@
+"""Sending a record and learning its offset, by librdkafka: an append waits for that, so it must be quick.
+
+kafka-python's producer hands each record to a thread and each answer back, which is most of what an append costs; here
+the caller's own thread asks for answers, and only when it wants them.
+"""
+
+from __future__ import annotations
+
+from logging import getLogger
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import confluent_kafka
+from confluent_kafka import KafkaException
+from eventsourcing.persistence import OperationalError
+
+from eventsourcing_kafka.errors import InDoubt
+
+if TYPE_CHECKING:
+    from eventsourcing_kafka.settings import Settings
+
+__all__ = ["Producer", "Sent"]
+
+
+class Producer:
+    """Sends to the partition of the settings. It belongs to one thread at a time."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Connect. Raises OperationalError when no broker answers within the time to connect."""
+        self._topic, self._partition = settings.topic, settings.partition
+        self._client = confluent_kafka.Producer(settings.producer(), logger=getLogger(__name__))
+        try:
+            self._client.list_topics(self._topic, timeout=settings.connect_timeout)
+        except KafkaException as error:
+            self.close()
+            raise OperationalError(f"Cannot connect to {settings.bootstrap_servers}: {error}") from error
+
+    def send(self, value: bytes) -> Sent:
+        """Send a record and return at once. Raises InDoubt when it cannot be sent."""
+        sent = Sent(self._client)
+        try:
+            self._client.produce(self._topic, value, partition=self._partition, on_delivery=sent.answered)
+        except (KafkaException, BufferError) as error:
+            raise InDoubt(f"Cannot send: {error}") from error
+        return sent
+
+    def close(self) -> None:
+        """Disconnect, and wait for nothing: what is on its way may arrive or not."""
+        self._client.purge()
+        self._client.poll(0)
+        self._client.close()
+
+
+class Sent:
+    """A record that is on its way."""
+
+    __slots__ = ("_client", "_error", "_offset")
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._offset: int | None = None
+        self._error: Any = None
+
+    def done(self) -> bool:
+        """Tell whether the broker has answered, or can do so no more."""
+        if not self._is_answered():
+            self._client.poll(0)
+        return self._is_answered()
+
+    def offset(self, timeout: float) -> int:
+        """Wait so many seconds for the broker's answer, and return the record's offset.
+
+        Raises InDoubt: there is no answer in time, an error, or an answer without an offset, as librdkafka gives when the
+        broker says that it has the record already: it may be any record.
+        """
+        deadline = monotonic() + timeout
+        while not self._is_answered():
+            left = deadline - monotonic()
+            if left <= 0:
+                raise InDoubt(f"No acknowledgement within {timeout} s")
+            self._client.poll(left)
+        if self._error is not None:
+            raise InDoubt(f"No acknowledgement: {self._error}")
+        if self._offset is None or self._offset < 0:
+            raise InDoubt("Acknowledged without an offset")
+        return self._offset
+
+    def answered(self, error: Any, message: Any) -> None:
+        """Take the broker's answer; called by the client."""
+        self._error = error
+        self._offset = message.offset()
+
+    def _is_answered(self) -> bool:
+        return self._offset is not None or self._error is not None
