@@ -572,4 +572,6 @@ class Engine:
                 decision.outcome = Outcome(submitted.digest, reply)
                 self._outcomes.remember(submitted.command_id, decision.outcome)
             answers.append((submitted, reply))
+        # They refer to the batch, and it to them: without this only the garbage collector would free them, in long stops.
+        batch.decisions.clear()
         self._source.answer(answers)

@@ -1,6 +1,7 @@
 """The engine on the library's in-memory recorder: outcomes, repetition, doubt, time, batches."""
 
 import asyncio
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -69,6 +70,20 @@ def test_an_order_is_answered_with_its_place_in_the_log(recorder: POPOApplicatio
     assert events[0].digest == digest_of(order)
     assert events[1].digest is None
     assert reply.result["status"] == "filled"
+
+
+def test_answered_commands_leave_nothing_for_the_garbage_collector(recorder: POPOApplicationRecorder) -> None:
+    """What a batch made is freed when it is answered: 10,000s of objects in cycles would stop the engine now and then."""
+    with running(recorder) as (_, gateway, _):
+        market = open_market(gateway.submit_blocking)
+        gc.collect()
+        gc.disable()
+        try:
+            for i in range(100):
+                gateway.submit_blocking(*market.buy(f"c-{i % 90}"))
+            assert gc.collect() < 100
+        finally:
+            gc.enable()
 
 
 def test_every_batch_ends_with_how_far_the_commands_are_read(recorder: POPOApplicationRecorder) -> None:
