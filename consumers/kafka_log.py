@@ -149,7 +149,7 @@ class KafkaLog:
         """Send the events as one record."""
         assert self._writer is not None, "take over first"
         try:
-            return KafkaAppend(self._writer.begin(events), self._note)
+            return KafkaAppend(self._writer.begin(events, states_are_json=True), self._note)
         except es_kafka.Fenced as error:
             raise Fenced(str(error)) from error
         except PersistenceError as error:

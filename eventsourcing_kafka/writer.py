@@ -94,10 +94,11 @@ class Writer:
         """
         return self.begin(events).result()
 
-    def begin(self, events: Sequence[StoredEvent]) -> Append:
+    def begin(self, events: Sequence[StoredEvent], *, states_are_json: bool = False) -> Append:
         """Send the events and return at once; call ``result()`` before anything is answered to anybody.
 
         One append is in flight at a time, so ``begin`` and ``result`` alternate; what is done between is free.
+        ``states_are_json``: as for ``encode_batch``.
 
         Raises:
             ProgrammingError: the one before has not been asked for its result.
@@ -107,7 +108,8 @@ class Writer:
             raise self._ended
         if self._in_flight is not None:
             raise ProgrammingError("An append is in flight: ask for its result first")
-        value = encode_batch(self._state.writer, self._state.epoch, self._state.next, events)
+        at = self._state
+        value = encode_batch(at.writer, at.epoch, at.next, events, states_are_json=states_are_json)
         if len(value) > self._settings.record_bytes_max:
             raise DataError(f"A record of {len(value)} bytes is over the limit of {self._settings.record_bytes_max}")
         positions = range(self._state.next, self._state.next + len(events))
