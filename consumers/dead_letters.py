@@ -9,19 +9,19 @@ What is decided about a letter is a record of the same topic, so it is kept besi
 
 from collections.abc import Iterator
 from time import monotonic
-from typing import Any, Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
+from confluent_kafka import Message
 from eventsourcing.persistence import OperationalError
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from consumers.topics import DEAD_LETTERS, RECORD_BYTES_MAX, topic_name
+from consumers.records import RecordReader, RecordSender
+from consumers.topics import DEAD_LETTERS, topic_name
 from domain.money import Time
-from eventsourcing_kafka.clients import connected
-from eventsourcing_kafka.errors import translated
 from messages.dead_letters import DeadLetter, Decision, dump_letter, parse_letter
 from settings import Settings
 
 READ_SECONDS: Final = 10.0
+WRITE_SECONDS: Final = 10.0
 
 
 class Found(NamedTuple):
@@ -38,27 +38,18 @@ class DeadLetters:
     def __init__(self, settings: Settings) -> None:
         """Nothing is connected before it is entered."""
         self._settings = settings
-        self._topic = TopicPartition(topic_name(settings, DEAD_LETTERS), 0)
-        self._consumer: Any = None
-        self._producer: Any = None
+        self._topic = topic_name(settings, DEAD_LETTERS)
+        self._reader: RecordReader
+        self._sender: RecordSender
 
     def __enter__(self) -> Self:
-        client = self._settings.kafka_client() | {
-            "bootstrap_timeout_ms": 10_000,
-            "metrics_enabled": False,
-            "allow_auto_create_topics": False,
-        }
-        reading = {"group_id": None, "enable_auto_commit": False, "auto_offset_reset": "none"}
-        self._consumer = connected(KafkaConsumer, client | reading)
-        self._consumer.assign([self._topic])
-        self._producer = connected(
-            KafkaProducer, client | {"acks": "all", "max_request_size": 4 * RECORD_BYTES_MAX, "max_block_ms": 10_000}
-        )
+        self._reader = RecordReader(self._settings, self._topic, 0)
+        self._sender = RecordSender(self._settings)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._producer.close(timeout=1)
-        self._consumer.close(autocommit=False, timeout_ms=0)
+        self._sender.close()
+        self._reader.close()
 
     def open(self) -> list[Found]:
         """Return the letters about which nothing is decided; of one that was written twice, the first."""
@@ -66,13 +57,14 @@ class DeadLetters:
         places: dict[int, tuple[str, int, int, int | None]] = {}
         decided = set()
         for record in self._records():
-            item = parse_letter(record.value)
+            number = record.offset() or 0
+            item = parse_letter(record.value() or b"")
             if isinstance(item, Decision):
                 if item.letter in places:
                     decided.add(places[item.letter])
             else:
-                places[record.offset] = item.place
-                found.setdefault(item.place, Found(record.offset, record.timestamp * 1_000, item))
+                places[number] = item.place
+                found.setdefault(item.place, Found(number, record.timestamp()[1] * 1_000, item))
         return [each for place, each in found.items() if place not in decided]
 
     def find(self, number: int) -> Found:
@@ -93,7 +85,7 @@ class DeadLetters:
         value = letter.raw
         if value is None:
             raise ValueError(f"dead letter {number} holds only the beginning of its value")
-        self._send(letter.topic, letter.partition, value)
+        self._sender.write(letter.topic, [value], WRITE_SECONDS, partition=letter.partition)
         self._decide(Decision(number, "retried", ""))
 
     def skip(self, number: int, reason: str) -> None:
@@ -102,20 +94,16 @@ class DeadLetters:
         self._decide(Decision(number, "skipped", reason))
 
     def _decide(self, decision: Decision) -> None:
-        self._send(self._topic.topic, self._topic.partition, dump_letter(decision))
+        self._sender.write(self._topic, [dump_letter(decision)], WRITE_SECONDS)
 
-    def _send(self, topic: str, partition: int, value: bytes) -> None:
-        with translated(f"Cannot write to {topic}"):
-            self._producer.send(topic, value=value, partition=partition).get(timeout=READ_SECONDS)
-
-    def _records(self) -> Iterator[Any]:
-        with translated(f"Cannot read {self._topic.topic}"):
-            end = self._consumer.end_offsets([self._topic])[self._topic]
-            self._consumer.seek_to_beginning(self._topic)
-            deadline = monotonic() + READ_SECONDS
-            while self._consumer.position(self._topic) < end:
-                for record in self._consumer.poll(timeout_ms=500).get(self._topic, ()):
-                    deadline = monotonic() + READ_SECONDS
-                    yield record
-                if monotonic() > deadline:
-                    raise OperationalError(f"{self._topic.topic} cannot be read in time")
+    def _records(self) -> Iterator[Message]:
+        following, end = self._reader.ends()
+        self._reader.seek(following)
+        deadline = monotonic() + READ_SECONDS
+        while following < end:
+            for record in self._reader.take(1_000, 0.5):
+                following = (record.offset() or 0) + 1
+                deadline = monotonic() + READ_SECONDS
+                yield record
+            if monotonic() > deadline:
+                raise OperationalError(f"{self._topic} cannot be read in time")

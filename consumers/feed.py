@@ -11,7 +11,7 @@ reads it passes over positions not above the last one seen.
 
 import signal
 import threading
-from contextlib import suppress
+from contextlib import closing
 from types import FrameType
 from typing import Any, Final, Self
 
@@ -19,22 +19,22 @@ import msgspec
 import structlog
 from eventsourcing.persistence import OperationalError, PersistenceError
 from eventsourcing.utils import Environment
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 
 import eventsourcing_kafka as es_kafka
 from consumers.log import kafka_environment
-from consumers.topics import FEED, RECORD_BYTES_MAX, ensure_topics, topic_name
+from consumers.records import Headers, RecordReader, RecordSender
+from consumers.topics import FEED, ensure_topics, topic_name
 from domain.events import Recorded
 from domain.partition import CommandRejected
-from eventsourcing_kafka.clients import connected
 from messages.events import decode_state, public_event
 from settings import Settings
 
 _log: Final = structlog.get_logger()
 
 PENDING_EVENTS_MAX: Final = 5_000
-"""So many events may be on their way at once."""
+PENDING_BYTES_MAX: Final = 16 * 1024 * 1024
+"""So many events, of so many bytes, may be on their way at once."""
 
 SEND_SECONDS: Final = 30.0
 IDLE_SECONDS: Final = 0.5
@@ -51,10 +51,11 @@ class Feed:
         """Nothing is connected before it runs."""
         self._settings = settings
         self._log = es_kafka.Settings.from_env(Environment("", kafka_environment(settings)))
-        self._topic = TopicPartition(topic_name(settings, FEED), settings.partition)
+        self._topic = topic_name(settings, FEED)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._sent: list[Any] = []
+        self._sent = self._sent_bytes = 0
+        self._failed: Any = None
         self._moved = threading.Condition()
         self.position = 0
         """The position of the last event that the feed holds."""
@@ -119,95 +120,77 @@ class Feed:
         """Go on after what the topic holds, until stopped or interrupted."""
         position, checkpoint = self._last()
         self._move_to(position)
-        _log.info("feed goes on", topic=self._topic.topic, partition=self._topic.partition, position=self.position)
-        producer = connected(KafkaProducer, self._client() | _WRITING)
-        try:
-            with es_kafka.Reader(self._log) as reader:
-                if _stands_at(reader, checkpoint):
-                    reader.seek(checkpoint)
-                else:
-                    reader.seek(es_kafka.Checkpoint())
-                while not self._stopping.is_set():
-                    for batch in reader.read(IDLE_SECONDS):
-                        if batch.last > self.position:
-                            self._copy(producer, batch)
-                    self._confirm()
-        finally:
-            self._sent.clear()
-            with suppress(KafkaError):
-                producer.close(timeout=1)
+        _log.info("feed goes on", topic=self._topic, partition=self._settings.partition, position=self.position)
+        self._sent, self._sent_bytes, self._failed = 0, 0, None
+        with closing(RecordSender(self._settings, in_order=True)) as sender, es_kafka.Reader(self._log) as reader:
+            if _stands_at(reader, checkpoint):
+                reader.seek(checkpoint)
+            else:
+                reader.seek(es_kafka.Checkpoint())
+            while not self._stopping.is_set():
+                for batch in reader.read(IDLE_SECONDS):
+                    if batch.last > self.position:
+                        self._copy(sender, batch)
+                self._confirm(sender)
 
     def _last(self) -> tuple[int, es_kafka.Checkpoint]:
         """Return the position of the last event in the topic, and where the log has the batch that holds it."""
-        consumer = connected(KafkaConsumer, self._client() | _READING)
-        try:
-            consumer.assign([self._topic])
-            first = consumer.beginning_offsets([self._topic])[self._topic]
-            end = consumer.end_offsets([self._topic])[self._topic]
+        with closing(RecordReader(self._settings, self._topic, self._settings.partition)) as reader:
+            first, end = reader.ends()
             if first == end:
                 return 0, es_kafka.Checkpoint()
-            consumer.seek(self._topic, end - 1)
-            records = consumer.poll(timeout_ms=int(SEND_SECONDS * 1000)).get(self._topic, ())
-        finally:
-            consumer.close(autocommit=False, timeout_ms=0)
+            reader.seek(end - 1)
+            records = reader.take(1, SEND_SECONDS)
         if not records:
-            raise OperationalError(f"the last record of {self._topic.topic} cannot be read")
-        headers = dict(records[-1].headers)
+            raise OperationalError(f"the last record of {self._topic} cannot be read")
+        headers: dict[str, Any] = dict(records[-1].headers() or ())
         return int(headers["position"]), _CHECKPOINT.decode(headers["checkpoint"])
 
-    def _copy(self, producer: Any, batch: es_kafka.Batch) -> None:
+    def _copy(self, sender: RecordSender, batch: es_kafka.Batch) -> None:
         """Send the events of a batch that the topic does not hold yet."""
         checkpoint = _encode(es_kafka.Checkpoint(batch.offset, batch.epoch, batch.writer, batch.first))
-        topic, partition = self._topic.topic, self._topic.partition
         for position, (stream, version, name, raw) in enumerate(batch.events, batch.first):
-            if position <= self.position + len(self._sent):
+            if position <= self.position + self._sent:
                 continue
             state = decode_state(name, bytes(raw))
             event = Recorded(position, stream, version, state.time, state.command_id, state.data)
             public = public_event(event)
-            headers = [
+            headers: Headers = [
                 ("position", str(position).encode()),
                 ("type", public["type"].encode()),
                 ("time", public["time"].encode()),
                 ("checkpoint", checkpoint),
             ]
-            record = producer.send(topic, _encode(public), key_of(event).encode(), headers, partition)
-            self._sent.append(record)
-            if len(self._sent) >= PENDING_EVENTS_MAX:
-                self._confirm()
+            value = _encode(public)
+            sender.send(
+                self._topic,
+                value,
+                key=key_of(event).encode(),
+                partition=self._settings.partition,
+                headers=headers,
+                delivered=self._delivered,
+            )
+            self._sent += 1
+            self._sent_bytes += len(value)
+            if self._sent >= PENDING_EVENTS_MAX or self._sent_bytes >= PENDING_BYTES_MAX:
+                self._confirm(sender)
 
-    def _confirm(self) -> None:
+    def _delivered(self, error: Any, _: object) -> None:
+        self._failed = self._failed or error
+
+    def _confirm(self, sender: RecordSender) -> None:
         """Wait until the topic holds all that was sent."""
-        for record in self._sent:
-            record.get(timeout=SEND_SECONDS)
+        sender.flush(SEND_SECONDS)
+        if self._failed is not None:
+            raise OperationalError(f"{self._topic} does not hold an event: {self._failed}")
         if self._sent:
-            self._move_to(self.position + len(self._sent))
-        self._sent.clear()
+            self._move_to(self.position + self._sent)
+        self._sent = self._sent_bytes = 0
 
     def _move_to(self, position: int) -> None:
         with self._moved:
             self.position = position
             self._moved.notify_all()
-
-    def _client(self) -> dict[str, Any]:
-        return self._settings.kafka_client() | {
-            "bootstrap_timeout_ms": 10_000,
-            "metrics_enabled": False,
-            "allow_auto_create_topics": False,
-        }
-
-
-_WRITING: Final = {
-    "enable_idempotence": True,  # in order, and nothing between is left out
-    "acks": "all",
-    "batch_size": RECORD_BYTES_MAX,
-    "linger_ms": 5,
-    "max_request_size": 4 * RECORD_BYTES_MAX,
-    "max_block_ms": 10_000,
-    "request_timeout_ms": 10_000,
-    "delivery_timeout_ms": 20_000,
-}
-_READING: Final = {"group_id": None, "enable_auto_commit": False, "auto_offset_reset": "none"}
 
 
 def _stands_at(reader: es_kafka.Reader, checkpoint: es_kafka.Checkpoint) -> bool:

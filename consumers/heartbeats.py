@@ -24,7 +24,7 @@ from kafka.errors import KafkaError
 
 from consumers.log import Fenced, InDoubt
 from consumers.records import RecordReader, RecordSender
-from consumers.topics import HEARTBEATS, ensure_topics, topic_name
+from consumers.topics import HEARTBEATS, ensure_topics_once, topic_name
 
 if TYPE_CHECKING:
     from settings import Settings
@@ -222,7 +222,7 @@ class Heartbeats:
         if self._reader is not None:
             return
         try:
-            ensure_topics(self._settings)
+            ensure_topics_once(self._settings)
             self._sender = RecordSender(self._settings, retries=0, give_up_seconds=1.0)
             self._reader = RecordReader(self._settings, self._topic, self._settings.partition)
             _, end = self._reader.ends()

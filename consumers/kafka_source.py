@@ -12,7 +12,7 @@ from kafka.errors import KafkaError
 from consumers.log import InDoubt
 from consumers.records import RecordReader, RecordSender
 from consumers.sources import Answer, Work
-from consumers.topics import COMMANDS, DEAD_LETTERS, RECORD_BYTES_MAX, REPLIES, ensure_topics, topic_name
+from consumers.topics import COMMANDS, DEAD_LETTERS, RECORD_BYTES_MAX, REPLIES, ensure_topics_once, topic_name
 from domain.account import OpenAccount
 from domain.market import OpenMarket
 from domain.story import PublishStory
@@ -78,7 +78,7 @@ class KafkaSource:
         if self._reader is not None:
             return
         try:
-            ensure_topics(self._settings)
+            ensure_topics_once(self._settings)
             self._sender = RecordSender(self._settings)
             self._reader = RecordReader(self._settings, self._topic, self._settings.partition)
             self._reader.ends()

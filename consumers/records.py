@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS: Final = 10.0
 
+Headers = list[tuple[str, str | bytes | None]]
+
 Delivered = Callable[[Any, Message], None]
 """Called with the error, or None, when the broker has answered for a record or can no longer do so."""
 
@@ -66,11 +68,22 @@ class RecordReader:
 class RecordSender:
     """Sends records without waiting; may be used from any thread."""
 
-    def __init__(self, settings: "Settings", *, retries: int | None = None, give_up_seconds: float = 30.0) -> None:
-        """Connects in the background. `retries`: how often a record is sent again, by default until it is given up."""
-        options = {"message.timeout.ms": round(give_up_seconds * 1000)}
+    def __init__(
+        self, settings: "Settings", *, retries: int | None = None, give_up_seconds: float = 30.0, in_order: bool = False
+    ) -> None:
+        """Connects in the background.
+
+        Args:
+            settings: where Kafka is.
+            retries: how often a record is sent again; by default until it is given up.
+            give_up_seconds: until then the broker must have answered for a record.
+            in_order: records arrive in the order of their sending, once, and none after one that was given up.
+        """
+        options: dict[str, Any] = {"message.timeout.ms": round(give_up_seconds * 1000)}
         if retries is not None:
             options["message.send.max.retries"] = retries
+        if in_order:
+            options |= {"enable.idempotence": True, "enable.gapless.guarantee": True}
         self._producer = Producer(settings.rdkafka_client() | _WRITING | options, logger=getLogger("librdkafka"))
 
     def send(
@@ -80,11 +93,12 @@ class RecordSender:
         *,
         key: bytes | None = None,
         partition: int = 0,
+        headers: Headers | None = None,
         delivered: Delivered | None = None,
     ) -> None:
         """Send a record. Raises OperationalError: too many are waiting to be sent already."""
         try:
-            self._producer.produce(topic, value, key, partition, delivered)
+            self._producer.produce(topic, value, key, partition, on_delivery=delivered, headers=headers)
         except (BufferError, KafkaException) as error:
             raise OperationalError(f"cannot send to {topic}: {error}") from error
 
@@ -97,11 +111,13 @@ class RecordSender:
         if self._producer.flush(timeout_seconds):
             raise OperationalError("the broker has not answered in time")
 
-    def write(self, topic: str, values: Sequence[bytes], timeout_seconds: float) -> None:
+    def write(self, topic: str, values: Sequence[bytes], timeout_seconds: float, *, partition: int = 0) -> None:
         """Send records and wait until the topic has them. Raises OperationalError: perhaps it has not."""
         errors: list[Any] = []
         for value in values:
-            self.send(topic, value, delivered=lambda error, _: errors.append(error) if error else None)
+            self.send(
+                topic, value, partition=partition, delivered=lambda error, _: errors.append(error) if error else None
+            )
         self.flush(timeout_seconds)
         if errors:
             raise OperationalError(f"{topic} does not have the record: {errors[0]}")

@@ -13,6 +13,7 @@
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from eventsourcing.utils import Environment
@@ -94,6 +95,12 @@ def ensure_topics(settings: "Settings", *, create: bool = True) -> None:
     problems = check_topics(settings, create=create)
     if problems:
         raise UnsafeTopic("\n".join(problems))
+
+
+@lru_cache(maxsize=8)
+def ensure_topics_once(settings: "Settings") -> None:
+    """Do the same, unless this process has done so: each part of an engine asks for it. Raises as that does."""
+    ensure_topics(settings)
 
 
 def check_topics(settings: "Settings", *, create: bool = False) -> list[str]:

@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumers import snapshots
+from consumers.command_index import CommandIndex
 from consumers.engine import Engine
+from consumers.folding import Fold
 from consumers.gateway import LocalGateway
-from consumers.log import Place, RecorderLog
+from consumers.log import START, Place, RecorderLog
 from consumers.random_commands import RandomCommands
 from consumers.simulation import Delivery, Miniature, replayed
 from consumers.snapshots import EngineFolder, Snapshot, dump, load
@@ -181,6 +183,18 @@ def test_an_engine_starts_from_what_it_left(tmp_path: Path, lost: str) -> None:
     assert first == again
     assert state == engine.exchange.state_hash()
     assert (read == 1) == (lost == "nothing")
+
+
+def test_an_index_that_is_behind_the_snapshot_reads_no_more_than_it_lacks(tmp_path: Path) -> None:
+    """As of an engine that stood still while another wrote: it goes on at the last place known before its end."""
+    places = [Place(position, position - 1, 1, "w") for position in (10, 20, 30)]
+    with CommandIndex(tmp_path) as index:
+        for behind, wanted in ((5, START), (20, places[1]), (29, places[1])):
+            index.advance(behind)
+            fold = Fold(0, index, Snapshot(Exchange(), places[-1], {}, [], places))
+            assert fold.place == wanted
+        index.advance(30)
+        assert Fold(0, index, Snapshot(Exchange(), places[-1], {}, [], places)).place == places[-1]
 
 
 def test_what_is_kept_beside_a_lost_log_is_thrown_away(tmp_path: Path) -> None:
