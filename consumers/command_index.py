@@ -22,7 +22,7 @@ FIRST_SLOTS: Final = 1 << 20
 GROWTH_BITS: Final = 2
 """Each table has four times the slots of the one before: all are looked into, so there should be few."""
 FULL: Final = 0.4
-"""A table that is fuller makes every search longer: an unsuccessful one, as most are, looks at 1.9 slots here, at 3.6 with 0.6."""
+"""Fuller tables make searches longer: one that finds nothing, as most do, looks at 1.9 slots here, at 3.6 with 0.6."""
 _HEADER: Final = struct.Struct("<24s16sQQQ")  # magic, boot id, clean, entries, position
 _HEADER_BYTES: Final = 4096
 _SLOT_BYTES: Final = 16

@@ -133,6 +133,8 @@ _READING: Final = {
     "enable.auto.offset.store": False,
     "auto.offset.reset": "error",
     "allow.auto.create.topics": False,
+    "isolation.level": "read_uncommitted",  # a transaction that somebody leaves open must not hold up the others
+    "max.poll.interval.ms": 86_400_000,  # a standby polls no commands
     "check.crcs": True,
     "fetch.error.backoff.ms": 100,
     "fetch.queue.backoff.ms": 10,

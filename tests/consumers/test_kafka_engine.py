@@ -10,6 +10,7 @@ from time import monotonic
 
 import msgspec
 import pytest
+from confluent_kafka import Producer
 from kafka import KafkaConsumer, TopicPartition
 
 from consumers.engine import Engine
@@ -68,6 +69,25 @@ def dead_letters(settings: Settings, count: int) -> list[dict[str, object]]:
 
 
 # --- round trips
+
+
+def test_an_open_transaction_holds_nobody_up(settings: Settings) -> None:
+    """What is sent in a transaction of Kafka is decided when it arrives, and so is what others send after it."""
+    sender = Producer(settings.rdkafka_client() | {"transactional.id": settings.kafka_topic_prefix})
+    sender.init_transactions(30)
+    with KafkaGateway(settings) as gateway, engine_of(settings):
+        market = open_market(gateway.submit_blocking)
+        sender.begin_transaction()
+        sender.produce(
+            f"{settings.kafka_topic_prefix}commands", dump_record([dump_command(*market.buy("c-1"))]), partition=0
+        )
+        assert sender.flush(10) == 0
+        assert gateway.submit_blocking(*market.buy("c-2"), timeout_seconds=10).code is None
+        sender.abort_transaction(30)
+
+    with reading(settings) as recorder:
+        ids = [event.command_id for event in recorded(recorder) if event.digest is not None]
+    assert ids[-2:] == [market.buy("c-1")[0], market.buy("c-2")[0]]
 
 
 def test_orders_travel_over_kafka_and_have_one_outcome_for_ever(settings: Settings) -> None:
