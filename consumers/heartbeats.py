@@ -224,7 +224,7 @@ class Heartbeats:
         try:
             ensure_topics_once(self._settings)
             self._sender = RecordSender(self._settings, retries=0, give_up_seconds=1.0)
-            self._reader = RecordReader(self._settings, self._topic, self._settings.partition)
+            self._reader = RecordReader(self._settings, self._topic, self._settings.partition, may_skip=True)
             _, end = self._reader.ends()
             self._reader.seek(end)
         except (KafkaError, OperationalError) as error:

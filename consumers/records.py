@@ -1,6 +1,6 @@
 """Records of one topic, read and sent by librdkafka: where a round trip must be quick, as with commands and their replies.
 
-The log itself is written and read by kafka-python (`eventsourcing_kafka`). Decision 15 tells why there are two clients.
+The log itself is the business of `eventsourcing_kafka`. Decision 15 tells why there are two clients.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,11 +26,15 @@ Delivered = Callable[[Any, Message], None]
 class RecordReader:
     """Reads one partition from an offset on, in no group; nothing is committed. It belongs to one thread at a time."""
 
-    def __init__(self, settings: "Settings", topic: str, partition: int) -> None:
-        """Connects in the background: `ends` tells whether that works."""
+    def __init__(self, settings: "Settings", topic: str, partition: int, *, may_skip: bool = False) -> None:
+        """Connects in the background: `ends` tells whether that works.
+
+        `may_skip`: when the offset to go on at is gone, because the topic was made anew, go on with what comes next.
+        """
         self._topic = topic
         self._partition = partition
-        self._consumer = Consumer(settings.rdkafka_client() | _READING, logger=getLogger("librdkafka"))
+        options = {"auto.offset.reset": "latest" if may_skip else "error"}
+        self._consumer = Consumer(settings.rdkafka_client() | _READING | options, logger=getLogger("librdkafka"))
 
     def ends(self) -> tuple[int, int]:
         """Return the first offset that is there and the next to be written. Raises OperationalError: no broker answers."""
@@ -49,7 +53,7 @@ class RecordReader:
     def take(self, records_max: int, timeout_seconds: float) -> Sequence[Message]:
         """Return records that have come, waiting for the first one; none when the time is up.
 
-        Raises OperationalError: the offset to go on at is not there any more, or the broker refuses.
+        Raises OperationalError: the offset to go on at is gone (unless it may skip), or the broker refuses.
         """
         first = self._consumer.poll(timeout_seconds)
         if first is None:
@@ -131,7 +135,6 @@ _READING: Final = {
     "group.id": "tidings",  # the library wants one; there is no group unless one subscribes or commits
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
-    "auto.offset.reset": "error",
     "allow.auto.create.topics": False,
     "isolation.level": "read_uncommitted",  # a transaction that somebody leaves open must not hold up the others
     "max.poll.interval.ms": 86_400_000,  # a standby polls no commands
