@@ -4,8 +4,8 @@
     take over: claim the log, fold what a snapshot does not know of it
     for ever:  take the commands that have come
                decide each (first what is due by its time, then itself, then what it leaves unfinished)
-               append all their events, and how far the commands are read, in one batch
-               when the batch is known to be in the log, answer
+               append their events, and how far the commands are read, as a batch, or in parts where many have come
+               when a batch is known to be in the log, answer its commands
 
 While one batch is on its way the next is decided already; nobody is answered before the log has confirmed.
 Any doubt, an error or a timeout, ends in the same way: the state in memory is dropped and made again from the log, and
