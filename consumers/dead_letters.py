@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, Self
 from confluent_kafka import Message
 from eventsourcing.persistence import OperationalError
 
-from consumers.records import RecordReader, RecordSender
+from consumers.records import RecordReader, RecordSender, offset_of
 from consumers.topics import DEAD_LETTERS, topic_name
 from domain.money import Time
 from messages.dead_letters import DeadLetter, Decision, dump_letter, parse_letter
@@ -57,7 +57,7 @@ class DeadLetters:
         places: dict[int, tuple[str, int, int, int | None]] = {}
         decided = set()
         for record in self._records():
-            number = record.offset() or 0
+            number = offset_of(record)
             item = parse_letter(record.value() or b"")
             if isinstance(item, Decision):
                 if item.letter in places:
@@ -102,7 +102,7 @@ class DeadLetters:
         deadline = monotonic() + READ_SECONDS
         while following < end:
             for record in self._reader.take(1_000, 0.5):
-                following = (record.offset() or 0) + 1
+                following = offset_of(record) + 1
                 deadline = monotonic() + READ_SECONDS
                 yield record
             if monotonic() > deadline:

@@ -1,14 +1,11 @@
 """What an engine makes of the log, chunk by chunk: while it starts, while it stands by, and when it takes over."""
 
-from bisect import bisect_right
 from collections import deque
-from collections.abc import Sequence
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from consumers.log import START, Chunk, Place, WrongPlace
+from consumers.log import START, Chunk, Place, WrongPlace, place_before
 from consumers.outcomes import Index, Outcome
 from domain.exchange import Exchange
 from domain.partition import CommandsRead
@@ -47,7 +44,7 @@ class Fold:
         self.sources: dict[str, int] = dict(snapshot.sources) if snapshot else {}
         if snapshot is not None and index.position < self.place.position:
             # It was lost, or the snapshot is of another engine: it learns the rest from the log, which the state skips.
-            self._skip, self.place = self.place, _before(snapshot.marks, index.position)
+            self._skip, self.place = self.place, place_before(snapshot.marks, index.position + 1)
 
     def apply(self, chunk: Chunk) -> None:
         """Bring state and index to what they are after these events. Raises WrongPlace: the snapshot is not of this log."""
@@ -112,9 +109,3 @@ class Fold:
             elif position > indexed and (read := _envelope(row[3])).digest is not None:
                 index.add(read.command_id, position)
         return Chunk(positions, rows, chunk.after)
-
-
-def _before(marks: Sequence[Place], position: int) -> Place:
-    """Return the last of these places that leaves out nothing after the position."""
-    found = bisect_right(marks, position, key=attrgetter("position"))
-    return marks[found - 1] if found else START

@@ -225,8 +225,7 @@ class Heartbeats:
             ensure_topics_once(self._settings)
             self._sender = RecordSender(self._settings, retries=0, give_up_seconds=1.0)
             self._reader = RecordReader(self._settings, self._topic, self._settings.partition, may_skip=True)
-            _, end = self._reader.ends()
-            self._reader.seek(end)
+            self._reader.seek_to_end()
         except (KafkaError, OperationalError) as error:
             self.close()
             raise InDoubt(f"no heartbeats: {type(error).__name__}: {error}") from error

@@ -131,8 +131,7 @@ class KafkaGateway:
         # Once, and given up soon: we send again ourselves, under the same id.
         self._sender = RecordSender(self._settings, retries=0, give_up_seconds=5.0)
         self._reader = RecordReader(self._settings, self._replies, 0, may_skip=True)
-        _, end = self._reader.ends()
-        self._reader.seek(end)  # from here on: no reply is missed
+        self._reader.seek_to_end()
         self._thread = threading.Thread(target=self._receive, name="gateway", daemon=True)
         self._thread.start()
 

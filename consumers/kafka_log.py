@@ -1,17 +1,25 @@
 """The log in Kafka: the reader and writer of `eventsourcing_kafka`, and marks by which an old event is found again."""
 
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from eventsourcing.persistence import Notification, OperationalError, PersistenceError, StoredEvent
 from eventsourcing.utils import Environment
 
 import eventsourcing_kafka as es_kafka
-from consumers.log import START, Append, Apply, Chunk, Fenced, InDoubt, Place, WrongPlace, kafka_environment
-from eventsourcing_kafka.producer import Producer
+from consumers.log import (
+    START,
+    Append,
+    Apply,
+    Chunk,
+    Fenced,
+    InDoubt,
+    Place,
+    WrongPlace,
+    kafka_environment,
+    place_before,
+)
 from eventsourcing_kafka.reader import Fetcher
 
 if TYPE_CHECKING:
@@ -19,8 +27,6 @@ if TYPE_CHECKING:
 
 MARKS_MAX: Final = 8_192
 """So many places are remembered; with more every other one is forgotten: in a log of 10^9 events they are 10^5 apart."""
-
-_position: Final = attrgetter("position")
 
 
 class KafkaAppend:
@@ -65,8 +71,7 @@ class Marks:
 
     def before(self, position: int) -> Place:
         """Return the last place known from which the event is still ahead."""
-        found = bisect_right(self.places, position - 1, key=_position)
-        return self.places[found - 1] if found else START
+        return place_before(self.places, position)
 
     def recall(self, places: Iterable[Place]) -> None:
         """Take over what was kept with a snapshot."""
@@ -85,7 +90,7 @@ class KafkaLog:
         self._reader: es_kafka.Reader | None = None
         self._read_to: Place | None = None
         self._old: es_kafka.Reader | None = None
-        self._ahead: Producer | None = None  # what a standby has connected ahead
+        self._ahead: es_kafka.Producer | None = None  # what a standby has connected ahead
         self._marks = Marks()
 
     @property
@@ -124,7 +129,7 @@ class KafkaLog:
         self.identity()
         try:
             if self._ahead is None:
-                self._ahead = Producer(self._settings)
+                self._ahead = es_kafka.Producer(self._settings)
             for batch in self._reading(after).read(timeout_seconds):
                 self._pass(batch, apply)
         except PersistenceError as error:

@@ -10,7 +10,7 @@ from eventsourcing.persistence import OperationalError
 from kafka.errors import KafkaError
 
 from consumers.log import InDoubt
-from consumers.records import RecordReader, RecordSender
+from consumers.records import RecordReader, RecordSender, offset_of
 from consumers.sources import Answer, Work
 from consumers.topics import COMMANDS, DEAD_LETTERS, RECORD_BYTES_MAX, REPLIES, ensure_topics_once, topic_name
 from domain.account import OpenAccount
@@ -168,10 +168,12 @@ class KafkaSource:
             commands = []
             letters = [self._letter(str(error), record, None, value)]
         self._bury(letters)
-        return Work(commands, _offset(record) + 1, bool(letters))
+        return Work(commands, offset_of(record) + 1, bool(letters))
 
     def _letter(self, reason: str, record: Message, index: int | None, value: bytes) -> DeadLetter:
-        return make_letter(reason, (self._topic, self._settings.partition, _offset(record)), index, value, record.key())
+        return make_letter(
+            reason, (self._topic, self._settings.partition, offset_of(record)), index, value, record.key()
+        )
 
     def _bury(self, letters: Sequence[DeadLetter]) -> None:
         """Wait until the letters are kept: only then may the progress pass them."""
@@ -203,12 +205,6 @@ class KafkaSource:
             self._sending().send(self._replies, dump_replies(replies), key=key)
         except OperationalError as error:
             _log.warning("replies not sent", replies=len(replies), error=str(error))
-
-
-def _offset(record: Message) -> int:
-    offset = record.offset()
-    assert offset is not None, "a record that was read has one"
-    return offset
 
 
 def _parsed(value: bytes) -> Sequence[Submitted | UnreadableError]:

@@ -11,8 +11,10 @@ LogError
 └── InDoubt             it is unknown whether the append is in the log: take over again, then the log tells
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
@@ -46,6 +48,13 @@ class Place(NamedTuple):
 
 START: Final = Place()
 """The beginning of every log."""
+
+
+def place_before(places: Sequence[Place], position: int) -> Place:
+    """Return the last of these places, which are in order, from which the event at the position is still ahead."""
+    found = bisect_right(places, position - 1, key=attrgetter("position"))
+    return places[found - 1] if found else START
+
 
 Row = tuple[str, int, str, Buffer]
 """An event as it is read back: stream, version, topic, state."""

@@ -50,6 +50,10 @@ class RecordReader:
         """Go on with the record at this offset."""
         self._consumer.assign([TopicPartition(self._topic, self._partition, offset)])
 
+    def seek_to_end(self) -> None:
+        """Go on with the record that is written next: none from now on is missed. Raises OperationalError, as `ends`."""
+        self.seek(self.ends()[1])
+
     def take(self, records_max: int, timeout_seconds: float) -> Sequence[Message]:
         """Return records that have come, waiting for the first one; none when the time is up.
 
@@ -67,6 +71,13 @@ class RecordReader:
     def close(self) -> None:
         """Disconnect."""
         self._consumer.close()
+
+
+def offset_of(record: Message) -> int:
+    """Return the offset of a record that was read."""
+    offset = record.offset()
+    assert offset is not None, "a record that was read has one"
+    return offset
 
 
 class RecordSender:

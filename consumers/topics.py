@@ -99,7 +99,7 @@ def ensure_topics(settings: "Settings", *, create: bool = True) -> None:
 
 @lru_cache(maxsize=8)
 def ensure_topics_once(settings: "Settings") -> None:
-    """Do the same, unless this process has done so: each part of an engine asks for it. Raises as that does."""
+    """Do as `ensure_topics`, once in a process: each part of an engine asks for it. What failed is done again."""
     ensure_topics(settings)
 
 

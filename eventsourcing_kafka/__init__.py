@@ -9,6 +9,7 @@ import crc32c as _crc32c  # noqa: F401  # without it every checksum is made in P
 
 from eventsourcing_kafka.errors import ClaimLost, Fenced, InDoubt, LogTruncated, UnsafeTopic
 from eventsourcing_kafka.factory import KafkaFactory
+from eventsourcing_kafka.producer import Producer
 from eventsourcing_kafka.protocol import Batch, Checkpoint
 from eventsourcing_kafka.reader import Reader
 from eventsourcing_kafka.recorders import KafkaAggregateRecorder, KafkaApplicationRecorder
@@ -27,6 +28,7 @@ __all__ = [
     "KafkaApplicationRecorder",
     "KafkaFactory",
     "LogTruncated",
+    "Producer",
     "Reader",
     "Settings",
     "UnsafeTopic",

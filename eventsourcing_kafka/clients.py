@@ -12,7 +12,7 @@ __all__ = ["connected"]
 
 
 def connected(kind: Any, arguments: dict[str, Any]) -> Any:
-    """Return a consumer, producer or admin client that has reached a broker.
+    """Return a consumer or admin client that has reached a broker.
 
     kafka-python 3.0.12 starts a thread for a client's network before it connects, and lets it run on when that fails:
     a service that waits for its broker by trying again would run out of files.

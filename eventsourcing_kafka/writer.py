@@ -112,7 +112,7 @@ class Writer:
         value = encode_batch(at.writer, at.epoch, at.next, events, states_are_json=states_are_json)
         if len(value) > self._settings.record_bytes_max:
             raise DataError(f"A record of {len(value)} bytes is over the limit of {self._settings.record_bytes_max}")
-        positions = range(self._state.next, self._state.next + len(events))
+        positions = range(at.next, at.next + len(events))
         try:
             sent = self._producer.send(value)
         except InDoubt as error:
