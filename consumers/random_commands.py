@@ -5,9 +5,10 @@ meet its own, and time likes to jump to just before, at and just after what is d
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from random import Random
 from typing import Final, TypeVar
+
+from msgspec.structs import replace
 
 from domain.account import DepositCash, OpenAccount, WithdrawCash
 from domain.exchange import Command, Exchange

@@ -8,29 +8,26 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from domain.money import Credits, Shares
-from domain.values import value
+from domain.values import Value
 
 # --- commands
 
 
-@value
-class OpenAccount:
+class OpenAccount(Value):
     """Open an account with a name for people."""
 
     account_id: str
     name: str
 
 
-@value
-class DepositCash:
+class DepositCash(Value):
     """Put cash in from outside. The command's id is the deposit's id."""
 
     account_id: str
     amount: Credits
 
 
-@value
-class WithdrawCash:
+class WithdrawCash(Value):
     """Take available cash out. The command's id is the withdrawal's id."""
 
     account_id: str
@@ -40,8 +37,7 @@ class WithdrawCash:
 # --- events
 
 
-@value
-class AccountOpened:
+class AccountOpened(Value):
     """An account exists, with nothing in it."""
 
     TOPIC: ClassVar[str] = "AccountOpened.v1"
@@ -50,8 +46,7 @@ class AccountOpened:
     name: str
 
 
-@value
-class CashDeposited:
+class CashDeposited(Value):
     """Cash came in from outside."""
 
     TOPIC: ClassVar[str] = "CashDeposited.v1"
@@ -60,8 +55,7 @@ class CashDeposited:
     amount: Credits
 
 
-@value
-class CashWithdrawn:
+class CashWithdrawn(Value):
     """Available cash went out."""
 
     TOPIC: ClassVar[str] = "CashWithdrawn.v1"
@@ -70,8 +64,7 @@ class CashWithdrawn:
     amount: Credits
 
 
-@value
-class OrderReserved:
+class OrderReserved(Value):
     """An order rests: a buy moved `cash` from available to held, a sell holds `shares`."""
 
     TOPIC: ClassVar[str] = "OrderReserved.v1"
@@ -85,8 +78,7 @@ class OrderReserved:
     shares: Shares
 
 
-@value
-class OrderReleased:
+class OrderReleased(Value):
     """An order shrank or left the book: this much of what it held is available again."""
 
     TOPIC: ClassVar[str] = "OrderReleased.v1"
@@ -99,8 +91,7 @@ class OrderReleased:
     shares: Shares
 
 
-@value
-class TradeSettled:
+class TradeSettled(Value):
     """The account's part of an order's execution, all its fills in one.
 
     `cost` is what the fills cost (a buy) or brought (a sell), without the fee; `role` is taker or resting. `cash` and
@@ -125,8 +116,7 @@ class TradeSettled:
     held_shares: Shares
 
 
-@value
-class SetsSplit:
+class SetsSplit(Value):
     """`amount` credits became that many shares of every outcome."""
 
     TOPIC: ClassVar[str] = "SetsSplit.v1"
@@ -137,8 +127,7 @@ class SetsSplit:
     amount: Shares
 
 
-@value
-class SetsMerged:
+class SetsMerged(Value):
     """That many shares of every outcome became `amount` credits."""
 
     TOPIC: ClassVar[str] = "SetsMerged.v1"
@@ -149,16 +138,14 @@ class SetsMerged:
     amount: Shares
 
 
-@value
-class SharesPaid:
+class SharesPaid(Value):
     """How many shares of an outcome a payout took."""
 
     outcome: str
     quantity: Shares
 
 
-@value
-class PayoutPaid:
+class PayoutPaid(Value):
     """A finalized market took the account's shares and paid `amount` for them, which may be 0."""
 
     TOPIC: ClassVar[str] = "PayoutPaid.v1"
@@ -169,8 +156,7 @@ class PayoutPaid:
     amount: Credits
 
 
-@value
-class PayoutReversed:
+class PayoutReversed(Value):
     """A correction undid a payout exactly: the shares are back, the amount is taken, even below zero."""
 
     TOPIC: ClassVar[str] = "PayoutReversed.v1"
@@ -181,8 +167,7 @@ class PayoutReversed:
     amount: Credits
 
 
-@value
-class PositionVoided:
+class PositionVoided(Value):
     """A void undid all the account did in the market: its shares are gone, `cash` (signed) brings its cash flow to 0."""
 
     TOPIC: ClassVar[str] = "PositionVoided.v1"
@@ -192,8 +177,7 @@ class PositionVoided:
     cash: Credits
 
 
-@value
-class BondPosted:
+class BondPosted(Value):
     """A disputer's bond left available cash."""
 
     TOPIC: ClassVar[str] = "BondPosted.v1"
@@ -203,8 +187,7 @@ class BondPosted:
     amount: Credits
 
 
-@value
-class BondReturned:
+class BondReturned(Value):
     """The dispute was justified (or the market voided): the bond is available cash again."""
 
     TOPIC: ClassVar[str] = "BondReturned.v1"
@@ -214,8 +197,7 @@ class BondReturned:
     amount: Credits
 
 
-@value
-class BondForfeited:
+class BondForfeited(Value):
     """The determination was upheld: the bond went to the house."""
 
     TOPIC: ClassVar[str] = "BondForfeited.v1"

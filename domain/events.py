@@ -8,7 +8,7 @@ from domain.money import Time
 from domain.orders import OrderEvent
 from domain.partition import PartitionEvent
 from domain.story import StoryPublished
-from domain.values import value
+from domain.values import Value
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs  # in `typing` from Python 3.13 on
@@ -45,8 +45,7 @@ def is_partition_event(event: Event) -> "TypeIs[PartitionEvent]":
     return type(event) in _PARTITION_EVENTS
 
 
-@value
-class Recorded:
+class Recorded(Value):
     """An event with its place in the log.
 
     `position` orders the events of a partition; `stream` and `version` (from 1) are its place in its aggregate;

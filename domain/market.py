@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 from domain import lmsr
 from domain.book import Book
 from domain.money import MICRO, Credits, Fraction, Price, Shares, Time
-from domain.values import value
+from domain.values import Value
 
 OUTCOMES_MAX: Final = 64
 SUBSIDY_MAX: Final = 10_000_000 * MICRO
@@ -37,8 +37,7 @@ class Status(StrEnum):
 # --- commands
 
 
-@value
-class OpenMarket:
+class OpenMarket(Value):
     """Create a market, active at once unless `draft`. `initial_prices` sum to 1; empty means uniform."""
 
     market_id: str
@@ -56,68 +55,59 @@ class OpenMarket:
     draft: bool = False
 
 
-@value
-class ActivateMarket:
+class ActivateMarket(Value):
     """Open a draft for trading."""
 
     market_id: str
 
 
-@value
-class HaltMarket:
+class HaltMarket(Value):
     """Stop trading for a while; resting orders stay."""
 
     market_id: str
 
 
-@value
-class ResumeMarket:
+class ResumeMarket(Value):
     """Let a halted market trade again."""
 
     market_id: str
 
 
-@value
-class CloseMarket:
+class CloseMarket(Value):
     """End trading for good; resting orders are canceled."""
 
     market_id: str
 
 
-@value
-class ClarifyMarket:
+class ClarifyMarket(Value):
     """Give the resolution source a new wording; every order says which version it saw."""
 
     market_id: str
     resolution_source: str
 
 
-@value
-class AddLiquidity:
+class AddLiquidity(Value):
     """Move more subsidy from the house to the maker; prices stay."""
 
     market_id: str
     amount: Credits
 
 
-@value
-class Payout:
+class Payout(Value):
     """The fraction of a credit that a share of the outcome pays."""
 
     outcome: str
     fraction: Fraction
 
 
-@value
-class Evidence:
+class Evidence(Value):
     """Why a market is resolved as it is."""
 
     text: str
     url: str | None = None
 
 
-@value
-class DetermineMarket:
+class DetermineMarket(Value):
     """Name the payouts of a closed market, or amend them while it is disputed. Outcomes not named pay 0."""
 
     market_id: str
@@ -125,8 +115,7 @@ class DetermineMarket:
     evidence: Evidence
 
 
-@value
-class DisputeMarket:
+class DisputeMarket(Value):
     """Contest the determination within its window; `bond` None means the least the market asks."""
 
     market_id: str
@@ -135,22 +124,19 @@ class DisputeMarket:
     bond: Credits | None = None
 
 
-@value
-class UpholdMarket:
+class UpholdMarket(Value):
     """Keep a disputed determination; the bond goes to the house and a new window begins."""
 
     market_id: str
 
 
-@value
-class FinalizeMarket:
+class FinalizeMarket(Value):
     """Pay out a determined market whose dispute window is over."""
 
     market_id: str
 
 
-@value
-class CorrectMarket:
+class CorrectMarket(Value):
     """Replace the payouts of a finalized market: the old are reversed exactly, the new are paid."""
 
     market_id: str
@@ -158,8 +144,7 @@ class CorrectMarket:
     evidence: Evidence
 
 
-@value
-class VoidMarket:
+class VoidMarket(Value):
     """Undo every cash movement of the market."""
 
     market_id: str
@@ -183,8 +168,7 @@ MarketCommand = (
 # --- events
 
 
-@value
-class MarketDrafted:
+class MarketDrafted(Value):
     """A market exists; it has no maker and takes no orders yet."""
 
     TOPIC: ClassVar[str] = "MarketDrafted.v1"
@@ -203,8 +187,7 @@ class MarketDrafted:
     dispute_bond: Credits
 
 
-@value
-class MarketActivated:
+class MarketActivated(Value):
     """The house funded the maker with `subsidy` and trading began. `liquidity` is b in 1e-12 credits."""
 
     TOPIC: ClassVar[str] = "MarketActivated.v1"
@@ -215,8 +198,7 @@ class MarketActivated:
     prices: tuple[Price, ...]
 
 
-@value
-class MarketHalted:
+class MarketHalted(Value):
     """Trading stopped for a while."""
 
     TOPIC: ClassVar[str] = "MarketHalted.v1"
@@ -224,8 +206,7 @@ class MarketHalted:
     market_id: str
 
 
-@value
-class MarketResumed:
+class MarketResumed(Value):
     """Trading went on."""
 
     TOPIC: ClassVar[str] = "MarketResumed.v1"
@@ -233,8 +214,7 @@ class MarketResumed:
     market_id: str
 
 
-@value
-class MarketClosed:
+class MarketClosed(Value):
     """Trading ended, by `operator` or by `close_time`; the cancellations of what rested follow."""
 
     TOPIC: ClassVar[str] = "MarketClosed.v1"
@@ -244,8 +224,7 @@ class MarketClosed:
     prices: tuple[Price, ...]
 
 
-@value
-class ResolutionClarified:
+class ResolutionClarified(Value):
     """The resolution source has a new wording; `version` counts from 1, the wording at birth."""
 
     TOPIC: ClassVar[str] = "ResolutionClarified.v1"
@@ -255,8 +234,7 @@ class ResolutionClarified:
     resolution_source: str
 
 
-@value
-class LiquidityAdded:
+class LiquidityAdded(Value):
     """The house moved `amount` more to the maker: b is now `liquidity`, and the prices are what they were.
 
     `log_weights` (1e-12 nats) are the logarithms of those prices; net shares sold count from 0 again for pricing.
@@ -270,8 +248,7 @@ class LiquidityAdded:
     log_weights: tuple[int, ...]
 
 
-@value
-class MarketDetermined:
+class MarketDetermined(Value):
     """The payouts were named; they may be disputed before `dispute_until`."""
 
     TOPIC: ClassVar[str] = "MarketDetermined.v1"
@@ -282,8 +259,7 @@ class MarketDetermined:
     dispute_until: Time
 
 
-@value
-class MarketDisputed:
+class MarketDisputed(Value):
     """An account contested the payouts; the clock stands still until an operator decides."""
 
     TOPIC: ClassVar[str] = "MarketDisputed.v1"
@@ -294,8 +270,7 @@ class MarketDisputed:
     reason: str
 
 
-@value
-class DisputeUpheld:
+class DisputeUpheld(Value):
     """The determination stands; it may be disputed again before `dispute_until`."""
 
     TOPIC: ClassVar[str] = "DisputeUpheld.v1"
@@ -304,8 +279,7 @@ class DisputeUpheld:
     dispute_until: Time
 
 
-@value
-class MarketFinalized:
+class MarketFinalized(Value):
     """The payouts are final; paying them follows."""
 
     TOPIC: ClassVar[str] = "MarketFinalized.v1"
@@ -314,8 +288,7 @@ class MarketFinalized:
     payouts: tuple[Payout, ...]
 
 
-@value
-class MarketCorrected:
+class MarketCorrected(Value):
     """The payouts of a finalized market were replaced.
 
     What the house got back (`residual`) returns to the pool first; reversals and new payouts follow.
@@ -329,8 +302,7 @@ class MarketCorrected:
     residual: Credits
 
 
-@value
-class MarketReversed:
+class MarketReversed(Value):
     """Every payout that a correction replaces is taken back; the new ones follow."""
 
     TOPIC: ClassVar[str] = "MarketReversed.v1"
@@ -338,8 +310,7 @@ class MarketReversed:
     market_id: str
 
 
-@value
-class MarketSettled:
+class MarketSettled(Value):
     """Every holder is paid, and what is left in the pool (`residual`) went to the house."""
 
     TOPIC: ClassVar[str] = "MarketSettled.v1"
@@ -348,8 +319,7 @@ class MarketSettled:
     residual: Credits
 
 
-@value
-class MarketVoided:
+class MarketVoided(Value):
     """The market is undone.
 
     `fees` (from the fees account) and `forfeited` bonds (from the house) return to the pool first, refunds follow.
@@ -363,8 +333,7 @@ class MarketVoided:
     forfeited: Credits
 
 
-@value
-class MarketUnwound:
+class MarketUnwound(Value):
     """Every refund is made, and the subsidy (`residual`) went back to the house."""
 
     TOPIC: ClassVar[str] = "MarketUnwound.v1"
@@ -373,8 +342,7 @@ class MarketUnwound:
     residual: Credits
 
 
-@value
-class SetsMinted:
+class SetsMinted(Value):
     """An account split credits into `amount` complete sets."""
 
     TOPIC: ClassVar[str] = "SetsMinted.v1"
@@ -384,8 +352,7 @@ class SetsMinted:
     amount: Shares
 
 
-@value
-class SetsBurned:
+class SetsBurned(Value):
     """An account merged `amount` complete sets into credits."""
 
     TOPIC: ClassVar[str] = "SetsBurned.v1"

@@ -8,7 +8,7 @@ from typing import ClassVar, Final, Literal
 
 from domain.book import Side
 from domain.money import Credits, Price, Shares, Time
-from domain.values import value
+from domain.values import Value
 
 CLIENT_ORDER_ID_MAX: Final = 64
 
@@ -20,8 +20,7 @@ OrderStatus = Literal["filled", "partially_filled", "resting", "canceled"]
 # --- commands
 
 
-@value
-class PlaceOrder:
+class PlaceOrder(Value):
     """Buy or sell shares of one outcome.
 
     `quantity` is in shares; a market buy may name `spend` instead, the most its fills may cost (fees come on top).
@@ -48,24 +47,21 @@ class PlaceOrder:
     self_trade_prevention: SelfTradePrevention = "cancel_taker"
 
 
-@value
-class CancelOrder:
+class CancelOrder(Value):
     """Take one resting order of the account out of the book."""
 
     account_id: str
     order_id: str
 
 
-@value
-class CancelOrders:
+class CancelOrders(Value):
     """Take all resting orders of the account, or those in one market, out of the book."""
 
     account_id: str
     market_id: str | None = None
 
 
-@value
-class AmendOrder:
+class AmendOrder(Value):
     """Give a resting order a new price or a new total quantity (what is filled already included).
 
     It keeps its place in time only when the price stays and the quantity shrinks; otherwise it acts as a new order.
@@ -77,8 +73,7 @@ class AmendOrder:
     quantity: Shares | None = None
 
 
-@value
-class SplitSets:
+class SplitSets(Value):
     """Turn `amount` credits into that many shares of every outcome."""
 
     account_id: str
@@ -86,8 +81,7 @@ class SplitSets:
     amount: Shares
 
 
-@value
-class MergeSets:
+class MergeSets(Value):
     """Turn `amount` shares of every outcome into that many credits."""
 
     account_id: str
@@ -100,8 +94,7 @@ OrderCommand = PlaceOrder | CancelOrder | CancelOrders | AmendOrder
 # --- events
 
 
-@value
-class Fill:
+class Fill(Value):
     """One step of an execution: against the maker (`order_id` and `account_id` None) or against one resting order.
 
     `price` is `cost / quantity`, rounded half even to 6 decimals; `cost` is what the taker paid or received in this
@@ -118,8 +111,7 @@ class Fill:
     resting_cost: Credits = 0
 
 
-@value
-class Execution:
+class Execution(Value):
     """What an order did at once.
 
     `cost` sums the fills, without `fee`. `maker_shares` is what the maker sold (negative: bought) of the order's
@@ -140,8 +132,7 @@ class Execution:
     reason: str | None = None
 
 
-@value
-class OrderPlaced:
+class OrderPlaced(Value):
     """An order was taken and did what `execution` says. `resolution_version` is the wording the trader saw."""
 
     TOPIC: ClassVar[str] = "OrderPlaced.v1"
@@ -164,8 +155,7 @@ class OrderPlaced:
     execution: Execution
 
 
-@value
-class OrderAmended:
+class OrderAmended(Value):
     """A resting order got a new price or quantity, lost its place in time and acted as a new order.
 
     `execution` says how.
@@ -188,8 +178,7 @@ class OrderAmended:
     execution: Execution
 
 
-@value
-class OrderReduced:
+class OrderReduced(Value):
     """A resting order shrank to the total `quantity` and kept its place in time."""
 
     TOPIC: ClassVar[str] = "OrderReduced.v1"
@@ -205,8 +194,7 @@ class OrderReduced:
     remaining: Shares
 
 
-@value
-class OrderCanceled:
+class OrderCanceled(Value):
     """A resting order left the book unfilled in part or whole.
 
     `reason`: trader, self_trade, expired, market_closed, market_voided.
@@ -225,8 +213,7 @@ class OrderCanceled:
     reason: str
 
 
-@value
-class RestingOrderFilled:
+class RestingOrderFilled(Value):
     """The maker filled a resting order because its price had come to the order's limit or better.
 
     `cost` is what the shares cost or brought; the last event of a sweep carries the maker's `prices` after all of it, the

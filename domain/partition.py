@@ -3,11 +3,10 @@
 from typing import ClassVar
 
 from domain.rejections import Code
-from domain.values import value
+from domain.values import Value
 
 
-@value
-class CommandRejected:
+class CommandRejected(Value):
     """The outcome of a command that was refused: `command` is its type, `code` stable, `details` what decided it."""
 
     TOPIC: ClassVar[str] = "CommandRejected.v1"
@@ -20,8 +19,7 @@ class CommandRejected:
     market_id: str | None = None
 
 
-@value
-class CommandHadNoEffect:
+class CommandHadNoEffect(Value):
     """The outcome of a command that was accepted although what it asks for was so already."""
 
     TOPIC: ClassVar[str] = "CommandHadNoEffect.v1"
@@ -31,8 +29,7 @@ class CommandHadNoEffect:
     market_id: str | None = None
 
 
-@value
-class CommandsRead:
+class CommandsRead(Value):
     """The last event of every batch: commands of `source` before `next` have their outcome up to here."""
 
     TOPIC: ClassVar[str] = "CommandsRead.v1"

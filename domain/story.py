@@ -5,13 +5,12 @@ from typing import ClassVar
 
 from domain.market import OpenMarket
 from domain.money import Time
-from domain.values import value
+from domain.values import Value
 
 # --- commands
 
 
-@value
-class PublishStory:
+class PublishStory(Value):
     """Publish a story, together with the markets it opens with; all of it happens or nothing."""
 
     story_id: str
@@ -27,8 +26,7 @@ class PublishStory:
 # --- events
 
 
-@value
-class StoryPublished:
+class StoryPublished(Value):
     """A story stands in the log. Its markets follow as events of their own."""
 
     TOPIC: ClassVar[str] = "StoryPublished.v1"

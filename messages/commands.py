@@ -1,4 +1,4 @@
-"""Commands as others send them: JSON with decimal strings, and the domain's dataclasses.
+"""Commands as others send them: JSON with decimal strings, and the domain's values.
 
     {"command_id": "...", "type": "PlaceOrder", "at": "2024-10-24T10:02:00Z", "reply_to": "...", "data": {...}}
 
@@ -9,11 +9,11 @@ optional. `data` has the command's fields; ids of what the command creates are n
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final, get_args
 
 import msgspec
+from msgspec.structs import replace
 
 from domain import exchange
 from domain.account import OpenAccount
@@ -22,6 +22,7 @@ from domain.market import OpenMarket
 from domain.money import AMOUNT_MAX, MICRO, Time, format_decimal
 from domain.orders import OrderType, PlaceOrder, SelfTradePrevention, TimeInForce
 from domain.story import PublishStory
+from domain.values import Value
 from messages.fields import ID, InvalidCommand, Record, record
 from messages.wire import format_time, parse_time
 
@@ -58,13 +59,11 @@ RESERVED: Final = "due:"
 """Ids that begin so belong to what happens by itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class AdvanceTime:
+class AdvanceTime(Value):
     """Let what is due by now happen, although no other command comes; what a timer sends."""
 
 
-@dataclass(frozen=True, slots=True)
-class QuoteOrder:
+class QuoteOrder(Value):
     """Say what the order would do now; nothing changes and nothing is recorded."""
 
     order: PlaceOrder
@@ -148,8 +147,7 @@ def _digest(command_type: str, data: bytes) -> str:
 
 
 def _record_of(command: Command) -> Record:
-    command_type: type = type(command)
-    return record(command_type)
+    return record(type(command))
 
 
 # --- from the wire
@@ -280,8 +278,7 @@ def command_of(command_type: str, command_id: str, data: Mapping[str, Any]) -> C
 
     Raises InvalidCommand, and KeyError for a type that is not in `COMMANDS`.
     """
-    cls: type = COMMANDS[command_type]
-    command: Command = record(cls).parse(data, "")
+    command: Command = record(COMMANDS[command_type]).parse(data, "")
     if isinstance(command, PlaceOrder):
         _check_order_id(command_id, command.account_id, command.client_order_id)
     return with_ids(command_id, command)

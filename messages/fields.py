@@ -1,16 +1,17 @@
 """What a field of a command may hold: its form on the wire, its limits, its JSON Schema.
 
-A rule belongs to each field of each command's dataclass and is derived from the field's type hint, texts and a few others
+A rule belongs to each field of each command and is derived from the field's type hint, texts and a few others
 from the field's name. It reads the wire form (`parse`), writes it (`dump`), and holds a value that is already of the
 domain's type to the same limits (`check`), so that a command is judged alike wherever it enters.
 """
 
-import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, Literal, Protocol, get_args, get_origin
+
+import msgspec
 
 from domain.account import OpenAccount
 from domain.exchange import STORY_MARKETS_MAX
@@ -19,6 +20,7 @@ from domain.money import AMOUNT_MAX, MICRO, format_decimal, parse_decimal
 from domain.orders import PlaceOrder
 from domain.rejections import Code, Rejection
 from domain.story import PublishStory
+from domain.values import Value
 from messages.wire import (
     TIME_MARK,
     TIME_MAX,
@@ -26,6 +28,7 @@ from messages.wire import (
     Schema,
     fields_of,
     format_time,
+    is_value,
     mark_of,
     object_schema,
     parse_time,
@@ -327,16 +330,16 @@ class Maybe:
 
 @dataclass(frozen=True)
 class Record:
-    """A dataclass, an object on the wire. Fields with a default may be missing; `made` are not on the wire at all."""
+    """A value, an object on the wire. Fields with a default may be missing; `made` are not on the wire at all."""
 
-    cls: type
+    cls: type[Value]
     rules: Mapping[str, Rule]
     required: tuple[str, ...]
     defaults: Mapping[str, Any]
     made: tuple[str, ...]
 
     def parse(self, wire: Any, path: str) -> Any:
-        """Return the dataclass; what is not on the wire is empty and for the caller to fill in."""
+        """Return the value; what is not on the wire is empty and for the caller to fill in."""
         return self.cls(**dict.fromkeys(self.made, ""), **self._values(wire, path))
 
     def check(self, value: Any, path: str) -> None:
@@ -439,16 +442,16 @@ MADE_INSIDE: Final[Mapping[type, tuple[str, ...]]] = {OpenMarket: ("market_id", 
 """The same where a command stands inside another one."""
 
 
-def record(cls: type) -> Record:
+def record(cls: type[Value]) -> Record:
     """Return the rule of a command."""
     return _record(cls, MADE.get(cls, ()))
 
 
 @cache
-def _record(cls: type, made: tuple[str, ...]) -> Record:
+def _record(cls: type[Value], made: tuple[str, ...]) -> Record:
     rules = {name: _rule(name, hint) for name, hint in fields_of(cls).items() if name not in made}
-    fields = {field.name: field for field in dataclasses.fields(cls)}
-    defaults = {name: fields[name].default for name in rules if fields[name].default is not dataclasses.MISSING}
+    fields = msgspec.structs.fields(cls)
+    defaults = {field.name: field.default for field in fields if field.name in rules and not field.required}
     return Record(cls, rules, tuple(name for name in rules if name not in defaults), defaults, made)
 
 
@@ -468,6 +471,5 @@ def _rule_of_type(hint: Any) -> Rule:
         return Choice(get_args(hint))
     if get_origin(hint) is tuple:
         return Items(_rule_of_type(get_args(hint)[0]), STORY_MARKETS_MAX)
-    assert isinstance(hint, type), "a text needs a rule by its field's name"
-    assert dataclasses.is_dataclass(hint), "a text needs a rule by its field's name"
+    assert is_value(hint), "a text needs a rule by its field's name"
     return _record(hint, MADE_INSIDE.get(hint, ()))

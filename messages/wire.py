@@ -1,11 +1,10 @@
 """How the domain's values look outside: amounts as decimal strings, times in RFC 3339.
 
-Everything here is derived from the type hints of the domain's dataclasses: an `int` marked as `Credits`, `Shares`,
+Everything here is derived from the type hints of the domain's values: an `int` marked as `Credits`, `Shares`,
 `Price` or `Fraction` (see `domain.money`) becomes `"12.500000"`, one marked as `Time` becomes
 `"2024-10-24T10:02:00.000000Z"`, and what has no mark stays what it is.
 """
 
-import dataclasses
 import enum
 import re
 import types
@@ -13,9 +12,13 @@ import typing
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
-from typing import Any, Final, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
 
 from domain.money import Time, format_decimal
+from domain.values import Value
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs  # in `typing` from Python 3.13 on
 
 Encode = Callable[[Any], Any]
 Schema = dict[str, Any]
@@ -84,19 +87,24 @@ def without_none(hint: Any) -> tuple[Any, bool]:
     return hint, False
 
 
+def is_value(hint: Any) -> "TypeIs[type[Value]]":
+    """Return whether the hint is a class of values."""
+    return isinstance(hint, type) and issubclass(hint, Value)
+
+
 @cache
-def fields_of(cls: type) -> Mapping[str, Any]:
-    """Return the names and type hints, marks included, of a dataclass's fields, in order."""
+def fields_of(cls: type[Value]) -> Mapping[str, Any]:
+    """Return the names and type hints, marks included, of a value's fields, in order."""
     hints = typing.get_type_hints(cls, include_extras=True)
-    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+    return {name: hints[name] for name in cls.__struct_fields__}
 
 
 # --- values to the wire
 
 
 @cache
-def encoder(cls: type) -> Callable[[Any], dict[str, Any]]:
-    """Return the function that turns an instance of this dataclass into its wire form: dicts, lists, strings."""
+def encoder(cls: type[Value]) -> Callable[[Any], dict[str, Any]]:
+    """Return the function that turns a value of this class into its wire form: dicts, lists, strings."""
     names = tuple(fields_of(cls))
     converted = [(name, encode) for name, hint in fields_of(cls).items() if (encode := _encoder(hint)) is not None]
 
@@ -124,8 +132,7 @@ def _encoder_of_value(hint: Any) -> Encode | None:
         return format_decimal
     if mark == TIME_MARK:
         return format_time
-    if dataclasses.is_dataclass(hint):
-        assert isinstance(hint, type)
+    if is_value(hint):
         return encoder(hint)
     if get_origin(hint) is tuple:
         item = _encoder(get_args(hint)[0])
@@ -190,7 +197,7 @@ def object_schema(properties: dict[str, Schema], required: list[str], descriptio
 
 
 def schema_of(hint: Any) -> Schema:
-    """Return the JSON Schema of the wire form of a type; every field of a dataclass is present on the wire."""
+    """Return the JSON Schema of the wire form of a type; every field of a value is present on the wire."""
     hint, optional = without_none(hint)
     schema = _schema_of_value(hint)
     return {"anyOf": [schema, {"type": "null"}]} if optional else schema
@@ -202,8 +209,7 @@ def _schema_of_value(hint: Any) -> Schema:
         return DECIMAL_SCHEMA
     if mark == TIME_MARK:
         return TIME_SCHEMA
-    if dataclasses.is_dataclass(hint):
-        assert isinstance(hint, type)
+    if is_value(hint):
         fields = fields_of(hint)
         return object_schema({name: schema_of(field) for name, field in fields.items()}, list(fields), summary(hint))
     origin = get_origin(hint)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ from domain.events import EVENT_TYPES, Recorded
 from domain.market import MarketDrafted
 from domain.orders import OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
 
-_FIELDS: Final = {event_type: {field.name for field in fields(event_type)} for event_type in EVENT_TYPES}
+_FIELDS: Final = {event_type: set(event_type.__struct_fields__) for event_type in EVENT_TYPES}
 _MARKET: Final = frozenset(kind for kind, names in _FIELDS.items() if "market_id" in names)
 _ACCOUNT: Final = frozenset(kind for kind, names in _FIELDS.items() if "account_id" in names)
 _STORY: Final = frozenset(kind for kind, names in _FIELDS.items() if "story_id" in names)

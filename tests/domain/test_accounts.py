@@ -1,8 +1,7 @@
 """Accounts: deposits, withdrawals, complete sets, and the ledger behind them."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from domain.account import CashDeposited, CashWithdrawn, DepositCash, OpenAccount, SetsMerged, SetsSplit, WithdrawCash
 from domain.market import SetsBurned, SetsMinted

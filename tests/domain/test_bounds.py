@@ -1,6 +1,6 @@
 """Every command and every step is one bounded batch: under 4,000 events and about a mebibyte, whatever is in the book."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from domain.account import DepositCash, OpenAccount, PayoutPaid
 from domain.exchange import Command, Entry, Exchange

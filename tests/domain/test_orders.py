@@ -1,9 +1,9 @@
 """Orders of every type, alone with the maker and against each other; each ends exactly as the rules say."""
 
-from dataclasses import replace
 from math import log
 
 import pytest
+from msgspec.structs import replace
 
 from domain.account import AccountOpened, OrderReleased, OrderReserved, TradeSettled
 from domain.market import CloseMarket

@@ -1,6 +1,5 @@
 """The event codec: what stands in the log for ever."""
 
-import dataclasses
 import enum
 import types
 import typing
@@ -18,7 +17,7 @@ from domain.events import EVENT_TYPES, Event, Recorded
 from domain.market import MarketHalted
 from messages import events
 from messages.events import UnreadableEventError, event_schemas, from_stored, public_event, to_stored
-from messages.wire import fields_of
+from messages.wire import fields_of, is_value
 from tests.messages.examples import EXAMPLES, TIME, Placed
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -33,8 +32,7 @@ def values_of(hint: Any) -> st.SearchStrategy[Any]:
     """Return a strategy for the values of a type as the log can hold them."""
     if hasattr(hint, "__metadata__") or hint is int:
         return st.integers(-(2**63), 2**64 - 1)
-    if dataclasses.is_dataclass(hint):
-        assert isinstance(hint, type)
+    if is_value(hint):
         return st.builds(hint, **{name: values_of(field) for name, field in fields_of(hint).items()})
     origin = get_origin(hint)
     if origin is tuple:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 from psycopg.errors import UniqueViolation
 
 from domain.account import BondForfeited, BondPosted, BondReturned, CashDeposited
