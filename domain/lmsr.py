@@ -7,7 +7,7 @@ Whoever trades with the maker pays rounded up and receives rounded down, in whol
 """
 
 from collections.abc import Sequence
-from math import ceil, exp, expm1, floor, inf, log, log1p
+from math import ceil, exp, expm1, floor, fsum, inf, log, log1p
 from typing import Final
 
 from domain.money import MICRO, PRICE_MAX, PRICE_MIN, Credits, Price, Shares
@@ -57,7 +57,9 @@ def price_vector(weights: Sequence[int], sold: Sequence[Shares], b: int) -> tupl
     top = exponents.index(max(exponents))
     weight, quantity = weights[top], sold[top]
     powers = [exp((w - weight) / PICO + (q - quantity) / liquid) for w, q in zip(weights, sold, strict=True)]
-    total = sum(powers)
+    total = fsum(
+        powers
+    )  # exact: 63 small terms beside a 1 would be rounded away one by one, and not alike on every Python
     return tuple([max(power / total, TINIEST) for power in powers])
 
 

@@ -9,7 +9,7 @@ formulas, so the work grows with the number of orders filled and with nothing el
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import ceil, floor, gcd
+from math import ceil, floor, fsum, gcd
 from typing import Final
 
 from domain import lmsr
@@ -137,7 +137,7 @@ def _move(
     movers, yielded = _together(prices, [front for front in fronts if front.gap >= abreast])
     if yielded is None:
         quantity = min(front.left for front in movers)
-        total = sum(front.price for front in movers)
+        total = fsum(front.price for front in movers)
         for front in movers:
             yield front, quantity, _charged(front, quantity, front.price / total, fee_rate)
         return
@@ -169,7 +169,7 @@ def _together(prices: Sequence[float], movers: list[_Front]) -> tuple[list[_Fron
     """
     while True:
         moving = {front.order.outcome for front in movers}
-        rest = sum(price for outcome, price in enumerate(prices) if outcome not in moving)
+        rest = fsum(price for outcome, price in enumerate(prices) if outcome not in moving)
         side = sum(front.sign for front in movers)
         if len(moving) == len(prices) or (side == len(movers) and rest <= NEGLIGIBLE):
             least = min(movers, key=lambda front: (front.sign * side > 0, front.gap))
@@ -177,7 +177,7 @@ def _together(prices: Sequence[float], movers: list[_Front]) -> tuple[list[_Fron
                 return movers, None
             movers.remove(least)
             continue
-        yielded = sum(front.way for front in movers) / rest
+        yielded = fsum(front.way for front in movers) / rest
         rate, slowest = min((front.sign * (front.way / front.price + yielded), i) for i, front in enumerate(movers))
         if rate > 0:
             return movers, yielded

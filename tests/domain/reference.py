@@ -14,7 +14,7 @@ orders each time. So nothing has to be moved when an order shrinks, is filled or
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from math import ceil, floor, gcd
+from math import ceil, floor, fsum, gcd
 from typing import Any
 
 from domain import lmsr
@@ -698,7 +698,7 @@ class Reference:
         line = max(level - max(ABREAST / b, FINEST), 0.0)
         movers = [order for order in fronts if gaps[order.id] >= line]
         while True:
-            rest = sum(price for i, price in enumerate(prices) if i not in [order.outcome for order in movers])
+            rest = fsum(price for i, price in enumerate(prices) if i not in [order.outcome for order in movers])
             majority = sum(sign[order.id] for order in movers)
             everything = len(movers) == len(prices)
             if everything or (rest <= NEGLIGIBLE and majority == len(movers)):
@@ -708,7 +708,7 @@ class Reference:
                     return self.in_sets(market, movers)
                 movers.remove(least)
                 continue
-            yielded = sum(way[order.id] for order in movers) / rest
+            yielded = fsum(way[order.id] for order in movers) / rest
             rates = [sign[order.id] * (way[order.id] / prices[order.outcome] + yielded) for order in movers]
             if min(rates) > 0:
                 break
@@ -741,7 +741,7 @@ class Reference:
     def in_sets(self, market: Market, movers: list[Resting]) -> list[tuple[Resting, int, int]]:
         """Let all of them trade the same quantity at prices that sum to 1."""
         quantity = min(order.remaining for order in movers)
-        total = sum(market.prices[order.outcome] for order in movers)
+        total = fsum(market.prices[order.outcome] for order in movers)
         trades = []
         for order in movers:
             price = market.prices[order.outcome] / total
