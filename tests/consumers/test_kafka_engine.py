@@ -339,7 +339,7 @@ def test_a_broker_that_is_killed_loses_and_doubles_nothing(
     settings = kafka_settings(tmp_path, own_kafka.bootstrap, topic_prefix)
     told: list[Reply] = []
     with EngineProcess(settings, tmp_path / "engine.txt") as engine:
-        with KafkaGateway(settings, retry_seconds=0.5) as gateway:
+        with KafkaGateway(settings, retry_seconds=0.5, behind_seconds=60) as gateway:  # a broker's start takes seconds
             market = open_market(gateway.submit_blocking)
 
             async def run() -> None:
