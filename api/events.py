@@ -14,7 +14,8 @@ from api.errors import invalid_field
 from api.facts import facts_of
 from api.reads import POSITION_MAX, Cursor, Limit, json
 from domain.events import Recorded
-from messages.events import TOPICS, event_schemas, from_stored, public_event
+from messages.events import TOPICS, event_schemas, public_event
+from messages.stored import from_stored
 from messages.wire import format_time
 
 router = APIRouter(tags=["log"])

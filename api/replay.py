@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from domain.exchange import Exchange
 from domain.money import format_decimal
-from messages.events import from_stored
+from messages.stored import from_stored
 from messages.wire import format_time
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from domain.market import OpenMarket
 from domain.money import MICRO
 from domain.orders import PlaceOrder
 from domain.story import PublishStory
-from messages.events import to_stored
+from messages.stored import to_stored
 
 KEYS: Final = {
     "early_us": "microseconds of CPU an order takes near the beginning of the log",

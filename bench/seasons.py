@@ -22,7 +22,7 @@ from domain.market import CloseMarket, DetermineMarket, Evidence, FinalizeMarket
 from domain.money import MICRO
 from domain.orders import PlaceOrder
 from domain.story import PublishStory
-from messages.events import to_stored
+from messages.stored import to_stored
 
 START: Final = 1_729_764_120_000_000
 ACCOUNTS, MARKETS = 1_000, 100

@@ -15,8 +15,8 @@ from domain.orders import PlaceOrder
 from domain.story import PublishStory
 from eventsourcing_kafka.protocol import encode_batch
 from messages.commands import Command, Submitted, dump_command, dump_record, order_command_id, parse_record, with_ids
-from messages.events import decode_state, to_stored
 from messages.replies import dump_reply, make_reply
+from messages.stored import decode_state, to_stored
 
 ORDERS, PACK = 4_000, 100
 

@@ -37,7 +37,7 @@ from domain.orders import PlaceOrder, SplitSets
 from domain.story import PublishStory
 from local.kafka import Broker
 from messages.commands import AdvanceTime, order_command_id, with_ids
-from messages.events import to_stored
+from messages.stored import to_stored
 from settings import Settings
 
 KEYS: Final = {

@@ -12,6 +12,7 @@ thrown away and built again.
 
 import mmap
 import struct
+from collections.abc import Callable
 from functools import cache, lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -83,11 +84,14 @@ class _Table:
 class CommandIndex:
     """Command id -> position of its first event. For one process; `position` says how far the log is in it."""
 
-    def __init__(self, folder: Path, *, first_slots: int = FIRST_SLOTS) -> None:
+    def __init__(
+        self, folder: Path, *, first_slots: int = FIRST_SLOTS, hashed: Callable[[str], int] = fingerprint
+    ) -> None:
         """Open the index in the folder, or begin an empty one (position 0) where there is none or it is not whole.
 
-        `first_slots` is a power of two.
+        `first_slots` is a power of two; `hashed` makes the fingerprint of an id.
         """
+        self._hashed = hashed
         self._folder = folder
         self._slots = first_slots
         folder.mkdir(parents=True, exist_ok=True)
@@ -123,7 +127,7 @@ class CommandIndex:
 
     def positions(self, command_id: str) -> list[int]:
         """Return the positions at which a command with this id may have its first event: nearly always none or one."""
-        key = fingerprint(command_id)
+        key = self._hashed(command_id)
         found: list[int] = []
         for table in self._tables:
             cells, mask = table.cells, table.mask
@@ -141,7 +145,7 @@ class CommandIndex:
             table.note(clean=False, position=self.position)
             table = self._open(len(self._tables))
             self._tables.append(table)
-        table.add(fingerprint(command_id), position)
+        table.add(self._hashed(command_id), position)
 
     def advance(self, position: int) -> None:
         """Note that every command of the log up to this position is in the index."""

@@ -24,7 +24,7 @@ import msgspec
 import structlog
 
 from consumers.log import Append, Fenced, InDoubt, Log, WrongPlace
-from consumers.outcomes import REPLY_EVENTS_MAX, Outcome
+from consumers.outcomes import REPLY_EVENTS_MAX
 from consumers.replica import Replica
 from consumers.sources import Answer, Source
 from domain.events import Event
@@ -33,8 +33,8 @@ from domain.money import Time
 from domain.partition import CommandHadNoEffect, CommandRejected
 from domain.rejections import Code, Rejection
 from messages.commands import AdvanceTime, Command, InvalidCommand, QuoteOrder, Submitted
-from messages.events import to_stored
 from messages.replies import Reply, make_reply, refusal
+from messages.stored import to_stored
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -163,19 +163,19 @@ class _Decision:
         self.events = events
         self.reply: Reply | None = None
         self.first: _Decision | None = None
-        self.outcome: Outcome | None = None
+        self.outcome: Reply | None = None
 
     def made(self) -> Reply:
         """Return the reply, its position still open."""
         return make_reply(self.submitted.command_id, self.submitted.digest, 0, self.time, self.events)
 
 
-def _again(submitted: Submitted, outcome: Outcome) -> Reply:
+def _again(submitted: Submitted, outcome: Reply) -> Reply:
     """Return the first outcome of a command that came again, or the refusal of another one with its id."""
     if outcome.digest == submitted.digest:
-        return outcome.reply
+        return outcome
     reused = Rejection(Code.COMMAND_ID_REUSED, "another command had this id", {"command_id": submitted.command_id})
-    return refusal(submitted.command_id, submitted.digest, outcome.reply.position, outcome.reply.time, reused)
+    return refusal(submitted.command_id, submitted.digest, outcome.position, outcome.time, reused)
 
 
 class Engine:
@@ -361,8 +361,8 @@ class Engine:
         self._advance(self._exchange.time)
         self._send()
         self._confirm()
-        ids = [outcome.reply.command_id for outcome in outcomes]
-        self._source.announce([found.reply for command_id in ids if (found := self._outcomes.find(command_id))])
+        ids = [outcome.command_id for outcome in outcomes]
+        self._source.announce([found for command_id in ids if (found := self._outcomes.find(command_id))])
 
     # --- serve
 
@@ -569,8 +569,8 @@ class Engine:
             msgspec.structs.force_setattr(reply, "position", decision.batch.position_of(decision.place))
             if self._open.get(submitted.command_id) is decision:
                 del self._open[submitted.command_id]
-                decision.outcome = Outcome(submitted.digest, reply)
-                self._outcomes.remember(submitted.command_id, decision.outcome)
+                decision.outcome = reply
+                self._outcomes.remember(reply)
             answers.append((submitted, reply))
         # They refer to the batch, and it to them: without this only the garbage collector would free them, in long stops.
         batch.decisions.clear()

@@ -27,7 +27,8 @@ from consumers.records import Headers, RecordReader, RecordSender
 from consumers.topics import FEED, ensure_topics, topic_name
 from domain.events import Recorded
 from domain.partition import CommandRejected
-from messages.events import decode_state, public_event
+from messages.events import public_event
+from messages.stored import decode_state
 from settings import Settings
 
 _log: Final = structlog.get_logger()

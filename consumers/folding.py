@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from consumers.log import START, Chunk, Place, WrongPlace, place_before
-from consumers.outcomes import Index, Outcome
+from consumers.outcomes import Index
 from domain.exchange import Exchange
 from domain.partition import CommandsRead
-from messages.events import decode_state
-from messages.replies import make_reply
+from messages.replies import Reply, make_reply
+from messages.stored import decode_state
 
 if TYPE_CHECKING:
     from consumers.snapshots import Snapshot
     from domain.events import Event
     from domain.money import Time
 
-CHUNKS_TOLD: Final = 4
+CHUNKS_TOLD: Final = 16
 """The outcomes in so many of the last chunks are told again: their replies may not have reached anybody."""
 
 
@@ -79,7 +79,7 @@ class Fold:
         if wanted.writer and after.position >= wanted.position and after != wanted:
             raise WrongPlace(f"the batch that ends at {after.position} is not the one that the snapshot stands behind")
 
-    def outcomes(self) -> list[Outcome]:
+    def outcomes(self) -> list[Reply]:
         """Return the last outcomes, whose replies may not have reached anybody."""
         found: dict[str, tuple[str, Time, list[Event]]] = {}
         last: dict[str, int] = {}
@@ -92,7 +92,7 @@ class Fold:
                     found[read.command_id][2].append(read.data)
                     last[read.command_id] = position
         told = [
-            Outcome(digest, make_reply(command_id, digest, last[command_id], time, events))
+            make_reply(command_id, digest, last[command_id], time, events)
             for command_id, (digest, time, events) in found.items()
         ]
         return told if len(self._last) == CHUNKS_TOLD else [*self._known, *told]

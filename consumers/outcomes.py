@@ -2,11 +2,9 @@
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-import msgspec
-
 from consumers.log import Log
-from messages.events import from_stored
 from messages.replies import Reply, make_reply
+from messages.stored import from_stored
 
 if TYPE_CHECKING:
     from domain.events import Event
@@ -74,13 +72,6 @@ class MemoryIndex:
         """Nothing is open."""
 
 
-class Outcome(msgspec.Struct, frozen=True):
-    """What became of a command, and what tells it from another one with the same id."""
-
-    digest: str | None
-    reply: Reply
-
-
 class Outcomes:
     """All outcomes: the last ones in memory, the others in the log."""
 
@@ -88,10 +79,10 @@ class Outcomes:
         self.index = index
         self._log = log
         # Two halves, of which the older is dropped as a whole: to take the oldest out of one dict costs more and more.
-        self._recent: dict[str, Outcome] = {}
-        self._older: dict[str, Outcome] = {}
+        self._recent: dict[str, Reply] = {}
+        self._older: dict[str, Reply] = {}
 
-    def find(self, command_id: str) -> Outcome | None:
+    def find(self, command_id: str) -> Reply | None:
         """Return the outcome of the command, or None if it never came. Raises InDoubt when the log cannot be read."""
         recent = self._recent.get(command_id) or self._older.get(command_id)
         if recent is not None:
@@ -102,13 +93,13 @@ class Outcomes:
                 return found
         return None
 
-    def remember(self, command_id: str, outcome: Outcome) -> None:
+    def remember(self, reply: Reply) -> None:
         """Keep an outcome that is in the log for certain."""
-        self._recent[command_id] = outcome
+        self._recent[reply.command_id] = reply
         if 2 * len(self._recent) >= RECENT_MAX:
             self._recent, self._older = {}, self._recent
 
-    def recent(self, count: int) -> list[Outcome]:
+    def recent(self, count: int) -> list[Reply]:
         """Return the last outcomes that are remembered."""
         return [*self._older.values(), *self._recent.values()][-count:]
 
@@ -117,7 +108,7 @@ class Outcomes:
         self._recent.clear()
         self._older.clear()
 
-    def _read(self, command_id: str, first: int) -> Outcome | None:
+    def _read(self, command_id: str, first: int) -> Reply | None:
         """Return the outcome of the command whose first event has this position, None if another command is there."""
         events: list[Event] = []
         head = None
@@ -142,4 +133,4 @@ class Outcomes:
             break
         if head is None:
             return None
-        return Outcome(head.digest, make_reply(command_id, head.digest or "", last, head.time, events))
+        return make_reply(command_id, head.digest or "", last, head.time, events)

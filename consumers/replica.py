@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 from consumers.command_index import CommandIndex
 from consumers.folding import Fold
 from consumers.log import Log, Place
-from consumers.outcomes import MemoryIndex, Outcome, Outcomes
+from consumers.outcomes import MemoryIndex, Outcomes
 from consumers.snapshots import EngineFolder, Snapshot
+from messages.replies import Reply
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,7 +97,7 @@ class Replica:
         self._log.follow(self._fold.apply, before, timeout_seconds)
         return self._fold.place != before
 
-    def take_over(self) -> list[Outcome]:
+    def take_over(self) -> list[Reply]:
         """Claim the log and fold all of it; return the last outcomes, whose replies may not have reached anybody.
 
         From then on the caller may decide on the state. Raises WrongPlace, Fenced or InDoubt.
@@ -108,8 +109,8 @@ class Replica:
         outcomes = self._fold.outcomes()
         unfinished = set(self.exchange.unfinished.values())
         for outcome in outcomes:
-            if outcome.reply.command_id not in unfinished:
-                self.outcomes.remember(outcome.reply.command_id, outcome)
+            if outcome.command_id not in unfinished:
+                self.outcomes.remember(outcome)
         return outcomes
 
     # --- snapshots
@@ -138,12 +139,12 @@ class Replica:
             with suppress(OSError):  # the log has everything
                 self._folder.write(self._snapshot(self._log.place, self.outcomes.recent(OUTCOMES_KEPT)))
 
-    def _write_apart(self, place: Place, outcomes: Callable[[], list[Outcome]]) -> None:
+    def _write_apart(self, place: Place, outcomes: Callable[[], list[Reply]]) -> None:
         assert self._folder is not None, "one is due only where it can be kept"
         self._folder.write_apart(self._snapshot(place, outcomes()))
         self._snapshot_position, self._snapshot_at = place.position, monotonic() + SNAPSHOT_SECONDS
 
-    def _snapshot(self, place: Place, outcomes: list[Outcome]) -> Snapshot:
+    def _snapshot(self, place: Place, outcomes: list[Reply]) -> Snapshot:
         return Snapshot(self.exchange, place, self.sources, outcomes, self._log.marks)
 
     def close(self) -> None:

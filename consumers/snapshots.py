@@ -30,7 +30,6 @@ import domain
 import messages
 from consumers.affinity import run_anywhere
 from consumers.log import Place
-from consumers.outcomes import Outcome
 from domain.account import Account
 from domain.book import Book, RestingOrder
 from domain.due import Due
@@ -38,6 +37,7 @@ from domain.exchange import Exchange
 from domain.market import Market
 from domain.money import Credits, Time
 from domain.story import Story
+from messages.replies import Reply
 
 _log: Final = structlog.get_logger()
 
@@ -54,7 +54,7 @@ class Snapshot(msgspec.Struct):
     place: Place
     sources: dict[str, int]
     """By name of a source: up to where it is read."""
-    outcomes: list[Outcome]
+    outcomes: list[Reply]
     """The last ones, whose replies may not have reached anybody."""
     marks: list[Place]
 
@@ -75,7 +75,7 @@ class _Form(msgspec.Struct):
     due_most: int
     place: Place
     sources: dict[str, int]
-    outcomes: list[Outcome]
+    outcomes: list[Reply]
     marks: list[Place]
 
 

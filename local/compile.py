@@ -29,7 +29,9 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 
 MODULES: Final = (
+    "consumers/command_index.py",
     "consumers/engine.py",
+    "consumers/outcomes.py",
     "domain/account_rules.py",
     "domain/exchange.py",
     "domain/ledger.py",
@@ -41,7 +43,9 @@ MODULES: Final = (
     "domain/settlement.py",
     "domain/sweeping.py",
     "domain/trading.py",
+    "messages/commands.py",
     "messages/results.py",
+    "messages/stored.py",
 )
 """What is compiled."""
 

@@ -23,7 +23,7 @@ from domain.market_rules import evolve_market
 from domain.money import Time
 from domain.order_rules import evolve_orders
 from domain.story import StoryPublished
-from messages.events import decode_state
+from messages.stored import decode_state
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,14 +15,25 @@ from typing import Any, Final, get_args
 import msgspec
 from msgspec.structs import replace
 
-from domain import exchange
 from domain.account import OpenAccount
 from domain.book import Side
 from domain.market import OpenMarket
 from domain.money import AMOUNT_MAX, MICRO, Time, format_decimal
 from domain.orders import OrderType, PlaceOrder, SelfTradePrevention, TimeInForce
 from domain.story import PublishStory
-from domain.values import Value
+from messages.command_types import (
+    COMMAND_ID_MAX,
+    COMMANDS,
+    RECORD_COMMANDS_MAX,
+    AdvanceTime,
+    Command,
+    Envelope,
+    OrderData,
+    QuoteOrder,
+    Submitted,
+    UnreadableError,
+    order_command_id,
+)
 from messages.fields import ID, InvalidCommand, Record, record
 from messages.wire import format_time, parse_time
 
@@ -51,45 +62,10 @@ __all__ = [
     "with_ids",
 ]
 
-COMMAND_ID_MAX: Final = 200
-
 _encode: Final = msgspec.json.Encoder().encode
 
 RESERVED: Final = "due:"
 """Ids that begin so belong to what happens by itself."""
-
-
-class AdvanceTime(Value):
-    """Let what is due by now happen, although no other command comes; what a timer sends."""
-
-
-class QuoteOrder(Value):
-    """Say what the order would do now; nothing changes and nothing is recorded."""
-
-    order: PlaceOrder
-
-
-Command = exchange.Command | AdvanceTime | QuoteOrder
-
-COMMANDS: Final[dict[str, type[Command]]] = {
-    command_type.__name__: command_type for command_type in (*get_args(exchange.Command), AdvanceTime, QuoteOrder)
-}
-"""Every command type by its name on the wire."""
-
-
-class Submitted(msgspec.Struct):
-    """A command as it reached the engine: `command` is the refusal where a field of it is not what it may be."""
-
-    command_id: str
-    command: Command | InvalidCommand
-    digest: str
-    at: Time | None = None
-    reply_to: str | None = None
-    type: str = ""
-
-
-class UnreadableError(ValueError):
-    """It is no command at all: not JSON, or without a usable `command_id` and a known `type`; belongs to dead-letters."""
 
 
 # --- ids
@@ -104,11 +80,6 @@ def new_id(prefix: str, command_id: str, number: int = 0) -> str:
     text = f"{command_id}#{number}" if number else command_id
     # 104 bits: a sender who looks for two ids that collide does not find them.
     return f"{prefix}_{hashlib.blake2b(text.encode(), digest_size=13).hexdigest()}"
-
-
-def order_command_id(account_id: str, client_order_id: str) -> str:
-    """Return the id that the command of this order must have: one order a client's id, for ever."""
-    return f"order:{account_id}:{client_order_id}"
 
 
 def with_ids(command_id: str, command: Command) -> Command:
@@ -152,19 +123,6 @@ def _record_of(command: Command) -> Record:
 
 # --- from the wire
 
-
-class Envelope(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """What surrounds a command's own fields."""
-
-    command_id: str
-    type: str
-    data: msgspec.Raw
-    at: str | None = None
-    reply_to: str | None = None
-
-
-RECORD_COMMANDS_MAX: Final = 1_000
-"""How many commands one record may hold."""
 
 # What decoding may raise: no JSON, no UTF-8 inside of a string, nested too deeply.
 _UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -331,27 +289,6 @@ def dump_record(commands: list[bytes]) -> bytes:
 # --- orders: nearly all commands are orders, so they have a faster way, which must agree with the general one
 
 
-class OrderData(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """The fields of an order on the wire, in the order of the command's."""
-
-    account_id: str
-    market_id: str
-    client_order_id: str
-    outcome: str
-    side: Side
-    type: OrderType
-    quantity: str | None = None
-    spend: str | None = None
-    limit_price: str | None = None
-    time_in_force: TimeInForce | None = None
-    expires_at: str | None = None
-    post_only: bool = False
-    reduce_only: bool = False
-    max_cost: str | None = None
-    min_proceeds: str | None = None
-    self_trade_prevention: SelfTradePrevention = "cancel_taker"
-
-
 _ORDER: Final = msgspec.json.Decoder(OrderData)
 
 _SIDES: Final = frozenset(get_args(Side))
@@ -446,8 +383,11 @@ def _is_usual(command_id: str, order: PlaceOrder) -> bool:
     )
 
 
-def _has_usual_values(order: PlaceOrder) -> bool:
-    """Return whether an order that Python code made has texts where they belong and surely all else within its limits."""
+def _has_usual_values(order: Any) -> bool:
+    """Return whether an order that Python code made has texts where they belong and surely all else within its limits.
+
+    `Any` because compiled code would fail on fields that are not of the type that PlaceOrder promises.
+    """
     return (
         type(order.account_id) is type(order.market_id) is type(order.client_order_id) is type(order.outcome) is str
         and order.side in _SIDES

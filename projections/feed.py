@@ -16,7 +16,8 @@ from psycopg.sql import SQL, Identifier
 
 from domain.events import Recorded
 from domain.money import Time
-from messages.events import TOPICS, UnreadableEventError, decode_state, from_stored
+from messages.events import TOPICS, UnreadableEventError
+from messages.stored import decode_state, from_stored
 from projections.batch import Batch
 from projections.parking import UnreadableEvent
 

@@ -22,7 +22,7 @@ from domain.market import MarketHalted
 from local.postgres import Postgres
 from local.processes import polls
 from messages import schemas
-from messages.events import to_stored
+from messages.stored import to_stored
 from projections.reading import projection_status
 from projections.registry import PROJECTIONS
 from projections.store import connect

@@ -16,7 +16,7 @@ from consumers.gateway import LocalGateway
 from consumers.log import postgres_recorder
 from consumers.sources import LocalSource
 from domain.exchange import Entry
-from messages.events import to_stored
+from messages.stored import to_stored
 from messages.wire import format_time
 from projections.batch import Batch
 from projections.progress import Progress

@@ -9,8 +9,8 @@ from eventsourcing.persistence import ApplicationRecorder
 from consumers.log import open_recorder
 from domain.events import Recorded
 from domain.exchange import Exchange
-from messages.events import from_stored
 from messages.replies import Reply, reply_of
+from messages.stored import from_stored
 from settings import Settings
 
 READ = 5_000

@@ -11,7 +11,7 @@ from domain.orders import CancelOrders, OrderPlaced, PlaceOrder, RestingOrderFil
 from domain.story import PublishStory
 from domain.sweeping import SWEEP_ORDERS_MAX
 from domain.trading import OPEN_ORDERS_MAX
-from messages.events import to_stored
+from messages.stored import to_stored
 from tests.domain.scenario import START, a_market, buy, sell
 
 MIB = 1 << 20

@@ -1,7 +1,5 @@
 """One example of every event type, made up but plausible; their bytes in the log are frozen in `golden/`."""
 
-from dataclasses import dataclass
-
 from domain.account import (
     AccountOpened,
     BondForfeited,
@@ -158,12 +156,3 @@ EXAMPLES: tuple[Event, ...] = (
     CommandHadNoEffect("CancelOrders", A, None),
     CommandsRead("commands-0", 17),
 )
-
-
-@dataclass(frozen=True)
-class Placed:
-    """An event with a place in a stream, as the exchange hands it out."""
-
-    stream: str
-    version: int
-    event: Event

@@ -12,11 +12,11 @@ from eventsourcing.popo import POPOApplicationRecorder
 from consumers.log import open_recorder
 from domain.account import AccountOpened, CashDeposited, CashWithdrawn
 from domain.events import Event
+from domain.exchange import Entry
 from domain.market import MarketActivated, MarketDrafted, MarketHalted, MarketResumed, Status
 from messages.application import LogApplication, project_market
-from messages.events import to_stored
+from messages.stored import to_stored
 from settings import Settings
-from tests.messages.examples import Placed
 
 MARKET = (
     MarketDrafted("m", "s", "slug", "Is it?", ("No", "Yes"), (500_000, 500_000), 10**8, 0, 10**15, "News", 0, 10**6),
@@ -29,7 +29,7 @@ ACCOUNT = (AccountOpened("a", "Ada"), CashDeposited("a", 100), CashDeposited("a"
 
 def stored(stream: str, history: tuple[Event, ...]) -> list[StoredEvent]:
     """Return a stream's events as the log holds them."""
-    return [to_stored(Placed(stream, i, event), time=1, command_id=f"c{i}") for i, event in enumerate(history, 1)]
+    return [to_stored(Entry(stream, i, event), time=1, command_id=f"c{i}") for i, event in enumerate(history, 1)]
 
 
 @pytest.fixture(params=["memory", "postgres", "kafka"])

@@ -17,9 +17,10 @@ from eventsourcing_kafka.protocol import encode_batch, encode_claim
 from messages.asyncapi import PAGE, asyncapi, dump_yaml
 from messages.commands import AdvanceTime, dump_command, dump_record
 from messages.dead_letters import Decision, dump_letter, make_letter
-from messages.events import public_event, to_stored
+from messages.events import public_event
 from messages.replies import Reply, dump_replies, dump_reply
 from messages.schemas import all_schemas, asyncapi_page
+from messages.stored import to_stored
 from tests.messages.examples import EXAMPLES, TIME
 
 COMMAND = dump_command("svc:1", DepositCash("ac_1", 5), TIME, "svc")

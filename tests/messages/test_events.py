@@ -14,18 +14,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.events import EVENT_TYPES, Event, Recorded
+from domain.exchange import Entry
 from domain.market import MarketHalted
 from messages import events
-from messages.events import UnreadableEventError, event_schemas, from_stored, public_event, to_stored
+from messages import stored as stored_events
+from messages.events import UnreadableEventError, event_schemas, public_event
+from messages.stored import from_stored, to_stored
 from messages.wire import fields_of, is_value
-from tests.messages.examples import EXAMPLES, TIME, Placed
+from tests.messages.examples import EXAMPLES, TIME
 
 GOLDEN = Path(__file__).parent / "golden"
 
 
 def stored(event: Event, digest: str | None = None) -> StoredEvent:
     """Return the event as the log has it, as the third of its stream."""
-    return to_stored(Placed("market-mk_combat", 3, event), time=TIME, command_id="cli:1", digest=digest)
+    return to_stored(Entry("market-mk_combat", 3, event), time=TIME, command_id="cli:1", digest=digest)
 
 
 def values_of(hint: Any) -> st.SearchStrategy[Any]:
@@ -74,20 +77,20 @@ def test_every_golden_file_belongs_to_a_known_topic() -> None:
     """A topic that was ever written stays readable: as a current type or through an upcaster."""
     topics = {path.stem for path in GOLDEN.glob("*.json")}
 
-    assert topics == set(events.TOPICS) | set(events.UPCASTERS)
+    assert topics == set(events.TOPICS) | set(stored_events.UPCASTERS)
 
 
 @given(st.one_of([values_of(event_type) for event_type in EVENT_TYPES]), st.text(), st.integers(0, 2**63 - 1))
 def test_an_event_comes_back_as_it_went(event: Event, command_id: str, time: int) -> None:
     """Written and read, every event is equal to itself, with its envelope; written again, it has the same bytes."""
-    placed = Placed("account-x", 5, event)
+    placed = Entry("account-x", 5, event)
     written = to_stored(placed, time=time, command_id=command_id, digest="00")
 
     read = from_stored(9, written)
 
     assert Recorded(9, "account-x", 5, time, command_id, event, "00") == read
     assert written == to_stored(
-        Placed(read.stream, read.version, read.event), time=read.time, command_id=read.command_id, digest=read.digest
+        Entry(read.stream, read.version, read.event), time=read.time, command_id=read.command_id, digest=read.digest
     )
 
 
@@ -118,10 +121,10 @@ def test_what_is_not_an_event_is_refused(topic: str, state: bytes) -> None:
 def test_an_old_version_is_upcast_on_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     """Through two upcasters, an event of a version of long ago reads as one of today."""
     monkeypatch.setitem(
-        events.UPCASTERS, "TradingStopped.v1", ("TradingStopped.v2", lambda data: {"id": data["market"]})
+        stored_events.UPCASTERS, "TradingStopped.v1", ("TradingStopped.v2", lambda data: {"id": data["market"]})
     )
     monkeypatch.setitem(
-        events.UPCASTERS, "TradingStopped.v2", ("MarketHalted.v1", lambda data: {"market_id": data["id"]})
+        stored_events.UPCASTERS, "TradingStopped.v2", ("MarketHalted.v1", lambda data: {"market_id": data["id"]})
     )
     state = b'{"command_id":"c","time":1,"digest":"ab","data":{"market":"mk_old"}}'
 

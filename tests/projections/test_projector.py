@@ -16,7 +16,7 @@ from consumers.projector import Projector
 from domain.exchange import Entry
 from domain.market import MarketHalted
 from domain.orders import OrderPlaced
-from messages.events import to_stored
+from messages.stored import to_stored
 from projections import parking, stories
 from projections.feed import decode, read_log
 from projections.parking import list_parked
