@@ -13,7 +13,7 @@ thrown away and built again.
 import mmap
 import struct
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final, Self
@@ -30,7 +30,6 @@ _SLOT_BYTES: Final = 16
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
-@lru_cache(maxsize=8_192)  # a new command is looked up when it comes and entered when it is in the log
 def fingerprint(command_id: str) -> int:
     """Return 64 bits of the id's hash, never 0."""
     return int.from_bytes(blake2b(command_id.encode(), digest_size=8).digest(), "little") or 1

@@ -418,7 +418,7 @@ class Engine:
         time = now if submitted.at is None or not self._commands_clock else submitted.at
         time = max(time, self._exchange.time)
         self._advance(time)
-        if isinstance(command, QuoteOrder):
+        if type(command) is QuoteOrder:
             self._quote(submitted, command, time)
             return
         if command_id in self._undecidable:

@@ -9,6 +9,7 @@ from consumers.log import START, Chunk, Place, WrongPlace, place_before
 from consumers.outcomes import Index
 from domain.exchange import Exchange
 from domain.partition import CommandsRead
+from messages.events import State
 from messages.replies import Reply, make_reply
 from messages.stored import decode_state
 
@@ -21,14 +22,8 @@ CHUNKS_TOLD: Final = 16
 """The outcomes in so many of the last chunks are told again: their replies may not have reached anybody."""
 
 
-class _Envelope(msgspec.Struct):
-    """What the command index needs of an event."""
-
-    command_id: str
-    digest: str | None = None
-
-
-_envelope: Final = msgspec.json.Decoder(_Envelope).decode
+_envelope: Final = msgspec.json.Decoder(State[msgspec.Raw]).decode
+"""Reads what the command index needs of an event."""
 
 
 class Fold:

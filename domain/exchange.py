@@ -15,7 +15,8 @@ from domain import market_rules, settlement, story, trading
 from domain.account import Account, AccountOpened, CashDeposited, CashWithdrawn, DepositCash, OpenAccount, WithdrawCash
 from domain.account_rules import deposit_cash, evolve_account, withdraw_cash
 from domain.due import Due, DueTimes
-from domain.events import Event, MarketEvent, is_account_event, is_order_event, is_partition_event
+from domain.event_kinds import is_account_event, is_order_event, is_partition_event
+from domain.events import Event, MarketEvent
 from domain.ledger import Ledger
 from domain.market import Market, MarketCommand, OpenMarket, Status
 from domain.market_rules import evolve_market
@@ -378,7 +379,7 @@ class Exchange:
     def _sweep(self, outcome: Sequence[Event]) -> Sequence[Event]:
         """Return what the maker does to resting orders after an order that moved its price."""
         for event in outcome:
-            if isinstance(event, OrderPlaced | OrderAmended) and event.execution.prices:
+            if (type(event) is OrderPlaced or type(event) is OrderAmended) and event.execution.prices:
                 market = self.markets[event.market_id]
                 return trading.sweep_events(market) if len(market.book) else ()
         return ()
@@ -421,7 +422,8 @@ class Exchange:
         self.ledger.post(event)
 
     def _note_unfinished(self, market: Market, event: MarketEvent, command_id: str) -> None:
-        self.due.learn(market, event, self._is_pending)
+        if type(event) is not OrderPlaced or event.expires_at is not None:  # nearly all are orders without
+            self.due.learn(market, event, self._is_pending)
         if market.sweeping or (market.status is not Status.ACTIVE and settlement.phase_of(market)):
             self.unfinished[market.market_id] = command_id
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from domain.account import Account, PayoutPaid, PayoutReversed, PositionVoided
-from domain.events import Event, is_account_event, is_partition_event
+from domain.event_kinds import is_account_event, is_partition_event
+from domain.events import Event
 from domain.exchange import Entry, Exchange
 from domain.ledger import EXTERNAL, HOUSE, postings
 from domain.lmsr import PICO

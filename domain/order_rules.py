@@ -53,7 +53,7 @@ def _evolve_execution(market: Market, outcome: str, execution: Execution) -> Non
     if execution.sets:
         market.issued = [issued + execution.sets for issued in market.issued]
     if execution.maker_shares:
-        _move_maker(market, market.index(outcome), execution.maker_shares)
+        _move_maker(market, market.terms.outcomes.index(outcome), execution.maker_shares)
     market.fees += execution.fee
 
 

@@ -31,8 +31,10 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 MODULES: Final = (
     "consumers/command_index.py",
     "consumers/engine.py",
+    "consumers/folding.py",
     "consumers/outcomes.py",
     "domain/account_rules.py",
+    "domain/event_kinds.py",
     "domain/exchange.py",
     "domain/ledger.py",
     "domain/lmsr.py",

@@ -17,7 +17,8 @@ from eventsourcing.persistence import ApplicationRecorder, Mapper, StoredEvent
 
 from domain.account import Account
 from domain.account_rules import evolve_account
-from domain.events import Event, is_account_event, is_order_event, is_partition_event
+from domain.event_kinds import is_account_event, is_order_event, is_partition_event
+from domain.events import Event
 from domain.market import Market
 from domain.market_rules import evolve_market
 from domain.money import Time

@@ -49,7 +49,7 @@ def reply_of(events: Sequence[Recorded]) -> Reply:
 def make_reply(command_id: str, digest: str, position: int, time: Time, events: Sequence[Event]) -> Reply:
     """Return the reply to a command whose last event has this position."""
     head = events[0]
-    if isinstance(head, CommandRejected):
+    if type(head) is CommandRejected:
         return Reply(command_id, position, time, head.code, head.message, wire_details(head.details), {}, digest)
     return Reply(command_id, position, time, result=result_of(events), digest=digest)
 

@@ -38,11 +38,11 @@ def result_of(events: Sequence[Event]) -> Result:
     """Return what an accepted command made: an order, or the ids and amounts that its sender wants to know."""
     canceled: list[OrderCanceled] = []
     for event in events:
-        if isinstance(event, OrderPlaced):
+        if type(event) is OrderPlaced:
             return _placed(event, events)
-        if isinstance(event, OrderAmended):
+        if type(event) is OrderAmended:
             return _amended(event, events)
-        if isinstance(event, OrderCanceled):
+        if type(event) is OrderCanceled:
             canceled.append(event)
     for event in events:
         make = _RESULTS.get(type(event))

@@ -1,0 +1,30 @@
+"""Whose an event is: quicker than `isinstance` with a union, and compiled (`local/compile.py`), since every event is asked."""
+
+from typing import TYPE_CHECKING, Final, get_args
+
+from domain.account import AccountEvent
+from domain.events import Event
+from domain.orders import OrderEvent
+from domain.partition import PartitionEvent
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs  # in `typing` from Python 3.13 on
+
+_ACCOUNT_EVENTS: Final = frozenset(get_args(AccountEvent))
+_ORDER_EVENTS: Final = frozenset(get_args(OrderEvent))
+_PARTITION_EVENTS: Final = frozenset(get_args(PartitionEvent))
+
+
+def is_account_event(event: Event) -> "TypeIs[AccountEvent]":
+    """Return whether the event belongs to an account."""
+    return type(event) in _ACCOUNT_EVENTS
+
+
+def is_order_event(event: Event) -> "TypeIs[OrderEvent]":
+    """Return whether the event belongs to a market's orders."""
+    return type(event) in _ORDER_EVENTS
+
+
+def is_partition_event(event: Event) -> "TypeIs[PartitionEvent]":
+    """Return whether the event belongs to the partition itself."""
+    return type(event) in _PARTITION_EVENTS
