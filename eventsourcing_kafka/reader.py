@@ -1,16 +1,22 @@
-"""Reading the log: in order and folded, or single records at known offsets."""
+"""Reading the log: in order and folded (by librdkafka, which fetches ahead while we fold), or single records at known offsets.
+
+Single records are read by kafka-python: librdkafka would fetch ahead after each of them.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from logging import getLogger
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
+import confluent_kafka
+from confluent_kafka import KafkaError, KafkaException
 from eventsourcing.persistence import OperationalError
 from kafka import KafkaConsumer, TopicPartition
 
 from eventsourcing_kafka.clients import connected
-from eventsourcing_kafka.errors import translated
+from eventsourcing_kafka.errors import LogTruncated, translated
 from eventsourcing_kafka.protocol import START, Batch, Checkpoint, decode
 
 if TYPE_CHECKING:
@@ -22,6 +28,7 @@ __all__ = ["Fetcher", "Reader"]
 
 FETCH_BYTES_RANDOM = 128 * 1024
 CACHE_BYTES_MAX = 16 * 1024 * 1024
+RECORDS_AT_ONCE = 100
 
 
 class Reader:
@@ -32,11 +39,11 @@ class Reader:
 
     def __init__(self, settings: Settings, at: Checkpoint = START) -> None:
         self._settings = settings
-        self._partition = TopicPartition(settings.topic, settings.partition)
         self._consumer: Any = None
         self._fetched: deque[Any] = deque()
         self._offset = at.offset
         self._state = at.state
+        self._read_up_to = 0  # to where the broker has nothing more: records, or markers of transactions, lie before it
 
     @property
     def settings(self) -> Settings:
@@ -53,7 +60,7 @@ class Reader:
         if at.offset != self._offset:
             self._fetched.clear()
             if self._consumer is not None:
-                self._consumer.seek(self._partition, at.offset)
+                self._go_on_at(at.offset)
         self._offset = at.offset
         self._state = at.state
 
@@ -63,9 +70,7 @@ class Reader:
         Raises:
             OperationalError: the broker does not answer in time.
         """
-        with translated("Cannot find the end of the log"):
-            ends = self._connected().end_offsets([self._partition], timeout_ms=self._settings.read_timeout * 1000)
-        return int(ends[self._partition])
+        return self._end(self._connected(), self._settings.read_timeout)
 
     def read(self, timeout: float = 0.0) -> list[Batch]:
         """Return the batches that have arrived (at most one fetch of them), or none after ``timeout`` seconds.
@@ -73,7 +78,7 @@ class Reader:
         Raises:
             LogTruncated: the record at the checkpoint's offset has been deleted.
         """
-        self._poll(timeout)
+        self._fetch(timeout)
         batches = []
         while self._fetched:
             batch = self._fold(self._fetched.popleft())
@@ -88,17 +93,15 @@ class Reader:
             OperationalError: for ``read_timeout`` seconds nothing came.
         """
         while self._offset < end:
-            if not self._fetched:
-                self._poll(self._settings.read_timeout)
-                if not self._fetched and self._consumer.position(self._partition) >= end:
-                    self._offset = end  # what lies before `end` are no records but transactions' markers
-                    return
-                if not self._fetched:
-                    raise OperationalError(
-                        f"No record of {self._partition.topic} at offset {self._offset} of {end} "
-                        f"within {self._settings.read_timeout} s"
-                    )
-            if self._fetched[0].offset >= end:  # likewise
+            self._fetch(self._settings.read_timeout, end)
+            if not self._fetched and self._read_up_to < end:
+                raise OperationalError(
+                    f"No record of {self._settings.topic} at offset {self._offset} of {end} "
+                    f"within {self._settings.read_timeout} s"
+                )
+            if (
+                not self._fetched or self._fetched[0].offset() >= end
+            ):  # what lies before `end` are transactions' markers
                 self._offset = end
                 return
             batch = self._fold(self._fetched.popleft())
@@ -110,7 +113,7 @@ class Reader:
         self._fetched.clear()
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            consumer.close(autocommit=False, timeout_ms=0)
+            consumer.close()
 
     def __enter__(self) -> Self:
         return self
@@ -120,25 +123,64 @@ class Reader:
 
     def _connected(self) -> Any:
         if self._consumer is None:
-            self._consumer = _consumer(self._settings.consumer(), self._partition)
-            self._consumer.seek(self._partition, self._offset)
+            settings = self._settings
+            consumer = confluent_kafka.Consumer(settings.reader(), logger=getLogger(__name__))
+            try:
+                self._end(consumer, settings.connect_timeout)
+            except OperationalError as error:
+                consumer.close()
+                raise OperationalError(f"Cannot connect to {settings.bootstrap_servers}: {error}") from error
+            self._consumer = consumer
+            self._go_on_at(self._offset)
         return self._consumer
 
-    def _poll(self, timeout: float) -> None:
-        if not self._fetched:
-            with translated("Cannot read the log"):
-                for records in self._connected().poll(timeout_ms=int(timeout * 1000)).values():
-                    self._fetched.extend(records)
+    def _place(self, offset: int) -> Any:
+        return confluent_kafka.TopicPartition(self._settings.topic, self._settings.partition, offset)
+
+    def _end(self, consumer: Any, timeout: float) -> int:
+        try:
+            _, end = consumer.get_watermark_offsets(self._place(0), timeout=timeout)
+        except KafkaException as error:
+            raise OperationalError(f"Cannot find the end of the log: {error}") from error
+        return int(end)
+
+    def _go_on_at(self, offset: int) -> None:
+        self._read_up_to = 0
+        self._consumer.assign([self._place(offset)])
+
+    def _fetch(self, timeout: float, end: int | None = None) -> None:
+        """Have records that were fetched, or none after so many seconds, or when there is none before `end`."""
+        consumer = self._connected()
+        deadline = monotonic() + timeout
+        while not self._fetched and (end is None or self._read_up_to < end):
+            left = max(0.0, deadline - monotonic())
+            found = consumer.poll(left)
+            if found is not None:
+                self._take([found, *consumer.consume(RECORDS_AT_ONCE - 1, 0)])
+            elif not left:
+                return
+
+    def _take(self, records: list[Any]) -> None:
+        for record in records:
+            error = record.error()
+            if error is None:
+                self._fetched.append(record)
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  its public name
+                self._read_up_to = record.offset()
+            else:
+                self.close()  # what came with the error must not be missed: the next read begins at the checkpoint
+                truncated = error.code() == KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001  likewise
+                raise (LogTruncated if truncated else OperationalError)(f"Cannot read the log: {error}")
 
     def _fold(self, found: Any) -> Batch | None:
-        record = decode(found.value)
+        record = decode(found.value())
         state = self._state.after(record)
-        self._offset = found.offset + 1
+        self._offset = found.offset() + 1
         if state is None:
             return None
         self._state = state
         if isinstance(record, Batch):
-            record.offset = found.offset
+            record.offset = found.offset()
             return record
         return None
 

@@ -84,7 +84,7 @@ class Settings:
         return str(folder / f"{self.topic}-{self.partition}.sqlite")
 
     def client(self) -> dict[str, Any]:
-        """Return the arguments that every client of kafka-python takes; it reads, and looks after topics."""
+        """Return the arguments that every client of kafka-python takes."""
         return {
             "bootstrap_servers": self.bootstrap_servers.split(","),
             "client_id": self.client_id,
@@ -103,9 +103,8 @@ class Settings:
             "retry_backoff_ms": 5,
         }
 
-    def producer(self) -> dict[str, Any]:
-        """Return the arguments of librdkafka's producer: idempotent, all replicas, one request at a time, bounded waits."""
-        timeout_ms = int(self.append_timeout * 1000)
+    def rdkafka_client(self) -> dict[str, Any]:
+        """Return the arguments that every client of librdkafka takes."""
         options = {
             "bootstrap.servers": self.bootstrap_servers,
             "client.id": self.client_id,
@@ -122,6 +121,13 @@ class Settings:
             "reconnect.backoff.max.ms": 500,
             "retry.backoff.ms": 5,
             "retry.backoff.max.ms": 500,
+        }
+        return {key: value for key, value in options.items() if value != ""}
+
+    def producer(self) -> dict[str, Any]:
+        """Return the arguments of librdkafka's producer: idempotent, all replicas, one request at a time, bounded waits."""
+        timeout_ms = int(self.append_timeout * 1000)
+        return self.rdkafka_client() | {
             "enable.idempotence": True,
             "acks": "all",
             "max.in.flight": 1,
@@ -130,10 +136,29 @@ class Settings:
             "message.timeout.ms": timeout_ms,
             "request.timeout.ms": timeout_ms,
         }
-        return {key: value for key, value in options.items() if value != ""}
 
-    def consumer(self, *, fetch_bytes: int = 8 * MIB) -> dict[str, Any]:
-        """Return the arguments of a consumer: no group, no commits, no jump to another offset by itself."""
+    def reader(self) -> dict[str, Any]:
+        """Return the arguments of librdkafka's consumer: no commits, no jump to another offset by itself, all records."""
+        return self.rdkafka_client() | {
+            "group.id": self.client_id,  # the library wants one; there is no group unless one subscribes or commits
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "error",
+            "isolation.level": "read_uncommitted",  # the log's own rules say what counts
+            "enable.partition.eof": True,
+            "allow.auto.create.topics": False,
+            "check.crcs": True,
+            "max.poll.interval.ms": 86_400_000,
+            "fetch.wait.max.ms": 100,  # a fetch that waits must end before one from another offset begins
+            "fetch.error.backoff.ms": 20,
+            "fetch.queue.backoff.ms": 2,
+            "fetch.message.max.bytes": 8 * MIB,
+            "fetch.max.bytes": 8 * MIB,
+            "queued.max.messages.kbytes": 16 * 1024,
+        }
+
+    def consumer(self, *, fetch_bytes: int) -> dict[str, Any]:
+        """Return the arguments of kafka-python's consumer: no group, no commits, no jump to another offset by itself."""
         return self.client() | {
             "group_id": None,
             "enable_auto_commit": False,

@@ -27,6 +27,7 @@ from eventsourcing_kafka import (
     ensure_topic,
 )
 from eventsourcing_kafka.protocol import START, encode_batch, encode_claim
+from eventsourcing_kafka.reader import FETCH_BYTES_RANDOM
 
 if TYPE_CHECKING:
     from local.kafka import Broker
@@ -314,7 +315,7 @@ def test_a_poll_that_returns_records_leaves_no_fetch_behind(settings: Settings) 
     with taken(settings) as writer:
         for version in range(5):
             writer.append(made(version))
-    with closing(KafkaConsumer(**settings.consumer())) as consumer:
+    with closing(KafkaConsumer(**settings.consumer(fetch_bytes=FETCH_BYTES_RANDOM))) as consumer:
         partition = TopicPartition(settings.topic, 0)
         consumer.assign([partition])
         for offset in (5, 3, 5, 1):
