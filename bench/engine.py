@@ -1,9 +1,10 @@
 """Orders a second through the whole engine, end to end over Kafka, and beside it the library as its docs show it.
 
-    python -m bench engine [--seconds N] [--windows 1,16,64,256,1000] [--bootstrap HOST:PORT] [--no-baseline]
+    python -m bench engine [--seconds N] [--windows 1,16,64,256,1000] [--warm-up N] [--bootstrap HOST:PORT] [--no-baseline]
 
 A client in this process keeps so many orders in flight (the window); the engine is a process of its own, the broker
-another, all on this machine.
+another, all on this machine. Before the first window orders flow for the seconds of the warm-up: a broker that has just
+started takes twice the CPU of one that runs for long, until Java has compiled it.
 """
 
 import argparse
@@ -36,6 +37,7 @@ from messages.commands import order_command_id
 ACCOUNTS, MARKETS = 100, 5
 CLOSE = 4_000_000_000 * MICRO
 BASELINE_ORDERS = 400
+WARM_UP_SECONDS: Final = 30.0
 
 KEYS: Final = {
     "orders_per_s": "orders a second, by window (so many orders are in flight)",
@@ -97,13 +99,15 @@ async def load(
     return took
 
 
-def measure(gateway: KafkaGateway, windows: list[int], seconds: float, watched: dict[str, psutil.Process]) -> dict:  # type: ignore[type-arg]
+def measure(  # type: ignore[type-arg]
+    gateway: KafkaGateway, windows: list[int], seconds: float, warm_up: float, watched: dict[str, psutil.Process]
+) -> dict:
     """Run all windows; print and return the figures."""
     figures: dict = {"orders_per_s": {}, "p50_ms": {}, "p99_ms": {}}  # type: ignore[type-arg]
 
     async def run() -> None:
         accounts, markets = await set_up(gateway)
-        await load(gateway, 64, min(seconds, 2.0), accounts, markets)
+        await load(gateway, 256, warm_up, accounts, markets)
         for window in windows:
             cpu, began = cpu_seconds(watched), perf_counter()
             took = await load(gateway, window, seconds, accounts, markets)
@@ -130,6 +134,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--windows", default="1,16,64,256,1000")
+    parser.add_argument("--warm-up", type=float, default=WARM_UP_SECONDS)
     parser.add_argument("--bootstrap")
     parser.add_argument("--no-baseline", action="store_true")
     arguments = parser.parse_args()
@@ -139,13 +144,13 @@ def main() -> None:
         watched = {"client": psutil.Process()}
         bootstrap = arguments.bootstrap
         if bootstrap is None:
-            broker = stack.enter_context(Broker(folder / "kafka"))
+            broker = stack.enter_context(Broker(folder / "kafka", quick_start=False))
             bootstrap = broker.bootstrap
             watched["broker"] = psutil.Process(broker.pid)
         settings = settings_of(folder, bootstrap)
         watched["engine"] = stack.enter_context(running("engine", settings))
         gateway = stack.enter_context(KafkaGateway(settings, timeout_seconds=60))
-        figures = measure(gateway, windows, arguments.seconds, watched)
+        figures = measure(gateway, windows, arguments.seconds, arguments.warm_up, watched)
     figures |= {"stages_us": stages(), "baseline_orders_per_s": None, "times_baseline": None}
     if not arguments.no_baseline:
         with tempfile.TemporaryDirectory(prefix="tidings-bench-") as name:

@@ -1,9 +1,9 @@
 """Orders a second over HTTP, singly and in batches, through the real processes: api, engine, broker, PostgreSQL.
 
-    python -m bench http [--seconds N] [--clients 64] [--batch 50] [--batch-clients 8]
+    python -m bench http [--seconds N] [--warm-up N] [--clients 64] [--batch 50] [--batch-clients 8]
 
 The clients are keep-alive connections of one process, each with an account and a key of its own. All of it shares this
-machine.
+machine. For the warm-up see `bench.engine`.
 """
 
 import argparse
@@ -36,6 +36,7 @@ from local.postgres import Postgres
 from local.processes import free_port, polls
 
 MARKETS = 5
+WARM_UP_SECONDS: Final = 30.0
 CLOSE = 4_000_000_000 * MICRO
 
 KEYS: Final = {
@@ -104,6 +105,7 @@ def main() -> None:
     """Run the measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=8.0, help="for each of the two")
+    parser.add_argument("--warm-up", type=float, default=WARM_UP_SECONDS)
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--batch", type=int, default=50, help="orders in a batch")
     parser.add_argument("--batch-clients", type=int, default=8)
@@ -111,7 +113,7 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tidings-bench-")))
         folder.chmod(0o755)  # for PostgreSQL's user
-        broker = stack.enter_context(Broker(folder / "kafka"))
+        broker = stack.enter_context(Broker(folder / "kafka", quick_start=False))
         server = stack.enter_context(Postgres.start(folder / "postgres", end_with_process=True))
         settings = settings_of(folder, broker.bootstrap, dsn=server.database("http"), port=free_port())
         engine = stack.enter_context(running("engine", settings))
@@ -125,7 +127,7 @@ def main() -> None:
             return Load(settings.port, keys[:clients], markets, uuid4().hex[:8], seconds, batch)
 
         began = perf_counter()
-        measure(load(arguments.clients, 0, min(2.0, arguments.seconds)), watched)
+        measure(load(arguments.clients, 0, arguments.warm_up), watched)
         print(f"that was the warm-up, {perf_counter() - began:.1f} s")
         single = measure(load(arguments.clients, 0, arguments.seconds), watched)
         batch = measure(load(arguments.batch_clients, arguments.batch, arguments.seconds), watched)

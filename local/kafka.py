@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 JAVA_VERSION_MIN = 17
 
-_JVM_OPTIONS = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+_JVM_OPTIONS = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC")
+_QUICK_START = "-XX:TieredStopAtLevel=1"
 _START_SECONDS = 60
 _STOP_SECONDS = 20
 
@@ -47,6 +48,7 @@ class Broker:
         port: int | None = None,
         jars_folder: Path | None = None,
         properties: Mapping[str, str] | None = None,
+        quick_start: bool = True,
     ) -> None:
         """Describe a node; nothing is started or written yet.
 
@@ -55,6 +57,8 @@ class Broker:
             port: where clients connect; a free one if None.
             jars_folder: where the jars are kept; this user's cache if None.
             properties: settings of the broker that override ours.
+            quick_start: have Java compile its code in haste. A broker that is to run for long needs half of the CPU without
+                that, but half a minute of load before it does.
         """
         self.folder = folder.expanduser().resolve()
         self.log = self.folder / "broker.log"
@@ -64,6 +68,7 @@ class Broker:
         self._nodes: Sequence[Broker] = (self,)
         self._jars_folder = jars_folder
         self._properties = dict(properties or {})
+        self._java_options = (*_JVM_OPTIONS, _QUICK_START) if quick_start else _JVM_OPTIONS
         self._process: subprocess.Popen[bytes] | None = None
         self._call_off_guard: Callable[[], None] | None = None
 
@@ -93,7 +98,7 @@ class Broker:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         settings = self._write_settings()
-        command = [str(java()), *_JVM_OPTIONS, "-cp", os.pathsep.join(map(str, jars.fetch(self._jars_folder)))]
+        command = [str(java()), *self._java_options, "-cp", os.pathsep.join(map(str, jars.fetch(self._jars_folder)))]
         if not (self.folder / "data" / "meta.properties").exists():
             self._format(command, settings)
         with self.log.open("wb") as log:

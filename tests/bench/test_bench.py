@@ -43,7 +43,9 @@ def test_figures_that_are_not_as_documented_are_not_shown(figures: dict[str, int
 
 def test_a_run_of_the_engine_has_its_figures_by_window(kafka: str) -> None:
     """One part: its figures themselves, rates and times by window."""
-    figures = last_line("engine", "--seconds", "0.2", "--windows", "1,16", "--bootstrap", kafka, "--no-baseline")
+    figures = last_line(
+        "engine", "--seconds", "0.2", "--windows", "1,16", "--warm-up", "0.1", "--bootstrap", kafka, "--no-baseline"
+    )
 
     assert figures.keys() == keys_of("engine").keys()
     assert set(figures["orders_per_s"]) == set(figures["p99_ms"]) == {"1", "16"}
