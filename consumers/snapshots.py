@@ -120,7 +120,8 @@ def code_version() -> str:
     """Return a hash of the sources by which events become state and state becomes a file."""
     digest = blake2b(digest_size=16)
     folders = [Path(str(package.__file__)).parent for package in (domain, messages)]
-    for path in [*sorted(folders[0].glob("*.py")), folders[1] / "events.py", Path(__file__)]:
+    ours = [folders[1] / name for name in ("events.py", "replies.py", "stored.py")]
+    for path in [*sorted(folders[0].glob("*.py")), *ours, Path(__file__)]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 

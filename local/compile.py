@@ -8,9 +8,9 @@ runs as it is. A compiled module stands beside its source and is imported instea
 must never run; nor when a module that it imports has changed, for mypyc writes the constants of those into the code. So the
 hashes of all these sources are kept, and whoever starts the program asks `outdated` first.
 
-mypyc drops the annotations of classes with decorators, and msgspec and our own code read those; so only modules without
-dataclasses and structs can be compiled. That is why the rules of markets, orders and accounts are in other modules than
-their commands, events and state. See docs/decisions/0014-compiled-rules.md.
+mypyc drops the annotations of dataclasses and structs, and msgspec and our own code read those; so only modules without any
+can be compiled. That is why the rules of markets, orders and accounts are in other modules than their commands, events and
+state, and the reading of commands and events in others than their shapes. See docs/decisions/0014-compiled-rules.md.
 """
 
 from __future__ import annotations
