@@ -241,15 +241,20 @@ def _serve(_: argparse.Namespace, settings: Settings) -> int:
     from api import logs
     from api.processes import Embedded, wait_for_stop
     from consumers.garbage import collect_rarely
+    from consumers.log import Fenced
 
     if settings.log == "kafka":
         print("tidings: `serve` keeps its log in PostgreSQL; run `api`, `engine` and `projector`", file=sys.stderr)
         return WRONG_USE
     logs.configure(settings)
     collect_rarely()
-    with Embedded(settings) as running:
-        _tell(running.url, running.first_key)
-        problem = wait_for_stop(running)
+    try:
+        with Embedded(settings) as running:
+            _tell(running.url, running.first_key)
+            problem = wait_for_stop(running)
+    except Fenced as error:
+        print(f"tidings: {error}", file=sys.stderr)
+        return NOT_THERE
     return _ended(problem)
 
 

@@ -113,6 +113,21 @@ def test_nothing_that_was_answered_is_lost_by_a_kill(database: str, server_folde
     assert ledger["sum"] == "0.000000"
 
 
+def test_a_second_one_by_mistake_is_refused_in_a_sentence(database: str, server_folder: Path) -> None:
+    """It ends with the reason and no traceback; the first one goes on."""
+    settings = Settings(dsn=database, home=server_folder, port=free_port(), log_level="error")
+    with served(settings) as (child, _):
+        second = subprocess.run(
+            [sys.executable, "-m", "api", "serve"],
+            env=environment(settings.model_copy(update={"port": free_port()})),
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        assert second.returncode == 3
+        assert "tidings: another engine is running" in second.stderr
+        assert "Traceback" not in second.stderr
+        assert child.poll() is None
+
+
 def test_a_request_leaves_one_line_without_secrets(database: str, server_folder: Path) -> None:
     """With its ids, position, status and milliseconds, and neither key nor body."""
     key = "operator-key-of-the-tests-0123456789"
