@@ -99,10 +99,8 @@ class Reader:
                     f"No record of {self._settings.topic} at offset {self._offset} of {end} "
                     f"within {self._settings.read_timeout} s"
                 )
-            if (
-                not self._fetched or self._fetched[0].offset() >= end
-            ):  # what lies before `end` are transactions' markers
-                self._offset = end
+            if not self._fetched or self._fetched[0].offset() >= end:
+                self._offset = end  # what lies before it are no records but transactions' markers
                 return
             batch = self._fold(self._fetched.popleft())
             if batch is not None:
