@@ -190,7 +190,7 @@ class KafkaLog:
     def _reading(self, after: Place) -> es_kafka.Reader:
         """Return the reader, at this place; what it has fetched already stays when it is there."""
         if self._reader is None:
-            self._reader = es_kafka.Reader(self._settings)
+            self._reader = es_kafka.Reader(self._settings, _checkpoint(after))  # it begins to fetch from there
             self._read_to = None
         if after != self._read_to:
             self._check(after, self._reader.end())
