@@ -46,6 +46,18 @@ def served(settings: Settings, log: IO[str] | None = None) -> Iterator[tuple[sub
         child.stdout.close()
 
 
+def start_another(settings: Settings) -> subprocess.CompletedProcess[str]:
+    """Start a second server on the same database, and wait for its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "api", "serve"],
+        env=environment(settings.model_copy(update={"port": free_port()})),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
 def test_the_first_start_shows_a_key_and_a_later_one_does_not(server_folder: Path) -> None:
     """The key opens everything that operators and admins do; SIGTERM ends with 0; the second start prints no key."""
     settings = Settings(home=server_folder, port=free_port(), log_level="error")
@@ -65,7 +77,10 @@ def test_the_first_start_shows_a_key_and_a_later_one_does_not(server_folder: Pat
 
 
 def test_nothing_that_was_answered_is_lost_by_a_kill(database: str, server_folder: Path) -> None:
-    """Killed (-9) under load and started again: what was answered is there once, what was not is done by sending again."""
+    """Killed (-9) under load and started again: what was answered is there once, what was not is done by sending again.
+
+    A second server that is then started by mistake is refused in a sentence.
+    """
     key = "operator-key-of-the-tests-0123456789"
     settings = Settings(
         dsn=database, home=server_folder, port=free_port(), operator_key=SecretStr(key), log_level="error"
@@ -107,25 +122,14 @@ def test_nothing_that_was_answered_is_lost_by_a_kill(database: str, server_folde
         again = [api.done("/orders", body) for body in bodies]
         fills = api.data(f"/accounts/{trader.account_id}/fills", limit=1000, min_position=again[-1]["position"])
         ledger = api.data("/ledger")
+        second = start_another(settings)
+        assert api.done("/orders", bodies[0]) == again[0], "the first one goes on"
 
+    assert (second.returncode, "tidings: another engine is running" in second.stderr) == (3, True), second.stderr
+    assert "Traceback" not in second.stderr
     assert {name: answer for name, answer in ((a["client_order_id"], a) for a in again) if name in told} == told
     assert sorted(fill["order_id"] for fill in fills) == sorted(answer["order_id"] for answer in again)
     assert ledger["sum"] == "0.000000"
-
-
-def test_a_second_one_by_mistake_is_refused_in_a_sentence(database: str, server_folder: Path) -> None:
-    """It ends with the reason and no traceback; the first one goes on."""
-    settings = Settings(dsn=database, home=server_folder, port=free_port(), log_level="error")
-    with served(settings) as (child, _):
-        second = subprocess.run(
-            [sys.executable, "-m", "api", "serve"],
-            env=environment(settings.model_copy(update={"port": free_port()})),
-            capture_output=True, text=True, check=False, timeout=60,
-        )  # fmt: skip
-        assert second.returncode == 3
-        assert "tidings: another engine is running" in second.stderr
-        assert "Traceback" not in second.stderr
-        assert child.poll() is None
 
 
 def test_a_request_leaves_one_line_without_secrets(database: str, server_folder: Path) -> None:
