@@ -22,6 +22,7 @@ import psutil
 import psycopg
 
 from api import key_store
+from bench.engine import WARM_UP_SECONDS
 from bench.http_client import Load, Result
 from bench.parts import show
 from bench.programs import cpu_seconds, running, settings_of
@@ -36,7 +37,6 @@ from local.postgres import Postgres
 from local.processes import free_port, polls
 
 MARKETS = 5
-WARM_UP_SECONDS: Final = 30.0
 CLOSE = 4_000_000_000 * MICRO
 
 KEYS: Final = {

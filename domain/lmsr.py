@@ -57,9 +57,7 @@ def price_vector(weights: Sequence[int], sold: Sequence[Shares], b: int) -> tupl
     top = exponents.index(max(exponents))
     weight, quantity = weights[top], sold[top]
     powers = [exp((w - weight) / PICO + (q - quantity) / liquid) for w, q in zip(weights, sold, strict=True)]
-    total = fsum(
-        powers
-    )  # exact: 63 small terms beside a 1 would be rounded away one by one, and not alike on every Python
+    total = fsum(powers)  # `sum` would round 63 small ones away beside a 1, and not alike on every version of Python
     return tuple([max(power / total, TINIEST) for power in powers])
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 import uuid
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -16,7 +18,8 @@ from pydantic import SecretStr
 from api import logs
 from api.processes import Embedded
 from local.postgres import create_database, drop_database
-from settings import Settings
+from local.processes import free_port
+from settings import Settings, environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -179,3 +182,15 @@ def exchange(postgres_dsn: str, run_folder: Path) -> Iterator[Exchange]:
         yield found
         found.api.client.close()
     drop_database(postgres_dsn, name)
+
+
+def start_another(settings: Settings) -> subprocess.CompletedProcess[str]:
+    """Start a second server on the same database, and wait for its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "api", "serve"],
+        env=environment(settings.model_copy(update={"port": free_port()})),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from local.processes import free_port, polls
 from settings import Settings, environment
-from tests.api.conftest import Api, Exchange
+from tests.api.conftest import Api, Exchange, start_another
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,18 +44,6 @@ def served(settings: Settings, log: IO[str] | None = None) -> Iterator[tuple[sub
         child.kill()
         child.wait()
         child.stdout.close()
-
-
-def start_another(settings: Settings) -> subprocess.CompletedProcess[str]:
-    """Start a second server on the same database, and wait for its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "api", "serve"],
-        env=environment(settings.model_copy(update={"port": free_port()})),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
 
 
 def test_the_first_start_shows_a_key_and_a_later_one_does_not(server_folder: Path) -> None:

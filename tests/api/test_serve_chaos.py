@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
-import psutil
 import pytest
 from pydantic import SecretStr
 
@@ -24,8 +23,9 @@ from consumers.log import postgres_recorder
 from local.processes import free_port, polls
 from messages.command_types import order_command_id
 from settings import Settings, environment
-from tests.api.conftest import Api, Exchange
+from tests.api.conftest import OPERATOR_KEY, Api, Exchange, start_another
 from tests.consumers.checks import check_log, recorded
+from tests.consumers.processes import pause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 TRADERS = 4
 RECOVER_SECONDS = 60
-KEY = "operator-key-of-the-tests-0123456789"
 
 
 class Server:
@@ -50,7 +49,10 @@ class Server:
 
     def start(self) -> None:
         """Start it; returns at once."""
-        self._child = self._serve(self.settings)
+        with self._output.open("ab") as output:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "api", "serve"], env=environment(self.settings), stdout=output, stderr=output
+            )
 
     def stop(self) -> None:
         """End it."""
@@ -90,14 +92,7 @@ class Server:
 
     def pause_postgresql(self) -> None:
         """Stop the database server and all its sessions for a while, long enough to leave appends in doubt."""
-        assert self.postgres.pid is not None, "it runs"
-        main = psutil.Process(self.postgres.pid)
-        paused = [main, *main.children(recursive=True)]
-        for process in paused:
-            process.suspend()
-        self._let_pass(3.0)
-        for process in reversed(paused):
-            process.resume()
+        pause(self.postgres, self.chance.uniform(0, 3.0))
 
     def kill_all(self) -> None:
         """Both at once."""
@@ -109,18 +104,10 @@ class Server:
     def start_another(self) -> None:
         """By mistake: it ends with the reason, and the first one goes on."""
         self.wait_until_ready()
-        another = self._serve(self.settings.model_copy(update={"port": free_port()}), subprocess.PIPE)
-        _, printed = another.communicate(timeout=RECOVER_SECONDS)
-        assert (another.returncode, b"tidings: another engine is running" in printed) == (3, True), printed
+        another = start_another(self.settings)
+        assert (another.returncode, "tidings: another engine is running" in another.stderr) == (3, True), another.stderr
         assert self._child is not None, "it was started"
         assert self._child.poll() is None, "the first one goes on"
-
-    def _serve(self, settings: Settings, output: int | None = None) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "api", "serve"]
-        if output is not None:
-            return subprocess.Popen(command, env=environment(settings), stdout=output, stderr=output)
-        with self._output.open("ab") as file:
-            return subprocess.Popen(command, env=environment(settings), stdout=file, stderr=file)
 
     def _let_pass(self, seconds_max: float) -> None:
         threading.Event().wait(self.chance.uniform(0, seconds_max))
@@ -185,7 +172,7 @@ def test_what_was_answered_is_in_the_log_once(own_postgres: Postgres, server_fol
     )
     dsn = own_postgres.database("tidings")
     settings = Settings(
-        dsn=dsn, home=server_folder / "home", port=free_port(), operator_key=SecretStr(KEY), log_level="error"
+        dsn=dsn, home=server_folder / "home", port=free_port(), operator_key=SecretStr(OPERATOR_KEY), log_level="error"
     )
     url = f"http://127.0.0.1:{settings.port}"
     server = Server(settings, own_postgres, server_folder / "serve.txt", seed)
@@ -194,7 +181,7 @@ def test_what_was_answered_is_in_the_log_once(own_postgres: Postgres, server_fol
         server.start()
         server.wait_until_ready()
         with httpx.Client(base_url=url, timeout=10) as client:
-            exchange = Exchange(None, Api(client, KEY))  # type: ignore[arg-type]  # it runs elsewhere
+            exchange = Exchange(None, Api(client))  # type: ignore[arg-type]  # it runs elsewhere
             market = exchange.market()
             traders = [exchange.trader("1000") for _ in range(TRADERS)]
         with trading(url, [trader.api.key for trader in traders], market["market_id"]) as answers:

@@ -5,8 +5,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from time import sleep
 from typing import Self
 
+import psutil
+
+from local.postgres import Postgres
 from settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -23,6 +27,18 @@ def kafka_settings(home: Path, brokers: str, prefix: str) -> Settings:
         append_ms=2_000,
         reply_ms=60_000,
     )
+
+
+def pause(postgres: Postgres, seconds: float) -> None:
+    """Stop a database server and all its sessions for so long."""
+    assert postgres.pid is not None, "it runs"
+    server = psutil.Process(postgres.pid)
+    paused = [server, *server.children(recursive=True)]
+    for process in paused:
+        process.suspend()
+    sleep(seconds)
+    for process in reversed(paused):
+        process.resume()
 
 
 class EngineProcess:

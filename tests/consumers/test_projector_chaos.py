@@ -13,7 +13,6 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Final
 
-import psutil
 import psycopg
 import pytest
 
@@ -25,7 +24,7 @@ from projections.store import connect
 from settings import Settings, environment
 from tests.consumers.checks import reading
 from tests.consumers.exchange_fixtures import Market, open_market
-from tests.consumers.processes import ROOT, EngineProcess, kafka_settings
+from tests.consumers.processes import ROOT, EngineProcess, kafka_settings, pause
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -154,14 +153,7 @@ class Chaos:
 
     def pause_postgresql(self) -> None:
         """Stop the server and all its sessions for a while."""
-        assert self.postgres.pid is not None, "it runs"
-        server = psutil.Process(self.postgres.pid)
-        paused = [server, *server.children(recursive=True)]
-        for process in paused:
-            process.suspend()
-        self._let_pass(1.0)
-        for process in reversed(paused):
-            process.resume()
+        pause(self.postgres, self.chance.uniform(0, 1.0))
 
     def kill_postgresql_and_projectors(self) -> None:
         """Everything at once: only the log is left."""
