@@ -11,7 +11,6 @@ from psycopg import Connection
 from psycopg.rows import args_row
 
 from domain import market as events
-from domain.account import PayoutPaid, PayoutReversed, TradeSettled
 from domain.events import Recorded
 from domain.orders import RestingOrderFilled
 from domain.story import StoryPublished
@@ -22,7 +21,7 @@ from projections.prices import signed
 from projections.projection import Projection
 from projections.reading import AsOf, Conditions
 from projections.table import Table
-from projections.workspace import Workspace
+from projections.workspace import Rows, Workspace
 
 
 @dataclass(slots=True)
@@ -30,7 +29,8 @@ class Market:
     """A market. Lists are in the order of `outcomes`; `payouts` are the fractions a share pays, None before there are any.
 
     `volume` is in credits (cost of the fills, without fees), `quantity` in shares, `trades` counts fills, `traders`
-    accounts that had one; `open_interest` is the shares in the hands of accounts. `liquidity` is b in 1e-12 credits.
+    accounts that had one; `open_interest` is the shares in the hands of accounts, none once the market is finalized or
+    voided. `liquidity` is b in 1e-12 credits.
     `position` and `time` are those of the last change.
     """
 
@@ -184,34 +184,26 @@ ACTS: Final = frozenset(
         events.MarketUnwound,
     }
 )
-VALUED: Final = frozenset({events.MarketDrafted, events.MarketActivated, events.MarketVoided})
+VALUED: Final = frozenset({events.MarketDrafted, events.MarketActivated, events.MarketFinalized, events.MarketVoided})
 SETS: Final = frozenset({events.SetsMinted, events.SetsBurned})
-PAID: Final = frozenset({PayoutPaid, PayoutReversed})
-KINDS: Final = ACTS | SETS | PAID | EXECUTED | {StoryPublished, events.MarketDrafted, RestingOrderFilled, TradeSettled}
+KINDS: Final = ACTS | SETS | EXECUTED | {StoryPublished, events.MarketDrafted, RestingOrderFilled}
 
 
 def fold(batch: Batch, workspace: Workspace) -> None:
     """Bring every market up to date, and keep the version that each event made."""
     markets = workspace.load(MARKETS, batch.markets)
     traders = workspace.load(TRADERS, workspace.holdings(batch))
-    cache, touched, known, met = markets.cache, markets.changed, traders.cache, traders.new
+    cache, touched = markets.cache, markets.changed
     activity = workspace.rows(ACTIVITY).append
     event: Any
     for recorded in batch.of(KINDS):
         event = recorded.event
         kind = type(event)
         changed = 0
-        if kind is TradeSettled:
-            pair = (event.account_id, event.market_id)
-            if pair in known:
-                continue  # as most are, and nothing changes
-            known[pair] = met[pair] = Trader(*pair)
-            market = cache[event.market_id]
-            market.traders += 1
-        elif kind is StoryPublished:
+        if kind is StoryPublished:
             workspace.rows(CATEGORIES).put(event.story_id, Category(event.story_id, event.category))
             continue
-        elif kind in ACTS or kind is events.MarketDrafted:
+        if kind in ACTS or kind is events.MarketDrafted:
             market = _acted(batch, workspace, recorded)
             if kind not in VALUED:
                 continue
@@ -219,7 +211,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:
         else:
             market = cache[event.market_id]
             before = market.prices
-            if not _trade(market, kind, event):
+            if not _trade(market, kind, event, traders):
                 continue
             changed = _changed(before, market.prices)
         name, position, time = market.market_id, recorded.position, recorded.time
@@ -294,7 +286,7 @@ def _changed(before: list[int], after: list[int]) -> int:
     return changed
 
 
-def _trade(market: Market, kind: type, event: Any) -> bool:
+def _trade(market: Market, kind: type, event: Any, traders: Rows[Trader]) -> bool:
     """Take in what an event of trading changes; return whether it changed anything. Lists are replaced, never changed:
     a version that holds one keeps it.
     """
@@ -313,7 +305,12 @@ def _trade(market: Market, kind: type, event: Any) -> bool:
             interest[market.outcomes.index(event.outcome)] += execution.maker_shares
         if execution.prices:
             market.prices = list(execution.prices)
+        _count_trader(market, event.account_id, traders)
+        for fill in execution.fills:
+            if fill.account_id is not None:
+                _count_trader(market, fill.account_id, traders)
     elif kind is RestingOrderFilled:
+        _count_trader(market, event.account_id, traders)
         market.volume += event.cost
         market.quantity += event.quantity
         market.trades += 1
@@ -321,16 +318,19 @@ def _trade(market: Market, kind: type, event: Any) -> bool:
         interest[market.outcomes.index(event.outcome)] += event.quantity if event.side == "buy" else -event.quantity
         if event.prices:
             market.prices = list(event.prices)
-    elif kind in SETS:
+    else:
         change = event.amount if kind is events.SetsMinted else -event.amount
         interest = [shares + change for shares in interest]
-    else:
-        sign = -1 if kind is PayoutPaid else 1
-        interest = list(interest)
-        for paid in event.shares:
-            interest[market.outcomes.index(paid.outcome)] += sign * paid.quantity
     market.open_interest = interest
     return True
+
+
+def _count_trader(market: Market, account_id: str, traders: Rows[Trader]) -> None:
+    """Count an account that trades in the market for the first time."""
+    pair = (account_id, market.market_id)
+    if pair not in traders.cache:
+        traders.cache[pair] = traders.new[pair] = Trader(*pair)
+        market.traders += 1
 
 
 def _drafted(event: events.MarketDrafted, category: str, partition: int) -> Market:
@@ -401,7 +401,7 @@ def _act(market: Market, event: Any, time: int) -> None:  # noqa: C901, PLR0912 
         case events.DisputeUpheld():
             market.status, market.dispute_until = "determined", event.dispute_until
         case events.MarketFinalized():
-            market.status = "finalized"
+            market.status, market.open_interest = "finalized", [0] * len(market.outcomes)
             _resolve(market, event.payouts, None)
         case events.MarketCorrected():
             market.settled, market.residual = False, 0
@@ -448,7 +448,7 @@ def _lifecycle_version(market: Market, position: int, time: int) -> LifecycleVer
 
 PROJECTION = Projection(
     "markets",
-    3,
+    4,
     (MARKETS, LIFECYCLE, ACTIVITY, RESOLUTIONS, TRADERS, CATEGORIES, *forecasts.TABLES),
     fold,
     scope="market",

@@ -22,7 +22,7 @@ from domain.market import (
 from domain.money import MICRO
 from domain.orders import Execution, Fill, OrderPlaced
 from domain.story import StoryPublished
-from projections import basis, calibration, candles, leaderboard, positions
+from projections import basis, calibration, candles, leaderboard, markets, positions
 from projections.basis import payout_parts, split_evenly
 from projections.leaderboard import window_start
 from projections.positions import PositionRow
@@ -156,6 +156,34 @@ def test_settlement_and_correction(read_models: ReadModels) -> None:
     with read(copy.connection, *PROJECTIONS) as as_of:
         kinds = [(s.kind, s.amount) for s in positions.settlements(copy.connection, as_of, "a")]
     assert kinds == [("payout", 2_500_000), ("reversal", -10 * MICRO), ("payout", 10 * MICRO)]
+
+
+def test_traders_and_open_interest_follow_the_trades_and_end_with_the_market(read_models: ReadModels) -> None:
+    """An account counts from its first trade on, once; no share is open from the moment on that the market is finalized."""
+    story = Story("a", "b")
+    expected = []
+    for account, side, traders, interest in (
+        ("a", "buy", 1, 2),
+        ("a", "buy", 1, 4),
+        ("b", "buy", 2, 6),
+        ("a", "sell", 2, 4),
+    ):
+        story.trade(account, side, 2 * MICRO, 1 * MICRO, 500_000)  # type: ignore[arg-type]
+        expected.append((len(story.log), traders, [interest * MICRO, 0]))
+    story.finalize(MICRO, a=2 * MICRO, b=2 * MICRO)
+    ends = [recorded.position for recorded in story.log if recorded.position > expected[-1][0] + 1]
+    story.correct(MICRO, 0, a=2 * MICRO, b=2 * MICRO)
+    ends += [recorded.position for recorded in story.log if recorded.position > ends[-1]]
+    expected += [(position, 2, [0, 0]) for position in ends]
+    copy = folded(read_models, story)
+
+    found = []
+    for at, _, _ in expected:
+        with read(copy.connection, *PROJECTIONS, at=at) as as_of:
+            market = markets.get_market(copy.connection, as_of, "m")
+            assert market is not None
+            found.append((at, market.traders, market.open_interest))
+    assert found == expected
 
 
 def test_candles_of_ticks_and_gaps(read_models: ReadModels) -> None:
