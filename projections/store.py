@@ -109,10 +109,15 @@ def _make_tables(connection: Connection, projection: Projection, partition: int)
 
 
 def make_indexes(connection: Connection, projection: Projection) -> None:
-    """Make the indexes of a read model that its readers need and that are not there yet."""
+    """Make the indexes of a read model that its readers need and that are not there yet, and let the server vacuum it."""
     for table in projection.tables:
         for statement in table.index_statements():
             connection.execute(statement)
+        if connection.execute(_IS_FILLED, [table.name]).fetchone():
+            connection.execute(table.vacuum_statement())
+
+
+_IS_FILLED: Final = "SELECT 1 FROM pg_class WHERE oid = %s::regclass AND 'autovacuum_enabled=false' = ANY(reloptions)"
 
 
 def _make_bookkeeping(connection: Connection, schema: str) -> None:

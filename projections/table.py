@@ -61,7 +61,10 @@ class Table(Generic[Row]):
         return ", ".join(self.columns)
 
     def statements(self) -> list[str]:
-        """Return the statements that make the table where it is missing, as the fold needs it."""
+        """Return the statements that make the table where it is missing, as the fold needs it.
+
+        The server does not vacuum it while it is being filled: each time it would read again what it has just read.
+        """
         columns = [
             f"{name} {sql_type}{'' if nullable else ' NOT NULL'}"
             for name, sql_type, nullable in zip(self.columns, self.types, self.nullable, strict=True)
@@ -69,8 +72,12 @@ class Table(Generic[Row]):
         key = [] if self.history else [f"PRIMARY KEY ({', '.join(self.key)})"]
         body = ", ".join([*columns, *key, *(f"CHECK ({c})" for c in self.checks)])
         # Room on each page for the next version of its rows: then a change touches no index.
-        room = "" if issubclass(self.row, tuple) else " WITH (fillfactor = 70)"
-        return [f"CREATE TABLE IF NOT EXISTS {self.name} ({body}){room}"]
+        room = "" if issubclass(self.row, tuple) else ", fillfactor = 70"
+        return [f"CREATE TABLE IF NOT EXISTS {self.name} ({body}) WITH (autovacuum_enabled = false{room})"]
+
+    def vacuum_statement(self) -> str:
+        """Return the statement after which the server vacuums the table by itself, as it does others."""
+        return f"ALTER TABLE {self.name} RESET (autovacuum_enabled)"
 
     def index_statements(self) -> list[str]:
         """Return the statements that make the indexes for readers where they are missing."""
