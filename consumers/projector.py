@@ -31,7 +31,7 @@ _log: Final = structlog.get_logger()
 RETRY_SECONDS_MAX: Final = 5.0
 LARGE_BATCH_EVENTS: Final = 1_000
 TURNS: Final = 2
-TURN_SECONDS: Final = 1.0
+TURN_SECONDS: Final = 5.0
 """So many large batches are folded at a time, and so long does another one wait before it is folded all the same."""
 
 WAIT_SECONDS: Final = 0.5

@@ -2,7 +2,8 @@
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from time import monotonic
 from typing import Any, Final, Generic, TypeVar
 
@@ -23,10 +24,13 @@ from projections.parking import UnreadableEvent
 
 _log: Final = structlog.get_logger()
 
-BATCH_EVENTS: Final = 20_000
+BATCH_EVENTS: Final = 50_000
 """The most events of a batch."""
 
-BATCHES_KEPT: Final = 4
+PAGE_EVENTS: Final = 5_000
+"""So many events are asked of PostgreSQL at a time: for more it may choose to sort all that come after."""
+
+BATCHES_KEPT: Final = 3
 """So many of the newest batches stay in memory for read models that come a little later."""
 
 PATIENCE_SECONDS: Final = 30.0
@@ -88,11 +92,20 @@ def _select_rows(recorder: PostgresApplicationRecorder, after: int, until: int |
     no `Notification` is made of each row. Ids of commands, of which no fold knows anything, are left out.
     """
     query = _ROWS.format(Identifier(recorder.datastore.schema, recorder.events_table_name))
-    limits = [after, _LAST if until is None else until, BATCH_EVENTS]
-    with recorder.datastore.get_connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
-        rows = cursor.execute(query, limits, prepare=True, binary=True).fetchall()
     events: list[Recorded] = []
-    append, decoders = events.append, _DECODERS
+    with recorder.datastore.get_connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
+        while len(events) < BATCH_EVENTS:
+            limits = [after, _LAST if until is None else until, PAGE_EVENTS]
+            rows = cursor.execute(query, limits, prepare=True, binary=True).fetchall()
+            _decode_rows(rows, events.append)
+            if len(rows) < PAGE_EVENTS:
+                break
+            after = events[-1].position
+    return events
+
+
+def _decode_rows(rows: Iterable[tuple[Any, ...]], append: Callable[[Recorded], None]) -> None:
+    decoders = _DECODERS
     for position, stream, version, topic, stored in rows:
         try:
             known = decoders.get(topic)
@@ -101,7 +114,6 @@ def _select_rows(recorder: PostgresApplicationRecorder, after: int, until: int |
             append(_unreadable(position, stream, version, topic, error))
         else:
             append(Recorded(position, stream, version, state.time, "", state.data))
-    return events
 
 
 def read_log(recorder: ApplicationRecorder, partition: int, after: int, until: int) -> Iterator[Batch]:
@@ -118,7 +130,7 @@ class Feed:
     """One partition's log, for several readers. What is new is followed by a subscription of the recorder's.
 
     Readers that are far behind stay abreast, so that the log is read once for all of them: no batch goes out of memory that
-    one of them has still to take, unless that one stands still.
+    one of them has still to take, unless that one stands still. While they fold a batch the next one is read.
     """
 
     def __init__(self, recorder: ApplicationRecorder, partition: int = 0) -> None:
@@ -127,6 +139,10 @@ class Feed:
         self._batches: deque[tuple[int, Batch]] = deque(maxlen=BATCHES_KEPT)  # with the position each begins behind
         self._next: dict[str, tuple[int, float]] = {}  # behind which position each reader goes on, and since when
         self._reading = threading.Lock()
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
+        self._ahead: tuple[int, Future[list[Recorded]]] | None = (
+            None  # behind which position it begins, what it will be
+        )
         self._moved = threading.Condition()
         self._tail: deque[Notification] = deque()
         self._tail_from: int | None = None  # the tail holds every event behind this position
@@ -145,6 +161,7 @@ class Feed:
             if self._subscription is not None:
                 self._subscription.stop()
             self._moved.notify_all()
+        self._reader.shutdown()
         if self._follower.is_alive():
             self._follower.join()
 
@@ -210,8 +227,15 @@ class Feed:
         with self._moved:
             if self._tail_from is not None and position >= self._tail_from:
                 return None  # the subscription tells what comes
-        events = select(self._recorder, position)
-        return self._keep(position, events) if events else None
+        begins, reading = self._ahead or (None, None)
+        self._ahead = None
+        events = reading.result() if reading and begins == position else select(self._recorder, position)
+        if not events:
+            return None
+        if len(events) >= BATCH_EVENTS:
+            last = events[-1].position
+            self._ahead = last, self._reader.submit(select, self._recorder, last)
+        return self._keep(position, events)
 
     def _keep(self, position: int, events: Sequence[Recorded]) -> Batch:
         batch = Batch(self.partition, events)

@@ -12,13 +12,15 @@ import psycopg
 import pytest
 from eventsourcing.popo import POPOApplicationRecorder
 
+from consumers.log import postgres_recorder, table_name
 from consumers.projector import Projector
 from domain.exchange import Entry
 from domain.market import MarketHalted
 from domain.orders import OrderPlaced
+from local.processes import polls
 from messages.stored import to_stored
-from projections import parking, stories
-from projections.feed import decode, read_log
+from projections import feed, parking, stories
+from projections.feed import Feed, decode, read_log
 from projections.parking import list_parked
 from projections.progress import Progress
 from projections.reading import projection_status, read
@@ -32,6 +34,8 @@ from tests.projections.simulation import simulate
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from eventsourcing.persistence import StoredEvent
+
     from domain.events import Recorded
     from local.postgres import Postgres
     from projections.batch import Batch
@@ -40,6 +44,14 @@ if TYPE_CHECKING:
 
 NAMES = list(PROJECTIONS)
 WAIT = 60.0
+
+
+def stored(events: list[Recorded]) -> list[StoredEvent]:
+    """Return the events as a log holds them."""
+    return [
+        to_stored(Entry(r.stream, r.version, r.event), time=r.time, command_id=r.command_id, digest=r.digest)
+        for r in events
+    ]
 
 
 class Log(POPOApplicationRecorder):
@@ -51,12 +63,7 @@ class Log(POPOApplicationRecorder):
 
     def write(self, events: list[Recorded]) -> None:
         """Append events."""
-        self.insert_events(
-            [
-                to_stored(Entry(r.stream, r.version, r.event), time=r.time, command_id=r.command_id, digest=r.digest)
-                for r in events
-            ]
-        )
+        self.insert_events(stored(events))
 
     def select_notifications(self, *arguments: Any, **named: Any) -> Any:
         """Return events, unless the log is away."""
@@ -113,6 +120,53 @@ def test_it_catches_up_and_follows(database: str, log: Log, progress: Progress) 
     assert expected_digests(database, events) == all_digests(database)
     with connect(database) as connection:
         assert {len(events)} == {status.position for status in projection_status(connection)}
+
+
+def test_the_log_is_read_in_pages_and_ahead(database: str, progress: Progress, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages of 7 make batches of 21, also over gaps in the positions, and the batch that is read ahead is the next one."""
+    monkeypatch.setattr(feed, "PAGE_EVENTS", 7)
+    monkeypatch.setattr(feed, "BATCH_EVENTS", 21)
+    events = simulate(2, 100)
+    recorder = postgres_recorder(database, 0)
+    recorder.insert_events(stored(events))
+    with connect(database) as connection:
+        connection.execute(f"DELETE FROM public.{table_name(0)} WHERE notification_id BETWEEN 30 AND 90")
+        connection.execute(f"DELETE FROM public.{table_name(0)} WHERE notification_id = 8")
+    positions = [position for position in range(1, len(events) + 1) if position != 8 and not 30 <= position <= 90]
+
+    batches = list(read_log(recorder, 0, 0, len(events)))
+    reader = Feed(recorder)
+    read_ahead: list[int] = []
+    try:
+        while batch := reader.after(read_ahead[-1] if read_ahead else 0, 0.1, "test"):
+            read_ahead += [recorded.position for recorded in batch.events]
+    finally:
+        reader.stop()
+
+    assert [recorded.position for batch in batches for recorded in batch.events] == positions
+    assert {len(batch.events) for batch in batches[:-1]} == {21}
+    assert read_ahead == positions
+
+
+def test_a_table_is_vacuumed_from_the_time_on_that_it_is_full(database: str, log: Log, progress: Progress) -> None:
+    """Not while it is being filled, and by the server itself afterwards."""
+    kept = "SELECT count(*) FROM pg_class WHERE 'autovacuum_enabled=false' = ANY(reloptions)"
+    tables = sum(len(projection.tables) for projection in PROJECTIONS.values())
+    with connect(database) as connection:
+        ensure(connection, PROJECTIONS.values())
+        assert connection.execute(kept).fetchone() == (tables,)
+
+        log.write(simulate(1, 100))
+        projector = Projector(log, database)
+        projector.start()
+        try:
+            for _ in polls(WAIT):
+                left = connection.execute(kept).fetchone()
+                if left == (0,):
+                    break
+        finally:
+            projector.stop()
+        assert left == (0,)
 
 
 def test_a_false_notification_is_not_believed(database: str, progress: Progress) -> None:
@@ -197,6 +251,7 @@ _KILLED = """
 import sys
 from tests.projections.test_projector import Log
 from tests.projections.simulation import simulate
+from consumers.log import postgres_recorder, table_name
 from consumers.projector import Projector
 import time, threading
 log = Log()
