@@ -140,9 +140,8 @@ class Feed:
         self._next: dict[str, tuple[int, float]] = {}  # behind which position each reader goes on, and since when
         self._reading = threading.Lock()
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
-        self._ahead: tuple[int, Future[list[Recorded]]] | None = (
-            None  # behind which position it begins, what it will be
-        )
+        # The batch that is read ahead: behind which position it begins, and what it will be.
+        self._ahead: tuple[int, Future[list[Recorded]]] | None = None
         self._moved = threading.Condition()
         self._tail: deque[Notification] = deque()
         self._tail_from: int | None = None  # the tail holds every event behind this position
@@ -161,7 +160,8 @@ class Feed:
             if self._subscription is not None:
                 self._subscription.stop()
             self._moved.notify_all()
-        self._reader.shutdown()
+        with self._reading:  # who reads now has seen that we stop before it would read ahead
+            self._reader.shutdown()
         if self._follower.is_alive():
             self._follower.join()
 
@@ -226,13 +226,14 @@ class Feed:
     def _from_log(self, position: int) -> Batch | None:
         with self._moved:
             if self._tail_from is not None and position >= self._tail_from:
+                self._ahead = None
                 return None  # the subscription tells what comes
         begins, reading = self._ahead or (None, None)
         self._ahead = None
         events = reading.result() if reading and begins == position else select(self._recorder, position)
         if not events:
             return None
-        if len(events) >= BATCH_EVENTS:
+        if len(events) >= BATCH_EVENTS and not self._stopping.is_set():
             last = events[-1].position
             self._ahead = last, self._reader.submit(select, self._recorder, last)
         return self._keep(position, events)

@@ -30,8 +30,7 @@ class Market:
 
     `volume` is in credits (cost of the fills, without fees), `quantity` in shares, `trades` counts fills, `traders`
     accounts that had one; `open_interest` is the shares in the hands of accounts, none once the market is finalized or
-    voided. `liquidity` is b in 1e-12 credits.
-    `position` and `time` are those of the last change.
+    voided. `liquidity` is b in 1e-12 credits. `position` and `time` are those of the last change.
     """
 
     partition: int
@@ -329,7 +328,7 @@ def _count_trader(market: Market, account_id: str, traders: Rows[Trader]) -> Non
     """Count an account that trades in the market for the first time."""
     pair = (account_id, market.market_id)
     if pair not in traders.cache:
-        traders.cache[pair] = traders.new[pair] = Trader(*pair)
+        traders.put(pair, Trader(*pair))
         market.traders += 1
 
 

@@ -113,11 +113,11 @@ def make_indexes(connection: Connection, projection: Projection) -> None:
     for table in projection.tables:
         for statement in table.index_statements():
             connection.execute(statement)
-        if connection.execute(_IS_FILLED, [table.name]).fetchone():
+        if connection.execute(_UNVACUUMED, [table.name]).fetchone():
             connection.execute(table.vacuum_statement())
 
 
-_IS_FILLED: Final = "SELECT 1 FROM pg_class WHERE oid = %s::regclass AND 'autovacuum_enabled=false' = ANY(reloptions)"
+_UNVACUUMED: Final = "SELECT 1 FROM pg_class WHERE oid = %s::regclass AND 'autovacuum_enabled=false' = ANY(reloptions)"
 
 
 def _make_bookkeeping(connection: Connection, schema: str) -> None:

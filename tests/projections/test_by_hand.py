@@ -161,14 +161,15 @@ def test_settlement_and_correction(read_models: ReadModels) -> None:
 def test_traders_and_open_interest_follow_the_trades_and_end_with_the_market(read_models: ReadModels) -> None:
     """An account counts from its first trade on, once; no share is open from the moment on that the market is finalized."""
     story = Story("a", "b")
-    expected = []
-    for account, side, traders, interest in (
+    trades: list[tuple[str, Side, int, int]] = [
         ("a", "buy", 1, 2),
         ("a", "buy", 1, 4),
         ("b", "buy", 2, 6),
         ("a", "sell", 2, 4),
-    ):
-        story.trade(account, side, 2 * MICRO, 1 * MICRO, 500_000)  # type: ignore[arg-type]
+    ]
+    expected = []
+    for account, side, traders, interest in trades:
+        story.trade(account, side, 2 * MICRO, 1 * MICRO, 500_000)
         expected.append((len(story.log), traders, [interest * MICRO, 0]))
     story.finalize(MICRO, a=2 * MICRO, b=2 * MICRO)
     ends = [recorded.position for recorded in story.log if recorded.position > expected[-1][0] + 1]

@@ -122,7 +122,7 @@ def test_it_catches_up_and_follows(database: str, log: Log, progress: Progress) 
         assert {len(events)} == {status.position for status in projection_status(connection)}
 
 
-def test_the_log_is_read_in_pages_and_ahead(database: str, progress: Progress, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_log_is_read_in_pages_and_ahead(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages of 7 make batches of 21, also over gaps in the positions, and the batch that is read ahead is the next one."""
     monkeypatch.setattr(feed, "PAGE_EVENTS", 7)
     monkeypatch.setattr(feed, "BATCH_EVENTS", 21)
@@ -148,7 +148,7 @@ def test_the_log_is_read_in_pages_and_ahead(database: str, progress: Progress, m
     assert read_ahead == positions
 
 
-def test_a_table_is_vacuumed_from_the_time_on_that_it_is_full(database: str, log: Log, progress: Progress) -> None:
+def test_a_table_is_vacuumed_from_the_time_on_that_it_is_full(database: str, log: Log) -> None:
     """Not while it is being filled, and by the server itself afterwards."""
     kept = "SELECT count(*) FROM pg_class WHERE 'autovacuum_enabled=false' = ANY(reloptions)"
     tables = sum(len(projection.tables) for projection in PROJECTIONS.values())
@@ -251,7 +251,6 @@ _KILLED = """
 import sys
 from tests.projections.test_projector import Log
 from tests.projections.simulation import simulate
-from consumers.log import postgres_recorder, table_name
 from consumers.projector import Projector
 import time, threading
 log = Log()
