@@ -1,9 +1,9 @@
 """The projector: folds the log into the read models, each on its own, for ever.
 
-Any number of processes may run it; a read model is worked by one of them at a time, which an advisory lock on its
-connection sees to. Each has a thread, a connection, transactions and a position of its own, so that one that fails or
-lags holds up no other; a batch is read and decoded once for all that are abreast. While PostgreSQL or the log is away it
-waits, and goes on exactly where it was.
+Any number of processes may run it, and share the read models (`crew.py`); one is worked by one process at a time, which an
+advisory lock on its connection sees to. Each has a thread, a connection, transactions and a position of its own, so that
+one that fails or lags holds up no other; a batch is read and decoded once for all in a process that are abreast. While
+PostgreSQL or the log is away it waits, and goes on exactly where it was.
 """
 
 import gc
@@ -17,6 +17,7 @@ import psycopg
 import structlog
 from eventsourcing.persistence import ApplicationRecorder
 
+from consumers.crew import Crew
 from projections.batch import Batch
 from projections.feed import Feed, read_log
 from projections.parking import park
@@ -30,9 +31,8 @@ _log: Final = structlog.get_logger()
 
 RETRY_SECONDS_MAX: Final = 5.0
 LARGE_BATCH_EVENTS: Final = 1_000
-TURNS: Final = 2
 TURN_SECONDS: Final = 5.0
-"""So many large batches are folded at a time, and so long does another one wait before it is folded all the same."""
+"""So long does a large batch wait for others before it is folded all the same."""
 
 WAIT_SECONDS: Final = 0.5
 """How long a thread waits for news before it looks whether it should stop."""
@@ -44,7 +44,7 @@ class Projector:
     Args:
         recorder: the log.
         dsn: the database of the read models.
-        names: those to work; all by default.
+        names: those to work, which other processes with the same names share; all by default.
         partition: the partition that the log is.
         gapless: whether the log's positions are 1, 2, 3, ... without a gap (Kafka): then a gap stops a read model.
     """
@@ -66,9 +66,9 @@ class Projector:
         self._gapless = gapless
         self._schema = schema
         self._feed = Feed(recorder, partition)
-        self._turns = threading.Semaphore(TURNS)
+        self._crew = Crew(dsn, schema, partition, chosen.values())
         self._large = 0
-        self._counting = threading.Lock()
+        self._turns = threading.Condition()
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._work, args=[projection], name=f"project-{name}", daemon=True)
@@ -78,6 +78,7 @@ class Projector:
     def start(self) -> None:
         """Begin; returns at once."""
         self._feed.start()
+        self._crew.start()
         for thread in self._threads:
             thread.start()
 
@@ -85,6 +86,7 @@ class Projector:
         """End after the batches that are being folded."""
         self._stopping.set()
         self._feed.stop()
+        self._crew.stop()
         for thread in self._threads:
             if thread.is_alive():
                 thread.join()
@@ -93,27 +95,39 @@ class Projector:
         """Fold for ever; after any trouble begin again from what the database says, after a pause that grows."""
         pause = 0.1
         while not self._stopping.is_set():
+            if not self._crew.wait(projection.name, WAIT_SECONDS):
+                continue
             worked = False
             try:
                 with connect(self._dsn, self._schema) as connection:
                     ensure(connection, [projection], self._partition, self._schema)
-                    while not self._stopping.is_set():
-                        if try_lock(connection, projection.name, self._partition, self._schema):
-                            break
-                        self._stopping.wait(WAIT_SECONDS)  # another process has it
-                    self._rebuild_if_old(connection, projection)
-                    for _ in self._fold(connection, projection):
-                        worked = True
+                    if self._lock(connection, projection):
+                        self._rebuild_if_old(connection, projection)
+                        for _ in self._fold(connection, projection):
+                            worked = True
             except psycopg.OperationalError as error:
                 _log.warning("database_away", projection=projection.name, error=str(error), retry_seconds=pause)
             except Exception:  # noqa: BLE001  whatever it is, this read model begins again and the others go on
                 _log.exception("projection_failed", projection=projection.name, retry_seconds=pause)
+            self._feed.leave(projection.name)
             pause = 0.1 if worked else min(2 * pause, RETRY_SECONDS_MAX)
             self._stopping.wait(pause)
 
+    def _works(self, projection: Projection) -> bool:
+        """Whether the read model is still this process's to work."""
+        return self._crew.has(projection.name) and not self._stopping.is_set()
+
+    def _lock(self, connection: psycopg.Connection, projection: Projection) -> bool:
+        """Take the read model's lock, waiting while another process has it; False where it is no more ours to work."""
+        while self._works(projection):
+            if try_lock(connection, projection.name, self._partition, self._schema):
+                return True
+            self._stopping.wait(WAIT_SECONDS)
+        return False
+
     def _rebuild_if_old(self, connection: psycopg.Connection, projection: Projection) -> None:
         _, version = position_of(connection, projection.name, self._partition)
-        if version != projection.version and not self._stopping.is_set():
+        if version != projection.version and self._works(projection):
             _log.info("rebuild_begun", projection=projection.name, version=projection.version, from_version=version)
             position = rebuild(
                 self._dsn,
@@ -130,7 +144,7 @@ class Projector:
         workspace = Workspace(projection.tables)
         position, _ = position_of(connection, projection.name, self._partition)
         end: int | None = self._recorder.max_notification_id() or 0
-        while not self._stopping.is_set():
+        while self._works(projection):
             if end is not None and position >= end:
                 make_indexes(connection, projection)
                 end = None
@@ -165,27 +179,28 @@ class Projector:
 
     @contextmanager
     def _turn(self, batch: Batch) -> Iterator[None]:
-        """Let few fold large batches at a time, one in Python while PostgreSQL works for another one.
+        """Let few fold large batches at a time: many that take the interpreter from each other need a third more of the
+        processor for the same.
 
-        Ten that take the interpreter from each other need a fifth more of the processor for the same. Nor does Python look
-        for garbage meanwhile: hundreds of thousands of rows and events are no garbage, and to look at them costs a tenth.
+        A process that is alone has two, one in Python while PostgreSQL works for the other one; of several, each has one.
+        Nor does Python look for garbage meanwhile: hundreds of thousands of rows and events are no garbage, and to look at
+        them costs a tenth.
         """
         if len(batch.events) < LARGE_BATCH_EVENTS:
             yield
             return
-        taken = self._turns.acquire(timeout=TURN_SECONDS)
-        with self._counting:
+        with self._turns:
+            self._turns.wait_for(lambda: self._large < (2 if self._crew.size == 1 else 1), TURN_SECONDS)
             self._large += 1
             gc.disable()
         try:
             yield
         finally:
-            with self._counting:
+            with self._turns:
                 self._large -= 1
                 if not self._large:
                     gc.enable()
-            if taken:
-                self._turns.release()
+                self._turns.notify()
 
     def _note_halt(
         self, connection: psycopg.Connection, projection: Projection, batch: Batch, error: Exception

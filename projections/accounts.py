@@ -230,7 +230,7 @@ def _posted(
     )
 
 
-PROJECTION = Projection("accounts", 2, (ACCOUNTS, LEDGER, BALANCES), fold, scope="account")
+PROJECTION = Projection("accounts", 2, (ACCOUNTS, LEDGER, BALANCES), fold, scope="account", cost=4.3)
 
 _SUM: Final = "coalesce(sum({}), 0)::int8"
 _WORTH: Final = _SUM.format(worth("s.shares", "p.prices[array_position(m.outcomes, s.outcome)]"))

@@ -190,6 +190,12 @@ class Feed:
                     self._moved.wait(left if self._tail_from is not None and not waits else min(left, 0.1))
         return None
 
+    def leave(self, reader: str) -> None:
+        """Let nobody wait for a reader that takes no more batches."""
+        with self._moved:
+            self._next.pop(reader, None)
+            self._moved.notify_all()
+
     def _goes_on(self, reader: str, position: int) -> None:
         with self._moved:
             if self._next.get(reader, (-1,))[0] != position:

@@ -451,6 +451,7 @@ PROJECTION = Projection(
     (MARKETS, LIFECYCLE, ACTIVITY, RESOLUTIONS, TRADERS, CATEGORIES, *forecasts.TABLES),
     fold,
     scope="market",
+    cost=7.0,
 )
 
 _OF_THEN: Final = {

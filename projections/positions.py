@@ -320,7 +320,9 @@ def _version(row: PositionRow, kind: str, quantity: int, amount: int, total: Tot
     )
 
 
-PROJECTION = Projection("positions", 4, (POSITIONS, VERSIONS, MARKETS, CATEGORIES, *TABLES), fold, scope="holding")
+PROJECTION = Projection(
+    "positions", 4, (POSITIONS, VERSIONS, MARKETS, CATEGORIES, *TABLES), fold, scope="holding", cost=14.5
+)
 
 _COLUMNS: Final = "account_id, market_id, outcome, shares, cost_basis, realized, fees, volume, buys, position, time"
 

@@ -33,7 +33,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:
         position = recorded.position
 
 
-PROJECTION = Projection("timeline", 2, (TIMELINE,), fold, scope="all")
+PROJECTION = Projection("timeline", 2, (TIMELINE,), fold, scope="all", cost=0.9)
 
 
 def position_at(connection: Connection, time: int, partition: int = 0) -> int:

@@ -378,6 +378,7 @@ PROJECTION = Projection(
     (TRADES, PRICES_NOW, RESTING, CATEGORIES, SCORE_TOTALS, SCORE_DAYS, SCORE_VERSIONS, SCORE_DAY_VERSIONS),
     fold,
     scope="market",
+    cost=9.1,
 )
 
 
