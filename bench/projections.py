@@ -1,9 +1,10 @@
 """How fast read models follow the log and answer, and beside it the library's own projection runner on the same events.
 
-    python bench/projections.py [--events 10000,200000] [--alone 200000] [--library-events 10000] [--folder FOLDER]
+    python bench/projections.py [--events 10000,200000] [--processes 2] [--alone 200000] [--library-events 10000]
+        [--folder FOLDER]
 
-For each size a log is written to PostgreSQL (see seasons.py), and a projector with all read models, in a process of its
-own, catches up from nothing until the indexes for readers are made too; then every read is asked 300 times. Each read
+For each size a log is written to PostgreSQL (see seasons.py), and projector processes that share all read models catch up
+from nothing until the indexes for readers are made too; then every read is asked 300 times. Each read
 model by itself folds the first `--alone` events of the last log, and one of them is rebuilt. With a folder the logs are
 kept there, and found again. The last line is a JSON object of figures; KEYS says what they are.
 """
@@ -13,7 +14,8 @@ import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import quantiles
 from time import perf_counter, process_time, sleep
@@ -49,8 +51,8 @@ READ_SECONDS: Final = 20
 """When a read has taken so long in all, it is asked no more."""
 
 KEYS: Final = {
-    "catch_up_events_per_s": "by size of the log: from nothing to its end with all read models, indexes included",
-    "catch_up_cpu_us": "by size: processor time an event, in microseconds, of the projector (`python`) and of PostgreSQL",
+    "catch_up_events_per_s": "by size: from nothing to the log's end, with all indexes, by `--processes` projectors together",
+    "catch_up_cpu_us": "by size: processor time an event, in microseconds, of the projectors (`python`) and of PostgreSQL",
     "alone_us": "by read model, folding by itself: processor time an event of the process and of its PostgreSQL session",
     "rebuild_events_per_s": "the read model `positions`, rebuilt beside itself and exchanged",
     "reads_ms": "by size and read: p50 and p99; `then` is as of the middle of the log",
@@ -64,9 +66,11 @@ structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.
 from bench.projections import recorder_of
 from consumers.garbage import collect_rarely
 from consumers.projector import Projector
-print("ready", flush=True)
 collect_rarely()
-Projector(recorder_of(sys.argv[1]), sys.argv[2]).start()
+projector = Projector(recorder_of(sys.argv[1]), sys.argv[2])
+print("ready", flush=True)
+sys.stdin.readline()
+projector.start()
 threading.Event().wait()
 """
 
@@ -112,32 +116,50 @@ def server_seconds(server: Postgres) -> float:
     return total
 
 
-def catch_up(server: Postgres, log: str, models: str, head: int) -> tuple[float, dict[str, float]]:
-    """Return how many events a second a new projector folds from nothing, and the processor time of an event."""
+def catch_up(server: Postgres, log: str, models: str, head: int, processes: int = 1) -> tuple[float, dict[str, float]]:
+    """Return how many events a second new projectors fold from nothing, and the processor time of an event."""
     progress = Progress(models)
-    root = str(Path(__file__).parent.parent)
     with connect(models) as connection:
         ensure(connection, PROJECTIONS.values())
     progress.start()
-    command = [sys.executable, "-c", PROJECT, log, models, root]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603  our own program
-        try:
-            assert process.stdout is not None, "as asked for"
-            process.stdout.readline()
-            projector, began = psutil.Process(process.pid), perf_counter()
-            own, of_server = sum(projector.cpu_times()[:2]), server_seconds(server)
-            assert progress.wait(list(PROJECTIONS), head, 7200), "the projector arrives"
-            print(f"  folded in {perf_counter() - began:,.1f} s", flush=True)
-            wait_for_indexes(models)
-            seconds = perf_counter() - began
-            micros = {
-                "python": round((sum(projector.cpu_times()[:2]) - own) / head * 1e6, 1),
-                "postgresql": round((server_seconds(server) - of_server) / head * 1e6, 1),
-            }
-        finally:
-            process.kill()
+    with ExitStack() as stack:
+        projectors = [projector(stack, log, models) for _ in range(processes)]
+        began, own, of_server = perf_counter(), seconds_of(projectors), server_seconds(server)
+        for process in projectors:
+            begin(process)
+        assert progress.wait(list(PROJECTIONS), head, 7200), "the projectors arrive"
+        print(f"  folded in {perf_counter() - began:,.1f} s", flush=True)
+        wait_for_indexes(models)
+        seconds = perf_counter() - began
+        micros = {
+            "python": round((seconds_of(projectors) - own) / head * 1e6, 1),
+            "postgresql": round((server_seconds(server) - of_server) / head * 1e6, 1),
+        }
     progress.stop()
     return head / seconds, micros
+
+
+def projector(stack: ExitStack, log: str, models: str) -> "subprocess.Popen[bytes]":
+    """Start a process that is about to project, until the stack closes."""
+    root = str(Path(__file__).parent.parent)
+    command = [sys.executable, "-c", PROJECT, log, models, root]
+    process = stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))  # noqa: S603  our own program
+    stack.callback(process.kill)
+    assert process.stdout is not None, "as asked for"
+    process.stdout.readline()
+    return process
+
+
+def begin(process: "subprocess.Popen[bytes]") -> None:
+    """Let a process that is about to project do so."""
+    assert process.stdin is not None, "as asked for"
+    process.stdin.write(b"\n")
+    process.stdin.flush()
+
+
+def seconds_of(processes: Iterable["subprocess.Popen[bytes]"]) -> float:
+    """Return the processor time that processes have taken so far."""
+    return sum(sum(psutil.Process(process.pid).cpu_times()[:2]) for process in processes)
 
 
 def wait_for_indexes(models: str) -> None:
@@ -290,6 +312,7 @@ def main() -> None:
     """Measure, print."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--events", default="10000,200000")
+    arguments.add_argument("--processes", type=int, default=2)
     arguments.add_argument("--alone", type=int, default=200_000)
     arguments.add_argument("--library-events", type=int, default=10_000)
     arguments.add_argument("--folder", type=Path)
@@ -301,7 +324,7 @@ def main() -> None:
         Postgres.start(options.folder or Path(folder)) as server,
     ):
         for size in sizes:
-            measure(server, size, figures)
+            measure(server, size, options.processes, figures)
         log = server.database(f"bench_{sizes[-1]}")
         alone_events = min(options.alone, sizes[-1])
         figures["alone_us"], rebuilt = alone(server, recorder_of(log), alone_events)
@@ -313,7 +336,7 @@ def main() -> None:
     show(figures, KEYS)
 
 
-def measure(server: Postgres, size: int, figures: dict[str, Any]) -> None:
+def measure(server: Postgres, size: int, processes: int, figures: dict[str, Any]) -> None:
     """Measure with a log of one size."""
     log = server.database(f"bench_{size}")
     recorder = recorder_of(log)
@@ -322,7 +345,7 @@ def measure(server: Postgres, size: int, figures: dict[str, Any]) -> None:
         seasons.write(recorder, size)
         print(f"{size:,} events written in {perf_counter() - began:,.0f} s", flush=True)
     models = new_database(server, f"models_{size}")
-    speed, micros = catch_up(server, log, models, size)
+    speed, micros = catch_up(server, log, models, size, processes)
     figures["catch_up_events_per_s"][str(size)], figures["catch_up_cpu_us"][str(size)] = round(speed), micros
     print(
         f"{size:,} events: caught up at {speed:,.0f} events/s, all {len(PROJECTIONS)} read models on; {micros}",

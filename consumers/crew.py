@@ -17,8 +17,11 @@ from projections.store import connect
 
 _log: Final = structlog.get_logger()
 
-LOOK_SECONDS: Final = 1.0
-"""So often does a process look who else is there, and so long does it wait before it connects again."""
+LOOK_SECONDS: Final = 0.2
+"""So often does a process look who else is there."""
+
+RETRY_SECONDS: Final = 1.0
+"""So long does it wait before it connects again."""
 
 _SEAT_CLASS: Final = "(hashtext(%s) & 2147483647)"
 
@@ -76,10 +79,10 @@ class Crew:
                     while not self._stopping.is_set():
                         if (seat := self._take_seat(connection)) is not None:
                             self._look(connection, seat)
-                        self._stopping.wait(LOOK_SECONDS)
+                        self._stopping.wait(RETRY_SECONDS)
             except psycopg.OperationalError as error:
-                _log.warning("crew_unknown", error=str(error), retry_seconds=LOOK_SECONDS)
-            self._stopping.wait(LOOK_SECONDS)
+                _log.warning("crew_unknown", error=str(error), retry_seconds=RETRY_SECONDS)
+            self._stopping.wait(RETRY_SECONDS)
 
     def _take_seat(self, connection: psycopg.Connection) -> int | None:
         """Return the lowest free seat, now ours; None where there is one for every read model, and all are taken."""

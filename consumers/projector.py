@@ -34,6 +34,9 @@ LARGE_BATCH_EVENTS: Final = 1_000
 TURN_SECONDS: Final = 5.0
 """So long does a large batch wait for others before it is folded all the same."""
 
+LOCK_SECONDS: Final = 0.1
+"""So often does a thread look whether another process has let go of a read model."""
+
 WAIT_SECONDS: Final = 0.5
 """How long a thread waits for news before it looks whether it should stop."""
 
@@ -122,7 +125,7 @@ class Projector:
         while self._works(projection):
             if try_lock(connection, projection.name, self._partition, self._schema):
                 return True
-            self._stopping.wait(WAIT_SECONDS)
+            self._stopping.wait(LOCK_SECONDS)
         return False
 
     def _rebuild_if_old(self, connection: psycopg.Connection, projection: Projection) -> None:

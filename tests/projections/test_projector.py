@@ -255,8 +255,8 @@ from consumers.projector import Projector
 import time, threading
 log = Log()
 log.write(simulate(5, 900))
-Projector(log, sys.argv[1]).start()
 print("started", flush=True)
+Projector(log, sys.argv[1]).start()
 threading.Event().wait()
 """
 
