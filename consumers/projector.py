@@ -186,8 +186,8 @@ class Projector:
         processor for the same.
 
         A process that is alone has two, one in Python while PostgreSQL works for the other one; of several, each has one.
-        Nor does Python look for garbage meanwhile: hundreds of thousands of rows and events are no garbage, and to look at
-        them costs a tenth.
+        Nor does Python look for garbage meanwhile, nor among what was made meanwhile: hundreds of thousands of rows and
+        events are in no cycle, and to look at them costs a tenth.
         """
         if len(batch.events) < LARGE_BATCH_EVENTS:
             yield
@@ -202,6 +202,7 @@ class Projector:
             with self._turns:
                 self._large -= 1
                 if not self._large:
+                    gc.freeze()
                     gc.enable()
                 self._turns.notify()
 
