@@ -80,7 +80,7 @@ class Crew:
                         if (seat := self._take_seat(connection)) is not None:
                             self._look(connection, seat)
                         self._stopping.wait(RETRY_SECONDS)
-            except psycopg.OperationalError as error:
+            except psycopg.Error as error:
                 _log.warning("crew_unknown", error=str(error), retry_seconds=RETRY_SECONDS)
             self._stopping.wait(RETRY_SECONDS)
 

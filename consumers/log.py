@@ -18,6 +18,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
+import psycopg
 from eventsourcing.persistence import (
     ApplicationRecorder,
     InfrastructureFactory,
@@ -277,7 +278,10 @@ def postgres_recorder(dsn: str, partition: int, connections_max: int = 10) -> Ap
     factory = InfrastructureFactory.construct(Environment(f"log_{partition}", env))
     # What else the DSN says (TLS, options) the library has no setting for.
     factory.datastore.pool.kwargs.update(given)  # type: ignore[attr-defined]
-    return factory.application_recorder()
+    # Of two processes that make the table at once one would fail.
+    with psycopg.connect(dsn) as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('tidings log', 0))")
+        return factory.application_recorder()
 
 
 def kafka_environment(settings: "Settings") -> dict[str, str]:

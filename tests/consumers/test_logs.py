@@ -1,6 +1,7 @@
 """The engine's logs: what all stores promise alike, and what PostgreSQL's lock adds."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -191,6 +192,14 @@ def test_the_library_reads_and_follows_what_our_insert_wrote(database: str, tmp_
     assert recorder.max_notification_id() == positions[-1]
     log.close()
     recorder.datastore.close()  # type: ignore[attr-defined]
+
+
+def test_processes_may_start_at_once(database: str) -> None:
+    """Several that find no table make it once, and none of them fails."""
+    with ThreadPoolExecutor(8) as pool:
+        for made in pool.map(lambda _: postgres_recorder(database, 0), range(8)):
+            assert made.max_notification_id() is None
+            made.datastore.close()  # type: ignore[attr-defined]
 
 
 def test_a_dsn_may_say_more_than_the_library_has_settings_for(database: str) -> None:
