@@ -4,9 +4,9 @@
         [--folder FOLDER]
 
 For each size a log is written to PostgreSQL (see seasons.py), and projector processes that share all read models catch up
-from nothing until the indexes for readers are made too; then every read is asked 300 times. Each read
-model by itself folds the first `--alone` events of the last log, and one of them is rebuilt. With a folder the logs are
-kept there, and found again. The last line is a JSON object of figures; KEYS says what they are.
+from nothing until the indexes for readers are made too; then every read is asked 300 times. Each read model by itself
+folds the first `--alone` events of the last log, and one of them is rebuilt. With a folder the logs are kept there, and
+found again. The last line is a JSON object of figures; KEYS says what they are.
 """
 
 import argparse
@@ -116,7 +116,7 @@ def server_seconds(server: Postgres) -> float:
     return total
 
 
-def catch_up(server: Postgres, log: str, models: str, head: int, processes: int = 1) -> tuple[float, dict[str, float]]:
+def catch_up(server: Postgres, log: str, models: str, head: int, processes: int) -> tuple[float, dict[str, float]]:
     """Return how many events a second new projectors fold from nothing, and the processor time of an event."""
     progress = Progress(models)
     with connect(models) as connection:

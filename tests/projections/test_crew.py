@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from time import monotonic, sleep
 
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
 from consumers.crew import Crew, deal
+from local.processes import polls
 from projections.registry import PROJECTIONS
 from projections.store import SCHEMA
 
@@ -41,12 +41,10 @@ def share(crew: Crew) -> set[str]:
 
 def shared_by(*crews: Crew) -> bool:
     """Wait until these, and no others, share the read models: none without one, none twice; return whether they do."""
-    ends = monotonic() + WAIT
-    while monotonic() < ends:
+    for _ in polls(WAIT):
         worked = Counter(name for crew in crews for name in share(crew))
         if worked == Counter(list(PROJECTIONS)) and all(crew.size == len(crews) for crew in crews):
             return True
-        sleep(0.02)
     return False
 
 
