@@ -165,7 +165,7 @@ def seconds_of(processes: Iterable["subprocess.Popen[bytes]"]) -> float:
 def wait_for_indexes(models: str) -> None:
     """Wait until all indexes for readers are there."""
     tables = [table for projection in PROJECTIONS.values() for table in projection.tables]
-    wanted = sum(len(table.index_statements()) + (not table.history) for table in tables)
+    wanted = sum(len(table.index_statements()) for table in tables)
     with psycopg.connect(models, autocommit=True, **CONNECT_OPTIONS) as connection:
         query = "SELECT count(*) FROM pg_indexes WHERE schemaname = 'read_models' AND tablename = ANY(%s)"
         while connection.execute(query, [[table.name for table in tables]]).fetchone() != (wanted,):
@@ -183,7 +183,7 @@ def alone(server: Postgres, log: ApplicationRecorder, events: int) -> tuple[dict
             workspace, session = Workspace(projection.tables), psutil.Process(connection.info.backend_pid)
             own, of_session = process_time(), sum(session.cpu_times()[:2])
             for batch in batches:
-                advance(connection, projection, workspace, batch)
+                advance(connection, projection, workspace, [batch])
             found[name] = {
                 "python": round((process_time() - own) / events * 1e6, 2),
                 "postgresql": round((sum(session.cpu_times()[:2]) - of_session) / events * 1e6, 2),

@@ -4,13 +4,14 @@ Any number of processes may run it, and share the read models (`crew.py`); one i
 advisory lock on its connection sees to. Each has a thread, a connection, transactions and a position of its own, so that
 one that fails or lags holds up no other; a batch is read and decoded once for all in a process that are abreast. While
 PostgreSQL or the log is away it waits, and goes on exactly where it was.
+
+A batch is a transaction; while a read model catches up with the log, many are: see `Stretch`.
 """
 
-import gc
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from time import perf_counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from time import monotonic, perf_counter
 from typing import Final
 
 import psycopg
@@ -18,6 +19,7 @@ import structlog
 from eventsourcing.persistence import ApplicationRecorder
 
 from consumers.crew import Crew
+from consumers.turns import Turns
 from projections.batch import Batch
 from projections.feed import Feed, read_log
 from projections.parking import park
@@ -31,8 +33,11 @@ _log: Final = structlog.get_logger()
 
 RETRY_SECONDS_MAX: Final = 5.0
 LARGE_BATCH_EVENTS: Final = 1_000
-TURN_SECONDS: Final = 5.0
-"""So long does a large batch wait for others before it is folded all the same."""
+"""From so many events on, a batch waits for its turn."""
+
+STRETCH_EVENTS_MAX: Final = 500_000
+STRETCH_SECONDS_MAX: Final = 30.0
+"""So much may be lost, and is folded again, when a read model that catches up is interrupted."""
 
 LOCK_SECONDS: Final = 0.1
 """So often does a thread look whether another process has let go of a read model."""
@@ -70,8 +75,8 @@ class Projector:
         self._schema = schema
         self._feed = Feed(recorder, partition)
         self._crew = Crew(dsn, schema, partition, chosen.values())
-        self._large = 0
-        self._turns = threading.Condition()
+        # A process that is alone folds two large batches at a time, one in Python while PostgreSQL works for the other one.
+        self._turns = Turns(lambda: 2 if self._crew.size == 1 else 1)
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._work, args=[projection], name=f"project-{name}", daemon=True)
@@ -147,6 +152,7 @@ class Projector:
         workspace = Workspace(projection.tables)
         position, _ = position_of(connection, projection.name, self._partition)
         end: int | None = self._recorder.max_notification_id() or 0
+        failed = 0  # up to here batches are folded one by one
         while self._works(projection):
             if end is not None and position >= end:
                 make_indexes(connection, projection)
@@ -156,12 +162,19 @@ class Projector:
                 connection.execute("SELECT 1")  # whether we still have the connection, and with it the lock
                 continue
             began = perf_counter()
+            large = len(batch.events) >= LARGE_BATCH_EVENTS
+            until = end if large and end is not None and position >= failed else position
+            stretch = Stretch(batch, until, lambda at: self._next_of_stretch(projection, workspace, at))
             try:
-                with self._turn(batch):
-                    done = advance(connection, projection, workspace, batch, gapless=self._gapless)
+                with self._turns.turn() if large else nullcontext():
+                    done = advance(connection, projection, workspace, stretch, gapless=self._gapless)
             except (psycopg.OperationalError, LogGapError):
                 raise
             except Exception as error:
+                if stretch.last is not batch:
+                    failed = stretch.last.last.position
+                    _log.warning("stretch_not_digested", projection=projection.name, position=failed, error=repr(error))
+                    continue
                 if projection.scope == "all":
                     self._note_halt(connection, projection, batch, error)
                     raise
@@ -180,31 +193,12 @@ class Projector:
                 )
             yield position
 
-    @contextmanager
-    def _turn(self, batch: Batch) -> Iterator[None]:
-        """Let few fold large batches at a time: many that take the interpreter from each other need a third more of the
-        processor for the same.
-
-        A process that is alone has two, one in Python while PostgreSQL works for the other one; of several, each has one.
-        Nor does Python look for garbage meanwhile, nor among what was made meanwhile: hundreds of thousands of rows and
-        events are in no cycle, and to look at them costs a tenth.
-        """
-        if len(batch.events) < LARGE_BATCH_EVENTS:
-            yield
-            return
-        with self._turns:
-            self._turns.wait_for(lambda: self._large < (2 if self._crew.size == 1 else 1), TURN_SECONDS)
-            self._large += 1
-            gc.disable()
-        try:
-            yield
-        finally:
-            with self._turns:
-                self._large -= 1
-                if not self._large:
-                    gc.freeze()
-                    gc.enable()
-                self._turns.notify()
+    def _next_of_stretch(self, projection: Projection, workspace: Workspace, position: int) -> Batch | None:
+        """Return the batch behind a position, having let others fold meanwhile; None where the stretch has to end."""
+        if workspace.is_full() or not self._works(projection):
+            return None
+        with self._turns.given_way():
+            return self._feed.after(position, WAIT_SECONDS, projection.name)
 
     def _note_halt(
         self, connection: psycopg.Connection, projection: Projection, batch: Batch, error: Exception
@@ -214,7 +208,7 @@ class Projector:
         for recorded in batch.events:
             one = Batch(batch.partition, [recorded])
             try:
-                advance(connection, projection, workspace, one)
+                advance(connection, projection, workspace, [one])
             except psycopg.OperationalError:
                 raise
             except Exception as cause:  # noqa: BLE001  whatever it is, it is shown
@@ -225,10 +219,36 @@ class Projector:
                 return
 
 
+class Stretch:
+    """Batches that are folded in one transaction: the first one, and those behind it up to a position and to the bounds of
+    `STRETCH_*`.
+
+    So what changes with every batch is written once. `last` is the batch that was taken last, `following` returns the
+    one behind a position, or None to end here.
+    """
+
+    def __init__(self, first: Batch, until: int, following: Callable[[int], Batch | None]) -> None:
+        self.last = first
+        self._until = until
+        self._following = following
+
+    def __iter__(self) -> Iterator[Batch]:
+        ends = monotonic() + STRETCH_SECONDS_MAX
+        events = 0
+        batch: Batch | None = self.last
+        while batch is not None:
+            self.last = batch
+            yield batch
+            events += len(batch.events)
+            position = batch.last.position
+            more = position < self._until and events < STRETCH_EVENTS_MAX and monotonic() < ends
+            batch = self._following(position) if more else None
+
+
 def fold_or_park(connection: psycopg.Connection, projection: Projection, workspace: Workspace, batch: Batch) -> None:
     """Fold a batch that failed as a whole: halve it until the event stands alone that cannot be digested, and park that."""
     try:
-        advance(connection, projection, workspace, batch)
+        advance(connection, projection, workspace, [batch])
     except psycopg.OperationalError:
         raise
     except Exception as error:  # noqa: BLE001  whatever it is, it is shown
@@ -241,5 +261,5 @@ def fold_or_park(connection: psycopg.Connection, projection: Projection, workspa
         with connection.transaction():
             park(connection, projection, batch.partition, recorded, repr(error))
             # Held back now, as everything behind it will be; the position moves past it.
-            advance(connection, projection, workspace, batch)
+            advance(connection, projection, workspace, [batch])
         _log.error("event_parked", projection=projection.name, position=recorded.position, error=repr(error))

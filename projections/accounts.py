@@ -120,7 +120,6 @@ LEDGER = Table(
     "ledger",
     LedgerEntry,
     key=["partition", "position"],
-    history=True,
     indexes=["account_id, position WHERE account_id IS NOT NULL"],
     checks=["cash + held + pool + fees + house + bonds + external = 0"],
 )
@@ -230,7 +229,7 @@ def _posted(
     )
 
 
-PROJECTION = Projection("accounts", 2, (ACCOUNTS, LEDGER, BALANCES), fold, scope="account", cost=4.3)
+PROJECTION = Projection("accounts", 3, (ACCOUNTS, LEDGER, BALANCES), fold, scope="account", cost=4.3)
 
 _SUM: Final = "coalesce(sum({}), 0)::int8"
 _WORTH: Final = _SUM.format(worth("s.shares", "p.prices[array_position(m.outcomes, s.outcome)]"))

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from domain.events import EVENT_TYPES, Recorded
-from domain.market import MarketDrafted
+from domain.market import MarketDrafted, MarketSettled, MarketUnwound
 from domain.orders import OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
 
 _FIELDS: Final = {event_type: set(event_type.__struct_fields__) for event_type in EVENT_TYPES}
@@ -16,6 +16,8 @@ _ACCOUNT: Final = frozenset(kind for kind, names in _FIELDS.items() if "account_
 _STORY: Final = frozenset(kind for kind, names in _FIELDS.items() if "story_id" in names)
 _ORDER: Final = frozenset({OrderAmended, OrderReduced, OrderCanceled, RestingOrderFilled})
 _DRAFTED: Final = frozenset({MarketDrafted})
+OVER: Final = frozenset({MarketSettled, MarketUnwound})
+"""The events with which a market has paid, so that nobody holds anything of it."""
 EXECUTED: Final = frozenset({OrderPlaced, OrderAmended})
 """The events that carry an execution."""
 
@@ -57,7 +59,15 @@ class Batch:
     @cached_property
     def drafted(self) -> set[str]:
         """The markets that came into being."""
-        events: list[Any] = [recorded.event for recorded in self.of(_DRAFTED)]
+        return self._markets_of(_DRAFTED)
+
+    @cached_property
+    def over(self) -> set[str]:
+        """The markets that ended."""
+        return self._markets_of(OVER)
+
+    def _markets_of(self, kinds: AbstractSet[type[Any]]) -> set[str]:
+        events: list[Any] = [recorded.event for recorded in self.of(kinds)]
         return {event.market_id for event in events}
 
     @cached_property

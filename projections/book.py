@@ -74,7 +74,7 @@ class OutcomeBook(NamedTuple):
 
 RESTING = Table("book_orders", RestingOrder, key=["order_id"])
 LEVELS = Table("book_levels", LevelRow, key=["market_id", "outcome", "side", "price"], group=["market_id"])
-VERSIONS = Table("book_versions", LevelVersion, key=["market_id", "outcome", "side", "price", "position"], history=True)
+VERSIONS = Table("book_versions", LevelVersion, key=["market_id", "outcome", "side", "price", "position"])
 
 KINDS: Final = EXECUTED | {OrderReduced, OrderCanceled, RestingOrderFilled}
 
@@ -146,7 +146,7 @@ def _change(
         orders.delete(order_id)
 
 
-PROJECTION = Projection("book", 2, (RESTING, LEVELS, VERSIONS), fold, scope="market", cost=1.8)
+PROJECTION = Projection("book", 3, (RESTING, LEVELS, VERSIONS), fold, scope="market", cost=1.8)
 
 _NOW: Final = "SELECT outcome, side, price, quantity, orders FROM book_levels WHERE market_id = %s AND quantity > 0"
 _PAST: Final = """

@@ -4,13 +4,13 @@ Every outcome of a finalized market is one forecast for each horizon at which th
 the fraction that it paid. A correction takes back what the market had added.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from domain.money import MICRO
+from domain.money import MICRO, Time
 from projections.table import Big, Table
 from projections.workspace import Workspace
 
@@ -64,16 +64,23 @@ class ForecastVersion(NamedTuple):
 
 
 SUMS = Table("forecast_sums", ForecastSums, key=["category", "horizon"])
-VERSIONS = Table("forecast_versions", ForecastVersion, key=["category", "horizon", "position"], history=True)
+VERSIONS = Table("forecast_versions", ForecastVersion, key=["category", "horizon", "position"])
 
 TABLES: Final = (SUMS, VERSIONS)
 
 
-def resolve(workspace: Workspace, market: "Market", before: Sequence[int] | None, position: int) -> None:
+def resolve(
+    workspace: Workspace,
+    market: "Market",
+    prices_at: Callable[[Time], Sequence[int] | None],
+    before: Sequence[int] | None,
+    position: int,
+) -> None:
     """Add the forecasts of a market by what it pays now, without what they had added when it paid as `before`.
 
-    All that the fold knows of the market's prices must be written, but for those of now.
+    `prices_at` returns the market's prices at a time, None where it was not trading yet.
     """
+    assert market.closed_at is not None, "a market is closed before it is finalized"
     rows = workspace.load(SUMS, [(market.category, horizon) for horizon in HORIZONS])
     for horizon, earlier in HORIZONS.items():
         key = (market.category, horizon)
@@ -82,7 +89,7 @@ def resolve(workspace: Workspace, market: "Market", before: Sequence[int] | None
             nothing = [0] * DECILES
             sums = ForecastSums(*key, 0, 0, 0, 0, 0, nothing, list(nothing), list(nothing))
             rows.put(key, sums)
-        prices = _prices_at(workspace, market, earlier)
+        prices = prices_at(market.closed_at - earlier)
         for payouts, sign in ((before, -1), (market.payouts, 1)):
             if payouts is not None:
                 sums.finalized += sign
@@ -90,24 +97,6 @@ def resolve(workspace: Workspace, market: "Market", before: Sequence[int] | None
                     _add(sums, prices, payouts, sign)
         rows.change(key)
         workspace.rows(VERSIONS).append((*astuple(sums), position))  # its lists are copies
-
-
-def _prices_at(workspace: Workspace, market: "Market", earlier: int) -> Sequence[int] | None:
-    """Return the prices so long before the market's close, None where it was not trading yet. Since its close they rest."""
-    assert market.closed_at is not None, "a market is closed before it is finalized"
-    time = market.closed_at - earlier
-    if not earlier:
-        return market.prices
-    if time < market.opened_at:
-        return None
-    row = workspace.connection.execute(_PRICES_AT, {"market": market.market_id, "time": time}).fetchone()
-    return row[0] if row else None
-
-
-_PRICES_AT: Final = """
-    SELECT prices FROM market_activity WHERE market_id = %(market)s AND time <= %(time)s AND position >= (
-        SELECT position FROM market_activity WHERE market_id = %(market)s AND changed <> 0 ORDER BY position LIMIT 1)
-    ORDER BY position DESC LIMIT 1"""
 
 
 def _add(sums: ForecastSums, prices: Sequence[int], payouts: Sequence[int], sign: int) -> None:

@@ -99,15 +99,15 @@ _UNREALIZED_THEN: Final = f"""
 
 _SCORES_THEN: Final = f"""
     SELECT t.account_id, 0, 0, 0, 0, 0, v.error, v.weight FROM trade_score_totals t CROSS JOIN LATERAL (
-        SELECT error, weight FROM trade_score_versions v WHERE v.account_id = t.account_id AND v.category = t.category
-        AND v.position <= %(at)s ORDER BY v.position DESC LIMIT 1) v
+        SELECT total_error AS error, total_weight AS weight FROM trade_score_versions v
+        WHERE v.account_id = t.account_id AND v.category = t.category AND v.position <= %(at)s ORDER BY v.position DESC LIMIT 1) v
     WHERE {_IN_CATEGORY.format(column="t.category")}"""
 
 # Most days have not changed since.
 _SCORES_OF_WINDOW_THEN: Final = f"""
     SELECT d.account_id, 0, 0, 0, 0, 0, v.error, v.weight FROM trade_score_days d CROSS JOIN LATERAL (
         SELECT d.error, d.weight WHERE d.position <= %(at)s
-        UNION ALL (SELECT error, weight FROM trade_score_day_versions WHERE d.position > %(at)s AND account_id = d.account_id
+        UNION ALL (SELECT error, weight FROM trade_score_versions WHERE d.position > %(at)s AND account_id = d.account_id
             AND category = d.category AND day = d.day AND position <= %(at)s ORDER BY position DESC LIMIT 1)) v
     WHERE d.day BETWEEN %(start)s AND %(time)s AND {_IN_CATEGORY.format(column="d.category")}"""
 

@@ -41,7 +41,7 @@ class LifecycleEvent(NamedTuple):
         return (self.position,)
 
 
-LIFECYCLE = Table("lifecycle", LifecycleRow, key=["market_id", "position"], history=True)
+LIFECYCLE = Table("lifecycle", LifecycleRow, key=["market_id", "position"])
 
 KINDS: Final = ACTS | {MarketDrafted}
 
@@ -57,7 +57,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:
         append(LifecycleRow(batch.partition, event.market_id, recorded.position, recorded.time, name, data))
 
 
-PROJECTION = Projection("lifecycle", 2, (LIFECYCLE,), fold, scope="market", cost=0.1)
+PROJECTION = Projection("lifecycle", 3, (LIFECYCLE,), fold, scope="market", cost=0.1)
 
 
 def market_events(

@@ -4,6 +4,7 @@ What changes with every trade, odds included (`market_activity`), and what chang
 (`market_lifecycle`) are kept as versions, each valid from its position on.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -12,6 +13,7 @@ from psycopg.rows import args_row
 
 from domain import market as events
 from domain.events import Recorded
+from domain.money import Time
 from domain.orders import RestingOrderFilled
 from domain.story import StoryPublished
 from projections import forecasts
@@ -158,8 +160,8 @@ MARKETS = Table(
         "opened_position",
     ],
 )
-LIFECYCLE = Table("market_lifecycle", LifecycleVersion, key=["market_id", "position"], history=True)
-ACTIVITY = Table("market_activity", ActivityVersion, key=["market_id", "position"])  # forecasts look into it
+LIFECYCLE = Table("market_lifecycle", LifecycleVersion, key=["market_id", "position"])
+ACTIVITY = Table("market_activity", ActivityVersion, key=["market_id", "position"])
 RESOLUTIONS = Table("market_resolutions", Resolution, key=["market_id", "version"])
 TRADERS = Table("market_traders", Trader, key=["account_id", "market_id"])
 CATEGORIES = Table("market_categories", Category, key=["story_id"])
@@ -191,7 +193,7 @@ KINDS: Final = ACTS | SETS | EXECUTED | {StoryPublished, events.MarketDrafted, R
 def fold(batch: Batch, workspace: Workspace) -> None:
     """Bring every market up to date, and keep the version that each event made."""
     markets = workspace.load(MARKETS, batch.markets)
-    traders = workspace.load(TRADERS, workspace.holdings(batch))
+    traders = workspace.load_holdings(TRADERS, batch)
     cache, touched = markets.cache, markets.changed
     activity = workspace.rows(ACTIVITY).append
     event: Any
@@ -244,14 +246,33 @@ def _acted(batch: Batch, workspace: Workspace, recorded: Recorded) -> Market:
     paid = market.payouts if kind is events.MarketCorrected else None
     _act(market, event, recorded.time)
     if kind in RESOLVED:
-        workspace.rows(ACTIVITY).flush(workspace.connection)
-        forecasts.resolve(workspace, market, paid, recorded.position)
+        forecasts.resolve(workspace, market, lambda time: _prices_at(workspace, market, time), paid, recorded.position)
     if kind is events.ResolutionClarified:
         _keep_resolution(workspace, market, recorded)
     workspace.rows(LIFECYCLE).append(_lifecycle_version(market, recorded.position, recorded.time))
     market.position, market.time = recorded.position, recorded.time
     markets.change(market.market_id)
     return market
+
+
+def _prices_at(workspace: Workspace, market: Market, time: Time) -> Sequence[int] | None:
+    """Return the prices of a closed market at a time, None where it was not trading yet. Since its close they rest."""
+    assert market.closed_at is not None, "a market is closed before it is finalized"
+    if time >= market.closed_at:
+        return market.prices
+    if time < market.opened_at:
+        return None
+    activity = workspace.rows(ACTIVITY)
+    activity.flush(workspace.connection)
+    activity.make_key(workspace.connection)
+    row = workspace.connection.execute(_PRICES_AT, {"market": market.market_id, "time": time}).fetchone()
+    return row[0] if row else None
+
+
+_PRICES_AT: Final = """
+    SELECT prices FROM market_activity WHERE market_id = %(market)s AND time <= %(time)s AND position >= (
+        SELECT position FROM market_activity WHERE market_id = %(market)s AND changed <> 0 ORDER BY position LIMIT 1)
+    ORDER BY position DESC LIMIT 1"""
 
 
 def _draft(batch: Batch, workspace: Workspace, recorded: Recorded) -> None:
@@ -447,7 +468,7 @@ def _lifecycle_version(market: Market, position: int, time: int) -> LifecycleVer
 
 PROJECTION = Projection(
     "markets",
-    4,
+    5,
     (MARKETS, LIFECYCLE, ACTIVITY, RESOLUTIONS, TRADERS, CATEGORIES, *forecasts.TABLES),
     fold,
     scope="market",

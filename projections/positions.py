@@ -8,12 +8,12 @@ from psycopg.rows import args_row
 
 from domain.account import TradeSettled
 from domain.events import Recorded
-from domain.market import MarketActivated, MarketDrafted, MarketSettled, MarketUnwound
+from domain.market import MarketActivated, MarketDrafted
 from domain.money import MICRO, divide_half_even
 from domain.orders import RestingOrderFilled
 from domain.story import StoryPublished
 from projections import basis
-from projections.batch import EXECUTED, Batch
+from projections.batch import EXECUTED, OVER, Batch
 from projections.profits import TABLES, Profits, TotalRow, held_at
 from projections.projection import Projection
 from projections.reading import AsOf, Conditions
@@ -177,7 +177,6 @@ VERSIONS = Table(
     "position_versions",
     PositionVersion,
     key=["account_id", "market_id", "outcome", "position"],
-    history=True,
     indexes=[
         "account_id, position, outcome WHERE kind IN ('payout', 'reversal', 'void')",
         "account_id, category, position",
@@ -191,7 +190,6 @@ MARKETS = Table(
 )
 CATEGORIES = Table("positions_categories", Category, key=["story_id"])
 
-OVER: Final = frozenset({MarketSettled, MarketUnwound})
 KINDS: Final = (
     basis.HOLDING_KINDS
     | basis.RESOLVED
@@ -203,7 +201,7 @@ KINDS: Final = (
 
 def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901  one case an event
     """Bring every touched position and its profits up to date, and keep the version that each event made."""
-    positions = workspace.load(POSITIONS, workspace.holdings(batch))
+    positions = workspace.load_holdings(POSITIONS, batch)
     markets = workspace.load(MARKETS, batch.markets)
     append = workspace.rows(VERSIONS).append
     profits = Profits(workspace, batch)
@@ -321,7 +319,7 @@ def _version(row: PositionRow, kind: str, quantity: int, amount: int, total: Tot
 
 
 PROJECTION = Projection(
-    "positions", 4, (POSITIONS, VERSIONS, MARKETS, CATEGORIES, *TABLES), fold, scope="holding", cost=14.5
+    "positions", 5, (POSITIONS, VERSIONS, MARKETS, CATEGORIES, *TABLES), fold, scope="holding", cost=14.5
 )
 
 _COLUMNS: Final = "account_id, market_id, outcome, shares, cost_basis, realized, fees, volume, buys, position, time"

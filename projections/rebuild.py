@@ -5,6 +5,7 @@ new ones.
 """
 
 from collections.abc import Callable, Iterable
+from itertools import chain, islice
 from time import sleep
 from typing import Final
 
@@ -18,6 +19,9 @@ from projections.workspace import Workspace
 
 Read = Callable[[int, int], Iterable[Batch]]
 """Reads the log: batches of the events after the first position, up to and with the second."""
+
+BATCHES_TOGETHER: Final = 10
+"""So many batches are folded in one transaction: so much is folded again after an interruption."""
 
 CLOSE_EVENTS: Final = 2_000
 """When no more than this is missing, the live one is held still for the rest and the exchange."""
@@ -58,8 +62,10 @@ def rebuild(
             until = max(head(), position_of(live, projection.name, partition)[0])
             if until - at <= CLOSE_EVENTS:
                 break
-            for batch in read(at, until):
-                done = advance(connection, projection, workspace, batch)
+            batches = iter(read(at, until))
+            for first in batches:
+                together = chain([first], islice(batches, BATCHES_TOGETHER - 1))
+                done = advance(connection, projection, workspace, together)
                 if progress is not None:
                     progress(done.position, until)
         make_indexes(connection, projection)
@@ -113,7 +119,7 @@ def _exchange(  # noqa: PLR0917  the second half of its only caller
         until = int(row[0]) if row else 0
         at, _ = position_of(connection, name, partition)
         for batch in read(at, until):
-            advance(connection, projection, workspace, batch)
+            advance(connection, projection, workspace, [batch])
         # From here on readers wait: see projections.reading.hold_snapshot.
         connection.execute(sql.SQL("LOCK TABLE {}.projection_tables IN ACCESS EXCLUSIVE MODE").format(where))
         if schema == SCHEMA:

@@ -1,11 +1,12 @@
 """Where read models live in PostgreSQL: a schema with their tables, and how far each of them is.
 
-`advance` folds a batch into one read model: rows and position change in one transaction, and events at or before the
+`advance` folds batches into one read model: rows and position change in one transaction, and events at or before the
 position are left out, so that whatever is delivered twice, or again after a crash, changes nothing.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 from psycopg import Connection, sql
@@ -53,7 +54,7 @@ class VersionError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """What a batch did: the position reached, how many of its events were new, and how many rows were written."""
+    """What a transaction did: the position reached, how many events were new, and how many rows were written."""
 
     position: int
     events: int
@@ -76,7 +77,8 @@ def ensure(connection: Connection, projections: Iterable[Projection], partition:
     """Make the schema and the tables that are missing. Those of another version are left alone; see `position_of`.
 
     In the live schema the views for dashboards are made as well, as soon as all is there that they read.
-    The tables have no indexes but those that folds need: `make_indexes` makes the rest, once the log has been caught up with.
+    The tables have no indexes but those that folds have asked for: `make_indexes` makes the rest, once the log has been
+    caught up with.
     """
     migrate(connection)
     with connection.transaction():
@@ -109,7 +111,7 @@ def _make_tables(connection: Connection, projection: Projection, partition: int)
 
 
 def make_indexes(connection: Connection, projection: Projection) -> None:
-    """Make the indexes of a read model that its readers need and that are not there yet, and let the server vacuum it."""
+    """Make the indexes of a read model that are not there yet, and let the server vacuum it."""
     for table in projection.tables:
         for statement in table.index_statements():
             connection.execute(statement)
@@ -147,17 +149,24 @@ def try_lock(connection: Connection, name: str, partition: int = 0, schema: str 
 
 
 def advance(
-    connection: Connection, projection: Projection, workspace: Workspace, batch: Batch, *, gapless: bool = False
+    connection: Connection,
+    projection: Projection,
+    workspace: Workspace,
+    batches: Iterable[Batch],
+    *,
+    gapless: bool = False,
 ) -> Advance:
-    """Fold a batch, in one transaction. After any error nothing has changed and the workspace is empty.
+    """Fold batches of one partition that follow each other, at least one, in one transaction.
+
+    What changes with many of them is written once. After any error nothing has changed and the workspace is empty.
 
     Raises:
-        LogGapError: the log should be `gapless`, and the batch does not begin behind the position.
+        LogGapError: the log should be `gapless`, and a batch does not begin behind the position.
         VersionError: the tables are those of another version.
     """
     try:
         with connection.transaction():
-            done = _advance(connection, projection, workspace, batch, gapless=gapless)
+            done = _advance(connection, projection, workspace, batches, gapless=gapless)
     except BaseException:
         workspace.forget()
         raise
@@ -166,9 +175,11 @@ def advance(
 
 
 def _advance(
-    connection: Connection, projection: Projection, workspace: Workspace, batch: Batch, *, gapless: bool
+    connection: Connection, projection: Projection, workspace: Workspace, batches: Iterable[Batch], *, gapless: bool
 ) -> Advance:
-    name, partition = projection.name, batch.partition
+    behind = iter(batches)
+    first = next(behind)
+    name, partition = projection.name, first.partition
     row = connection.execute(
         "SELECT position, time, version, generation FROM projection_positions WHERE projection = %s AND partition = %s "
         "FOR UPDATE",
@@ -178,24 +189,38 @@ def _advance(
     if row is None or row[2] != projection.version:
         raise VersionError(f"{name} is not there in version {projection.version}")
     position, time, _, generation = row
-    workspace.begin(connection, position, time, generation)
-    fresh = batch.after(position)
-    if fresh is None:
+    workspace.begin(connection, position, time, generation, empty=position == 0)
+    events = rows = 0
+    for batch in chain([first], behind):
+        fresh = batch.after(workspace.position)
+        if fresh is None:
+            continue
+        if events:
+            rows += workspace.flush_appended()
+        if gapless and fresh.events[0].position != workspace.position + 1:
+            raise LogGapError(f"{name} is at {workspace.position}, the next event at {fresh.events[0].position}")
+        _fold(connection, projection, workspace, fresh)
+        events += len(fresh.events)
+    if not events:
         return Advance(position, 0, 0)
-    if gapless and fresh.events[0].position != position + 1:
-        raise LogGapError(f"{name} is at {position}, the next event at {fresh.events[0].position}")
-    foldable = hold_back(connection, projection, fresh)
-    if foldable is not None:
-        if (bad := unreadable(foldable)) is not None:
-            raise UnreadableError(f"position {bad.position} cannot be read: {bad.event}")
-        projection.fold(foldable, workspace)
-    rows = workspace.flush()
-    last = fresh.last
+    rows += workspace.flush()
+    position = workspace.position
     connection.execute(
         f"UPDATE projection_positions SET position = %s, time = %s, updated_at = {_NOW} "
         "WHERE projection = %s AND partition = %s",
-        [last.position, last.time, name, partition],
+        [position, workspace.time, name, partition],
         prepare=True,
     )
-    connection.execute("SELECT pg_notify(%s, %s)", [CHANNEL, f"{name} {partition} {last.position}"], prepare=True)
-    return Advance(last.position, len(fresh.events), rows)
+    connection.execute("SELECT pg_notify(%s, %s)", [CHANNEL, f"{name} {partition} {position}"], prepare=True)
+    return Advance(position, events, rows)
+
+
+def _fold(connection: Connection, projection: Projection, workspace: Workspace, batch: Batch) -> None:
+    """Fold what is not held back of a batch, and let the workspace stand behind it."""
+    foldable = hold_back(connection, projection, batch)
+    if foldable is not None:
+        if (bad := unreadable(foldable)) is not None:
+            raise UnreadableError(f"position {bad.position} cannot be read: {bad.event}")
+        workspace.take(foldable)
+        projection.fold(foldable, workspace)
+    workspace.position, workspace.time = batch.last.position, batch.last.time

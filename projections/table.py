@@ -17,12 +17,11 @@ _PLAIN: Final[dict[object, str]] = {str: "text", int: "int8", bool: "bool"}
 
 
 class Table(Generic[Row]):
-    """A table: its rows are found by `key`; a fold loads all rows of a `group` (columns) at once.
+    """A table: its rows are found by `key`; a fold loads all rows of a `group` (columns, the first ones of the key) at once.
 
     `indexes` are texts as `"slug"` or `"account_id, position DESC"`, with `WHERE` where wanted, or
     `"USING gist (...)"`. They are made when the table has been filled up to the log's end: to make one of a full table
-    costs a quarter of keeping it while the table is being filled. So is the key, if the table is a `history`: only added
-    to, and never looked into by a fold.
+    costs a quarter of keeping it while the table is being filled. So is that of the key, if no fold has asked for it before.
     """
 
     def __init__(
@@ -34,7 +33,6 @@ class Table(Generic[Row]):
         group: Sequence[str] = (),
         indexes: Sequence[str] = (),
         checks: Sequence[str] = (),
-        history: bool = False,
     ) -> None:
         hints = get_type_hints(row, include_extras=True)
         self.name = name
@@ -50,7 +48,6 @@ class Table(Generic[Row]):
         self.group = tuple(group) or self.key
         self.indexes = tuple(indexes)
         self.checks = tuple(checks)
-        self.history = history
 
     def __repr__(self) -> str:
         return f"Table({self.name})"
@@ -61,7 +58,7 @@ class Table(Generic[Row]):
         return ", ".join(self.columns)
 
     def statements(self) -> list[str]:
-        """Return the statements that make the table where it is missing, as the fold needs it.
+        """Return the statements that make the table where it is missing, without any index.
 
         The server does not vacuum it while it is being filled: each time it would read again what it has just read.
         """
@@ -69,8 +66,7 @@ class Table(Generic[Row]):
             f"{name} {sql_type}{'' if nullable else ' NOT NULL'}"
             for name, sql_type, nullable in zip(self.columns, self.types, self.nullable, strict=True)
         ]
-        key = [] if self.history else [f"PRIMARY KEY ({', '.join(self.key)})"]
-        body = ", ".join([*columns, *key, *(f"CHECK ({c})" for c in self.checks)])
+        body = ", ".join([*columns, *(f"CHECK ({c})" for c in self.checks)])
         # Room on each page for the next version of its rows: then a change touches no index.
         room = "" if issubclass(self.row, tuple) else ", fillfactor = 70"
         return [f"CREATE TABLE IF NOT EXISTS {self.name} ({body}) WITH (autovacuum_enabled = false{room})"]
@@ -79,11 +75,13 @@ class Table(Generic[Row]):
         """Return the statement after which the server vacuums the table by itself, as it does others."""
         return f"ALTER TABLE {self.name} RESET (autovacuum_enabled)"
 
+    def key_statement(self) -> str:
+        """Return the statement that makes the index of the key where it is missing."""
+        return f"CREATE UNIQUE INDEX IF NOT EXISTS {self.name}_key ON {self.name} ({', '.join(self.key)})"
+
     def index_statements(self) -> list[str]:
-        """Return the statements that make the indexes for readers where they are missing."""
-        made: list[str] = []
-        if self.history:
-            made.append(f"CREATE UNIQUE INDEX IF NOT EXISTS {self.name}_key ON {self.name} ({', '.join(self.key)})")
+        """Return the statements that make all indexes where they are missing, that of the key and those for readers."""
+        made = [self.key_statement()]
         for number, index in enumerate(self.indexes, 1):
             columns_part, _, where = index.partition(" WHERE ")
             where = f" WHERE {where}" if where else ""

@@ -19,7 +19,7 @@ class Moment(NamedTuple):
     previous: int
 
 
-TIMELINE = Table("timeline", Moment, key=("partition", "time"), history=True)
+TIMELINE = Table("timeline", Moment, key=("partition", "time"))
 
 
 def fold(batch: Batch, workspace: Workspace) -> None:
@@ -33,7 +33,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:
         position = recorded.position
 
 
-PROJECTION = Projection("timeline", 2, (TIMELINE,), fold, scope="all", cost=0.9)
+PROJECTION = Projection("timeline", 3, (TIMELINE,), fold, scope="all", cost=0.9)
 
 
 def position_at(connection: Connection, time: int, partition: int = 0) -> int:

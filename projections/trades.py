@@ -1,6 +1,6 @@
 """Trades: every fill, with both its sides."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -12,12 +12,12 @@ from domain.market import MarketDrafted, Payout
 from domain.money import MICRO, divide_half_even
 from domain.orders import OrderAmended, OrderCanceled, OrderReduced, RestingOrderFilled
 from domain.story import StoryPublished
+from projections import scores
 from projections.basis import RESOLVED, fractions_of
 from projections.batch import EXECUTED, Batch
-from projections.profits import DAY
 from projections.projection import Projection
 from projections.reading import AsOf, Conditions
-from projections.table import Big, Table
+from projections.table import Table
 from projections.workspace import Rows, Workspace
 
 
@@ -110,52 +110,6 @@ class Category(NamedTuple):
     category: str
 
 
-@dataclass(slots=True)
-class ScoreTotal:
-    """How an account's trades in the finalized markets of a category forecast them.
-
-    `error` sums cost * (price after - paid)^2 in 1e-18 credits, `weight` the cost: their quotient is the Brier score, in 1e-12.
-    """
-
-    account_id: str
-    category: str
-    error: Big
-    weight: Big
-
-
-@dataclass(slots=True)
-class ScoreDay:
-    """The same for the trades of one UTC day (its first microsecond); `position` is that of the last change."""
-
-    account_id: str
-    category: str
-    day: int
-    position: int
-    error: Big
-    weight: Big
-
-
-class ScoreVersion(NamedTuple):
-    """An account's score total from `position` on."""
-
-    account_id: str
-    category: str
-    position: int
-    error: Big
-    weight: Big
-
-
-class ScoreDayVersion(NamedTuple):
-    """An account's score of a day from `position` on."""
-
-    account_id: str
-    category: str
-    day: int
-    position: int
-    error: Big
-    weight: Big
-
-
 TRADES = Table(
     "trades",
     Trade,
@@ -168,214 +122,191 @@ TRADES = Table(
 PRICES_NOW = Table("trades_markets", MarketPrices, key=["market_id"])
 RESTING = Table("trades_resting", Resting, key=["order_id"])
 CATEGORIES = Table("trades_categories", Category, key=["story_id"])
-SCORE_TOTALS = Table("trade_score_totals", ScoreTotal, key=["account_id", "category"])
-SCORE_DAYS = Table("trade_score_days", ScoreDay, key=["account_id", "category", "day"], indexes=["day"])
-SCORE_VERSIONS = Table("trade_score_versions", ScoreVersion, key=["account_id", "category", "position"], history=True)
-SCORE_DAY_VERSIONS = Table(
-    "trade_score_day_versions", ScoreDayVersion, key=["account_id", "category", "day", "position"], history=True
-)
 
 KINDS: Final = EXECUTED | RESOLVED | {StoryPublished, MarketDrafted, OrderCanceled, OrderReduced, RestingOrderFilled}
 
 
-def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901  one case an event
+def fold(batch: Batch, workspace: Workspace) -> None:
     """Add a row for each fill; score the trades of a market when it is finalized."""
-    markets = workspace.load(PRICES_NOW, batch.markets)
-    resting = workspace.load(RESTING, batch.orders)
-    append = workspace.rows(TRADES).append
+    fills = Fills(batch, workspace)
+    markets, resting = fills.markets, fills.resting
     event: Any
     for recorded in batch.of(KINDS):
         event = recorded.event
         kind = type(event)
         if kind in EXECUTED:
-            market = markets.cache[event.market_id]
-            execution = event.execution
-            if execution.prices:
-                market.prices = list(execution.prices)
-                markets.change(event.market_id)
-            if execution.fills:
-                _execute(batch.partition, recorded, market, resting, append)
-            if execution.resting:
-                order = Resting(event.order_id, event.outcome, event.side, execution.remaining)
+            if event.execution.fills:
+                fills.execute(recorded)
+            if event.execution.resting:
+                order = Resting(event.order_id, event.outcome, event.side, event.execution.remaining)
                 resting.put(event.order_id, order)
             elif kind is OrderAmended:
                 resting.delete(event.order_id)
         elif kind is RestingOrderFilled:
-            market = markets.cache[event.market_id]
-            if event.prices:
-                market.prices = list(event.prices)
-                markets.change(event.market_id)
-            filled(resting, event.order_id, event.quantity)
-            append(_swept(batch.partition, recorded, market))
+            fills.sweep(recorded)
         elif kind is OrderCanceled:
             resting.delete(event.order_id)
         elif kind is OrderReduced:
             resting.put(event.order_id, Resting(event.order_id, event.outcome, event.side, event.remaining))
+        elif kind in RESOLVED:
+            _score(workspace, markets.cache[event.market_id], event.payouts, recorded.position)
+            markets.change(event.market_id)
         else:
             _follow_market(batch, workspace, recorded)
 
 
 def _follow_market(batch: Batch, workspace: Workspace, recorded: Recorded) -> None:
-    """Take in what a market is and what it pays."""
+    """Take in what a market is."""
     markets, categories = workspace.rows(PRICES_NOW), workspace.rows(CATEGORIES)
     event: Any = recorded.event
     if isinstance(event, StoryPublished):
         categories.put(event.story_id, Category(event.story_id, event.category))
-    elif isinstance(event, MarketDrafted):
+    else:
         found = workspace.load(CATEGORIES, batch.stories).get(event.story_id)
         category = found.category if found else ""
         outcomes, prices = list(event.outcomes), list(event.initial_prices)
         markets.put(event.market_id, MarketPrices(event.market_id, category, outcomes, prices, None))
-    else:
-        _score(workspace, markets.cache[event.market_id], event.payouts, recorded.position)
-        markets.change(event.market_id)
+        workspace.notes[event.market_id] = []
 
 
-def _execute(
-    partition: int,
-    recorded: Recorded,
-    market: MarketPrices,
-    resting: Rows[Resting],
-    append: Callable[[tuple[Any, ...]], None],
-) -> None:
-    """Append the fills of a taker's order."""
-    event: Any = recorded.event
-    position, time, fee = recorded.position, recorded.time, event.execution.fee
-    market_id, outcome, side = event.market_id, event.outcome, event.side
-    account_id, order_id = event.account_id, event.order_id
-    price_after = market.prices[market.outcomes.index(outcome)]
-    for number, fill in enumerate(event.execution.fills):
-        other = None if fill.order_id is None else filled(resting, fill.order_id, fill.quantity)
-        append(
+class Fills:
+    """Takes in the fills of one batch: a row for each, and the sides of its parties while all of the market are kept."""
+
+    def __init__(self, batch: Batch, workspace: Workspace) -> None:
+        self.markets: Rows[MarketPrices] = workspace.load(PRICES_NOW, batch.markets)
+        self.resting: Rows[Resting] = workspace.load(RESTING, batch.orders)
+        self._append = workspace.rows(TRADES).append
+        self._notes = workspace.notes
+        self._partition = batch.partition
+
+    def execute(self, recorded: Recorded) -> None:
+        """Take in a taker's order."""
+        event: Any = recorded.event
+        position, time, fee = recorded.position, recorded.time, event.execution.fee
+        market_id, outcome, side = event.market_id, event.outcome, event.side
+        account_id, order_id = event.account_id, event.order_id
+        market = self._price(market_id, event.execution.prices)
+        place = market.outcomes.index(outcome)
+        price_after = market.prices[place]
+        sides = self._notes.get(market_id)
+        for number, fill in enumerate(event.execution.fills):
+            other_outcome = other_side = other_price = None
+            if fill.order_id is not None:
+                _, other_outcome, other_side, _ = self._fill(fill.order_id, fill.quantity)
+                other_place = market.outcomes.index(other_outcome)
+                other_price = market.prices[other_place]
+                if sides is not None:
+                    sides.append((fill.account_id, time, other_place, fill.resting_cost, other_price))
+            if sides is not None:
+                sides.append((account_id, time, place, fill.cost, price_after))
+            self._append(
+                (
+                    self._partition,
+                    position,
+                    number,
+                    time,
+                    market_id,
+                    outcome,
+                    side,
+                    fill.price,
+                    fill.quantity,
+                    fill.cost,
+                    fee,
+                    fill.source,
+                    "taker",
+                    account_id,
+                    order_id,
+                    fill.account_id,
+                    fill.order_id,
+                    other_outcome,
+                    other_side,
+                    fill.resting_cost,
+                    price_after,
+                    other_price,
+                )
+            )
+            fee = 0
+
+    def sweep(self, recorded: Recorded) -> None:
+        """Take in a resting order that the maker's price came to."""
+        event: Any = recorded.event
+        market = self._price(event.market_id, event.prices)
+        self._fill(event.order_id, event.quantity)
+        place = market.outcomes.index(event.outcome)
+        if (sides := self._notes.get(event.market_id)) is not None:
+            sides.append((event.account_id, recorded.time, place, event.cost, market.prices[place]))
+        self._append(
             (
-                partition,
-                position,
-                number,
-                time,
-                market_id,
-                outcome,
-                side,
-                fill.price,
-                fill.quantity,
-                fill.cost,
-                fee,
-                fill.source,
-                "taker",
-                account_id,
-                order_id,
-                fill.account_id,
-                fill.order_id,
-                other and other.outcome,
-                other and other.side,
-                fill.resting_cost,
-                price_after,
-                other and market.prices[market.outcomes.index(other.outcome)],
+                self._partition,
+                recorded.position,
+                0,
+                recorded.time,
+                event.market_id,
+                event.outcome,
+                event.side,
+                divide_half_even(event.cost * MICRO, event.quantity),
+                event.quantity,
+                event.cost,
+                0,
+                "maker",
+                "resting",
+                event.account_id,
+                event.order_id,
+                None,
+                None,
+                None,
+                None,
+                0,
+                market.prices[place],
+                None,
             )
         )
-        fee = 0
 
+    def _price(self, market_id: str, prices: Sequence[int]) -> MarketPrices:
+        """Return the market, with these prices if there are any."""
+        market = self.markets.cache[market_id]
+        if prices:
+            market.prices = list(prices)
+            self.markets.changed[market_id] = market
+        return market
 
-def _swept(partition: int, recorded: Recorded, market: MarketPrices) -> Trade:
-    """Return the fill of a resting order by the maker."""
-    event: Any = recorded.event
-    return Trade(
-        partition,
-        recorded.position,
-        0,
-        recorded.time,
-        event.market_id,
-        event.outcome,
-        event.side,
-        divide_half_even(event.cost * MICRO, event.quantity),
-        event.quantity,
-        event.cost,
-        0,
-        "maker",
-        "resting",
-        event.account_id,
-        event.order_id,
-        None,
-        None,
-        None,
-        None,
-        0,
-        market.prices[market.outcomes.index(event.outcome)],
-        None,
-    )
-
-
-def filled(resting: Rows[Resting], order_id: str, quantity: int) -> Resting:
-    """Take a fill off an order that rests, and return what it was before."""
-    order = resting.get(order_id)
-    assert order is not None, "a resting order was placed first"
-    remaining = order.remaining - quantity
-    if remaining:
-        resting.put(order_id, order._replace(remaining=remaining))
-    else:
-        resting.delete(order_id)
-    return order
+    def _fill(self, order_id: str, quantity: int) -> Resting:
+        """Take a fill off an order that rests, and return what it was before."""
+        order = self.resting.get(order_id)
+        assert order is not None, "a resting order was placed first"
+        remaining = order.remaining - quantity
+        if remaining:
+            self.resting.put(order_id, order._replace(remaining=remaining))
+        else:
+            self.resting.delete(order_id)
+        return order
 
 
 def _score(workspace: Workspace, market: MarketPrices, payouts: Sequence[Payout], position: int) -> None:
-    """Score the trades of a market by what it pays, and no more by what it paid before a correction."""
+    """Score the trades of a market by what it pays: from memory while that has all of them, else from the table."""
     before, market.payouts = market.payouts, fractions_of(payouts, market.outcomes)
-    workspace.rows(TRADES).flush(workspace.connection)
-    changes: dict[tuple[str, int], tuple[int, int]] = {}
-    for account_id, day, error, weight in _errors(workspace.connection, market, market.payouts):
-        changes[account_id, day] = (error, weight)
-    if before is not None:
-        for account_id, day, error, _ in _errors(workspace.connection, market, before):
-            changes[account_id, day] = (changes[account_id, day][0] - error, 0)
-    category = market.category
-    totals = workspace.load(SCORE_TOTALS, {(account_id, category) for account_id, _ in changes})
-    days = workspace.load(SCORE_DAYS, [(account_id, category, day) for account_id, day in changes])
-    keep = workspace.rows(SCORE_DAY_VERSIONS).append
-    scored: dict[str, ScoreTotal] = {}
-    for (account_id, day), (error, weight) in changes.items():
-        total = totals.get((account_id, category))
-        if total is None:
-            total = ScoreTotal(account_id, category, 0, 0)
-            totals.put((account_id, category), total)
-        of_day = days.get((account_id, category, day))
-        if of_day is None:
-            of_day = ScoreDay(account_id, category, day, position, 0, 0)
-            days.put((account_id, category, day), of_day)
-        scored[account_id] = total
-        total.error += error
-        total.weight += weight
-        of_day.position = position
-        of_day.error += error
-        of_day.weight += weight
-        totals.change((account_id, category))
-        days.change((account_id, category, day))
-        keep((account_id, category, day, position, of_day.error, of_day.weight))
-    keep_total = workspace.rows(SCORE_VERSIONS).append
-    for account_id, total in scored.items():
-        keep_total((account_id, category, position, total.error, total.weight))
+    sides: Iterable[tuple[str, int, int, int, int]] | None = workspace.notes.pop(market.market_id, None)
+    if sides is None:
+        trades = workspace.rows(TRADES)
+        trades.flush(workspace.connection)
+        trades.make_key(workspace.connection)
+        values = {"market": market.market_id, "outcomes": market.outcomes}
+        sides = workspace.connection.execute(_SIDES, values).fetchall()
+    scores.score(workspace, scores.Scored(market.category, sides, before, market.payouts), position)
 
 
-def _errors(connection: Connection, market: MarketPrices, payouts: list[int]) -> Iterable[tuple[str, int, int, int]]:
-    """Return error and weight of each account's trades in a market by day, where it pays so much."""
-    values = {"market": market.market_id, "outcomes": market.outcomes, "payouts": payouts, "day": DAY}
-    return connection.execute(_ERRORS, values).fetchall()
-
-
-_ERRORS: Final = """
-    SELECT account_id, time - time %% %(day)s AS day, sum(cost::numeric * (error * error)), sum(cost)
-    FROM (SELECT account_id, time, cost, price - (%(payouts)s::int8[])[array_position(%(outcomes)s::text[], outcome)] AS error
-        FROM (
-            SELECT time, account_id, outcome, cost, price_after AS price FROM trades WHERE market_id = %(market)s
-            UNION ALL
-            SELECT time, resting_account_id, resting_outcome, resting_cost, resting_price_after
-            FROM trades WHERE market_id = %(market)s AND resting_account_id IS NOT NULL) sides) errors
-    GROUP BY account_id, day ORDER BY account_id, day"""
-"""Every trade counts once for each of its parties, by the price of the party's outcome after it."""
+_SIDES: Final = """
+    SELECT account_id, time, array_position(%(outcomes)s::text[], outcome) - 1, cost, price_after
+    FROM trades WHERE market_id = %(market)s
+    UNION ALL
+    SELECT resting_account_id, time, array_position(%(outcomes)s::text[], resting_outcome) - 1, resting_cost, resting_price_after
+    FROM trades WHERE market_id = %(market)s AND resting_account_id IS NOT NULL"""
 
 
 PROJECTION = Projection(
     "trades",
-    4,
-    (TRADES, PRICES_NOW, RESTING, CATEGORIES, SCORE_TOTALS, SCORE_DAYS, SCORE_VERSIONS, SCORE_DAY_VERSIONS),
+    5,
+    (TRADES, PRICES_NOW, RESTING, CATEGORIES, *scores.TABLES),
     fold,
     scope="market",
     cost=9.1,

@@ -99,7 +99,7 @@ def verify(
                     _keep_skipped(live, again, projection.name)
                     workspace = Workspace(projection.tables)
                     for batch in read(0, until):
-                        advance(again, projection, workspace, batch)
+                        advance(again, projection, workspace, [batch])
                     with again.transaction():
                         difference = first_difference(again, live, projection)
                 yield projection.name, until, difference

@@ -287,7 +287,7 @@ FORECASTS: Final = View(
         "account_id": _text("account_id", "the account"),
         "category": _text("category", "the category of the markets"),
         "brier": _decimal(
-            "div(error, nullif(weight, 0) * 1000000)",
+            "div(error, nullif(weight, 0)::numeric * 1000000)",
             "mean squared error by cost: 0 is perfect; rounded down to a millionth",
         ),
         "cost": _decimal("weight", "the cost of the trades that it is over"),

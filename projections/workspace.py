@@ -1,13 +1,15 @@
 """What a fold works on: the rows it needs in memory, those it changed, those it added; written out at once.
 
 Rows stay in memory between batches, so that a batch costs one query per table for what is not there yet, and one COPY
-per table for what it wrote. That is safe because one worker at a time folds a projection; after any doubt (an error, a
-lost connection) the memory is thrown away and the tables are the truth.
+per table for what it wrote; what changes again and again while several batches are folded in one transaction is written
+once. That is safe because one worker at a time folds a projection; after any doubt (an error, a lost connection) the
+memory is thrown away and the tables are the truth.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import chain
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Final, Generic, cast
 
 from psycopg import Connection
@@ -17,7 +19,7 @@ from projections.batch import Batch
 from projections.table import Row, Table
 
 ROWS_IN_MEMORY_MAX: Final = 300_000
-"""Per table; above it the memory of the table is emptied after a batch."""
+"""Per table; above it rows of markets that are over leave the memory, or all rows of the table."""
 
 ROWS_BY_STATEMENT_MAX: Final = 50
 """So many changed rows of a table are written by a statement each, sent together."""
@@ -42,10 +44,12 @@ class Rows(Generic[Row]):
         "cache",
         "changed",
         "gone",
+        "keyed",
         "loaded",
         "new",
         "staged",
         "table",
+        "whole",
         "written",
     )
 
@@ -56,6 +60,10 @@ class Rows(Generic[Row]):
         self.changed: dict[Hashable, Row] = {}
         self.new: dict[Hashable, Row] = {}
         self.gone: set[Hashable] = set()
+        self.whole = False
+        """Whether all rows that are not just appended are in memory: those of a table that was empty at first."""
+        self.keyed = False
+        """Whether the table is known to have the index of its key."""
         self.staged = False
         self.written = 0
         self.analyze_at = ANALYZE_ROWS
@@ -90,8 +98,12 @@ class Rows(Generic[Row]):
     def load(self, connection: Connection, groups: Iterable[Hashable]) -> None:
         """Bring all rows of these groups into memory, if they are not there."""
         missing = [group for group in groups if group not in self.loaded]
-        if not missing:
-            return
+        if missing and not self.whole:
+            self._load(connection, missing)
+        self.loaded.update(missing)
+
+    def _load(self, connection: Connection, missing: Sequence[Hashable]) -> None:
+        self.make_key(connection)
         table = self.table
         columns = table.group
         keys: Iterable[Iterable[Any]] = [missing]
@@ -111,18 +123,35 @@ class Rows(Generic[Row]):
             key = self._key(row)
             if key not in self.cache and key not in self.gone:
                 self.cache[key] = row
-        self.loaded.update(missing)
 
     def fetch(self, connection: Connection, key: tuple[Any, ...]) -> Row | None:
         """Return one row by its whole key, from memory or from the table."""
         row = self.cache.get(key)
-        if row is None and key not in self.gone:
+        if row is None and not self.whole and key not in self.gone:
+            self.make_key(connection)
             where = " AND ".join(f"{column} = %s" for column in self.table.key)
             query = f"SELECT {self.table.column_list} FROM {self.table.name} WHERE {where}"
             values = connection.execute(query, key, prepare=True).fetchone()
             if values is not None:
                 row = self.cache[key] = self.table.row(*values)
         return row
+
+    def make_key(self, connection: Connection) -> None:
+        """Make the index of the table's key, if it is not there: before a look-up by it."""
+        if not self.keyed:
+            there = connection.execute("SELECT to_regclass(%s)", [f"{self.table.name}_key"]).fetchone()
+            if there == (None,):
+                connection.execute(self.table.key_statement())
+            self.keyed = True
+
+    def flush_appended(self, connection: Connection) -> int:
+        """Write what was appended, which nothing changes any more; return how many rows that is."""
+        count = len(self.added)
+        if count:
+            self._copy(connection, self.table.name, self.added)
+            self.written += count
+            self.added.clear()
+        return count
 
     def flush(self, connection: Connection) -> int:
         """Write what was added, changed and deleted; return how many rows that is."""
@@ -154,13 +183,20 @@ class Rows(Generic[Row]):
         self.new.clear()
         self.gone.clear()
         self.added.clear()
+        self.whole = self.keyed = False
 
-    def trim(self) -> bool:
-        """Empty the memory if it has grown above its bound, and return whether it had; everything must be written."""
-        grown = len(self.cache) > ROWS_IN_MEMORY_MAX or len(self.loaded) > ROWS_IN_MEMORY_MAX
-        if grown:
-            self.forget()
-        return grown
+    def is_full(self) -> bool:
+        """Whether the memory has grown above its bound."""
+        return len(self.cache) > ROWS_IN_MEMORY_MAX or len(self.loaded) > ROWS_IN_MEMORY_MAX
+
+    def drop(self, markets: AbstractSet[str]) -> None:
+        """Let go of the rows of these markets, if the table has its rows by market; everything must be written."""
+        columns = self.table.key
+        if "market_id" in columns:
+            of_key, of_group = _market_in(columns), _market_in(self.table.group)
+            self.cache = {key: row for key, row in self.cache.items() if of_key(key) not in markets}
+            self.loaded = {group for group in self.loaded if of_group(group) not in markets}
+            self.whole = False
 
     def _key(self, row: Row) -> Hashable:
         values = tuple(getattr(row, column) for column in self.table.key)
@@ -168,6 +204,7 @@ class Rows(Generic[Row]):
 
     def _update(self, connection: Connection, rows: Sequence[Row]) -> None:
         """Write the changed rows over what is there; a few of them by statements, more by way of a COPY."""
+        self.make_key(connection)
         table = self.table
         if len(rows) <= ROWS_BY_STATEMENT_MAX:
             with connection.cursor() as cursor:
@@ -195,6 +232,7 @@ class Rows(Generic[Row]):
                     copy.write(part)
 
     def _delete(self, connection: Connection) -> None:
+        self.make_key(connection)
         table = self.table
         arrays = ", ".join(f"%s::{table.types[table.columns.index(column)]}[]" for column in table.key)
         keys = [key if isinstance(key, tuple) else (key,) for key in self.gone]
@@ -206,14 +244,22 @@ class Rows(Generic[Row]):
         self.gone.clear()
 
 
+def _market_in(columns: Sequence[str]) -> Callable[[Any], Any]:
+    """Return the function that takes the market out of a key of these columns."""
+    return itemgetter(columns.index("market_id")) if len(columns) > 1 else str
+
+
 class Workspace:
-    """All rows of one projection. `position` and `time` are those of the last event folded before this batch."""
+    """All rows of one projection. `position` and `time` are those of the last event before the batch that is being folded."""
 
     def __init__(self, tables: Iterable[Table[Any]]) -> None:
         self._rows: dict[str, Rows[Any]] = {table.name: Rows(table) for table in tables}
         self._connection: Connection | None = None
         self._generation = 0
         self._born: set[str] = set()
+        self._over: set[str] = set()
+        self.notes: dict[str, list[Any]] = {}
+        """What a fold notes by market, from its drafting on: it goes with the memory."""
         self.position = 0
         self.time = 0
 
@@ -223,10 +269,13 @@ class Workspace:
         assert self._connection is not None, "a fold runs inside a transaction"
         return self._connection
 
-    def begin(self, connection: Connection, position: int, time: int, generation: int = 0) -> None:
-        """Let a batch begin, in a transaction of this connection.
+    def begin(
+        self, connection: Connection, position: int, time: int, generation: int = 0, *, empty: bool = False
+    ) -> None:
+        """Let a transaction of this connection begin, behind this event.
 
         `generation` is another one when somebody else has changed the tables: then the memory is worth nothing.
+        Of tables that are `empty` everything will be in memory.
         """
         self._connection, self.position, self.time = connection, position, time
         if generation != self._generation:
@@ -234,6 +283,12 @@ class Workspace:
             self._generation = generation
         for rows in self._rows.values():
             rows.staged = False
+            rows.whole = rows.whole or empty
+
+    def take(self, batch: Batch) -> None:
+        """Note which markets come into being and which end in a batch that is about to be folded."""
+        self._born |= batch.drafted
+        self._over |= batch.over
 
     def rows(self, table: Table[Row]) -> Rows[Row]:
         """Return the rows of a table."""
@@ -245,27 +300,50 @@ class Workspace:
         rows.load(self.connection, groups)
         return rows
 
-    def holdings(self, batch: Batch) -> list[tuple[str, str]]:
-        """Return the batch's pairs of account and market of which there may be rows that are not in memory.
+    def load_holdings(self, table: Table[Row], batch: Batch) -> Rows[Row]:
+        """Return the rows of a table, with those of the batch's pairs of account and market in memory.
 
-        While a log is caught up with, that is none of most markets: whatever there is of a market that was drafted since
+        While a log is caught up with, nothing is looked up of most: whatever there is of a market that was drafted since
         the memory was last emptied is in it.
         """
-        self._born |= batch.drafted
-        return [holding for holding in batch.holdings if holding[1] not in self._born]
+        rows = self._rows[table.name]
+        if not rows.whole:
+            rows.load(self.connection, [holding for holding in batch.holdings if holding[1] not in self._born])
+        return rows
+
+    def flush_appended(self) -> int:
+        """Write out what nothing changes any more; return how many rows were written."""
+        return sum(rows.flush_appended(self.connection) for rows in self._rows.values())
 
     def flush(self) -> int:
         """Write everything out; return how many rows were written."""
         return sum(rows.flush(self.connection) for rows in self._rows.values())
 
+    def is_full(self) -> bool:
+        """Whether the memory has grown above its bound: then `flush` and `trim`."""
+        return any(rows.is_full() for rows in self._rows.values()) or self._notes_are_full()
+
+    def _notes_are_full(self) -> bool:
+        return sum(map(len, self.notes.values())) > ROWS_IN_MEMORY_MAX
+
     def trim(self) -> None:
-        """Keep the memory within its bound, after a flush."""
-        emptied = [rows.table.name for rows in self._rows.values() if rows.trim()]
-        if emptied:
-            self._born.clear()
+        """Keep the memory within its bound, after a flush: let go of markets that are over, of more if need be."""
+        if self.is_full():
+            for rows in self._rows.values():
+                rows.drop(self._over)
+            self._born -= self._over
+            self._over.clear()
+            for rows in self._rows.values():
+                if rows.is_full():
+                    rows.forget()
+                    self._born.clear()
+            if self._notes_are_full():
+                self.notes.clear()
 
     def forget(self) -> None:
         """Throw the memory away, with all that is not yet written."""
         self._born.clear()
+        self._over.clear()
+        self.notes.clear()
         for rows in self._rows.values():
             rows.forget()

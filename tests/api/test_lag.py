@@ -48,7 +48,7 @@ def events(database: str) -> Iterator[list[Recorded]]:
     with connect(database) as connection:
         ensure(connection, [PROJECTIONS[name] for name in ("markets", "stories", "accounts")])
         for name, position in REACHED.items():
-            advance(connection, PROJECTIONS[name], Workspace(PROJECTIONS[name].tables), Batch(0, events[:position]))
+            advance(connection, PROJECTIONS[name], Workspace(PROJECTIONS[name].tables), [Batch(0, events[:position])])
     yield events
     recorder.datastore.close()
 

@@ -38,7 +38,7 @@ class Copy:
         for start in range(0, len(log), size):
             batch = Batch(0, log[start : start + size])
             for projection in self.projections:
-                advance(self.connection, projection, self.workspaces[projection.name], batch)
+                advance(self.connection, projection, self.workspaces[projection.name], [batch])
         return self
 
     def digests(self) -> dict[str, str]:

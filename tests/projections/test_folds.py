@@ -16,7 +16,7 @@ from domain.ledger import postings
 from domain.story import StoryPublished
 from projections.accounts import LEDGER
 from projections.batch import Batch
-from projections.store import advance
+from projections.store import advance, make_indexes
 from projections.verify import ledger_problem
 from tests.projections.folding import assert_same
 from tests.projections.simulation import simulate
@@ -77,6 +77,8 @@ def test_a_failed_batch_leaves_no_trace(read_models: ReadModels) -> None:
     """A batch that fails at its end leaves rows and memory as they were; what follows is folded as if it had not been."""
     log = simulate(1, 400)
     copy = read_models.copy(["accounts", "stories"]).fold(log[:600], 100)
+    for projection in copy.projections:
+        make_indexes(copy.connection, projection)
     before = copy.digests()
     again = {projection.name: projection for projection in copy.projections}
     end = replace(log[699], position=log[699].position + 1)
@@ -84,7 +86,7 @@ def test_a_failed_batch_leaves_no_trace(read_models: ReadModels) -> None:
     for name, event in (("accounts", CashDeposited("nobody", 1)), ("stories", published.event)):
         failing = Batch(0, [*log[600:700], replace(end, event=event)])
         with pytest.raises((KeyError, UniqueViolation)):
-            advance(copy.connection, again[name], copy.workspaces[name], failing)
+            advance(copy.connection, again[name], copy.workspaces[name], [failing])
     assert before == copy.digests()
 
     assert_same(read_models.copy(["accounts", "stories"]).fold(log, 5000), copy.fold(log[600:], 100))

@@ -132,7 +132,7 @@ def test_read_models_apart_answer_as_of_the_one_behind(read_models: ReadModels) 
     expected = read_models.copy().fold(log[:700], 5000)
     for projection in copy.projections:
         if projection.name in {"positions", "markets"}:
-            advance(copy.connection, projection, copy.workspaces[projection.name], Batch(0, log[700:]))
+            advance(copy.connection, projection, copy.workspaces[projection.name], [Batch(0, log[700:])])
 
     with read(copy.connection, *NAMES) as as_of, read(expected.connection, *NAMES) as now:
         assert (as_of.position, as_of.past) == (700, True)
