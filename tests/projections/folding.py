@@ -33,12 +33,13 @@ class Copy:
         """Forget all that is not in the database, as a new process would have to."""
         self.workspaces = {projection.name: Workspace(projection.tables) for projection in self.projections}
 
-    def fold(self, log: Sequence[Recorded], size: int) -> Copy:
-        """Deliver a log in batches of this size."""
-        for start in range(0, len(log), size):
-            batch = Batch(0, log[start : start + size])
+    def fold(self, log: Sequence[Recorded], size: int, together: int = 1) -> Copy:
+        """Deliver a log in batches of this size, so many in one transaction."""
+        batches = [Batch(0, log[start : start + size]) for start in range(0, len(log), size)]
+        for start in range(0, len(batches), together):
             for projection in self.projections:
-                advance(self.connection, projection, self.workspaces[projection.name], [batch])
+                workspace = self.workspaces[projection.name]
+                advance(self.connection, projection, workspace, batches[start : start + together])
         return self
 
     def digests(self) -> dict[str, str]:

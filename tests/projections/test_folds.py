@@ -14,6 +14,7 @@ from domain.account import BondForfeited, BondPosted, BondReturned, CashDeposite
 from domain.events import EVENT_TYPES
 from domain.ledger import postings
 from domain.story import StoryPublished
+from projections import workspace
 from projections.accounts import LEDGER
 from projections.batch import Batch
 from projections.store import advance, make_indexes
@@ -52,6 +53,19 @@ def test_batches_of_any_size_give_the_same_bytes(read_models: ReadModels, seed: 
         if chosen.random() < 0.5:
             pieces.restart()
     assert_same(whole, pieces)
+
+
+@pytest.mark.parametrize("rows", [30, 200, 300_000])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_many_batches_in_a_transaction_give_the_same_bytes(
+    read_models: ReadModels, monkeypatch: pytest.MonkeyPatch, seed: int, rows: int
+) -> None:
+    """A log folded many batches at a time gives the same rows, however few of them may stay in memory."""
+    log = simulate(seed, 1200)
+    whole = read_models.copy().fold(log, 5000)
+
+    monkeypatch.setattr(workspace, "ROWS_IN_MEMORY_MAX", rows)
+    assert_same(whole, read_models.copy().fold(log, 40, together=6))
 
 
 def test_one_event_at_a_time_gives_the_same_bytes(read_models: ReadModels) -> None:

@@ -318,11 +318,18 @@ def run(log: Log, database: str, progress: Progress, position: int, names: list[
         projector.stop()
 
 
-@pytest.mark.parametrize("name", ["orders", "markets", "positions"])
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("orders", 50_000), ("markets", 50_000), ("positions", 50_000), ("orders", 90), ("positions", 90)],
+)
 def test_a_parked_event_holds_up_only_what_depends_on_it(  # noqa: PLR0917  fixtures
-    database: str, log: Log, progress: Progress, broken: Any, name: str, monkeypatch: pytest.MonkeyPatch
+    database: str, log: Log, progress: Progress, broken: Any, name: str, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An event that cannot be digested is parked with what shares its key; mended and retried, nothing tells the difference."""
+    """An event that cannot be digested is parked with what shares its key, also in the midst of many batches that are one
+    transaction; mended and retried, nothing tells the difference.
+    """
+    monkeypatch.setattr(feed, "BATCH_EVENTS", size)
+    monkeypatch.setattr("consumers.projector.LARGE_BATCH_EVENTS", 90)
     events = simulate(6, 400)
     kind = OrderPlaced if name != "positions" else None
     culprit = next(
@@ -449,13 +456,13 @@ def test_another_version_is_rebuilt_at_start(
     events = simulate(10, 100)
     log.write(events)
     run(log, database, progress, len(events))
-    monkeypatch.setitem(PROJECTIONS, "orders", replace(PROJECTIONS["orders"], version=2))
+    monkeypatch.setitem(PROJECTIONS, "orders", replace(PROJECTIONS["orders"], version=99))
     run(log, database, progress, len(events))
     projector = Projector(log, database, ["orders"])
     projector.start()
     try:
         with connect(database) as connection:
-            while position_of(connection, "orders") != (len(events), 2):
+            while position_of(connection, "orders") != (len(events), 99):
                 threading.Event().wait(0.05)
     finally:
         projector.stop()
