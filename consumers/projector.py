@@ -39,6 +39,9 @@ STRETCH_EVENTS_MAX: Final = 500_000
 STRETCH_SECONDS_MAX: Final = 30.0
 """So much may be lost, and is folded again, when a read model that catches up is interrupted."""
 
+STRETCH_WAIT_SECONDS: Final = 5.0
+"""So long does a stretch wait for its next batch, which is in the log, while other read models are further behind."""
+
 LOCK_SECONDS: Final = 0.1
 """So often does a thread look whether another process has let go of a read model."""
 
@@ -198,7 +201,7 @@ class Projector:
         if workspace.is_full() or not self._works(projection):
             return None
         with self._turns.given_way():
-            return self._feed.after(position, WAIT_SECONDS, projection.name)
+            return self._feed.after(position, STRETCH_WAIT_SECONDS, projection.name)
 
     def _note_halt(
         self, connection: psycopg.Connection, projection: Projection, batch: Batch, error: Exception

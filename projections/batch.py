@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 from typing import Any, Final
 
 from domain.events import EVENT_TYPES, Recorded
@@ -59,68 +60,49 @@ class Batch:
     @cached_property
     def drafted(self) -> set[str]:
         """The markets that came into being."""
-        return self._markets_of(_DRAFTED)
+        return self._named("market_id", _DRAFTED)
 
     @cached_property
     def over(self) -> set[str]:
         """The markets that ended."""
-        return self._markets_of(OVER)
-
-    def _markets_of(self, kinds: AbstractSet[type[Any]]) -> set[str]:
-        events: list[Any] = [recorded.event for recorded in self.of(kinds)]
-        return {event.market_id for event in events}
+        return self._named("market_id", OVER)
 
     @cached_property
-    def _keys(self) -> tuple[set[str], set[str], set[str], set[str], set[tuple[str, str]]]:
-        markets: set[str] = set()
-        accounts: set[str] = set()
-        stories: set[str] = set()
-        orders: set[str] = set()
-        holdings: set[tuple[str, str]] = set()
-        event: Any
-        for recorded in self.events:
-            event = recorded.event
-            kind = type(event)
-            market_id = account_id = None
-            if kind in _MARKET and (market_id := event.market_id):
-                markets.add(market_id)
-            if kind in _ACCOUNT and (account_id := event.account_id):
-                accounts.add(account_id)
-                if market_id:
-                    holdings.add((account_id, market_id))
-            if kind in _STORY:
-                stories.add(event.story_id)
-            if kind in _ORDER:
-                orders.add(event.order_id)
-            if kind in EXECUTED:
-                for fill in event.execution.fills:
-                    if fill.order_id is not None:
-                        orders.add(fill.order_id)
-                        accounts.add(fill.account_id)
-                        holdings.add((fill.account_id, market_id or ""))
-        return markets, accounts, stories, orders, holdings
-
-    @property
     def markets(self) -> set[str]:
         """The markets that the events name."""
-        return self._keys[0]
+        return self._named("market_id", _MARKET)
 
-    @property
+    @cached_property
     def accounts(self) -> set[str]:
         """The accounts that the events name."""
-        return self._keys[1]
+        return self._named("account_id", _ACCOUNT) | {fill.account_id for _, fill in self._meetings}
 
-    @property
+    @cached_property
     def stories(self) -> set[str]:
         """The stories that the events name."""
-        return self._keys[2]
+        return self._named("story_id", _STORY)
 
-    @property
+    @cached_property
     def orders(self) -> set[str]:
         """The orders that the events name, without those that they place."""
-        return self._keys[3]
+        return self._named("order_id", _ORDER) | {fill.order_id for _, fill in self._meetings}
 
-    @property
+    @cached_property
     def holdings(self) -> set[tuple[str, str]]:
         """The pairs of account and market that the events name."""
-        return self._keys[4]
+        events = self.of(_ACCOUNT & _MARKET)
+        pairs = set(map(attrgetter("event.account_id", "event.market_id"), events))
+        pairs.update((fill.account_id, market_id) for market_id, fill in self._meetings)
+        return {pair for pair in pairs if all(pair)}
+
+    def _named(self, field: str, kinds: AbstractSet[type[Any]]) -> set[str]:
+        names = set(map(attrgetter(f"event.{field}"), self.of(kinds)))
+        return names - {None, ""}
+
+    @cached_property
+    def _meetings(self) -> list[tuple[str, Any]]:
+        """The fills with a resting order, and their markets."""
+        events: list[Any] = [recorded.event for recorded in self.of(EXECUTED)]
+        return [
+            (event.market_id, fill) for event in events for fill in event.execution.fills if fill.order_id is not None
+        ]
