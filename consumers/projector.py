@@ -169,7 +169,7 @@ class Projector:
             until = end if large and end is not None and position >= failed else position
             stretch = Stretch(batch, until, lambda at: self._next_of_stretch(projection, workspace, at))
             try:
-                with self._turns.turn() if large else nullcontext():
+                with self._turns.turn(projection.cost) if large else nullcontext():
                     done = advance(connection, projection, workspace, stretch, gapless=self._gapless)
             except (psycopg.OperationalError, LogGapError):
                 raise
@@ -200,7 +200,7 @@ class Projector:
         """Return the batch behind a position, having let others fold meanwhile; None where the stretch has to end."""
         if workspace.is_full() or not self._works(projection):
             return None
-        with self._turns.given_way():
+        with self._turns.given_way(projection.cost):
             return self._feed.after(position, STRETCH_WAIT_SECONDS, projection.name)
 
     def _note_halt(

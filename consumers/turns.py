@@ -24,29 +24,32 @@ class Turns:
     def __init__(self, most: Callable[[], int]) -> None:
         self._most = most
         self._taken = 0
+        self._waiting: list[float] = []
         self._given = threading.Condition()
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Wait for a turn, and give it back in the end."""
-        self._take()
+    def turn(self, weight: float) -> Iterator[None]:
+        """Wait for a turn, and give it back in the end. Of those who wait the one of the most weight is next."""
+        self._take(weight)
         try:
             yield
         finally:
             self._give()
 
     @contextmanager
-    def given_way(self) -> Iterator[None]:
+    def given_way(self, weight: float) -> Iterator[None]:
         """Within a turn: let others have it, and wait for another one in the end."""
         self._give()
         try:
             yield
         finally:
-            self._take()
+            self._take(weight)
 
-    def _take(self) -> None:
+    def _take(self, weight: float) -> None:
         with self._given:
-            self._given.wait_for(lambda: self._taken < self._most(), TURN_SECONDS)
+            self._waiting.append(weight)
+            self._given.wait_for(lambda: self._taken < self._most() and weight >= max(self._waiting), TURN_SECONDS)
+            self._waiting.remove(weight)
             self._taken += 1
             gc.disable()
 
@@ -56,4 +59,4 @@ class Turns:
             if not self._taken:
                 gc.freeze()
                 gc.enable()
-            self._given.notify()
+            self._given.notify_all()

@@ -472,7 +472,7 @@ PROJECTION = Projection(
     (MARKETS, LIFECYCLE, ACTIVITY, RESOLUTIONS, TRADERS, CATEGORIES, *forecasts.TABLES),
     fold,
     scope="market",
-    cost=7.0,
+    cost=5.8,
 )
 
 _OF_THEN: Final = {

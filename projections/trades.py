@@ -309,7 +309,7 @@ PROJECTION = Projection(
     (TRADES, PRICES_NOW, RESTING, CATEGORIES, *scores.TABLES),
     fold,
     scope="market",
-    cost=9.1,
+    cost=6.9,
 )
 
 
