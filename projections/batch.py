@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
 from operator import attrgetter
 from typing import Any, Final
 
@@ -47,15 +48,18 @@ class Batch:
         return Batch(self.partition, rest) if rest else None
 
     @cached_property
-    def kinds(self) -> frozenset[type[Any]]:
-        """The types of the events."""
-        return frozenset([type(recorded.event) for recorded in self.events])
+    def _types(self) -> list[type[Any]]:
+        return [type(recorded.event) for recorded in self.events]
+
+    @cached_property
+    def _kinds(self) -> frozenset[type[Any]]:
+        return frozenset(self._types)
 
     def of(self, kinds: AbstractSet[type[Any]]) -> list[Recorded]:
         """Return the events of these types, in order."""
-        if kinds.isdisjoint(self.kinds):
+        if kinds.isdisjoint(self._kinds):
             return []
-        return [recorded for recorded in self.events if type(recorded.event) in kinds]
+        return list(compress(self.events, map(kinds.__contains__, self._types)))
 
     @cached_property
     def drafted(self) -> set[str]:

@@ -6,6 +6,7 @@ What changes with every trade, odds included (`market_activity`), and what chang
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import ne
 from typing import Any, Final, NamedTuple
 
 from psycopg import Connection
@@ -298,12 +299,9 @@ def _changed(before: list[int], after: list[int]) -> int:
     """Return a bit for each outcome whose price is another one. Prices that did not change are the same list."""
     if before is after:
         return 0
-    changed, bit = 0, 1
-    for old, new in zip(before, after, strict=True):
-        if old != new:
-            changed |= bit
-        bit <<= 1
-    return changed
+    if all(map(ne, before, after)):
+        return (1 << len(after)) - 1
+    return sum(1 << i for i, (old, new) in enumerate(zip(before, after, strict=True)) if old != new)
 
 
 def _trade(market: Market, kind: type, event: Any, traders: Rows[Trader]) -> bool:
