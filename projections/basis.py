@@ -84,6 +84,8 @@ def steps(event: Any, outcomes: Sequence[str], payouts: Sequence[int] | None) ->
         case SetsMerged(amount=amount):
             parts = split_evenly(amount, len(outcomes))
             return [Step(outcome, "merge", -amount, part) for outcome, part in zip(outcomes, parts, strict=True)]
+        case PayoutPaid(shares=(paid,), amount=amount):
+            return [Step(paid.outcome, "payout", -paid.quantity, amount)]
         case PayoutPaid(shares=shares):
             assert payouts is not None, "a market is finalized before it pays"
             fractions = [payouts[outcomes.index(paid.outcome)] for paid in shares]

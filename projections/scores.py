@@ -98,24 +98,24 @@ def score(workspace: Workspace, market: Scored, position: int) -> None:
     totals = workspace.load(TOTALS, {(account_id, category) for account_id, _ in changes})
     for (account_id, _), (error, weight) in changes.items():
         key = (account_id, category)
-        total = totals.get(key)
+        total = totals.cache.get(key)
         if total is None:
             total = ScoreTotal(account_id, category, 0, 0)
             totals.put(key, total)
         total.error += error
         total.weight += weight
-        totals.change(key)
+        totals.changed[key] = total
     days = workspace.load(DAYS, [(account_id, category, day) for account_id, day in changes])
     append = workspace.rows(VERSIONS).append
     for (account_id, day), (error, weight) in changes.items():
         of_day = (account_id, category, day)
-        row = days.get(of_day)
+        row = days.cache.get(of_day)
         if row is None:
             row = ScoreDay(account_id, category, day, position, 0, 0)
             days.put(of_day, row)
         row.position = position
         row.error += error
         row.weight += weight
-        days.change(of_day)
+        days.changed[of_day] = row
         total = totals.cache[account_id, category]
         append((account_id, category, day, position, row.error, row.weight, total.error, total.weight))
