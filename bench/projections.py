@@ -43,7 +43,7 @@ from projections.progress import Progress
 from projections.reading import AsOf, read
 from projections.rebuild import rebuild
 from projections.registry import PROJECTIONS
-from projections.store import CONNECT_OPTIONS, advance, connect, ensure
+from projections.store import CONNECT_OPTIONS, advance, connect, ensure, make_indexes
 from projections.workspace import Workspace
 
 READS = 300
@@ -53,7 +53,7 @@ READ_SECONDS: Final = 20
 KEYS: Final = {
     "catch_up_events_per_s": "by size: from nothing to the log's end, with all indexes, by `--processes` projectors together",
     "catch_up_cpu_us": "by size: processor time an event, in microseconds, of the projectors (`python`) and of PostgreSQL",
-    "alone_us": "by read model, folding by itself: processor time an event of the process and of its PostgreSQL session",
+    "alone_us": "by read model, folding by itself, with its indexes: processor time an event of the process and of PostgreSQL",
     "rebuild_events_per_s": "the read model `positions`, rebuilt beside itself and exchanged",
     "reads_ms": "by size and read: p50 and p99; `then` is as of the middle of the log",
     "library_events_per_s": "a `ProjectionRunner` of the library, on the same events, for the shares of each position only",
@@ -180,13 +180,13 @@ def alone(server: Postgres, log: ApplicationRecorder, events: int) -> tuple[dict
     for name, projection in PROJECTIONS.items():
         with connect(models) as connection:
             ensure(connection, [projection])
-            workspace, session = Workspace(projection.tables), psutil.Process(connection.info.backend_pid)
-            own, of_session = process_time(), sum(session.cpu_times()[:2])
-            for batch in batches:
-                advance(connection, projection, workspace, [batch])
+            workspace = Workspace(projection.tables)
+            own, of_server = process_time(), server_seconds(server)
+            advance(connection, projection, workspace, batches)
+            make_indexes(connection, projection)
             found[name] = {
                 "python": round((process_time() - own) / events * 1e6, 2),
-                "postgresql": round((sum(session.cpu_times()[:2]) - of_session) / events * 1e6, 2),
+                "postgresql": round((server_seconds(server) - of_server) / events * 1e6, 2),
             }
         print(f"  {name:<12} {found[name]['python']:6.2f} + {found[name]['postgresql']:6.2f} us an event", flush=True)
     began = perf_counter()
