@@ -53,14 +53,8 @@ class ScoreVersion(NamedTuple):
     total_weight: int
 
 
-class Side(NamedTuple):
-    """One party's side of a trade: `outcome` is a place among the market's, `price` that of the outcome after it."""
-
-    account_id: str
-    time: Time
-    outcome: int
-    cost: int
-    price: int
+Side = tuple[str, Time, int, int, int]
+"""One party's side of a trade: account, time, which of the market's outcomes, cost, the outcome's price after it."""
 
 
 TOTALS = Table("trade_score_totals", ScoreTotal, key=["account_id", "category"])
@@ -79,7 +73,7 @@ class Scored(NamedTuple):
     """What is scored: the sides of a market's trades by what it pays now, no more by what it paid `before` a correction."""
 
     category: str
-    sides: Iterable[tuple[str, Time, int, int, int]]
+    sides: Iterable[Side]
     before: Sequence[int] | None
     now: Sequence[int]
 

@@ -285,7 +285,7 @@ class Fills:
 def _score(workspace: Workspace, market: MarketPrices, payouts: Sequence[Payout], position: int) -> None:
     """Score the trades of a market by what it pays: from memory while that has all of them, else from the table."""
     before, market.payouts = market.payouts, fractions_of(payouts, market.outcomes)
-    sides: Iterable[tuple[str, int, int, int, int]] | None = workspace.notes.pop(market.market_id, None)
+    sides: Iterable[scores.Side] | None = workspace.notes.pop(market.market_id, None)
     if sides is None:
         trades = workspace.rows(TRADES)
         trades.flush(workspace.connection)

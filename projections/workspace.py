@@ -332,6 +332,7 @@ class Workspace:
             for rows in self._rows.values():
                 rows.drop(self._over)
             self._born -= self._over
+            self.notes = {market: notes for market, notes in self.notes.items() if market not in self._over}
             self._over.clear()
             for rows in self._rows.values():
                 if rows.is_full():
