@@ -307,8 +307,9 @@ class Workspace:
         the memory was last emptied is in it.
         """
         rows = self._rows[table.name]
-        if not rows.whole:
-            rows.load(self.connection, [holding for holding in batch.holdings if holding[1] not in self._born])
+        unknown = set() if rows.whole else batch.markets - self._born
+        if unknown:
+            rows.load(self.connection, [holding for holding in batch.holdings if holding[1] in unknown])
         return rows
 
     def flush_appended(self) -> int:
