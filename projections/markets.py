@@ -470,7 +470,7 @@ PROJECTION = Projection(
     (MARKETS, LIFECYCLE, ACTIVITY, RESOLUTIONS, TRADERS, CATEGORIES, *forecasts.TABLES),
     fold,
     scope="market",
-    cost=5.8,
+    cost=5.5,
 )
 
 _OF_THEN: Final = {
