@@ -141,7 +141,7 @@ _NAMES: Final = tuple(_BOOKS)
 
 def fold(batch: Batch, workspace: Workspace) -> None:
     """Add the row of every movement of money, and bring the balances up to date."""
-    accounts = workspace.load(ACCOUNTS, batch.accounts)
+    accounts = workspace.load(ACCOUNTS, lambda: batch.accounts)
     cache, touched = accounts.cache, accounts.changed
     append = workspace.rows(LEDGER).append
     partition = batch.partition
@@ -199,7 +199,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:
 
 def _balance(workspace: Workspace, partition: int, moved: Mapping[str, int]) -> None:
     """Add what was moved to the balances of the books."""
-    balances = workspace.load(BALANCES, [(partition, name) for name in moved])
+    balances = workspace.load(BALANCES, lambda: [(partition, name) for name in moved])
     for name, amount in moved.items():
         balance = balances.get((partition, name))
         if balance is None:

@@ -81,8 +81,8 @@ KINDS: Final = EXECUTED | {OrderReduced, OrderCanceled, RestingOrderFilled}
 
 def fold(batch: Batch, workspace: Workspace) -> None:
     """Follow every resting order, and keep the version of each level that an event changed."""
-    orders = workspace.load(RESTING, batch.orders)
-    levels = workspace.rows(LEVELS)
+    orders = workspace.load(RESTING, lambda: batch.orders)
+    levels = workspace.load(LEVELS, lambda: batch.markets)
     append = workspace.rows(VERSIONS).append
     event: Any
     for recorded in batch.of(KINDS):
@@ -90,8 +90,6 @@ def fold(batch: Batch, workspace: Workspace) -> None:
         kind = type(event)
         if kind is OrderPlaced and not event.execution.resting and not _met_orders(event.execution):
             continue
-        if event.market_id not in levels.loaded:
-            levels.load(workspace.connection, [event.market_id])
         touched: dict[tuple[str, str, str, int], LevelRow] = {}
         if kind in EXECUTED:
             if kind is OrderAmended:

@@ -119,7 +119,7 @@ class Minutes:
     """The minute that each market is in while a batch is folded, as far as this batch goes."""
 
     def __init__(self, batch: Batch, workspace: Workspace) -> None:
-        self.markets: Rows[Current] = workspace.load(CURRENT, batch.markets)
+        self.markets: Rows[Current] = workspace.load(CURRENT, lambda: batch.markets)
         self._rows = workspace.rows(CANDLES)
         self._connection = workspace.connection
         self._partition = batch.partition

@@ -81,7 +81,7 @@ def resolve(
     `prices_at` returns the market's prices at a time, None where it was not trading yet.
     """
     assert market.closed_at is not None, "a market is closed before it is finalized"
-    rows = workspace.load(SUMS, [(market.category, horizon) for horizon in HORIZONS])
+    rows = workspace.load(SUMS, lambda: [(market.category, horizon) for horizon in HORIZONS])
     for horizon, earlier in HORIZONS.items():
         key = (market.category, horizon)
         sums = rows.get(key)

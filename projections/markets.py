@@ -193,7 +193,7 @@ KINDS: Final = ACTS | SETS | EXECUTED | {StoryPublished, events.MarketDrafted, R
 
 def fold(batch: Batch, workspace: Workspace) -> None:
     """Bring every market up to date, and keep the version that each event made."""
-    markets = workspace.load(MARKETS, batch.markets)
+    markets = workspace.load(MARKETS, lambda: batch.markets)
     traders = workspace.load_holdings(TRADERS, batch)
     cache, touched = markets.cache, markets.changed
     activity = workspace.rows(ACTIVITY).append
@@ -279,7 +279,7 @@ _PRICES_AT: Final = """
 def _draft(batch: Batch, workspace: Workspace, recorded: Recorded) -> None:
     """Add a market, and the first wording of its resolution source."""
     event: Any = recorded.event
-    category = workspace.load(CATEGORIES, batch.stories).get(event.story_id)
+    category = workspace.load(CATEGORIES, lambda: batch.stories).get(event.story_id)
     market = _drafted(event, category.category if category else "", batch.partition)
     market.opened_position, market.opened_at = recorded.position, recorded.time
     workspace.rows(MARKETS).put(event.market_id, market)

@@ -68,7 +68,7 @@ KINDS: Final = frozenset({OrderPlaced, OrderAmended, OrderReduced, OrderCanceled
 
 def fold(batch: Batch, workspace: Workspace) -> None:
     """Add every order, and follow those that rest."""
-    orders = workspace.load(ORDERS, batch.orders)
+    orders = workspace.load(ORDERS, lambda: batch.orders)
     append = orders.append
     partition = batch.partition
     event: Any

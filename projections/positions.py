@@ -202,7 +202,7 @@ KINDS: Final = (
 def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901  one case an event
     """Bring every touched position and its profits up to date, and keep the version that each event made."""
     positions = workspace.load_holdings(POSITIONS, batch)
-    markets = workspace.load(MARKETS, batch.markets)
+    markets = workspace.load(MARKETS, lambda: batch.markets)
     append = workspace.rows(VERSIONS).append
     profits = Profits(workspace, batch)
     event: Any
@@ -259,7 +259,7 @@ def _follow_market(workspace: Workspace, markets: Rows[MarketRow], recorded: Rec
         workspace.rows(CATEGORIES).put(event.story_id, Category(event.story_id, event.category))
         return
     if kind is MarketDrafted:
-        found = workspace.load(CATEGORIES, batch.stories).get(event.story_id)
+        found = workspace.load(CATEGORIES, lambda: batch.stories).get(event.story_id)
         category = found.category if found else ""
         outcomes, prices = list(event.outcomes), list(event.initial_prices)
         row = MarketRow(event.market_id, category, outcomes, prices, None, recorded.position, None)

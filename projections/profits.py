@@ -105,11 +105,11 @@ class Profits:
     """The sums, while one batch is folded, in a day that ends at `until`."""
 
     def __init__(self, workspace: Workspace, batch: Batch) -> None:
-        partition, accounts = batch.partition, batch.accounts
+        partition = batch.partition
         self._workspace = workspace
-        self._days: Rows[DayRow] = workspace.load(DAYS, _days(batch))
-        self._totals: Rows[TotalRow] = workspace.load(TOTALS, accounts)
-        self._clocks = workspace.load(CLOCK, [partition])
+        self._days: Rows[DayRow] = workspace.load(DAYS, lambda: _days(batch))
+        self._totals: Rows[TotalRow] = workspace.load(TOTALS, lambda: batch.accounts)
+        self._clocks = workspace.load(CLOCK, lambda: [partition])
         self._clock = self._clocks.get(partition) or Clock(partition, 0)
         self.until = self._clock.day + DAY
         # What an account's sums in a category were before its first event of the day in this batch.

@@ -89,7 +89,7 @@ def score(workspace: Workspace, market: Scored, position: int) -> None:
             change[1] += cost
         else:
             change[0] -= cost * (price - market.before[outcome]) ** 2
-    totals = workspace.load(TOTALS, {(account_id, category) for account_id, _ in changes})
+    totals = workspace.load(TOTALS, lambda: {(account_id, category) for account_id, _ in changes})
     for (account_id, _), (error, weight) in changes.items():
         key = (account_id, category)
         total = totals.cache.get(key)
@@ -99,7 +99,7 @@ def score(workspace: Workspace, market: Scored, position: int) -> None:
         total.error += error
         total.weight += weight
         totals.changed[key] = total
-    days = workspace.load(DAYS, [(account_id, category, day) for account_id, day in changes])
+    days = workspace.load(DAYS, lambda: [(account_id, category, day) for account_id, day in changes])
     append = workspace.rows(VERSIONS).append
     for (account_id, day), (error, weight) in changes.items():
         of_day = (account_id, category, day)

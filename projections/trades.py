@@ -162,7 +162,7 @@ def _follow_market(batch: Batch, workspace: Workspace, recorded: Recorded) -> No
     if isinstance(event, StoryPublished):
         categories.put(event.story_id, Category(event.story_id, event.category))
     else:
-        found = workspace.load(CATEGORIES, batch.stories).get(event.story_id)
+        found = workspace.load(CATEGORIES, lambda: batch.stories).get(event.story_id)
         category = found.category if found else ""
         outcomes, prices = list(event.outcomes), list(event.initial_prices)
         markets.put(event.market_id, MarketPrices(event.market_id, category, outcomes, prices, None))
@@ -173,8 +173,8 @@ class Fills:
     """Takes in the fills of one batch: a row for each, and the sides of its parties while all of the market are kept."""
 
     def __init__(self, batch: Batch, workspace: Workspace) -> None:
-        self.markets: Rows[MarketPrices] = workspace.load(PRICES_NOW, batch.markets)
-        self.resting: Rows[Resting] = workspace.load(RESTING, batch.orders)
+        self.markets: Rows[MarketPrices] = workspace.load(PRICES_NOW, lambda: batch.markets)
+        self.resting: Rows[Resting] = workspace.load(RESTING, lambda: batch.orders)
         self._append = workspace.rows(TRADES).append
         self._notes = workspace.notes
         self._partition = batch.partition

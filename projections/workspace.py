@@ -95,12 +95,14 @@ class Rows(Generic[Row]):
             if self.new.pop(key, None) is None:
                 self.gone.add(key)
 
-    def load(self, connection: Connection, groups: Iterable[Hashable]) -> None:
-        """Bring all rows of these groups into memory, if they are not there."""
-        missing = [group for group in groups if group not in self.loaded]
-        if missing and not self.whole:
+    def load(self, connection: Connection, groups: Callable[[], Iterable[Hashable]]) -> None:
+        """Bring all rows of these groups into memory, if they are not there. Of a table that is, nobody asks for them."""
+        if self.whole:
+            return
+        missing = [group for group in groups() if group not in self.loaded]
+        if missing:
             self._load(connection, missing)
-        self.loaded.update(missing)
+            self.loaded.update(missing)
 
     def _load(self, connection: Connection, missing: Sequence[Hashable]) -> None:
         self.make_key(connection)
@@ -294,8 +296,8 @@ class Workspace:
         """Return the rows of a table."""
         return self._rows[table.name]
 
-    def load(self, table: Table[Row], groups: Iterable[Hashable]) -> Rows[Row]:
-        """Return the rows of a table, with those of these groups in memory."""
+    def load(self, table: Table[Row], groups: Callable[[], Iterable[Hashable]]) -> Rows[Row]:
+        """Return the rows of a table, with those of these groups in memory. They are asked for only where they are needed."""
         rows = self._rows[table.name]
         rows.load(self.connection, groups)
         return rows
@@ -306,11 +308,12 @@ class Workspace:
         While a log is caught up with, nothing is looked up of most: whatever there is of a market that was drafted since
         the memory was last emptied is in it.
         """
-        rows = self._rows[table.name]
-        unknown = set() if rows.whole else batch.markets - self._born
-        if unknown:
-            rows.load(self.connection, [holding for holding in batch.holdings if holding[1] in unknown])
-        return rows
+
+        def unknown() -> Iterable[Hashable]:
+            markets = batch.markets - self._born
+            return [holding for holding in batch.holdings if holding[1] in markets] if markets else ()
+
+        return self.load(table, unknown)
 
     def flush_appended(self) -> int:
         """Write out what nothing changes any more; return how many rows were written."""
