@@ -347,7 +347,7 @@ def _count_trader(market: Market, account_id: str, traders: Rows[Trader]) -> Non
     """Count an account that trades in the market for the first time."""
     pair = (account_id, market.market_id)
     if pair not in traders.cache:
-        traders.put(pair, Trader(*pair))
+        traders.cache[pair] = traders.new[pair] = Trader(*pair)
         market.traders += 1
 
 

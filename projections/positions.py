@@ -229,8 +229,8 @@ def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901  one case an
                 append(_version(row, "trade", -quantity, cost, total))
         elif kind in EXECUTED:
             if event.execution.prices:
-                markets.cache[event.market_id].prices = list(event.execution.prices)
-                markets.change(event.market_id)
+                market = markets.changed[event.market_id] = markets.cache[event.market_id]
+                market.prices = list(event.execution.prices)
         elif kind in basis.OTHER_KINDS:
             market = markets.cache[event.market_id]
             total = profits.total(event.account_id, market.category)
