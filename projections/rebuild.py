@@ -5,7 +5,6 @@ new ones.
 """
 
 from collections.abc import Callable, Iterable
-from itertools import chain, islice
 from time import sleep
 from typing import Final
 
@@ -14,14 +13,11 @@ from psycopg import Connection, errors, sql
 from projections.batch import Batch
 from projections.dashboards import exchange_views
 from projections.projection import Projection
-from projections.store import SCHEMA, advance, connect, ensure, make_indexes, position_of
+from projections.store import SCHEMA, advance, advance_through, connect, ensure, make_indexes, position_of
 from projections.workspace import Workspace
 
 Read = Callable[[int, int], Iterable[Batch]]
 """Reads the log: batches of the events after the first position, up to and with the second."""
-
-BATCHES_TOGETHER: Final = 10
-"""So many batches are folded in one transaction: so much is folded again after an interruption."""
 
 CLOSE_EVENTS: Final = 2_000
 """When no more than this is missing, the live one is held still for the rest and the exchange."""
@@ -62,10 +58,7 @@ def rebuild(
             until = max(head(), position_of(live, projection.name, partition)[0])
             if until - at <= CLOSE_EVENTS:
                 break
-            batches = iter(read(at, until))
-            for first in batches:
-                together = chain([first], islice(batches, BATCHES_TOGETHER - 1))
-                done = advance(connection, projection, workspace, together)
+            for done in advance_through(connection, projection, workspace, read(at, until)):
                 if progress is not None:
                     progress(done.position, until)
         make_indexes(connection, projection)

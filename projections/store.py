@@ -4,9 +4,9 @@
 position are left out, so that whatever is delivered twice, or again after a crash, changes nothing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Final
 
 from psycopg import Connection, sql
@@ -36,6 +36,9 @@ CHANNEL: Final = "tidings_progress"
 
 BOOKKEEPING: Final = ("projection_positions", "projection_tables", "projection_parked", "projection_skipped")
 """Tables beside those of the read models, made by `migrations`; a schema other than the live one has the like."""
+
+BATCHES_TOGETHER: Final = 10
+"""So many batches are a transaction where a whole log is folded: so much is folded again after an interruption."""
 
 _NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::int8"
 
@@ -172,6 +175,15 @@ def advance(
         raise
     workspace.trim()
     return done
+
+
+def advance_through(
+    connection: Connection, projection: Projection, workspace: Workspace, batches: Iterable[Batch]
+) -> Iterator[Advance]:
+    """Fold batches that follow each other, `BATCHES_TOGETHER` in one transaction; yield what each transaction did."""
+    behind = iter(batches)
+    for first in behind:
+        yield advance(connection, projection, workspace, chain([first], islice(behind, BATCHES_TOGETHER - 1)))
 
 
 def _advance(

@@ -17,7 +17,7 @@ from domain.ledger import Ledger, postings
 from projections.batch import Batch
 from projections.projection import Projection
 from projections.reading import hold_snapshot
-from projections.store import advance, connect, ensure, position_of
+from projections.store import advance_through, connect, ensure, position_of
 from projections.table import Table
 from projections.workspace import Workspace
 
@@ -98,8 +98,8 @@ def verify(
                     until, _ = position_of(live, projection.name, partition)
                     _keep_skipped(live, again, projection.name)
                     workspace = Workspace(projection.tables)
-                    for batch in read(0, until):
-                        advance(again, projection, workspace, [batch])
+                    for _ in advance_through(again, projection, workspace, read(0, until)):
+                        pass
                     with again.transaction():
                         difference = first_difference(again, live, projection)
                 yield projection.name, until, difference
