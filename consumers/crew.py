@@ -17,6 +17,9 @@ from projections.store import connect
 
 _log: Final = structlog.get_logger()
 
+SETTLE_SECONDS: Final = 0.2
+"""So long does a process that has just taken a seat wait for others that start at the same time."""
+
 LOOK_SECONDS: Final = 0.2
 """So often does a process look who else is there."""
 
@@ -93,7 +96,10 @@ class Crew:
         return None
 
     def _look(self, connection: psycopg.Connection, seat: int) -> None:
-        """Look who is there, again and again."""
+        """Look who is there, again and again; at first only when others that start with us have a seat too, for else one of
+        us would begin with all, and give half of it up at once.
+        """
+        self._stopping.wait(SETTLE_SECONDS)
         while not self._stopping.is_set():
             taken = [row[0] for row in connection.execute(_TAKEN, [self._name]).fetchall()]
             self._deal(taken.index(seat), len(taken))
