@@ -248,7 +248,7 @@ def _posted(
 PROJECTION = Projection("accounts", 3, (ACCOUNTS, LEDGER, BALANCES), fold, scope="account", cost=4.6)
 
 _SUM: Final = "coalesce(sum({}), 0)::int8"
-_WORTH: Final = _SUM.format(worth("s.shares", "p.prices[array_position(m.outcomes, s.outcome)]"))
+_WORTH: Final = _SUM.format(worth("s.shares", "p.prices[array_position(k.outcomes, s.outcome)]"))
 _WORTH_NOW: Final = _SUM.format(worth("s.shares", "m.prices[array_position(m.outcomes, s.outcome)]"))
 
 _VALUE_NOW: Final = f"""(
@@ -256,18 +256,22 @@ _VALUE_NOW: Final = f"""(
     WHERE s.account_id = a.account_id AND s.open)"""
 
 
-def _value_at(at: str) -> str:
-    """Return the query for what the shares of account `a` were worth at a position."""
+def _value_at(at: str, positions: str) -> str:
+    """Return the query for what these positions, with the outcomes of their markets, were worth at a position of the log."""
     return f"""(
-    SELECT {_WORTH} FROM positions_markets m JOIN positions k USING (market_id) CROSS JOIN LATERAL (
+    SELECT {_WORTH} FROM ({positions}) k CROSS JOIN LATERAL (
         SELECT outcome, shares FROM position_versions WHERE account_id = k.account_id AND market_id = k.market_id
         AND outcome = k.outcome AND position <= {at} ORDER BY position DESC LIMIT 1) s
     CROSS JOIN LATERAL (SELECT prices FROM market_activity WHERE market_id = k.market_id AND position <= {at}
         ORDER BY position DESC LIMIT 1) p
-    WHERE {held_at(at)} AND k.account_id = a.account_id AND k.opened_position <= {at} AND s.shares > 0)"""
+    WHERE s.shares > 0)"""
 
 
-_VALUE_THEN: Final = _value_at("%(at)s")
+_VALUE_THEN: Final = _value_at(
+    "%(at)s",
+    "SELECT k.account_id, k.market_id, k.outcome, m.outcomes FROM positions_markets m JOIN positions k USING (market_id) "
+    f"WHERE {held_at('%(at)s')} AND k.account_id = a.account_id AND k.opened_position <= %(at)s",
+)
 
 _NOW: Final = f"""
     SELECT account_id, name, available, held, {_VALUE_NOW} AS positions_value, opened_position, opened_at, position, time
@@ -333,12 +337,20 @@ def ledger_sums(connection: Connection) -> dict[str, int]:
     return sums
 
 
-_VALUE_AT_POINTS: Final = _value_at("g.at")
+_VALUE_AT_POINTS: Final = _value_at(
+    "g.at",
+    "SELECT * FROM held WHERE opened_position <= g.at AND (over_position IS NULL OR over_position > g.at)",
+)
 
 _EQUITY: Final = f"""
     WITH points AS (
         SELECT g.time, coalesce(least((SELECT previous FROM timeline WHERE partition = 0 AND time > g.time
-            ORDER BY time LIMIT 1), %(at)s), %(at)s) AS at FROM generate_series(%(start)s::int8, %(end)s, %(step)s) g(time))
+            ORDER BY time LIMIT 1), %(at)s), %(at)s) AS at FROM generate_series(%(start)s::int8, %(end)s, %(step)s) g(time)),
+    held AS MATERIALIZED (  -- of all that the account ever had, what it may have had at one of the points
+        SELECT k.account_id, k.market_id, k.outcome, k.opened_position, m.outcomes, m.over_position
+        FROM positions k JOIN positions_markets m USING (market_id)
+        WHERE k.account_id = %(account)s AND int8range(m.opened_position, m.over_position)
+            && int8range((SELECT min(at) FROM points), (SELECT max(at) FROM points), '[]'))
     SELECT g.time, coalesce(e.available_after, 0), coalesce(e.held_after, 0), {_VALUE_AT_POINTS}
     FROM points g CROSS JOIN (SELECT %(account)s::text AS account_id) a LEFT JOIN LATERAL (
         SELECT available_after, held_after FROM ledger WHERE account_id = a.account_id
