@@ -352,8 +352,8 @@ _EQUITY: Final = f"""
         WHERE k.account_id = %(account)s AND int8range(m.opened_position, m.over_position)
             && int8range((SELECT min(at) FROM points), (SELECT max(at) FROM points), '[]'))
     SELECT g.time, coalesce(e.available_after, 0), coalesce(e.held_after, 0), {_VALUE_AT_POINTS}
-    FROM points g CROSS JOIN (SELECT %(account)s::text AS account_id) a LEFT JOIN LATERAL (
-        SELECT available_after, held_after FROM ledger WHERE account_id = a.account_id
+    FROM points g LEFT JOIN LATERAL (
+        SELECT available_after, held_after FROM ledger WHERE account_id = %(account)s
         AND position <= g.at AND available_after IS NOT NULL ORDER BY position DESC LIMIT 1) e ON true
     ORDER BY g.time"""
 
