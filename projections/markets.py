@@ -263,9 +263,7 @@ def _prices_at(workspace: Workspace, market: Market, time: Time) -> Sequence[int
         return market.prices
     if time < market.opened_at:
         return None
-    activity = workspace.rows(ACTIVITY)
-    activity.flush(workspace.connection)
-    activity.make_key(workspace.connection)
+    workspace.rows(ACTIVITY).make_ready(workspace.connection)
     row = workspace.connection.execute(_PRICES_AT, {"market": market.market_id, "time": time}).fetchone()
     return row[0] if row else None
 

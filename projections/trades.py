@@ -287,9 +287,7 @@ def _score(workspace: Workspace, market: MarketPrices, payouts: Sequence[Payout]
     before, market.payouts = market.payouts, fractions_of(payouts, market.outcomes)
     sides: Iterable[scores.Side] | None = workspace.notes.pop(market.market_id, None)
     if sides is None:
-        trades = workspace.rows(TRADES)
-        trades.flush(workspace.connection)
-        trades.make_key(workspace.connection)
+        workspace.rows(TRADES).make_ready(workspace.connection)
         values = {"market": market.market_id, "outcomes": market.outcomes}
         sides = workspace.connection.execute(_SIDES, values).fetchall()
     scores.score(workspace, scores.Scored(market.category, sides, before, market.payouts), position)

@@ -146,6 +146,11 @@ class Rows(Generic[Row]):
                 connection.execute(self.table.key_statement())
             self.keyed = True
 
+    def make_ready(self, connection: Connection) -> None:
+        """Write everything, and make the key: before a query of the fold's own."""
+        self.flush(connection)
+        self.make_key(connection)
+
     def flush_appended(self, connection: Connection) -> int:
         """Write what was appended, which nothing changes any more; return how many rows that is."""
         count = len(self.added)
