@@ -7,7 +7,7 @@ from psycopg import Connection
 
 from domain.money import MICRO
 from messages.wire import format_time
-from projections.feed import decode
+from projections.machine.log_reader import decode
 from projections.reading import projection_status
 
 

@@ -16,17 +16,17 @@ import uvicorn
 from psycopg_pool import ConnectionPool
 
 from api import key_store
-from api.app import create_app
-from api.database import with_database
-from consumers.engine import Engine, Limits
+from api.cli.database import with_database
+from api.http.app import create_app
+from consumers.engine.command_source import LocalSource
+from consumers.engine.engine import Engine, Limits
 from consumers.gateway import LocalGateway
-from consumers.kafka_gateway import KafkaGateway
-from consumers.log import open_log, open_recorder
-from consumers.projector import Projector
-from consumers.sources import LocalSource
+from consumers.kafka.gateway import KafkaGateway
+from consumers.projector.projector import Projector
+from consumers.wiring import open_log, open_recorder
 from migrations import migrate
-from projections.progress import Progress
-from projections.store import CONNECT_OPTIONS
+from projections.machine.progress import Progress
+from projections.machine.store import CONNECT_OPTIONS
 
 if TYPE_CHECKING:
     from types import FrameType

@@ -24,7 +24,7 @@ from bench.baseline import baseline
 from bench.parts import show
 from bench.programs import cpu_seconds, running, settings_of
 from bench.stages import stages
-from consumers.kafka_gateway import KafkaGateway
+from consumers.kafka.gateway import KafkaGateway
 from domain.account import DepositCash, OpenAccount
 from domain.market import OpenMarket
 from domain.money import MICRO

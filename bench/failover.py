@@ -26,7 +26,7 @@ from bench.engine import order, set_up
 from bench.parts import show
 from bench.programs import settings_of, start
 from consumers.errors import Busy
-from consumers.kafka_gateway import KafkaGateway
+from consumers.kafka.gateway import KafkaGateway
 from local.kafka import Broker
 from settings import Settings
 from tests.consumers.checks import check_log, reading

@@ -26,7 +26,7 @@ from bench.engine import WARM_UP_SECONDS
 from bench.http_client import Load, Result
 from bench.parts import show
 from bench.programs import cpu_seconds, running, settings_of
-from consumers.kafka_gateway import KafkaGateway
+from consumers.kafka.gateway import KafkaGateway
 from domain.account import DepositCash, OpenAccount
 from domain.market import OpenMarket
 from domain.money import MICRO

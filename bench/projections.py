@@ -37,14 +37,17 @@ from bench.parts import show
 from domain.account import TradeSettled
 from local.postgres import Postgres, drop_database
 from messages.application import LogApplication, LogEvent
-from projections import accounts, book, calibration, candles, leaderboard, markets, orders, positions, prices, trades
-from projections.feed import read_log
-from projections.progress import Progress
+from projections import accounts, book, calibration, candles, orders
+from projections.machine.log_reader import read_log
+from projections.machine.progress import Progress
+from projections.machine.rebuild import rebuild
+from projections.machine.rows import Workspace
+from projections.machine.store import CONNECT_OPTIONS, advance, connect, ensure, make_indexes
+from projections.markets import markets, prices
+from projections.positions import leaderboard, positions
 from projections.reading import AsOf, read
-from projections.rebuild import rebuild
 from projections.registry import PROJECTIONS
-from projections.store import CONNECT_OPTIONS, advance, connect, ensure, make_indexes
-from projections.workspace import Workspace
+from projections.trades import trades
 
 READS = 300
 READ_SECONDS: Final = 20
@@ -64,8 +67,8 @@ import sys, threading, logging, structlog
 sys.path.insert(0, sys.argv[3])
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
 from bench.projections import recorder_of
-from consumers.garbage import collect_rarely
-from consumers.projector import Projector
+from consumers.process_tuning import collect_rarely
+from consumers.projector.projector import Projector
 collect_rarely()
 projector = Projector(recorder_of(sys.argv[1]), sys.argv[2])
 print("ready", flush=True)

@@ -26,9 +26,9 @@ import eventsourcing_kafka as es_kafka
 from bench.engine import ACCOUNTS, CLOSE, MARKETS, order
 from bench.parts import show
 from bench.programs import running, settings_of
-from consumers.kafka_gateway import KafkaGateway
-from consumers.log import kafka_environment
-from consumers.topics import ensure_topics
+from consumers.kafka.gateway import KafkaGateway
+from consumers.kafka.log import kafka_environment
+from consumers.kafka.topics import ensure_topics
 from domain.account import DepositCash, OpenAccount
 from domain.exchange import Command, Entry, Exchange
 from domain.market import OpenMarket

@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Any, Final, Self
 
 from consumers.errors import Busy, EngineStopped, OutcomeUnknown
-from consumers.kafka_gateway import KafkaGateway
+from consumers.kafka.gateway import KafkaGateway
 from domain.money import Time
 from messages.commands import COMMANDS, Command, InvalidCommand, command_of, order_command_id
 from messages.replies import Reply

@@ -2,7 +2,7 @@
 
 Gateway                 what callers know
 ├── LocalGateway        the engine is in this process
-└── KafkaGateway        the engine is elsewhere; consumers/kafka_gateway.py
+└── KafkaGateway        the engine is elsewhere; consumers/kafka/gateway.py
 """
 
 import asyncio
@@ -13,8 +13,8 @@ from itertools import count
 from typing import Protocol
 from uuid import uuid4
 
+from consumers.engine.command_source import LocalCommand, LocalSource, Waiter
 from consumers.errors import Busy, EngineStopped, GatewayError, OutcomeUnknown, Undecidable
-from consumers.sources import LocalCommand, LocalSource, Waiter
 from domain.money import Time
 from domain.orders import PlaceOrder
 from messages.commands import Command, InvalidCommand, QuoteOrder, check_command, digest_of, with_ids

@@ -5,12 +5,12 @@ from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from consumers.affinity import stay_on_one_cpu
-from consumers.engine import Engine, Limits
-from consumers.garbage import collect_rarely
-from consumers.heartbeats import Heartbeats
-from consumers.kafka_source import KafkaSource
-from consumers.log import InDoubt, open_log
+from consumers.engine.engine import Engine, Limits
+from consumers.engine.log import InDoubt
+from consumers.kafka.command_source import KafkaSource
+from consumers.kafka.heartbeats import Heartbeats
+from consumers.process_tuning import collect_rarely, stay_on_one_cpu
+from consumers.wiring import open_log
 
 if TYPE_CHECKING:
     from settings import Settings

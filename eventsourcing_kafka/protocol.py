@@ -15,7 +15,7 @@ with ``State(0, "", 1)``:
 Whether a record counts depends on nothing but the records before it, and no writer answers anybody before it has
 checked just those. That is the whole of fencing: no transactions, no broker-side lock, no clock.
 
-This module does no I/O; ``tests/kafka/test_protocol_model.py`` explores it exhaustively.
+This module does no I/O; ``tests/eventsourcing_kafka/test_protocol_model.py`` explores it exhaustively.
 
 An event stands in its batch as ``[originator id, version, topic, state]``. A UUID is written as ``urn:uuid:...``, other
 ids as they are. A state that is the text of a JSON object stands there as it is, to the byte, so that ``jq`` and ksqlDB

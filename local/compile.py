@@ -29,10 +29,10 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 
 MODULES: Final = (
-    "consumers/command_index.py",
-    "consumers/engine.py",
-    "consumers/folding.py",
-    "consumers/outcomes.py",
+    "consumers/engine/command_index.py",
+    "consumers/engine/engine.py",
+    "consumers/engine/replay.py",
+    "consumers/engine/recorded_replies.py",
     "domain/account_rules.py",
     "domain/event_kinds.py",
     "domain/exchange.py",

@@ -13,12 +13,12 @@ from domain.events import Recorded
 from domain.ledger import Posting, postings
 from domain.orders import OrderPlaced
 from domain.partition import CommandHadNoEffect, CommandRejected, CommandsRead
-from projections.batch import Batch
-from projections.profits import held_at, worth
-from projections.projection import Projection
+from projections.machine.batch import Batch
+from projections.machine.projection import Projection
+from projections.machine.rows import Rows, Workspace
+from projections.machine.table import Table
+from projections.positions.profits import held_at, worth
 from projections.reading import AsOf, Conditions
-from projections.table import Table
-from projections.workspace import Rows, Workspace
 
 
 @dataclass(slots=True)

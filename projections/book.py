@@ -7,12 +7,12 @@ from psycopg import Connection
 
 from domain.money import MICRO
 from domain.orders import Execution, OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
-from projections.batch import EXECUTED, Batch
-from projections.markets import Market
-from projections.projection import Projection
+from projections.machine.batch import EXECUTED, Batch
+from projections.machine.projection import Projection
+from projections.machine.rows import Rows, Workspace
+from projections.machine.table import Table
+from projections.markets.markets import Market
 from projections.reading import AsOf
-from projections.table import Table
-from projections.workspace import Rows, Workspace
 
 
 @dataclass(slots=True)

@@ -11,11 +11,11 @@ from psycopg import Connection
 
 from domain.market import MarketActivated, MarketDrafted
 from domain.orders import RestingOrderFilled
-from projections.batch import EXECUTED, Batch
-from projections.projection import Projection
+from projections.machine.batch import EXECUTED, Batch
+from projections.machine.projection import Projection
+from projections.machine.rows import Rows, Workspace
+from projections.machine.table import Table
 from projections.reading import AsOf
-from projections.table import Table
-from projections.workspace import Rows, Workspace
 
 MINUTE: Final = 60_000_000
 """Microseconds of a minute."""

@@ -11,11 +11,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from domain.money import MICRO, Time
-from projections.table import Big, Table
-from projections.workspace import Workspace
+from projections.machine.rows import Workspace
+from projections.machine.table import Big, Table
 
 if TYPE_CHECKING:
-    from projections.markets import Market
+    from projections.markets.markets import Market
 
 HORIZONS: Final = {"close": 0, "1d": 86_400_000_000, "7d": 7 * 86_400_000_000}
 """How long before the close of the market, in microseconds."""

@@ -7,12 +7,12 @@ from psycopg import Connection
 
 from domain.market import MarketDrafted
 from messages.events import public_data
-from projections.batch import Batch
-from projections.markets import ACTS
-from projections.projection import Projection
+from projections.machine.batch import Batch
+from projections.machine.projection import Projection
+from projections.machine.rows import Workspace
+from projections.machine.table import Table
+from projections.markets.markets import ACTS
 from projections.reading import AsOf, Conditions
-from projections.table import Table
-from projections.workspace import Workspace
 
 
 class LifecycleRow(NamedTuple):

@@ -8,11 +8,11 @@ from psycopg.rows import args_row
 
 from domain.money import MICRO, divide_half_even
 from domain.orders import OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
-from projections.batch import EXECUTED, Batch
-from projections.projection import Projection
+from projections.machine.batch import EXECUTED, Batch
+from projections.machine.projection import Projection
+from projections.machine.rows import Workspace
+from projections.machine.table import Table
 from projections.reading import AsOf, Conditions
-from projections.table import Table
-from projections.workspace import Workspace
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 from psycopg import Connection, errors
 
 from projections import timeline
-from projections.projection import folded
+from projections.machine.projection import folded
 
 
 class NotYetProjected(Exception):  # noqa: N818  named for what a caller has to tell

@@ -2,19 +2,11 @@
 
 from typing import Final
 
-from projections import (
-    accounts,
-    book,
-    candles,
-    lifecycle,
-    markets,
-    orders,
-    positions,
-    stories,
-    timeline,
-    trades,
-)
-from projections.projection import Projection
+from projections import accounts, book, candles, lifecycle, orders, stories, timeline
+from projections.machine.projection import Projection
+from projections.markets import markets
+from projections.positions import positions
+from projections.trades import trades
 
 PROJECTIONS: Final[dict[str, Projection]] = {
     module.PROJECTION.name: module.PROJECTION

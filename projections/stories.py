@@ -6,11 +6,11 @@ from psycopg import Connection
 from psycopg.rows import args_row
 
 from domain.story import StoryPublished
-from projections.batch import Batch
-from projections.projection import Projection
+from projections.machine.batch import Batch
+from projections.machine.projection import Projection
+from projections.machine.rows import Workspace
+from projections.machine.table import Table
 from projections.reading import AsOf, Conditions
-from projections.table import Table
-from projections.workspace import Workspace
 
 
 class Story(NamedTuple):

@@ -4,10 +4,10 @@ from typing import Final, NamedTuple
 
 from psycopg import Connection
 
-from projections.batch import Batch
-from projections.projection import Projection
-from projections.table import Table
-from projections.workspace import Workspace
+from projections.machine.batch import Batch
+from projections.machine.projection import Projection
+from projections.machine.rows import Workspace
+from projections.machine.table import Table
 
 
 class Moment(NamedTuple):

@@ -14,12 +14,12 @@ from psycopg import Connection, sql
 
 from domain.events import Recorded
 from domain.ledger import Ledger, postings
-from projections.batch import Batch
-from projections.projection import Projection
+from projections.machine.batch import Batch
+from projections.machine.projection import Projection
+from projections.machine.rows import Workspace
+from projections.machine.store import advance_through, connect, ensure, position_of
+from projections.machine.table import Table
 from projections.reading import hold_snapshot
-from projections.store import advance_through, connect, ensure, position_of
-from projections.table import Table
-from projections.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)

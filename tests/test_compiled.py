@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from consumers.simulation import simulate
+from consumers.simulation.simulation import simulate
 from local import compile as compiling
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def hook(path):
 
 sys.path_hooks.insert(0, hook)
 sys.path_importer_cache.clear()
-from consumers.simulation import simulate
+from consumers.simulation.simulation import simulate
 import domain.trading
 assert domain.trading.__file__.endswith(".py")
 print(simulate(*{SIMULATED}).state_hash)
@@ -59,7 +59,7 @@ def test_what_a_compiled_module_imports_is_watched_too() -> None:
     watched = compiling._sources()
 
     assert watched >= {*compiling.MODULES, "domain/market.py", "domain/values.py", "messages/replies.py", "settings.py"}
-    assert watched >= {"domain/__init__.py", "consumers/outcomes.py", "eventsourcing_kafka/protocol.py"}
+    assert watched >= {"domain/__init__.py", "consumers/engine/recorded_replies.py", "eventsourcing_kafka/protocol.py"}
     assert not any(name.startswith((".venv", "tests", "api")) for name in watched)
     if compiling.has_compiler():
         assert watched == compiling._recorded()["sources"].keys()

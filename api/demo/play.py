@@ -8,7 +8,7 @@ from importlib.resources import files
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
-from api.client import ClientError
+from api.cli.client import ClientError
 from api.demo.traders import Order, Quotes, Split, View, cast
 from domain.money import MICRO
 from messages.wire import format_time, parse_time
@@ -16,7 +16,7 @@ from messages.wire import format_time, parse_time
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from api.client import Client
+    from api.cli.client import Client
     from api.demo.traders import Trader
     from domain.money import Time
 

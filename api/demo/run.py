@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from pydantic import SecretStr
 
 from api import logs
-from api.client import Client, ClientError
+from api.cli.client import Client, ClientError
 from api.demo.play import Play
 from api.demo.show import collect, show
 from api.processes import Embedded, Stop, wait_for_stop

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 if TYPE_CHECKING:
-    from api.client import Client
+    from api.cli.client import Client
     from api.demo.play import Play
 
 CHART_ROWS: Final = 9

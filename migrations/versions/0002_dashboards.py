@@ -1,4 +1,4 @@
-"""The schema of the views for dashboards. The views themselves follow the read models: see projections/dashboards.py."""
+"""The schema of the views for dashboards. The views themselves follow the read models: see projections/dashboards/roles.py."""
 
 from alembic import op
 

@@ -10,21 +10,21 @@ import httpx
 import pytest
 from psycopg_pool import ConnectionPool
 
-from api.app import create_app
+from api.http.app import create_app
 from api.processes import HttpServer
+from consumers.engine.command_source import LocalSource
+from consumers.engine.postgres_log import postgres_recorder
 from consumers.gateway import LocalGateway
-from consumers.log import postgres_recorder
-from consumers.sources import LocalSource
 from domain.exchange import Entry
 from messages.stored import to_stored
 from messages.wire import format_time
-from projections.batch import Batch
-from projections.progress import Progress
+from projections.machine.batch import Batch
+from projections.machine.progress import Progress
+from projections.machine.rows import Workspace
+from projections.machine.store import CONNECT_OPTIONS, advance, connect, ensure
 from projections.registry import PROJECTIONS
-from projections.store import CONNECT_OPTIONS, advance, connect, ensure
-from projections.workspace import Workspace
 from settings import Settings
-from tests.api.test_cli import tidings
+from tests.api.cli.test_main import tidings
 from tests.projections.simulation import START, simulate
 
 if TYPE_CHECKING:

@@ -1,6 +1,7 @@
 """`tidings serve` and its PostgreSQL are killed, paused and started twice under load, for many rounds: only `make chaos`.
 
-The same claims as of the log in Kafka (tests/kafka/chaos.py): what was answered is in the log, once, as it was answered.
+The same claims as of the log in Kafka 
+(tests/eventsourcing_kafka/chaos.py): what was answered is in the log, once, as it was answered.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from consumers.log import postgres_recorder
+from consumers.engine.postgres_log import postgres_recorder
 from local.processes import free_port, polls
 from messages.command_types import order_command_id
 from settings import Settings, environment

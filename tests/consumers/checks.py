@@ -6,7 +6,7 @@ from typing import Any
 
 from eventsourcing.persistence import ApplicationRecorder
 
-from consumers.log import open_recorder
+from consumers.wiring import open_recorder
 from domain.events import Recorded
 from domain.exchange import Exchange
 from messages.replies import Reply, reply_of

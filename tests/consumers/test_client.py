@@ -14,11 +14,11 @@ import pytest
 from eventsourcing.persistence import OperationalError
 
 from consumers.client import Busy, Client, EngineStopped, InvalidCommand, OutcomeUnknown
-from consumers.engine import Engine
-from consumers.kafka_gateway import KafkaGateway
-from consumers.kafka_source import KafkaSource
-from consumers.log import open_log
-from consumers.topics import ensure_topics
+from consumers.engine.engine import Engine
+from consumers.kafka.command_source import KafkaSource
+from consumers.kafka.gateway import KafkaGateway
+from consumers.kafka.topics import ensure_topics
+from consumers.wiring import open_log
 from local.processes import free_port
 from messages.commands import AdvanceTime
 from messages.replies import Reply

@@ -7,7 +7,7 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, given, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from consumers.random_commands import RandomCommands
+from consumers.simulation.random_commands import RandomCommands
 from domain.account import DepositCash, OpenAccount, WithdrawCash
 from domain.exchange import Command, Exchange
 from domain.market import (

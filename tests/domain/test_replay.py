@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from consumers.random_commands import RandomCommands
+from consumers.simulation.random_commands import RandomCommands
 from domain.account import DepositCash, OpenAccount
 from domain.exchange import Entry, Exchange
 from domain.market import CloseMarket

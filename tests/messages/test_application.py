@@ -9,7 +9,7 @@ from eventsourcing.application import AggregateNotFoundError
 from eventsourcing.persistence import ApplicationRecorder, StoredEvent
 from eventsourcing.popo import POPOApplicationRecorder
 
-from consumers.log import open_recorder
+from consumers.wiring import open_recorder
 from domain.account import AccountOpened, CashDeposited, CashWithdrawn
 from domain.events import Event
 from domain.exchange import Entry

@@ -13,8 +13,8 @@ from alembic.script import ScriptDirectory
 
 from local.postgres import create_database, drop_database
 from migrations import FOLDER, NewerDatabaseError, migrate, newest, version
+from projections.machine.store import BOOKKEEPING, connect, ensure
 from projections.registry import PROJECTIONS
-from projections.store import BOOKKEEPING, connect, ensure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

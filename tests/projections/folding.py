@@ -5,11 +5,11 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from projections.batch import Batch
+from projections.machine.batch import Batch
+from projections.machine.rows import Workspace
+from projections.machine.store import advance, connect, ensure
 from projections.registry import PROJECTIONS
-from projections.store import advance, connect, ensure
 from projections.verify import digest, first_difference
-from projections.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
     from domain.events import Recorded
-    from projections.projection import Projection
+    from projections.machine.projection import Projection
 
 
 class Copy:

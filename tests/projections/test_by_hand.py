@@ -22,11 +22,13 @@ from domain.market import (
 from domain.money import MICRO
 from domain.orders import Execution, Fill, OrderPlaced
 from domain.story import StoryPublished
-from projections import basis, calibration, candles, leaderboard, markets, positions
-from projections.basis import payout_parts, split_evenly
-from projections.leaderboard import window_start
-from projections.positions import PositionRow
-from projections.profits import DAY
+from projections import calibration, candles
+from projections.markets import markets
+from projections.positions import cost_basis, leaderboard, positions
+from projections.positions.cost_basis import payout_parts, split_evenly
+from projections.positions.leaderboard import window_start
+from projections.positions.positions import PositionRow
+from projections.positions.profits import DAY
 from projections.reading import read
 from projections.registry import PROJECTIONS
 
@@ -130,9 +132,9 @@ def test_cost_basis_and_profit_of_a_position(read_models: ReadModels) -> None:
 def test_the_basis_part_is_rounded_half_even_and_the_last_sale_takes_the_rest() -> None:
     """Basis 5 of 2 shares: the first sold share takes 2 (2.5 to the even), the last 3; in all nothing is lost."""
     row: Any = PositionRow(0, "a", "m", "Yes", 2, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, True, 0)
-    basis.trade(row, "sell", 1, 10, 0)
+    cost_basis.trade(row, "sell", 1, 10, 0)
     assert (row.shares, row.cost_basis, row.realized) == (1, 3, 8)
-    basis.trade(row, "sell", 1, 10, 0)
+    cost_basis.trade(row, "sell", 1, 10, 0)
     assert (row.shares, row.cost_basis, row.realized) == (0, 0, 15)
 
 

@@ -11,9 +11,9 @@ from domain.market import MarketActivated, MarketClosed, MarketCorrected, Market
 from domain.money import MICRO
 from domain.orders import RestingOrderFilled
 from domain.story import StoryPublished
-from projections.batch import EXECUTED
 from projections.calibration import calibration
 from projections.forecasts import DECILES, HORIZONS
+from projections.machine.batch import EXECUTED
 from projections.reading import read
 from tests.projections.simulation import simulate
 

@@ -14,10 +14,10 @@ from domain.account import BondForfeited, BondPosted, BondReturned, CashDeposite
 from domain.events import EVENT_TYPES
 from domain.ledger import postings
 from domain.story import StoryPublished
-from projections import workspace
 from projections.accounts import LEDGER
-from projections.batch import Batch
-from projections.store import advance, make_indexes
+from projections.machine import rows as rows_module
+from projections.machine.batch import Batch
+from projections.machine.store import advance, make_indexes
 from projections.verify import ledger_problem
 from tests.projections.folding import assert_same
 from tests.projections.simulation import simulate
@@ -64,7 +64,7 @@ def test_many_batches_in_a_transaction_give_the_same_bytes(
     log = simulate(seed, 1200)
     whole = read_models.copy().fold(log, 5000)
 
-    monkeypatch.setattr(workspace, "ROWS_IN_MEMORY_MAX", rows)
+    monkeypatch.setattr(rows_module, "ROWS_IN_MEMORY_MAX", rows)
     assert_same(whole, read_models.copy().fold(log, 40, together=6))
 
 

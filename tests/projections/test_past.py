@@ -7,23 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from projections import (
-    accounts,
-    book,
-    calibration,
-    candles,
-    leaderboard,
-    markets,
-    positions,
-    prices,
-    stories,
-    timeline,
-    trades,
-)
-from projections.batch import Batch
+from projections import accounts, book, calibration, candles, stories, timeline
+from projections.machine.batch import Batch
+from projections.machine.store import advance
+from projections.markets import markets, prices
+from projections.positions import leaderboard, positions
 from projections.reading import AsOf, NotYetProjected, UnknownProjection, read
 from projections.registry import PROJECTIONS
-from projections.store import advance
+from projections.trades import trades
 from tests.projections.simulation import HOUR, START, simulate
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""The command line `tidings`, one file a group of commands."""

@@ -1,0 +1,1 @@
+"""The HTTP API: the application, and what all routes share."""

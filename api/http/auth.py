@@ -1,0 +1,102 @@
+"""Who asks: from the bearer key to a principal, and what its roles allow."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.concurrency import run_in_threadpool
+
+from api import key_store
+from api.http.errors import ApiError
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+    from psycopg_pool import ConnectionPool
+
+    from api.key_store import Role
+
+CACHE_SECONDS: Final = 2.0
+"""A revoked key opens nothing after this long."""
+
+CACHE_KEYS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Whoever a key stands for."""
+
+    key_id: str
+    roles: frozenset[Role]
+    account_id: str | None
+
+    @property
+    def name(self) -> str:
+        """What its command ids begin with: its account, whichever of the account's keys is used, or its key."""
+        return self.account_id or self.key_id
+
+    def may_act_for(self, account_id: str) -> bool:
+        """Whether it may trade for the account: its own, or any with the role operator or admin."""
+        return self.account_id == account_id or not self.roles.isdisjoint({"operator", "admin"})
+
+
+class Keys:
+    """Looks keys up in the database, and remembers those it found for `CACHE_SECONDS`.
+
+    Unknown keys are not remembered: guessing one costs the guesser a query each, and the cache stays bounded.
+    """
+
+    def __init__(self, pool: ConnectionPool[Connection[Any]]) -> None:
+        self._pool = pool
+        self._known: OrderedDict[str, tuple[float, Principal]] = OrderedDict()
+
+    async def principal(self, header: str | None) -> Principal | None:
+        """Return who the key in a header `Authorization` stands for, or None without that header.
+
+        Raises:
+            ApiError: UNAUTHENTICATED, when the key is unknown, revoked or not a bearer key.
+        """
+        if header is None:
+            return None
+        scheme, _, secret = header.partition(" ")
+        secret = secret.strip()
+        if scheme.lower() != "bearer" or not secret:
+            raise ApiError("UNAUTHENTICATED", "the key must be sent as `Authorization: Bearer <key>`")
+        known = self._known.get(secret)
+        if known is not None and known[0] > time.monotonic():
+            return known[1]
+        key = await run_in_threadpool(self._find, secret)
+        if key is None:
+            self._known.pop(secret, None)
+            raise ApiError("UNAUTHENTICATED", "the key is unknown or revoked")
+        principal = Principal(key.key_id, frozenset(key.roles), key.account_id)
+        self._known[secret] = (time.monotonic() + CACHE_SECONDS, principal)
+        self._known.move_to_end(secret)
+        if len(self._known) > CACHE_KEYS:
+            self._known.popitem(last=False)
+        return principal
+
+    def _find(self, secret: str) -> key_store.Key | None:
+        with self._pool.connection() as connection:
+            return key_store.find(connection, secret)
+
+    def forget(self) -> None:
+        """Look every key up anew, at once (in this process)."""
+        self._known.clear()
+
+
+def require(principal: Principal | None, *roles: Role) -> Principal:
+    """Return the principal if it has one of the roles.
+
+    Raises:
+        ApiError: UNAUTHENTICATED without a key, FORBIDDEN without such a role.
+    """
+    if principal is None:
+        raise ApiError("UNAUTHENTICATED", "this needs a key: `Authorization: Bearer <key>`")
+    if principal.roles.isdisjoint(roles):
+        raise ApiError(
+            "FORBIDDEN", f"this needs a key with the role {' or '.join(roles)}", {"roles": sorted(principal.roles)}
+        )
+    return principal

@@ -1,0 +1,156 @@
+"""What surrounds every request: its id, the limit of its body, its one line in the log, its place in the metrics."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from fastapi import HTTPException
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from api.http.errors import ApiError, answer
+from api.http.request_log import Facts
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+BODY_BYTES_MAX: Final = 1024 * 1024
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+
+
+class Metrics:
+    """The API's own numbers, in a registry of their own: two apps in one process do not meet."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "tidings_http_requests", "Requests by route, method and status", ["route", "method", "status"],
+            registry=self.registry,
+        )  # fmt: skip
+        self.seconds = Histogram(
+            "tidings_http_request_seconds", "Seconds to answer, by route and method", ["route", "method"],
+            registry=self.registry, buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+        )  # fmt: skip
+        self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    def count(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count one answered request."""
+        known = self._known.get((route, method, status))
+        if known is None:  # finding a metric by its labels takes longer than counting
+            known = self.requests.labels(route, method, status), self.seconds.labels(route, method)
+            self._known[route, method, status] = known
+        requests, times = known
+        requests.inc()
+        times.observe(seconds)
+
+
+class RequestFrame:
+    """ASGI middleware around the whole app (see the module's docstring)."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, body_bytes_max: int = BODY_BYTES_MAX) -> None:
+        self.app = app
+        self.metrics = metrics
+        self.body_bytes_max = body_bytes_max
+        self.log = structlog.get_logger("api")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        facts = Facts(_request_id(scope))
+        scope["tidings.facts"] = facts
+        if scope["type"] == "websocket":
+            await self.app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", facts.request_id.encode())]
+            await send(message)
+
+        try:
+            await self.app(scope, _Limited(scope, receive, self.body_bytes_max), send_with_id)
+        except Exception:
+            self.log.exception("failed", request_id=facts.request_id, path=scope["path"])
+            facts.code = "INTERNAL"
+            if status:
+                raise  # half an answer is out already
+            problem = ApiError("INTERNAL", "a mistake of ours", {"request_id": facts.request_id})
+            await answer(problem)(scope, receive, send_with_id)
+        finally:
+            self._record(scope, facts, status, time.perf_counter() - started)
+
+    def _record(self, scope: Scope, facts: Facts, status: int, seconds: float) -> None:
+        route = _route_of(scope)
+        self.metrics.count(route, scope["method"], status, seconds)
+        if scope["path"] in _QUIET:
+            return
+        self.log.info(
+            "request",
+            method=scope["method"],
+            path=scope["path"],
+            status=status,
+            ms=round(seconds * 1000, 2),
+            request_id=facts.request_id,
+            **{
+                name: value
+                for name, value in (
+                    ("command_id", facts.command_id),
+                    ("position", facts.position),
+                    ("code", facts.code),
+                )
+                if value is not None
+            },
+        )
+
+
+class _Limited:
+    """A `receive` that refuses a body once it has become too large, whatever its Content-Length said."""
+
+    def __init__(self, scope: Scope, receive: Receive, most: int) -> None:
+        self._receive = receive
+        self._most = most
+        self._seen = next((int(value) for name, value in scope["headers"] if name == b"content-length"), 0)
+        self._declared = self._seen > most
+        self._seen = 0
+
+    async def __call__(self) -> Message:
+        if self._declared:
+            raise self._too_large()
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._seen += len(message.get("body", b""))
+            if self._seen > self._most:
+                raise self._too_large()
+        return message
+
+    def _too_large(self) -> HTTPException:
+        return HTTPException(413, f"the body is larger than {self._most} bytes")
+
+
+def _route_of(scope: Scope) -> str:
+    """Return the path with its parameters' names instead of their values, so that there are only so many."""
+    route = scope.get("route")
+    if route is not None:
+        # FastAPI gives the path within the router that was included under /v1.
+        within = str(route.path)
+        return f"/v1{within}" if scope["path"].startswith("/v1") and not within.startswith("/v1") else within
+    # The hot path has no route and no parameters; what nobody serves has no endpoint.
+    return str(scope["path"]) if "endpoint" in scope else "unmatched"
+
+
+def _request_id(scope: Scope) -> str:
+    """Return the caller's own request id where it is harmless, else a new one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value.decode("latin-1")):
+            return str(value.decode("latin-1"))
+    return secrets.token_hex(8)

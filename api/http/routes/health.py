@@ -1,0 +1,81 @@
+"""Whether it lives, whether it can serve, how far everything is."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import APIRouter
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Gauge, generate_latest
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from api.http.context import Context, WithContext
+from api.http.reads import json
+from api.lag import positions_of
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz")
+async def healthz() -> Response:
+    """The process answers."""
+    return json({"status": "ok"})
+
+
+@router.get("/readyz")
+async def readyz(context: WithContext) -> Response:
+    """Whether database, log and read models are there: 200 or 503, and which of them is not."""
+    try:
+        found = await run_in_threadpool(status_of, context)
+        missing = [] if found["projections"] else ["projections"]
+    except Exception as error:  # noqa: BLE001  whatever it is, we are not ready
+        missing = [type(error).__name__]
+    if missing:
+        return json({"status": "not ready", "missing": missing}, 503)
+    return json({"status": "ready"})
+
+
+@router.get("/v1/status")
+async def get_status(context: WithContext) -> Response:
+    """Positions of the log and of each read model, and how far each is behind, in events and in seconds of the log."""
+    found = await run_in_threadpool(status_of, context)
+    return json({"data": found, "as_of": {"position": found["engine"]["position"], "time": found["engine"]["time"]}})
+
+
+@router.get("/metrics")
+async def get_metrics(context: WithContext) -> Response:
+    """The same and the requests' numbers, for Prometheus."""
+    lines = [generate_latest(context.metrics.registry), generate_latest(REGISTRY)]
+    try:
+        found = await run_in_threadpool(status_of, context)
+    except Exception:  # noqa: BLE001  the other numbers are worth having all the more
+        lines.append(b"tidings_status_up 0\n")
+    else:
+        lines.append(_status_metrics(found))
+    return Response(b"".join(lines), media_type=CONTENT_TYPE_LATEST)
+
+
+def status_of(context: Context) -> dict[str, Any]:
+    """Return positions and lags, with a connection of the pool."""
+    with context.pool.connection() as connection:
+        return positions_of(context.log, connection)
+
+
+def _status_metrics(found: dict[str, Any]) -> bytes:
+    registry = CollectorRegistry()
+
+    def gauge(name: str, text: str, labels: Sequence[str] = ()) -> Gauge:
+        return Gauge(f"tidings_{name}", text, labels, registry=registry)
+
+    gauge("status_up", "Whether the log and the read models could be asked").set(1)
+    gauge("log_position", "Position of the last event that the engine has appended").set(found["engine"]["position"])
+    labels = ("projection", "partition")
+    gauges = {
+        "position": gauge("projection_position", "Position of the last event that is folded", labels),
+        "lag_events": gauge("projection_lag_events", "Events that are not folded yet", labels),
+        "lag_seconds": gauge("projection_lag_seconds", "Seconds from the last folded event to the last one", labels),
+        "parked": gauge("projection_parked_events", "Events that were set aside, and those behind them", labels),
+    }
+    for row in found["projections"]:
+        for name, each in gauges.items():
+            each.labels(row["projection"], row["partition"]).set(row[name])
+    return generate_latest(registry)

@@ -1,0 +1,184 @@
+"""What is read of markets: odds, histories, candles, trades, book, holders, events."""
+
+from typing import Annotated, Any, Final, Literal, get_args
+
+from fastapi import APIRouter, Query
+from psycopg import Connection
+from starlette.responses import Response
+
+from api.http.errors import invalid_field
+from api.http.reads import Cursor, Limit, Read, answer, query_time
+from api.http.routes.markets import NEEDS, find, market_json, outcome_index
+from api.http.serializers import shown
+from domain.market import Status
+from domain.money import MICRO, Time, format_decimal
+from messages.wire import format_time
+from projections import book, candles, lifecycle
+from projections.markets import markets, prices
+from projections.positions import positions
+from projections.reading import AsOf
+from projections.trades import trades
+
+router = APIRouter(prefix="/markets", tags=["market data"])
+
+Interval = Literal["1h", "6h", "1d", "1w", "max"]
+Period = Literal["1m", "1h", "1d"]
+
+_HOUR: Final = 3600 * MICRO
+INTERVALS: Final[dict[Interval, Time | None]] = {
+    "1h": _HOUR,
+    "6h": 6 * _HOUR,
+    "1d": 24 * _HOUR,
+    "1w": 7 * 24 * _HOUR,
+    "max": None,
+}
+PERIODS: Final[dict[Period, Time]] = {"1m": 60 * MICRO, "1h": _HOUR, "1d": 24 * _HOUR}
+CANDLES_MAX: Final = 5000
+TICKS_MAX: Final = 10_000
+
+assert tuple(INTERVALS) == get_args(Interval)
+
+
+@router.get("")
+async def list_markets(
+    read: Read,
+    status: Annotated[Status | None, Query()] = None,
+    story: str | None = None,
+    category: str | None = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Response:
+    """Markets with the odds of each outcome, newest first."""
+    story_id = story and await read.context.names.resolve("story", story)
+    after = read.after(cursor)
+    rows, as_of = await read.fetch(
+        NEEDS,
+        lambda c, a: markets.list_markets(
+            c, a, status=status and status.value, story_id=story_id, category=category, limit=limit, after=after
+        ),
+    )
+    return read.page(rows, limit, market_json, as_of)
+
+
+@router.get("/{market}")
+async def get_market(read: Read, market: str) -> Response:
+    """A market: odds, volume, open interest, status, and every wording of its resolution source."""
+
+    def query(connection: Connection[Any], as_of: AsOf) -> dict[str, Any]:
+        found = find(connection, as_of, market)
+        wordings = markets.resolutions(connection, as_of, found.market_id)
+        return {**market_json(found), "resolutions": [shown(wording) for wording in wordings]}
+
+    found, as_of = await read.fetch(NEEDS, query)
+    return answer(found, as_of)
+
+
+@router.get("/{market}/prices-history")
+async def prices_history(
+    read: Read,
+    market: str,
+    outcome: str | None = None,
+    interval: Interval = "max",
+    fidelity: Annotated[int, Query(ge=0, le=100_000, description="minutes between points; 0: every tick")] = 0,
+    start: str | None = None,
+    end: str | None = None,
+) -> Response:
+    """The price of an outcome (the first, if none is named) over time, oldest first; kept for ever, tick by tick."""
+    since, until = query_time("start", start), query_time("end", end)
+
+    def query(connection: Connection[Any], as_of: AsOf) -> list[prices.Tick]:
+        found = find(connection, as_of, market)
+        length = INTERVALS[interval]
+        first = since
+        if first is None and length is not None:
+            first = (until if until is not None else as_of.time) - length
+        return prices.history(
+            connection,
+            as_of,
+            found.market_id,
+            outcome_index(found, outcome),
+            start=first,
+            end=until,
+            fidelity=fidelity,
+            limit=TICKS_MAX,
+        )
+
+    ticks, as_of = await read.fetch((*NEEDS, "timeline"), query)
+    history = [{"t": format_time(t.time), "p": format_decimal(t.price), "position": t.position} for t in ticks]
+    return answer({"history": history}, as_of)
+
+
+@router.get("/{market}/candlesticks")
+async def candlesticks(
+    read: Read,
+    market: str,
+    outcome: str | None = None,
+    period: Period = "1h",
+    start: str | None = None,
+    end: str | None = None,
+) -> Response:
+    """Candles of an outcome (the first, if none is named), UTC-aligned, without gaps, oldest first; at most 5,000."""
+    since, until = query_time("start", start), query_time("end", end)
+    length = PERIODS[period]
+    if since is not None and until is not None and (until - since) // length > CANDLES_MAX:
+        raise invalid_field("start", f"lies more than {CANDLES_MAX} candles before the end")
+
+    def query(connection: Connection[Any], as_of: AsOf) -> list[candles.Candle]:
+        found = find(connection, as_of, market)
+        last = until if until is not None else as_of.time + 1
+        first = since if since is not None else max(found.opened_at or 0, last - CANDLES_MAX * length)
+        return candles.candles(connection, as_of, found.market_id, outcome_index(found, outcome), period, first, last)
+
+    rows, as_of = await read.fetch((*NEEDS, "candles"), query)
+    return answer([shown(row) for row in rows], as_of)
+
+
+@router.get("/{market}/trades")
+async def list_trades(read: Read, market: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
+    """Trades, newest first."""
+    after = read.after(cursor)
+
+    def query(connection: Connection[Any], as_of: AsOf) -> list[trades.Trade]:
+        found = find(connection, as_of, market)
+        return trades.market_trades(connection, as_of, found.market_id, limit=limit, after=after)
+
+    rows, as_of = await read.fetch((*NEEDS, "trades"), query)
+    return read.page(rows, limit, shown, as_of)
+
+
+@router.get("/{market}/book")
+async def get_book(read: Read, market: str) -> Response:
+    """Resting orders by price level, best first, and the maker's price, for each outcome."""
+
+    def query(connection: Connection[Any], as_of: AsOf) -> list[book.OutcomeBook]:
+        return book.book(connection, as_of, find(connection, as_of, market))
+
+    rows, as_of = await read.fetch((*NEEDS, "book"), query)
+    return answer([shown(row) for row in rows], as_of)
+
+
+@router.get("/{market}/holders")
+async def list_holders(read: Read, market: str, outcome: str | None = None, limit: Limit = 100) -> Response:
+    """Who holds shares, most first."""
+
+    def query(connection: Connection[Any], as_of: AsOf) -> list[positions.Holder]:
+        found = find(connection, as_of, market)
+        if outcome is not None:
+            outcome_index(found, outcome)
+        return positions.holders(connection, as_of, found.market_id, outcome=outcome, limit=limit)
+
+    rows, as_of = await read.fetch((*NEEDS, "positions"), query)
+    return answer([shown(row) for row in rows], as_of)
+
+
+@router.get("/{market}/events")
+async def list_events(read: Read, market: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
+    """What happened to the market itself: opened, halted, clarified, determined ...; newest first."""
+    after = read.after(cursor)
+
+    def query(connection: Connection[Any], as_of: AsOf) -> list[lifecycle.LifecycleEvent]:
+        found = find(connection, as_of, market)
+        return lifecycle.market_events(connection, as_of, found.market_id, limit=limit, after=after)
+
+    rows, as_of = await read.fetch((*NEEDS, "lifecycle"), query)
+    return read.page(rows, limit, shown, as_of)

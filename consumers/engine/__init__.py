@@ -1,0 +1,1 @@
+"""The engine: the one writer of a partition, its log, its commands, its files."""

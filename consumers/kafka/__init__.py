@@ -1,0 +1,1 @@
+"""The parts that speak to Kafka: log, commands, replies, heartbeats, dead letters, topics."""

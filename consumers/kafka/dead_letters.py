@@ -1,0 +1,109 @@
+"""Looking after the dead letters of the commands: which are open, send one again, pass over one for ever.
+
+    with DeadLetters(settings) as letters:
+        for found in letters.open(): ...
+        letters.retry(found.number)
+
+What is decided about a letter is a record of the same topic, so it is kept beside it.
+"""
+
+from collections.abc import Iterator
+from time import monotonic
+from typing import Final, NamedTuple, Self
+
+from confluent_kafka import Message
+from eventsourcing.persistence import OperationalError
+
+from consumers.kafka.records import RecordReader, RecordSender, offset_of
+from consumers.kafka.topics import DEAD_LETTERS, topic_name
+from domain.money import Time
+from messages.dead_letters import DeadLetter, Decision, dump_letter, parse_letter
+from settings import Settings
+
+READ_SECONDS: Final = 10.0
+WRITE_SECONDS: Final = 10.0
+
+
+class Found(NamedTuple):
+    """A letter with its number (its offset in the topic) and when it was written."""
+
+    number: int
+    time: Time
+    letter: DeadLetter
+
+
+class DeadLetters:
+    """The topic `dead-letters`. A context manager; every method raises OperationalError when the broker does not answer."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Nothing is connected before it is entered."""
+        self._settings = settings
+        self._topic = topic_name(settings, DEAD_LETTERS)
+        self._reader: RecordReader
+        self._sender: RecordSender
+
+    def __enter__(self) -> Self:
+        self._reader = RecordReader(self._settings, self._topic, 0)
+        self._sender = RecordSender(self._settings)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._sender.close()
+        self._reader.close()
+
+    def open(self) -> list[Found]:
+        """Return the letters about which nothing is decided; of one that was written twice, the first."""
+        found: dict[tuple[str, int, int, int | None], Found] = {}
+        places: dict[int, tuple[str, int, int, int | None]] = {}
+        decided = set()
+        for record in self._records():
+            number = offset_of(record)
+            item = parse_letter(record.value() or b"")
+            if isinstance(item, Decision):
+                if item.letter in places:
+                    decided.add(places[item.letter])
+            else:
+                places[number] = item.place
+                found.setdefault(item.place, Found(number, record.timestamp()[1] * 1_000, item))
+        return [each for place, each in found.items() if place not in decided]
+
+    def find(self, number: int) -> Found:
+        """Return an open letter. Raises LookupError."""
+        for found in self.open():
+            if found.number == number:
+                return found
+        raise LookupError(f"there is no open dead letter {number}")
+
+    def retry(self, number: int) -> None:
+        """Send what the letter holds to the engine again: with the same ids, so that nothing happens twice.
+
+        Raises:
+            LookupError: there is no such letter.
+            ValueError: it does not hold the whole value.
+        """
+        letter = self.find(number).letter
+        value = letter.raw
+        if value is None:
+            raise ValueError(f"dead letter {number} holds only the beginning of its value")
+        self._sender.write(letter.topic, [value], WRITE_SECONDS, partition=letter.partition)
+        self._decide(Decision(number, "retried", ""))
+
+    def skip(self, number: int, reason: str) -> None:
+        """Decide that nothing more is done about a letter; it stays in the topic, with the reason. Raises LookupError."""
+        self.find(number)
+        self._decide(Decision(number, "skipped", reason))
+
+    def _decide(self, decision: Decision) -> None:
+        self._sender.write(self._topic, [dump_letter(decision)], WRITE_SECONDS)
+
+    def _records(self) -> Iterator[Message]:
+        following, end = self._reader.ends()
+        self._reader.seek(following)
+        deadline = monotonic() + READ_SECONDS
+        while following < end:
+            for record in self._reader.take(1_000, 0.5):
+                following = offset_of(record) + 1
+                deadline = monotonic() + READ_SECONDS
+                yield record
+            if monotonic() > deadline:
+                raise OperationalError(f"{self._topic} cannot be read in time")

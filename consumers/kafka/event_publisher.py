@@ -1,0 +1,236 @@
+"""The feed: the log again, one record an event, for tools that want that (Connect, ksqlDB, spreadsheets).
+
+    key      id of the event's market, account or story; `partition-<n>` for what belongs to none
+    value    the event in its public form, as in `/v1/events`
+    headers  position, type, time; and checkpoint, which is for the feed itself
+
+A partition of the feed holds one partition of the log, in its order. The feed keeps nothing of its own: it goes on after
+the last position that its topic holds. So it may repeat events when it was interrupted, and never leaves one out: whoever
+reads it passes over positions not above the last one seen.
+"""
+
+import signal
+import threading
+from contextlib import closing
+from types import FrameType
+from typing import Any, Final, Self
+
+import msgspec
+import structlog
+from eventsourcing.persistence import OperationalError, PersistenceError
+from eventsourcing.utils import Environment
+from kafka.errors import KafkaError
+
+import eventsourcing_kafka as es_kafka
+from consumers.kafka.log import kafka_environment
+from consumers.kafka.records import Headers, RecordReader, RecordSender
+from consumers.kafka.topics import FEED, ensure_topics, topic_name
+from domain.events import Recorded
+from domain.partition import CommandRejected
+from messages.events import public_event
+from messages.stored import decode_state
+from settings import Settings
+
+_log: Final = structlog.get_logger()
+
+PENDING_EVENTS_MAX: Final = 5_000
+PENDING_BYTES_MAX: Final = 16 * 1024 * 1024
+"""So many events, of so many bytes, may be on their way at once."""
+
+SEND_SECONDS: Final = 30.0
+IDLE_SECONDS: Final = 0.5
+RETRY_SECONDS_MAX: Final = 5.0
+
+_encode: Final = msgspec.json.Encoder().encode
+_CHECKPOINT: Final = msgspec.json.Decoder(es_kafka.Checkpoint)
+
+
+class Feed:
+    """Derives one partition of the feed from the log, in a thread of its own or in the caller's."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Nothing is connected before it runs."""
+        self._settings = settings
+        self._log = es_kafka.Settings.from_env(Environment("", kafka_environment(settings)))
+        self._topic = topic_name(settings, FEED)
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._sent = self._sent_bytes = 0
+        self._failed: Any = None
+        self._moved = threading.Condition()
+        self.position = 0
+        """The position of the last event that the feed holds."""
+        self.error: Exception | None = None
+        """Why it stopped by itself, or None."""
+
+    def start(self) -> None:
+        """Run in a thread; returns at once."""
+        self._thread = threading.Thread(target=self._run_in_thread, name="feed", daemon=True)
+        self._thread.start()
+
+    def request_stop(self) -> None:
+        """End soon; returns at once, may be called in a signal handler."""
+        self._stopping.set()
+
+    def stop(self) -> None:
+        """End; waits for it."""
+        self.request_stop()
+        if self._thread is not None:
+            self._thread.join()
+
+    def wait_for(self, position: int, timeout_seconds: float) -> bool:
+        """Wait until the feed holds this position; return whether it does."""
+        with self._moved:
+            self._moved.wait_for(lambda: self.position >= position or self.error is not None, timeout_seconds)
+        return self.position >= position
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def run(self) -> None:
+        """Run until stopped; where the broker cannot be reached it tries again.
+
+        Raises:
+            UnsafeTopic: a topic could lose data.
+            UnreadableEventError: the log holds an event that this version does not know; it is never passed over.
+        """
+        wait = 0.1
+        while not self._stopping.is_set():
+            try:
+                ensure_topics(self._settings)
+                self._follow()
+            except (KafkaError, OperationalError) as error:
+                _log.warning("feed interrupted", position=self.position, error=f"{type(error).__name__}: {error}")
+                self._stopping.wait(wait)
+                wait = min(2 * wait, RETRY_SECONDS_MAX)
+
+    def _run_in_thread(self) -> None:
+        try:
+            self.run()
+        except (PersistenceError, ValueError) as error:
+            with self._moved:
+                self.error = error
+                self._moved.notify_all()
+            _log.exception("feed stopped", position=self.position)
+
+    def _follow(self) -> None:
+        """Go on after what the topic holds, until stopped or interrupted."""
+        position, checkpoint = self._last()
+        self._move_to(position)
+        _log.info("feed goes on", topic=self._topic, partition=self._settings.partition, position=self.position)
+        self._sent, self._sent_bytes, self._failed = 0, 0, None
+        with closing(RecordSender(self._settings, in_order=True)) as sender, es_kafka.Reader(self._log) as reader:
+            if _stands_at(reader, checkpoint):
+                reader.seek(checkpoint)
+            else:
+                reader.seek(es_kafka.Checkpoint())
+            while not self._stopping.is_set():
+                for batch in reader.read(IDLE_SECONDS):
+                    if batch.last > self.position:
+                        self._copy(sender, batch)
+                self._confirm(sender)
+
+    def _last(self) -> tuple[int, es_kafka.Checkpoint]:
+        """Return the position of the last event in the topic, and where the log has the batch that holds it."""
+        with closing(RecordReader(self._settings, self._topic, self._settings.partition)) as reader:
+            first, end = reader.ends()
+            if first == end:
+                return 0, es_kafka.Checkpoint()
+            reader.seek(end - 1)
+            records = reader.take(1, SEND_SECONDS)
+        if not records:
+            raise OperationalError(f"the last record of {self._topic} cannot be read")
+        headers: dict[str, Any] = dict(records[-1].headers() or ())
+        return int(headers["position"]), _CHECKPOINT.decode(headers["checkpoint"])
+
+    def _copy(self, sender: RecordSender, batch: es_kafka.Batch) -> None:
+        """Send the events of a batch that the topic does not hold yet."""
+        checkpoint = _encode(es_kafka.Checkpoint(batch.offset, batch.epoch, batch.writer, batch.first))
+        for position, (stream, version, name, raw) in enumerate(batch.events, batch.first):
+            if position <= self.position + self._sent:
+                continue
+            state = decode_state(name, bytes(raw))
+            event = Recorded(position, stream, version, state.time, state.command_id, state.data)
+            public = public_event(event)
+            headers: Headers = [
+                ("position", str(position).encode()),
+                ("type", public["type"].encode()),
+                ("time", public["time"].encode()),
+                ("checkpoint", checkpoint),
+            ]
+            value = _encode(public)
+            sender.send(
+                self._topic,
+                value,
+                key=key_of(event).encode(),
+                partition=self._settings.partition,
+                headers=headers,
+                delivered=self._delivered,
+            )
+            self._sent += 1
+            self._sent_bytes += len(value)
+            if self._sent >= PENDING_EVENTS_MAX or self._sent_bytes >= PENDING_BYTES_MAX:
+                self._confirm(sender)
+
+    def _delivered(self, error: Any, _: object) -> None:
+        self._failed = self._failed or error
+
+    def _confirm(self, sender: RecordSender) -> None:
+        """Wait until the topic holds all that was sent."""
+        sender.flush(SEND_SECONDS)
+        if self._failed is not None:
+            raise OperationalError(f"{self._topic} does not hold an event: {self._failed}")
+        if self._sent:
+            self._move_to(self.position + self._sent)
+        self._sent = self._sent_bytes = 0
+
+    def _move_to(self, position: int) -> None:
+        with self._moved:
+            self.position = position
+            self._moved.notify_all()
+
+
+def _stands_at(reader: es_kafka.Reader, checkpoint: es_kafka.Checkpoint) -> bool:
+    """Return whether the log still has that batch at that offset: a topic that was copied has other offsets."""
+    if checkpoint.offset >= reader.end():
+        return False
+    reader.seek(checkpoint)
+    try:
+        batch = next(reader.read_to(checkpoint.offset + 1), None)
+    except es_kafka.LogTruncated:
+        return False
+    return batch is not None and (batch.offset, batch.first) == (checkpoint.offset, checkpoint.next)
+
+
+def key_of(event: Recorded) -> str:
+    """Return the key of an event's record: the id of the market, account or story whose stream it stands in.
+
+    A refusal, which stands in the partition's stream, has that of the market or account it is about.
+    """
+    kind, _, name = event.stream.partition("-")
+    if kind != "partition":
+        return name
+    about = event.event
+    if isinstance(about, CommandRejected):
+        return about.market_id or about.account_id or event.stream
+    return event.stream
+
+
+def run(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT; must be called in the main thread. Raises as `Feed.run`."""
+    feed = Feed(settings)
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        feed.request_stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    feed.run()
+
+
+if __name__ == "__main__":
+    run(Settings())

@@ -1,0 +1,164 @@
+"""Records of one topic, read and sent by librdkafka: where a round trip must be quick, as with commands and their replies.
+
+The log itself is the business of `eventsourcing_kafka`. Decision 15 tells why there are two clients.
+"""
+
+from collections.abc import Callable, Sequence
+from logging import getLogger
+from typing import TYPE_CHECKING, Any, Final
+
+from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+from eventsourcing.persistence import OperationalError
+
+from consumers.kafka.topics import RECORD_BYTES_MAX
+
+if TYPE_CHECKING:
+    from settings import Settings
+
+CONNECT_SECONDS: Final = 10.0
+
+Headers = list[tuple[str, str | bytes | None]]
+
+Delivered = Callable[[Any, Message], None]
+"""Called with the error, or None, when the broker has answered for a record or can no longer do so."""
+
+
+class RecordReader:
+    """Reads one partition from an offset on, in no group; nothing is committed. It belongs to one thread at a time."""
+
+    def __init__(self, settings: "Settings", topic: str, partition: int, *, may_skip: bool = False) -> None:
+        """Connects in the background: `ends` tells whether that works.
+
+        `may_skip`: when the offset to go on at is gone, because the topic was made anew, go on with what comes next.
+        """
+        self._topic = topic
+        self._partition = partition
+        options = {"auto.offset.reset": "latest" if may_skip else "error"}
+        self._consumer = Consumer(settings.rdkafka_client() | _READING | options, logger=getLogger("librdkafka"))
+
+    def ends(self) -> tuple[int, int]:
+        """Return the first offset that is there and the next to be written. Raises OperationalError: no broker answers."""
+        try:
+            first, end = self._consumer.get_watermark_offsets(
+                TopicPartition(self._topic, self._partition), timeout=CONNECT_SECONDS
+            )
+        except KafkaException as error:
+            raise OperationalError(f"{self._topic} cannot be read: {error}") from error
+        return first, end
+
+    def seek(self, offset: int) -> None:
+        """Go on with the record at this offset."""
+        self._consumer.assign([TopicPartition(self._topic, self._partition, offset)])
+
+    def seek_to_end(self) -> None:
+        """Go on with the record that is written next: none from now on is missed. Raises OperationalError, as `ends`."""
+        self.seek(self.ends()[1])
+
+    def take(self, records_max: int, timeout_seconds: float) -> Sequence[Message]:
+        """Return records that have come, waiting for the first one; none when the time is up.
+
+        Raises OperationalError: the offset to go on at is gone (unless it may skip), or the broker refuses.
+        """
+        first = self._consumer.poll(timeout_seconds)
+        if first is None:
+            return ()
+        records = [first, *self._consumer.consume(records_max - 1, 0)] if records_max > 1 else [first]
+        for record in records:
+            if (error := record.error()) is not None:
+                raise OperationalError(f"{self._topic} cannot be read: {error}")
+        return records
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._consumer.close()
+
+
+def offset_of(record: Message) -> int:
+    """Return the offset of a record that was read."""
+    offset = record.offset()
+    assert offset is not None, "a record that was read has one"
+    return offset
+
+
+class RecordSender:
+    """Sends records without waiting; may be used from any thread."""
+
+    def __init__(
+        self, settings: "Settings", *, retries: int | None = None, give_up_seconds: float = 30.0, in_order: bool = False
+    ) -> None:
+        """Connects in the background.
+
+        Args:
+            settings: where Kafka is.
+            retries: how often a record is sent again; by default until it is given up.
+            give_up_seconds: until then the broker must have answered for a record.
+            in_order: records arrive in the order of their sending, once, and none after one that was given up.
+        """
+        options: dict[str, Any] = {"message.timeout.ms": round(give_up_seconds * 1000)}
+        if retries is not None:
+            options["message.send.max.retries"] = retries
+        if in_order:
+            options |= {"enable.idempotence": True, "enable.gapless.guarantee": True}
+        self._producer = Producer(settings.rdkafka_client() | _WRITING | options, logger=getLogger("librdkafka"))
+
+    def send(
+        self,
+        topic: str,
+        value: bytes,
+        *,
+        key: bytes | None = None,
+        partition: int = 0,
+        headers: Headers | None = None,
+        delivered: Delivered | None = None,
+    ) -> None:
+        """Send a record. Raises OperationalError: too many are waiting to be sent already."""
+        try:
+            self._producer.produce(topic, value, key, partition, on_delivery=delivered, headers=headers)
+        except (BufferError, KafkaException) as error:
+            raise OperationalError(f"cannot send to {topic}: {error}") from error
+
+    def report(self) -> None:
+        """Call the `delivered` of records that the broker has answered for; to be done now and then."""
+        self._producer.poll(0)
+
+    def flush(self, timeout_seconds: float) -> None:
+        """Wait until the broker has answered for all that was sent. Raises OperationalError: it has not in time."""
+        if self._producer.flush(timeout_seconds):
+            raise OperationalError("the broker has not answered in time")
+
+    def write(self, topic: str, values: Sequence[bytes], timeout_seconds: float, *, partition: int = 0) -> None:
+        """Send records and wait until the topic has them. Raises OperationalError: perhaps it has not."""
+        errors: list[Any] = []
+        for value in values:
+            self.send(
+                topic, value, partition=partition, delivered=lambda error, _: errors.append(error) if error else None
+            )
+        self.flush(timeout_seconds)
+        if errors:
+            raise OperationalError(f"{topic} does not have the record: {errors[0]}")
+
+    def close(self, timeout_seconds: float = 1.0) -> None:
+        """Give what is on its way a moment, and disconnect."""
+        self._producer.flush(timeout_seconds)
+
+
+_READING: Final = {
+    "group.id": "tidings",  # the library wants one; there is no group unless one subscribes or commits
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "allow.auto.create.topics": False,
+    "isolation.level": "read_uncommitted",  # a transaction that somebody leaves open must not hold up the others
+    "max.poll.interval.ms": 86_400_000,  # a standby polls no commands
+    "check.crcs": True,
+    "fetch.error.backoff.ms": 100,
+    "fetch.queue.backoff.ms": 10,
+    "queued.max.messages.kbytes": 16 * 1024,
+}
+_WRITING: Final = {
+    "acks": "all",
+    "linger.ms": 0,
+    "retry.backoff.ms": 20,
+    "request.timeout.ms": 5_000,
+    "message.max.bytes": 4 * RECORD_BYTES_MAX,
+    "queue.buffering.max.kbytes": 64 * 1024,
+}

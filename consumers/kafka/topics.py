@@ -1,0 +1,202 @@
+"""The topics: what each holds, how it must be set, made where it is missing, refused where it could lose data.
+
+| topic | holds | kept |
+|---|---|---|
+| `commands` | what services send; a partition for each partition of the log | 7 days: what has no outcome by then is lost |
+| `events` | the log; made and checked by `eventsourcing_kafka` | for ever |
+| `replies` | outcomes, derived from the log | 1 day, as one likes |
+| `dead-letters` | what could not be understood or decided, and what was decided about it | for ever |
+| `feed` | one record an event, derived from the log; a partition for each partition of the log | for ever, as one likes |
+| `heartbeats` | signs of life of engines and standbys; a partition for each partition of the log | 1 hour, as one likes |
+"""
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from eventsourcing.utils import Environment
+from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource
+from kafka.errors import TopicAlreadyExistsError, UnknownTopicOrPartitionError
+
+import eventsourcing_kafka as es_kafka
+from consumers.kafka.log import kafka_environment
+from eventsourcing_kafka import UnsafeTopic
+from eventsourcing_kafka.clients import connected
+
+if TYPE_CHECKING:
+    from settings import Settings
+
+COMMANDS: Final = "commands"
+EVENTS: Final = "events"
+REPLIES: Final = "replies"
+DEAD_LETTERS: Final = "dead-letters"
+FEED: Final = "feed"
+HEARTBEATS: Final = "heartbeats"
+
+RECORD_BYTES_MAX: Final = 1024 * 1024
+"""The largest value of a record of commands or replies."""
+
+_DAY_MS: Final = 24 * 3600 * 1000
+_ENVELOPE_BYTES: Final = 64 * 1024
+"""Room for what Kafka puts around a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Topic:
+    """How one of the topics must be set."""
+
+    kept_ms: int
+    derived: bool = False
+    """Made anew from the log: how long it is kept is the operator's choice."""
+    by_partition: bool = False
+    """Whether it has a partition for each partition of the log."""
+    bytes_max: int = RECORD_BYTES_MAX + _ENVELOPE_BYTES
+    compression: str = "producer"
+
+    def config(self, replication: int) -> dict[str, str]:
+        return {
+            "cleanup.policy": "delete",
+            "retention.ms": str(self.kept_ms),
+            "retention.bytes": "-1",
+            "max.message.bytes": str(self.bytes_max),
+            "compression.type": self.compression,
+            "min.insync.replicas": str(replication // 2 + 1),
+            "unclean.leader.election.enable": "false",
+        }
+
+
+TOPICS: Final[Mapping[str, _Topic]] = {
+    # The broker takes the compression off: whatever codec a sender uses, the engine can read it.
+    COMMANDS: _Topic(7 * _DAY_MS, by_partition=True, compression="uncompressed"),
+    REPLIES: _Topic(_DAY_MS, derived=True),
+    DEAD_LETTERS: _Topic(-1, bytes_max=2 * RECORD_BYTES_MAX),
+    FEED: _Topic(-1, derived=True, by_partition=True, bytes_max=2 * RECORD_BYTES_MAX),
+    HEARTBEATS: _Topic(_DAY_MS // 24, derived=True, by_partition=True),
+}
+"""All topics but the log's own."""
+
+
+def topic_name(settings: "Settings", topic: str) -> str:
+    """Return the name of one of our topics on the broker."""
+    return f"{settings.kafka_topic_prefix}{topic}"
+
+
+def ensure_topics(settings: "Settings", *, create: bool = True) -> None:
+    """Create the topics that are missing, the log's included, and check the settings of all.
+
+    Raises:
+        UnsafeTopic: a topic is missing (without `create`), or set so that it could lose data; says every such setting.
+        OperationalError: no broker answers.
+        KafkaError: the broker refuses.
+    """
+    problems = check_topics(settings, create=create)
+    if problems:
+        raise UnsafeTopic("\n".join(problems))
+
+
+@lru_cache(maxsize=8)
+def ensure_topics_once(settings: "Settings") -> None:
+    """Do as `ensure_topics`, once in a process: each part of an engine asks for it. What failed is done again."""
+    ensure_topics(settings)
+
+
+def check_topics(settings: "Settings", *, create: bool = False) -> list[str]:
+    """Return a line for each topic that is missing or could lose data, with all that is wrong with it."""
+    found = []
+    log = es_kafka.Settings.from_env(Environment("", kafka_environment(settings)))
+    try:
+        es_kafka.ensure_topic(log, create=create)
+    except UnsafeTopic as error:
+        found.append(str(error))
+    with closing(connected(KafkaAdminClient, settings.kafka_client() | {"bootstrap_timeout_ms": 10_000})) as admin:
+        names = {topic: topic_name(settings, topic) for topic in TOPICS}
+        described = _describe(admin, list(names.values()))
+        missing = [topic for topic, name in names.items() if name not in described]
+        if missing and create:
+            for topic in missing:
+                _create(admin, settings, topic)
+            described = _describe(admin, list(names.values()))
+        configs = _configs(admin, list(described))
+        for topic, name in names.items():
+            if name not in described:
+                found.append(f"Topic {name} does not exist")
+            elif problems := _problems(settings, topic, described[name]["partitions"], configs[name]):
+                found.append(f"Topic {name} could lose data: {'; '.join(problems)}")
+    return found
+
+
+def _describe(admin: Any, names: list[str]) -> dict[str, dict[str, Any]]:
+    """Return what the broker says of those that there are, by name: in one request if all are there."""
+    try:
+        found = admin.describe_topics(names)
+    except UnknownTopicOrPartitionError:
+        if len(names) == 1:
+            return {}
+        return {name: topic for each in names for name, topic in _describe(admin, [each]).items()}
+    return {topic["name"]: topic for topic in found if topic["error_code"] == 0}
+
+
+def _configs(admin: Any, names: list[str]) -> dict[str, dict[str, str]]:
+    """Return the settings of topics, by name."""
+    if not names:
+        return {}
+    found = admin.describe_configs([ConfigResource("topic", name) for name in names], config_filter="all")
+    return {
+        name: {key: str(config["value"]) for key, config in configs.items()} for name, configs in found["topic"].items()
+    }
+
+
+def _create(admin: Any, settings: "Settings", topic: str) -> None:
+    name = topic_name(settings, topic)
+    made = {
+        "num_partitions": settings.partitions if TOPICS[topic].by_partition else 1,
+        "replication_factor": settings.kafka_replication,
+        "configs": TOPICS[topic].config(settings.kafka_replication),
+    }
+    try:
+        admin.create_topics({name: made}, wait_for_metadata=True)
+    except TopicAlreadyExistsError:  # another process was first
+        admin.wait_for_topics([name])
+
+
+def _problems(
+    settings: "Settings", topic: str, partitions: list[dict[str, Any]], actual: Mapping[str, str]
+) -> list[str]:
+    return unsafe_settings(
+        topic,
+        actual,
+        replication=settings.kafka_replication,
+        replicas=min(len(partition["replica_nodes"]) for partition in partitions),
+        partitions=len(partitions),
+        partition=settings.partition,
+    )
+
+
+def unsafe_settings(
+    topic: str, actual: Mapping[str, str], *, replication: int, replicas: int, partitions: int, partition: int
+) -> list[str]:
+    """Return a sentence for each setting of a topic that could lose data or stop the engine; none if all is well."""
+    spec = TOPICS[topic]
+    wanted = spec.config(replication)
+    equal = ["cleanup.policy", "unclean.leader.election.enable"]
+    equal += [] if spec.derived else ["retention.bytes"]
+    equal += ["compression.type"] if topic == COMMANDS else []
+    problems = [f"{key} is {actual.get(key)}, must be {wanted[key]}" for key in equal if actual.get(key) != wanted[key]]
+    kept = int(actual.get("retention.ms", "0"))
+    if not spec.derived and kept != -1 and (spec.kept_ms == -1 or kept < spec.kept_ms):
+        problems.append(f"retention.ms is {kept}, must be {'-1' if spec.kept_ms == -1 else f'at least {spec.kept_ms}'}")
+    problems += [
+        f"{key} is {actual.get(key)}, must be at least {wanted[key]}"
+        for key in ("max.message.bytes", "min.insync.replicas")
+        if int(actual.get(key, "0")) < int(wanted[key])
+    ]
+    if replicas < replication:
+        problems.append(f"replication factor is {replicas}, must be at least {replication}")
+    elif int(actual.get("min.insync.replicas", "0")) > replicas:
+        problems.append(f"min.insync.replicas is over the replication factor {replicas}: nothing can be written")
+    if spec.by_partition and partitions <= partition:
+        problems.append(f"it has {partitions} partitions, and this is partition {partition}")
+    return problems

@@ -1,0 +1,1 @@
+"""The projector: folds the log into the read models, shared among processes."""

@@ -1,0 +1,36 @@
+"""Which log and which recorder the settings name: PostgreSQL for the embedded program, Kafka for the distributed one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from eventsourcing.persistence import ApplicationRecorder, InfrastructureFactory
+from eventsourcing.utils import Environment
+
+from consumers.engine.postgres_log import PostgresLog, postgres_recorder
+from consumers.kafka.log import KafkaLog, kafka_environment
+
+if TYPE_CHECKING:
+    from consumers.engine.log import Log
+    from settings import Settings
+
+
+def open_log(settings: Settings, dsn: str | None = None) -> Log:
+    """Return the log that the settings name, for the engine to take over. `dsn` overrides that of the settings."""
+    if settings.log == "kafka":
+        return KafkaLog(settings)
+    return PostgresLog(_dsn(settings, dsn), settings.partition, append_seconds=settings.append_ms / 1000)
+
+
+def open_recorder(settings: Settings, dsn: str | None = None) -> ApplicationRecorder:
+    """Return the library's recorder of the same log, for reading: projections, `/v1/events`, applications."""
+    if settings.log == "kafka":
+        return InfrastructureFactory.construct(Environment("", kafka_environment(settings))).application_recorder()
+    return postgres_recorder(_dsn(settings, dsn), settings.partition, settings.pool_connections_max)
+
+
+def _dsn(settings: Settings, dsn: str | None) -> str:
+    chosen = dsn or settings.dsn
+    if chosen is None:
+        raise ValueError("the log is in PostgreSQL, and no DSN says where that is")
+    return chosen

@@ -1,0 +1,1 @@
+"""SQL views for dashboards, and the roles that may read them."""

@@ -1,0 +1,166 @@
+"""Leaderboard: who has made most, traded most, forecast best; by day, week, month and for ever, also by category.
+
+It is read from sums that others keep: profits (with the positions) and forecast scores (with the trades). The past is
+answered from the histories of positions, prices and trades.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from psycopg import Connection
+
+from projections import timeline
+from projections.positions.profits import held_at, worth
+from projections.reading import AsOf
+
+NEEDS: Final = ("positions", "trades", "accounts", "markets", "timeline")
+"""What `read` is to hold for a leaderboard, of now or of then."""
+
+
+class Standing(NamedTuple):
+    """A line of the leaderboard. `roi` and `brier` are in millionths, rounded down; None where there is nothing to divide by."""
+
+    rank: int
+    account_id: str
+    name: str
+    pnl: int
+    realized: int
+    unrealized: int
+    volume: int
+    buys: int
+    roi: int | None
+    brier: int | None
+    trades: int
+
+
+def window_start(window: str, time: int) -> int | None:
+    """Return when the day, week (from Monday) or month of a moment began, in UTC; None for `all`."""
+    if window == "all":
+        return None
+    moment = datetime.fromtimestamp(time // 1_000_000, UTC).replace(hour=0, minute=0, second=0)
+    if window == "week":
+        moment -= timedelta(days=moment.weekday())
+    elif window == "month":
+        moment = moment.replace(day=1)
+    return int(moment.timestamp()) * 1_000_000
+
+
+_IN_CATEGORY: Final = "(%(category)s::text IS NULL OR {column} = %(category)s)"
+
+_ALL_TIME: Final = f"""
+    SELECT account_id, realized, 0::int8 AS unrealized, volume, buys, trades, 0::numeric AS error, 0::numeric AS weight
+    FROM profit_totals WHERE {_IN_CATEGORY.format(column="category")}
+    UNION ALL
+    SELECT account_id, 0, 0, 0, 0, 0, error, weight FROM trade_score_totals
+    WHERE {_IN_CATEGORY.format(column="category")}"""
+
+_IN_WINDOW: Final = f"""
+    SELECT account_id, realized, 0::int8 AS unrealized, volume, buys, trades, 0::numeric AS error, 0::numeric AS weight
+    FROM profit_days WHERE day >= %(start)s AND {_IN_CATEGORY.format(column="category")}
+    UNION ALL
+    SELECT account_id, 0, 0, 0, 0, 0, error, weight FROM trade_score_days
+    WHERE day >= %(start)s AND {_IN_CATEGORY.format(column="category")}"""
+
+_OPENINGS: Final = f"""
+    SELECT account_id, 0, -unrealized, 0, 0, 0, 0, 0 FROM profit_openings
+    WHERE day = (SELECT max(day) FROM profit_opened_days WHERE day <= %(start)s)
+    AND {_IN_CATEGORY.format(column="category")}"""
+
+# OFFSET 0: the planner knows little of how many positions are open in how few markets, and would look for them again and
+# again, market by market.
+_UNREALIZED_NOW: Final = f"""
+    SELECT h.account_id, 0, {worth("h.shares", "m.price")} - h.cost_basis, 0, 0, 0, 0, 0
+    FROM (SELECT market_id, unnest(outcomes) AS outcome, unnest(prices) AS price FROM positions_markets
+        WHERE over_position IS NULL AND {_IN_CATEGORY.format(column="category")}) m
+    JOIN (SELECT * FROM positions WHERE open OFFSET 0) h USING (market_id, outcome)"""
+
+_SUMS_THEN: Final = f"""
+    SELECT t.account_id, {{sign}} * account_realized, 0::int8 AS unrealized, {{sign}} * account_volume, {{sign}} * account_buys,
+        {{sign}} * account_trades, 0::numeric AS error, 0::numeric AS weight
+    FROM profit_totals t CROSS JOIN LATERAL (
+        SELECT * FROM position_versions v WHERE v.account_id = t.account_id AND v.category = t.category
+        AND v.position <= {{at}} ORDER BY v.position DESC LIMIT 1) v
+    WHERE {_IN_CATEGORY.format(column="t.category")}"""
+
+# A position that has not changed since is as it was.
+_UNREALIZED_THEN: Final = f"""
+    SELECT k.account_id, 0, {worth("h.shares", "m.price")} - h.cost_basis, 0, 0, 0, 0, 0
+    FROM (SELECT m.market_id, unnest(m.outcomes) AS outcome, unnest(p.prices) AS price FROM positions_markets m
+        CROSS JOIN LATERAL (SELECT prices FROM market_activity WHERE market_id = m.market_id
+            AND position <= %(at)s ORDER BY position DESC LIMIT 1) p
+        WHERE {held_at("%(at)s")} AND {_IN_CATEGORY.format(column="m.category")}) m
+    CROSS JOIN LATERAL (SELECT * FROM positions WHERE market_id = m.market_id AND outcome = m.outcome
+        AND opened_position <= %(at)s OFFSET 0) k
+    CROSS JOIN LATERAL (
+        SELECT k.shares, k.cost_basis WHERE k.position <= %(at)s
+        UNION ALL (SELECT shares, cost_basis FROM position_versions WHERE k.position > %(at)s AND account_id = k.account_id
+            AND market_id = k.market_id AND outcome = k.outcome AND position <= %(at)s ORDER BY position DESC LIMIT 1)) h
+    WHERE h.shares > 0"""
+
+_SCORES_THEN: Final = f"""
+    SELECT t.account_id, 0, 0, 0, 0, 0, v.error, v.weight FROM trade_score_totals t CROSS JOIN LATERAL (
+        SELECT total_error AS error, total_weight AS weight FROM trade_score_versions v
+        WHERE v.account_id = t.account_id AND v.category = t.category AND v.position <= %(at)s ORDER BY v.position DESC LIMIT 1) v
+    WHERE {_IN_CATEGORY.format(column="t.category")}"""
+
+# Most days have not changed since.
+_SCORES_OF_WINDOW_THEN: Final = f"""
+    SELECT d.account_id, 0, 0, 0, 0, 0, v.error, v.weight FROM trade_score_days d CROSS JOIN LATERAL (
+        SELECT d.error, d.weight WHERE d.position <= %(at)s
+        UNION ALL (SELECT error, weight FROM trade_score_versions WHERE d.position > %(at)s AND account_id = d.account_id
+            AND category = d.category AND day = d.day AND position <= %(at)s ORDER BY position DESC LIMIT 1)) v
+    WHERE d.day BETWEEN %(start)s AND %(time)s AND {_IN_CATEGORY.format(column="d.category")}"""
+
+_RANKED: Final = """
+    WITH sums AS (
+        SELECT account_id, sum(realized)::int8 AS realized, sum(unrealized)::int8 AS unrealized,
+            sum(volume)::int8 AS volume, sum(buys)::int8 AS buys, sum(trades)::int8 AS trades,
+            sum(error) AS error, sum(weight) AS weight
+        FROM ({parts}) parts(account_id, realized, unrealized, volume, buys, trades, error, weight) GROUP BY account_id),
+    lines AS (
+        SELECT *, realized + unrealized AS pnl, floor((realized + unrealized)::numeric * 1000000 / nullif(buys, 0))::int8 AS roi,
+            div(error, nullif(weight, 0) * 1000000)::int8 AS brier
+        FROM sums WHERE trades <> 0 OR realized <> 0 OR unrealized <> 0),
+    ranked AS (SELECT *, rank() OVER (ORDER BY {order}) AS rank FROM lines WHERE {sort} IS NOT NULL)
+    SELECT r.rank, r.account_id, coalesce(a.name, ''), r.pnl, r.realized, r.unrealized, r.volume, r.buys, r.roi, r.brier,
+        r.trades
+    FROM ranked r LEFT JOIN accounts a USING (account_id) ORDER BY r.rank, r.account_id LIMIT %(limit)s"""
+
+SORTS: Final = {"pnl": "pnl DESC", "volume": "volume DESC", "roi": "roi DESC", "brier": "brier"}
+WINDOWS: Final = ("day", "week", "month", "all")
+
+
+def leaderboard(
+    connection: Connection,
+    as_of: AsOf,
+    *,
+    sort: str = "pnl",
+    window: str = "all",
+    category: str | None = None,
+    limit: int = 100,
+) -> list[Standing]:
+    """Return the best accounts by `sort` (one of `SORTS`) in the window that the moment of `as_of` lies in.
+
+    Equal values share a rank and the next rank skips; without a value (no purchase for roi, no finalized market for
+    brier) there is no line. `read` must hold `NEEDS`.
+    """
+    start = window_start(window, as_of.time)
+    values: dict[str, Any] = {
+        "category": category,
+        "limit": limit,
+        "start": start,
+        "at": as_of.position,
+        "time": as_of.time,
+    }
+    if as_of.past:
+        parts = [_SUMS_THEN.format(sign="1", at="%(at)s"), _UNREALIZED_THEN]
+        if start is None:
+            parts.append(_SCORES_THEN)
+        else:
+            values["before"] = timeline.position_before(connection, start)
+            parts += [_SUMS_THEN.format(sign="-1", at="%(before)s"), _OPENINGS, _SCORES_OF_WINDOW_THEN]
+    else:
+        parts = [_ALL_TIME] if start is None else [_IN_WINDOW, _OPENINGS]
+        parts.append(_UNREALIZED_NOW)
+    query = _RANKED.format(parts=" UNION ALL ".join(parts), order=SORTS[sort], sort=sort)
+    return [Standing(*row) for row in connection.execute(query, values).fetchall()]

@@ -1,0 +1,1 @@
+"""The read model `trades`: every fill, and how well accounts forecast."""

@@ -1,0 +1,40 @@
+"""Codes: one table, known to the rules, the code and the page alike."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from api.http.errors import CODES, table
+from domain.rejections import Code
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_the_page_is_the_table() -> None:
+    """docs/errors.md is what `python -m api.http.errors` prints."""
+    assert table() == (ROOT / "docs" / "errors.md").read_text()
+
+
+def test_every_refusal_of_the_rules_has_a_status() -> None:
+    """A code of the domain is in the table, with a status of 4xx."""
+    assert {code.value for code in Code} - set(CODES) == set()
+    assert all(400 <= CODES[code.value].status < 500 for code in Code)
+
+
+def test_codes_in_the_code_are_in_the_table_and_the_other_way_round() -> None:
+    """No route answers with a code that is not documented, and none is documented that nothing answers with."""
+    source = "\n".join(path.read_text() for path in (ROOT / "api").glob("*.py"))
+    named = set(re.findall(r'ApiError\(\s*"([A-Z_]+)"', source)) | set(re.findall(r'\d{3}: "([A-Z_]+)"', source))
+
+    assert named - set(CODES) == set()
+    assert set(CODES) - named - {code.value for code in Code} == set()
+
+
+def test_statuses_follow_the_name() -> None:
+    """What is not found is 404, what exists already or was used before 409."""
+    for code, meaning in CODES.items():
+        if code.endswith("_NOT_FOUND"):
+            assert meaning.status == 404
+        if code.endswith(("_EXISTS", "_REUSED")):
+            assert meaning.status == 409

@@ -1,0 +1,211 @@
+"""Snapshots: a start from one is a replay from zero; one that does not fit or is damaged is thrown away."""
+
+from pathlib import Path
+from random import Random
+
+import pytest
+from eventsourcing.popo import POPOApplicationRecorder
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consumers.engine import snapshots
+from consumers.engine.command_index import CommandIndex
+from consumers.engine.command_source import LocalSource
+from consumers.engine.engine import Engine
+from consumers.engine.log import START, Place, RecorderLog
+from consumers.engine.replay import Fold
+from consumers.engine.snapshots import EngineFolder, Snapshot, dump, load
+from consumers.gateway import LocalGateway
+from consumers.simulation.random_commands import RandomCommands
+from consumers.simulation.simulation import Delivery, Miniature, replayed
+from domain.events import EVENT_TYPES
+from domain.exchange import Exchange
+from tests.consumers.exchange_fixtures import open_market
+
+
+def simulated(seed: int, commands: int) -> Miniature:
+    """Return an exchange after so many random commands, with its log."""
+    miniature, chooser = Miniature(), RandomCommands(Random(seed))  # noqa: S311  a simulation, no secret
+    for _ in range(commands):
+        miniature.deliver(Delivery(*chooser.next_command(miniature.exchange)))
+    return miniature
+
+
+def snapshot_of(exchange: Exchange, position: int = 1) -> Snapshot:
+    """Return a snapshot of the exchange."""
+    return Snapshot(exchange, Place(position, 7, 2, "w"), {"local": 9}, [], [Place(1, 1, 1, "w")])
+
+
+LOG = simulated(11, 1_500).log
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=40)
+def test_a_snapshot_and_the_rest_is_a_replay_from_zero(data: st.DataObject) -> None:
+    """At any position: the same state, the same due times; and it goes on to the same end."""
+    cut = data.draw(st.integers(0, len(LOG)))
+    end = min(len(LOG), cut + 200)
+    before = replayed(LOG[:cut])
+    loaded = load(dump(snapshot_of(before))).exchange
+
+    assert before.state_hash() == loaded.state_hash()
+    assert before.due == loaded.due
+    assert replayed(LOG[cut:end], before).state_hash() == replayed(LOG[cut:end], loaded).state_hash()
+
+
+def test_right_after_every_type_of_event() -> None:
+    """Of each type that the simulation makes, the first and the last one."""
+    places: dict[str, set[int]] = {}
+    for number, row in enumerate(LOG, 1):
+        seen = places.setdefault(row.entry.event.TOPIC, {number})
+        places[row.entry.event.TOPIC] = {min(seen), number}
+    cuts = {number for numbers in places.values() for number in numbers}
+    exchange = Exchange()
+    for number, row in enumerate(LOG, 1):
+        replayed([row], exchange)
+        if number in cuts:
+            exchange = load(dump(snapshot_of(exchange))).exchange
+
+    assert replayed(LOG).state_hash() == exchange.state_hash()
+    missing = {event_type.TOPIC for event_type in EVENT_TYPES} - set(places)
+    assert missing <= {"CommandsRead.v1"}, "the engine alone makes this one"
+
+
+def test_all_that_stands_beside_the_state_comes_back() -> None:
+    """Place, sources, marks."""
+    loaded = load(dump(snapshot_of(Exchange())))
+
+    assert (Place(1, 7, 2, "w"), {"local": 9}, [Place(1, 1, 1, "w")]) == (loaded.place, loaded.sources, loaded.marks)
+
+
+def test_a_damaged_one_is_thrown_away_for_an_older(tmp_path: Path) -> None:
+    """Any flipped byte, or a missing end, is noticed; the older one counts then."""
+    with EngineFolder(tmp_path, "log") as folder:
+        exchange = replayed(LOG[:300])
+        for position in (1, 2, 3):
+            folder.write(snapshot_of(exchange, position))
+        assert len(list(folder.path.glob("snapshot-*"))) == snapshots.KEPT
+        newest = max(folder.path.glob("snapshot-*"))
+        whole = newest.read_bytes()
+        for place in (0, 30, 150, len(whole) // 2, len(whole) - 1):
+            with pytest.raises((ValueError, LookupError)):
+                load(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        newest.write_bytes(whole[:-5])
+
+        found = folder.newest()
+
+    assert found is not None
+    assert found.place.position == 2
+    assert not newest.exists()
+
+
+def test_one_of_another_version_of_the_code_is_thrown_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state folded by another rule never goes on under this one."""
+    with EngineFolder(tmp_path, "log") as folder:
+        folder.write(snapshot_of(Exchange()))
+        monkeypatch.setattr(snapshots, "code_version", lambda: "another")
+        assert folder.newest() is None
+
+
+def test_it_is_written_by_a_child(tmp_path: Path) -> None:
+    """The state as it was at the call, although it changes at once."""
+    exchange = replayed(LOG[:500])
+    before = exchange.state_hash()
+    with EngineFolder(tmp_path, "log") as folder:
+        folder.write_apart(snapshot_of(exchange))
+        replayed(LOG[500:600], exchange)
+        assert not folder.writing(wait=True)
+        found = folder.newest()
+
+    assert found is not None
+    assert before == found.exchange.state_hash() != exchange.state_hash()
+
+
+def test_two_engines_have_folders_of_their_own(tmp_path: Path) -> None:
+    """The second one takes another folder, reads the first one's snapshots, and deletes none of them."""
+    with EngineFolder(tmp_path, "log") as first, EngineFolder(tmp_path, "log") as second:
+        first.write(snapshot_of(Exchange(), 5))
+        assert first.path != second.path
+        found = second.newest()
+        second.throw_away(0)
+        assert len(list(first.path.glob("snapshot-*"))) == 1
+    assert found is not None
+    with EngineFolder(tmp_path, "log") as again, EngineFolder(tmp_path, "another") as other:
+        assert again.path == first.path
+        assert other.newest() is None
+
+
+class CountingLog(RecorderLog):
+    """A log that counts what is read, under a name of its own."""
+
+    read_events = 0
+
+    def identity(self) -> str:
+        """The same in every process of this test."""
+        return "counting"
+
+    def read(self, first: int, limit: int):  # type: ignore[no-untyped-def]  # noqa: ANN201  as the base
+        """Count."""
+        found = super().read(first, limit)
+        self.read_events += len(found)
+        return found
+
+
+@pytest.mark.parametrize("lost", ["nothing", "index", "snapshots", "both"])
+def test_an_engine_starts_from_what_it_left(tmp_path: Path, lost: str) -> None:
+    """It reads only what it lacks, and knows every outcome; what is lost beside the log is made again."""
+    recorder = POPOApplicationRecorder()
+
+    def engine_of() -> tuple[Engine, LocalGateway, CountingLog]:
+        source, log = LocalSource(), CountingLog(recorder)
+        engine = Engine(log, source, folder=tmp_path)
+        engine.start()
+        engine.wait_until_ready(10)
+        return engine, LocalGateway(source, timeout_seconds=10), log
+
+    engine, gateway, _ = engine_of()
+    market = open_market(gateway.submit_blocking)
+    first = gateway.submit_blocking(*market.buy("c-1"))
+    engine.stop()
+    state = engine.exchange.state_hash()
+    if lost in {"index", "both"}:
+        for path in tmp_path.glob("*/*/commands-*"):
+            path.unlink()
+    if lost in {"snapshots", "both"}:
+        for path in tmp_path.glob("*/*/snapshot-*"):
+            path.write_bytes(b"no snapshot")
+
+    engine, gateway, log = engine_of()
+    read = log.read_events
+    again = gateway.submit_blocking(*market.buy("c-1"))
+    engine.stop()
+
+    assert first == again
+    assert state == engine.exchange.state_hash()
+    assert (read == 1) == (lost == "nothing")
+
+
+def test_an_index_that_is_behind_the_snapshot_reads_no_more_than_it_lacks(tmp_path: Path) -> None:
+    """As of an engine that stood still while another wrote: it goes on at the last place known before its end."""
+    places = [Place(position, position - 1, 1, "w") for position in (10, 20, 30)]
+    with CommandIndex(tmp_path) as index:
+        for behind, wanted in ((5, START), (20, places[1]), (29, places[1])):
+            index.advance(behind)
+            fold = Fold(0, index, Snapshot(Exchange(), places[-1], {}, [], places))
+            assert fold.place == wanted
+        index.advance(30)
+        assert Fold(0, index, Snapshot(Exchange(), places[-1], {}, [], places)).place == places[-1]
+
+
+def test_what_is_kept_beside_a_lost_log_is_thrown_away(tmp_path: Path) -> None:
+    """The log lost its end (a restored copy): snapshot and index of the lost part do not count."""
+    recorder = POPOApplicationRecorder()
+    for log in (recorder, POPOApplicationRecorder()):
+        source = LocalSource()
+        engine = Engine(CountingLog(log), source, folder=tmp_path)
+        engine.start()
+        engine.wait_until_ready(10)
+        market = open_market(LocalGateway(source, timeout_seconds=10).submit_blocking)
+        assert LocalGateway(source, timeout_seconds=10).submit_blocking(*market.buy("c-1")).code is None
+        engine.stop()
+        assert engine.error is None

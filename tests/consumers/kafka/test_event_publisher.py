@@ -1,0 +1,166 @@
+"""The feed: the log again, one record an event, without a gap whatever interrupts it."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from consumers.engine.engine import Engine
+from consumers.kafka.command_source import KafkaSource
+from consumers.kafka.event_publisher import Feed, key_of
+from consumers.kafka.gateway import KafkaGateway
+from consumers.wiring import open_log
+from domain.events import Recorded
+from messages.events import public_event
+from settings import Settings
+from tests.consumers.checks import reading, recorded
+from tests.consumers.exchange_fixtures import Market, open_market
+from tests.consumers.processes import kafka_settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path, kafka: str, topic_prefix: str) -> Settings:
+    """The settings of a fresh log on the run's broker."""
+    return kafka_settings(tmp_path, kafka, topic_prefix)
+
+
+@pytest.fixture
+def market(settings: Settings) -> Iterator[tuple[KafkaGateway, Market]]:
+    """A running engine, the way to it, and a market."""
+    engine = Engine(open_log(settings), KafkaSource(settings))
+    engine.start()
+    engine.wait_until_ready(30)
+    with KafkaGateway(settings) as gateway:
+        yield gateway, open_market(gateway.submit_blocking)
+    engine.stop()
+
+
+def log_of(settings: Settings) -> list[Recorded]:
+    """Return all events of the log."""
+    with reading(settings) as recorder:
+        return recorded(recorder)
+
+
+def feed_until(settings: Settings, position: int) -> None:
+    """Run a feed until its topic holds this position."""
+    with Feed(settings) as feed:
+        assert feed.wait_for(position, 60)
+
+
+def records_of(settings: Settings) -> list[Any]:
+    """Return all records of the feed."""
+    topic = TopicPartition(f"{settings.kafka_topic_prefix}feed", 0)
+    with consuming(settings) as consumer:
+        consumer.assign([topic])
+        end = consumer.end_offsets([topic])[topic]
+        consumer.seek_to_beginning(topic)
+        records: list[Any] = []
+        while not records or records[-1].offset < end - 1:
+            records += consumer.poll(timeout_ms=10_000)[topic]
+    return records
+
+
+@contextmanager
+def consuming(settings: Settings) -> Iterator[Any]:
+    """Give a consumer, and close it."""
+    consumer = KafkaConsumer(**settings.kafka_client(), group_id=None)
+    try:
+        yield consumer
+    finally:
+        consumer.close()
+
+
+def positions(records: Sequence[Any]) -> list[int]:
+    """Return the position of each record, as its header says."""
+    return [int(dict(record.headers)["position"]) for record in records]
+
+
+def test_it_has_one_record_an_event(settings: Settings, market: tuple[KafkaGateway, Market]) -> None:
+    """In the order of the log: value as in /v1/events, key of market or account, position, type and time in headers."""
+    gateway, traded = market
+    gateway.submit_blocking(*traded.buy("c-1"))
+    gateway.submit_blocking(*traded.buy("c-2", spend=10_000_000_000))  # refused
+    log = log_of(settings)
+
+    feed_until(settings, log[-1].position)
+    records = records_of(settings)
+
+    assert [public_event(event) for event in log] == [msgspec.json.decode(record.value) for record in records]
+    assert [key_of(event).encode() for event in log] == [record.key for record in records]
+    for event, record in zip(log, records, strict=True):
+        public, headers = public_event(event), dict(record.headers)
+        assert str(event.position).encode() == headers["position"]
+        assert (public["type"], public["time"]) == (headers["type"].decode(), headers["time"].decode())
+    keys = {public_event(event)["type"]: key_of(event) for event in log}
+    assert (traded.market_id, traded.accounts[0]) == (keys["OrderPlaced"], keys["TradeSettled"])
+    assert keys["CommandRejected"] in {traded.market_id, traded.accounts[0]}
+
+
+def test_it_goes_on_where_it_stopped(settings: Settings, market: tuple[KafkaGateway, Market]) -> None:
+    """Stopped and started again and again, it neither repeats nor leaves out."""
+    gateway, traded = market
+    for number in range(4):
+        gateway.submit_blocking(*traded.buy(f"c-{number}"))
+        feed_until(settings, log_of(settings)[-1].position)
+
+    assert [event.position for event in log_of(settings)] == positions(records_of(settings))
+
+
+def test_it_goes_on_in_the_middle_of_a_batch(settings: Settings, market: tuple[KafkaGateway, Market]) -> None:
+    """Killed when a part of a batch had arrived: the rest of it comes, then what follows."""
+    gateway, traded = market
+    gateway.submit_blocking(*traded.buy("c-1"))
+    log = log_of(settings)
+    whole = Feed(settings)
+    feed_until(settings, log[0].position)
+    assert positions(records_of(settings))[-1] == log[-1].position
+    cut = records_of(settings)[-2]  # the batch's last record but one, as the last one that arrived
+    producer = KafkaProducer(**settings.kafka_client())
+    producer.send(cut.topic, cut.value, cut.key, cut.headers, cut.partition).get(timeout=10)
+    producer.close()
+    assert whole._last()[0] == log[-1].position - 1
+
+    gateway.submit_blocking(*traded.buy("c-2"))
+    after = log_of(settings)
+    feed_until(settings, after[-1].position)
+
+    expected = [event.position for event in log] + list(range(log[-1].position - 1, after[-1].position + 1))
+    assert expected == positions(records_of(settings))
+
+
+def test_it_reads_a_copied_log_from_its_beginning(settings: Settings, market: tuple[KafkaGateway, Market]) -> None:
+    """Where the log does not stand at the offsets remembered, as after copying it, positions still lead on without a gap."""
+    gateway, traded = market
+    feed_until(settings, log_of(settings)[-1].position)
+    last = records_of(settings)[-1]
+    headers = [(name, b'[3,9,"x",17]' if name == "checkpoint" else value) for name, value in last.headers]
+    producer = KafkaProducer(**settings.kafka_client())
+    producer.send(last.topic, last.value, last.key, headers, last.partition).get(timeout=10)
+    producer.close()
+
+    gateway.submit_blocking(*traded.buy("c-1"))
+    after = log_of(settings)
+    feed_until(settings, after[-1].position)
+
+    seen = positions(records_of(settings))
+    assert sorted({*seen}) == [event.position for event in after]
+    assert len(seen) == len(after) + 1  # the record repeated here
+
+
+@pytest.mark.timeout(120)
+def test_two_feeds_leave_no_gap(settings: Settings, market: tuple[KafkaGateway, Market]) -> None:
+    """Two that run at once repeat events; the first of each position still comes in order."""
+    gateway, traded = market
+    with Feed(settings) as one, Feed(settings) as other:
+        for number in range(20):
+            gateway.submit_blocking(*traded.buy(f"c-{number}"))
+        last = log_of(settings)[-1].position
+        assert one.wait_for(last, 60)
+        assert other.wait_for(last, 60)
+
+    firsts = list(dict.fromkeys(positions(records_of(settings))))
+    assert list(range(1, last + 1)) == firsts

@@ -1,0 +1,54 @@
+"""Records by librdkafka: what a reader does where its place is gone, and what a sender says when nobody answers."""
+
+from contextlib import closing
+from pathlib import Path
+from time import monotonic
+
+import pytest
+from eventsourcing.persistence import OperationalError
+
+from consumers.kafka.records import RecordReader, RecordSender
+from consumers.kafka.topics import ensure_topics, topic_name
+from local.processes import free_port
+from settings import Settings
+from tests.consumers.processes import kafka_settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path, kafka: str, topic_prefix: str) -> Settings:
+    """A log of its own on the shared broker."""
+    made = kafka_settings(tmp_path, kafka, topic_prefix)
+    ensure_topics(made)
+    return made
+
+
+@pytest.mark.parametrize("may_skip", [True, False])
+def test_a_place_that_is_gone(settings: Settings, may_skip: bool) -> None:
+    """It is an error where everything must be read; whoever only wants what comes goes on with that."""
+    topic = topic_name(settings, "replies")
+    with (
+        closing(RecordReader(settings, topic, 0, may_skip=may_skip)) as reader,
+        closing(RecordSender(settings)) as sender,
+    ):
+        sender.write(topic, [b"old"], 10)
+        reader.seek(1000)
+        if not may_skip:
+            with pytest.raises(OperationalError, match="cannot be read"):
+                reader.take(10, 10)
+            return
+        found: list[bytes | None] = []
+        deadline = monotonic() + 20
+        while not found and monotonic() < deadline:
+            sender.write(topic, [b"new"], 10)
+            found += [record.value() for record in reader.take(10, 0.2)]
+        assert found[0] == b"new"
+
+
+def test_nobody_answers(settings: Settings) -> None:
+    """Reading and writing end with an error, the latter in its own time."""
+    nowhere = settings.model_copy(update={"kafka_brokers": f"127.0.0.1:{free_port()}"})
+    with closing(RecordSender(nowhere, give_up_seconds=0.5)) as sender:
+        before = monotonic()
+        with pytest.raises(OperationalError):
+            sender.write("topic", [b"value"], 2)
+        assert monotonic() - before < 2
