@@ -16,14 +16,14 @@ from threading import Event
 from time import monotonic
 from typing import Any, Final, Self
 
-from consumers.errors import Busy, EngineStopped, OutcomeUnknown
+from consumers.errors import Busy, EngineStopped, ReplyTimeout
 from consumers.kafka.gateway import KafkaGateway
 from domain.money import Time
 from messages.commands import COMMANDS, Command, InvalidCommand, command_of, order_command_id
 from messages.replies import Reply
 from settings import Settings
 
-__all__ = ["Busy", "Client", "EngineStopped", "InvalidCommand", "OutcomeUnknown", "Reply"]
+__all__ = ["Busy", "Client", "EngineStopped", "InvalidCommand", "Reply", "ReplyTimeout"]
 
 TIMEOUT_SECONDS: Final = 60.0
 
@@ -70,7 +70,7 @@ class Client:
         Raises:
             InvalidCommand: a field breaks its schema, or the id is missing; nothing was sent.
             Busy: not sent until the deadline; `retry_after_seconds` says when to try again.
-            OutcomeUnknown: sent, no outcome by the deadline. The same call gets it later.
+            ReplyTimeout: sent, no outcome by the deadline. The same call gets it later.
         """
         command_id, command = _command(command_type, data, command_id)
         deadline = monotonic() + timeout_seconds

@@ -3,7 +3,7 @@
 GatewayError
 ├── Busy                refused before it was sent: try again in `retry_after_seconds`
 │   └── EngineStopped   there is no engine here any more
-├── OutcomeUnknown      sent, and no answer in time: send it again with the same id, and get its one outcome
+├── ReplyTimeout      sent, and no answer in time: send it again with the same id, and get its one outcome
 └── Undecidable         the engine failed on it, an error of ours: it has no outcome and is in the dead letters
 """
 
@@ -24,7 +24,7 @@ class EngineStopped(Busy):
     """No engine runs here any more; a command that was sent already may have an outcome or not."""
 
 
-class OutcomeUnknown(GatewayError):  # noqa: N818  what callers are told
+class ReplyTimeout(GatewayError):  # noqa: N818  what callers are told
     """The command was sent and no reply came in time. Sent again with the same id, it has no second effect."""
 
     retry_after_seconds = 1.0

@@ -14,13 +14,13 @@ from typing import Protocol
 from uuid import uuid4
 
 from consumers.engine.command_source import LocalCommand, LocalSource, Waiter
-from consumers.errors import Busy, EngineStopped, GatewayError, OutcomeUnknown, Undecidable
+from consumers.errors import Busy, EngineStopped, GatewayError, ReplyTimeout, Undecidable
 from domain.money import Time
 from domain.orders import PlaceOrder
 from messages.commands import Command, InvalidCommand, QuoteOrder, check_command, digest_of, with_ids
 from messages.replies import Reply
 
-__all__ = ["Busy", "EngineStopped", "Gateway", "GatewayError", "LocalGateway", "OutcomeUnknown", "Undecidable"]
+__all__ = ["Busy", "EngineStopped", "Gateway", "GatewayError", "LocalGateway", "ReplyTimeout", "Undecidable"]
 
 
 class Gateway(Protocol):
@@ -34,7 +34,7 @@ class Gateway(Protocol):
         Raises:
             InvalidCommand: a field, or the id, breaks a limit; nothing was sent.
             Busy: it was not sent.
-            OutcomeUnknown: it was sent.
+            ReplyTimeout: it was sent.
             Undecidable: an error of ours.
         """
 
@@ -74,7 +74,7 @@ class LocalGateway:
         self, commands: Sequence[tuple[str, Command]], at: Time | None = None
     ) -> list[Reply | InvalidCommand | GatewayError]:
         """Return the outcome of each command."""
-        return await gather_outcomes([self.submit(command_id, command, at) for command_id, command in commands])
+        return await gather_replies([self.submit(command_id, command, at) for command_id, command in commands])
 
     async def quote(self, order: PlaceOrder, at: Time | None = None) -> Reply:
         """Return what the order would do now."""
@@ -99,7 +99,7 @@ class LocalGateway:
         )
 
 
-async def gather_outcomes(replies: Sequence[Awaitable[Reply]]) -> list[Reply | InvalidCommand | GatewayError]:
+async def gather_replies(replies: Sequence[Awaitable[Reply]]) -> list[Reply | InvalidCommand | GatewayError]:
     """Wait for several replies; return for each the reply or the gateway's refusal. Any other error is raised."""
     outcomes = await asyncio.gather(*replies, return_exceptions=True)
     found = [outcome for outcome in outcomes if isinstance(outcome, Reply | InvalidCommand | GatewayError)]
@@ -108,5 +108,5 @@ async def gather_outcomes(replies: Sequence[Awaitable[Reply]]) -> list[Reply | I
     return found
 
 
-def _unknown(command_id: str, seconds: float) -> OutcomeUnknown:
-    return OutcomeUnknown(f"no outcome of {command_id} within {seconds:g} s; the same id asks for it again")
+def _unknown(command_id: str, seconds: float) -> ReplyTimeout:
+    return ReplyTimeout(f"no outcome of {command_id} within {seconds:g} s; the same id asks for it again")

@@ -23,12 +23,13 @@ class Taker:
     """An incoming order while it is matched: what it still wants, what it has done, and the maker as it leaves it.
 
     `quantity` and `spend` are what is left of them; exactly one is given. `filled` and `cost` sum the `fills`; `met` are
-    the resting orders among them, `canceled` its own that gave way. `maker_shares` is what the maker sold (negative:
+    the resting orders among them, `canceled` its own that gave way. `amm_shares` is what the maker sold (negative:
     bought), `sets` how many complete sets came into being (negative: were dissolved), `prices` are the maker's. `stop` says
     why it went no further than it did, None when it is complete.
     """
 
     __slots__ = (
+        "amm_shares",
         "buys",
         "canceled",
         "cost",
@@ -36,7 +37,6 @@ class Taker:
         "fills",
         "index",
         "limit",
-        "maker_shares",
         "market",
         "met",
         "prices",
@@ -58,7 +58,7 @@ class Taker:
         self.canceled: list[RestingOrder] = []
         self.filled: Shares = 0
         self.cost: Credits = 0
-        self.maker_shares: Shares = 0
+        self.amm_shares: Shares = 0
         self.sets: Shares = 0
         self.prices = market.prices
         self.stop: Stop | None = None
@@ -72,7 +72,7 @@ class Taker:
         for price, resting in self.market.book.opposite(self.index, order.side):
             if not self._allows(price):
                 break
-            self._take_maker(price)
+            self._take_amm(price)
             if self.done():
                 return
             if len(self.met) + len(self.canceled) == MATCHES_MAX:
@@ -87,7 +87,7 @@ class Taker:
                 return
             if self.done():
                 return
-        self._take_maker(None)
+        self._take_amm(None)
         if not self.done():
             self.stop = "price"
 
@@ -97,7 +97,7 @@ class Taker:
             return True
         return price <= self.limit if self.buys else price >= self.limit
 
-    def _take_maker(self, resting: Price | None) -> None:
+    def _take_amm(self, resting: Price | None) -> None:
         """Trade with the maker until it is at the order's limit, or at a resting order's price, or the order is done."""
         market = self.market
         b, price = market.liquidity, self.prices[self.index]
@@ -118,11 +118,11 @@ class Taker:
             cost = lmsr.proceeds_down(b, price, quantity)
             signed = -quantity
         if quantity:
-            self.maker_shares += signed
+            self.amm_shares += signed
             sold = market.sold.copy()
-            sold[self.index] += self.maker_shares
+            sold[self.index] += self.amm_shares
             self.prices = lmsr.price_vector(market.weights, sold, b)
-            self.fills.append(Fill(divide_half_even(cost * MICRO, quantity), quantity, cost, "maker"))
+            self.fills.append(Fill(divide_half_even(cost * MICRO, quantity), quantity, cost, "amm"))
             self._count(quantity, cost)
         if self.spend is not None and quantity < offered:
             self.spend = 0
@@ -148,7 +148,7 @@ class Taker:
             self.sets += quantity if self.buys else -quantity
         paid = divide_half_even(cost * MICRO, quantity)
         self.met.append(order)
-        self.fills.append(Fill(paid, quantity, cost, "order", order.order_id, order.account_id, resting_cost))
+        self.fills.append(Fill(paid, quantity, cost, "book", order.order_id, order.account_id, resting_cost))
         self._count(quantity, cost)
         if self.spend is not None and self.spend * MICRO // price == 0:
             self.spend = 0

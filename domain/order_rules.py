@@ -38,7 +38,7 @@ def evolve_orders(market: Market, event: OrderEvent) -> None:
         case RestingOrderFilled():
             signed = event.quantity if event.side == "buy" else -event.quantity
             _fill_resting(market, event.order_id, event.quantity)
-            _move_maker(market, market.index(event.outcome), signed)
+            _move_amm(market, market.index(event.outcome), signed)
             market.sweeping = event.more
         case _:
             assert_never(event)
@@ -52,12 +52,12 @@ def _evolve_execution(market: Market, outcome: str, execution: Execution) -> Non
             _fill_resting(market, fill.order_id, fill.quantity)
     if execution.sets:
         market.issued = [issued + execution.sets for issued in market.issued]
-    if execution.maker_shares:
-        _move_maker(market, market.terms.outcomes.index(outcome), execution.maker_shares)
+    if execution.amm_shares:
+        _move_amm(market, market.terms.outcomes.index(outcome), execution.amm_shares)
     market.fees += execution.fee
 
 
-def _move_maker(market: Market, index: int, shares: Shares) -> None:
+def _move_amm(market: Market, index: int, shares: Shares) -> None:
     market.sold[index] += shares
     market.issued[index] += shares
     reprice(market)

@@ -105,7 +105,7 @@ class Fill(Value):
     price: Price
     quantity: Shares
     cost: Credits
-    source: Literal["maker", "order"]
+    source: Literal["amm", "book"]
     order_id: str | None = None
     account_id: str | None = None
     resting_cost: Credits = 0
@@ -114,7 +114,7 @@ class Fill(Value):
 class Execution(Value):
     """What an order did at once.
 
-    `cost` sums the fills, without `fee`. `maker_shares` is what the maker sold (negative: bought) of the order's
+    `cost` sums the fills, without `fee`. `amm_shares` is what the maker sold (negative: bought) of the order's
     outcome, `sets` how many complete sets came into being (negative: were dissolved) where two outcomes met. `prices` are
     the maker's prices afterwards, empty where they did not change. `reason` says why a remainder does not rest.
     """
@@ -125,7 +125,7 @@ class Execution(Value):
     cost: Credits
     fee: Credits
     fills: tuple[Fill, ...]
-    maker_shares: Shares
+    amm_shares: Shares
     sets: Shares
     prices: tuple[Price, ...]
     resting: bool

@@ -202,9 +202,9 @@ def _decision(
             cost,
             fee,
             tuple(fills),
-            taker.maker_shares,
+            taker.amm_shares,
             taker.sets,
-            lmsr.displayed(taker.prices) if taker.maker_shares else (),
+            lmsr.displayed(taker.prices) if taker.amm_shares else (),
             rests,
             None if rests else taker.stop,
         )

@@ -245,7 +245,7 @@ def _posted(
     )
 
 
-PROJECTION = Projection("accounts", 3, (ACCOUNTS, LEDGER, BALANCES), fold, scope="account", cost=4.6)
+PROJECTION = Projection("accounts", 3, (ACCOUNTS, LEDGER, BALANCES), fold, scope="account", weight=4.6)
 
 _SUM: Final = "coalesce(sum({}), 0)::int8"
 _WORTH: Final = _SUM.format(worth("s.shares", "p.prices[array_position(k.outcomes, s.outcome)]"))

@@ -144,7 +144,7 @@ def _change(
         orders.delete(order_id)
 
 
-PROJECTION = Projection("book", 3, (RESTING, LEVELS, VERSIONS), fold, scope="market", cost=1.3)
+PROJECTION = Projection("book", 3, (RESTING, LEVELS, VERSIONS), fold, scope="market", weight=1.3)
 
 _NOW: Final = "SELECT outcome, side, price, quantity, orders FROM book_levels WHERE market_id = %s AND quantity > 0"
 _PAST: Final = """

@@ -206,7 +206,7 @@ def _merge(row: CandleRow, minute: CandleRow) -> None:
         row.close[i] = minute.close[i]
 
 
-PROJECTION = Projection("candles", 3, (CANDLES, CURRENT), fold, scope="market", cost=3.0)
+PROJECTION = Projection("candles", 3, (CANDLES, CURRENT), fold, scope="market", weight=3.0)
 
 
 def candles(  # noqa: PLR0917  read in one order everywhere

@@ -57,7 +57,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:
         append(LifecycleRow(batch.partition, event.market_id, recorded.position, recorded.time, name, data))
 
 
-PROJECTION = Projection("lifecycle", 3, (LIFECYCLE,), fold, scope="market", cost=0.1)
+PROJECTION = Projection("lifecycle", 3, (LIFECYCLE,), fold, scope="market", weight=0.1)
 
 
 def market_events(

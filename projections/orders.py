@@ -157,7 +157,7 @@ def _follow(order: Order, event: Any) -> None:
             pass
 
 
-PROJECTION = Projection("orders", 2, (ORDERS,), fold, scope="market", cost=4.6)
+PROJECTION = Projection("orders", 2, (ORDERS,), fold, scope="market", weight=4.6)
 
 
 def account_orders(

@@ -59,7 +59,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:
         )
 
 
-PROJECTION = Projection("stories", 2, (STORIES,), fold, scope="story", cost=0.1)
+PROJECTION = Projection("stories", 2, (STORIES,), fold, scope="story", weight=0.1)
 
 
 def get_story(connection: Connection, as_of: AsOf, ref: str) -> Story | None:

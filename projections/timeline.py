@@ -33,7 +33,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:
         position = recorded.position
 
 
-PROJECTION = Projection("timeline", 3, (TIMELINE,), fold, scope="all", cost=1.1)
+PROJECTION = Projection("timeline", 3, (TIMELINE,), fold, scope="all", weight=1.1)
 
 
 def position_at(connection: Connection, time: int, partition: int = 0) -> int:

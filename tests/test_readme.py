@@ -99,7 +99,7 @@ def test_the_story_from_order_to_leaderboard(served: str, environment: dict[str,
 def test_the_files_that_the_readme_names_are_there() -> None:
     """The map and the path of an order name what exists."""
     named = set(re.findall(r"`([a-z_]+/(?:[a-z_/]+\.(?:py|md|json))?|[a-z_]+\.py)`", README))
-    known = {path.name for path in ROOT.glob("projections/*.py")}
+    known = {path.name for path in ROOT.glob("projections/**/*.py")}
 
     assert named
     assert [name for name in named if not (ROOT / name).exists() and name not in known] == []

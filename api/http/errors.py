@@ -82,7 +82,7 @@ CODES: Final[dict[str, Meaning]] = {
     # The service.
     "RATE_LIMITED": Meaning(429, "Too many requests at once; wait as long as Retry-After says."),
     "BUSY": Meaning(503, "The engine has enough to do; nothing was done. Wait as long as Retry-After says."),
-    "OUTCOME_UNKNOWN": Meaning(503, "No outcome in time; it may still come. Send the same again, with the same id."),
+    "REPLY_TIMEOUT": Meaning(503, "No outcome in time; it may still come. Send the same again, with the same id."),
     "NOT_YET_PROJECTED": Meaning(503, "The read model has not reached the position asked for in the time given."),
     "UNAVAILABLE": Meaning(503, "A part this answer needs (database or log) is away."),
     "INTERNAL": Meaning(500, "A mistake of ours; the log has it under the request's id."),

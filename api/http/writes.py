@@ -11,7 +11,7 @@ from api.http.context import Context, context_of
 from api.http.errors import CODES, ApiError, invalid_field
 from api.http.reads import json
 from api.http.request_log import facts_of
-from consumers.gateway import Busy, EngineStopped, GatewayError, OutcomeUnknown
+from consumers.gateway import Busy, EngineStopped, GatewayError, ReplyTimeout
 from messages.fields import InvalidCommand
 from messages.wire import parse_time
 from projections.reading import AsOf, read
@@ -57,7 +57,7 @@ async def submit(request: Request, command_id: str, command: Command) -> Reply:
 
     Raises:
         ApiError: the code it was refused with (`details.position` says where the refusal stands in the log), BUSY when
-            it was not taken, OUTCOME_UNKNOWN when there is no outcome yet.
+            it was not taken, REPLY_TIMEOUT when there is no outcome yet.
     """
     reply = await outcome(request, command_id, command)
     if reply.code is not None:
@@ -66,7 +66,7 @@ async def submit(request: Request, command_id: str, command: Command) -> Reply:
 
 
 async def outcome(request: Request, command_id: str, command: Command) -> Reply:
-    """Return the command's outcome, a refusal included; raises ApiError BUSY or OUTCOME_UNKNOWN."""
+    """Return the command's outcome, a refusal included; raises ApiError BUSY or REPLY_TIMEOUT."""
     facts_of(request).command_id = command_id
     return await asked(facts_of(request), context_of(request).gateway.submit(command_id, command, sender_time(request)))
 
@@ -91,9 +91,9 @@ def no_outcome(error: InvalidCommand | GatewayError, facts: Facts, command_id: s
     match error:
         case InvalidCommand():
             return invalid_field(error.field, str(error).removeprefix(error.field).strip())
-        case OutcomeUnknown() | EngineStopped():
+        case ReplyTimeout() | EngineStopped():
             return ApiError(
-                "OUTCOME_UNKNOWN",
+                "REPLY_TIMEOUT",
                 "no outcome in time; send the same again, with the same id",
                 {"command_id": command_id},
                 retry_after_seconds=1,

@@ -24,7 +24,7 @@ import msgspec
 import structlog
 
 from consumers.engine.command_source import Answer, Source
-from consumers.engine.log import Append, Fenced, InDoubt, Log, WrongPlace
+from consumers.engine.log import Append, Fenced, InDoubt, Log, StaleCheckpoint
 from consumers.engine.recorded_replies import REPLY_EVENTS_MAX
 from consumers.engine.replica import Replica
 from domain.events import Event
@@ -64,7 +64,7 @@ Clock = Callable[[], Time]
 
 
 class Beats(Protocol):
-    """Signs of life between the engines of one log (`consumers.kafka.heartbeats`). They decide who claims, never who may write."""
+    """Signs of life between the engines of one log (`consumers.kafka.heartbeats`). They decide who claims, not who writes."""
 
     seconds: float
     """From one sign to the next."""
@@ -305,7 +305,7 @@ class Engine:
                 if self._ready.is_set() or (claims_lost == CLAIMS_MAX and not self._standby):
                     raise
                 self._stopping.wait(random.uniform(0.05, 0.5))  # noqa: S311  two that duel back off at random
-            except WrongPlace as error:
+            except StaleCheckpoint as error:
                 _log.warning("reading the log from its beginning", partition=self._partition, reason=str(error))
                 self._replica.forget_files()
             except InDoubt as error:

@@ -7,7 +7,7 @@ Log                     what the engine needs
 
 LogError
 ├── Fenced              another engine writes the log; this one must stop
-├── WrongPlace          the place at which reading was to go on is not in this log: begin at its beginning
+├── StaleCheckpoint          the place at which reading was to go on is not in this log: begin at its beginning
 └── InDoubt             it is unknown whether the append is in the log: take over again, then the log tells
 """
 
@@ -24,7 +24,7 @@ Buffer = Any  # bytes, or what a decoder takes like bytes; `collections.abc.Buff
 READ_EVENTS: Final = 5_000
 
 
-class Place(NamedTuple):
+class Checkpoint(NamedTuple):
     """Where a reader of the log goes on: behind the event at `position`. What else a store must know is in the rest."""
 
     position: int = 0
@@ -33,11 +33,11 @@ class Place(NamedTuple):
     writer: str = ""
 
 
-START: Final = Place()
+START: Final = Checkpoint()
 """The beginning of every log."""
 
 
-def place_before(places: Sequence[Place], position: int) -> Place:
+def checkpoint_before(places: Sequence[Checkpoint], position: int) -> Checkpoint:
     """Return the last of these places, which are in order, from which the event at the position is still ahead."""
     found = bisect_right(places, position - 1, key=attrgetter("position"))
     return places[found - 1] if found else START
@@ -48,15 +48,15 @@ Row = tuple[str, int, str, Buffer]
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
+class EventBatch:
     """Events that follow each other in the log, their positions, and where a reader goes on behind them."""
 
     positions: Sequence[int]
     rows: Sequence[Row]
-    after: Place
+    after: Checkpoint
 
 
-Apply = Callable[[Chunk], None]
+EventHandler = Callable[[EventBatch], None]
 """Takes the next events of the log, in its order."""
 
 
@@ -72,7 +72,7 @@ class InDoubt(LogError):  # noqa: N818  says what happened
     """It is unknown whether the last append is in the log, or the log cannot be reached: take over again."""
 
 
-class WrongPlace(LogError):  # noqa: N818  says what happened
+class StaleCheckpoint(LogError):  # noqa: N818  says what happened
     """What was kept beside the log does not belong to it, or the log has lost its end: read it from the beginning."""
 
 
@@ -89,7 +89,7 @@ class Append(Protocol):
 class Log(Protocol):
     """One partition's log, with one writer. After Fenced or InDoubt only `take_over` and `close` may be called."""
 
-    marks: list[Place]
+    marks: list[Checkpoint]
     """Places by which `read` finds old events quickly, none where it needs none; a snapshot keeps them."""
 
     @property
@@ -97,7 +97,7 @@ class Log(Protocol):
         """The number of this take-over, higher than all before; 0 where the log counts none."""
 
     @property
-    def place(self) -> Place:
+    def place(self) -> Checkpoint:
         """Where a reader goes on that knows all this writer has taken over and confirmed; while it is the writer."""
 
     def identity(self) -> str:
@@ -106,20 +106,20 @@ class Log(Protocol):
         Raises InDoubt when the log cannot be reached.
         """
 
-    def follow(self, apply: Apply, after: Place, timeout_seconds: float) -> None:
+    def follow(self, apply: EventHandler, after: Checkpoint, timeout_seconds: float) -> None:
         """Pass what has come behind a place to `apply`, or return when nothing comes in time; claims nothing.
 
         Raises:
-            WrongPlace: the place is not in this log.
+            StaleCheckpoint: the place is not in this log.
             InDoubt: the log cannot be reached now.
         """
 
-    def take_over(self, apply: Apply, after: Place = START) -> None:
+    def take_over(self, apply: EventHandler, after: Checkpoint = START) -> None:
         """Become the writer, and pass all that is in the log behind a place to `apply`, in order, before returning.
 
         Raises:
             Fenced: another engine writes this log. What was passed to `apply` is true all the same.
-            WrongPlace: the place is not in this log.
+            StaleCheckpoint: the place is not in this log.
             InDoubt: the log cannot be reached now.
         """
 
@@ -158,11 +158,11 @@ class RecorderLog:
     def __init__(self, recorder: ApplicationRecorder) -> None:
         self.recorder = recorder
         self.epoch = 0
-        self.marks: list[Place] = []
+        self.marks: list[Checkpoint] = []
         self._place = START
 
     @property
-    def place(self) -> Place:
+    def place(self) -> Checkpoint:
         """Where a reader goes on."""
         return self._place
 
@@ -170,20 +170,20 @@ class RecorderLog:
         """Return a name for this object: it has no store of its own."""
         return f"recorder-{id(self.recorder)}"
 
-    def follow(self, apply: Apply, after: Place, timeout_seconds: float) -> None:  # noqa: ARG002  nobody else writes
+    def follow(self, apply: EventHandler, after: Checkpoint, timeout_seconds: float) -> None:  # noqa: ARG002  nobody else writes
         """Pass what is behind the place to `apply`."""
         self.take_over(apply, after)
 
-    def take_over(self, apply: Apply, after: Place = START) -> None:
+    def take_over(self, apply: EventHandler, after: Checkpoint = START) -> None:
         """Pass all that is in the log behind the place to `apply`."""
         position = after.position
         if position and [event.id for event in self.read(position, 1)] != [position]:
-            raise WrongPlace(f"the log has no event at {position}")
+            raise StaleCheckpoint(f"the log has no event at {position}")
         while found := self.read(position + 1, READ_EVENTS):
             position = found[-1].id
             rows = [(str(event.originator_id), event.originator_version, event.topic, event.state) for event in found]
-            apply(Chunk([event.id for event in found], rows, Place(position)))
-        self._place = Place(position)
+            apply(EventBatch([event.id for event in found], rows, Checkpoint(position)))
+        self._place = Checkpoint(position)
 
     def begin(self, events: Sequence[StoredEvent]) -> Append:
         """Append the events; when this returns they are in the log."""
@@ -194,7 +194,7 @@ class RecorderLog:
         except PersistenceError as error:
             raise InDoubt(str(error)) from error
         assert positions, "an application recorder returns positions"
-        self._place = Place(positions[-1])
+        self._place = Checkpoint(positions[-1])
         return Appended(positions)
 
     def read(self, first: int, limit: int) -> Sequence[Notification]:

@@ -25,7 +25,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Identifier, Literal
 
-from consumers.engine.log import START, Append, Appended, Apply, Fenced, InDoubt, Place, RecorderLog
+from consumers.engine.log import START, Append, Appended, Checkpoint, EventHandler, Fenced, InDoubt, RecorderLog
 
 LOCK_SECONDS: Final = 10.0
 """How long a writer that lost its session waits for the server to notice that, and to give the lock back."""
@@ -43,7 +43,7 @@ class PostgresLog:
         self._reading: RecorderLog | None = None
         self._was_writer = False
         self.epoch = 0
-        self.marks: list[Place] = []
+        self.marks: list[Checkpoint] = []
         self._place = START
         table = table_name(partition)
         self._insert = SQL(
@@ -55,7 +55,7 @@ class PostgresLog:
         ).format(channel=Literal(table), table=Identifier("public", table))
 
     @property
-    def place(self) -> Place:
+    def place(self) -> Checkpoint:
         """Where a reader goes on that knows all this writer has taken over and confirmed."""
         return self._place
 
@@ -74,14 +74,14 @@ class PostgresLog:
         assert row is not None, "the query has one row"
         return "postgres-" + "-".join(str(number) for number in row)
 
-    def follow(self, apply: Apply, after: Place, timeout_seconds: float) -> None:
+    def follow(self, apply: EventHandler, after: Checkpoint, timeout_seconds: float) -> None:
         """Pass what is behind the place to `apply`; waits for nothing."""
         try:
             self._recorder().follow(apply, after, timeout_seconds)
         except (psycopg.Error, PersistenceError) as error:
             raise InDoubt(f"the log cannot be reached: {error}") from error
 
-    def take_over(self, apply: Apply, after: Place = START) -> None:
+    def take_over(self, apply: EventHandler, after: Checkpoint = START) -> None:
         """Take the partition's lock and read the log."""
         self._drop_session()
         try:
@@ -108,7 +108,7 @@ class PostgresLog:
         except psycopg.Error as error:
             self._drop_session()
             raise InDoubt(f"{type(error).__name__}: {error}") from error
-        self._place = Place(positions[-1])
+        self._place = Checkpoint(positions[-1])
         return Appended(positions)
 
     def read(self, first: int, limit: int) -> Sequence[Notification]:

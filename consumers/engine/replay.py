@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from consumers.engine.log import START, Chunk, Place, WrongPlace, place_before
+from consumers.engine.log import START, Checkpoint, EventBatch, StaleCheckpoint, checkpoint_before
 from consumers.engine.recorded_replies import Index
 from domain.exchange import Exchange
 from domain.partition import CommandsRead
@@ -31,18 +31,18 @@ class Fold:
 
     def __init__(self, partition: int, index: Index, snapshot: "Snapshot | None" = None) -> None:
         self._index = index
-        self._last: deque[Chunk] = deque(maxlen=CHUNKS_TOLD)
+        self._last: deque[EventBatch] = deque(maxlen=CHUNKS_TOLD)
         self._known = snapshot.outcomes if snapshot else []
         self._skip = START
         self.exchange = snapshot.exchange if snapshot else Exchange(partition)
-        self.place: Place = snapshot.place if snapshot else START
+        self.place: Checkpoint = snapshot.place if snapshot else START
         self.sources: dict[str, int] = dict(snapshot.sources) if snapshot else {}
         if snapshot is not None and index.position < self.place.position:
             # It was lost, or the snapshot is of another engine: it learns the rest from the log, which the state skips.
-            self._skip, self.place = self.place, place_before(snapshot.marks, index.position + 1)
+            self._skip, self.place = self.place, checkpoint_before(snapshot.marks, index.position + 1)
 
-    def apply(self, chunk: Chunk) -> None:
-        """Bring state and index to what they are after these events. Raises WrongPlace: the snapshot is not of this log."""
+    def apply(self, chunk: EventBatch) -> None:
+        """Bring state and index to what they are after these events. Raises StaleCheckpoint: the snapshot is not of this log."""
         if chunk.positions[0] <= self._skip.position:
             self._check(chunk.after)
             chunk = self._index_only(chunk)
@@ -63,16 +63,18 @@ class Fold:
         self._last.append(chunk)
 
     def check_end(self) -> None:
-        """Raise WrongPlace when this cannot be the whole log: it ends before what is known of it from elsewhere."""
+        """Raise StaleCheckpoint when this cannot be the whole log: it ends before what is known of it from elsewhere."""
         known = max(self._index.position, self._skip.position)
         if self.place.position < known:
-            raise WrongPlace(f"the log ends at {self.place.position}, it was known up to {known}")
+            raise StaleCheckpoint(f"the log ends at {self.place.position}, it was known up to {known}")
 
-    def _check(self, after: Place) -> None:
-        """Raise WrongPlace when the snapshot's place is none that the log has: in Kafka it stands behind a batch."""
+    def _check(self, after: Checkpoint) -> None:
+        """Raise StaleCheckpoint when the snapshot's place is none that the log has: in Kafka it stands behind a batch."""
         wanted = self._skip
         if wanted.writer and after.position >= wanted.position and after != wanted:
-            raise WrongPlace(f"the batch that ends at {after.position} is not the one that the snapshot stands behind")
+            raise StaleCheckpoint(
+                f"the batch that ends at {after.position} is not the one that the snapshot stands behind"
+            )
 
     def outcomes(self) -> list[Reply]:
         """Return the last outcomes, whose replies may not have reached anybody."""
@@ -92,7 +94,7 @@ class Fold:
         ]
         return told if len(self._last) == CHUNKS_TOLD else [*self._known, *told]
 
-    def _index_only(self, chunk: Chunk) -> Chunk:
+    def _index_only(self, chunk: EventBatch) -> EventBatch:
         """Note the commands of a chunk that the snapshot has folded, and return what it has not."""
         index, indexed = self._index, self._index.position
         rows: list[Any] = []
@@ -103,4 +105,4 @@ class Fold:
                 rows.append(row)
             elif position > indexed and (read := _envelope(row[3])).digest is not None:
                 index.add(read.command_id, position)
-        return Chunk(positions, rows, chunk.after)
+        return EventBatch(positions, rows, chunk.after)

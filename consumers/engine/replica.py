@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from consumers.engine.command_index import CommandIndex
-from consumers.engine.log import Log, Place
+from consumers.engine.log import Checkpoint, Log
 from consumers.engine.recorded_replies import MemoryIndex, Outcomes
 from consumers.engine.replay import Fold
 from consumers.engine.snapshots import EngineFolder, Snapshot
@@ -57,7 +57,7 @@ class Replica:
         return self._fold.exchange
 
     @property
-    def place(self) -> Place:
+    def place(self) -> Checkpoint:
         """How far the log is folded; an engine that has taken over knows better (`Log.place`)."""
         return self._fold.place
 
@@ -100,7 +100,7 @@ class Replica:
     def take_over(self) -> list[Reply]:
         """Claim the log and fold all of it; return the last outcomes, whose replies may not have reached anybody.
 
-        From then on the caller may decide on the state. Raises WrongPlace, Fenced or InDoubt.
+        From then on the caller may decide on the state. Raises StaleCheckpoint, Fenced or InDoubt.
         """
         self.prepare()
         self._log.take_over(self._fold.apply, self._fold.place)  # when the claim is lost, what was folded is true
@@ -139,12 +139,12 @@ class Replica:
             with suppress(OSError):  # the log has everything
                 self._folder.write(self._snapshot(self._log.place, self.outcomes.recent(OUTCOMES_KEPT)))
 
-    def _write_apart(self, place: Place, outcomes: Callable[[], list[Reply]]) -> None:
+    def _write_apart(self, place: Checkpoint, outcomes: Callable[[], list[Reply]]) -> None:
         assert self._folder is not None, "one is due only where it can be kept"
         self._folder.write_apart(self._snapshot(place, outcomes()))
         self._snapshot_position, self._snapshot_at = place.position, monotonic() + SNAPSHOT_SECONDS
 
-    def _snapshot(self, place: Place, outcomes: list[Reply]) -> Snapshot:
+    def _snapshot(self, place: Checkpoint, outcomes: list[Reply]) -> Snapshot:
         return Snapshot(self.exchange, place, self.sources, outcomes, self._log.marks)
 
     def close(self) -> None:

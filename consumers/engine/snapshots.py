@@ -28,7 +28,7 @@ import structlog
 
 import domain
 import messages
-from consumers.engine.log import Place
+from consumers.engine.log import Checkpoint
 from consumers.process_tuning import run_anywhere
 from domain.account import Account
 from domain.book import Book, RestingOrder
@@ -51,12 +51,12 @@ class Snapshot(msgspec.Struct):
     """What an engine knows: the exchange, how far its sources are read, and what it may have to tell again."""
 
     exchange: Exchange
-    place: Place
+    place: Checkpoint
     sources: dict[str, int]
     """By name of a source: up to where it is read."""
     outcomes: list[Reply]
     """The last ones, whose replies may not have reached anybody."""
-    marks: list[Place]
+    marks: list[Checkpoint]
 
 
 class _Form(msgspec.Struct):
@@ -73,10 +73,10 @@ class _Form(msgspec.Struct):
     unfinished: dict[str, str]
     due: list[Due]
     due_most: int
-    place: Place
+    place: Checkpoint
     sources: dict[str, int]
     outcomes: list[Reply]
-    marks: list[Place]
+    marks: list[Checkpoint]
 
 
 class _Head(msgspec.Struct):

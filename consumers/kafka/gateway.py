@@ -28,8 +28,8 @@ import structlog
 from eventsourcing.persistence import OperationalError
 
 from consumers.engine.command_source import Waiter, deliver
-from consumers.errors import Busy, EngineStopped, GatewayError, OutcomeUnknown
-from consumers.gateway import gather_outcomes
+from consumers.errors import Busy, EngineStopped, GatewayError, ReplyTimeout
+from consumers.gateway import gather_replies
 from consumers.kafka.records import RecordReader, RecordSender
 from consumers.kafka.topics import COMMANDS, RECORD_BYTES_MAX, REPLIES, ensure_topics, topic_name
 from domain.money import Time
@@ -180,7 +180,7 @@ class KafkaGateway:
                 reply.set_exception(error)
             replies.append(reply)
         self._flush()
-        return await gather_outcomes(replies)
+        return await gather_replies(replies)
 
     async def quote(self, order: PlaceOrder, at: Time | None = None) -> Reply:
         """Return what the order would do now."""
@@ -318,7 +318,7 @@ class KafkaGateway:
             for command_id, pending in list(self._pending.items()):
                 left = [(waiter, deadline) for waiter, deadline in pending.waiters if now < deadline]
                 if len(left) < len(pending.waiters):
-                    error = OutcomeUnknown(f"no outcome of {command_id} in time; the same id asks for it again")
+                    error = ReplyTimeout(f"no outcome of {command_id} in time; the same id asks for it again")
                     late += [(waiter, error) for waiter, deadline in pending.waiters if now >= deadline]
                     pending.waiters = left
                 if not left:

@@ -9,7 +9,17 @@ from eventsourcing.persistence import Notification, OperationalError, Persistenc
 from eventsourcing.utils import Environment
 
 import eventsourcing_kafka as es_kafka
-from consumers.engine.log import START, Append, Apply, Chunk, Fenced, InDoubt, Place, WrongPlace, place_before
+from consumers.engine.log import (
+    START,
+    Append,
+    Checkpoint,
+    EventBatch,
+    EventHandler,
+    Fenced,
+    InDoubt,
+    StaleCheckpoint,
+    checkpoint_before,
+)
 from eventsourcing_kafka.reader import Fetcher
 
 if TYPE_CHECKING:
@@ -46,10 +56,10 @@ class Marks:
     """Places spread over the log, bounded in number: behind the last one before an event reading soon comes to it."""
 
     def __init__(self) -> None:
-        self.places: list[Place] = []
+        self.places: list[Checkpoint] = []
         self._apart = 1
 
-    def note(self, place: Place) -> None:
+    def note(self, place: Checkpoint) -> None:
         """Remember a place, unless the last one is near; they come in order, and those that came before change nothing."""
         places = self.places
         if places and place.position < places[-1].position + self._apart:
@@ -59,11 +69,11 @@ class Marks:
             del places[1::2]
             self._apart = max(2 * self._apart, places[-1].position // MARKS_MAX)
 
-    def before(self, position: int) -> Place:
+    def before(self, position: int) -> Checkpoint:
         """Return the last place known from which the event is still ahead."""
-        return place_before(self.places, position)
+        return checkpoint_before(self.places, position)
 
-    def recall(self, places: Iterable[Place]) -> None:
+    def recall(self, places: Iterable[Checkpoint]) -> None:
         """Take over what was kept with a snapshot."""
         self.places = list(places)
         if self.places:
@@ -78,7 +88,7 @@ class KafkaLog:
         self._identity = ""
         self._writer: es_kafka.Writer | None = None
         self._reader: es_kafka.Reader | None = None
-        self._read_to: Place | None = None
+        self._read_to: Checkpoint | None = None
         self._old: es_kafka.Reader | None = None
         self._ahead: es_kafka.Producer | None = None  # what a standby has connected ahead
         self._marks = Marks()
@@ -90,18 +100,18 @@ class KafkaLog:
         return self._writer.checkpoint.epoch
 
     @property
-    def place(self) -> Place:
+    def place(self) -> Checkpoint:
         """Where a reader goes on that knows all this writer has taken over and confirmed."""
         assert self._read_to is not None, "take over first"
         return self._read_to
 
     @property
-    def marks(self) -> list[Place]:
+    def marks(self) -> list[Checkpoint]:
         """Places by which `read` finds old events quickly; a snapshot keeps them."""
         return self._marks.places
 
     @marks.setter
-    def marks(self, places: Iterable[Place]) -> None:
+    def marks(self, places: Iterable[Checkpoint]) -> None:
         self._marks.recall(places)
 
     def identity(self) -> str:
@@ -114,7 +124,7 @@ class KafkaLog:
             self._identity = f"kafka-{topic_id}-{self._settings.partition}"
         return self._identity
 
-    def follow(self, apply: Apply, after: Place, timeout_seconds: float) -> None:
+    def follow(self, apply: EventHandler, after: Checkpoint, timeout_seconds: float) -> None:
         """Pass the batches that have come behind the place."""
         self.identity()
         try:
@@ -126,7 +136,7 @@ class KafkaLog:
             self._drop_reader()
             raise _translated(error) from error
 
-    def take_over(self, apply: Apply, after: Place = START) -> None:
+    def take_over(self, apply: EventHandler, after: Checkpoint = START) -> None:
         """Claim the partition and read it up to the claim."""
         self._drop_writer()
         self.identity()
@@ -177,7 +187,7 @@ class KafkaLog:
         if ahead is not None:
             ahead.close()
 
-    def _reading(self, after: Place) -> es_kafka.Reader:
+    def _reading(self, after: Checkpoint) -> es_kafka.Reader:
         """Return the reader, at this place; what it has fetched already stays when it is there."""
         if self._reader is None:
             self._reader = es_kafka.Reader(self._settings, _checkpoint(after))  # it begins to fetch from there
@@ -188,20 +198,20 @@ class KafkaLog:
             self._read_to = after
         return self._reader
 
-    def _check(self, place: Place, end: int) -> None:
-        """Raise WrongPlace unless the record before the place is the batch that it stands behind."""
+    def _check(self, place: Checkpoint, end: int) -> None:
+        """Raise StaleCheckpoint unless the record before the place is the batch that it stands behind."""
         if place == START:
             return
         if place.offset > end:
-            raise WrongPlace(f"the log ends at offset {end}, before {place.offset}")
+            raise StaleCheckpoint(f"the log ends at offset {end}, before {place.offset}")
         with closing(Fetcher(self._settings)) as fetcher:
             batch = fetcher.get([place.offset - 1]).get(place.offset - 1)
         if batch is None or (batch.epoch, batch.writer, batch.last) != (place.epoch, place.writer, place.position):
-            raise WrongPlace(f"the record before offset {place.offset} is another one")
+            raise StaleCheckpoint(f"the record before offset {place.offset} is another one")
 
-    def _pass(self, batch: es_kafka.Batch, apply: Apply) -> None:
-        place = Place(batch.last, batch.offset + 1, batch.epoch, batch.writer)
-        apply(Chunk(range(batch.first, place.position + 1), batch.events, place))
+    def _pass(self, batch: es_kafka.Batch, apply: EventHandler) -> None:
+        place = Checkpoint(batch.last, batch.offset + 1, batch.epoch, batch.writer)
+        apply(EventBatch(range(batch.first, place.position + 1), batch.events, place))
         self._read_to = place
         self._marks.note(place)
 
@@ -209,7 +219,7 @@ class KafkaLog:
         """Note how far the writer has come."""
         assert self._writer is not None, "it has just written"
         at = self._writer.checkpoint
-        self._read_to = Place(at.next - 1, at.offset, at.epoch, at.writer)
+        self._read_to = Checkpoint(at.next - 1, at.offset, at.epoch, at.writer)
         self._marks.note(self._read_to)
 
     def _drop_writer(self) -> None:
@@ -228,14 +238,14 @@ class KafkaLog:
             reader.close()
 
 
-def _checkpoint(place: Place) -> es_kafka.Checkpoint:
+def _checkpoint(place: Checkpoint) -> es_kafka.Checkpoint:
     return es_kafka.Checkpoint(place.offset, place.epoch, place.writer, place.position + 1)
 
 
 def _translated(error: PersistenceError) -> Exception:
     """Return our error for one of the library's; one that says our use is wrong stays as it is."""
     if isinstance(error, es_kafka.LogTruncated):
-        return WrongPlace(str(error))
+        return StaleCheckpoint(str(error))
     return InDoubt(str(error)) if isinstance(error, OperationalError) else error
 
 

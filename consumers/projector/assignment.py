@@ -36,7 +36,7 @@ _TAKEN: Final = f"""
     AND classid::int8 = {_SEAT_CLASS} ORDER BY objid"""
 
 
-class Crew:
+class Assignment:
     """A process's place among those that work the same read models of a partition.
 
     Before it has looked who is there its share is empty. While PostgreSQL is away it keeps the share that it had.
@@ -119,8 +119,8 @@ def deal(projections: Iterable[Projection], size: int) -> list[frozenset[str]]:
     """Deal read models out to so many processes: the dearest first, each to the one that has least to do."""
     shares: list[set[str]] = [set() for _ in range(size)]
     loads = [0.0] * size
-    for projection in sorted(projections, key=lambda projection: (-projection.cost, projection.name)):
+    for projection in sorted(projections, key=lambda projection: (-projection.weight, projection.name)):
         least = loads.index(min(loads))
         shares[least].add(projection.name)
-        loads[least] += projection.cost
+        loads[least] += projection.weight
     return [frozenset(share) for share in shares]

@@ -5,7 +5,7 @@ advisory lock on its connection sees to. Each has a thread, a connection, transa
 one that fails or lags holds up no other; a batch is read and decoded once for all in a process that are abreast. While
 PostgreSQL or the log is away it waits, and goes on exactly where it was.
 
-A batch is a transaction; while a read model catches up with the log, many are: see `Stretch`.
+A batch is a transaction; while a read model catches up with the log, many are: see `CatchUpTransaction`.
 """
 
 import threading
@@ -18,9 +18,9 @@ import psycopg
 import structlog
 from eventsourcing.persistence import ApplicationRecorder
 
-from consumers.projector.assignment import Crew
+from consumers.projector.assignment import Assignment
 from projections.machine.batch import Batch
-from projections.machine.fold_slots import Turns
+from projections.machine.fold_slots import FoldSlots
 from projections.machine.log_reader import Feed, read_log
 from projections.machine.parking import park
 from projections.machine.projection import Projection
@@ -77,9 +77,9 @@ class Projector:
         self._gapless = gapless
         self._schema = schema
         self._feed = Feed(recorder, partition)
-        self._crew = Crew(dsn, schema, partition, chosen.values())
+        self._crew = Assignment(dsn, schema, partition, chosen.values())
         # A process that is alone folds two large batches at a time, one in Python while PostgreSQL works for the other one.
-        self._turns = Turns(lambda: 2 if self._crew.size == 1 else 1)
+        self._turns = FoldSlots(lambda: 2 if self._crew.size == 1 else 1)
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._work, args=[projection], name=f"project-{name}", daemon=True)
@@ -167,9 +167,9 @@ class Projector:
             began = perf_counter()
             large = len(batch.events) >= LARGE_BATCH_EVENTS
             until = end if large and end is not None and position >= failed else position
-            stretch = Stretch(batch, until, lambda at: self._next_of_stretch(projection, workspace, at))
+            stretch = CatchUpTransaction(batch, until, lambda at: self._next_of_stretch(projection, workspace, at))
             try:
-                with self._turns.turn(projection.cost) if large else nullcontext():
+                with self._turns.turn(projection.weight) if large else nullcontext():
                     done = advance(connection, projection, workspace, stretch, gapless=self._gapless)
             except (psycopg.OperationalError, LogGapError):
                 raise
@@ -200,7 +200,7 @@ class Projector:
         """Return the batch behind a position, having let others fold meanwhile; None where the stretch has to end."""
         if workspace.is_full() or not self._works(projection):
             return None
-        with self._turns.given_way(projection.cost):
+        with self._turns.given_way(projection.weight):
             return self._feed.after(position, STRETCH_WAIT_SECONDS, projection.name)
 
     def _note_halt(
@@ -222,7 +222,7 @@ class Projector:
                 return
 
 
-class Stretch:
+class CatchUpTransaction:
     """Batches that are folded in one transaction: the first one, and those behind it up to a position and to the bounds of
     `STRETCH_*`.
 

@@ -10,7 +10,7 @@ TURN_SECONDS: Final = 5.0
 """So long does a thread wait for its turn before it goes on all the same."""
 
 
-class Turns:
+class FoldSlots:
     """Lets few threads of this process work at a time: many that take the interpreter from each other need a third more of
     the processor for the same.
 

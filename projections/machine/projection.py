@@ -20,7 +20,7 @@ class Projection:
     `version` is raised whenever the fold or a table changes: the projector then rebuilds it by itself.
     `scope` says what depends on an event that cannot be folded: what shares its story, market, account, or its pair of
     account and market; "all" where later rows depend on all earlier ones.
-    `cost` is about how many microseconds of Python and PostgreSQL an event takes: by it processes share read models.
+    `weight` is about how many microseconds of Python and PostgreSQL an event takes. Processes share the read models by it.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Projection:
     tables: tuple[Table[Any], ...]
     fold: Fold
     scope: Scope
-    cost: float
+    weight: float
 
 
 SERVED_BY: Final[dict[str, tuple[str, ...]]] = {

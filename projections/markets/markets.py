@@ -316,9 +316,9 @@ def _trade(market: Market, kind: type, event: Any, traders: Rows[Trader]) -> boo
         market.trades += len(execution.fills)
         if execution.sets:
             interest = [shares + execution.sets for shares in interest]
-        if execution.maker_shares:
+        if execution.amm_shares:
             interest = list(interest)
-            interest[market.outcomes.index(event.outcome)] += execution.maker_shares
+            interest[market.outcomes.index(event.outcome)] += execution.amm_shares
         if execution.prices:
             market.prices = list(execution.prices)
         _count_trader(market, event.account_id, traders)
@@ -468,7 +468,7 @@ PROJECTION = Projection(
     (MARKETS, LIFECYCLE, ACTIVITY, RESOLUTIONS, TRADERS, CATEGORIES, *forecasts.TABLES),
     fold,
     scope="market",
-    cost=5.5,
+    weight=5.5,
 )
 
 _OF_THEN: Final = {

@@ -319,7 +319,7 @@ def _version(row: PositionRow, kind: str, quantity: int, amount: int, total: Tot
 
 
 PROJECTION = Projection(
-    "positions", 5, (POSITIONS, VERSIONS, MARKETS, CATEGORIES, *TABLES), fold, scope="holding", cost=16.0
+    "positions", 5, (POSITIONS, VERSIONS, MARKETS, CATEGORIES, *TABLES), fold, scope="holding", weight=16.0
 )
 
 _COLUMNS: Final = "account_id, market_id, outcome, shares, cost_basis, realized, fees, volume, buys, position, time"

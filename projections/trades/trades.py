@@ -248,7 +248,7 @@ class Fills:
                 event.quantity,
                 event.cost,
                 0,
-                "maker",
+                "amm",
                 "resting",
                 event.account_id,
                 event.order_id,
@@ -303,11 +303,11 @@ _SIDES: Final = """
 
 PROJECTION = Projection(
     "trades",
-    5,
+    6,
     (TRADES, PRICES_NOW, RESTING, CATEGORIES, *scores.TABLES),
     fold,
     scope="market",
-    cost=6.9,
+    weight=6.9,
 )
 
 

@@ -1,6 +1,6 @@
 """`tidings serve` and its PostgreSQL are killed, paused and started twice under load, for many rounds: only `make chaos`.
 
-The same claims as of the log in Kafka 
+The same claims as of the log in Kafka
 (tests/eventsourcing_kafka/chaos.py): what was answered is in the log, once, as it was answered.
 """
 

@@ -13,7 +13,7 @@ from time import monotonic
 import pytest
 from eventsourcing.persistence import OperationalError
 
-from consumers.client import Busy, Client, EngineStopped, InvalidCommand, OutcomeUnknown
+from consumers.client import Busy, Client, EngineStopped, InvalidCommand, ReplyTimeout
 from consumers.engine.engine import Engine
 from consumers.kafka.command_source import KafkaSource
 from consumers.kafka.gateway import KafkaGateway
@@ -125,7 +125,7 @@ def test_it_gives_up_at_its_deadline_and_later_gets_the_outcome(settings: Settin
     """Without an engine the outcome is unknown; the same call, even of another client, gets it when there is one."""
     with Client(settings) as client:
         began = monotonic()
-        with pytest.raises(OutcomeUnknown):
+        with pytest.raises(ReplyTimeout):
             client.submit("AdvanceTime", {}, "svc:1", timeout_seconds=0.5)
         assert 0.5 <= monotonic() - began < 3
     with Client(settings) as client, engine_of(settings):
@@ -177,7 +177,7 @@ def test_two_who_wait_for_one_command_have_their_own_deadlines(settings: Setting
 
     async def both(gateway: KafkaGateway) -> Reply:
         patient = asyncio.ensure_future(gateway.submit("t:1", AdvanceTime(), timeout_seconds=60))
-        with pytest.raises(OutcomeUnknown):
+        with pytest.raises(ReplyTimeout):
             await gateway.submit("t:1", AdvanceTime(), timeout_seconds=0.3)
         assert not patient.done()
         with engine_of(settings):
@@ -203,7 +203,7 @@ def test_callers_are_refused_while_the_engine_is_behind(settings: Settings, tmp_
         async def submit(command_id: str) -> None:
             try:
                 await gateway.submit(command_id, AdvanceTime(), timeout_seconds=0.4)
-            except OutcomeUnknown:
+            except ReplyTimeout:
                 accepted.append(command_id)
             except Busy as busy:
                 refusals.append(busy)
@@ -244,7 +244,7 @@ def test_the_client_waits_while_the_engine_is_behind(settings: Settings) -> None
     """It is the gateway's callers that are refused; the client tries again until its deadline, then says so."""
     with Client(settings) as client:
         client._gateway._behind_seconds = 0.2
-        with pytest.raises(OutcomeUnknown):
+        with pytest.raises(ReplyTimeout):
             client.submit("AdvanceTime", {}, "svc:1", timeout_seconds=0.5)
         caller = threading.Thread(target=lambda: client.submit("AdvanceTime", {}, "svc:2", timeout_seconds=60))
         caller.start()

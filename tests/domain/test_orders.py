@@ -194,7 +194,7 @@ def test_the_maker_is_taken_first_where_it_is_better_and_the_book_where_that_is(
     scenario = given(*YES_NO, *TRADERS, SplitSets("bob", "m", 50 * MICRO))
     scenario.given(sell("bob", "Yes", name="ask", quantity=5 * MICRO, limit_price=520_000))
     fills = scenario.when(buy("alice", "Yes", quantity=30 * MICRO)).placed.execution.fills
-    assert [fill.source for fill in fills] == ["maker", "order", "maker"]
+    assert [fill.source for fill in fills] == ["amm", "book", "amm"]
     assert fills[0].price < 520_000 == fills[1].price < fills[2].price
     assert fills[1].quantity == 5 * MICRO
 
@@ -204,7 +204,7 @@ def test_with_two_outcomes_a_bid_on_one_is_an_ask_on_the_other() -> None:
     scenario = given(*YES_NO, *TRADERS, buy("alice", "Yes", name="bid", quantity=10 * MICRO, limit_price=400_000))
     execution = scenario.when(buy("bob", "No", quantity=65 * MICRO, limit_price=600_000)).placed.execution
     maker, order = execution.fills
-    assert maker.source == "maker"  # from 0.5 up to 0.6 it was better
+    assert maker.source == "amm"  # from 0.5 up to 0.6 it was better
     assert order.order_id == "bid"
     assert order.price == 600_000
     assert order.cost + order.resting_cost == order.quantity == execution.sets
@@ -298,7 +298,7 @@ def test_own_orders_that_meet_cancel_the_taker() -> None:
     scenario = given(*YES_NO, *TRADERS, SplitSets("alice", "m", 50 * MICRO))
     scenario.given(sell("alice", "Yes", name="own", quantity=5 * MICRO, limit_price=520_000))
     execution = scenario.when(buy("alice", "Yes", quantity=30 * MICRO, limit_price=600_000)).placed.execution
-    assert [fill.source for fill in execution.fills] == ["maker"]
+    assert [fill.source for fill in execution.fills] == ["amm"]
     assert execution.prices[0] == 520_000
     assert (execution.status, execution.resting, execution.reason) == ("partially_filled", False, "self_trade")
     assert resting(scenario, "own") == 5 * MICRO

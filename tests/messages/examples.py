@@ -67,10 +67,10 @@ EXECUTION = Execution(
     cost=10_000_000,
     fee=12_500,
     fills=(
-        Fill(520_000, 9_069_273, 4_716_022, "order", "or_other", "ac_bob", 4_353_251),
-        Fill(528_398, 10_000_000, 5_283_978, "maker"),
+        Fill(520_000, 9_069_273, 4_716_022, "book", "or_other", "ac_bob", 4_353_251),
+        Fill(528_398, 10_000_000, 5_283_978, "amm"),
     ),
-    maker_shares=10_000_000,
+    amm_shares=10_000_000,
     sets=9_069_273,
     prices=(465_123, 534_877),
     resting=True,

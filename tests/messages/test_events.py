@@ -157,7 +157,7 @@ def test_the_public_form_has_decimal_strings_and_rfc_3339_times() -> None:
         "price": "0.528398",
         "quantity": "10.000000",
         "cost": "5.283978",
-        "source": "maker",
+        "source": "amm",
         "order_id": None,
         "account_id": None,
         "resting_cost": "0.000000",

@@ -55,8 +55,8 @@ def test_an_order_is_told_in_the_shape_of_the_interface() -> None:
         "cost": "10.000000",
         "fee": "0.012500",
         "fills": [
-            {"price": "0.520000", "quantity": "9.069273", "source": "order"},
-            {"price": "0.528398", "quantity": "10.000000", "source": "maker"},
+            {"price": "0.520000", "quantity": "9.069273", "source": "book"},
+            {"price": "0.528398", "quantity": "10.000000", "source": "amm"},
         ],
         "prices": ["0.465123", "0.534877"],
     }

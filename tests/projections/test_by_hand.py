@@ -66,7 +66,7 @@ class Story:
         """Let an account buy or sell Yes of the maker; `price` is that of Yes afterwards."""
         cash = -cost - fee if side == "buy" else cost - fee
         settled = TradeSettled(account, "m", f"o{len(self.log)}", "Yes", side, "taker", shares, cost, fee, cash, 0, 0)
-        fill = Fill(cost * MICRO // shares, shares, cost, "maker")
+        fill = Fill(cost * MICRO // shares, shares, cost, "amm")
         signed = shares if side == "buy" else -shares
         execution = Execution(
             "filled", shares, 0, cost, fee, (fill,), signed, 0, (price, MICRO - price), resting=False

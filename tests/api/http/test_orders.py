@@ -25,7 +25,7 @@ def test_an_order_says_what_it_did(exchange: Exchange) -> None:
     assert set(answer) >= ORDER_FIELDS
     assert answer["status"] == "filled"
     assert (answer["filled_quantity"], answer["remaining_quantity"]) == ("10.000000", "0.000000")
-    assert answer["fills"] == [{"price": answer["average_price"], "quantity": "10.000000", "source": "maker"}]
+    assert answer["fills"] == [{"price": answer["average_price"], "quantity": "10.000000", "source": "amm"}]
     account = trader.api.data(f"/accounts/{trader.account_id}", min_position=answer["position"])
     assert float(account["available"]) == pytest.approx(100 - float(answer["cost"]), abs=1e-9)
 

@@ -9,7 +9,7 @@ import pytest
 from eventsourcing.persistence import Notification, StoredEvent
 from eventsourcing.popo import POPOApplicationRecorder
 
-from consumers.engine.log import Chunk, Fenced, InDoubt, Log, RecorderLog
+from consumers.engine.log import EventBatch, Fenced, InDoubt, Log, RecorderLog
 from consumers.engine.postgres_log import PostgresLog, postgres_recorder, table_name
 from consumers.wiring import open_log, open_recorder
 from settings import Settings
@@ -26,7 +26,7 @@ def everything(log: Log) -> list[tuple[int, str, int, str, bytes]]:
     """Take the log over and return what is in it."""
     found: list[tuple[int, str, int, str, bytes]] = []
 
-    def add(chunk: Chunk) -> None:
+    def add(chunk: EventBatch) -> None:
         found.extend((n, *row[:3], bytes(row[3])) for n, row in zip(chunk.positions, chunk.rows, strict=True))
 
     log.take_over(add)

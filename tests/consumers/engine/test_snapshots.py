@@ -12,7 +12,7 @@ from consumers.engine import snapshots
 from consumers.engine.command_index import CommandIndex
 from consumers.engine.command_source import LocalSource
 from consumers.engine.engine import Engine
-from consumers.engine.log import START, Place, RecorderLog
+from consumers.engine.log import START, Checkpoint, RecorderLog
 from consumers.engine.replay import Fold
 from consumers.engine.snapshots import EngineFolder, Snapshot, dump, load
 from consumers.gateway import LocalGateway
@@ -33,7 +33,7 @@ def simulated(seed: int, commands: int) -> Miniature:
 
 def snapshot_of(exchange: Exchange, position: int = 1) -> Snapshot:
     """Return a snapshot of the exchange."""
-    return Snapshot(exchange, Place(position, 7, 2, "w"), {"local": 9}, [], [Place(1, 1, 1, "w")])
+    return Snapshot(exchange, Checkpoint(position, 7, 2, "w"), {"local": 9}, [], [Checkpoint(1, 1, 1, "w")])
 
 
 LOG = simulated(11, 1_500).log
@@ -72,10 +72,14 @@ def test_right_after_every_type_of_event() -> None:
 
 
 def test_all_that_stands_beside_the_state_comes_back() -> None:
-    """Place, sources, marks."""
+    """Checkpoint, sources, marks."""
     loaded = load(dump(snapshot_of(Exchange())))
 
-    assert (Place(1, 7, 2, "w"), {"local": 9}, [Place(1, 1, 1, "w")]) == (loaded.place, loaded.sources, loaded.marks)
+    assert (Checkpoint(1, 7, 2, "w"), {"local": 9}, [Checkpoint(1, 1, 1, "w")]) == (
+        loaded.place,
+        loaded.sources,
+        loaded.marks,
+    )
 
 
 def test_a_damaged_one_is_thrown_away_for_an_older(tmp_path: Path) -> None:
@@ -187,7 +191,7 @@ def test_an_engine_starts_from_what_it_left(tmp_path: Path, lost: str) -> None:
 
 def test_an_index_that_is_behind_the_snapshot_reads_no_more_than_it_lacks(tmp_path: Path) -> None:
     """As of an engine that stood still while another wrote: it goes on at the last place known before its end."""
-    places = [Place(position, position - 1, 1, "w") for position in (10, 20, 30)]
+    places = [Checkpoint(position, position - 1, 1, "w") for position in (10, 20, 30)]
     with CommandIndex(tmp_path) as index:
         for behind, wanted in ((5, START), (20, places[1]), (29, places[1])):
             index.advance(behind)

@@ -16,7 +16,7 @@ from kafka import KafkaConsumer, TopicPartition
 from consumers.engine.command_source import Answer
 from consumers.engine.engine import Engine
 from consumers.engine.log import Fenced
-from consumers.errors import Busy, EngineStopped, OutcomeUnknown
+from consumers.errors import Busy, EngineStopped, ReplyTimeout
 from consumers.gateway import Gateway
 from consumers.kafka.command_source import KafkaSource
 from consumers.kafka.gateway import KafkaGateway
@@ -183,7 +183,7 @@ def test_a_command_with_an_invalid_field_has_its_outcome_in_the_log(settings: Se
 
 def test_no_answer_in_time_is_told_as_such(settings: Settings) -> None:
     """Without an engine the outcome is unknown at the deadline; the same id asks for it again later."""
-    with KafkaGateway(settings, timeout_seconds=0.3) as gateway, pytest.raises(OutcomeUnknown):
+    with KafkaGateway(settings, timeout_seconds=0.3) as gateway, pytest.raises(ReplyTimeout):
         gateway.submit_blocking("t:1", AdvanceTime())
     with KafkaGateway(settings) as gateway, engine_of(settings):
         assert gateway.submit_blocking("t:1", AdvanceTime()).code is None
@@ -365,7 +365,7 @@ def test_a_log_that_is_claimed_away_stops_the_engine(settings: Settings) -> None
         gateway.submit_blocking("t:1", AdvanceTime())
         log = open_log(settings)
         log.take_over(lambda *_: None)
-        with pytest.raises(OutcomeUnknown):
+        with pytest.raises(ReplyTimeout):
             KafkaGatewayOnce(settings).ask()
         assert isinstance(engine.error, Fenced)
         log.close()

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from consumers.projector.assignment import Crew, deal
+from consumers.projector.assignment import Assignment, deal
 from local.processes import polls
 from projections.machine.store import SCHEMA
 from projections.registry import PROJECTIONS
@@ -15,16 +15,16 @@ from projections.registry import PROJECTIONS
 WAIT = 30.0
 ALL = PROJECTIONS.values()
 
-Join = Callable[..., Crew]
+Join = Callable[..., Assignment]
 
 
 @pytest.fixture
 def join(database: str) -> Iterator[Join]:
     """Returns a new member of the crew that works all read models of a partition, 0 by default."""
-    crews: list[Crew] = []
+    crews: list[Assignment] = []
 
-    def joined(partition: int = 0) -> Crew:
-        crew = Crew(make_conninfo(database, application_name=f"crew-{len(crews)}"), SCHEMA, partition, ALL)
+    def joined(partition: int = 0) -> Assignment:
+        crew = Assignment(make_conninfo(database, application_name=f"crew-{len(crews)}"), SCHEMA, partition, ALL)
         crews.append(crew)
         crew.start()
         return crew
@@ -34,12 +34,12 @@ def join(database: str) -> Iterator[Join]:
         crew.stop()
 
 
-def share(crew: Crew) -> set[str]:
+def share(crew: Assignment) -> set[str]:
     """Return what a member works."""
     return {name for name in PROJECTIONS if crew.has(name)}
 
 
-def shared_by(*crews: Crew) -> bool:
+def shared_by(*crews: Assignment) -> bool:
     """Wait until these, and no others, share the read models: none without one, none twice; return whether they do."""
     for _ in polls(WAIT):
         worked = Counter(name for crew in crews for name in share(crew))
@@ -50,10 +50,10 @@ def shared_by(*crews: Crew) -> bool:
 
 def test_every_read_model_is_dealt_out_once_and_evenly() -> None:
     """However many share: nothing is left over or dealt twice, and nobody has more than another one by a whole read model."""
-    dearest = max(projection.cost for projection in ALL)
+    dearest = max(projection.weight for projection in ALL)
     for size in range(1, len(PROJECTIONS) + 3):
         shares = deal(ALL, size)
-        loads = [sum(PROJECTIONS[name].cost for name in names) for names in shares]
+        loads = [sum(PROJECTIONS[name].weight for name in names) for names in shares]
 
         assert Counter(name for names in shares for name in names) == Counter(list(PROJECTIONS))
         assert max(loads) - min(loads) <= dearest

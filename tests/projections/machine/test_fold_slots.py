@@ -1,4 +1,4 @@
-"""Turns: few threads work at a time, the weightiest of those who wait first."""
+"""FoldSlots: few threads work at a time, the weightiest of those who wait first."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from local.processes import polls
-from projections.machine.fold_slots import Turns
+from projections.machine.fold_slots import FoldSlots
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,14 +22,14 @@ def started(work: Callable[[], None]) -> threading.Thread:
     return thread
 
 
-def waiting(turns: Turns, count: int) -> bool:
+def waiting(turns: FoldSlots, count: int) -> bool:
     """Return whether so many threads come to wait for a turn."""
     return any(len(turns._waiting) == count for _ in polls(WAIT))
 
 
 def test_the_weightiest_is_next() -> None:
     """Of three who wait for the only turn the one of the most weight has it first, whoever came first."""
-    turns = Turns(lambda: 1)
+    turns = FoldSlots(lambda: 1)
     order: list[float] = []
 
     def work(weight: float) -> None:
@@ -48,7 +48,7 @@ def test_the_weightiest_is_next() -> None:
 
 def test_giving_way_lets_another_one_work_meanwhile() -> None:
     """Who gives way within its turn goes on when the other one has had one; python collects garbage only between turns."""
-    turns = Turns(lambda: 1)
+    turns = FoldSlots(lambda: 1)
     order: list[str] = []
 
     def other() -> None:
