@@ -267,11 +267,19 @@ def _value_at(at: str, positions: str) -> str:
     WHERE s.shares > 0)"""
 
 
-_VALUE_THEN: Final = _value_at(
-    "%(at)s",
-    "SELECT k.account_id, k.market_id, k.outcome, m.outcomes FROM positions_markets m JOIN positions k USING (market_id) "
-    f"WHERE {held_at('%(at)s')} AND k.account_id = a.account_id AND k.opened_position <= %(at)s",
-)
+def positions_value_at(at: str, account_id: str) -> str:
+    """Return the SQL for the value of an account's positions at a position of the log, in micro-credits.
+
+    Both arguments are SQL expressions. Each position is valued at the AMM's price then, and rounded down.
+    """
+    return _value_at(
+        at,
+        "SELECT k.account_id, k.market_id, k.outcome, m.outcomes FROM positions_markets m JOIN positions k USING (market_id) "
+        f"WHERE {held_at(at)} AND k.account_id = {account_id} AND k.opened_position <= {at}",
+    )
+
+
+_VALUE_THEN: Final = positions_value_at("%(at)s", "a.account_id")
 
 _NOW: Final = f"""
     SELECT account_id, name, available, held, {_VALUE_NOW} AS positions_value, opened_position, opened_at, position, time

@@ -1,7 +1,7 @@
-"""Making the views for dashboards, in a schema of their own, and roles that may read them and nothing else.
+"""Creates the views for dashboards in a schema of their own, and database roles that may read these views only.
 
-A view follows its read models: it is made as soon as all that it reads is there, and made anew, under the same name and
-with the same rights, in the transaction that exchanges one of them after a rebuild.
+A view is created once all its tables exist. When a rebuild exchanges one of its read models, the same transaction replaces
+the view. It keeps its name and its privileges.
 """
 
 import re
@@ -11,37 +11,41 @@ from typing import Final
 
 from psycopg import Connection, errors, sql
 
-from projections.dashboards.views import VIEWS, View
+from projections.dashboards.columns import View
+from projections.dashboards.views import VIEWS
 from projections.registry import PROJECTIONS
 
 SCHEMA: Final = "dashboards"
-"""Not `tidings`: that may be the name of the database's user, and PostgreSQL looks into a schema of that name first."""
+"""The schema of the views. Not `tidings`: PostgreSQL searches a schema first if it has the name of the database user."""
 
 READ_SECONDS_MAX: Final = 30
-"""A query of a role that is made here ends after so long, unless it says otherwise itself."""
+"""The statement timeout of a role. A session may set another one."""
 
 IDLE_SECONDS_MAX: Final = 10
-"""Likewise a transaction in which nothing happens: it could hold up the exchange of a read model."""
+"""The timeout of an idle transaction of a role: such a transaction can block the exchange of a read model."""
 
 CONNECTIONS_MAX: Final = 20
+"""The most connections that a role may have open."""
 
 LOCK_SECONDS_MAX: Final = 0.8
-"""How long, for all views of a read model together, an exchange waits for those who are asking them. Somebody who asks two
-may wait for one while we wait for the other: we give way before PostgreSQL looks for such a deadlock, after a second, and
-ends the reader's query."""
+"""The longest that an exchange waits for queries on the views of one read model, all views together.
+
+A query on two views can deadlock with the exchange. PostgreSQL looks for deadlocks after one second and might then end the
+query. The exchange gives up before that.
+"""
 
 _ROLE_NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _ROLE_NOTE: Final = "made by tidings sql-role"
 
 
 class RoleError(ValueError):
-    """A role that cannot be made: its name is not a plain one, or it is somebody else's."""
+    """A role cannot be created: its name is invalid, or a role that we did not create has this name."""
 
 
 def make_views(connection: Connection, read_model: str) -> None:
-    """Make the views of a read model that are missing or have another definition, where all that they read is there.
+    """Create the views of a read model that are missing or have another definition. Skip those whose tables are missing.
 
-    Called inside a transaction, with the tables in the search path.
+    Must run inside a transaction, with the tables in the search path.
     """
     for view in VIEWS.values():
         if (
@@ -53,12 +57,13 @@ def make_views(connection: Connection, read_model: str) -> None:
 
 
 def exchange_views(connection: Connection, read_model: str) -> None:
-    """Make every view of a read model anew, on the tables that are in the search path now.
+    """Replace every view of a read model by one on the tables in the search path.
 
-    From then on, to the end of the transaction, who asks a view waits. A view whose other read models are still of an old
-    version, and cannot be read together with this one, is gone until they have been rebuilt as well.
+    Queries on these views wait until the transaction ends. A view is dropped when another of its read models still has an old
+    version that does not fit the new tables. The rebuild of that read model creates the view again.
 
-    Raises psycopg.errors.LockNotAvailable when those who are asking them now take longer than `LOCK_SECONDS_MAX`.
+    Raises:
+        psycopg.errors.LockNotAvailable: running queries hold the views longer than `LOCK_SECONDS_MAX`.
     """
     ends = monotonic() + LOCK_SECONDS_MAX
     for view in VIEWS.values():
@@ -81,7 +86,7 @@ def _is_made(connection: Connection, view: View) -> bool:
 
 
 def _readable(connection: Connection, view: View) -> bool:
-    """Return whether all that it reads is there, in the version that it was written for."""
+    """Return whether all read models of the view exist in their current version."""
     rows = connection.execute(
         "SELECT DISTINCT projection, version FROM projection_positions WHERE projection = ANY(%s)", [list(view.reads)]
     ).fetchall()
@@ -89,9 +94,9 @@ def _readable(connection: Connection, view: View) -> bool:
 
 
 def _make(connection: Connection, view: View) -> None:
-    """Make or replace a view, and note beside it what it is; only where its columns are others it is dropped first."""
+    """Create or replace a view and its comments. A view whose columns have changed is dropped first."""
     name = sql.Identifier(SCHEMA, view.name)
-    # The definitions are our own text, and may hold what looks like a placeholder.
+    # Our own text, encoded as it is: it may contain what psycopg would take for a placeholder.
     create = sql.SQL("CREATE OR REPLACE VIEW {} AS ").format(name).as_string(connection) + view.query
     try:
         with connection.transaction():
@@ -109,29 +114,31 @@ def _make(connection: Connection, view: View) -> None:
 
 
 def _note(view: View) -> str:
-    """Return what stands beside a view: what it is, and a hash by which another definition is told."""
+    """Return the comment of a view: its description, and a hash that changes with its definition."""
     text = "\n".join([view.query, *(column.about for column in view.columns.values())])
     return f"{view.about} [{blake2b(text.encode(), digest_size=8).hexdigest()}]"
 
 
 def make_role(connection: Connection, name: str, password: str) -> None:
-    """Make a role that may log in with this password and read the views, those to come included; nothing else.
+    """Create a role that may log in with this password and read the views, also future ones, and nothing else.
 
-    One that was made here before gets the new password, and what it may do is set again.
+    A role that this function created before gets the new password, and its privileges are set again.
 
     Raises:
-        RoleError: the name is not a plain one, or the role is not one of these.
-        psycopg.errors.InsufficientPrivilege: we may not make roles.
+        RoleError: the name is invalid, or a role that we did not create has this name.
+        psycopg.errors.InsufficientPrivilege: our own database user may not create roles.
     """
     if not _ROLE_NAME.fullmatch(name):
-        raise RoleError(f"{name!r} is no name for a role: lower-case letters, digits and _, at most 63")
+        raise RoleError(
+            f"{name!r} is not a valid role name: use lower-case letters, digits and _, at most 63 characters"
+        )
     role, schema = sql.Identifier(name), sql.Identifier(SCHEMA)
     with connection.transaction():
         row = connection.execute(
             "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = %s", [name]
         ).fetchone()
         if row is not None and row[0] != _ROLE_NOTE:
-            raise RoleError(f"there is a role {name} already that `tidings sql-role` has not made")
+            raise RoleError(f"a role {name} exists that `tidings sql-role` did not create")
         if row is None:
             connection.execute(sql.SQL("CREATE ROLE {}").format(role))
             connection.execute(sql.SQL("COMMENT ON ROLE {} IS {}").format(role, sql.Literal(_ROLE_NOTE)))

@@ -1,88 +1,40 @@
-"""Views for dashboards: what anybody may read in SQL, under names and types that stay. docs/sql.md is made from this.
+"""The views for dashboards: SQL names and types that stay, whatever becomes of the tables behind them.
 
-Amounts and prices are exact decimal numbers of credits, not the micro-units of the tables; times are `timestamptz`. Each
-view belongs to the read models whose tables it names, and is made again whenever one of them is
-(projections/dashboards/roles.py).
-Tables are named without a schema: while a read model is being exchanged its new tables stand in another one.
+The generated part of docs/sql.md is made from this file. A view is made again whenever a read model that it reads is
+exchanged (roles.py). Its SQL names tables without a schema, because the new tables stand in another schema meanwhile.
 
-    python -m projections.dashboards.views            writes the views into docs/sql.md
+    python -m projections.dashboards.views            writes the generated part of docs/sql.md
 """
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
+from domain.book import Side
+from domain.market import Status
+from projections.accounts import positions_value_at
 from projections.candles import PERIODS
-from projections.positions.profits import UNREALIZED, held_at, worth
+from projections.dashboards.columns import View, count, decimal, flag, one_of, text, time
+from projections.positions.profits import OPEN_POSITIONS, UNREALIZED, worth
 
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column: its type as PostgreSQL names it, the SQL that it is made of, and what it says."""
-
-    type: str
-    sql: str
-    about: str
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """A view: the read models that it reads, what its rows are, its columns by name, and the rest of its SQL."""
-
-    name: str
-    reads: tuple[str, ...]
-    about: str
-    columns: dict[str, Column]
-    source: str
-
-    @property
-    def query(self) -> str:
-        """The query that the view is."""
-        columns = ",\n    ".join(f"{column.sql} AS {name}" for name, column in self.columns.items())
-        return f"SELECT {columns}\n{self.source}"
-
-
-def _text(sql: str, about: str) -> Column:
-    return Column("text", sql, about)
-
-
-def _count(sql: str, about: str) -> Column:
-    return Column("bigint", sql, about)
-
-
-def _decimal(sql: str, about: str) -> Column:
-    """Return a column of micro-units as a decimal number. Multiplied, not divided: a quotient may be rounded."""
-    return Column("numeric", f"({sql}) * 0.000001", about)
-
-
-def _time(sql: str, about: str) -> Column:
-    """Return a column of microseconds since 1970 as a time, exact to the microsecond."""
-    return Column(
-        "timestamp with time zone", f"timestamptz '1970-01-01 00:00:00Z' + ({sql}) * interval '1 microsecond'", about
-    )
-
-
-def _flag(sql: str, about: str) -> Column:
-    return Column("boolean", sql, about)
-
-
-_POSITION: Final = "its place in the log"
-_WORTH: Final = worth("p.shares", "m.prices[array_position(m.outcomes, p.outcome)]")
+_POSITION: Final = "position of the event in the log"
+_TRADES: Final = "one for an order that trades when it is placed, one for each fill of a resting order"
+_PRICE: Final = "m.prices[array_position(m.outcomes, p.outcome)]"
+_MARK_VALUE: Final = worth("p.shares", _PRICE)
 _PERIOD: Final = " ".join(f"WHEN {length} THEN '{name}'" for name, length in PERIODS.items())
 
 STORIES: Final = View(
     "stories",
     ("stories",),
-    "Every story, once it is published.",
+    "Every published story.",
     {
-        "story_id": _text("story_id", "its id"),
-        "slug": _text("slug", "its name in addresses"),
-        "title": _text("title", "its title"),
-        "category": _text("category", "its category, which is that of its markets"),
-        "source_url": _text("source_url", "where it was reported"),
-        "published_at": _time("published_at", "when it was reported"),
-        "time": _time("time", "when it was published here"),
-        "position": _count("position", _POSITION),
+        "story_id": text("story_id", "id of the story"),
+        "slug": text("slug", "short name, as in URLs"),
+        "title": text("title", "title of the report"),
+        "category": text("category", "category, also that of its markets"),
+        "source_url": text("source_url", "URL of the report"),
+        "published_at": time("published_at", "when the report was published"),
+        "time": time("time", "when the story was published here"),
+        "position": count("position", _POSITION),
     },
     "FROM stories",
 )
@@ -90,35 +42,36 @@ STORIES: Final = View(
 MARKETS: Final = View(
     "markets",
     ("markets",),
-    "Every market as it is now. Its odds are in `odds`, a row for each outcome.",
+    "Every market as it is now. The view `odds` has a row for each of its outcomes.",
     {
-        "market_id": _text("market_id", "its id"),
-        "slug": _text("slug", "its name in addresses"),
-        "question": _text("question", "what is asked"),
-        "category": _text("category", "the category of its story"),
-        "story_id": _text("story_id", "its story"),
-        "status": _text("status", "draft, active, halted, closed, determined, disputed, finalized or void"),
-        "favourite": _text(
+        "market_id": text("market_id", "id of the market"),
+        "slug": text("slug", "short name, as in URLs"),
+        "question": text("question", "question that the market asks"),
+        "category": text("category", "category of the story"),
+        "story_id": text("story_id", "id of the story"),
+        "status": text("status", one_of(list(Status))),
+        "favourite": text(
             "(SELECT o.outcome FROM unnest(outcomes, prices) WITH ORDINALITY o(outcome, price, place) "
             "ORDER BY o.price DESC, o.place LIMIT 1)",
-            "the outcome with the highest price, the first of equal ones",
+            "outcome with the highest price; of equal ones the first",
         ),
-        "favourite_price": _decimal("(SELECT max(price) FROM unnest(prices) price)", "its price: its odds"),
-        "volume": _decimal("volume", "what was paid and received for shares, in credits, without fees"),
-        "quantity": _decimal("quantity", "shares traded"),
-        "trades": _count("trades", "fills"),
-        "traders": _count("traders", "accounts that had one"),
-        "open_interest": _decimal(
-            "(SELECT sum(held) FROM unnest(open_interest) held)", "shares in the hands of accounts"
+        "favourite_price": decimal("(SELECT max(price) FROM unnest(prices) price)", "price of that outcome"),
+        "volume": decimal("volume", "credits paid or received for shares, each trade counted once, without fees"),
+        "quantity": decimal("quantity", "shares traded"),
+        "trades": count("trades", "number of fills"),
+        "traders": count("traders", "number of accounts that have traded in it"),
+        "open_interest": decimal(
+            "(SELECT sum(held) FROM unnest(open_interest) held)",
+            "shares that accounts hold, all outcomes together; 0 once the market is finalized or voided",
         ),
-        "subsidy": _decimal("subsidy", "credits that the operator has put into the market maker"),
-        "fee_rate": _decimal("fee_rate", "the share of the cost that is charged as a fee"),
-        "opened_at": _time("opened_at", "when it was made"),
-        "close_time": _time("close_time", "when trading ends by plan"),
-        "closed_at": _time("closed_at", "when it did end"),
-        "settled": _flag("settled", "whether everybody has been paid out"),
-        "changed_at": _time("time", "when anything of it changed last"),
-        "position": _count("position", "the place in the log of that change"),
+        "subsidy": decimal("subsidy", "credits that the operator has put into the AMM"),
+        "fee_rate": decimal("fee_rate", "fee rate: a taker pays fee_rate * shares * price * (1 - price)"),
+        "opened_at": time("opened_at", "when the market was created"),
+        "close_time": time("close_time", "when trading is planned to end"),
+        "closed_at": time("closed_at", "when trading ended; null until then"),
+        "settled": flag("settled", "true once everybody is paid out or, after a void, refunded"),
+        "changed_at": time("time", "when the market last changed"),
+        "position": count("position", "position of that change in the log"),
     },
     "FROM markets",
 )
@@ -128,13 +81,17 @@ ODDS: Final = View(
     ("markets",),
     "Every outcome of every market as it is now.",
     {
-        "market_id": _text("m.market_id", "its market"),
-        "slug": _text("m.slug", "the market's name in addresses"),
-        "outcome": _text("o.outcome", "its name"),
-        "place": _count("o.place", "its place among the outcomes, from 1"),
-        "price": _decimal("o.price", "credits for a share, from 0 to 1: the odds"),
-        "open_interest": _decimal("o.open_interest", "shares in the hands of accounts"),
-        "payout": _decimal("m.payouts[o.place::int]", "credits that a share pays; null before that is determined"),
+        "market_id": text("m.market_id", "id of the market"),
+        "slug": text("m.slug", "short name of the market"),
+        "outcome": text("o.outcome", "name of the outcome"),
+        "place": count("o.place", "number of the outcome within the market, from 1"),
+        "price": decimal(
+            "o.price", "credits for one share, from 0 to 1: the probability that the market gives the outcome"
+        ),
+        "open_interest": decimal("o.open_interest", "shares of the outcome that accounts hold"),
+        "payout": decimal(
+            "m.payouts[o.place::int]", "credits that one share pays; null until the market is determined"
+        ),
     },
     "FROM markets m CROSS JOIN LATERAL unnest(m.outcomes, m.prices, m.open_interest) "
     "WITH ORDINALITY o(outcome, price, open_interest, place)",
@@ -143,14 +100,14 @@ ODDS: Final = View(
 TICKS: Final = View(
     "ticks",
     ("markets",),
-    "Every change of a price, for ever. Ask for a market: there are very many.",
+    "Every price change since the market was created. Always filter by market: the view is very large.",
     {
-        "market_id": _text("m.market_id", "the market"),
-        "slug": _text("m.slug", "its name in addresses"),
-        "outcome": _text("m.outcomes[o.place]", "the outcome"),
-        "time": _time("a.time", "when its price changed"),
-        "price": _decimal("a.prices[o.place]", "the price from then on"),
-        "position": _count("a.position", _POSITION),
+        "market_id": text("m.market_id", "id of the market"),
+        "slug": text("m.slug", "short name of the market"),
+        "outcome": text("m.outcomes[o.place]", "name of the outcome"),
+        "time": time("a.time", "when the price changed"),
+        "price": decimal("a.prices[o.place]", "price after the change"),
+        "position": count("a.position", _POSITION),
     },
     "FROM markets m JOIN market_activity a USING (market_id) "
     "CROSS JOIN LATERAL generate_series(1, cardinality(a.prices)) o(place) "
@@ -160,20 +117,20 @@ TICKS: Final = View(
 CANDLES: Final = View(
     "candles",
     ("candles",),
-    "Prices and volume by minute, hour and day (UTC). A period in which nothing happened has no row.",
+    "Prices and volume by minute, hour and day (UTC). A period without trades and price changes has no row.",
     {
-        "market_id": _text("c.market_id", "the market"),
-        "outcome": _text("o.outcome", "the outcome"),
-        "period": _text(f"CASE c.period {_PERIOD} END", f"one of {', '.join(PERIODS)}"),
-        "time": _time("c.start", "when it begins"),
-        "open": _decimal("o.open", "the first price; null where it had none in this period"),
-        "high": _decimal("o.high", "the highest price"),
-        "low": _decimal("o.low", "the lowest price"),
-        "close": _decimal("o.close", "the last price"),
-        "previous": _decimal("o.previous", "the price before the period; null in the first one"),
-        "volume": _decimal("o.volume", "credits paid and received, under the outcome that the taker traded"),
-        "quantity": _decimal("o.quantity", "shares traded, likewise"),
-        "trades": _count("o.trades", "fills, likewise"),
+        "market_id": text("c.market_id", "id of the market"),
+        "outcome": text("o.outcome", "name of the outcome"),
+        "period": text(f"CASE c.period {_PERIOD} END", one_of(list(PERIODS))),
+        "time": time("c.start", "start of the period"),
+        "open": decimal("o.open", "first price; null when the price did not change in the period"),
+        "high": decimal("o.high", "highest price"),
+        "low": decimal("o.low", "lowest price"),
+        "close": decimal("o.close", "last price"),
+        "previous": decimal("o.previous", "price before the period; null in the first period"),
+        "volume": decimal("o.volume", "credits paid or received, counted under the outcome that the taker traded"),
+        "quantity": decimal("o.quantity", "shares traded, counted in the same way"),
+        "trades": count("o.trades", "number of fills, counted in the same way"),
     },
     "FROM candles c JOIN candles_current m USING (market_id) CROSS JOIN LATERAL unnest(m.outcomes, c.open, c.high, c.low, "
     "c.close, c.previous, c.volume, c.quantity, c.trades) "
@@ -183,23 +140,24 @@ CANDLES: Final = View(
 TRADES: Final = View(
     "trades",
     ("trades",),
-    "Every fill, once, as the taker saw it. Ask for a market or an account where there are many.",
+    "Every fill once, from the taker's side. When the AMM fills a resting order, from the side of that order. "
+    "Filter by market or account: the view is large.",
     {
-        "market_id": _text("market_id", "the market"),
-        "outcome": _text("outcome", "the outcome"),
-        "account_id": _text("account_id", "the account whose order it was"),
-        "order_id": _text("order_id", "that order"),
-        "side": _text("side", "buy or sell"),
-        "source": _text("source", "what it traded with: amm or book"),
-        "resting_account_id": _text("resting_account_id", "whose order rested; null with the AMM"),
-        "price": _decimal("price", "credits for a share"),
-        "quantity": _decimal("quantity", "shares"),
-        "cost": _decimal("cost", "credits for all of them, without the fee"),
-        "fee": _decimal("fee", "the fee; that of an order stands on its first fill"),
-        "price_after": _decimal("price_after", "the maker's price afterwards"),
-        "time": _time("time", "when"),
-        "position": _count("position", _POSITION),
-        "number": _count("number", "its number among the fills of this position, from 0"),
+        "market_id": text("market_id", "id of the market"),
+        "outcome": text("outcome", "name of the outcome"),
+        "account_id": text("account_id", "account that placed the order"),
+        "order_id": text("order_id", "id of the order"),
+        "side": text("side", one_of(get_args(Side))),
+        "source": text("source", "counterparty: amm, or book for a resting order"),
+        "resting_account_id": text("resting_account_id", "owner of the resting order; null when the source is amm"),
+        "price": decimal("price", "credits for one share"),
+        "quantity": decimal("quantity", "shares"),
+        "cost": decimal("cost", "credits for all of the shares, without the fee"),
+        "fee": decimal("fee", "fee; the first fill carries the fee of the whole order"),
+        "price_after": decimal("price_after", "AMM price after the order"),
+        "time": time("time", "when the fill happened"),
+        "position": count("position", _POSITION),
+        "number": count("number", "number of the fill within the event, from 0"),
     },
     "FROM trades",
 )
@@ -207,22 +165,22 @@ TRADES: Final = View(
 POSITIONS: Final = View(
     "positions",
     ("positions",),
-    "What every account holds of every outcome, at the maker's price of now; closed positions too (`shares` is 0).",
+    "What every account holds of every outcome, at current AMM prices. Closed positions stay, with 0 shares.",
     {
-        "account_id": _text("p.account_id", "the account"),
-        "market_id": _text("p.market_id", "the market"),
-        "outcome": _text("p.outcome", "the outcome"),
-        "shares": _decimal("p.shares", "shares held"),
-        "cost_basis": _decimal("p.cost_basis", "what they cost"),
-        "price": _decimal("m.prices[array_position(m.outcomes, p.outcome)]", "the price of a share now"),
-        "value": _decimal(_WORTH, "what the shares are worth at that price, rounded down to a millionth"),
-        "unrealized": _decimal(f"{_WORTH} - p.cost_basis", "value less cost"),
-        "realized": _decimal("p.realized", "profit that is made, after fees"),
-        "fees": _decimal("p.fees", "fees paid"),
-        "volume": _decimal("p.volume", "cost of all its fills"),
-        "trades": _count("p.trades", "fills"),
-        "time": _time("p.time", "when it changed last"),
-        "position": _count("p.position", "the place in the log of that change"),
+        "account_id": text("p.account_id", "id of the account"),
+        "market_id": text("p.market_id", "id of the market"),
+        "outcome": text("p.outcome", "name of the outcome"),
+        "shares": decimal("p.shares", "shares held"),
+        "cost_basis": decimal("p.cost_basis", "cost of the shares held"),
+        "price": decimal(_PRICE, "current price of one share"),
+        "value": decimal(_MARK_VALUE, "shares * price, rounded down to a millionth"),
+        "unrealized": decimal(f"{_MARK_VALUE} - p.cost_basis", "value - cost_basis"),
+        "realized": decimal("p.realized", "realized profit, after fees"),
+        "fees": decimal("p.fees", "fees paid"),
+        "volume": decimal("p.volume", "cost of all fills, without fees"),
+        "trades": count("p.trades", _TRADES),
+        "time": time("p.time", "when the position last changed"),
+        "position": count("p.position", "position of that change in the log"),
     },
     "FROM positions p JOIN positions_markets m USING (market_id)",
 )
@@ -230,17 +188,17 @@ POSITIONS: Final = View(
 SETTLEMENTS: Final = View(
     "settlements",
     ("positions",),
-    "What the ends of markets did to positions.",
+    "What payouts, corrections and voids of markets did to positions.",
     {
-        "account_id": _text("account_id", "the account"),
-        "market_id": _text("market_id", "the market"),
-        "outcome": _text("outcome", "the outcome"),
-        "kind": _text("kind", "payout, reversal (of a payout, by a correction) or void"),
-        "quantity": _decimal("quantity", "the change of its shares"),
-        "amount": _decimal("amount", "the change of its cash"),
-        "realized": _decimal("realized", "the position's realized profit afterwards"),
-        "time": _time("time", "when"),
-        "position": _count("position", _POSITION),
+        "account_id": text("account_id", "id of the account"),
+        "market_id": text("market_id", "id of the market"),
+        "outcome": text("outcome", "name of the outcome"),
+        "kind": text("kind", "payout, reversal (a correction takes the payout back) or void (the market is voided)"),
+        "quantity": decimal("quantity", "change of the shares held"),
+        "amount": decimal("amount", "change of the account's cash"),
+        "realized": decimal("realized", "realized profit of the position afterwards"),
+        "time": time("time", "when it happened"),
+        "position": count("position", _POSITION),
     },
     "FROM position_versions WHERE kind IN ('payout', 'reversal', 'void')",
 )
@@ -248,34 +206,34 @@ SETTLEMENTS: Final = View(
 PROFITS: Final = View(
     "profits",
     ("positions",),
-    "What every account has made in every category: what the leaderboard sums. `pnl` over `buys` is its `roi`.",
+    "Profit of every account by category, as the leaderboard sums it. The `roi` of the leaderboard is `pnl / buys`.",
     {
-        "account_id": _text("t.account_id", "the account"),
-        "category": _text("t.category", "the category of the markets"),
-        "realized": _decimal("t.realized", "profit that is made, after fees"),
-        "unrealized": _decimal("u.unrealized", "profit if its shares were worth their price of now"),
-        "pnl": _decimal("t.realized + u.unrealized", "both"),
-        "volume": _decimal("t.volume", "cost of all its fills"),
-        "buys": _decimal("t.buys", "cost of its purchases"),
-        "trades": _count("t.trades", "fills"),
+        "account_id": text("t.account_id", "id of the account"),
+        "category": text("t.category", "category of the markets"),
+        "realized": decimal("t.realized", "realized profit, after fees"),
+        "unrealized": decimal("u.unrealized", "profit on open positions at current AMM prices"),
+        "pnl": decimal("t.realized + u.unrealized", "realized + unrealized"),
+        "volume": decimal("t.volume", "cost of all fills, without fees"),
+        "buys": decimal("t.buys", "cost of all purchases, without fees"),
+        "trades": count("t.trades", _TRADES),
     },
     f"FROM profit_totals t CROSS JOIN LATERAL (SELECT coalesce(sum({UNREALIZED}), 0) AS unrealized "
-    "FROM positions h JOIN positions_markets m USING (market_id) WHERE h.account_id = t.account_id "
+    f"FROM {OPEN_POSITIONS} WHERE h.account_id = t.account_id "
     "AND m.category = t.category AND m.over_position IS NULL AND h.shares > 0) u",
 )
 
 DAILY_PROFITS: Final = View(
     "daily_profits",
     ("positions",),
-    "What every account did on every day (UTC) in every category: what windows of the leaderboard sum.",
+    "Trading of every account by day (UTC) and category, as leaderboards of a day, week or month sum it.",
     {
-        "day": _time("day", "when the day began"),
-        "account_id": _text("account_id", "the account"),
-        "category": _text("category", "the category of the markets"),
-        "realized": _decimal("realized", "profit that was made, after fees"),
-        "volume": _decimal("volume", "cost of its fills"),
-        "buys": _decimal("buys", "cost of its purchases"),
-        "trades": _count("trades", "fills"),
+        "day": time("day", "start of the day"),
+        "account_id": text("account_id", "id of the account"),
+        "category": text("category", "category of the markets"),
+        "realized": decimal("realized", "profit realized on the day, after fees"),
+        "volume": decimal("volume", "cost of the fills, without fees"),
+        "buys": decimal("buys", "cost of the purchases, without fees"),
+        "trades": count("trades", _TRADES),
     },
     "FROM profit_days",
 )
@@ -283,15 +241,15 @@ DAILY_PROFITS: Final = View(
 FORECASTS: Final = View(
     "forecasts",
     ("trades",),
-    "How well every account's trades in finalized markets forecast them.",
+    "How well every account's trades forecast the payouts of finalized markets.",
     {
-        "account_id": _text("account_id", "the account"),
-        "category": _text("category", "the category of the markets"),
-        "brier": _decimal(
+        "account_id": text("account_id", "id of the account"),
+        "category": text("category", "category of the markets"),
+        "brier": decimal(
             "div(error, nullif(weight, 0)::numeric * 1000000)",
-            "mean squared error by cost: 0 is perfect; rounded down to a millionth",
+            "Brier score: mean of (price after the trade - payout)^2, weighted by cost, rounded down; 0 is best",
         ),
-        "cost": _decimal("weight", "the cost of the trades that it is over"),
+        "cost": decimal("weight", "cost of the trades that count"),
     },
     "FROM trade_score_totals",
 )
@@ -299,15 +257,15 @@ FORECASTS: Final = View(
 ACCOUNTS: Final = View(
     "accounts",
     ("accounts",),
-    "Every account and its cash now.",
+    "Every account with its current cash.",
     {
-        "account_id": _text("account_id", "its id"),
-        "name": _text("name", "its name"),
-        "available": _decimal("available", "cash that it may spend; below zero: overdrawn"),
-        "held": _decimal("held", "cash that its resting orders hold"),
-        "opened_at": _time("opened_at", "when it was opened"),
-        "changed_at": _time("time", "when its cash changed last"),
-        "position": _count("position", "the place in the log of that change"),
+        "account_id": text("account_id", "id of the account"),
+        "name": text("name", "name of the account"),
+        "available": decimal("available", "cash that the account may spend; below 0 the account is overdrawn"),
+        "held": decimal("held", "cash reserved for resting orders"),
+        "opened_at": time("opened_at", "when the account was opened"),
+        "changed_at": time("time", "when its cash last changed"),
+        "position": count("position", "position of that change in the log"),
     },
     "FROM accounts",
 )
@@ -315,49 +273,44 @@ ACCOUNTS: Final = View(
 EQUITY: Final = View(
     "equity",
     ("accounts", "positions", "markets"),
-    "What every account had after each movement of its money. Ask for an account: each row values all its shares of then.",
+    "What every account was worth after each movement of its money. Always filter by account: each row values all shares that "
+    "the account held at that time.",
     {
-        "account_id": _text("e.account_id", "the account"),
-        "time": _time("e.time", "when"),
-        "available": _decimal("e.available_after", "cash that it may spend"),
-        "held": _decimal("e.held_after", "cash that its resting orders hold"),
-        "positions": _decimal("v.worth", "its shares at the maker's prices of then, each position rounded down"),
-        "equity": _decimal("e.available_after + e.held_after + v.worth", "all of it"),
-        "position": _count("e.position", _POSITION),
+        "account_id": text("e.account_id", "id of the account"),
+        "time": time("e.time", "when the money moved"),
+        "available": decimal("e.available_after", "cash that the account may spend"),
+        "held": decimal("e.held_after", "cash reserved for resting orders"),
+        "positions": decimal("v.positions", "its shares at the AMM prices of that time, each position rounded down"),
+        "equity": decimal("e.available_after + e.held_after + v.positions", "available + held + positions"),
+        "position": count("e.position", _POSITION),
     },
-    f"""FROM ledger e CROSS JOIN LATERAL (
-    SELECT coalesce(sum({worth("s.shares", "a.prices[array_position(m.outcomes, s.outcome)]")}), 0) AS worth
-    FROM positions k JOIN positions_markets m USING (market_id)
-    CROSS JOIN LATERAL (
-        SELECT outcome, shares FROM position_versions WHERE account_id = k.account_id AND market_id = k.market_id
-        AND outcome = k.outcome AND position <= e.position ORDER BY position DESC LIMIT 1) s
-    CROSS JOIN LATERAL (
-        SELECT prices FROM market_activity WHERE market_id = k.market_id AND position <= e.position
-        ORDER BY position DESC LIMIT 1) a
-    WHERE {held_at("e.position")} AND k.account_id = e.account_id AND s.shares > 0) v
-WHERE e.available_after IS NOT NULL""",
+    # OFFSET 0: PostgreSQL would compute the value of the positions once for each column that uses it.
+    f"FROM ledger e CROSS JOIN LATERAL (SELECT {positions_value_at('e.position', 'e.account_id')} AS positions OFFSET 0) v\n"
+    "WHERE e.available_after IS NOT NULL",
 )
 
 LEDGER: Final = View(
     "ledger",
     ("accounts",),
-    "Every movement of money. In each row the seven changes sum to zero.",
+    "Every movement of money. In each row the columns from `cash` to `external` sum to 0.",
     {
-        "kind": _text("kind", "what it was"),
-        "account_id": _text("account_id", "the account, if one took part"),
-        "market_id": _text("market_id", "the market, likewise"),
-        "order_id": _text("order_id", "the order, likewise"),
-        "cash": _decimal("cash", "the change of the account's cash"),
-        "held": _decimal("held", "the change of what its orders hold"),
-        "pool": _decimal("pool", "the change of the market's pool"),
-        "fees": _decimal("fees", "the change of the operator's fees"),
-        "house": _decimal("house", "the change of the operator's capital"),
-        "bonds": _decimal("bonds", "the change of the bonds of disputes"),
-        "external": _decimal("external", "the change of the world outside: less for a deposit"),
-        "available_after": _decimal("available_after", "the account's cash afterwards"),
-        "held_after": _decimal("held_after", "what its orders hold afterwards"),
-        "time": _time("time", "when"),
-        "position": _count("position", _POSITION),
+        "kind": text("kind", "type of the event, such as TradeSettled"),
+        "account_id": text("account_id", "id of the account; null when none took part"),
+        "market_id": text("market_id", "id of the market; null when none took part"),
+        "order_id": text("order_id", "id of the order; null when none took part"),
+        "cash": decimal("cash", "change of the account's cash"),
+        "held": decimal("held", "change of the cash reserved for its orders"),
+        "pool": decimal("pool", "change of the market's pool"),
+        "fees": decimal("fees", "change of the operator's fees"),
+        "house": decimal("house", "change of the operator's capital"),
+        "bonds": decimal("bonds", "change of the bonds posted in disputes"),
+        "external": decimal(
+            "external", "change of the world outside: negative for a deposit, positive for a withdrawal"
+        ),
+        "available_after": decimal("available_after", "cash of the account afterwards"),
+        "held_after": decimal("held_after", "cash reserved for its orders afterwards"),
+        "time": time("time", "when the money moved"),
+        "position": count("position", _POSITION),
     },
     "FROM ledger",
 )
@@ -365,21 +318,22 @@ LEDGER: Final = View(
 PROGRESS: Final = View(
     "progress",
     (),
-    "How far every read model is. How far the log is, the log alone knows: see `/metrics`, `/v1/status`, `tidings lag`.",
+    "How far every read model has folded the log. `tidings lag`, `/metrics` and `/v1/status` compare it with the end of the log.",
     {
-        "projection": _text("p.projection", "the read model"),
-        "partition": _count("p.partition", "the partition of the log"),
-        "position": _count("p.position", "the place in the log up to which it is folded"),
-        "time": _time("nullif(p.time, 0)", "the time of the event there; null before the first one"),
-        "behind_events": _count(
-            "max(p.position) OVER (PARTITION BY p.partition) - p.position", "how far it is behind the foremost one"
+        "projection": text("p.projection", "name of the read model"),
+        "partition": count("p.partition", "partition of the log"),
+        "position": count("p.position", "position of the last event that is folded"),
+        "time": time("nullif(p.time, 0)", "time of that event; null before the first one"),
+        "behind_events": count(
+            "max(p.position) OVER (PARTITION BY p.partition) - p.position",
+            "positions behind the read model that is furthest ahead",
         ),
-        "parked": _count(
+        "parked": count(
             "(SELECT count(*) FROM projection_parked k WHERE k.projection = p.projection AND k.partition = p.partition)",
-            "events that were set aside, and those that wait behind them",
+            "events set aside because they could not be folded, and events that wait for those",
         ),
-        "version": _count("p.version", "the version of its fold"),
-        "updated_at": _time("p.updated_at", "when it moved last, by the database's clock"),
+        "version": count("p.version", "version of the read model"),
+        "updated_at": time("p.updated_at", "when it last moved, by the clock of the database"),
     },
     "FROM projection_positions p",
 )
@@ -409,14 +363,14 @@ PAGE: Final = Path(__file__).parents[2] / "docs" / "sql.md"
 _MARK: Final = "<!-- Below: made by `python -m projections.dashboards.views`. -->\n"
 
 
-def page(text: str) -> str:
-    """Return the page with the part behind the mark made anew: every view, and every column with its type."""
+def page(current: str) -> str:
+    """Return the text of docs/sql.md with everything below the mark generated anew: each view with its columns."""
     sections = []
     for view in VIEWS.values():
         lines = [f"| `{name}` | {column.type} | {column.about} |" for name, column in view.columns.items()]
         table = "\n".join(["| column | type | |", "|---|---|---|", *lines])
         sections.append(f"## {view.name}\n\n{view.about}\n\n{table}\n")
-    head, mark, _ = text.partition(_MARK)
+    head, mark, _ = current.partition(_MARK)
     return head + mark + "\n" + "\n".join(sections)
 
 

@@ -1,0 +1,201 @@
+"""Views and roles: a role reads the views and nothing else, and the views are there through every rebuild."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from projections.dashboards.roles import RoleError, make_role
+from projections.dashboards.views import MARKETS, VIEWS
+from projections.machine.batch import Batch
+from projections.machine.rebuild import rebuild
+from projections.machine.store import connect, ensure
+from projections.registry import PROJECTIONS
+from tests.projections.dashboards.queries import rows_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from psycopg import Connection
+
+    from domain.events import Recorded
+
+# What a role that has only the views is refused, in each of these places.
+FORBIDDEN = [
+    "SELECT * FROM public.api_keys",
+    "SELECT * FROM read_models.markets",
+    "SELECT * FROM read_models.projection_parked",
+    "SELECT * FROM public.schema_version",
+    "DELETE FROM dashboards.stories",
+    "UPDATE dashboards.accounts SET name = 'x'",
+    "INSERT INTO dashboards.stories (story_id) VALUES ('x')",
+    "CREATE TABLE dashboards.mine (a int)",
+    "CREATE TABLE public.mine (a int)",
+    "CREATE SCHEMA mine",
+    "CREATE ROLE mine",
+    "DROP VIEW dashboards.stories",
+    "SET ROLE postgres",
+    "COPY dashboards.stories TO PROGRAM 'cat'",
+    "SELECT pg_read_file('PG_VERSION')",
+]
+
+
+def test_a_role_reads_the_views_and_nothing_else(live: Connection[Any], role: str) -> None:
+    """Every view is open to it, also those made after it; no table, no schema of ours and no write is."""
+    with psycopg.connect(role, autocommit=True) as reader:
+        for name in VIEWS:
+            assert reader.execute(f"SELECT * FROM {name} LIMIT 1".encode()).fetchone(), name
+        assert reader.execute("SHOW statement_timeout").fetchone() == ("30s",)
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            reader.execute("CREATE TABLE dashboards.mine (a int)")
+        assert reader.execute(
+            "SELECT rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls FROM pg_roles "
+            "WHERE rolname = current_user"
+        ).fetchone() == (False,)
+    writable = make_conninfo(role, options="-c default_transaction_read_only=off")
+    for statement in FORBIDDEN:
+        with psycopg.connect(writable, autocommit=True) as reader, pytest.raises(psycopg.errors.InsufficientPrivilege):
+            reader.execute(statement.encode())
+
+
+def test_a_role_of_somebody_else_is_left_alone(live: Connection[Any], role: str) -> None:
+    """Its own role gets a new password; what others have made, and what is no plain name, is refused."""
+    user = psycopg.conninfo.conninfo_to_dict(role)["user"]
+    before = rows_of(live, f"SELECT rolpassword FROM pg_authid WHERE rolname = '{user}'")
+    make_role(live, str(user), "another password")
+
+    after = rows_of(live, f"SELECT rolpassword FROM pg_authid WHERE rolname = '{user}'")
+    assert before != after
+    assert str(after[0][0]).startswith("SCRAM-SHA-256$")
+    for name in (live.info.user, 'x"; DROP ROLE y', "", "A"):
+        with pytest.raises(RoleError):
+            make_role(live, name, "another password")
+
+
+def test_missing_and_changed_views_are_made_at_the_start(
+    live: Connection[Any], database: str, role: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database of before the views gets them from the next projector; a definition that changed is made anew."""
+    with psycopg.connect(role, autocommit=True) as reader:
+        before = counts(reader)
+        live.execute(f"DROP VIEW {', '.join(f'dashboards.{name}' for name in VIEWS)}".encode())
+        with connect(database) as connection:
+            ensure(connection, PROJECTIONS.values())
+        assert counts(reader) == before
+
+        columns = MARKETS.columns | {"slug": replace(MARKETS.columns["slug"], sql="upper(slug)")}
+        monkeypatch.setitem(VIEWS, "markets", replace(MARKETS, columns=columns))
+        with connect(database) as connection:
+            ensure(connection, [PROJECTIONS["markets"]])
+        assert all(slug == slug.upper() for (slug,) in rows_of(reader, "SELECT slug FROM markets"))
+
+
+# --- rebuilds
+
+
+def counts(reader: Connection[Any]) -> dict[str, int]:
+    """Return how many rows each view has."""
+    return {name: int(rows_of(reader, f"SELECT count(*) FROM dashboards.{name}")[0][0]) for name in VIEWS}
+
+
+def asked_meanwhile(role: str, work: Callable[[], None]) -> list[dict[str, int]]:
+    """Ask every view again and again while some work is done; return the answers."""
+    ended = threading.Event()
+    answers: list[dict[str, int]] = []
+    errors: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            with psycopg.connect(role, autocommit=True) as reader:
+                while not ended.is_set():
+                    answers.append(counts(reader))
+        except psycopg.Error as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        work()
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+    assert errors == []
+    return answers
+
+
+def rebuild_all(database: str, events: list[Recorded]) -> None:
+    """Build every read model anew."""
+    for projection in list(PROJECTIONS.values()):
+        rebuild(database, projection, lambda after, until: [Batch(0, events[after:until])], lambda: len(events))
+
+
+def test_views_are_there_before_during_and_after_a_rebuild(
+    live: Connection[Any], database: str, role: str, events: list[Recorded]
+) -> None:
+    """While every read model is exchanged every view answers, always with all its rows; a user's view on one stays."""
+    live.execute("CREATE SCHEMA analysts; CREATE VIEW analysts.open AS SELECT slug FROM dashboards.markets")
+    with psycopg.connect(role, autocommit=True) as reader:
+        before = counts(reader)
+        answers = asked_meanwhile(role, lambda: rebuild_all(database, events))
+        after = counts(reader)
+
+    assert min(before.values()) > 0
+    assert len(answers) > 3
+    assert all(answer == before for answer in answers)
+    assert after == before
+    assert len(rows_of(live, "SELECT * FROM analysts.open")) == before["markets"]
+    # They read the new tables, not the old ones.
+    live.execute("UPDATE stories SET title = 'read from the new table'")
+    assert {row[0] for row in rows_of(live, "SELECT title FROM dashboards.stories")} == {"read from the new table"}
+
+
+def test_views_follow_a_new_version(
+    live: Connection[Any], database: str, role: str, events: list[Recorded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read model of a new version has other tables, its views other columns: both change together, rights are kept."""
+    with psycopg.connect(role, autocommit=True) as reader:
+        before = counts(reader)
+    for name in PROJECTIONS:
+        monkeypatch.setitem(PROJECTIONS, name, replace(PROJECTIONS[name], version=PROJECTIONS[name].version + 1))
+    rebuild_all(database, events)
+    with psycopg.connect(role, autocommit=True) as reader:
+        assert counts(reader) == before
+
+    # The volume, by another type and another place: such a view cannot be replaced.
+    columns = {"volume": replace(MARKETS.columns["volume"], sql="volume", type="bigint")} | {
+        name: column for name, column in MARKETS.columns.items() if name != "volume"
+    }
+    monkeypatch.setitem(VIEWS, "markets", replace(MARKETS, columns=columns))
+    monkeypatch.setitem(PROJECTIONS, "markets", replace(PROJECTIONS["markets"], version=100))
+    rebuild(database, PROJECTIONS["markets"], lambda after, until: [Batch(0, events[after:until])], lambda: len(events))
+    with psycopg.connect(role, autocommit=True) as reader:
+        assert {type(row[0]) for row in rows_of(reader, "SELECT volume FROM markets")} == {int}
+        assert counts(reader) == before
+
+
+def test_a_view_over_old_and_new_tables_waits(
+    live: Connection[Any], database: str, role: str, events: list[Recorded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be read yet after one of its read models was exchanged is gone, alone, until another one has been."""
+
+    def exchange(name: str) -> None:
+        rebuild(database, PROJECTIONS[name], lambda a, u: [Batch(0, events[a:u])], lambda: len(events))
+
+    with psycopg.connect(role, autocommit=True) as reader:
+        before = counts(reader)
+        equity = VIEWS["equity"]
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setitem(VIEWS, "equity", replace(equity, source=equity.source.replace("k.outcome", "k.later")))
+            exchange("positions")
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            counts(reader)
+        assert reader.execute("SELECT count(*) FROM positions").fetchone() == (before["positions"],)
+        exchange("accounts")
+        assert counts(reader) == before
