@@ -97,9 +97,19 @@ def test_the_story_from_order_to_leaderboard(served: str, environment: dict[str,
 
 
 def test_the_files_that_the_readme_names_are_there() -> None:
-    """The map and the path of an order name what exists."""
-    named = set(re.findall(r"`([a-z_]+/(?:[a-z_/]+\.(?:py|md|json))?|[a-z_]+\.py)`", README))
-    known = {path.name for path in ROOT.glob("projections/**/*.py")}
+    """Every file and folder that the README names exists."""
+    named = set(re.findall(r"`((?:[a-z_]+/)+(?:[A-Za-z_]+\.(?:py|md|json))?|[a-z_]+\.py)`", README))
 
-    assert named
-    assert [name for name in named if not (ROOT / name).exists() and name not in known] == []
+    assert len(named) > 20
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("heading", ["Follow one order", "Follow one trade"])
+def test_a_walk_has_few_stops(heading: str) -> None:
+    """A walk through the code has at most eight stops; each is one sentence that begins with the file."""
+    (section,) = re.findall(rf"^## {heading}.*?\n(.*?)^## ", README, flags=re.MULTILINE | re.DOTALL)
+    stops = re.findall(r"^\d\. (.*?\.)(?=\n(?:\d\. |\n))", section, flags=re.MULTILINE | re.DOTALL)
+
+    assert 1 < len(stops) <= 8
+    assert len(stops) == len(re.findall(r"^\d\. ", section, flags=re.MULTILINE))
+    assert [stop for stop in stops if not re.match(r"`[a-z_/]+\.py` ", stop) or ". " in stop] == []
