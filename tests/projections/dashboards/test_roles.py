@@ -1,4 +1,4 @@
-"""Views and roles: a role reads the views and nothing else, and the views are there through every rebuild."""
+"""A role reads the views and nothing else, and the views exist before, during and after every rebuild."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from domain.events import Recorded
 
-# What a role that has only the views is refused, in each of these places.
+# Statements that PostgreSQL refuses to a role that may read the views only.
 FORBIDDEN = [
     "SELECT * FROM public.api_keys",
     "SELECT * FROM read_models.markets",
@@ -46,7 +46,7 @@ FORBIDDEN = [
 
 
 def test_a_role_reads_the_views_and_nothing_else(live: Connection[Any], role: str) -> None:
-    """Every view is open to it, also those made after it; no table, no schema of ours and no write is."""
+    """It may read every view, also those created after it. It may read no table and write nothing."""
     with psycopg.connect(role, autocommit=True) as reader:
         for name in VIEWS:
             assert reader.execute(f"SELECT * FROM {name} LIMIT 1".encode()).fetchone(), name
@@ -64,7 +64,7 @@ def test_a_role_reads_the_views_and_nothing_else(live: Connection[Any], role: st
 
 
 def test_a_role_of_somebody_else_is_left_alone(live: Connection[Any], role: str) -> None:
-    """Its own role gets a new password; what others have made, and what is no plain name, is refused."""
+    """A role of ours gets a new password; a role of others and an invalid name are refused."""
     user = psycopg.conninfo.conninfo_to_dict(role)["user"]
     before = rows_of(live, f"SELECT rolpassword FROM pg_authid WHERE rolname = '{user}'")
     make_role(live, str(user), "another password")
@@ -80,7 +80,7 @@ def test_a_role_of_somebody_else_is_left_alone(live: Connection[Any], role: str)
 def test_missing_and_changed_views_are_made_at_the_start(
     live: Connection[Any], database: str, role: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A database of before the views gets them from the next projector; a definition that changed is made anew."""
+    """A database without views gets them from the next projector; a view with another definition is replaced."""
     with psycopg.connect(role, autocommit=True) as reader:
         before = counts(reader)
         live.execute(f"DROP VIEW {', '.join(f'dashboards.{name}' for name in VIEWS)}".encode())
@@ -103,8 +103,8 @@ def counts(reader: Connection[Any]) -> dict[str, int]:
     return {name: int(rows_of(reader, f"SELECT count(*) FROM dashboards.{name}")[0][0]) for name in VIEWS}
 
 
-def asked_meanwhile(role: str, work: Callable[[], None]) -> list[dict[str, int]]:
-    """Ask every view again and again while some work is done; return the answers."""
+def counts_during(role: str, work: Callable[[], None]) -> list[dict[str, int]]:
+    """Query every view again and again while some work is done; return the row counts."""
     ended = threading.Event()
     answers: list[dict[str, int]] = []
     errors: list[Exception] = []
@@ -131,7 +131,7 @@ def asked_meanwhile(role: str, work: Callable[[], None]) -> list[dict[str, int]]
 
 
 def rebuild_all(database: str, events: list[Recorded]) -> None:
-    """Build every read model anew."""
+    """Rebuild every read model."""
     for projection in list(PROJECTIONS.values()):
         rebuild(database, projection, lambda after, until: [Batch(0, events[after:until])], lambda: len(events))
 
@@ -139,11 +139,11 @@ def rebuild_all(database: str, events: list[Recorded]) -> None:
 def test_views_are_there_before_during_and_after_a_rebuild(
     live: Connection[Any], database: str, role: str, events: list[Recorded]
 ) -> None:
-    """While every read model is exchanged every view answers, always with all its rows; a user's view on one stays."""
+    """While every read model is exchanged, every view answers with all its rows, and a user's view on one of them stays."""
     live.execute("CREATE SCHEMA analysts; CREATE VIEW analysts.open AS SELECT slug FROM dashboards.markets")
     with psycopg.connect(role, autocommit=True) as reader:
         before = counts(reader)
-        answers = asked_meanwhile(role, lambda: rebuild_all(database, events))
+        answers = counts_during(role, lambda: rebuild_all(database, events))
         after = counts(reader)
 
     assert min(before.values()) > 0
@@ -151,7 +151,7 @@ def test_views_are_there_before_during_and_after_a_rebuild(
     assert all(answer == before for answer in answers)
     assert after == before
     assert len(rows_of(live, "SELECT * FROM analysts.open")) == before["markets"]
-    # They read the new tables, not the old ones.
+    # The views read the new tables, not the old ones.
     live.execute("UPDATE stories SET title = 'read from the new table'")
     assert {row[0] for row in rows_of(live, "SELECT title FROM dashboards.stories")} == {"read from the new table"}
 
@@ -159,7 +159,7 @@ def test_views_are_there_before_during_and_after_a_rebuild(
 def test_views_follow_a_new_version(
     live: Connection[Any], database: str, role: str, events: list[Recorded], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A read model of a new version has other tables, its views other columns: both change together, rights are kept."""
+    """A new version of a read model changes its tables and the columns of its views together; privileges stay."""
     with psycopg.connect(role, autocommit=True) as reader:
         before = counts(reader)
     for name in PROJECTIONS:
@@ -168,7 +168,7 @@ def test_views_follow_a_new_version(
     with psycopg.connect(role, autocommit=True) as reader:
         assert counts(reader) == before
 
-    # The volume, by another type and another place: such a view cannot be replaced.
+    # The volume with another type and place: PostgreSQL cannot replace such a view.
     columns = {"volume": replace(MARKETS.columns["volume"], sql="volume", type="bigint")} | {
         name: column for name, column in MARKETS.columns.items() if name != "volume"
     }
@@ -183,7 +183,7 @@ def test_views_follow_a_new_version(
 def test_a_view_over_old_and_new_tables_waits(
     live: Connection[Any], database: str, role: str, events: list[Recorded], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What cannot be read yet after one of its read models was exchanged is gone, alone, until another one has been."""
+    """A view that does not fit its exchanged read model is gone, alone, until the rebuild of another one restores it."""
 
     def exchange(name: str) -> None:
         rebuild(database, PROJECTIONS[name], lambda a, u: [Batch(0, events[a:u])], lambda: len(events))
