@@ -130,10 +130,15 @@ def counts_during(role: str, work: Callable[[], None]) -> list[dict[str, int]]:
     return answers
 
 
+def rebuild_one(database: str, name: str, events: list[Recorded]) -> None:
+    """Rebuild one read model."""
+    rebuild(database, PROJECTIONS[name], lambda after, until: [Batch(0, events[after:until])], lambda: len(events))
+
+
 def rebuild_all(database: str, events: list[Recorded]) -> None:
     """Rebuild every read model."""
-    for projection in list(PROJECTIONS.values()):
-        rebuild(database, projection, lambda after, until: [Batch(0, events[after:until])], lambda: len(events))
+    for name in list(PROJECTIONS):
+        rebuild_one(database, name, events)
 
 
 def test_views_are_there_before_during_and_after_a_rebuild(
@@ -174,7 +179,7 @@ def test_views_follow_a_new_version(
     }
     monkeypatch.setitem(VIEWS, "markets", replace(MARKETS, columns=columns))
     monkeypatch.setitem(PROJECTIONS, "markets", replace(PROJECTIONS["markets"], version=100))
-    rebuild(database, PROJECTIONS["markets"], lambda after, until: [Batch(0, events[after:until])], lambda: len(events))
+    rebuild_one(database, "markets", events)
     with psycopg.connect(role, autocommit=True) as reader:
         assert {type(row[0]) for row in rows_of(reader, "SELECT volume FROM markets")} == {int}
         assert counts(reader) == before
@@ -184,18 +189,14 @@ def test_a_view_over_old_and_new_tables_waits(
     live: Connection[Any], database: str, role: str, events: list[Recorded], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A view that does not fit its exchanged read model is gone, alone, until the rebuild of another one restores it."""
-
-    def exchange(name: str) -> None:
-        rebuild(database, PROJECTIONS[name], lambda a, u: [Batch(0, events[a:u])], lambda: len(events))
-
     with psycopg.connect(role, autocommit=True) as reader:
         before = counts(reader)
         equity = VIEWS["equity"]
         with monkeypatch.context() as meanwhile:
             meanwhile.setitem(VIEWS, "equity", replace(equity, source=equity.source.replace("k.outcome", "k.later")))
-            exchange("positions")
+            rebuild_one(database, "positions", events)
         with pytest.raises(psycopg.errors.UndefinedTable):
             counts(reader)
         assert reader.execute("SELECT count(*) FROM positions").fetchone() == (before["positions"],)
-        exchange("accounts")
+        rebuild_one(database, "accounts", events)
         assert counts(reader) == before
