@@ -9,8 +9,8 @@ from domain.money import MICRO
 from domain.orders import Execution, OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
 from projections.machine.batch import EXECUTED, Batch
 from projections.machine.projection import Projection
-from projections.machine.rows import Rows, Workspace
 from projections.machine.table import Table
+from projections.machine.workspace import Rows, Workspace
 from projections.markets.markets import Market
 from projections.reading import AsOf
 

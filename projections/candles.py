@@ -13,8 +13,8 @@ from domain.market import MarketActivated, MarketDrafted
 from domain.orders import RestingOrderFilled
 from projections.machine.batch import EXECUTED, Batch
 from projections.machine.projection import Projection
-from projections.machine.rows import Rows, Workspace
 from projections.machine.table import Table
+from projections.machine.workspace import Rows, Workspace
 from projections.reading import AsOf
 
 MINUTE: Final = 60_000_000
@@ -121,7 +121,6 @@ class Minutes:
     def __init__(self, batch: Batch, workspace: Workspace) -> None:
         self.markets: Rows[Current] = workspace.load(CURRENT, lambda: batch.markets)
         self._rows = workspace.rows(CANDLES)
-        self._connection = workspace.connection
         self._partition = batch.partition
         self._open: dict[str, CandleRow] = {}
         self._touched: dict[tuple[str, int], CandleRow] = {}
@@ -155,7 +154,7 @@ class Minutes:
     def _row(self, market: Current, minute: CandleRow, period: int, start: int) -> CandleRow:
         """Return a row, marked as changed; one that is not there begins with this minute, or is this minute."""
         key = (market.market_id, period, start)
-        row = self._rows.fetch(self._connection, key) if market.time >= start else None
+        row = self._rows.get(key) if market.time >= start else None
         if row is None:
             row = minute if period == MINUTE else _empty(self._partition, market, period, start)
             row.previous = minute.previous

@@ -9,8 +9,8 @@ from domain.market import MarketDrafted
 from messages.events import public_data
 from projections.machine.batch import Batch
 from projections.machine.projection import Projection
-from projections.machine.rows import Workspace
 from projections.machine.table import Table
+from projections.machine.workspace import Workspace
 from projections.markets.markets import ACTS
 from projections.reading import AsOf, Conditions
 

@@ -10,8 +10,8 @@ from domain.money import MICRO, divide_half_even
 from domain.orders import OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
 from projections.machine.batch import EXECUTED, Batch
 from projections.machine.projection import Projection
-from projections.machine.rows import Workspace
 from projections.machine.table import Table
+from projections.machine.workspace import Workspace
 from projections.reading import AsOf, Conditions
 
 

@@ -8,8 +8,8 @@ from psycopg.rows import args_row
 from domain.story import StoryPublished
 from projections.machine.batch import Batch
 from projections.machine.projection import Projection
-from projections.machine.rows import Workspace
 from projections.machine.table import Table
+from projections.machine.workspace import Workspace
 from projections.reading import AsOf, Conditions
 
 

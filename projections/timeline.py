@@ -6,8 +6,8 @@ from psycopg import Connection
 
 from projections.machine.batch import Batch
 from projections.machine.projection import Projection
-from projections.machine.rows import Workspace
 from projections.machine.table import Table
+from projections.machine.workspace import Workspace
 
 
 class Moment(NamedTuple):

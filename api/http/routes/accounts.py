@@ -24,7 +24,7 @@ from projections.trades import trades
 
 router = APIRouter(prefix="/accounts", tags=["accounts"])
 
-NEEDS: Final = ("accounts", "positions", "prices")
+NEEDS: Final = ("accounts", "positions", "markets")
 
 Step = Literal["1m", "1h", "1d"]
 STEPS: Final[dict[Step, int]] = {"1m": 60 * MICRO, "1h": 3600 * MICRO, "1d": 24 * 3600 * MICRO}

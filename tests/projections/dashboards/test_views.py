@@ -15,6 +15,7 @@ from psycopg.conninfo import make_conninfo
 
 from migrations import migrate
 from projections import accounts, candles
+from projections.dashboards import roles
 from projections.dashboards.roles import RoleError, make_role
 from projections.dashboards.views import MARKETS, PAGE, VIEWS, page
 from projections.machine.batch import Batch
@@ -268,13 +269,13 @@ def test_missing_and_changed_views_are_made_at_the_start(
         before = counts(reader)
         live.execute(f"DROP VIEW {', '.join(f'dashboards.{name}' for name in VIEWS)}".encode())
         with connect(database) as connection:
-            ensure(connection, PROJECTIONS.values())
+            ensure(connection, PROJECTIONS.values(), views=roles)
         assert counts(reader) == before
 
         columns = MARKETS.columns | {"slug": replace(MARKETS.columns["slug"], sql="upper(slug)")}
         monkeypatch.setitem(VIEWS, "markets", replace(MARKETS, columns=columns))
         with connect(database) as connection:
-            ensure(connection, [PROJECTIONS["markets"]])
+            ensure(connection, [PROJECTIONS["markets"]], views=roles)
         assert all(slug == slug.upper() for (slug,) in rows_of(reader, "SELECT slug FROM markets"))
 
 
@@ -316,7 +317,9 @@ def asked_meanwhile(role: str, work: Callable[[], None]) -> list[dict[str, int]]
 def rebuild_all(database: str, events: list[Recorded]) -> None:
     """Build every read model anew."""
     for projection in list(PROJECTIONS.values()):
-        rebuild(database, projection, lambda after, until: [Batch(0, events[after:until])], lambda: len(events))
+        rebuild(
+            database, projection, lambda after, until: [Batch(0, events[after:until])], lambda: len(events), views=roles
+        )
 
 
 def test_views_are_there_before_during_and_after_a_rebuild(
@@ -357,7 +360,13 @@ def test_views_follow_a_new_version(
     }
     monkeypatch.setitem(VIEWS, "markets", replace(MARKETS, columns=columns))
     monkeypatch.setitem(PROJECTIONS, "markets", replace(PROJECTIONS["markets"], version=100))
-    rebuild(database, PROJECTIONS["markets"], lambda after, until: [Batch(0, events[after:until])], lambda: len(events))
+    rebuild(
+        database,
+        PROJECTIONS["markets"],
+        lambda after, until: [Batch(0, events[after:until])],
+        lambda: len(events),
+        views=roles,
+    )
     with psycopg.connect(role, autocommit=True) as reader:
         assert {type(row[0]) for row in rows_of(reader, "SELECT volume FROM markets")} == {int}
         assert counts(reader) == before
@@ -369,7 +378,7 @@ def test_a_view_over_old_and_new_tables_waits(
     """What cannot be read yet after one of its read models was exchanged is gone, alone, until another one has been."""
 
     def exchange(name: str) -> None:
-        rebuild(database, PROJECTIONS[name], lambda a, u: [Batch(0, events[a:u])], lambda: len(events))
+        rebuild(database, PROJECTIONS[name], lambda a, u: [Batch(0, events[a:u])], lambda: len(events), views=roles)
 
     with psycopg.connect(role, autocommit=True) as reader:
         before = counts(reader)
