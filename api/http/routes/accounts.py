@@ -116,7 +116,7 @@ async def list_orders(
     market_id = market and await read.context.names.resolve("market", market)
     after = read.after(cursor)
     rows, as_of = await read.fetch(
-        ("orders",),
+        (orders.account_orders,),
         lambda c, a: orders.account_orders(
             c, a, account_id, market_id=market_id, open_only=open, limit=limit, after=after
         ),
