@@ -41,8 +41,8 @@ from projections import accounts, book, calibration, candles, orders
 from projections.machine.log_reader import read_log
 from projections.machine.progress import Progress
 from projections.machine.rebuild import rebuild
-from projections.machine.rows import Workspace
 from projections.machine.store import CONNECT_OPTIONS, advance, connect, ensure, make_indexes
+from projections.machine.workspace import Workspace
 from projections.markets import markets, prices
 from projections.positions import leaderboard, positions
 from projections.reading import AsOf, read
@@ -193,7 +193,13 @@ def alone(server: Postgres, log: ApplicationRecorder, events: int) -> tuple[dict
             }
         print(f"  {name:<12} {found[name]['python']:6.2f} + {found[name]['postgresql']:6.2f} us an event", flush=True)
     began = perf_counter()
-    rebuild(models, PROJECTIONS["positions"], lambda after, until: read_log(log, 0, after, until), lambda: events)
+    rebuild(
+        models,
+        PROJECTIONS["positions"],
+        lambda after, until: read_log(log, 0, after, until),
+        lambda: events,
+        views=None,
+    )
     return found, events / (perf_counter() - began)
 
 

@@ -15,8 +15,8 @@ from domain.orders import OrderPlaced
 from domain.partition import CommandHadNoEffect, CommandRejected, CommandsRead
 from projections.machine.batch import Batch
 from projections.machine.projection import Projection
-from projections.machine.rows import Rows, Workspace
 from projections.machine.table import Table
+from projections.machine.workspace import Rows, Workspace
 from projections.positions.profits import held_at, worth
 from projections.reading import AsOf, Conditions
 

@@ -1,18 +1,18 @@
 """Order book depth: what rests at each price, now and at any position."""
 
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from psycopg import Connection
 
 from domain.money import MICRO
 from domain.orders import Execution, OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
-from projections.machine.batch import EXECUTED, Batch
+from projections.machine.batch import Batch
 from projections.machine.projection import Projection
-from projections.machine.rows import Rows, Workspace
 from projections.machine.table import Table
+from projections.machine.workspace import Workspace
 from projections.markets.markets import Market
-from projections.reading import AsOf
+from projections.reading import AsOf, query
 
 
 @dataclass(slots=True)
@@ -29,7 +29,7 @@ class RestingOrder:
 
 @dataclass(slots=True)
 class LevelRow:
-    """What rests at one price; a level that has become empty stays, with nothing in it."""
+    """What rests at one price. A level that has become empty stays, with a quantity of 0."""
 
     market_id: str
     outcome: str
@@ -53,7 +53,7 @@ class LevelVersion(NamedTuple):
 
 
 class Level(NamedTuple):
-    """A price, the shares that wait at it, and in how many orders."""
+    """A price, the shares that rest at it, and the number of their orders."""
 
     price: int
     quantity: int
@@ -61,9 +61,9 @@ class Level(NamedTuple):
 
 
 class OutcomeBook(NamedTuple):
-    """The book of an outcome, best price first, and the maker's price in between.
+    """The book of an outcome, best price first, and the AMM's `price`.
 
-    With two outcomes, a bid on the other one stands here as an ask at 1 - price, and an ask as a bid.
+    With two outcomes, a bid on the other one is listed here as an ask at 1 - price, and an ask as a bid.
     """
 
     outcome: str
@@ -72,41 +72,47 @@ class OutcomeBook(NamedTuple):
     asks: list[Level]
 
 
-RESTING = Table("book_orders", RestingOrder, key=["order_id"])
-LEVELS = Table("book_levels", LevelRow, key=["market_id", "outcome", "side", "price"], group=["market_id"])
+RESTING = Table("book_orders", RestingOrder, key=["order_id"], by="order")
+LEVELS = Table("book_levels", LevelRow, key=["market_id", "outcome", "side", "price"], by="market")
 VERSIONS = Table("book_versions", LevelVersion, key=["market_id", "outcome", "side", "price", "position"])
 
-KINDS: Final = EXECUTED | {OrderReduced, OrderCanceled, RestingOrderFilled}
+KINDS: Final = frozenset({OrderPlaced, OrderAmended, OrderReduced, OrderCanceled, RestingOrderFilled})
 
 
 def fold(batch: Batch, workspace: Workspace) -> None:
-    """Follow every resting order, and keep the version of each level that an event changed."""
-    orders = workspace.load(RESTING, lambda: batch.orders)
-    levels = workspace.load(LEVELS, lambda: batch.markets)
-    append = workspace.rows(VERSIONS).append
-    event: Any
+    """Follow every resting order, and keep a version of each level that an event changes."""
+    book = Book(workspace)
+    versions = workspace.rows(VERSIONS)
     for recorded in batch.of(KINDS):
-        event = recorded.event
-        kind = type(event)
-        if kind is OrderPlaced and not event.execution.resting and not _met_orders(event.execution):
-            continue
-        touched: dict[tuple[str, str, str, int], LevelRow] = {}
-        if kind in EXECUTED:
-            if kind is OrderAmended:
-                _change(orders, levels, touched, event.order_id, 0)
-            for fill in event.execution.fills:
-                if fill.order_id is not None:
-                    other = orders.get(fill.order_id)
-                    assert other is not None, "a resting order was placed first"
-                    _change(orders, levels, touched, fill.order_id, other.remaining - fill.quantity)
-            if event.execution.resting:
-                order = RestingOrder(event.order_id, event.market_id, event.outcome, event.side, event.limit_price, 0)
-                orders.put(event.order_id, order)
-                _change(orders, levels, touched, event.order_id, event.execution.remaining, born=True)
-        else:
-            _change(orders, levels, touched, event.order_id, 0 if kind is OrderCanceled else event.remaining)
-        for key, level in touched.items():
-            append(LevelVersion(batch.partition, *key, recorded.position, level.quantity, level.orders))
+        match recorded.event:
+            case OrderPlaced() as event:
+                if not event.execution.resting and not _met_orders(event.execution):
+                    continue
+                book.fill(event.execution)
+                if event.execution.resting:
+                    book.rest(event)
+            case OrderAmended() as event:
+                book.set(event.order_id, 0)
+                book.fill(event.execution)
+                if event.execution.resting:
+                    book.rest(event)
+            case OrderCanceled() as event:
+                book.set(event.order_id, 0)
+            case OrderReduced() | RestingOrderFilled() as event:
+                book.set(event.order_id, event.remaining)
+        for level in book.changed():
+            versions.append(
+                LevelVersion(
+                    partition=batch.partition,
+                    market_id=level.market_id,
+                    outcome=level.outcome,
+                    side=level.side,
+                    price=level.price,
+                    position=recorded.position,
+                    quantity=level.quantity,
+                    orders=level.orders,
+                )
+            )
 
 
 def _met_orders(execution: Execution) -> bool:
@@ -116,32 +122,62 @@ def _met_orders(execution: Execution) -> bool:
     return False
 
 
-def _change(
-    orders: Rows[RestingOrder],
-    levels: Rows[LevelRow],
-    touched: dict[tuple[str, str, str, int], LevelRow],
-    order_id: str,
-    remaining: int,
-    *,
-    born: bool = False,
-) -> None:
-    """Give an order what remains of it, and its level the difference; an order of which nothing remains leaves."""
-    order = orders.get(order_id)
-    assert order is not None, "a resting order was placed first"
-    key = (order.market_id, order.outcome, order.side, order.price)
-    level = levels.get(key)
-    if level is None:
-        level = LevelRow(*key, 0, 0)
-        levels.put(key, level)
-    level.quantity += remaining - order.remaining
-    level.orders += born - (remaining == 0)
-    levels.change(key)
-    touched[key] = level
-    order.remaining = remaining
-    if remaining:
-        orders.change(order_id)
-    else:
-        orders.delete(order_id)
+class Book:
+    """The resting orders and the levels while a batch is folded."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._orders = workspace.rows(RESTING)
+        self._levels = workspace.rows(LEVELS)
+        self._changed: dict[tuple[str, str, str, int], LevelRow] = {}
+
+    def changed(self) -> list[LevelRow]:
+        """Return the levels that have changed since the last call, each once."""
+        levels = [*self._changed.values()]
+        self._changed.clear()
+        return levels
+
+    def fill(self, execution: Execution) -> None:
+        """Take the fills of an execution off the orders that it met."""
+        for fill in execution.fills:
+            if fill.order_id is not None:
+                self.set(fill.order_id, self._orders.edit(fill.order_id).remaining - fill.quantity)
+
+    def rest(self, event: OrderPlaced | OrderAmended) -> None:
+        """Add an order of which something rests."""
+        assert event.limit_price is not None, "only limit orders rest"
+        order = self._orders.add(
+            RestingOrder(
+                order_id=event.order_id,
+                market_id=event.market_id,
+                outcome=event.outcome,
+                side=event.side,
+                price=event.limit_price,
+                remaining=event.execution.remaining,
+            )
+        )
+        level = self._level(order)
+        level.quantity += order.remaining
+        level.orders += 1
+
+    def set(self, order_id: str, remaining: int) -> None:
+        """Change what remains of an order, and its level by the difference; an order with nothing left is removed."""
+        order = self._orders.edit(order_id)
+        level = self._level(order)
+        level.quantity += remaining - order.remaining
+        order.remaining = remaining
+        if not remaining:
+            level.orders -= 1
+            self._orders.remove(order_id)
+
+    def _level(self, order: RestingOrder) -> LevelRow:
+        """Return the level of an order, to be changed."""
+        key = (order.market_id, order.outcome, order.side, order.price)
+        if self._levels.get(key) is None:
+            level = self._levels.add(LevelRow(*key, quantity=0, orders=0))
+        else:
+            level = self._levels.edit(key)
+        self._changed[key] = level
+        return level
 
 
 PROJECTION = Projection("book", 3, (RESTING, LEVELS, VERSIONS), fold, scope="market", weight=1.3)
@@ -154,6 +190,7 @@ _PAST: Final = """
     WHERE l.market_id = %s AND v.quantity > 0"""
 
 
+@query("book")
 def book(connection: Connection, as_of: AsOf, market: Market) -> list[OutcomeBook]:
     """Return the book of each outcome of a market, in their order."""
     if as_of.past:

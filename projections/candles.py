@@ -1,26 +1,26 @@
-"""Candles of 1 minute, 1 hour and 1 day: UTC-aligned, end-exclusive, one row for all outcomes of a market.
+"""Candles of 1 minute, 1 hour and 1 day: aligned to UTC, end-exclusive, one row for all outcomes of a market.
 
-Rows exist only where something happened; a query fills the gaps.
+Rows exist only for periods in which something happened; a query fills the gaps.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, Literal
 
 from psycopg import Connection
 
 from domain.market import MarketActivated, MarketDrafted
-from domain.orders import RestingOrderFilled
-from projections.machine.batch import EXECUTED, Batch
+from domain.orders import OrderAmended, OrderPlaced, RestingOrderFilled
+from projections.machine.batch import Batch
 from projections.machine.projection import Projection
-from projections.machine.rows import Rows, Workspace
 from projections.machine.table import Table
-from projections.reading import AsOf
+from projections.machine.workspace import Rows, Workspace
+from projections.reading import AsOf, query
+from projections.times import DAY, HOUR, MINUTE
 
-MINUTE: Final = 60_000_000
-"""Microseconds of a minute."""
+Period = Literal["1m", "1h", "1d"]
 
-PERIODS: Final = {"1m": MINUTE, "1h": 3_600_000_000, "1d": 86_400_000_000}
+PERIODS: Final[dict[Period, int]] = {"1m": MINUTE, "1h": HOUR, "1d": DAY}
 """The length of each period in microseconds."""
 
 CANDLES_MAX: Final = 5_000
@@ -29,10 +29,10 @@ CANDLES_MAX: Final = 5_000
 
 @dataclass(slots=True)
 class CandleRow:
-    """One period of a market from `start`; lists are in the order of outcomes.
+    """One period of a market from `start`; lists are in the order of its outcomes.
 
-    Prices are None for an outcome without a tick; `previous` are the prices before the period, None before the first.
-    `volume` is in credits, `quantity` in shares, `trades` counts fills, each under the outcome that the taker traded.
+    Prices are None for an outcome without a tick. `previous` are the prices before the period, None before the first tick.
+    `volume` is in credits, `quantity` in shares, `trades` counts fills: each under the outcome that the taker traded.
     """
 
     partition: int
@@ -51,7 +51,7 @@ class CandleRow:
 
 @dataclass(slots=True)
 class Current:
-    """A market's prices now, its outcomes by name, and the start of its last minute (-1: none)."""
+    """A market's prices now, the names of its outcomes, and the start of the last minute that has rows (-1: none)."""
 
     market_id: str
     outcomes: list[str]
@@ -76,58 +76,50 @@ class Candle:
 
 
 CANDLES = Table("candles", CandleRow, key=["market_id", "period", "start"])
-CURRENT = Table("candles_current", Current, key=["market_id"])
+CURRENT = Table("candles_current", Current, key=["market_id"], by="market")
 
-KINDS = EXECUTED | {MarketDrafted, MarketActivated, RestingOrderFilled}
+KINDS: Final = frozenset({OrderPlaced, OrderAmended, RestingOrderFilled, MarketActivated, MarketDrafted})
 
 
 def fold(batch: Batch, workspace: Workspace) -> None:
-    """Follow every market by the minute, and add each of its minutes to its hour and its day."""
-    minutes = Minutes(batch, workspace)
-    markets = minutes.markets
-    event: Any
+    """Collect each minute of every market, and add it to the rows of its minute, hour and day."""
+    markets = workspace.rows(CURRENT)
+    minutes = Minutes(batch.partition, markets, workspace.rows(CANDLES))
     for recorded in batch.of(KINDS):
-        event = recorded.event
-        market_id = event.market_id
-        kind = type(event)
-        if kind in EXECUTED:
-            execution = event.execution
-            if not execution.fills:
-                continue
-            prices, quantity, cost, trades = execution.prices, execution.filled, execution.cost, len(execution.fills)
-        elif kind is RestingOrderFilled:
-            prices, quantity, cost, trades = event.prices, event.quantity, event.cost, 1
-        elif kind is MarketActivated:
-            prices, quantity, cost, trades = event.prices, 0, 0, 0
-        else:
-            outcomes = list(event.outcomes)
-            markets.put(market_id, Current(market_id, outcomes, [None] * len(outcomes), -1))
-            continue
-        market = markets.cache[market_id]
-        minute = minutes.at(market, recorded.time)
-        if trades:
-            i = market.outcomes.index(event.outcome)
-            minute.volume[i] += cost
-            minute.quantity[i] += quantity
-            minute.trades[i] += trades
-        if prices:
-            _tick(minute, market.prices, prices)
+        match recorded.event:
+            case OrderPlaced() | OrderAmended() as event:
+                execution = event.execution
+                if fills := execution.fills:
+                    market = markets.edit(event.market_id)
+                    minute = minutes.at(market, recorded.time)
+                    _trade(minute, market.outcomes.index(event.outcome), execution.cost, execution.filled, len(fills))
+                    _tick(minute, market, execution.prices)
+            case RestingOrderFilled() as event:
+                market = markets.edit(event.market_id)
+                minute = minutes.at(market, recorded.time)
+                _trade(minute, market.outcomes.index(event.outcome), event.cost, event.quantity, 1)
+                _tick(minute, market, event.prices)
+            case MarketActivated() as event:
+                market = markets.edit(event.market_id)
+                _tick(minutes.at(market, recorded.time), market, event.prices)
+            case MarketDrafted() as event:
+                outcomes = list(event.outcomes)
+                markets.add(Current(event.market_id, outcomes, [None] * len(outcomes), -1))
     minutes.end()
 
 
 class Minutes:
-    """The minute that each market is in while a batch is folded, as far as this batch goes."""
+    """The minute that each market is in while a batch is folded."""
 
-    def __init__(self, batch: Batch, workspace: Workspace) -> None:
-        self.markets: Rows[Current] = workspace.load(CURRENT, lambda: batch.markets)
-        self._rows = workspace.rows(CANDLES)
-        self._connection = workspace.connection
-        self._partition = batch.partition
+    def __init__(self, partition: int, markets: Rows[Current], candles: Rows[CandleRow]) -> None:
+        self._partition = partition
+        self._markets = markets
+        self._candles = candles
         self._open: dict[str, CandleRow] = {}
         self._touched: dict[tuple[str, int], CandleRow] = {}
 
     def at(self, market: Current, time: int) -> CandleRow:
-        """Return the market's minute of this time, with nothing in it where the batch has just come to it."""
+        """Return the market's minute at this time, an empty one where the batch has not come to it before."""
         minute = self._open.get(market.market_id)
         if minute is None or time >= minute.start + MINUTE:
             if minute is not None:
@@ -136,12 +128,12 @@ class Minutes:
         return minute
 
     def end(self) -> None:
-        """Add what is open."""
+        """Add the minutes that are open at the end of the batch."""
         for market_id, minute in self._open.items():
-            self._add(self.markets.cache[market_id], minute)
+            self._add(self._markets.edit(market_id), minute)
 
     def _add(self, market: Current, minute: CandleRow) -> None:
-        """Add a minute, which is over, to the rows of the minute, hour and day that it lies in."""
+        """Add a minute to the rows of the minute, hour and day that it lies in."""
         market_id, time = market.market_id, minute.start
         for period in PERIODS.values():
             row = self._touched.get((market_id, period))
@@ -150,33 +142,47 @@ class Minutes:
             if row is not minute:
                 _merge(row, minute)
         market.time = time
-        self.markets.change(market_id)
 
     def _row(self, market: Current, minute: CandleRow, period: int, start: int) -> CandleRow:
-        """Return a row, marked as changed; one that is not there begins with this minute, or is this minute."""
+        """Return a row to be changed; a missing one begins with this minute, or is this minute."""
         key = (market.market_id, period, start)
-        row = self._rows.fetch(self._connection, key) if market.time >= start else None
-        if row is None:
-            row = minute if period == MINUTE else _empty(self._partition, market, period, start)
-            row.previous = minute.previous
-            self._rows.put(key, row)
-        else:
-            self._rows.change(key)
-        return row
+        if market.time >= start and self._candles.get(key) is not None:
+            return self._candles.edit(key)
+        row = minute if period == MINUTE else _empty(self._partition, market, period, start)
+        row.previous = minute.previous
+        return self._candles.add(row)
 
 
 def _empty(partition: int, market: Current, period: int, time: int) -> CandleRow:
-    """Return the period in which the time lies, before anything has happened in it."""
+    """Return the period in which the time lies, as it is before anything has happened in it."""
     count = len(market.outcomes)
     none: list[int | None] = [None] * count
     return CandleRow(
-        partition, market.market_id, period, time - time % period, list(market.prices), none, list(none), list(none),
-        list(none), [0] * count, [0] * count, [0] * count,
-    )  # fmt: skip
+        partition=partition,
+        market_id=market.market_id,
+        period=period,
+        start=time - time % period,
+        previous=list(market.prices),
+        open=none,
+        high=list(none),
+        low=list(none),
+        close=list(none),
+        volume=[0] * count,
+        quantity=[0] * count,
+        trades=[0] * count,
+    )
 
 
-def _tick(minute: CandleRow, before: list[int | None], prices: Sequence[int]) -> None:
-    """Take in the prices after an event."""
+def _trade(minute: CandleRow, i: int, cost: int, quantity: int, trades: int) -> None:
+    """Add what was traded of an outcome, by its index."""
+    minute.volume[i] += cost
+    minute.quantity[i] += quantity
+    minute.trades[i] += trades
+
+
+def _tick(minute: CandleRow, market: Current, prices: Sequence[int]) -> None:
+    """Take in the prices after an event; none, where they did not change."""
+    before = market.prices
     for i, price in enumerate(prices):
         if price == before[i]:
             continue
@@ -191,7 +197,7 @@ def _tick(minute: CandleRow, before: list[int | None], prices: Sequence[int]) ->
 
 
 def _merge(row: CandleRow, minute: CandleRow) -> None:
-    """Add what came later to a row."""
+    """Add a later minute to a row."""
     for i, low in enumerate(minute.low):
         row.volume[i] += minute.volume[i]
         row.quantity[i] += minute.quantity[i]
@@ -209,12 +215,14 @@ def _merge(row: CandleRow, minute: CandleRow) -> None:
 PROJECTION = Projection("candles", 3, (CANDLES, CURRENT), fold, scope="market", weight=3.0)
 
 
+@query("candles")
 def candles(  # noqa: PLR0917  read in one order everywhere
-    connection: Connection, as_of: AsOf, market_id: str, outcome: int, period: str, start: int, end: int
+    connection: Connection, as_of: AsOf, market_id: str, outcome: int, period: Period, start: int, end: int
 ) -> list[Candle]:
-    """Return the candles of an outcome (by its index) that lie in [start, end), oldest first, none left out.
+    """Return the candles of an outcome (by its index) that lie in [start, end), oldest first, without gaps.
 
-    `start` is aligned down. None after the moment of `as_of` and none before the market's first; at most `CANDLES_MAX`.
+    `start` is aligned down. The first candle is not before the market's first row, the last one not after the time of
+    `as_of`. There are at most `CANDLES_MAX`.
     """
     length = PERIODS[period]
     start -= start % length

@@ -11,8 +11,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from domain.money import MICRO, Time
-from projections.machine.rows import Workspace
 from projections.machine.table import Big, Table
+from projections.machine.workspace import Workspace
 
 if TYPE_CHECKING:
     from projections.markets.markets import Market

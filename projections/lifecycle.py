@@ -1,18 +1,17 @@
 """What happened to a market besides trading, as a list."""
 
 import json
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast, get_args
 
 from psycopg import Connection
 
-from domain.market import MarketDrafted
+from domain.market import LifecycleEvent, MarketDrafted, SetsBurned, SetsMinted
 from messages.events import public_data
 from projections.machine.batch import Batch
 from projections.machine.projection import Projection
-from projections.machine.rows import Workspace
 from projections.machine.table import Table
-from projections.markets.markets import ACTS
-from projections.reading import AsOf, Conditions
+from projections.machine.workspace import Workspace
+from projections.reading import AsOf, Conditions, query
 
 
 class LifecycleRow(NamedTuple):
@@ -26,7 +25,7 @@ class LifecycleRow(NamedTuple):
     data: str
 
 
-class LifecycleEvent(NamedTuple):
+class LifecycleEntry(NamedTuple):
     """An event of a market's life, its fields in their public form: amounts as decimal strings, times in RFC 3339."""
 
     position: int
@@ -43,26 +42,33 @@ class LifecycleEvent(NamedTuple):
 
 LIFECYCLE = Table("lifecycle", LifecycleRow, key=["market_id", "position"])
 
-KINDS: Final = ACTS | {MarketDrafted}
+KINDS: Final = frozenset({MarketDrafted, *get_args(LifecycleEvent)} - {SetsMinted, SetsBurned})
 
 
 def fold(batch: Batch, workspace: Workspace) -> None:
     """Add a row for each event."""
-    append = workspace.rows(LIFECYCLE).append
-    event: Any
+    lifecycle = workspace.rows(LIFECYCLE)
     for recorded in batch.of(KINDS):
-        event = recorded.event
-        data = json.dumps(public_data(event), separators=(",", ":"), sort_keys=True)
-        name = event.TOPIC.partition(".")[0]
-        append(LifecycleRow(batch.partition, event.market_id, recorded.position, recorded.time, name, data))
+        event = cast("MarketDrafted | LifecycleEvent", recorded.event)
+        lifecycle.append(
+            LifecycleRow(
+                partition=batch.partition,
+                market_id=event.market_id,
+                position=recorded.position,
+                time=recorded.time,
+                type=event.TOPIC.partition(".")[0],
+                data=json.dumps(public_data(event), separators=(",", ":"), sort_keys=True),
+            )
+        )
 
 
 PROJECTION = Projection("lifecycle", 3, (LIFECYCLE,), fold, scope="market", weight=0.1)
 
 
+@query("lifecycle")
 def market_events(
     connection: Connection, as_of: AsOf, market_id: str, *, limit: int = 50, after: tuple[int] | None = None
-) -> list[LifecycleEvent]:
+) -> list[LifecycleEntry]:
     """Return what happened to the market, newest first."""
     where = Conditions("market_id = %s AND position <= %s", market_id, as_of.position)
     where.after("position", after)
@@ -70,4 +76,4 @@ def market_events(
         f"SELECT position, time, market_id, type, data FROM lifecycle {where.sql} ORDER BY position DESC LIMIT %s",
         [*where.values, limit],
     ).fetchall()
-    return [LifecycleEvent(at, time, market, kind, json.loads(data)) for at, time, market, kind, data in rows]
+    return [LifecycleEntry(at, time, market, kind, json.loads(data)) for at, time, market, kind, data in rows]

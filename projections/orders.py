@@ -1,25 +1,28 @@
-"""Orders: every one that was taken, with what became of it."""
+"""Orders: every accepted one, with what became of it."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from psycopg import Connection
 from psycopg.rows import args_row
 
+from domain.events import Recorded
 from domain.money import MICRO, divide_half_even
-from domain.orders import OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
-from projections.machine.batch import EXECUTED, Batch
+from domain.orders import Execution, OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
+from projections.machine.batch import Batch
+from projections.machine.copying import copying
 from projections.machine.projection import Projection
-from projections.machine.rows import Workspace
 from projections.machine.table import Table
-from projections.reading import AsOf, Conditions
+from projections.machine.workspace import Rows, Workspace
+from projections.reading import AsOf, Conditions, query
 
 
 @dataclass(slots=True)
 class Order:
     """An order. `cost` and `fee` sum over its fills; `reason` says why a remainder does not rest.
 
-    `position` and `time` are those of its placing, `changed_position` and `changed_time` those of its last change.
+    `position` and `time` are those of the event that placed it, `changed_position` and `changed_time` those of its last
+    change.
     """
 
     partition: int
@@ -52,7 +55,7 @@ class Order:
 
     @property
     def average_price(self) -> int | None:
-        """Its cost per share, rounded half even; None before a fill."""
+        """Its cost per share, rounded half even; None before its first fill."""
         return divide_half_even(self.cost * MICRO, self.filled) if self.filled else None
 
     @property
@@ -61,71 +64,62 @@ class Order:
         return self.position, self.order_id
 
 
-ORDERS = Table("orders", Order, key=["order_id"], indexes=["account_id, position", "account_id, position WHERE open"])
+ORDERS = Table(
+    "orders", Order, key=["order_id"], by="order", indexes=["account_id, position", "account_id, position WHERE open"]
+)
 
 KINDS: Final = frozenset({OrderPlaced, OrderAmended, OrderReduced, OrderCanceled, RestingOrderFilled})
+
+_placed = copying(Order, OrderPlaced, Execution, Recorded)
 
 
 def fold(batch: Batch, workspace: Workspace) -> None:
     """Add every order, and follow those that rest."""
-    orders = workspace.load(ORDERS, lambda: batch.orders)
-    append = orders.append
-    partition = batch.partition
-    event: Any
+    orders = workspace.rows(ORDERS)
     for recorded in batch.of(KINDS):
-        event = recorded.event
-        position, time = recorded.position, recorded.time
-        if type(event) is OrderPlaced:
-            execution = event.execution
-            values = (
-                partition,
-                event.order_id,
-                event.client_order_id,
-                event.account_id,
-                event.market_id,
-                event.outcome,
-                event.side,
-                event.type,
-                event.quantity,
-                event.spend,
-                event.limit_price,
-                event.time_in_force,
-                event.expires_at,
-                event.post_only,
-                event.reduce_only,
-                event.resolution_version,
-                execution.status,
-                execution.resting,
-                execution.filled,
-                execution.remaining,
-                execution.cost,
-                execution.fee,
-                execution.reason,
-                position,
-                time,
-                position,
-                time,
-            )
-            if execution.resting:
-                orders.put(event.order_id, Order(*values))
-            else:
-                append(values)
-        else:
-            found = orders.get(event.order_id)
-            assert found is not None, "an order is placed first"
-            order = found
-            order.changed_position, order.changed_time = position, time
-            orders.change(event.order_id)
-        if type(event) in EXECUTED:
-            for fill in event.execution.fills:
-                if fill.order_id is not None:
-                    other = orders.get(fill.order_id)
-                    assert other is not None, "a resting order was placed first"
-                    _fill(other, fill.quantity, fill.resting_cost, other.remaining - fill.quantity)
-                    other.changed_position, other.changed_time = position, time
-                    orders.change(fill.order_id)
-        if type(event) is not OrderPlaced:
-            _follow(order, event)
+        match recorded.event:
+            case OrderPlaced() as event:
+                values = _placed(
+                    event,
+                    event.execution,
+                    recorded,
+                    partition=batch.partition,
+                    open=event.execution.resting,
+                    changed_position=recorded.position,
+                    changed_time=recorded.time,
+                )
+                if event.execution.resting:
+                    orders.add(Order(*values))
+                else:
+                    orders.append(values)
+                _fill_resting(orders, event.execution, recorded)
+            case OrderAmended() as event:
+                _amend(_changed(orders, event.order_id, recorded), event)
+                _fill_resting(orders, event.execution, recorded)
+            case OrderReduced() as event:
+                order = _changed(orders, event.order_id, recorded)
+                order.quantity, order.remaining = event.quantity, event.remaining
+            case OrderCanceled() as event:
+                order = _changed(orders, event.order_id, recorded)
+                order.status, order.open, order.reason = "canceled", False, event.reason
+                order.remaining = event.remaining
+            case RestingOrderFilled() as event:
+                _fill(_changed(orders, event.order_id, recorded), event.quantity, event.cost, event.remaining)
+
+
+def _changed(orders: Rows[Order], order_id: str, recorded: Recorded) -> Order:
+    """Return an order that an event changes."""
+    order = orders.edit(order_id)
+    order.changed_position, order.changed_time = recorded.position, recorded.time
+    return order
+
+
+def _fill_resting(orders: Rows[Order], execution: Execution, recorded: Recorded) -> None:
+    """Fill the resting orders that an execution met."""
+    for fill in execution.fills:
+        if fill.order_id is not None:
+            order = _changed(orders, fill.order_id, recorded)
+            _fill(order, fill.quantity, fill.resting_cost, order.remaining - fill.quantity)
 
 
 def _fill(order: Order, quantity: int, cost: int, remaining: int) -> None:
@@ -135,31 +129,20 @@ def _fill(order: Order, quantity: int, cost: int, remaining: int) -> None:
     order.status, order.open = ("partially_filled", True) if remaining else ("filled", False)
 
 
-def _follow(order: Order, event: Any) -> None:
-    match event:
-        case OrderAmended(execution=execution):
-            order.limit_price, order.quantity = event.limit_price, event.quantity
-            order.filled += execution.filled
-            order.cost += execution.cost
-            order.fee += execution.fee
-            order.remaining, order.open, order.reason = execution.remaining, execution.resting, execution.reason
-            order.status = execution.status
-            if order.open and order.filled:
-                order.status = "partially_filled"
-        case OrderReduced():
-            order.quantity, order.remaining = event.quantity, event.remaining
-        case OrderCanceled():
-            order.status, order.open, order.reason = "canceled", False, event.reason
-            order.remaining = event.remaining
-        case RestingOrderFilled():
-            _fill(order, event.quantity, event.cost, event.remaining)
-        case _:
-            pass
+def _amend(order: Order, event: OrderAmended) -> None:
+    execution = event.execution
+    order.limit_price, order.quantity = event.limit_price, event.quantity
+    order.filled += execution.filled
+    order.cost += execution.cost
+    order.fee += execution.fee
+    order.remaining, order.open, order.reason = execution.remaining, execution.resting, execution.reason
+    order.status = "partially_filled" if order.open and order.filled else execution.status
 
 
 PROJECTION = Projection("orders", 2, (ORDERS,), fold, scope="market", weight=4.6)
 
 
+@query("orders")
 def account_orders(
     connection: Connection,
     as_of: AsOf,

@@ -1,14 +1,17 @@
-"""For those who ask the read models: one snapshot of several of them, now or as of then."""
+"""Asking the read models: queries that say what they need, and one snapshot of it, now or as of any position."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import update_wrapper
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from psycopg import Connection, errors
 
 from projections import timeline
-from projections.machine.projection import folded
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class NotYetProjected(Exception):  # noqa: N818  named for what a caller has to tell
@@ -26,7 +29,7 @@ class UnknownProjection(LookupError):  # noqa: N818  likewise
 
 @dataclass(frozen=True, slots=True)
 class AsOf:
-    """The place in the log that an answer stands for; `past` where the current rows may be newer than that."""
+    """The position that an answer stands for, and its time; `past` where the current rows may be newer."""
 
     position: int
     time: int
@@ -35,7 +38,7 @@ class AsOf:
 
 @dataclass(frozen=True, slots=True)
 class ProjectionStatus:
-    """How far a read model is. `updated_at` is the clock of the database when it last moved, `parked` counts events."""
+    """How far a read model is. `updated_at` is the database's clock when it last moved, `parked` counts parked events."""
 
     projection: str
     partition: int
@@ -46,20 +49,51 @@ class ProjectionStatus:
     parked: int
 
 
+class Query(Generic[P, T]):
+    """A question to the read models: a function of a connection, `AsOf` and arguments, and the read models it `needs`.
+
+    It is called like the function, inside a `read` that holds what it needs.
+    """
+
+    def __init__(self, function: Callable[Concatenate[Connection[Any], AsOf, P], T], needs: frozenset[str]) -> None:
+        update_wrapper(self, function)
+        self._function = function
+        self.needs = needs
+
+    def __call__(self, connection: Connection[Any], as_of: AsOf, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return the answer."""
+        return self._function(connection, as_of, *args, **kwargs)
+
+
+Need = str | Query[..., Any]
+"""A read model, or a query that needs some."""
+
+
+def query(*needs: Need) -> Callable[[Callable[Concatenate[Connection[Any], AsOf, P], T]], Query[P, T]]:
+    """Make a function a query of the read models that it names and that the queries it calls need."""
+    return lambda function: Query(function, needs_of(needs))
+
+
+def needs_of(needs: Iterable[Need]) -> frozenset[str]:
+    """Return the names of the read models."""
+    return frozenset(name for need in needs for name in ([need] if isinstance(need, str) else need.needs))
+
+
 @contextmanager
 def read(
-    connection: Connection, *names: str, at: int | None = None, time: int | None = None, partition: int = 0
+    connection: Connection, *needs: Need, at: int | None = None, time: int | None = None, partition: int = 0
 ) -> Iterator[AsOf]:
-    """Hold one snapshot of the named read models for the queries inside, and say which position it stands for.
+    """Hold one snapshot of what the queries inside need, and return the position that it stands for.
 
-    The position is the last one that all of them have folded or, for the past, the one asked for by position or time.
+    The position is the last one that all these read models have folded or, for the past, the one asked for by position or
+    time.
 
     Raises:
         NotYetProjected: `at` is ahead of one of them.
         UnknownProjection: one of them has never been folded.
     """
     with connection.transaction():
-        wanted = folded(names) | ({"timeline"} if at is not None or time is not None else set())
+        wanted = needs_of(needs) | ({"timeline"} if at is not None or time is not None else set())
         try:
             hold_snapshot(connection)
             rows = connection.execute(
@@ -83,9 +117,9 @@ def read(
 
 
 def hold_snapshot(connection: Connection) -> None:
-    """Make the transaction that has just begun see one moment of all read models.
+    """Let the transaction that has just begun see one moment of all read models.
 
-    The lock comes before the snapshot: a rebuild that exchanges tables holds it in the other mode, so that nobody can see
+    The lock comes before the snapshot. A rebuild that exchanges tables holds it in a conflicting mode, so that nobody reads
     its tables with a snapshot that is older than their rows.
     """
     connection.execute(
@@ -104,24 +138,24 @@ def projection_status(connection: Connection) -> list[ProjectionStatus]:
 
 
 class Conditions:
-    """The WHERE of a query, as it comes together: texts with placeholders and their values."""
+    """A WHERE clause built step by step: conditions with placeholders, and their values."""
 
     def __init__(self, first: str, *values: Any) -> None:
         self.parts = [first]
         self.values: list[Any] = list(values)
 
     def add(self, condition: str, *values: Any) -> None:
-        """Ask for one more condition."""
+        """Add a condition."""
         self.parts.append(condition)
         self.values += values
 
     def add_if(self, condition: str, value: Any) -> None:
-        """Ask for a condition if its value is not None."""
+        """Add a condition, unless its value is None."""
         if value is not None:
             self.add(condition, value)
 
     def after(self, columns: str, key: Sequence[Any] | None) -> None:
-        """Go on behind the row with this key, in descending order of the columns."""
+        """Continue behind the row with this key, in descending order of the columns."""
         if key is not None:
             self.add(f"({columns}) < ({', '.join(['%s'] * len(key))})", *key)
 

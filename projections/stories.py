@@ -8,13 +8,13 @@ from psycopg.rows import args_row
 from domain.story import StoryPublished
 from projections.machine.batch import Batch
 from projections.machine.projection import Projection
-from projections.machine.rows import Workspace
 from projections.machine.table import Table
-from projections.reading import AsOf, Conditions
+from projections.machine.workspace import Workspace
+from projections.reading import AsOf, Conditions, query
 
 
 class Story(NamedTuple):
-    """A story; `position` and `time` are those of its publication in the log, `published_at` that of the report."""
+    """A story; `position` and `time` are those of its event in the log, `published_at` is the time of the report."""
 
     story_id: str
     slug: str
@@ -40,21 +40,21 @@ KINDS = frozenset({StoryPublished})
 
 def fold(batch: Batch, workspace: Workspace) -> None:
     """Add every published story."""
-    append = workspace.rows(STORIES).append
+    stories = workspace.rows(STORIES)
     for recorded in batch.of(KINDS):
         event = cast("StoryPublished", recorded.event)
-        append(
+        stories.append(
             Story(
-                event.story_id,
-                event.slug,
-                event.title,
-                event.body,
-                event.category,
-                event.published_at,
-                event.source_url,
-                batch.partition,
-                recorded.position,
-                recorded.time,
+                story_id=event.story_id,
+                slug=event.slug,
+                title=event.title,
+                body=event.body,
+                category=event.category,
+                published_at=event.published_at,
+                source_url=event.source_url,
+                partition=batch.partition,
+                position=recorded.position,
+                time=recorded.time,
             )
         )
 
@@ -62,6 +62,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:
 PROJECTION = Projection("stories", 2, (STORIES,), fold, scope="story", weight=0.1)
 
 
+@query("stories")
 def get_story(connection: Connection, as_of: AsOf, ref: str) -> Story | None:
     """Return the story with this id, or the only one with this slug, or None."""
     with connection.cursor(row_factory=args_row(Story)) as cursor:
@@ -73,6 +74,7 @@ def get_story(connection: Connection, as_of: AsOf, ref: str) -> Story | None:
     return rows[0] if rows and (len(rows) == 1 or rows[0].story_id == ref) else None
 
 
+@query("stories")
 def list_stories(
     connection: Connection,
     as_of: AsOf,

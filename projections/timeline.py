@@ -1,4 +1,4 @@
-"""When was which position: one row for each moment at which something happened."""
+"""The time of every position: one row for each moment at which something happened."""
 
 from typing import Final, NamedTuple
 
@@ -6,12 +6,12 @@ from psycopg import Connection
 
 from projections.machine.batch import Batch
 from projections.machine.projection import Projection
-from projections.machine.rows import Workspace
 from projections.machine.table import Table
+from projections.machine.workspace import Workspace
 
 
 class Moment(NamedTuple):
-    """`position` is the first one of this time, `previous` the last one before it (0: none)."""
+    """A time; `position` is the first one at it, `previous` the last one before it (0: none)."""
 
     partition: int
     time: int
@@ -19,7 +19,7 @@ class Moment(NamedTuple):
     previous: int
 
 
-TIMELINE = Table("timeline", Moment, key=("partition", "time"))
+TIMELINE = Table("timeline", Moment, key=["partition", "time"])
 
 
 def fold(batch: Batch, workspace: Workspace) -> None:
@@ -29,7 +29,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:
     for recorded in batch.events:
         if recorded.time != time:
             time = recorded.time
-            append((partition, time, recorded.position, position))
+            append(Moment(partition=partition, time=time, position=recorded.position, previous=position))
         position = recorded.position
 
 
@@ -37,12 +37,12 @@ PROJECTION = Projection("timeline", 3, (TIMELINE,), fold, scope="all", weight=1.
 
 
 def position_at(connection: Connection, time: int, partition: int = 0) -> int:
-    """Return the last position at or before a time, as far as the timeline has been folded; 0 when nothing had happened."""
+    """Return the last position at or before a time, among those folded so far; 0 where there is none."""
     return position_before(connection, time + 1, partition)
 
 
 def position_before(connection: Connection, time: int, partition: int = 0) -> int:
-    """Return the last position before a time, as far as the timeline has been folded; 0 when nothing had happened."""
+    """Return the last position before a time, among those folded so far; 0 where there is none."""
     row = connection.execute(
         "SELECT previous FROM timeline WHERE partition = %s AND time >= %s ORDER BY time LIMIT 1", [partition, time]
     ).fetchone()
@@ -54,9 +54,9 @@ def position_before(connection: Connection, time: int, partition: int = 0) -> in
 
 
 def time_of(connection: Connection, position: int, partition: int = 0) -> int:
-    """Return the time of a position (of the last one before it where the log has a gap); 0 before the first.
+    """Return the time of a position, or of the last one before it where the log has a gap; 0 before the first.
 
-    Positions rise with time, so halving the time finds it: some fifty steps in the index by time, in one query.
+    Positions rise with time, so a binary search over time finds it: about fifty steps in the index by time, in one query.
     """
     row = connection.execute(_HALVING, {"partition": partition, "position": position}).fetchone()
     return int(row[0]) if row else 0

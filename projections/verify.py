@@ -16,9 +16,9 @@ from domain.events import Recorded
 from domain.ledger import Ledger, postings
 from projections.machine.batch import Batch
 from projections.machine.projection import Projection
-from projections.machine.rows import Workspace
 from projections.machine.store import advance_through, connect, ensure, position_of
 from projections.machine.table import Table
+from projections.machine.workspace import Workspace
 from projections.reading import hold_snapshot
 
 

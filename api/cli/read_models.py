@@ -15,6 +15,7 @@ from consumers.wiring import open_recorder
 from domain.exchange import Entry, Exchange
 from domain.invariants import Audit, BrokenInvariantError
 from migrations import migrate
+from projections.dashboards import roles
 from projections.machine import parking
 from projections.machine.log_reader import decode, read_log
 from projections.machine.rebuild import rebuild as rebuild_projection
@@ -133,6 +134,7 @@ def rebuild(options: Namespace, settings: Settings) -> int:
             PROJECTIONS[options.name],
             lambda after, until: read_log(recorder, settings.partition, after, until),
             lambda: recorder.max_notification_id() or 0,
+            views=roles,
             partition=settings.partition,
             progress=tell,
         )

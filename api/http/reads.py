@@ -18,7 +18,7 @@ from api.http.errors import ApiError, invalid_field
 from api.http.request_log import facts_of
 from domain.money import Time
 from messages.wire import format_time, parse_time
-from projections.reading import AsOf, NotYetProjected, UnknownProjection, read
+from projections.reading import AsOf, Need, NotYetProjected, UnknownProjection, needs_of, read
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ class Reader:
         """The app's parts."""
         return context_of(self.request)
 
-    async def fetch(self, needs: Sequence[str], query: Callable[[Connection[Any], AsOf], T]) -> tuple[T, AsOf]:
+    async def fetch(self, needs: Sequence[Need], query: Callable[[Connection[Any], AsOf], T]) -> tuple[T, AsOf]:
         """Return what the query finds in one snapshot of these read models, and what it is as of.
 
         Raises:
@@ -54,7 +54,7 @@ class Reader:
         facts_of(self.request).position = as_of.position
         return found, as_of
 
-    def _fetch(self, needs: Sequence[str], query: Callable[[Connection[Any], AsOf], T]) -> tuple[T, AsOf]:
+    def _fetch(self, needs: Sequence[Need], query: Callable[[Connection[Any], AsOf], T]) -> tuple[T, AsOf]:
         try:
             with (
                 self.context.pool.connection() as connection,
@@ -77,13 +77,13 @@ class Reader:
         return None if key is None else tuple(key)
 
 
-async def wait_for(context: Context, needs: Sequence[str], position: int, seconds: float) -> None:
+async def wait_for(context: Context, needs: Sequence[Need], position: int, seconds: float) -> None:
     """Wait until these read models have reached the position.
 
     Raises:
         ApiError: NOT_YET_PROJECTED, when they have not within these seconds.
     """
-    if not await context.progress.wait_async(list(needs), position, seconds):
+    if not await context.progress.wait_async(needs_of(needs), position, seconds):
         raise ApiError(
             "NOT_YET_PROJECTED",
             f"the read model has not reached position {position} yet",

@@ -87,11 +87,11 @@ class Names:
                             story = stories.get_story(connection, as_of, reference)
                             return story.story_id if story else None
                     case "market":
-                        with read(connection, "markets", "prices") as as_of:
+                        with read(connection, "markets") as as_of:
                             market = markets.get_market(connection, as_of, reference)
                             return market.market_id if market else None
                     case "account":
-                        with read(connection, "accounts", "positions", "prices") as as_of:
+                        with read(connection, "accounts", "positions", "markets") as as_of:
                             account = accounts.get_account(connection, as_of, reference)
                             return account.account_id if account else None
         except UnknownProjection:

@@ -14,7 +14,7 @@ from api.http.request_log import facts_of
 from consumers.gateway import Busy, EngineStopped, GatewayError, ReplyTimeout
 from messages.fields import InvalidCommand
 from messages.wire import parse_time
-from projections.reading import AsOf, read
+from projections.reading import AsOf, Need, needs_of, read
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -136,7 +136,7 @@ def time_in(context: Context, text: str | None) -> Time | None:
 async def resource(
     request: Request,
     reply: Reply,
-    needs: Sequence[str],
+    needs: Sequence[Need],
     query: Callable[[Connection[Any], AsOf], dict[str, Any]],
     status: int = 200,
 ) -> Response:
@@ -146,11 +146,11 @@ async def resource(
     engine said.
     """
     context = context_of(request)
-    if not await context.progress.wait_async(list(needs), reply.position, SHOW_SECONDS):
+    if not await context.progress.wait_async(needs_of(needs), reply.position, SHOW_SECONDS):
         return json({**reply.result, "position": reply.position}, 202)
     return json({**await run_in_threadpool(_fetch, context, needs, query), "position": reply.position}, status)
 
 
-def _fetch(context: Context, needs: Sequence[str], query: Callable[[Connection[Any], AsOf], T]) -> T:
+def _fetch(context: Context, needs: Sequence[Need], query: Callable[[Connection[Any], AsOf], T]) -> T:
     with context.pool.connection() as connection, read(connection, *needs) as as_of:
         return query(connection, as_of)

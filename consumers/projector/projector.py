@@ -19,14 +19,15 @@ import structlog
 from eventsourcing.persistence import ApplicationRecorder
 
 from consumers.projector.assignment import Assignment
+from projections.dashboards import roles
 from projections.machine.batch import Batch
 from projections.machine.fold_slots import FoldSlots
 from projections.machine.log_reader import Feed, read_log
 from projections.machine.parking import park
 from projections.machine.projection import Projection
 from projections.machine.rebuild import rebuild
-from projections.machine.rows import Workspace
 from projections.machine.store import SCHEMA, LogGapError, advance, connect, ensure, make_indexes, position_of, try_lock
+from projections.machine.workspace import Workspace
 from projections.registry import PROJECTIONS
 
 _log: Final = structlog.get_logger()
@@ -111,7 +112,7 @@ class Projector:
             worked = False
             try:
                 with connect(self._dsn, self._schema) as connection:
-                    ensure(connection, [projection], self._partition, self._schema)
+                    ensure(connection, [projection], self._partition, self._schema, roles)
                     if self._lock(connection, projection):
                         self._rebuild_if_old(connection, projection)
                         for _ in self._fold(connection, projection):
@@ -145,6 +146,7 @@ class Projector:
                 projection,
                 lambda after, until: read_log(self._recorder, self._partition, after, until),
                 lambda: self._recorder.max_notification_id() or 0,
+                views=roles,
                 partition=self._partition,
                 schema=self._schema,
             )

@@ -1,6 +1,6 @@
-"""A batch of recorded events, with the keys of all they touch: decoded once, shared by all projections."""
+"""A batch of recorded events, with the keys of everything that they name: decoded once, shared by all projections."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from domain.events import EVENT_TYPES, Recorded
 from domain.market import MarketDrafted, MarketSettled, MarketUnwound
-from domain.orders import OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
+from domain.orders import Fill, OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
+from projections.machine.table import By
 
 _FIELDS: Final = {event_type: set(event_type.__struct_fields__) for event_type in EVENT_TYPES}
 _MARKET: Final = frozenset(kind for kind, names in _FIELDS.items() if "market_id" in names)
@@ -18,19 +19,15 @@ _ACCOUNT: Final = frozenset(kind for kind, names in _FIELDS.items() if "account_
 _STORY: Final = frozenset(kind for kind, names in _FIELDS.items() if "story_id" in names)
 _ORDER: Final = frozenset({OrderAmended, OrderReduced, OrderCanceled, RestingOrderFilled})
 _DRAFTED: Final = frozenset({MarketDrafted})
-OVER: Final = frozenset({MarketSettled, MarketUnwound})
-"""The events with which a market has paid, so that nobody holds anything of it."""
+ENDED: Final = frozenset({MarketSettled, MarketUnwound})
+"""The events after which nobody holds shares of a market: it has paid everybody."""
 EXECUTED: Final = frozenset({OrderPlaced, OrderAmended})
 """The events that carry an execution."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Consecutive events of one partition, at least one.
-
-    The key sets name what the events refer to: `orders` are those that were there before (placed ones are new),
-    `holdings` pairs of account and market.
-    """
+    """Consecutive events of one partition, at least one."""
 
     partition: int
     events: Sequence[Recorded]
@@ -61,15 +58,31 @@ class Batch:
             return []
         return list(compress(self.events, map(kinds.__contains__, self._types)))
 
+    def groups(self, by: By) -> Iterable[Hashable]:
+        """Return the keys of the groups that the events name: ids, for holdings pairs of account and market."""
+        match by:
+            case "market":
+                return self.markets
+            case "account":
+                return self.accounts
+            case "holding":
+                return self.holdings
+            case "order":
+                return self.orders
+            case "story":
+                return self.stories
+            case "partition":
+                return [self.partition]
+
     @cached_property
     def drafted(self) -> set[str]:
-        """The markets that came into being."""
+        """The markets that were drafted."""
         return self._named("market_id", _DRAFTED)
 
     @cached_property
-    def over(self) -> set[str]:
+    def ended(self) -> set[str]:
         """The markets that ended."""
-        return self._named("market_id", OVER)
+        return self._named("market_id", ENDED)
 
     @cached_property
     def markets(self) -> set[str]:
@@ -79,7 +92,9 @@ class Batch:
     @cached_property
     def accounts(self) -> set[str]:
         """The accounts that the events name."""
-        return self._named("account_id", _ACCOUNT) | {fill.account_id for _, fill in self._meetings}
+        return self._named("account_id", _ACCOUNT) | {
+            fill.account_id for _, fill in self._order_fills if fill.account_id
+        }
 
     @cached_property
     def stories(self) -> set[str]:
@@ -88,15 +103,15 @@ class Batch:
 
     @cached_property
     def orders(self) -> set[str]:
-        """The orders that the events name, without those that they place."""
-        return self._named("order_id", _ORDER) | {fill.order_id for _, fill in self._meetings}
+        """The orders that the events name, except those that they place: of these nothing is in any table yet."""
+        return self._named("order_id", _ORDER) | {fill.order_id for _, fill in self._order_fills if fill.order_id}
 
     @cached_property
     def holdings(self) -> set[tuple[str, str]]:
         """The pairs of account and market that the events name."""
         events = self.of(_ACCOUNT & _MARKET)
         pairs = set(map(attrgetter("event.account_id", "event.market_id"), events))
-        pairs.update((fill.account_id, market_id) for market_id, fill in self._meetings)
+        pairs.update((fill.account_id, market_id) for market_id, fill in self._order_fills)
         return {pair for pair in pairs if all(pair)}
 
     def _named(self, field: str, kinds: AbstractSet[type[Any]]) -> set[str]:
@@ -104,7 +119,7 @@ class Batch:
         return names - {None, ""}
 
     @cached_property
-    def _meetings(self) -> list[tuple[str, Any]]:
+    def _order_fills(self) -> list[tuple[str, Fill]]:
         """The fills with a resting order, and their markets."""
         events: list[Any] = [recorded.event for recorded in self.of(EXECUTED)]
         return [

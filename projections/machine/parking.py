@@ -14,7 +14,7 @@ from psycopg import Connection, OperationalError
 from domain.events import Recorded
 from projections.machine.batch import Batch
 from projections.machine.projection import Projection, Scope
-from projections.machine.rows import Workspace
+from projections.machine.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,9 @@ def _fold_one(
     if isinstance(recorded.event, UnreadableEvent):
         raise TypeError(recorded.event.error)
     workspace.begin(connection, recorded.position - 1, recorded.time)
-    projection.fold(Batch(partition, [recorded]), workspace)
+    batch = Batch(partition, [recorded])
+    workspace.load_batch(batch)
+    projection.fold(batch, workspace)
     workspace.flush()
     connection.execute(
         "DELETE FROM projection_parked WHERE projection = %s AND partition = %s AND position = %s",

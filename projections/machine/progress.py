@@ -5,14 +5,13 @@ A notification only says that it is time to look: anybody who may connect can se
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable
 from time import monotonic
 from typing import Final
 
 import psycopg
 import structlog
 
-from projections.machine.projection import folded
 from projections.machine.store import CHANNEL, SCHEMA
 
 _log: Final = structlog.get_logger()
@@ -44,11 +43,11 @@ class Progress:
         if self._thread.is_alive():
             self._thread.join()
 
-    def position(self, names: Sequence[str]) -> int:
+    def position(self, names: Iterable[str]) -> int:
         """Return the position that all of these read models have reached, as far as is known here."""
-        return min((self._positions.get(name, 0) for name in folded(names)), default=0)
+        return min((self._positions.get(name, 0) for name in names), default=0)
 
-    def wait(self, names: Sequence[str], position: int, timeout_seconds: float) -> bool:
+    def wait(self, names: Iterable[str], position: int, timeout_seconds: float) -> bool:
         """Wait until all of these read models have folded the position; return whether they have, in that time."""
         ends = monotonic() + timeout_seconds
         with self._moved:
@@ -59,7 +58,7 @@ class Progress:
                 self._moved.wait(left)
         return True
 
-    async def wait_async(self, names: Sequence[str], position: int, timeout_seconds: float) -> bool:
+    async def wait_async(self, names: Iterable[str], position: int, timeout_seconds: float) -> bool:
         """Wait likewise, without holding up the event loop."""
         if self.position(names) >= position:
             return True

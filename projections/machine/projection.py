@@ -1,12 +1,14 @@
 """A read model as the projector sees it: a name, a version, tables and a fold."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal, Protocol
+
+from psycopg import Connection
 
 from projections.machine.batch import Batch
-from projections.machine.rows import Workspace
 from projections.machine.table import Table
+from projections.machine.workspace import Workspace
 
 Fold = Callable[[Batch, Workspace], None]
 
@@ -17,10 +19,10 @@ Scope = Literal["story", "market", "account", "holding", "all"]
 class Projection:
     """One read model.
 
-    `version` is raised whenever the fold or a table changes: the projector then rebuilds it by itself.
-    `scope` says what depends on an event that cannot be folded: what shares its story, market, account, or its pair of
-    account and market; "all" where later rows depend on all earlier ones.
-    `weight` is about how many microseconds of Python and PostgreSQL an event takes. Processes share the read models by it.
+    `version` is raised whenever the fold or a table changes: the projector then rebuilds the read model by itself.
+    `scope` says what depends on an event that cannot be folded: everything with the same story, market, account, or pair
+    of account and market; "all" where later rows depend on all earlier ones.
+    `weight` is about how many microseconds of Python and PostgreSQL an event takes; processes share the read models by it.
     """
 
     name: str
@@ -31,14 +33,14 @@ class Projection:
     weight: float
 
 
-SERVED_BY: Final[dict[str, tuple[str, ...]]] = {
-    "prices": ("markets",),
-    "leaderboard": ("positions", "trades"),
-    "calibration": ("markets",),
-}
-"""Names that stand for the projections whose tables answer: what has queries of its own but no fold of its own."""
+class Views(Protocol):
+    """What reads the tables of live read models in SQL: it is created and exchanged together with them."""
 
+    def make_views(self, connection: Connection, read_model: str, /) -> None:
+        """Create what reads a read model, where it is missing; called in the transaction that creates the tables."""
 
-def folded(names: Iterable[str]) -> set[str]:
-    """Return the projections that stand behind these names."""
-    return {projection for name in names for projection in SERVED_BY.get(name, (name,))}
+    def exchange_views(self, connection: Connection, read_model: str, /) -> None:
+        """Let everything that reads a read model read its new tables, which come first in the search path.
+
+        Called in the transaction that exchanges the tables. Raises psycopg.errors.LockNotAvailable to try again later.
+        """

@@ -12,12 +12,11 @@ from typing import Any, Final
 from psycopg import Connection, sql
 
 from migrations import migrate
-from projections.dashboards.roles import make_views
 from projections.machine.adapters import IntegerList, IntegerListDumper, TextList, TextListDumper, WholeNumberLoader
 from projections.machine.batch import Batch
 from projections.machine.parking import hold_back, unreadable
-from projections.machine.projection import Projection
-from projections.machine.rows import Workspace
+from projections.machine.projection import Projection, Views
+from projections.machine.workspace import Workspace
 
 SCHEMA: Final = "read_models"
 
@@ -76,12 +75,17 @@ def connect(dsn: str, schema: str = SCHEMA) -> Connection:
     return connection
 
 
-def ensure(connection: Connection, projections: Iterable[Projection], partition: int = 0, schema: str = SCHEMA) -> None:
-    """Make the schema and the tables that are missing. Those of another version are left alone; see `position_of`.
+def ensure(
+    connection: Connection,
+    projections: Iterable[Projection],
+    partition: int = 0,
+    schema: str = SCHEMA,
+    views: Views | None = None,
+) -> None:
+    """Create the schema and the tables that are missing. Tables of another version are left alone; see `position_of`.
 
-    In the live schema the views for dashboards are made as well, as soon as all is there that they read.
-    The tables have no indexes but those that folds have asked for: `make_indexes` makes the rest, once the log has been
-    caught up with.
+    In the live schema, `views` are created as well, as soon as everything is there that they read. The tables have no
+    indexes but those that folds ask for: `make_indexes` creates the rest after the read model has caught up.
     """
     migrate(connection)
     with connection.transaction():
@@ -95,8 +99,8 @@ def ensure(connection: Connection, projections: Iterable[Projection], partition:
             ).fetchone()
             if row is None:
                 _make_tables(connection, projection, partition)
-            if schema == SCHEMA:
-                make_views(connection, projection.name)
+            if views is not None and schema == SCHEMA:
+                views.make_views(connection, projection.name)
 
 
 def _make_tables(connection: Connection, projection: Projection, partition: int) -> None:
@@ -233,6 +237,7 @@ def _fold(connection: Connection, projection: Projection, workspace: Workspace, 
     if foldable is not None:
         if (bad := unreadable(foldable)) is not None:
             raise UnreadableError(f"position {bad.position} cannot be read: {bad.event}")
-        workspace.take(foldable)
+        workspace.follow_markets(foldable)
+        workspace.load_batch(foldable)
         projection.fold(foldable, workspace)
     workspace.position, workspace.time = batch.last.position, batch.last.time

@@ -1,27 +1,66 @@
 """A table of a read model, described by the type of its rows.
 
-The columns are the fields of the row type, in their order: a `NamedTuple` where rows are only ever added, a slotted
-dataclass where they change. From it come the table itself, how rows are written, read and compared.
+The columns are the fields of the row type, in their order. The row type also says how the table is created and how its
+rows are written, read and compared.
 """
 
 import types
-from collections.abc import Sequence
-from typing import Annotated, Any, Final, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Hashable, Sequence
+from operator import attrgetter, itemgetter
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Generic,
+    Literal,
+    NewType,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 Row = TypeVar("Row")
 
+Values = NewType("Values", tuple[Any, ...])
+"""The values of a row in the order of its columns."""
+
 Big = Annotated[int, "numeric"]
 """An integer that may pass 64 bits: sums of squares."""
+
+By = Literal["market", "account", "holding", "order", "story", "partition"]
+"""What rows may be grouped by. A holding is a pair of account and market."""
+
+GROUP_COLUMNS: Final[dict[By, tuple[str, ...]]] = {
+    "market": ("market_id",),
+    "account": ("account_id",),
+    "holding": ("account_id", "market_id"),
+    "order": ("order_id",),
+    "story": ("story_id",),
+    "partition": ("partition",),
+}
+"""The columns that name a group, in the order of its key in `Batch.groups`."""
 
 _PLAIN: Final[dict[object, str]] = {str: "text", int: "int8", bool: "bool"}
 
 
 class Table(Generic[Row]):
-    """A table: its rows are found by `key`; a fold loads all rows of a `group` (columns, the first ones of the key) at once.
+    """A table with a unique key.
 
-    `indexes` are texts as `"slug"` or `"account_id, position DESC"`, with `WHERE` where wanted, or
-    `"USING gist (...)"`. They are made when the table has been filled up to the log's end: to make one of a full table
-    costs a quarter of keeping it while the table is being filled. So is that of the key, if no fold has asked for it before.
+    Args:
+        name: its name in SQL.
+        row: the type of its rows: a `NamedTuple` where rows never change, a slotted dataclass where they do.
+        key: the columns of the key. Folds name a row by their values: a tuple, or the value alone for a single column.
+        by: what its rows are grouped by. Before a batch is folded, the machine loads all rows of the groups that its
+            events name. Without it the machine loads nothing: `Rows.get` and `Rows.prefetch` look rows up.
+        group: the columns that name what `Rows.prefetch` loads, where there is no `by`; the key by default.
+        indexes: indexes for readers, such as `"slug"` or `"account_id, position DESC"`, with `WHERE` where wanted, or
+            `"USING gist (...)"`.
+        checks: conditions that PostgreSQL checks for every row.
+
+    Indexes are created after the table has caught up with the log: building them on a full table takes a quarter of the
+    time that maintaining them while it fills would take. The same holds for the index of the key, unless a fold needs it.
     """
 
     def __init__(
@@ -30,6 +69,7 @@ class Table(Generic[Row]):
         row: type[Row],
         *,
         key: Sequence[str],
+        by: By | None = None,
         group: Sequence[str] = (),
         indexes: Sequence[str] = (),
         checks: Sequence[str] = (),
@@ -45,9 +85,17 @@ class Table(Generic[Row]):
             self.types.append(sql_type)
             self.nullable.append(nullable)
         self.key = tuple(key)
-        self.group = tuple(group) or self.key
+        self.by = by
+        self.group = GROUP_COLUMNS[by] if by else tuple(group) or self.key
+        assert set(self.group) <= set(self.key), "the index of the key must find a group"
         self.indexes = tuple(indexes)
         self.checks = tuple(checks)
+        # A NamedTuple is its values.
+        self.values_of: Callable[[Any], Any] = tuple if issubclass(row, tuple) else attrgetter(*self.columns)
+        self.key_of: Callable[[Row], Hashable] = attrgetter(*self.key)
+        self.group_of_key = _part(self.key, self.group)
+        self.market_of_key = _part(self.key, ("market_id",)) if "market_id" in self.key else None
+        self.market_of_group = _part(self.group, ("market_id",)) if "market_id" in self.group else None
 
     def __repr__(self) -> str:
         return f"Table({self.name})"
@@ -57,40 +105,47 @@ class Table(Generic[Row]):
         """The columns as SQL."""
         return ", ".join(self.columns)
 
-    def statements(self) -> list[str]:
-        """Return the statements that make the table where it is missing, without any index.
+    def type_of(self, column: str) -> str:
+        """Return a column's type in SQL."""
+        return self.types[self.columns.index(column)]
 
-        The server does not vacuum it while it is being filled: each time it would read again what it has just read.
+    def statements(self) -> list[str]:
+        """Return the statements that create the table without any index, where it is missing.
+
+        Autovacuum is off until the table has caught up: each run would read again what it has just read.
         """
         columns = [
             f"{name} {sql_type}{'' if nullable else ' NOT NULL'}"
             for name, sql_type, nullable in zip(self.columns, self.types, self.nullable, strict=True)
         ]
         body = ", ".join([*columns, *(f"CHECK ({c})" for c in self.checks)])
-        # Room on each page for the next version of its rows: then a change touches no index.
+        # Pages keep room for the next versions of their rows: then an update touches no index.
         room = "" if issubclass(self.row, tuple) else ", fillfactor = 70"
         return [f"CREATE TABLE IF NOT EXISTS {self.name} ({body}) WITH (autovacuum_enabled = false{room})"]
 
     def vacuum_statement(self) -> str:
-        """Return the statement after which the server vacuums the table by itself, as it does others."""
+        """Return the statement that turns autovacuum on for the table."""
         return f"ALTER TABLE {self.name} RESET (autovacuum_enabled)"
 
     def key_statement(self) -> str:
-        """Return the statement that makes the index of the key where it is missing."""
+        """Return the statement that creates the index of the key, where it is missing."""
         return f"CREATE UNIQUE INDEX IF NOT EXISTS {self.name}_key ON {self.name} ({', '.join(self.key)})"
 
     def index_statements(self) -> list[str]:
-        """Return the statements that make all indexes where they are missing, that of the key and those for readers."""
-        made = [self.key_statement()]
+        """Return the statements that create the index of the key and those for readers, where they are missing."""
+        created = [self.key_statement()]
         for number, index in enumerate(self.indexes, 1):
             columns_part, _, where = index.partition(" WHERE ")
             where = f" WHERE {where}" if where else ""
             what = columns_part if columns_part.startswith("USING ") else f"({columns_part})"
-            made.append(f"CREATE INDEX IF NOT EXISTS {self.name}_{number} ON {self.name} {what}{where}")
-        return made
+            created.append(f"CREATE INDEX IF NOT EXISTS {self.name}_{number} ON {self.name} {what}{where}")
+        return created
 
     def update(self, source: str | None = None) -> str:
-        """Return the statement that writes the rows of a like table, or one row of parameters, over those with their keys."""
+        """Return the statement that overwrites rows, found by their keys.
+
+        The new values are the rows of `source`, a table with the same columns, or else one row of parameters.
+        """
         rest = [column for column in self.columns if column not in self.key]
         if source is None:
             values = ", ".join(f"%s::{sql_type}" for sql_type in self.types)
@@ -103,11 +158,15 @@ class Table(Generic[Row]):
 
     def ordered(self) -> str:
         """Return the query for all rows in the order of the key, texts by code point: the same on every machine."""
-        order = ", ".join(
-            f'{column} COLLATE "C"' if self.types[self.columns.index(column)] == "text" else column
-            for column in self.key
-        )
+        order = ", ".join(f'{column} COLLATE "C"' if self.type_of(column) == "text" else column for column in self.key)
         return f"SELECT {self.column_list} FROM {self.name} ORDER BY {order}"
+
+
+def _part(columns: Sequence[str], wanted: Sequence[str]) -> Callable[[Any], Any]:
+    """Return the function that takes the wanted columns out of a key: a tuple, or the value alone for a single column."""
+    if tuple(columns) == tuple(wanted):
+        return lambda key: key
+    return itemgetter(*map(columns.index, wanted))
 
 
 def _sql_type(hint: Any) -> tuple[str, bool]:

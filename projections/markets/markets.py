@@ -20,8 +20,8 @@ from domain.story import StoryPublished
 from projections import forecasts
 from projections.machine.batch import EXECUTED, Batch
 from projections.machine.projection import Projection
-from projections.machine.rows import Rows, Workspace
 from projections.machine.table import Table
+from projections.machine.workspace import Rows, Workspace
 from projections.markets.prices import signed
 from projections.positions.cost_basis import RESOLVED
 from projections.reading import AsOf, Conditions

@@ -11,8 +11,7 @@ from psycopg import Connection
 
 from projections import timeline
 from projections.reading import AsOf
-
-MINUTE: Final = 60_000_000
+from projections.times import MINUTE
 
 
 class Tick(NamedTuple):

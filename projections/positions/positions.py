@@ -12,10 +12,10 @@ from domain.market import MarketActivated, MarketDrafted
 from domain.money import MICRO, divide_half_even
 from domain.orders import RestingOrderFilled
 from domain.story import StoryPublished
-from projections.machine.batch import EXECUTED, OVER, Batch
+from projections.machine.batch import ENDED, EXECUTED, Batch
 from projections.machine.projection import Projection
-from projections.machine.rows import Rows, Workspace
 from projections.machine.table import Table
+from projections.machine.workspace import Rows, Workspace
 from projections.positions import cost_basis
 from projections.positions.profits import TABLES, Profits, TotalRow, held_at
 from projections.reading import AsOf, Conditions
@@ -194,7 +194,7 @@ KINDS: Final = (
     cost_basis.HOLDING_KINDS
     | cost_basis.RESOLVED
     | EXECUTED
-    | OVER
+    | ENDED
     | {StoryPublished, MarketDrafted, MarketActivated, RestingOrderFilled}
 )
 
@@ -268,7 +268,7 @@ def _follow_market(workspace: Workspace, markets: Rows[MarketRow], recorded: Rec
     market = markets.cache[event.market_id]
     if kind in cost_basis.RESOLVED:
         market.payouts, market.over_position = cost_basis.fractions_of(event.payouts, market.outcomes), None
-    elif kind in OVER:
+    elif kind in ENDED:
         market.over_position = recorded.position
     elif event.prices:
         market.prices = list(event.prices)

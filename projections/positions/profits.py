@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple
 
 from domain.money import Time
 from projections.machine.batch import Batch
-from projections.machine.rows import Rows, Workspace
 from projections.machine.table import Table
+from projections.machine.workspace import Rows, Workspace
 from projections.positions.cost_basis import HOLDING_KINDS
 
 DAY: Final = 86_400_000_000

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from domain.money import Time
-from projections.machine.rows import Workspace
 from projections.machine.table import Big, Table
+from projections.machine.workspace import Workspace
 from projections.positions.profits import DAY
 
 

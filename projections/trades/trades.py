@@ -14,8 +14,8 @@ from domain.orders import OrderAmended, OrderCanceled, OrderReduced, RestingOrde
 from domain.story import StoryPublished
 from projections.machine.batch import EXECUTED, Batch
 from projections.machine.projection import Projection
-from projections.machine.rows import Rows, Workspace
 from projections.machine.table import Table
+from projections.machine.workspace import Rows, Workspace
 from projections.positions.cost_basis import RESOLVED, fractions_of
 from projections.reading import AsOf, Conditions
 from projections.trades import scores

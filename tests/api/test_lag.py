@@ -20,8 +20,8 @@ from messages.stored import to_stored
 from messages.wire import format_time
 from projections.machine.batch import Batch
 from projections.machine.progress import Progress
-from projections.machine.rows import Workspace
 from projections.machine.store import CONNECT_OPTIONS, advance, connect, ensure
+from projections.machine.workspace import Workspace
 from projections.registry import PROJECTIONS
 from settings import Settings
 from tests.api.cli.test_main import tidings

@@ -5,9 +5,10 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from projections.dashboards import roles
 from projections.machine.batch import Batch
-from projections.machine.rows import Workspace
 from projections.machine.store import advance, connect, ensure
+from projections.machine.workspace import Workspace
 from projections.registry import PROJECTIONS
 from projections.verify import digest, first_difference
 
@@ -26,7 +27,7 @@ class Copy:
     def __init__(self, dsn: str, schema: str, projections: Iterable[Projection]) -> None:
         self.projections = list(projections)
         self.connection: Connection[Any] = connect(dsn, schema)
-        ensure(self.connection, self.projections, 0, schema)
+        ensure(self.connection, self.projections, 0, schema, roles)
         self.restart()
 
     def restart(self) -> None:

@@ -61,7 +61,7 @@ def test_sums_are_those_of_every_market(read_models: ReadModels, seed: int) -> N
     copy = read_models.copy(["markets"]).fold(log, 700)
     assert any(isinstance(recorded.event, MarketCorrected) for recorded in log)
     for category in (None, "category0"):
-        with read(copy.connection, "calibration") as as_of:
+        with read(copy.connection, "markets") as as_of:
             found = calibration(copy.connection, as_of, category=category)
         for horizon, (name, earlier) in zip(found.horizons, HORIZONS.items(), strict=True):
             markets, expected = forecasts(log, category, earlier)

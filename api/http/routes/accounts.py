@@ -24,7 +24,7 @@ from projections.trades import trades
 
 router = APIRouter(prefix="/accounts", tags=["accounts"])
 
-NEEDS: Final = ("accounts", "positions", "prices")
+NEEDS: Final = ("accounts", "positions", "markets")
 
 Step = Literal["1m", "1h", "1d"]
 STEPS: Final[dict[Step, int]] = {"1m": 60 * MICRO, "1h": 3600 * MICRO, "1d": 24 * 3600 * MICRO}
@@ -116,7 +116,7 @@ async def list_orders(
     market_id = market and await read.context.names.resolve("market", market)
     after = read.after(cursor)
     rows, as_of = await read.fetch(
-        ("orders",),
+        (orders.account_orders,),
         lambda c, a: orders.account_orders(
             c, a, account_id, market_id=market_id, open_only=open, limit=limit, after=after
         ),

@@ -11,29 +11,27 @@ from api.http.reads import Cursor, Limit, Read, answer, query_time
 from api.http.routes.markets import NEEDS, find, market_json, outcome_index
 from api.http.serializers import shown
 from domain.market import Status
-from domain.money import MICRO, Time, format_decimal
+from domain.money import Time, format_decimal
 from messages.wire import format_time
 from projections import book, candles, lifecycle
+from projections.candles import CANDLES_MAX, PERIODS, Period
 from projections.markets import markets, prices
 from projections.positions import positions
 from projections.reading import AsOf
+from projections.times import DAY, HOUR
 from projections.trades import trades
 
 router = APIRouter(prefix="/markets", tags=["market data"])
 
 Interval = Literal["1h", "6h", "1d", "1w", "max"]
-Period = Literal["1m", "1h", "1d"]
 
-_HOUR: Final = 3600 * MICRO
 INTERVALS: Final[dict[Interval, Time | None]] = {
-    "1h": _HOUR,
-    "6h": 6 * _HOUR,
-    "1d": 24 * _HOUR,
-    "1w": 7 * 24 * _HOUR,
+    "1h": HOUR,
+    "6h": 6 * HOUR,
+    "1d": DAY,
+    "1w": 7 * DAY,
     "max": None,
 }
-PERIODS: Final[dict[Period, Time]] = {"1m": 60 * MICRO, "1h": _HOUR, "1d": 24 * _HOUR}
-CANDLES_MAX: Final = 5000
 TICKS_MAX: Final = 10_000
 
 assert tuple(INTERVALS) == get_args(Interval)
@@ -129,7 +127,7 @@ async def candlesticks(
         first = since if since is not None else max(found.opened_at or 0, last - CANDLES_MAX * length)
         return candles.candles(connection, as_of, found.market_id, outcome_index(found, outcome), period, first, last)
 
-    rows, as_of = await read.fetch((*NEEDS, "candles"), query)
+    rows, as_of = await read.fetch((*NEEDS, candles.candles), query)
     return answer([shown(row) for row in rows], as_of)
 
 
@@ -153,7 +151,7 @@ async def get_book(read: Read, market: str) -> Response:
     def query(connection: Connection[Any], as_of: AsOf) -> list[book.OutcomeBook]:
         return book.book(connection, as_of, find(connection, as_of, market))
 
-    rows, as_of = await read.fetch((*NEEDS, "book"), query)
+    rows, as_of = await read.fetch((*NEEDS, book.book), query)
     return answer([shown(row) for row in rows], as_of)
 
 
@@ -176,9 +174,9 @@ async def list_events(read: Read, market: str, limit: Limit = 100, cursor: Curso
     """What happened to the market itself: opened, halted, clarified, determined ...; newest first."""
     after = read.after(cursor)
 
-    def query(connection: Connection[Any], as_of: AsOf) -> list[lifecycle.LifecycleEvent]:
+    def query(connection: Connection[Any], as_of: AsOf) -> list[lifecycle.LifecycleEntry]:
         found = find(connection, as_of, market)
         return lifecycle.market_events(connection, as_of, found.market_id, limit=limit, after=after)
 
-    rows, as_of = await read.fetch((*NEEDS, "lifecycle"), query)
+    rows, as_of = await read.fetch((*NEEDS, lifecycle.market_events), query)
     return read.page(rows, limit, shown, as_of)

@@ -57,8 +57,8 @@ from projections.reading import AsOf
 
 router = APIRouter(tags=["markets"])
 
-NEEDS: Final = ("markets", "prices")
-POSITION_NEEDS: Final = ("positions", "prices")
+NEEDS: Final = ("markets",)
+POSITION_NEEDS: Final = ("positions", "markets")
 
 
 class NewMarket(Body):

@@ -24,7 +24,7 @@ from projections.reading import AsOf
 
 router = APIRouter(prefix="/stories", tags=["stories"])
 
-NEEDS: Final = ("stories", "markets", "prices")
+NEEDS: Final = ("stories", "markets")
 
 
 class NewStory(Body):

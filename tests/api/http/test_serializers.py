@@ -15,7 +15,7 @@ from projections.trades import trades
 ROWS = [
     stories.Story, markets.Market, markets.Resolution, candles.Candle, trades.Trade, trades.Fill, orders.Order,
     book.OutcomeBook, book.Level, positions.Position, positions.Holder, positions.Settlement, accounts.Account,
-    accounts.LedgerEntry, accounts.EquityPoint, leaderboard.Standing, lifecycle.LifecycleEvent,
+    accounts.LedgerEntry, accounts.EquityPoint, leaderboard.Standing, lifecycle.LifecycleEntry,
     calibration.Calibration, calibration.Horizon, calibration.Decile,
 ]  # fmt: skip
 

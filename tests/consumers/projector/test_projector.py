@@ -20,6 +20,7 @@ from domain.orders import OrderPlaced
 from local.processes import polls
 from messages.stored import to_stored
 from projections import stories
+from projections.dashboards import roles
 from projections.machine import log_reader, parking
 from projections.machine.log_reader import Feed, decode, read_log
 from projections.machine.parking import list_parked
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from local.postgres import Postgres
     from projections.machine.batch import Batch
     from projections.machine.projection import Projection
-    from projections.machine.rows import Workspace
+    from projections.machine.workspace import Workspace
 
 NAMES = list(PROJECTIONS)
 WAIT = 60.0
@@ -392,7 +393,7 @@ def test_a_skipped_event_stays_skipped(
     assert copy.digests()["lifecycle"] == skipped
     copy.connection.close()
 
-    rebuild(database, whole, lambda a, u: read_log(log, 0, a, u), lambda: len(events))
+    rebuild(database, whole, lambda a, u: read_log(log, 0, a, u), lambda: len(events), views=roles)
     with connect(database) as connection:
         assert skipped == digest_of(connection, whole)
 
@@ -443,7 +444,11 @@ def test_rebuild_under_readers_and_load(database: str, log: Log, progress: Progr
         asking.start()
         for name in ("stories", "positions", "accounts"):
             rebuild(
-                database, PROJECTIONS[name], lambda a, u: read_log(log, 0, a, u), lambda: log.max_notification_id() or 0
+                database,
+                PROJECTIONS[name],
+                lambda a, u: read_log(log, 0, a, u),
+                lambda: log.max_notification_id() or 0,
+                views=roles,
             )
         log.write(events[1000:])
         assert progress.wait(NAMES, len(events), WAIT)

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from projections.dashboards import roles
 from projections.dashboards.roles import RoleError, make_role
 from projections.dashboards.views import MARKETS, VIEWS
 from projections.machine.batch import Batch
@@ -85,13 +86,13 @@ def test_missing_and_changed_views_are_made_at_the_start(
         before = counts(reader)
         live.execute(f"DROP VIEW {', '.join(f'dashboards.{name}' for name in VIEWS)}".encode())
         with connect(database) as connection:
-            ensure(connection, PROJECTIONS.values())
+            ensure(connection, PROJECTIONS.values(), views=roles)
         assert counts(reader) == before
 
         columns = MARKETS.columns | {"slug": replace(MARKETS.columns["slug"], sql="upper(slug)")}
         monkeypatch.setitem(VIEWS, "markets", replace(MARKETS, columns=columns))
         with connect(database) as connection:
-            ensure(connection, [PROJECTIONS["markets"]])
+            ensure(connection, [PROJECTIONS["markets"]], views=roles)
         assert all(slug == slug.upper() for (slug,) in rows_of(reader, "SELECT slug FROM markets"))
 
 
@@ -132,7 +133,13 @@ def counts_during(role: str, work: Callable[[], None]) -> list[dict[str, int]]:
 
 def rebuild_one(database: str, name: str, events: list[Recorded]) -> None:
     """Rebuild one read model."""
-    rebuild(database, PROJECTIONS[name], lambda after, until: [Batch(0, events[after:until])], lambda: len(events))
+    rebuild(
+        database,
+        PROJECTIONS[name],
+        lambda after, until: [Batch(0, events[after:until])],
+        lambda: len(events),
+        views=roles,
+    )
 
 
 def rebuild_all(database: str, events: list[Recorded]) -> None:
