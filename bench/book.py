@@ -14,12 +14,12 @@ from typing import Final
 from bench.parts import show
 from domain.account import DepositCash, OpenAccount
 from domain.book import Side
-from domain.exchange import Command, Exchange
+from domain.commands import Command
+from domain.exchange import Exchange
 from domain.market import OpenMarket
 from domain.money import MICRO
-from domain.orders import CancelOrder, PlaceOrder, SplitSets, TimeInForce
+from domain.orders import OPEN_ORDERS_MAX, CancelOrder, PlaceOrder, SplitSets, TimeInForce
 from domain.story import PublishStory
-from domain.trading import OPEN_ORDERS_MAX
 
 KEYS: Final = {
     "place_us": "microseconds for a bid that rests, by number of resting orders",

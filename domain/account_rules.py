@@ -1,5 +1,6 @@
 """The rules of an account: what it may spend, and how its events change it."""
 
+from collections.abc import Collection
 from typing import assert_never
 
 from domain.account import (
@@ -13,6 +14,7 @@ from domain.account import (
     CashWithdrawn,
     DepositCash,
     Holding,
+    OpenAccount,
     OrderReleased,
     OrderReserved,
     PayoutPaid,
@@ -28,6 +30,13 @@ from domain.money import Credits, Shares
 from domain.rejections import Code, Rejection, reject
 
 # --- decide
+
+
+def open_account(command: OpenAccount, accounts: Collection[str]) -> AccountOpened | Rejection:
+    """Return the opening, or why it is refused; `accounts` are the ids that exist."""
+    if command.account_id in accounts:
+        return reject(Code.ACCOUNT_EXISTS, "there is such an account", account=command.account_id)
+    return AccountOpened(command.account_id, command.name)
 
 
 def deposit_cash(command: DepositCash) -> CashDeposited:

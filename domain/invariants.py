@@ -1,6 +1,6 @@
 """What must hold at every position of the log, checked event by event.
 
-An `Audit` follows the log through an exchange of its own (`record`), so what it sees is the state after each single event,
+An `Audit` follows the log through an exchange of its own (`apply`), so what it sees is the state after each single event,
 not only after whole commands. It is meant for tests, for simulations and for a look at a live log.
 """
 
@@ -13,10 +13,11 @@ from domain.events import Event
 from domain.exchange import Entry, Exchange
 from domain.ledger import EXTERNAL, HOUSE, postings
 from domain.lmsr import PICO
-from domain.market import Market, MarketFinalized, MarketReversed, Status
+from domain.market import MarketFinalized, MarketReversed, Status
+from domain.market_state import Market
 from domain.money import MICRO, Credits, Time
+from domain.reservations import reserved_cash
 from domain.story import StoryPublished
-from domain.sweeping import hold_of
 
 UNSETTLED: Final = frozenset(set(Status) - {Status.DRAFT, Status.FINALIZED, Status.VOIDED})
 TAKING_BACK: Final = (PayoutReversed, PositionVoided)
@@ -35,7 +36,7 @@ class Audit:
     position: int = 0
     owed: dict[str, Credits] = field(default_factory=dict)
 
-    def record(self, entry: Entry, *, time: Time, command_id: str) -> None:
+    def apply(self, entry: Entry, *, time: Time, command_id: str) -> None:
         """Apply the next event and check what it touched. Raises BrokenInvariantError."""
         event = entry.event
         cash_before = self._cash_of(event)
@@ -73,7 +74,7 @@ class Audit:
             self._check(order.account_id == account.account_id and order.remaining > 0, None, "a resting order is open")
             self._check(
                 (held.cash, held.shares)
-                == ((hold_of(rate, order.price, order.remaining), 0) if buys else (0, order.remaining)),
+                == ((reserved_cash(rate, order.price, order.remaining), 0) if buys else (0, order.remaining)),
                 None,
                 f"order {order_id} holds what its remainder needs",
             )
@@ -141,7 +142,7 @@ class Audit:
                 self._check(total == issued, None, f"the shares of {outcome} in {market.market_id} are those issued")
             self._check(abs(sum(market.prices) - 1) <= 1e-12, None, "prices sum to 1")
             self._check(all(0 < price < 1 for price in market.prices), None, "prices lie between 0 and 1")
-            self._check(sum(market.shown_prices()) == MICRO, None, "displayed prices sum to exactly 1")
+            self._check(sum(market.displayed_prices()) == MICRO, None, "displayed prices sum to exactly 1")
         if market.status is Status.ACTIVE:
             self._check_uncrossed(market)
         elif market.status is not Status.HALTED:

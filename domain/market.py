@@ -3,12 +3,9 @@
 Its rules are in `domain.market_rules`. Orders are in `domain.orders`; what is here is what an operator or a disputer does.
 """
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, Final
 
-from domain import lmsr
-from domain.book import Book
 from domain.money import MICRO, Credits, Fraction, Price, Shares, Time
 from domain.values import Value
 
@@ -381,56 +378,3 @@ LifecycleEvent = (
     | SetsMinted
     | SetsBurned
 )
-
-# --- state
-
-
-@dataclass(slots=True)
-class Market:
-    """The state of a market; mutated by the `evolve` functions alone.
-
-    `sold` are the maker's net shares since the last change of liquidity, in the order of `outcomes`; `issued` are all
-    shares in the hands of accounts; `prices` is the float cache of the maker's prices.
-    """
-
-    terms: MarketDrafted
-    status: Status
-    close_time: Time
-    book: Book
-    liquidity: int = 0
-    weights: tuple[int, ...] = ()
-    sold: list[Shares] = field(default_factory=list)
-    issued: list[Shares] = field(default_factory=list)
-    prices: tuple[float, ...] = ()
-    subsidy: Credits = 0
-    fees: Credits = 0
-    resolution_version: int = 1
-    payouts: tuple[Payout, ...] = ()
-    dispute_until: Time = 0
-    disputer: str = ""
-    bond: Credits = 0
-    forfeited: Credits = 0
-    residual: Credits = 0
-    reversing: bool = False
-    settled: bool = False
-    sweeping: bool = False
-
-    @property
-    def market_id(self) -> str:
-        """The market's id."""
-        return self.terms.market_id
-
-    def index(self, outcome: str) -> int:
-        """Return the place of an outcome, or -1."""
-        try:
-            return self.terms.outcomes.index(outcome)
-        except ValueError:
-            return -1
-
-    def shown_prices(self) -> tuple[Price, ...]:
-        """Return the maker's prices with 6 decimals."""
-        return lmsr.displayed(self.prices)
-
-    def payout_fraction(self, outcome: str) -> Fraction:
-        """Return what a share of the outcome pays, in millionths of a credit."""
-        return next((payout.fraction for payout in self.payouts if payout.outcome == outcome), 0)

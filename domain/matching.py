@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from domain import lmsr
 from domain.book import RestingOrder
-from domain.market import Market
+from domain.market_state import Market
 from domain.money import MICRO, Credits, Price, Shares, divide_half_even, divide_up
 from domain.orders import Fill, PlaceOrder
 

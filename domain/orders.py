@@ -12,6 +12,9 @@ from domain.values import Value
 
 CLIENT_ORDER_ID_MAX: Final = 64
 
+OPEN_ORDERS_MAX: Final = 1_000
+"""The most orders of one account that may rest at once, so that canceling all of them is one bounded command."""
+
 OrderType = Literal["market", "limit"]
 TimeInForce = Literal["GTC", "GTD", "IOC", "FOK"]
 SelfTradePrevention = Literal["cancel_taker", "cancel_maker"]

@@ -14,8 +14,9 @@ from typing import Final
 
 from domain import lmsr
 from domain.book import RestingOrder
-from domain.market import Market
-from domain.money import MICRO, Credits, Fraction, Price, Shares, divide_up, largest_fee
+from domain.market_state import Market
+from domain.money import MICRO, Credits, Fraction, Shares
+from domain.reservations import released_cash
 
 SWEEP_ORDERS_MAX: Final = 200
 """After this many filled orders a sweep is cut and goes on in the next step. It bounds the events of a command."""
@@ -54,11 +55,6 @@ class Sweep:
     fills: list[SweepFill]
     prices: tuple[float, ...]
     more: bool
-
-
-def hold_of(fee_rate: Fraction, price: Price, remaining: Shares) -> Credits:
-    """Return what a resting buy holds: its limit times what remains, and the largest fee that could fall on it."""
-    return divide_up(price * remaining, MICRO) + largest_fee(fee_rate, remaining, price)
 
 
 def sweep_book(market: Market) -> Sweep | None:
@@ -185,8 +181,7 @@ def _together(prices: Sequence[float], movers: list[_Front]) -> tuple[list[_Fron
 
 
 def _held_for(front: _Front, quantity: Shares, fee_rate: Fraction) -> Credits:
-    limit = front.order.price
-    return hold_of(fee_rate, limit, front.left) - hold_of(fee_rate, limit, front.left - quantity)
+    return released_cash(fee_rate, front.order.price, front.left, quantity)
 
 
 def _charged(front: _Front, quantity: Shares, price: float, fee_rate: Fraction) -> Credits:

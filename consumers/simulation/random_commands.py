@@ -11,7 +11,8 @@ from typing import Final, TypeVar
 from msgspec.structs import replace
 
 from domain.account import DepositCash, OpenAccount, WithdrawCash
-from domain.exchange import Command, Exchange
+from domain.commands import Command
+from domain.exchange import Exchange
 from domain.market import (
     ActivateMarket,
     AddLiquidity,
@@ -23,7 +24,6 @@ from domain.market import (
     Evidence,
     FinalizeMarket,
     HaltMarket,
-    Market,
     OpenMarket,
     Payout,
     ResumeMarket,
@@ -31,6 +31,7 @@ from domain.market import (
     UpholdMarket,
     VoidMarket,
 )
+from domain.market_state import Market
 from domain.money import MICRO, PRICE_MAX, PRICE_MIN, PRICE_TICK, Price, Shares, Time
 from domain.orders import AmendOrder, CancelOrder, CancelOrders, MergeSets, PlaceOrder, SplitSets, TimeInForce
 from domain.story import PublishStory

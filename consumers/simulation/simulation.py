@@ -14,7 +14,8 @@ from typing import Final, Literal
 
 from consumers.simulation.random_commands import RandomCommands
 from domain.account import DepositCash
-from domain.exchange import Command, Entry, Exchange
+from domain.commands import Command
+from domain.exchange import Entry, Exchange
 from domain.invariants import Audit
 from domain.market import (
     CloseMarket,
@@ -138,7 +139,7 @@ class Miniature:
         for entry in entries:
             self.log.append(Row(command_id, time, entry, digest))
             digest = None
-            self.audit.record(entry, time=time, command_id=command_id)
+            self.audit.apply(entry, time=time, command_id=command_id)
 
     def crash(self) -> None:
         """Lose everything but the log, and make it again from there."""

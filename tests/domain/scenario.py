@@ -8,8 +8,9 @@ import os
 from typing import TypeVar
 
 from domain.account import DepositCash, OpenAccount
+from domain.commands import Command
 from domain.events import Event
-from domain.exchange import Command, Entry, Exchange
+from domain.exchange import Entry, Exchange
 from domain.invariants import Audit
 from domain.market import OpenMarket
 from domain.money import MICRO, Time
@@ -67,7 +68,7 @@ class Scenario:
 
     def _record(self, command_id: str, entry: Entry) -> Event:
         self.log.append((command_id, self.time, entry))
-        self.audit.record(entry, time=self.time, command_id=command_id)
+        self.audit.apply(entry, time=self.time, command_id=command_id)
         return entry.event
 
     def wait_until(self, time: Time) -> "Scenario":

@@ -3,14 +3,14 @@
 from msgspec.structs import replace
 
 from domain.account import DepositCash, OpenAccount, PayoutPaid
-from domain.exchange import Command, Entry, Exchange
+from domain.commands import Command
+from domain.exchange import Entry, Exchange
 from domain.market import CloseMarket, DetermineMarket, Evidence, FinalizeMarket, Payout
 from domain.matching import MATCHES_MAX
 from domain.money import MICRO
-from domain.orders import CancelOrders, OrderPlaced, PlaceOrder, RestingOrderFilled, SplitSets
+from domain.orders import OPEN_ORDERS_MAX, CancelOrders, OrderPlaced, PlaceOrder, RestingOrderFilled, SplitSets
 from domain.story import PublishStory
 from domain.sweeping import SWEEP_ORDERS_MAX
-from domain.trading import OPEN_ORDERS_MAX
 from messages.stored import to_stored
 from tests.domain.scenario import START, a_market, buy, sell
 

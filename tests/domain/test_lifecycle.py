@@ -3,8 +3,8 @@
 import pytest
 
 from domain.account import BondForfeited, BondPosted, BondReturned, OrderReleased
+from domain.commands import Command
 from domain.due import PRUNE_AT
-from domain.exchange import Command
 from domain.market import (
     ActivateMarket,
     AddLiquidity,
@@ -33,7 +33,7 @@ from domain.market import (
     UpholdMarket,
     VoidMarket,
 )
-from domain.market_rules import LEGAL
+from domain.market_decisions import LEGAL
 from domain.money import MICRO
 from domain.orders import AmendOrder, CancelOrder, MergeSets, OrderCanceled, SplitSets
 from domain.partition import CommandHadNoEffect, CommandRejected
@@ -165,7 +165,7 @@ def test_a_market_opens_active_and_the_house_funds_its_maker() -> None:
     scenario = given(*a_market(("A", "B", "C")))
     assert isinstance(scenario.events[-1], MarketActivated)
     assert scenario.balances() == {"house": -100 * MICRO, "pool:m": 100 * MICRO}
-    assert scenario.exchange.markets["m"].shown_prices() == (333_334, 333_333, 333_333)
+    assert scenario.exchange.markets["m"].displayed_prices() == (333_334, 333_333, 333_333)
 
 
 def test_a_draft_takes_no_money_before_it_is_activated() -> None:
@@ -203,7 +203,7 @@ def test_a_market_with_64_outcomes_and_skewed_prices_opens_with_them() -> None:
     """As asked for, to the last digit."""
     prices = (1_000,) * 63 + (MICRO - 63_000,)
     scenario = given(*a_market(tuple(map(str, range(64))), initial_prices=prices))
-    assert scenario.exchange.markets["m"].shown_prices() == prices
+    assert scenario.exchange.markets["m"].displayed_prices() == prices
 
 
 def test_a_clarification_is_a_new_version_that_later_orders_show() -> None:
@@ -217,9 +217,9 @@ def test_a_clarification_is_a_new_version_that_later_orders_show() -> None:
 def test_added_liquidity_moves_no_price_and_deepens_the_market() -> None:
     """The house pays for it."""
     scenario = given(*a_market(("A", "B", "C")), *accounts("alice"), buy("alice", "A", quantity=50 * MICRO))
-    prices, b = scenario.exchange.markets["m"].shown_prices(), scenario.exchange.markets["m"].liquidity
+    prices, b = scenario.exchange.markets["m"].displayed_prices(), scenario.exchange.markets["m"].liquidity
     scenario.when(AddLiquidity("m", 40 * MICRO)).then(LiquidityAdded)
-    assert prices == scenario.exchange.markets["m"].shown_prices()
+    assert prices == scenario.exchange.markets["m"].displayed_prices()
     assert b < scenario.exchange.markets["m"].liquidity
     assert scenario.balances()["house"] == -140 * MICRO
 

@@ -10,8 +10,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from domain import lmsr
-from domain.market import AddLiquidity, Market, MarketDrafted
-from domain.market_rules import activation, add_liquidity, evolve_market, reprice
+from domain.market import ActivateMarket, AddLiquidity, MarketDrafted
+from domain.market_decisions import decide
+from domain.market_evolution import evolve_market, reprice
+from domain.market_state import Market
 from domain.money import MICRO
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parent / "zeitgeist.json").read_text())
@@ -189,7 +191,15 @@ def market_of(subsidy: int, opening: tuple[int, ...]) -> Market:
     """Return an active market with these opening prices."""
     names = tuple(f"o{i}" for i in range(len(opening)))
     terms = MarketDrafted("m", "s", "m", "q", names, opening, subsidy, 0, 1, "r", 0, 1)
-    return evolve_market(evolve_market(None, terms), activation(terms))
+    market = evolve_market(None, terms)
+    return evolve_all(market, decide(market, ActivateMarket("m"), 0))
+
+
+def evolve_all(market: Market, events: Any) -> Market:
+    """Return the market after the events of a decision."""
+    for event in events:
+        market = evolve_market(market, event)
+    return market
 
 
 def openings(count: int) -> st.SearchStrategy[tuple[int, ...]]:
@@ -240,9 +250,9 @@ def test_the_maker_never_loses_more_than_its_subsidy(
         assert pool >= max(issued)
         if number == addition_after:
             before = market.prices
-            added = add_liquidity(market, AddLiquidity("m", MICRO)) if subsidy < 10**12 else None
+            added = decide(market, AddLiquidity("m", MICRO), 0) if subsidy < 10**12 else None
             if added is not None:
-                evolve_market(market, added)  # type: ignore[arg-type]
+                evolve_all(market, added)
                 pool += MICRO
                 assert market.prices == pytest.approx(before, rel=1e-11)
                 assert market.liquidity > 0

@@ -5,7 +5,8 @@ from hypothesis import example, settings, target
 from hypothesis import given as hypothesis_given
 from hypothesis import strategies as st
 
-from domain.exchange import Command, Exchange
+from domain.commands import Command
+from domain.exchange import Exchange
 from domain.market import AddLiquidity
 from domain.money import MICRO
 from domain.orders import CancelOrders, MergeSets, OrderPlaced, PlaceOrder, SplitSets

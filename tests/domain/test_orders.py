@@ -9,6 +9,7 @@ from domain.account import AccountOpened, OrderReleased, OrderReserved, TradeSet
 from domain.market import CloseMarket
 from domain.money import MICRO, largest_fee, taker_fee
 from domain.orders import (
+    OPEN_ORDERS_MAX,
     AmendOrder,
     CancelOrder,
     CancelOrders,
@@ -21,7 +22,6 @@ from domain.orders import (
 )
 from domain.partition import CommandHadNoEffect
 from domain.rejections import Code, Rejection
-from domain.trading import OPEN_ORDERS_MAX
 from tests.domain.scenario import CLOSE, START, Scenario, a_market, accounts, buy, given, sell
 
 YES_NO = a_market()
@@ -231,10 +231,10 @@ def test_a_bid_on_b_is_filled_because_others_bought_a() -> None:
     assert filled.order_id == "bid"
     assert filled.cost <= filled.quantity * 3 // 10
     assert resting(scenario, "bid") == filled.remaining
-    price = scenario.exchange.markets["m"].shown_prices()[1]
+    price = scenario.exchange.markets["m"].displayed_prices()[1]
     assert (price == 300_000) if filled.remaining else (price <= 300_000)
     assert scenario.shares("alice", "B") == filled.quantity
-    assert filled.prices == scenario.exchange.markets["m"].shown_prices()
+    assert filled.prices == scenario.exchange.markets["m"].displayed_prices()
 
 
 def test_an_ask_on_b_is_filled_because_others_sold_a() -> None:

@@ -58,7 +58,7 @@ def there_and_back() -> str:
 
 def many_outcomes() -> str:
     """Three outcomes."""
-    rows = [["at first", *map(shown, given(*a_market(("A", "B", "C"))).exchange.markets["m"].shown_prices())]]
+    rows = [["at first", *map(shown, given(*a_market(("A", "B", "C"))).exchange.markets["m"].displayed_prices())]]
     rows += [
         [f"after {quantity} shares of A are bought", *map(shown, bought(quantity * MICRO, ("A", "B", "C"))[1].prices)]
         for quantity in (20, 60)
@@ -102,7 +102,7 @@ def two_bids() -> str:
 def bid_on_b() -> str:
     """A bid on B is filled because others bought A."""
     scenario = given(*a_market(("A", "B", "C")), *TRADERS)
-    before = scenario.exchange.markets["m"].shown_prices()
+    before = scenario.exchange.markets["m"].displayed_prices()
     scenario.given(buy("alice", "B", name="bid", quantity=20 * MICRO, limit_price=300_000))
     scenario.when(buy("bob", "A", quantity=60 * MICRO))
     filled = scenario.event(RestingOrderFilled)

@@ -9,7 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from consumers.simulation.random_commands import RandomCommands
 from domain.account import DepositCash, OpenAccount, WithdrawCash
-from domain.exchange import Command, Exchange
+from domain.commands import Command
+from domain.exchange import Exchange
 from domain.market import (
     AddLiquidity,
     CloseMarket,

@@ -272,6 +272,6 @@ def test_closing_a_deep_book_is_done_in_bounded_steps() -> None:
     scenario = crowd(STEP + 50)
     audit = Audit()
     for command_id, time, entry in scenario.log:
-        audit.record(entry, time=time, command_id=command_id)
+        audit.apply(entry, time=time, command_id=command_id)
     audit.check_all()
     assert audit.exchange.state_hash() == scenario.exchange.state_hash()

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from domain import lmsr
 from domain.book import RestingOrder
-from domain.market import Market, MarketDrafted
-from domain.market_rules import activation, evolve_market, reprice, uniform_prices
+from domain.market import ActivateMarket, MarketDrafted
+from domain.market_decisions import decide
+from domain.market_evolution import evolve_market, reprice, uniform_prices
+from domain.market_state import Market
 from domain.money import MICRO
 from domain.sweeping import ABREAST, sweep_book
 from tests.domain.scenario import a_market, accounts, buy, given
@@ -33,7 +35,9 @@ def market_with(count: int, subsidy: int, sold: list[float], wishes: list[Wish])
     terms = MarketDrafted(
         "m", "s", "m", "q", tuple(map(str, range(count))), uniform_prices(count), subsidy, 0, 1, "r", 0, 1
     )
-    market = evolve_market(evolve_market(None, terms), activation(terms))
+    market = evolve_market(None, terms)
+    for event in decide(market, ActivateMarket("m"), 0):  # type: ignore[union-attr]
+        evolve_market(market, event)  # type: ignore[arg-type]
     b = market.liquidity / 1e6
     market.sold = [round(quantity * b) for quantity in sold]
     reprice(market)
