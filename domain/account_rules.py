@@ -45,7 +45,7 @@ def deposit_cash(command: DepositCash) -> CashDeposited:
 
 
 def withdraw_cash(account: Account, command: WithdrawCash) -> CashWithdrawn | Rejection:
-    """Return the withdrawal, or its refusal: no more than what is available."""
+    """Return the withdrawal, or why it is refused: no more than the available cash."""
     return spendable(account, command.amount) or CashWithdrawn(command.account_id, command.amount)
 
 
@@ -68,7 +68,7 @@ def spendable(account: Account, amount: Credits) -> Rejection | None:
 
 
 def evolve_account(account: Account | None, event: AccountEvent) -> Account:  # noqa: C901, PLR0912, PLR0915  one case an event
-    """Return the account after the event (the same object, changed)."""
+    """Return the account after the event: the same object, changed."""
     if isinstance(event, AccountOpened):
         assert account is None, "an account is opened once"
         return Account(event.account_id, event.name)
@@ -121,7 +121,7 @@ def evolve_account(account: Account | None, event: AccountEvent) -> Account:  # 
         case BondReturned():
             _move_cash(account, event.market_id, event.amount)
         case BondForfeited():
-            pass  # it left the account when it was posted
+            pass  # the cash left the account when the bond was posted
         case _:
             assert_never(event)
     return account
