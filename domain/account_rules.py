@@ -35,7 +35,7 @@ from domain.rejections import Code, Rejection, reject
 def open_account(command: OpenAccount, accounts: Collection[str]) -> AccountOpened | Rejection:
     """Return the opening, or why it is refused; `accounts` are the ids that exist."""
     if command.account_id in accounts:
-        return reject(Code.ACCOUNT_EXISTS, "there is such an account", account=command.account_id)
+        return reject(Code.ACCOUNT_EXISTS, "an account with this id already exists", account=command.account_id)
     return AccountOpened(command.account_id, command.name)
 
 
@@ -54,12 +54,12 @@ def spendable(account: Account, amount: Credits) -> Rejection | None:
     if account.overdrawn:
         return reject(
             Code.ACCOUNT_OVERDRAWN,
-            "the account is below zero and may only deposit, sell or cancel",
+            "the account is below zero: it may only deposit, sell, merge or cancel",
             available=account.cash,
         )
     if amount > account.cash:
         return reject(
-            Code.INSUFFICIENT_FUNDS, "more than is available is needed", required=amount, available=account.cash
+            Code.INSUFFICIENT_FUNDS, "this needs more cash than is available", required=amount, available=account.cash
         )
     return None
 

@@ -276,7 +276,7 @@ class Exchange:
 
     def _open_market(self, command: OpenMarket) -> Sequence[Event] | Rejection:
         if command.market_id in self.markets:
-            return reject(Code.MARKET_EXISTS, "there is such a market", market=command.market_id)
+            return reject(Code.MARKET_EXISTS, "a market with this id already exists", market=command.market_id)
         return market_decisions.open_market(command, self.time)
 
     def _sweep(self, decided: Sequence[Event]) -> Sequence[Event]:

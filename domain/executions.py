@@ -67,7 +67,7 @@ def execute(
         others = len(account.orders) - len(taker.canceled) - (order.order_id in account.orders)
         if others >= OPEN_ORDERS_MAX:
             return reject(
-                Code.TOO_MANY_ORDERS, "the account has as many open orders as it may", maximum=OPEN_ORDERS_MAX
+                Code.TOO_MANY_ORDERS, "the account has the maximum number of open orders", maximum=OPEN_ORDERS_MAX
             )
         assert order.limit_price is not None, "only limit orders rest"
         if taker.buys:
@@ -102,11 +102,18 @@ def _broken_condition(
     if kills and stop is not None:
         return reject(Code.FOK_NOT_FILLED, "the whole order cannot be filled now", fillable=filled, remaining=remaining)
     if stop is None and cost == fee and not taker.buys:
-        return reject(Code.ORDER_TOO_SMALL, "so little brings nothing after rounding", quantity=filled)
+        return reject(Code.ORDER_TOO_SMALL, "the sale would bring nothing after rounding", quantity=filled)
     if order.max_cost is not None and cost + fee > order.max_cost:
-        return reject(Code.SLIPPAGE, "it would cost more", cost=cost + fee, max_cost=order.max_cost)
+        return reject(
+            Code.SLIPPAGE, "the order would cost more than max_cost", cost=cost + fee, max_cost=order.max_cost
+        )
     if order.min_proceeds is not None and cost - fee < order.min_proceeds:
-        return reject(Code.SLIPPAGE, "it would bring less", proceeds=cost - fee, min_proceeds=order.min_proceeds)
+        return reject(
+            Code.SLIPPAGE,
+            "the order would bring less than min_proceeds",
+            proceeds=cost - fee,
+            min_proceeds=order.min_proceeds,
+        )
     return None
 
 

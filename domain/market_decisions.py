@@ -80,7 +80,9 @@ def decide(  # noqa: C901, PLR0912  one case a command
     match command:
         case ActivateMarket():
             if market.close_time <= time:
-                return reject(Code.CLOSE_TIME_PASSED, "its close_time has passed", close_time=market.close_time)
+                return reject(
+                    Code.CLOSE_TIME_PASSED, "the market's close_time has passed", close_time=market.close_time
+                )
             return [_activation(market.terms)]
         case HaltMarket():
             return [MarketHalted(market.market_id)]
@@ -116,7 +118,7 @@ def _illegal(market: Market, command: MarketCommand | DisputeMarket) -> Rejectio
         return None
     return reject(
         Code.MARKET_STATUS,
-        f"the market is {market.status}; {type(command).__name__} needs one that is {' or '.join(sorted(legal))}",
+        f"the market is {market.status}; {type(command).__name__} is allowed only while it is {' or '.join(sorted(legal))}",
         status=market.status,
     )
 
@@ -129,7 +131,9 @@ def open_market(command: OpenMarket, time: Time) -> Sequence[Event] | Rejection:
     if wrong := _check_outcomes(command) or _check_terms(command):
         return wrong
     if command.close_time <= time:
-        return reject(Code.CLOSE_TIME_PASSED, "close_time must lie ahead", close_time=command.close_time, now=time)
+        return reject(
+            Code.CLOSE_TIME_PASSED, "close_time must be in the future", close_time=command.close_time, now=time
+        )
     drafted = MarketDrafted(
         command.market_id,
         command.story_id,
@@ -153,7 +157,7 @@ def _check_outcomes(command: OpenMarket) -> Rejection | None:
     if not 2 <= count <= OUTCOMES_MAX:
         return invalid("outcomes", f"must be 2 to {OUTCOMES_MAX} names", count=count)
     if len(set(command.outcomes)) != count:
-        return invalid("outcomes", "must differ from each other")
+        return invalid("outcomes", "must be different names")
     if not prices:
         return None
     if len(prices) != count:
@@ -161,7 +165,7 @@ def _check_outcomes(command: OpenMarket) -> Rejection | None:
     if sum(prices) != MICRO:
         return invalid("initial_prices", "must sum to exactly 1", sum=format_decimal(sum(prices)))
     if not all(PRICE_MIN <= price <= PRICE_MAX for price in prices):
-        return invalid("initial_prices", "must lie from 0.001 to 0.999")
+        return invalid("initial_prices", "must be from 0.001 to 0.999")
     return None
 
 
@@ -221,7 +225,7 @@ def _check_payouts(market: Market, payouts: tuple[Payout, ...]) -> Rejection | N
     names = [payout.outcome for payout in payouts]
     for name in names:
         if market.index(name) < 0:
-            return reject(Code.UNKNOWN_OUTCOME, "payouts name an outcome the market does not have", outcome=name)
+            return reject(Code.UNKNOWN_OUTCOME, "payouts name an outcome that the market does not have", outcome=name)
     if len(set(names)) != len(names):
         return reject(Code.INVALID_PAYOUTS, "payouts name an outcome twice")
     if any(payout.fraction < 0 for payout in payouts) or sum(payout.fraction for payout in payouts) != MICRO:
@@ -279,7 +283,7 @@ def _finalize(market: Market, time: Time) -> Sequence[Event] | Rejection:
     """Return the event after which the holders are paid, once the dispute window is over."""
     if time < market.dispute_until:
         return reject(
-            Code.DISPUTE_WINDOW_OPEN, "it may still be disputed", dispute_until=market.dispute_until, now=time
+            Code.DISPUTE_WINDOW_OPEN, "the dispute window is still open", dispute_until=market.dispute_until, now=time
         )
     return [MarketFinalized(market.market_id, market.payouts)]
 

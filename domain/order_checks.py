@@ -18,13 +18,13 @@ def check_order(command: PlaceOrder, time: Time) -> Rejection | None:  # noqa: C
     buys, limit = command.side == "buy", command.type == "limit"
     tif = command.time_in_force
     if command.spend is not None and (limit or not buys):
-        return invalid("spend", "belongs to a market buy")
+        return invalid("spend", "is allowed only for a market buy")
     if (command.quantity is None) == (command.spend is None):
-        return invalid("quantity", "must be given" if command.quantity is None else "and spend exclude each other")
+        return invalid("quantity", "must be given" if command.quantity is None else "and spend cannot both be given")
     if limit and command.limit_price is None:
         return invalid("limit_price", "must be given for a limit order")
     if not limit and command.limit_price is not None:
-        return invalid("limit_price", "belongs to a limit order")
+        return invalid("limit_price", "is allowed only for a limit order")
     if command.limit_price is not None and (wrong := check_price(command.limit_price)):
         return wrong
     if not limit and tif not in {None, "IOC", "FOK"}:
@@ -32,15 +32,15 @@ def check_order(command: PlaceOrder, time: Time) -> Rejection | None:  # noqa: C
     if (tif == "GTD") != (command.expires_at is not None):
         return invalid("expires_at", "must be given with GTD, and only then")
     if command.expires_at is not None and command.expires_at <= time:
-        return reject(Code.ORDER_EXPIRED, "expires_at must lie ahead", expires_at=command.expires_at, now=time)
+        return reject(Code.ORDER_EXPIRED, "expires_at must be in the future", expires_at=command.expires_at, now=time)
     if command.post_only and (not limit or tif in {"IOC", "FOK"}):
-        return invalid("post_only", "belongs to a limit order that may rest")
+        return invalid("post_only", "is allowed only for a limit order that may rest")
     if command.reduce_only and buys:
-        return invalid("reduce_only", "belongs to a sell: a buy can only add")
+        return invalid("reduce_only", "is allowed only for a sell")
     if command.max_cost is not None and not buys:
-        return invalid("max_cost", "belongs to a buy")
+        return invalid("max_cost", "is allowed only for a buy")
     if command.min_proceeds is not None and buys:
-        return invalid("min_proceeds", "belongs to a sell")
+        return invalid("min_proceeds", "is allowed only for a sell")
     return None
 
 

@@ -52,10 +52,13 @@ def place_order(market: Market, account: Account, command: PlaceOrder, time: Tim
         if command.reduce_only:
             quantity = min(quantity, available)
             if quantity == 0:
-                return reject(Code.REDUCE_ONLY, "there is nothing to reduce", available=available)
+                return reject(Code.REDUCE_ONLY, "the account has no available shares to sell", available=available)
         elif quantity > available:
             return reject(
-                Code.INSUFFICIENT_SHARES, "more shares than are available", required=quantity, available=available
+                Code.INSUFFICIENT_SHARES,
+                "this needs more shares than are available",
+                required=quantity,
+                available=available,
             )
     tif: TimeInForce = command.time_in_force or ("GTC" if command.type == "limit" else "IOC")
     done = execute(market, account, command, quantity, time_in_force=tif)
@@ -96,7 +99,7 @@ def amend_order(market: Market, account: Account, command: AmendOrder) -> list[E
     if wrong := check_price(price):
         return wrong
     if not order.filled < total <= AMOUNT_MAX:
-        return invalid("quantity", "must be more than is filled already", given=total, filled=order.filled)
+        return invalid("quantity", "must be more than what is already filled", given=total, filled=order.filled)
     remaining = total - order.filled
     if price == order.price and remaining == order.remaining:
         return []
@@ -137,7 +140,10 @@ def _replace(
         available = account.available_shares(market.market_id, outcome) + reservation.shares
         if remaining > available:
             return reject(
-                Code.INSUFFICIENT_SHARES, "more shares than are available", required=remaining, available=available
+                Code.INSUFFICIENT_SHARES,
+                "this needs more shares than are available",
+                required=remaining,
+                available=available,
             )
     again = PlaceOrder(
         account.account_id,

@@ -65,7 +65,7 @@ class Story:
 def publish_story(command: PublishStory, stories: Collection[str]) -> StoryPublished | Rejection:
     """Return the event that publishes the story, or why it is refused; `stories` are the ids that exist."""
     if command.story_id in stories:
-        return reject(Code.STORY_EXISTS, "there is such a story", story=command.story_id)
+        return reject(Code.STORY_EXISTS, "a story with this id already exists", story=command.story_id)
     if len(command.markets) > STORY_MARKETS_MAX:
         return reject(Code.INVALID_FIELD, f"markets must be at most {STORY_MARKETS_MAX}", field="markets")
     slugs = [opening.slug for opening in command.markets]
