@@ -113,6 +113,11 @@ class Scenario:
         """Return all shares of an outcome, held ones included."""
         return self.exchange.accounts[account].holding(market).shares.get(outcome, 0)
 
+    def resting(self, order_id: str, market: str = "m") -> int:
+        """Return how much of an order rests, 0 if it does not."""
+        order = self.exchange.markets[market].book.orders.get(order_id)
+        return order.remaining if order else 0
+
     def balances(self) -> dict[str, int]:
         """Return all balances of the ledger that are not 0."""
         return {name: balance for name, balance in self.exchange.ledger.balances.items() if balance}
@@ -153,3 +158,13 @@ def sell(account: str, outcome: str, **fields: object) -> PlaceOrder:
 def given(*commands: Command) -> Scenario:
     """Start a scenario."""
     return Scenario().given(*commands)
+
+
+# --- markets and accounts of many tests
+
+YES_NO = a_market()
+ABC = a_market(("A", "B", "C"))
+DEEP = a_market(subsidy=1_000_000 * MICRO)
+"""A market so deep that its price hardly moves in these tests."""
+SHALLOW = a_market(subsidy=MICRO)
+TRADERS = accounts("alice", "bob", "carol")

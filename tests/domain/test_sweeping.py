@@ -16,8 +16,9 @@ from domain.market_decisions import decide
 from domain.market_evolution import evolve_market, reprice, uniform_prices
 from domain.market_state import Market
 from domain.money import MICRO
+from domain.orders import RestingOrderFilled, SplitSets
 from domain.sweeping import ABREAST, sweep_book
-from tests.domain.scenario import a_market, accounts, buy, given
+from tests.domain.scenario import ABC, TRADERS, a_market, accounts, buy, given, sell
 
 
 @dataclass
@@ -168,3 +169,32 @@ def test_bids_on_two_outcomes_do_not_chase_each_other_for_ever(one: int, other: 
     prices = scenario.exchange.markets["m"].prices
     assert prices[0] == pytest.approx(one / 1000, abs=3e-3) or one + other > 1000
     assert prices[1] == pytest.approx(other / 1000, abs=3e-3) or one + other > 1000
+
+
+# --- through commands
+
+
+def test_a_bid_on_b_is_filled_because_others_bought_a() -> None:
+    """A purchase of A makes B cheaper; at the bid's limit the AMM sells to it, though no trader sold B."""
+    scenario = given(*ABC, *TRADERS, buy("alice", "B", name="bid", quantity=20 * MICRO, limit_price=300_000))
+    assert scenario.resting("bid") == 20 * MICRO
+    scenario.when(buy("bob", "A", quantity=60 * MICRO))
+    filled = scenario.event(RestingOrderFilled)
+
+    assert filled.order_id == "bid"
+    assert filled.cost <= filled.quantity * 3 // 10
+    assert scenario.resting("bid") == filled.remaining
+    price = scenario.exchange.markets["m"].displayed_prices()[1]
+    assert (price == 300_000) if filled.remaining else (price <= 300_000)
+    assert scenario.shares("alice", "B") == filled.quantity
+    assert filled.prices == scenario.exchange.markets["m"].displayed_prices()
+
+
+def test_an_ask_on_b_is_filled_because_others_sold_a() -> None:
+    """A sale of A makes B more expensive; at the ask's limit the AMM buys from it."""
+    scenario = given(*ABC, *TRADERS, SplitSets("alice", "m", 50 * MICRO), SplitSets("bob", "m", 50 * MICRO))
+    scenario.given(sell("alice", "B", name="ask", quantity=5 * MICRO, limit_price=350_000))
+    scenario.when(sell("bob", "A", quantity=50 * MICRO))
+    filled = scenario.event(RestingOrderFilled)
+    assert filled.order_id == "ask"
+    assert filled.cost >= filled.quantity * 35 // 100
