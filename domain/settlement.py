@@ -1,6 +1,6 @@
 """The end of a market, for everybody in it: canceling its book, paying out, reversing, refunding.
 
-This touches every order and every holder, so it is done in phases of bounded steps. The accounts that a phase has still to do
+This touches every order and every holder, so it is done in phases of bounded steps. The accounts that a phase still has to do
 follow from the state alone, so a step that was lost in a crash is simply done again.
 """
 
@@ -26,7 +26,7 @@ Phase = Literal["cancel", "reverse", "pay", "unwind"]
 
 
 class Settlement:
-    """Does the phases of markets step by step; keeps the accounts that the current phase has still to do, as a cache."""
+    """Does the phases of markets step by step. It caches the accounts that the current phase still has to do."""
 
     def __init__(self) -> None:
         self._todo: tuple[str, str, list[str]] | None = None
@@ -37,7 +37,7 @@ class Settlement:
         """Return the events of the market's next step, or none when it has nothing left to do.
 
         Args:
-            market: the market, which has ended.
+            market: the market; one that has not ended has nothing to do here.
             accounts: all accounts.
             holders: the ids of the accounts that ever had a holding in the market.
             ledger: the balances.
@@ -73,7 +73,7 @@ def phase_of(market: Market) -> Phase | None:
 
 
 def _accounts_of(phase: Phase, market: Market, holders: Sequence[Account]) -> list[str]:
-    """Return the accounts that a phase has still to do, the first at the end of the list."""
+    """Return the accounts that a phase still has to do, the first at the end of the list."""
     held = [(account, account.holdings[market.market_id]) for account in holders]
     match phase:
         case "cancel":
