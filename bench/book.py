@@ -1,8 +1,8 @@
-"""What placing, canceling and matching cost with 10 and with 100,000 resting orders: they should cost the same.
+"""The time of placing, canceling and matching with 10 and with 100,000 resting orders: it should be the same.
 
     python -m bench book [--orders N] [--rounds N]
 
-A book's cost must not depend on its size, as far as one can see here.
+Each time is the median of all rounds.
 """
 
 import argparse
@@ -14,27 +14,27 @@ from typing import Final
 from bench.parts import show
 from domain.account import DepositCash, OpenAccount
 from domain.book import Side
-from domain.exchange import Command, Exchange
+from domain.commands import Command
+from domain.exchange import Exchange
 from domain.market import OpenMarket
 from domain.money import MICRO
-from domain.orders import CancelOrder, PlaceOrder, SplitSets, TimeInForce
+from domain.orders import OPEN_ORDERS_MAX, CancelOrder, PlaceOrder, SplitSets, TimeInForce
 from domain.story import PublishStory
-from domain.trading import OPEN_ORDERS_MAX
 
 KEYS: Final = {
-    "place_us": "microseconds for a bid that rests, by number of resting orders",
-    "cancel_us": "for its cancellation, likewise",
-    "match_us": "for a sale that meets the best bid, likewise",
-    "sweep_us": "for a purchase after which the maker fills a bid, likewise",
-    "ratio": "for each of these the time with many orders divided by the time with few",
+    "place_us": "microseconds to place a bid that rests, by number of resting orders",
+    "cancel_us": "microseconds to cancel it, likewise",
+    "match_us": "microseconds for a sale that matches the best bid, likewise",
+    "sweep_us": "microseconds for a purchase after which the AMM fills a bid, likewise",
+    "ratio": "for each of these, the time with many orders divided by the time with few",
 }
 
 FEW = 10
 TIME = 1_700_000_000_000_000
 
 
-class Book:
-    """An exchange with one market and so many resting orders, bids on B below its price, from many accounts."""
+class FilledExchange:
+    """An exchange with one market and `resting` orders in its book: bids on B below its price, from many accounts."""
 
     def __init__(self, resting: int) -> None:
         self.exchange, self.number = Exchange(), 0
@@ -49,7 +49,7 @@ class Book:
             self.place(f"a{number // per_account}", "B", 1_000 * (1 + number % 250))
 
     def do(self, command: Command) -> None:
-        """Let a command happen."""
+        """Handle a command."""
         self.number += 1
         self.exchange.handle(command, TIME, f"c{self.number}")
 
@@ -74,34 +74,34 @@ class Book:
         return name
 
 
-def measure(book: Book, rounds: int) -> dict[str, float]:
-    """Time a bid that rests, its cancellation, a sale that meets the best bid, and a purchase that lets one be swept."""
+def measure(filled: FilledExchange, rounds: int) -> dict[str, float]:
+    """Return the median microseconds of a bid that rests, its cancellation, a sale that matches, and a purchase that sweeps."""
     times: dict[str, list[float]] = {"place": [], "cancel": [], "match": [], "sweep": []}
-    book.do(SplitSets("taker", "m", 10**6 * MICRO))
+    filled.do(SplitSets("taker", "m", 10**6 * MICRO))
     for number in range(rounds):
         begin = perf_counter()
-        name = book.place("maker", "B", 1_000 * (1 + number % 250))
+        name = filled.place("maker", "B", 1_000 * (1 + number % 250))
         times["place"].append(perf_counter() - begin)
         begin = perf_counter()
-        book.do(CancelOrder("maker", name))
+        filled.do(CancelOrder("maker", name))
         times["cancel"].append(perf_counter() - begin)
 
-        # The best bid lies just below the maker's price: a sale comes to it by way of the maker.
-        book.place("maker", "B", 332_000)
+        # The best bid is just below the AMM's price: the sale trades with the AMM first, then with the bid.
+        filled.place("maker", "B", 332_000)
         begin = perf_counter()
-        book.place("taker", "B", 332_000, "sell", quantity=5_000 * MICRO, tif="IOC")
+        filled.place("taker", "B", 332_000, "sell", quantity=5_000 * MICRO, tif="IOC")
         times["match"].append(perf_counter() - begin)
-        assert not book.exchange.accounts["maker"].orders, "the bid was met"
-        book.place("taker", "B", 334_000, quantity=5_000 * MICRO, tif="IOC")
+        assert not filled.exchange.accounts["maker"].orders, "the bid was matched"
+        filled.place("taker", "B", 334_000, quantity=5_000 * MICRO, tif="IOC")
 
-        # A purchase of A makes B so cheap that the maker itself fills the bid.
-        book.place("maker", "B", 332_000)
+        # A purchase of A makes B so cheap that the AMM fills the bid.
+        filled.place("maker", "B", 332_000)
         begin = perf_counter()
-        book.place("taker", "A", 350_000, quantity=5_000 * MICRO, tif="IOC")
+        filled.place("taker", "A", 350_000, quantity=5_000 * MICRO, tif="IOC")
         times["sweep"].append(perf_counter() - begin)
-        assert not book.exchange.accounts["maker"].orders, "the bid was filled"
-        book.place("taker", "A", 332_000, "sell", quantity=5_000 * MICRO, tif="IOC")
-        book.place("taker", "B", 334_000, quantity=5_000 * MICRO, tif="IOC")
+        assert not filled.exchange.accounts["maker"].orders, "the bid was filled"
+        filled.place("taker", "A", 332_000, "sell", quantity=5_000 * MICRO, tif="IOC")
+        filled.place("taker", "B", 334_000, quantity=5_000 * MICRO, tif="IOC")
     return {name: median(values) * 1e6 for name, values in times.items()}
 
 
@@ -113,13 +113,13 @@ def main() -> None:
     arguments = parser.parse_args()
     figures: dict[str, dict[str, float]] = {}
     for resting in (FEW, arguments.orders):
-        book = Book(resting)
+        filled = FilledExchange(resting)
         gc.collect()
-        gc.freeze()  # what stands in the book is not garbage: a collection would look at all of it again and again
-        left = len(book.exchange.markets["m"].book)
-        for name, value in measure(book, arguments.rounds).items():
+        gc.freeze()  # the book is not garbage, but every collection would look at all of it
+        left = len(filled.exchange.markets["m"].book)
+        for name, value in measure(filled, arguments.rounds).items():
             figures.setdefault(f"{name}_us", {})[str(resting)] = round(value, 1)
-        assert left == len(book.exchange.markets["m"].book) == resting, "the book is as it was"
+        assert left == len(filled.exchange.markets["m"].book) == resting, "the book is as it was"
     ratio = {
         name.removesuffix("_us"): round(by[str(arguments.orders)] / by[str(FEW)], 2) for name, by in figures.items()
     }

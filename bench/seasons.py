@@ -17,7 +17,8 @@ from eventsourcing.postgres import PostgresApplicationRecorder
 from psycopg.sql import SQL, Identifier
 
 from domain.account import DepositCash, OpenAccount
-from domain.exchange import Command, Exchange
+from domain.commands import Command
+from domain.exchange import Exchange
 from domain.market import CloseMarket, DetermineMarket, Evidence, FinalizeMarket, OpenMarket, Payout
 from domain.money import MICRO
 from domain.orders import PlaceOrder
@@ -155,7 +156,7 @@ def _order(exchange: Exchange, chosen: random.Random, account: str, market_id: s
     limit = None
     if chosen.random() < 0.15:
         away = chosen.choice([-20_000, -10_000, -2_000, 2_000, 5_000])
-        limit = min(999_000, max(1_000, market.shown_prices()[market.index(outcome)] // 1000 * 1000 + away))
+        limit = min(999_000, max(1_000, market.displayed_prices()[market.index(outcome)] // 1000 * 1000 + away))
     return PlaceOrder(
         account, market_id, f"or_{_SEASON}_{number:011x}", f"k{_SEASON}{number}", outcome, "sell" if sells else "buy",
         "limit" if limit else "market", quantity=quantity, limit_price=limit,

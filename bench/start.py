@@ -30,7 +30,8 @@ from consumers.kafka.gateway import KafkaGateway
 from consumers.kafka.log import kafka_environment
 from consumers.kafka.topics import ensure_topics
 from domain.account import DepositCash, OpenAccount
-from domain.exchange import Command, Entry, Exchange
+from domain.commands import Command
+from domain.exchange import Entry, Exchange
 from domain.market import OpenMarket
 from domain.money import MICRO
 from domain.orders import PlaceOrder, SplitSets

@@ -1,1 +1,1 @@
-"""The rules of the exchange, pure: the standard library and, for values, structs; no I/O, no clock, no random number."""
+"""The rules of the exchange. They are pure: no I/O, no clock, no random numbers; the standard library and msgspec's structs."""

@@ -1,7 +1,7 @@
-"""An account: its cash, what its resting orders hold, and its shares in every market. Its rules are in `domain.account_rules`.
+"""An account: its cash, the reservations of its resting orders, and its shares in every market.
 
-Every event here that moves money balances by itself: what the account pays, the market's pool, the fees account, the
-bonds or the world outside receives (see `domain.ledger`).
+Its rules are in `domain.account_rules`. Every event here that moves money balances by itself: the money leaves the account for
+the market's pool, the fees account, the bonds or the outside world, or comes from there (see `domain.ledger`).
 """
 
 from dataclasses import dataclass, field
@@ -14,21 +14,21 @@ from domain.values import Value
 
 
 class OpenAccount(Value):
-    """Open an account with a name for people."""
+    """Open an account with a display name."""
 
     account_id: str
     name: str
 
 
 class DepositCash(Value):
-    """Put cash in from outside. The command's id is the deposit's id."""
+    """Put cash into the account from outside. The command's id is the deposit's id."""
 
     account_id: str
     amount: Credits
 
 
 class WithdrawCash(Value):
-    """Take available cash out. The command's id is the withdrawal's id."""
+    """Take available cash out of the account. The command's id is the withdrawal's id."""
 
     account_id: str
     amount: Credits
@@ -38,7 +38,7 @@ class WithdrawCash(Value):
 
 
 class AccountOpened(Value):
-    """An account exists, with nothing in it."""
+    """An account was opened, with nothing in it."""
 
     TOPIC: ClassVar[str] = "AccountOpened.v1"
 
@@ -65,7 +65,7 @@ class CashWithdrawn(Value):
 
 
 class OrderReserved(Value):
-    """An order rests: a buy moved `cash` from available to held, a sell holds `shares`."""
+    """An order rests: a buy moved `cash` from available to held, a sell reserved `shares`."""
 
     TOPIC: ClassVar[str] = "OrderReserved.v1"
 
@@ -79,7 +79,7 @@ class OrderReserved(Value):
 
 
 class OrderReleased(Value):
-    """An order shrank or left the book: this much of what it held is available again."""
+    """An order shrank or left the book: this much of what it reserved is available again."""
 
     TOPIC: ClassVar[str] = "OrderReleased.v1"
 
@@ -94,10 +94,9 @@ class OrderReleased(Value):
 class TradeSettled(Value):
     """The account's part of an order's execution, all its fills in one.
 
-    `cost` is what the fills cost (a buy) or brought (a sell), without the fee; `role` is taker or resting. `cash` and
-    `held` are the signed changes of available and of held cash: together `-(cost + fee)` for a buy, `cost - fee` for a
-    sell.
-    For a resting order what it held is reduced by `held` (cash) and `held_shares` (both at most 0).
+    `cost` is the price of the fills, paid (a buy) or received (a sell), without the fee. `role` is taker or resting.
+    `cash` and `held` are the signed changes of available and of held cash: together `-(cost + fee)` for a buy,
+    `cost - fee` for a sell. A resting order's reservation changes by `held` (cash) and `held_shares`, both at most 0.
     """
 
     TOPIC: ClassVar[str] = "TradeSettled.v1"
@@ -139,14 +138,14 @@ class SetsMerged(Value):
 
 
 class SharesPaid(Value):
-    """How many shares of an outcome a payout took."""
+    """The shares of one outcome that a payout took."""
 
     outcome: str
     quantity: Shares
 
 
 class PayoutPaid(Value):
-    """A finalized market took the account's shares and paid `amount` for them, which may be 0."""
+    """A finalized market took the account's shares and paid `amount` for them; it may be 0."""
 
     TOPIC: ClassVar[str] = "PayoutPaid.v1"
 
@@ -157,7 +156,7 @@ class PayoutPaid(Value):
 
 
 class PayoutReversed(Value):
-    """A correction undid a payout exactly: the shares are back, the amount is taken, even below zero."""
+    """A correction undid a payout exactly: the shares are back and the amount is taken, even below zero."""
 
     TOPIC: ClassVar[str] = "PayoutReversed.v1"
 
@@ -168,7 +167,7 @@ class PayoutReversed(Value):
 
 
 class PositionVoided(Value):
-    """A void undid all the account did in the market: its shares are gone, `cash` (signed) brings its cash flow to 0."""
+    """A void undid everything the account did in the market: its shares are gone, `cash` (signed) brings its cash flow to 0."""
 
     TOPIC: ClassVar[str] = "PositionVoided.v1"
 
@@ -188,7 +187,7 @@ class BondPosted(Value):
 
 
 class BondReturned(Value):
-    """The dispute was justified (or the market voided): the bond is available cash again."""
+    """The determination was amended, or the market voided: the bond is available cash again."""
 
     TOPIC: ClassVar[str] = "BondReturned.v1"
 
@@ -229,7 +228,7 @@ AccountEvent = (
 
 @dataclass(slots=True)
 class Reservation:
-    """What a resting order of the account holds."""
+    """What a resting order of the account reserves: cash (a buy) or shares (a sell)."""
 
     market_id: str
     outcome: str
@@ -240,11 +239,11 @@ class Reservation:
 
 @dataclass(slots=True)
 class Holding:
-    """The account in one market.
+    """What an account has in one market.
 
-    `shares` counts all shares, those held by resting sells (`held`) included. `cash_flow` is the sum of all cash the
-    market ever moved into the account (negative: paid), held cash, fees and bonds included; a void brings it to 0.
-    `paid` is the payout, None before there is one.
+    `shares` counts all shares, including those that resting sells reserve (`held`). `cash_flow` is the sum of all cash
+    that the market ever moved into the account (negative: out of it), held cash, fees and bonds included; a void brings
+    it to 0. `paid` is the payout, None before there is one.
     """
 
     shares: dict[str, Shares] = field(default_factory=dict)
@@ -257,7 +256,7 @@ class Holding:
 
 @dataclass(slots=True)
 class Account:
-    """The state of an account; mutated by `domain.account_rules` alone."""
+    """The state of an account; only `domain.account_rules` changes it."""
 
     account_id: str
     name: str
@@ -268,7 +267,7 @@ class Account:
 
     @property
     def overdrawn(self) -> bool:
-        """Whether a payout that was taken back left it below zero: it may then only deposit, sell, merge or cancel."""
+        """Whether its cash is below zero, after a payout was taken back: it may then only deposit, sell, merge or cancel."""
         return self.cash < 0
 
     def holding(self, market_id: str) -> Holding:
@@ -276,7 +275,7 @@ class Account:
         return self.holdings.get(market_id) or Holding()
 
     def available_shares(self, market_id: str, outcome: str) -> Shares:
-        """Return its shares of the outcome that no resting order holds."""
+        """Return its shares of the outcome that no resting order reserves."""
         holding = self.holdings.get(market_id)
         if holding is None:
             return 0

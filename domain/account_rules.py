@@ -1,5 +1,6 @@
 """The rules of an account: what it may spend, and how its events change it."""
 
+from collections.abc import Collection
 from typing import assert_never
 
 from domain.account import (
@@ -13,6 +14,7 @@ from domain.account import (
     CashWithdrawn,
     DepositCash,
     Holding,
+    OpenAccount,
     OrderReleased,
     OrderReserved,
     PayoutPaid,
@@ -30,13 +32,20 @@ from domain.rejections import Code, Rejection, reject
 # --- decide
 
 
+def open_account(command: OpenAccount, accounts: Collection[str]) -> AccountOpened | Rejection:
+    """Return the opening, or why it is refused; `accounts` are the ids that exist."""
+    if command.account_id in accounts:
+        return reject(Code.ACCOUNT_EXISTS, "an account with this id already exists", account=command.account_id)
+    return AccountOpened(command.account_id, command.name)
+
+
 def deposit_cash(command: DepositCash) -> CashDeposited:
     """Return the deposit; an overdrawn account may deposit too."""
     return CashDeposited(command.account_id, command.amount)
 
 
 def withdraw_cash(account: Account, command: WithdrawCash) -> CashWithdrawn | Rejection:
-    """Return the withdrawal, or its refusal: no more than what is available."""
+    """Return the withdrawal, or why it is refused: no more than the available cash."""
     return spendable(account, command.amount) or CashWithdrawn(command.account_id, command.amount)
 
 
@@ -45,12 +54,12 @@ def spendable(account: Account, amount: Credits) -> Rejection | None:
     if account.overdrawn:
         return reject(
             Code.ACCOUNT_OVERDRAWN,
-            "the account is below zero and may only deposit, sell or cancel",
+            "the account is below zero: it may only deposit, sell, merge or cancel",
             available=account.cash,
         )
     if amount > account.cash:
         return reject(
-            Code.INSUFFICIENT_FUNDS, "more than is available is needed", required=amount, available=account.cash
+            Code.INSUFFICIENT_FUNDS, "this needs more cash than is available", required=amount, available=account.cash
         )
     return None
 
@@ -59,7 +68,7 @@ def spendable(account: Account, amount: Credits) -> Rejection | None:
 
 
 def evolve_account(account: Account | None, event: AccountEvent) -> Account:  # noqa: C901, PLR0912, PLR0915  one case an event
-    """Return the account after the event (the same object, changed)."""
+    """Return the account after the event: the same object, changed."""
     if isinstance(event, AccountOpened):
         assert account is None, "an account is opened once"
         return Account(event.account_id, event.name)
@@ -112,7 +121,7 @@ def evolve_account(account: Account | None, event: AccountEvent) -> Account:  # 
         case BondReturned():
             _move_cash(account, event.market_id, event.amount)
         case BondForfeited():
-            pass  # it left the account when it was posted
+            pass  # the cash left the account when the bond was posted
         case _:
             assert_never(event)
     return account

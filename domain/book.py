@@ -1,8 +1,8 @@
 """The resting orders of one market, by price and age.
 
-A market with two outcomes has one line: a bid on the second outcome stands as an ask on the first at 1 - price, and an
-ask on it as a bid, so that both books are one. With more outcomes each has a line of its own.
-A line has 999 price levels; a bit mask says which are not empty, so the best one is found without a search.
+A market with two outcomes has one line: a bid on the second outcome is an ask on the first at 1 - price, and an ask on it is a
+bid. With more outcomes each has a line of its own. A line has 999 price levels. A bit mask says which levels are not empty, so
+the best one is found without a search.
 """
 
 from collections import OrderedDict
@@ -19,8 +19,10 @@ Side = Literal["buy", "sell"]
 
 @dataclass(slots=True)
 class RestingOrder:
-    """An order that waits in the book; `price` is its own limit on its own outcome, `quantity` all it was placed for (or
-    amended to), `filled` and `remaining` its parts, `age` its rank in time.
+    """An order in the book.
+
+    `price` is its limit, on its own outcome. `quantity` is the total that it was placed for or amended to: `filled` plus
+    `remaining`. `age` is its rank in time.
     """
 
     order_id: str
@@ -39,14 +41,14 @@ class RestingOrder:
 
 @dataclass(slots=True)
 class Ladder:
-    """One side of a line: its levels, each oldest first."""
+    """One side of a line: its price levels, each with the oldest order first."""
 
     highest_first: bool
     levels: dict[int, OrderedDict[str, RestingOrder]] = field(default_factory=dict)
     mask: int = 0
 
     def add(self, level: int, order: RestingOrder) -> None:
-        """Put an order behind those of its level."""
+        """Add an order behind the others of its level."""
         queue = self.levels.get(level)
         if queue is None:
             queue = self.levels[level] = OrderedDict()
@@ -54,7 +56,7 @@ class Ladder:
         queue[order.order_id] = order
 
     def remove(self, level: int, order_id: str) -> None:
-        """Take an order out."""
+        """Remove an order; it must be there."""
         queue = self.levels[level]
         del queue[order_id]
         if not queue:
@@ -62,7 +64,7 @@ class Ladder:
             self.mask &= ~(1 << level)
 
     def best_first(self) -> Iterator[tuple[int, RestingOrder]]:
-        """Yield levels and orders, best price first, then oldest; the ladder must not change meanwhile."""
+        """Yield levels and orders, best price first, then oldest. The ladder must not change meanwhile."""
         mask = self.mask
         while mask:
             level = mask.bit_length() - 1 if self.highest_first else (mask & -mask).bit_length() - 1
@@ -73,7 +75,7 @@ class Ladder:
 
 @dataclass(slots=True)
 class Line:
-    """The two sides that meet each other."""
+    """The bids and the asks that match each other."""
 
     bids: Ladder = field(default_factory=lambda: Ladder(highest_first=True))
     asks: Ladder = field(default_factory=lambda: Ladder(highest_first=False))
@@ -94,20 +96,20 @@ class Book:
         return len(self.orders)
 
     def add(self, order: RestingOrder) -> None:
-        """Put an order behind those of its price."""
+        """Add an order behind the others of its price."""
         self.orders[order.order_id] = order
         ladder, level = self.place_of(order.outcome, order.side, order.price)
         ladder.add(level, order)
 
     def remove(self, order_id: str) -> RestingOrder:
-        """Take an order out and return it; it must be there."""
+        """Remove an order and return it; it must be there."""
         order = self.orders.pop(order_id)
         ladder, level = self.place_of(order.outcome, order.side, order.price)
         ladder.remove(level, order_id)
         return order
 
     def next_age(self) -> int:
-        """Return the age for an order that comes to rest now."""
+        """Return the age of an order that comes to rest now."""
         self.ages += 1
         return self.ages
 
@@ -121,9 +123,9 @@ class Book:
         return (line.bids if bid else line.asks), level
 
     def opposite(self, outcome: int, side: Side) -> Iterable[tuple[Price, RestingOrder]]:
-        """Return what an incoming order of this side would meet, best for it first, then oldest.
+        """Return the orders that an incoming order of this side would meet, best price first, then oldest.
 
-        The price is the incoming order's own, on its own outcome. The book must not change meanwhile.
+        The prices are those of the incoming order's outcome. The book must not change meanwhile.
         """
         bid = side == "buy"
         mirrored = self.paired and outcome == 1

@@ -1,4 +1,7 @@
-"""Whose an event is: quicker than `isinstance` with a union, and compiled (`local/compile.py`), since every event is asked."""
+"""What an event belongs to: an account, a market's orders or the partition.
+
+Every event is asked, so this is compiled (`local/compile.py`), and sets of types are used: faster than `isinstance` with unions.
+"""
 
 from typing import TYPE_CHECKING, Final, get_args
 

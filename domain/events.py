@@ -1,4 +1,4 @@
-"""All events: the closed list that the log may hold, and the envelope in which they stand there."""
+"""All events: the closed list that the log may hold, and the envelope that they have there."""
 
 from typing import Final, get_args
 
@@ -26,8 +26,8 @@ EVENT_TYPES: Final[tuple[type[Event], ...]] = (
 class Recorded(Value):
     """An event with its place in the log.
 
-    `position` orders the events of a partition; `stream` and `version` (from 1) are its place in its aggregate;
-    `time` is when its command was accepted; `digest` (of the command) stands on the first event of a command only.
+    `position` orders the events of a partition. `stream` and `version` (from 1) give the event's place in its aggregate.
+    `time` is when its command was accepted. Only the first event of a command has a `digest`, that of the command.
     """
 
     position: int

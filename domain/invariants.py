@@ -1,7 +1,7 @@
-"""What must hold at every position of the log, checked event by event.
+"""The invariants: what must hold at every position of the log, checked event by event.
 
-An `Audit` follows the log through an exchange of its own (`record`), so what it sees is the state after each single event,
-not only after whole commands. It is meant for tests, for simulations and for a look at a live log.
+An `Audit` applies the events of the log to an exchange of its own, so it sees the state after every single event and not only
+after whole commands. It is meant for tests, for simulations and for checking a live log.
 """
 
 from dataclasses import dataclass, field
@@ -13,29 +13,30 @@ from domain.events import Event
 from domain.exchange import Entry, Exchange
 from domain.ledger import EXTERNAL, HOUSE, postings
 from domain.lmsr import PICO
-from domain.market import Market, MarketFinalized, MarketReversed, Status
+from domain.market import MarketFinalized, MarketReversed, Status
+from domain.market_state import Market
 from domain.money import MICRO, Credits, Time
+from domain.reservations import reserved_cash
 from domain.story import StoryPublished
-from domain.sweeping import hold_of
 
 UNSETTLED: Final = frozenset(set(Status) - {Status.DRAFT, Status.FINALIZED, Status.VOIDED})
 TAKING_BACK: Final = (PayoutReversed, PositionVoided)
-"""Only these may bring an account below zero."""
+"""The only events that may bring an account below zero."""
 
 
 class BrokenInvariantError(AssertionError):
-    """Something that must hold at every position does not."""
+    """An invariant does not hold."""
 
 
 @dataclass(slots=True)
 class Audit:
-    """An exchange made from the log alone, and what was found true of it so far."""
+    """An exchange made from the log alone, whose invariants have held so far."""
 
     exchange: Exchange = field(default_factory=Exchange)
     position: int = 0
     owed: dict[str, Credits] = field(default_factory=dict)
 
-    def record(self, entry: Entry, *, time: Time, command_id: str) -> None:
+    def apply(self, entry: Entry, *, time: Time, command_id: str) -> None:
         """Apply the next event and check what it touched. Raises BrokenInvariantError."""
         event = entry.event
         cash_before = self._cash_of(event)
@@ -53,7 +54,7 @@ class Audit:
                 self._check_pool(market, event)
 
     def check_all(self) -> None:
-        """Check what holds between commands: the whole state, and what several events bring about together."""
+        """Check the whole state, as it must be between commands. Raises BrokenInvariantError."""
         exchange = self.exchange
         self._check(exchange.ledger.total() == 0, None, "the ledger sums to zero")
         for name, balance in exchange.ledger.balances.items():
@@ -63,19 +64,16 @@ class Audit:
         for market in exchange.markets.values():
             self._check_market(market)
             resting.update(market.book.orders)
-        reserved = {order_id: account for account in exchange.accounts.values() for order_id in account.orders}
-        self._check(resting.keys() == reserved.keys(), None, "the orders that rest are those that hold something")
+        owners = {order_id: account for account in exchange.accounts.values() for order_id in account.orders}
+        self._check(resting.keys() == owners.keys(), None, "exactly the resting orders reserve something")
         for order_id, order in resting.items():
-            account = reserved[order_id]
-            held = account.orders[order_id]
-            rate = exchange.markets[held.market_id].terms.fee_rate
-            buys = order.side == "buy"
-            self._check(order.account_id == account.account_id and order.remaining > 0, None, "a resting order is open")
+            owner, rest = owners[order_id], order.remaining
+            reservation = owner.orders[order_id]
+            rate = exchange.markets[reservation.market_id].terms.fee_rate
+            needed = (reserved_cash(rate, order.price, rest), 0) if order.side == "buy" else (0, rest)
+            self._check(order.account_id == owner.account_id and rest > 0, None, "a resting order is open")
             self._check(
-                (held.cash, held.shares)
-                == ((hold_of(rate, order.price, order.remaining), 0) if buys else (0, order.remaining)),
-                None,
-                f"order {order_id} holds what its remainder needs",
+                (reservation.cash, reservation.shares) == needed, None, f"order {order_id} reserves what its rest needs"
             )
         for account in exchange.accounts.values():
             self._check_account(account, None)
@@ -91,24 +89,22 @@ class Audit:
         name = account.account_id
         self._check(balances.get(f"cash:{name}", 0) == account.cash, event, f"{name} has the cash of the ledger")
         self._check(balances.get(f"held:{name}", 0) == account.held, event, f"{name} holds what the ledger says")
-        self._check(
-            account.held == sum(order.cash for order in account.orders.values()), event, "held cash is promised once"
-        )
-        held: dict[tuple[str, str], int] = {}
+        reserved = sum(order.cash for order in account.orders.values())
+        self._check(account.held == reserved, event, "held cash is the sum of the reservations")
+        shares: dict[tuple[str, str], int] = {}
         for order in account.orders.values():
-            self._check(order.cash >= 0 and order.shares >= 0, event, "no order holds less than nothing")
+            self._check(order.cash >= 0 and order.shares >= 0, event, "no reservation is negative")
             if order.shares:
                 key = order.market_id, order.outcome
-                held[key] = held.get(key, 0) + order.shares
+                shares[key] = shares.get(key, 0) + order.shares
         for market_id, holding in account.holdings.items():
             if event is not None and market_id != getattr(event, "market_id", None):
                 continue
             for outcome in holding.shares.keys() | holding.held.keys():
-                promised = holding.held.get(outcome, 0)
-                self._check(promised == held.get((market_id, outcome), 0), event, "held shares are promised once")
-                self._check(
-                    0 <= promised <= holding.shares.get(outcome, 0), event, "no more shares are promised than there are"
-                )
+                held, all_shares = holding.held.get(outcome, 0), holding.shares.get(outcome, 0)
+                reserved = shares.get((market_id, outcome), 0)
+                self._check(held == reserved, event, "held shares are the sum of the reservations")
+                self._check(0 <= held <= all_shares, event, "no more shares are held than there are")
 
     def _check_pool(self, market: Market, event: Event) -> None:
         market_id = market.market_id
@@ -120,7 +116,7 @@ class Audit:
         elif isinstance(event, PayoutPaid):
             self.owed[market_id] -= event.amount
         unpaid = self.owed.get(market_id, 0) if market.status is Status.FINALIZED and not market.reversing else 0
-        self._check(pool >= unpaid >= 0, event, "the pool covers what is still to be paid")
+        self._check(pool >= unpaid >= 0, event, "the pool covers the payouts that are still to be made")
 
     def _payouts(self, market: Market) -> Credits:
         total = 0
@@ -138,28 +134,28 @@ class Audit:
             ]
             for outcome, issued in zip(outcomes, market.issued, strict=True):
                 total = sum(holding.shares.get(outcome, 0) for holding in holdings)
-                self._check(total == issued, None, f"the shares of {outcome} in {market.market_id} are those issued")
+                self._check(
+                    total == issued, None, f"the accounts have all issued shares of {outcome} in {market.market_id}"
+                )
             self._check(abs(sum(market.prices) - 1) <= 1e-12, None, "prices sum to 1")
             self._check(all(0 < price < 1 for price in market.prices), None, "prices lie between 0 and 1")
-            self._check(sum(market.shown_prices()) == MICRO, None, "displayed prices sum to exactly 1")
+            self._check(sum(market.displayed_prices()) == MICRO, None, "displayed prices sum to exactly 1")
         if market.status is Status.ACTIVE:
             self._check_uncrossed(market)
         elif market.status is not Status.HALTED:
             self._check(len(market.book) == 0, None, "nothing rests in a market that has ended")
 
     def _check_uncrossed(self, market: Market) -> None:
-        """No order waits at a limit that the maker's price is better than, by what a few thousand micro-shares move it."""
+        """Check that the AMM's price is not better than any order's limit by more than a few thousand micro-shares move it."""
         slack = max(4_000 * (PICO // MICRO) / market.liquidity, 1e-8)
         for line in market.book.lines:
             for ladder in (line.bids, line.asks):
                 for _, order in ladder.best_first():
                     gap = order.price / MICRO - market.prices[order.outcome]
                     gap = gap if order.side == "buy" else -gap
-                    self._check(
-                        gap <= slack, None, f"the maker's price is not better than the limit of {order.order_id}"
-                    )
+                    self._check(gap <= slack, None, f"the AMM's price is not better than the limit of {order.order_id}")
                     break
 
     def _check(self, holds: bool, event: Event | None, claim: str) -> None:
         if not holds:
-            raise BrokenInvariantError(f"at position {self.position}: not so that {claim} ({event})")
+            raise BrokenInvariantError(f"at position {self.position} this does not hold: {claim} ({event})")

@@ -1,8 +1,8 @@
 """Double entry: every event that moves money, as postings that sum to zero.
 
-Ledger accounts: `cash:<account>` and `held:<account>` of each account, `pool:<market>` of each market, and the four of the
-operator: `house` (its own book, the only one that may be below zero for good), `fees`, `bonds` (of open disputes) and
-`external` (the world outside: minus all deposits, plus all withdrawals).
+The ledger accounts are `cash:<account>` and `held:<account>` of each account, `pool:<market>` of each market, and four of the
+operator: `house` (its own book, the only one that may stay below zero), `fees`, `bonds` (of open disputes) and `external` (the
+outside world: minus all deposits, plus all withdrawals).
 """
 
 from collections import defaultdict
@@ -44,7 +44,7 @@ Posting = tuple[str, Credits]
 
 
 def postings(event: Event) -> tuple[Posting, ...]:  # noqa: C901, PLR0912  one case an event
-    """Return the event's postings (ledger account, signed micro-credits); they sum to zero, and are empty where none moved."""
+    """Return the event's postings (ledger account, signed micro-credits), which sum to zero; none if no money moved."""
     match event:
         case TradeSettled(account_id=a, market_id=m, cash=cash, held=held, fee=fee):
             lines = [(f"cash:{a}", cash), (f"pool:{m}", -(cash + held + fee))]
@@ -106,7 +106,7 @@ class Ledger:
             balances[name] += amount
 
     def pool(self, market_id: str) -> Credits:
-        """Return what the market's pool holds."""
+        """Return the balance of the market's pool."""
         return self.balances.get(f"pool:{market_id}", 0)
 
     def total(self) -> Credits:

@@ -1,9 +1,9 @@
-"""The market maker: Hanson's logarithmic market scoring rule (LMSR), in the numerically safe forms.
+"""The automated market maker (AMM): Hanson's logarithmic market scoring rule (LMSR), in numerically safe forms.
 
 R. Hanson, "Logarithmic market scoring rules for modular combinatorial information aggregation" (2007).
-The price of outcome i is `softmax(w + q / b)[i]`, with q the net shares the maker has sold, b the liquidity and
-w the logarithms of the opening prices. Floats live only in here and in what callers keep as a cache of it.
-Whoever trades with the maker pays rounded up and receives rounded down, in whole micro-units.
+The price of outcome i is `softmax(w + q / b)[i]`, where q are the net shares that the AMM has sold, b is the liquidity and
+w are the logarithms of the opening prices. Floats exist only here and in the prices that callers cache.
+A trader pays the AMM amounts rounded up and receives amounts rounded down, in whole micro-units.
 """
 
 from collections.abc import Sequence
@@ -13,22 +13,22 @@ from typing import Final
 from domain.money import MICRO, PRICE_MAX, PRICE_MIN, Credits, Price, Shares
 
 PICO: Final = 1_000_000_000_000
-"""Fixed-point unit of liquidity (credits) and of log-weights (nats) where they are written down."""
+"""The fixed-point unit in which liquidity (credits) and log-weights (nats) are stored."""
 
 HIGHEST: Final = PRICE_MAX / MICRO
-"""A purchase stops when the price has come to this."""
+"""The price at which buying from the AMM stops."""
 
 LOWEST: Final = PRICE_MIN / MICRO
-"""A sale stops when the price has come to this."""
+"""The price at which selling to the AMM stops."""
 
 _PICO_PER_MICRO: Final = PICO // MICRO
 
 TINIEST: Final = 1e-300
-"""No price is lower. With three outcomes or more, buying the others in turn drives one towards 0, where division ends."""
+"""The lowest price. With three or more outcomes, buying the others in turn drives one towards 0, which cannot be divided by."""
 
 
 def liquidity(subsidy: Credits, prices: Sequence[float]) -> int:
-    """Return b in 1e-12 credits, rounded down so that the maker's loss stays within the subsidy.
+    """Return b in 1e-12 credits, rounded down so that the AMM's loss stays within the subsidy.
 
     `b = S / max_i(-ln p_i)`; for uniform prices `S / ln n`.
     """
@@ -43,11 +43,11 @@ def log_weights(prices: Sequence[float]) -> tuple[int, ...]:
 def price_vector(weights: Sequence[int], sold: Sequence[Shares], b: int) -> tuple[float, ...]:
     """Return the price of every outcome: each in (0, 1), summing to 1 within 1e-12.
 
-    `weights` in 1e-12 nats, `sold` in micro-shares (negative when the maker bought more than it sold), `b` in 1e-12
-    credits.
+    `weights` are in 1e-12 nats, `sold` in micro-shares (negative where the AMM bought more than it sold), `b` is in
+    1e-12 credits.
     """
     liquid = b / _PICO_PER_MICRO
-    # Differences are taken between integers, where they are exact, however large the numbers have become.
+    # Differences of integers are exact, however large the integers are.
     if len(weights) == 2:
         exponent = (weights[1] - weights[0]) / PICO + (sold[1] - sold[0]) / liquid
         power = exp(-abs(exponent))
@@ -57,14 +57,14 @@ def price_vector(weights: Sequence[int], sold: Sequence[Shares], b: int) -> tupl
     top = exponents.index(max(exponents))
     weight, quantity = weights[top], sold[top]
     powers = [exp((w - weight) / PICO + (q - quantity) / liquid) for w, q in zip(weights, sold, strict=True)]
-    total = fsum(powers)  # `sum` would round 63 small ones away beside a 1, and not alike on every version of Python
+    total = fsum(powers)  # `sum` would round 63 small ones away beside a 1, and differently between versions of Python
     return tuple([max(power / total, TINIEST) for power in powers])
 
 
 def displayed(prices: Sequence[float]) -> tuple[Price, ...]:
     """Return prices with 6 decimals that sum to exactly 1.
 
-    Each is rounded to the nearest; where their sum then misses 1, those whose rounding was coarsest are mended by 1e-6.
+    Each is rounded to the nearest. If the sum is then not 1, the prices with the largest rounding errors change by 1e-6.
     """
     shown = [round(price * MICRO) for price in prices]
     missing = MICRO - sum(shown)
@@ -77,7 +77,7 @@ def displayed(prices: Sequence[float]) -> tuple[Price, ...]:
 
 
 def cost(b: float, price: float, shares: float) -> float:
-    """Return what `shares` cost at `price`: `b log1p(p expm1(d / b))`; negative shares, a sale, cost less than 0."""
+    """Return what `shares` cost at `price`: `b log1p(p expm1(d / b))`. Selling is a negative number of shares and of credits."""
     return b * log1p(price * expm1(shares / b))
 
 
@@ -95,12 +95,13 @@ def shares_to_price(b: float, price: float, target: float) -> float:
 
 
 def traded(b: float, price: float, change: float, yielded: float) -> tuple[float, float]:
-    """Return the shares that are sold (negative: bought) and their average price while several prices move at once.
+    """Return the shares that the AMM sells (negative: buys) of one outcome, and their average price, in a joint move.
 
-    This price goes from `price` to `price + change` on a straight line, others on theirs, and those that nobody trades
-    yield the part `yielded` (below 1) of theirs: the sum of all changes, divided by the sum of those prices. For one price
-    alone this is `cost` and `shares_to_price`. With `r = -ln(1 - yielded)`: the shares are `b (ln(1 + change / price) + r)`,
-    their cost is `b (price r + change r / yielded)`; the costs of all sum to that of buying it all at once.
+    In a joint move several prices move at once, each on a straight line: this one from `price` to `price + change`. The
+    prices of the outcomes that nobody trades fall by the fraction `yielded` (below 1): the sum of all changes divided by
+    the sum of those prices. With `r = -ln(1 - yielded)` the shares are `b (ln(1 + change / price) + r)`, and they cost
+    `b (price r + change r / yielded)`. The costs of all outcomes sum to the cost of buying everything at once. If one price
+    moves alone, this agrees with `cost` and `shares_to_price`.
     """
     r = -log1p(-yielded)
     shares = b * (log1p(change / price) + r)
@@ -109,7 +110,7 @@ def traded(b: float, price: float, change: float, yielded: float) -> tuple[float
 
 
 def until_traded(b: float, price: float, change: float, yielded: float, shares: float) -> float:
-    """Return after which part of such a move (1: all of it) these shares are sold; infinity where that never comes."""
+    """Return the part of a joint move (1: all of it) after which these shares are sold; infinity if they never are."""
     factor = shares / b
     divisor = change / price + exp(factor) * yielded
     part = expm1(factor) / divisor if divisor else inf
@@ -117,31 +118,31 @@ def until_traded(b: float, price: float, change: float, yielded: float, shares: 
 
 
 def cost_up(b: int, price: float, quantity: Shares) -> Credits:
-    """Return what a buyer pays the maker for `quantity`, rounded up. `b` in 1e-12 credits."""
+    """Return what a buyer pays the AMM for `quantity`, rounded up. `b` is in 1e-12 credits."""
     return ceil(cost(b / PICO, price, quantity / MICRO) * MICRO)
 
 
 def proceeds_down(b: int, price: float, quantity: Shares) -> Credits:
-    """Return what a seller receives from the maker for `quantity`, rounded down. `b` in 1e-12 credits."""
+    """Return what a seller receives from the AMM for `quantity`, rounded down. `b` is in 1e-12 credits."""
     return max(0, floor(-cost(b / PICO, price, -quantity / MICRO) * MICRO))
 
 
 def buyable(b: int, price: float, highest: float = HIGHEST) -> Shares:
-    """Return the most shares the maker sells before its price passes `highest`."""
+    """Return the most shares that the AMM sells before its price rises above `highest`."""
     if price >= highest:
         return 0
     return max(0, floor(shares_to_price(b / PICO, price, highest) * MICRO))
 
 
 def sellable(b: int, price: float, lowest: float = LOWEST) -> Shares:
-    """Return the most shares the maker buys before its price passes below `lowest`."""
+    """Return the most shares that the AMM buys before its price falls below `lowest`."""
     if price <= lowest:
         return 0
     return max(0, floor(-shares_to_price(b / PICO, price, lowest) * MICRO))
 
 
 def affordable(b: int, price: float, spend: Credits, most: Shares) -> tuple[Shares, Credits]:
-    """Return how many shares `spend` buys from the maker, at most `most`, and their `cost_up`, which is within `spend`."""
+    """Return how many shares `spend` buys from the AMM, at most `most`, and their `cost_up`, which is at most `spend`."""
     cost = cost_up(b, price, most)
     if cost <= spend:
         return most, cost

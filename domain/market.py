@@ -1,20 +1,18 @@
-"""A market: one question with 2 to 64 outcomes, its maker, its life from draft to finalized or voided.
+"""A market: one question with 2 to 64 outcomes, an AMM, and a life from draft to finalized or voided.
 
-Its rules are in `domain.market_rules`. Orders are in `domain.orders`; what is here is what an operator or a disputer does.
+Here are the commands of operators and disputers, and the events that they leave. Orders are in `domain.orders`. The rules are
+in `domain.market_decisions` and `domain.market_evolution`, the state in `domain.market_state`.
 """
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, Final
 
-from domain import lmsr
-from domain.book import Book
 from domain.money import MICRO, Credits, Fraction, Price, Shares, Time
 from domain.values import Value
 
 OUTCOMES_MAX: Final = 64
 SUBSIDY_MAX: Final = 10_000_000 * MICRO
-"""Above this (10 million credits) a float's last digit in the pricing functions would come near a micro-credit."""
+"""The largest subsidy: above it the last digit of a float in the pricing functions would come near a micro-credit."""
 SUBSIDY_MIN: Final = MICRO
 DISPUTE_SECONDS_MAX: Final = 90 * 24 * 3600
 BOND_DEFAULT: Final = MICRO
@@ -22,7 +20,7 @@ SECOND: Final = 1_000_000
 
 
 class Status(StrEnum):
-    """Where a market is in its life."""
+    """The stage of a market's life."""
 
     DRAFT = "draft"
     ACTIVE = "active"
@@ -38,7 +36,7 @@ class Status(StrEnum):
 
 
 class OpenMarket(Value):
-    """Create a market, active at once unless `draft`. `initial_prices` sum to 1; empty means uniform."""
+    """Create a market; it is active at once unless `draft`. `initial_prices` sum to 1; empty means uniform."""
 
     market_id: str
     story_id: str
@@ -62,13 +60,13 @@ class ActivateMarket(Value):
 
 
 class HaltMarket(Value):
-    """Stop trading for a while; resting orders stay."""
+    """Suspend trading; resting orders stay in the book."""
 
     market_id: str
 
 
 class ResumeMarket(Value):
-    """Let a halted market trade again."""
+    """Resume trading in a halted market."""
 
     market_id: str
 
@@ -80,35 +78,35 @@ class CloseMarket(Value):
 
 
 class ClarifyMarket(Value):
-    """Give the resolution source a new wording; every order says which version it saw."""
+    """Change the wording of the resolution source; every order records the version that its trader saw."""
 
     market_id: str
     resolution_source: str
 
 
 class AddLiquidity(Value):
-    """Move more subsidy from the house to the maker; prices stay."""
+    """Move more subsidy from the house to the AMM; the prices stay."""
 
     market_id: str
     amount: Credits
 
 
 class Payout(Value):
-    """The fraction of a credit that a share of the outcome pays."""
+    """The fraction of a credit that one share of the outcome pays."""
 
     outcome: str
     fraction: Fraction
 
 
 class Evidence(Value):
-    """Why a market is resolved as it is."""
+    """The reason for a resolution: a text and, optionally, a URL."""
 
     text: str
     url: str | None = None
 
 
 class DetermineMarket(Value):
-    """Name the payouts of a closed market, or amend them while it is disputed. Outcomes not named pay 0."""
+    """Name the payouts of a closed market, or amend them while it is disputed. Outcomes that are not named pay 0."""
 
     market_id: str
     payouts: tuple[Payout, ...]
@@ -116,7 +114,7 @@ class DetermineMarket(Value):
 
 
 class DisputeMarket(Value):
-    """Contest the determination within its window; `bond` None means the least the market asks."""
+    """Contest the determination within the dispute window; `bond` None means the smallest bond that the market accepts."""
 
     market_id: str
     account_id: str
@@ -125,7 +123,7 @@ class DisputeMarket(Value):
 
 
 class UpholdMarket(Value):
-    """Keep a disputed determination; the bond goes to the house and a new window begins."""
+    """Keep a disputed determination: the bond goes to the house and a new dispute window begins."""
 
     market_id: str
 
@@ -137,7 +135,7 @@ class FinalizeMarket(Value):
 
 
 class CorrectMarket(Value):
-    """Replace the payouts of a finalized market: the old are reversed exactly, the new are paid."""
+    """Replace the payouts of a finalized market: the old ones are reversed exactly, then the new ones are paid."""
 
     market_id: str
     payouts: tuple[Payout, ...]
@@ -169,7 +167,7 @@ MarketCommand = (
 
 
 class MarketDrafted(Value):
-    """A market exists; it has no maker and takes no orders yet."""
+    """A market was created. It has no AMM and takes no orders yet."""
 
     TOPIC: ClassVar[str] = "MarketDrafted.v1"
 
@@ -188,7 +186,7 @@ class MarketDrafted(Value):
 
 
 class MarketActivated(Value):
-    """The house funded the maker with `subsidy` and trading began. `liquidity` is b in 1e-12 credits."""
+    """The house funded the AMM with `subsidy` and trading began. `liquidity` is b in 1e-12 credits."""
 
     TOPIC: ClassVar[str] = "MarketActivated.v1"
 
@@ -199,7 +197,7 @@ class MarketActivated(Value):
 
 
 class MarketHalted(Value):
-    """Trading stopped for a while."""
+    """Trading was suspended."""
 
     TOPIC: ClassVar[str] = "MarketHalted.v1"
 
@@ -207,7 +205,7 @@ class MarketHalted(Value):
 
 
 class MarketResumed(Value):
-    """Trading went on."""
+    """Trading resumed."""
 
     TOPIC: ClassVar[str] = "MarketResumed.v1"
 
@@ -215,7 +213,7 @@ class MarketResumed(Value):
 
 
 class MarketClosed(Value):
-    """Trading ended, by `operator` or by `close_time`; the cancellations of what rested follow."""
+    """Trading ended; `reason` is `operator` or `close_time`. The cancellations of the resting orders follow."""
 
     TOPIC: ClassVar[str] = "MarketClosed.v1"
 
@@ -225,7 +223,7 @@ class MarketClosed(Value):
 
 
 class ResolutionClarified(Value):
-    """The resolution source has a new wording; `version` counts from 1, the wording at birth."""
+    """The wording of the resolution source changed. Versions count from 1, the wording at the creation of the market."""
 
     TOPIC: ClassVar[str] = "ResolutionClarified.v1"
 
@@ -235,9 +233,9 @@ class ResolutionClarified(Value):
 
 
 class LiquidityAdded(Value):
-    """The house moved `amount` more to the maker: b is now `liquidity`, and the prices are what they were.
+    """The house moved `amount` more to the AMM: b is now `liquidity`, and the prices did not change.
 
-    `log_weights` (1e-12 nats) are the logarithms of those prices; net shares sold count from 0 again for pricing.
+    `log_weights` (1e-12 nats) are the logarithms of the prices. For pricing, the net shares sold count from 0 again.
     """
 
     TOPIC: ClassVar[str] = "LiquidityAdded.v1"
@@ -249,7 +247,7 @@ class LiquidityAdded(Value):
 
 
 class MarketDetermined(Value):
-    """The payouts were named; they may be disputed before `dispute_until`."""
+    """The payouts were named. They may be disputed before `dispute_until`."""
 
     TOPIC: ClassVar[str] = "MarketDetermined.v1"
 
@@ -260,7 +258,7 @@ class MarketDetermined(Value):
 
 
 class MarketDisputed(Value):
-    """An account contested the payouts; the clock stands still until an operator decides."""
+    """An account contested the payouts. The dispute window is suspended until an operator decides."""
 
     TOPIC: ClassVar[str] = "MarketDisputed.v1"
 
@@ -271,7 +269,7 @@ class MarketDisputed(Value):
 
 
 class DisputeUpheld(Value):
-    """The determination stands; it may be disputed again before `dispute_until`."""
+    """The determination stands. It may be disputed again before `dispute_until`."""
 
     TOPIC: ClassVar[str] = "DisputeUpheld.v1"
 
@@ -280,7 +278,7 @@ class DisputeUpheld(Value):
 
 
 class MarketFinalized(Value):
-    """The payouts are final; paying them follows."""
+    """The payouts are final. The payments follow."""
 
     TOPIC: ClassVar[str] = "MarketFinalized.v1"
 
@@ -291,7 +289,7 @@ class MarketFinalized(Value):
 class MarketCorrected(Value):
     """The payouts of a finalized market were replaced.
 
-    What the house got back (`residual`) returns to the pool first; reversals and new payouts follow.
+    The money that the house had got back (`residual`) returns to the pool first. Reversals and new payouts follow.
     """
 
     TOPIC: ClassVar[str] = "MarketCorrected.v1"
@@ -303,7 +301,7 @@ class MarketCorrected(Value):
 
 
 class MarketReversed(Value):
-    """Every payout that a correction replaces is taken back; the new ones follow."""
+    """Every payout that a correction replaces was taken back. The new payouts follow."""
 
     TOPIC: ClassVar[str] = "MarketReversed.v1"
 
@@ -311,7 +309,7 @@ class MarketReversed(Value):
 
 
 class MarketSettled(Value):
-    """Every holder is paid, and what is left in the pool (`residual`) went to the house."""
+    """Every holder was paid, and the money left in the pool (`residual`) went to the house."""
 
     TOPIC: ClassVar[str] = "MarketSettled.v1"
 
@@ -320,9 +318,9 @@ class MarketSettled(Value):
 
 
 class MarketVoided(Value):
-    """The market is undone.
+    """The market was undone.
 
-    `fees` (from the fees account) and `forfeited` bonds (from the house) return to the pool first, refunds follow.
+    `fees` (from the fees account) and `forfeited` bonds (from the house) return to the pool first. The refunds follow.
     """
 
     TOPIC: ClassVar[str] = "MarketVoided.v1"
@@ -334,7 +332,7 @@ class MarketVoided(Value):
 
 
 class MarketUnwound(Value):
-    """Every refund is made, and the subsidy (`residual`) went back to the house."""
+    """Every account was refunded, and the subsidy (`residual`) went back to the house."""
 
     TOPIC: ClassVar[str] = "MarketUnwound.v1"
 
@@ -381,56 +379,3 @@ LifecycleEvent = (
     | SetsMinted
     | SetsBurned
 )
-
-# --- state
-
-
-@dataclass(slots=True)
-class Market:
-    """The state of a market; mutated by the `evolve` functions alone.
-
-    `sold` are the maker's net shares since the last change of liquidity, in the order of `outcomes`; `issued` are all
-    shares in the hands of accounts; `prices` is the float cache of the maker's prices.
-    """
-
-    terms: MarketDrafted
-    status: Status
-    close_time: Time
-    book: Book
-    liquidity: int = 0
-    weights: tuple[int, ...] = ()
-    sold: list[Shares] = field(default_factory=list)
-    issued: list[Shares] = field(default_factory=list)
-    prices: tuple[float, ...] = ()
-    subsidy: Credits = 0
-    fees: Credits = 0
-    resolution_version: int = 1
-    payouts: tuple[Payout, ...] = ()
-    dispute_until: Time = 0
-    disputer: str = ""
-    bond: Credits = 0
-    forfeited: Credits = 0
-    residual: Credits = 0
-    reversing: bool = False
-    settled: bool = False
-    sweeping: bool = False
-
-    @property
-    def market_id(self) -> str:
-        """The market's id."""
-        return self.terms.market_id
-
-    def index(self, outcome: str) -> int:
-        """Return the place of an outcome, or -1."""
-        try:
-            return self.terms.outcomes.index(outcome)
-        except ValueError:
-            return -1
-
-    def shown_prices(self) -> tuple[Price, ...]:
-        """Return the maker's prices with 6 decimals."""
-        return lmsr.displayed(self.prices)
-
-    def payout_fraction(self, outcome: str) -> Fraction:
-        """Return what a share of the outcome pays, in millionths of a credit."""
-        return next((payout.fraction for payout in self.payouts if payout.outcome == outcome), 0)

@@ -1,31 +1,34 @@
-"""How an order meets the book and the maker: best price first, step by step.
+"""How an order is matched with the book and the AMM: best price first, step by step.
 
-A step takes from whichever is better for the taker, the best resting order of the opposite side (price, then age) or the
-maker up to that order's price. With two outcomes the book is one line, so a bid on the other outcome is met as an ask at
-1 - price: together they pay for a complete set. Nothing here changes the market; the result is turned into events.
+Each step trades with whichever is better for the taker: the best resting order of the opposite side (price, then age), or the AMM
+up to that order's price. With two outcomes the book is one line, so a bid on the other outcome is an ask at 1 - price: the two
+orders together pay for a complete set. Nothing here changes the market; `domain.executions` turns the result into events.
 """
 
 from typing import Final, Literal
 
 from domain import lmsr
 from domain.book import RestingOrder
-from domain.market import Market
+from domain.market_state import Market
 from domain.money import MICRO, Credits, Price, Shares, divide_half_even, divide_up
 from domain.orders import Fill, PlaceOrder
 
 MATCHES_MAX: Final = 500
-"""How many resting orders one order may meet, its own included; what is left is then canceled. It bounds a command's events."""
+"""The most resting orders that one order may meet, including own ones that it cancels. It bounds the events of a command.
+
+What remains of the order after that is canceled.
+"""
 
 Stop = Literal["price", "self_trade", "match_limit"]
 
 
 class Taker:
-    """An incoming order while it is matched: what it still wants, what it has done, and the maker as it leaves it.
+    """An incoming order while it is matched: what it still wants and what it has done.
 
-    `quantity` and `spend` are what is left of them; exactly one is given. `filled` and `cost` sum the `fills`; `met` are
-    the resting orders among them, `canceled` its own that gave way. `amm_shares` is what the maker sold (negative:
-    bought), `sets` how many complete sets came into being (negative: were dissolved), `prices` are the maker's. `stop` says
-    why it went no further than it did, None when it is complete.
+    Exactly one of `quantity` and `spend` is given; it counts down to what is left. `filled` and `cost` are the sums of the
+    `fills`. `met` are the resting orders that it traded with, `canceled` the account's own orders that gave way.
+    `amm_shares` is what the AMM sold (negative: bought), `sets` the number of complete sets created (negative: dissolved),
+    `prices` are the AMM's prices by now. `stop` says why the order was not completed; None if it was.
     """
 
     __slots__ = (
@@ -64,11 +67,11 @@ class Taker:
         self.stop: Stop | None = None
 
     def done(self) -> bool:
-        """Return whether it wants nothing more."""
+        """Return whether nothing is left of it."""
         return self.quantity == 0 or self.spend == 0
 
     def match(self, order: PlaceOrder) -> None:
-        """Do all that the order does at once."""
+        """Trade until the order is complete or must stop."""
         for price, resting in self.market.book.opposite(self.index, order.side):
             if not self._allows(price):
                 break
@@ -92,13 +95,13 @@ class Taker:
             self.stop = "price"
 
     def _allows(self, price: Price) -> bool:
-        """Return whether a trade at this price is within the order's limit and the exchange's."""
+        """Return whether a trade at this price is within the order's limit."""
         if self.limit is None:
             return True
         return price <= self.limit if self.buys else price >= self.limit
 
     def _take_amm(self, resting: Price | None) -> None:
-        """Trade with the maker until it is at the order's limit, or at a resting order's price, or the order is done."""
+        """Trade with the AMM until it reaches the order's limit or the resting order's price, or the order is complete."""
         market = self.market
         b, price = market.liquidity, self.prices[self.index]
         if self.buys:
@@ -107,7 +110,7 @@ class Taker:
             if self.spend is not None:
                 quantity, cost = lmsr.affordable(b, price, self.spend, offered)
             else:
-                assert self.quantity is not None, "one of the two is given"
+                assert self.quantity is not None, "an order has a quantity or a spend"
                 quantity = min(offered, self.quantity)
                 cost = lmsr.cost_up(b, price, quantity)
             signed = quantity

@@ -1,8 +1,8 @@
 """Amounts as integers of 1e-6: micro-credits, micro-shares, and prices in micro-credits per share.
 
-No float is ever stored, summed or compared. Every rounding has a direction in its name.
-The marks on the types (`Credits`, `Shares`, ...) are for those who turn them into decimal strings at an edge;
-to the type checker and to the code here they are plain integers.
+No float is ever stored, summed or compared. Every rounding has its direction in its name.
+The annotations of the types (`Credits`, `Shares`, ...) tell the code at the edges what to write as a decimal string. To the
+type checker and to the rules they are plain integers.
 """
 
 import re
@@ -12,13 +12,13 @@ MICRO: Final = 1_000_000
 """Micro-credits in a credit, micro-shares in a share, and the price 1."""
 
 PRICE_TICK: Final = 1_000
-"""Order prices are multiples of this: 0.001 credits a share."""
+"""The tick: order prices are multiples of 0.001 credits a share."""
 
 PRICE_MIN: Final = PRICE_TICK
 PRICE_MAX: Final = MICRO - PRICE_TICK
 
 AMOUNT_MAX: Final = 1_000_000_000 * MICRO
-"""The largest amount a command may name: a thousand million credits or shares."""
+"""The largest amount that a command may name: a billion (1e9) credits or shares."""
 
 Credits = Annotated[int, "credits"]
 Shares = Annotated[int, "shares"]
@@ -33,8 +33,8 @@ _DECIMAL: Final = re.compile(r"(-?)(0|[1-9][0-9]{0,15})(?:\.([0-9]{1,6}))?")
 def parse_decimal(text: str) -> int:
     """Return the micro-units of a decimal string with at most 6 decimals, as `"12.5"`.
 
-    Raises ValueError, with a message for people, for anything else: exponents, NaN, signs other than a leading minus,
-    leading zeros, blanks, more than 16 digits before or 6 behind the point.
+    Raises ValueError, with a message for users, for anything else: exponents, NaN, signs other than a leading minus,
+    leading zeros, blanks, more than 16 digits before the point or 6 after it.
     """
     match = _DECIMAL.fullmatch(text)
     if match is None:
@@ -72,7 +72,7 @@ def divide_half_even(numerator: int, denominator: int) -> int:
 def taker_fee(fee_rate: Fraction, quantity: Shares, cost: Credits) -> Credits:
     """Return `rate * quantity * price * (1 - price)` at the average price `cost / quantity`, rounded up.
 
-    `fee_rate` is a fraction of 1 in millionths. Where rounding made the cost exceed the quantity there is no fee.
+    `fee_rate` is in millionths of 1. There is no fee where rounding made the cost reach or exceed the quantity.
     """
     if fee_rate == 0 or quantity == 0 or cost >= quantity:
         return 0
@@ -80,6 +80,6 @@ def taker_fee(fee_rate: Fraction, quantity: Shares, cost: Credits) -> Credits:
 
 
 def largest_fee(fee_rate: Fraction, quantity: Shares, limit_price: Price) -> Credits:
-    """Return the most that buying this quantity at the limit or better can cost in fees: p(1 - p) peaks at a half."""
+    """Return the largest fee for buying this quantity at the limit or better: p(1 - p) peaks at one half."""
     price = min(limit_price, MICRO // 2)
     return divide_up(fee_rate * quantity * price * (MICRO - price), MICRO**3)

@@ -1,7 +1,6 @@
-"""Orders: the commands of a trader and the events they leave in a market.
+"""Orders: the commands of a trader and the events that they leave in a market.
 
-How an order is matched is in `domain.matching`, how it is decided in `domain.trading`, what its events change in
-`domain.order_rules`.
+`domain.order_decisions` decides them, `domain.matching` matches them, and `domain.order_evolution` applies their events.
 """
 
 from typing import ClassVar, Final, Literal
@@ -11,6 +10,9 @@ from domain.money import Credits, Price, Shares, Time
 from domain.values import Value
 
 CLIENT_ORDER_ID_MAX: Final = 64
+
+OPEN_ORDERS_MAX: Final = 1_000
+"""The most orders of one account that may rest at once, so that canceling all of them is one bounded command."""
 
 OrderType = Literal["market", "limit"]
 TimeInForce = Literal["GTC", "GTD", "IOC", "FOK"]
@@ -23,9 +25,10 @@ OrderStatus = Literal["filled", "partially_filled", "resting", "canceled"]
 class PlaceOrder(Value):
     """Buy or sell shares of one outcome.
 
-    `quantity` is in shares; a market buy may name `spend` instead, the most its fills may cost (fees come on top).
+    `quantity` is in shares. A market buy may name `spend` instead: the most that its fills may cost, without the fee.
     `limit_price` belongs to limit orders. `time_in_force` None is GTC for a limit order and IOC for a market order.
-    `max_cost` and `min_proceeds` guard what this command trades at once, fees included: broken, nothing is filled.
+    `max_cost` and `min_proceeds` bound what this command trades at once, fees included: if a bound would be broken, the
+    order is refused and nothing is filled.
     """
 
     account_id: str
@@ -62,9 +65,9 @@ class CancelOrders(Value):
 
 
 class AmendOrder(Value):
-    """Give a resting order a new price or a new total quantity (what is filled already included).
+    """Give a resting order a new price or a new total quantity, which includes what is already filled.
 
-    It keeps its place in time only when the price stays and the quantity shrinks; otherwise it acts as a new order.
+    The order keeps its time priority only if the price stays and the quantity shrinks. Otherwise it acts as a new order.
     """
 
     account_id: str
@@ -95,11 +98,11 @@ OrderCommand = PlaceOrder | CancelOrder | CancelOrders | AmendOrder
 
 
 class Fill(Value):
-    """One step of an execution: against the maker (`order_id` and `account_id` None) or against one resting order.
+    """One step of an execution: against the AMM (`order_id` and `account_id` None) or against one resting order.
 
-    `price` is `cost / quantity`, rounded half even to 6 decimals; `cost` is what the taker paid or received in this
-    step. `resting_cost` is what the resting order's side of it cost or brought: the same, or with two outcomes the other
-    part of a complete set.
+    `cost` is what the taker paid or received in this step. `price` is `cost / quantity`, rounded half even to 6
+    decimals. `resting_cost` is what the resting order paid or received: the same as `cost`, or the other part of a
+    complete set where orders on both outcomes of a market met.
     """
 
     price: Price
@@ -114,9 +117,9 @@ class Fill(Value):
 class Execution(Value):
     """What an order did at once.
 
-    `cost` sums the fills, without `fee`. `amm_shares` is what the maker sold (negative: bought) of the order's
-    outcome, `sets` how many complete sets came into being (negative: were dissolved) where two outcomes met. `prices` are
-    the maker's prices afterwards, empty where they did not change. `reason` says why a remainder does not rest.
+    `cost` is the sum of the fills, without `fee`. `amm_shares` is what the AMM sold (negative: bought) of the order's
+    outcome. `sets` is the number of complete sets created (negative: dissolved) where orders on both outcomes met.
+    `prices` are the AMM's prices afterwards, empty if they did not change. `reason` says why a remainder does not rest.
     """
 
     status: OrderStatus
@@ -133,7 +136,7 @@ class Execution(Value):
 
 
 class OrderPlaced(Value):
-    """An order was taken and did what `execution` says. `resolution_version` is the wording the trader saw."""
+    """An order was accepted and did what `execution` says. `resolution_version` is the wording that the trader saw."""
 
     TOPIC: ClassVar[str] = "OrderPlaced.v1"
 
@@ -156,10 +159,9 @@ class OrderPlaced(Value):
 
 
 class OrderAmended(Value):
-    """A resting order got a new price or quantity, lost its place in time and acted as a new order.
+    """A resting order got a new price or quantity, lost its time priority and did what `execution` says.
 
-    `execution` says how.
-    `quantity` is the new total; `execution.filled` counts only what was filled now.
+    `quantity` is the new total. `execution.filled` counts only what was filled now.
     """
 
     TOPIC: ClassVar[str] = "OrderAmended.v1"
@@ -179,7 +181,7 @@ class OrderAmended(Value):
 
 
 class OrderReduced(Value):
-    """A resting order shrank to the total `quantity` and kept its place in time."""
+    """A resting order shrank to the total `quantity` and kept its time priority."""
 
     TOPIC: ClassVar[str] = "OrderReduced.v1"
 
@@ -195,7 +197,7 @@ class OrderReduced(Value):
 
 
 class OrderCanceled(Value):
-    """A resting order left the book unfilled in part or whole.
+    """A resting order left the book with `remaining` shares unfilled.
 
     `reason`: trader, self_trade, expired, market_closed, market_voided.
     """
@@ -214,10 +216,10 @@ class OrderCanceled(Value):
 
 
 class RestingOrderFilled(Value):
-    """The maker filled a resting order because its price had come to the order's limit or better.
+    """The AMM filled a resting order because its price had reached the order's limit or better.
 
-    `cost` is what the shares cost or brought; the last event of a sweep carries the maker's `prices` after all of it, the
-    others none. `more` says that the sweep was cut here and goes on.
+    `cost` is what the order paid or received. The last event of a sweep carries the AMM's `prices` after the whole
+    sweep, the others carry none. `more` says that the sweep was cut here and goes on.
     """
 
     TOPIC: ClassVar[str] = "RestingOrderFilled.v1"

@@ -1,4 +1,4 @@
-"""Events of the partition itself: how far its commands are read, and outcomes that belong to no aggregate."""
+"""Events of the partition itself: how far its commands are read, and replies that belong to no aggregate."""
 
 from typing import ClassVar
 
@@ -7,7 +7,7 @@ from domain.values import Value
 
 
 class CommandRejected(Value):
-    """The outcome of a command that was refused: `command` is its type, `code` stable, `details` what decided it."""
+    """The reply to a refused command: `command` is its type, `code` is stable, `details` are the values that decided it."""
 
     TOPIC: ClassVar[str] = "CommandRejected.v1"
 
@@ -20,7 +20,7 @@ class CommandRejected(Value):
 
 
 class CommandHadNoEffect(Value):
-    """The outcome of a command that was accepted although what it asks for was so already."""
+    """The reply to a command that was accepted but changed nothing: what it asks for was already so."""
 
     TOPIC: ClassVar[str] = "CommandHadNoEffect.v1"
 
@@ -30,7 +30,7 @@ class CommandHadNoEffect(Value):
 
 
 class CommandsRead(Value):
-    """The last event of every batch: commands of `source` before `next` have their outcome up to here."""
+    """The last event of every batch: the commands of `source` before `next` have their replies up to here."""
 
     TOPIC: ClassVar[str] = "CommandsRead.v1"
 

@@ -1,38 +1,38 @@
-"""Refusals: a closed list of stable codes, and the value that carries one with the numbers that decided it."""
+"""Refusals: a closed list of stable codes, and the value that carries a code and the numbers that decided it."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 
 class Code(StrEnum):
-    """Why a command was refused. A code, once published, keeps its name and meaning for ever."""
+    """Why a command was refused. A published code keeps its name and meaning for ever."""
 
-    # What a command names is not there.
+    # The command names something that does not exist.
     STORY_NOT_FOUND = "STORY_NOT_FOUND"
     MARKET_NOT_FOUND = "MARKET_NOT_FOUND"
     ACCOUNT_NOT_FOUND = "ACCOUNT_NOT_FOUND"
     ORDER_NOT_OPEN = "ORDER_NOT_OPEN"
     UNKNOWN_OUTCOME = "UNKNOWN_OUTCOME"
 
-    # It is there already.
+    # It already exists.
     STORY_EXISTS = "STORY_EXISTS"
     MARKET_EXISTS = "MARKET_EXISTS"
     ACCOUNT_EXISTS = "ACCOUNT_EXISTS"
 
-    # The market's status or the clock does not allow it.
+    # The market's status or the time does not allow it.
     MARKET_NOT_ACTIVE = "MARKET_NOT_ACTIVE"
     MARKET_STATUS = "MARKET_STATUS"
     CLOSE_TIME_PASSED = "CLOSE_TIME_PASSED"
     DISPUTE_WINDOW_OPEN = "DISPUTE_WINDOW_OPEN"
     DISPUTE_WINDOW_CLOSED = "DISPUTE_WINDOW_CLOSED"
 
-    # The account cannot.
+    # The account may not, or has too little.
     INSUFFICIENT_FUNDS = "INSUFFICIENT_FUNDS"
     INSUFFICIENT_SHARES = "INSUFFICIENT_SHARES"
     ACCOUNT_OVERDRAWN = "ACCOUNT_OVERDRAWN"
     NOT_ORDER_OWNER = "NOT_ORDER_OWNER"
 
-    # The order's own conditions.
+    # The order's own conditions are broken.
     SLIPPAGE = "SLIPPAGE"
     FOK_NOT_FILLED = "FOK_NOT_FILLED"
     POST_ONLY_WOULD_CROSS = "POST_ONLY_WOULD_CROSS"
@@ -41,19 +41,19 @@ class Code(StrEnum):
     ORDER_EXPIRED = "ORDER_EXPIRED"
     TOO_MANY_ORDERS = "TOO_MANY_ORDERS"
 
-    # A field is not what it may be.
+    # A field has a value that is not allowed.
     INVALID_FIELD = "INVALID_FIELD"
     INVALID_PRICE = "INVALID_PRICE"
     INVALID_PAYOUTS = "INVALID_PAYOUTS"
     BOND_TOO_SMALL = "BOND_TOO_SMALL"
 
-    # The same id came with another body.
+    # The same command id came with another body.
     COMMAND_ID_REUSED = "COMMAND_ID_REUSED"
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A refusal. `details` are strings and integers (amounts in micro-units) that let the reader check the decision."""
+    """A refusal. `details` are strings and integers (amounts in micro-units) by which a reader can check the decision."""
 
     code: Code
     message: str
@@ -66,5 +66,5 @@ def reject(code: Code, message: str, **details: str | int) -> Rejection:
 
 
 def invalid(field_name: str, problem: str, **details: str | int) -> Rejection:
-    """Return the rejection of one field, naming it."""
+    """Return the rejection of one field, which its message and details name."""
     return Rejection(Code.INVALID_FIELD, f"{field_name} {problem}", {"field": field_name, **details})

@@ -1,122 +1,63 @@
-"""The end of a market: determination and dispute, paying out, correcting, voiding.
+"""The end of a market, for everybody in it: canceling its book, paying out, reversing, refunding.
 
-What touches every holder is done in phases of bounded steps; which accounts a phase still has to do follows from the
-state alone, so a step that was lost with a crash is simply done again.
+This touches every order and every holder, so it is done in phases of bounded steps. The accounts that a phase still has to do
+follow from the state alone, so a step that was lost in a crash is simply done again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Final, Literal
 
-from domain import trading
-from domain.account import (
-    Account,
-    BondForfeited,
-    BondPosted,
-    BondReturned,
-    PayoutPaid,
-    PayoutReversed,
-    PositionVoided,
-    SharesPaid,
-)
-from domain.account_rules import spendable
+from domain.account import Account, PayoutPaid, PayoutReversed, PositionVoided, SharesPaid
 from domain.events import Event
 from domain.ledger import Ledger
-from domain.market import (
-    SECOND,
-    CorrectMarket,
-    DetermineMarket,
-    DisputeMarket,
-    DisputeUpheld,
-    Market,
-    MarketCorrected,
-    MarketDisputed,
-    MarketFinalized,
-    MarketReversed,
-    MarketSettled,
-    MarketUnwound,
-    MarketVoided,
-    Status,
-    VoidMarket,
-)
-from domain.market_rules import check_payouts, determination
-from domain.money import MICRO, Credits, Time, format_decimal
-from domain.rejections import Code, Rejection, reject
+from domain.market import MarketReversed, MarketSettled, MarketUnwound, Status
+from domain.market_state import Market
+from domain.money import MICRO, Credits
+from domain.reservations import cancel_events
 
 STEP: int = 200
-"""How many accounts or orders one step does: at most twice as many events."""
+"""The most accounts or orders in one step, which has at most twice as many events."""
 
 STEP_SHARES: Final = 2_000
-"""How many lines of shares the payouts of one step may have: with many outcomes it does fewer accounts."""
+"""The most lines of shares in the payouts of one step: with many outcomes a step does fewer accounts."""
 
 Phase = Literal["cancel", "reverse", "pay", "unwind"]
 
-# --- decide
 
+class Settlement:
+    """Does the phases of markets step by step. It caches the accounts that the current phase still has to do."""
 
-def determine(market: Market, command: DetermineMarket, time: Time) -> Sequence[Event] | Rejection:
-    """Return the determination; amending a disputed one returns the bond."""
-    determined = determination(market, command, time)
-    if isinstance(determined, Rejection):
-        return determined
-    if market.status is Status.DISPUTED:
-        return [BondReturned(market.disputer, market.market_id, market.bond), determined]
-    return [determined]
+    def __init__(self) -> None:
+        self._todo: tuple[str, str, list[str]] | None = None
 
+    def step(
+        self, market: Market, accounts: Mapping[str, Account], holders: Iterable[str], ledger: Ledger
+    ) -> Sequence[Event]:
+        """Return the events of the market's next step, or none when it has nothing left to do.
 
-def dispute(market: Market, account: Account, command: DisputeMarket, time: Time) -> Sequence[Event] | Rejection:
-    """Return the dispute and its bond, within the window."""
-    if time >= market.dispute_until:
-        return reject(
-            Code.DISPUTE_WINDOW_CLOSED, "the dispute window is over", dispute_until=market.dispute_until, now=time
-        )
-    least = market.terms.dispute_bond
-    bond = least if command.bond is None else command.bond
-    if bond < least:
-        return reject(Code.BOND_TOO_SMALL, f"the bond must be at least {format_decimal(least)}", bond=bond, least=least)
-    return spendable(account, bond) or [
-        BondPosted(account.account_id, market.market_id, bond),
-        MarketDisputed(market.market_id, account.account_id, bond, command.reason),
-    ]
-
-
-def uphold(market: Market, time: Time) -> Sequence[Event]:
-    """Return the events that keep a disputed determination: the bond goes to the house, a new window begins."""
-    return [
-        BondForfeited(market.disputer, market.market_id, market.bond),
-        DisputeUpheld(market.market_id, time + market.terms.dispute_seconds * SECOND),
-    ]
-
-
-def finalize(market: Market, time: Time) -> Sequence[Event] | Rejection:
-    """Return the event after which the holders are paid, once the window is over."""
-    if time < market.dispute_until:
-        return reject(
-            Code.DISPUTE_WINDOW_OPEN, "it may still be disputed", dispute_until=market.dispute_until, now=time
-        )
-    return [MarketFinalized(market.market_id, market.payouts)]
-
-
-def correct(market: Market, command: CorrectMarket) -> Sequence[Event] | Rejection:
-    """Return the event after which old payouts are reversed and new ones paid."""
-    return check_payouts(market, command.payouts) or [
-        MarketCorrected(market.market_id, command.payouts, command.evidence, market.residual)
-    ]
-
-
-def void(market: Market, command: VoidMarket) -> Sequence[Event]:
-    """Return the events after which everybody is refunded; an open dispute's bond returns first."""
-    returned = (
-        [BondReturned(market.disputer, market.market_id, market.bond)] if market.status is Status.DISPUTED else []
-    )
-    return [*returned, MarketVoided(market.market_id, command.reason, market.fees, market.forfeited)]
-
-
-# --- phases
+        Args:
+            market: the market; one that has not ended has nothing to do here.
+            accounts: all accounts.
+            holders: the ids of the accounts that ever had a holding in the market.
+            ledger: the balances.
+        """
+        phase = phase_of(market)
+        if phase is None:
+            return ()
+        if phase == "cancel":
+            return _cancel_step(market, accounts)
+        if self._todo is None or self._todo[:2] != (market.market_id, phase):
+            self._todo = (market.market_id, phase, _accounts_of(phase, market, [accounts[name] for name in holders]))
+        todo = self._todo[2]
+        batch = [accounts[todo.pop()] for _ in range(min(_accounts_at_once(market), len(todo)))]
+        if not todo:
+            self._todo = None
+        return _step_of(phase, market, batch, ledger, last=not todo)
 
 
 def phase_of(market: Market) -> Phase | None:
-    """Return what is still to be done for the market's orders and holders, or None."""
+    """Return the phase in which the market's orders or holders still have something to be done, or None."""
     status = market.status
     if status is Status.ACTIVE or status is Status.HALTED or status is Status.DRAFT:
         return None
@@ -131,7 +72,7 @@ def phase_of(market: Market) -> Phase | None:
     return None
 
 
-def accounts_of(phase: Phase, market: Market, holders: Sequence[Account]) -> list[str]:
+def _accounts_of(phase: Phase, market: Market, holders: Sequence[Account]) -> list[str]:
     """Return the accounts that a phase still has to do, the first at the end of the list."""
     held = [(account, account.holdings[market.market_id]) for account in holders]
     match phase:
@@ -142,29 +83,29 @@ def accounts_of(phase: Phase, market: Market, holders: Sequence[Account]) -> lis
         case "pay":
             left = [account for account, holding in held if holding.paid is None and any(holding.shares.values())]
         case "unwind":
-            # Those who pay back come first, so that the pool is never short.
+            # Accounts that pay back come first, so that the pool is never short.
             left = [
                 account for account, holding in sorted(held, key=lambda pair: -pair[1].cash_flow) if not holding.voided
             ]
     return [account.account_id for account in reversed(left)]
 
 
-def accounts_at_once(market: Market) -> int:
-    """Return how many accounts one step does."""
+def _accounts_at_once(market: Market) -> int:
+    """Return the most accounts in one step."""
     return min(STEP, STEP_SHARES // len(market.terms.outcomes))
 
 
-def cancel_step(market: Market, accounts: Mapping[str, Account]) -> Sequence[Event]:
-    """Return the cancellations of some of the orders that rest in a market that has ended."""
+def _cancel_step(market: Market, accounts: Mapping[str, Account]) -> Sequence[Event]:
+    """Return the cancellations of the next orders in the book of a market that has ended."""
     reason = "market_voided" if market.status is Status.VOIDED else "market_closed"
     events: list[Event] = []
     for order in islice(market.book.orders.values(), STEP):
-        events += trading.cancel_events(market, order, accounts[order.account_id], reason)
+        events += cancel_events(market, order, accounts[order.account_id], reason)
     return events
 
 
-def step_of(phase: Phase, market: Market, batch: Sequence[Account], ledger: Ledger, *, last: bool) -> Sequence[Event]:
-    """Return the events of one step of a phase; the last one ends the phase."""
+def _step_of(phase: Phase, market: Market, batch: Sequence[Account], ledger: Ledger, *, last: bool) -> Sequence[Event]:
+    """Return the events of one step of a phase; the event that ends the phase follows the last account."""
     market_id = market.market_id
     events: list[Event] = []
     pool = ledger.pool(market_id)
@@ -189,7 +130,7 @@ def step_of(phase: Phase, market: Market, batch: Sequence[Account], ledger: Ledg
 
 
 def _payout(market: Market, account: Account) -> PayoutPaid:
-    """Return the payout of an account, rounded down to a micro-credit over all its shares together."""
+    """Return the payout of an account: for all its shares together, rounded down to a micro-credit."""
     held = account.holdings[market.market_id].shares
     shares = tuple(SharesPaid(outcome, held[outcome]) for outcome in market.terms.outcomes if held.get(outcome))
     amount: Credits = sum(paid.quantity * market.payout_fraction(paid.outcome) for paid in shares) // MICRO

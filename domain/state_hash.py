@@ -1,45 +1,59 @@
-"""A hash of all that the exchange knows: equal after a replay, from any prefix, from a snapshot, on every machine.
+"""A hash of the whole state: the same after a replay, from any prefix, from a snapshot, and on every machine.
 
-The state is written down as lines of text, one fact a line, and the lines are hashed. What is derived from the rest is left
-out: float caches, due times (they follow from open orders and windows), ages (the lines stand in the order of age).
+The state is written as lines of text, one fact a line, and the lines are hashed. What follows from the rest is left out: float
+caches, due times (which follow from open orders and windows), ages (the lines of orders stand in the order of age).
 """
 
 from collections.abc import Iterator
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from domain import settlement
 from domain.account import Account
-from domain.market import Market
+from domain.ledger import Ledger
+from domain.market_state import Market
+from domain.money import Time
+from domain.settlement import phase_of
+from domain.story import Story
 
-if TYPE_CHECKING:
-    from domain.exchange import Exchange
+
+class State(Protocol):
+    """What is hashed: the state of one partition, as an `Exchange` has it."""
+
+    partition: int
+    time: Time
+    stories: dict[str, Story]
+    markets: dict[str, Market]
+    accounts: dict[str, Account]
+    holders: dict[str, dict[str, None]]
+    ledger: Ledger
+    versions: dict[str, int]
+    unfinished: dict[str, str]
 
 
-def state_hash(exchange: "Exchange") -> str:
+def state_hash(state: State) -> str:
     """Return 32 hex digits of the state."""
     digest = blake2b(digest_size=16)
-    for line in lines(exchange):
+    for line in lines(state):
         digest.update(line.encode())
         digest.update(b"\n")
     return digest.hexdigest()
 
 
-def lines(exchange: "Exchange") -> Iterator[str]:
-    """Yield the state, line by line; two states are compared best by these."""
-    yield f"partition {exchange.partition} time {exchange.time}"
-    for stream, version in sorted(exchange.versions.items()):
+def lines(state: State) -> Iterator[str]:
+    """Yield the lines of the state; to find where two states differ, compare these."""
+    yield f"partition {state.partition} time {state.time}"
+    for stream, version in sorted(state.versions.items()):
         yield f"version {stream!r} {version}"
-    for _, story in sorted(exchange.stories.items()):
+    for _, story in sorted(state.stories.items()):
         yield f"story {story!r}"
-    for _, account in sorted(exchange.accounts.items()):
+    for _, account in sorted(state.accounts.items()):
         yield from _account(account)
-    for market_id, market in sorted(exchange.markets.items()):
+    for market_id, market in sorted(state.markets.items()):
         yield from _market(market)
-        yield f" holders {list(exchange.holders.get(market_id, ()))}"
-        if market.sweeping or settlement.phase_of(market):
-            yield f" unfinished {exchange.unfinished.get(market_id)!r}"
-    for name, balance in sorted(exchange.ledger.balances.items()):
+        yield f" holders {list(state.holders.get(market_id, ()))}"
+        if market.sweeping or phase_of(market):
+            yield f" unfinished {state.unfinished.get(market_id)!r}"
+    for name, balance in sorted(state.ledger.balances.items()):
         if balance:
             yield f"balance {name!r} {balance}"
 

@@ -1,17 +1,22 @@
 """A story: a news report that carries markets."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from domain.market import OpenMarket
 from domain.money import Time
+from domain.rejections import Code, Rejection, reject
 from domain.values import Value
+
+STORY_MARKETS_MAX: Final = 50
+"""The most markets that a story may be published with."""
 
 # --- commands
 
 
 class PublishStory(Value):
-    """Publish a story, together with the markets it opens with; all of it happens or nothing."""
+    """Publish a story together with its first markets: all of it happens, or nothing."""
 
     story_id: str
     slug: str
@@ -27,7 +32,7 @@ class PublishStory(Value):
 
 
 class StoryPublished(Value):
-    """A story stands in the log. Its markets follow as events of their own."""
+    """A story was published. Its markets follow as events of their own."""
 
     TOPIC: ClassVar[str] = "StoryPublished.v1"
 
@@ -45,7 +50,7 @@ class StoryPublished(Value):
 
 @dataclass(slots=True)
 class Story:
-    """What the rules need of a story: that it is there."""
+    """The state of a story. The rules only need to know that it exists."""
 
     story_id: str
     slug: str
@@ -57,8 +62,15 @@ class Story:
 # --- decide and evolve
 
 
-def publish_story(command: PublishStory) -> StoryPublished:
-    """Return the event that puts the story into the log."""
+def publish_story(command: PublishStory, stories: Collection[str]) -> StoryPublished | Rejection:
+    """Return the event that publishes the story, or why it is refused; `stories` are the ids that exist."""
+    if command.story_id in stories:
+        return reject(Code.STORY_EXISTS, "a story with this id already exists", story=command.story_id)
+    if len(command.markets) > STORY_MARKETS_MAX:
+        return reject(Code.INVALID_FIELD, f"markets must be at most {STORY_MARKETS_MAX}", field="markets")
+    slugs = [opening.slug for opening in command.markets]
+    if len(set(slugs)) != len(slugs):
+        return reject(Code.INVALID_FIELD, "markets must have different slugs", field="markets")
     return StoryPublished(
         command.story_id,
         command.slug,

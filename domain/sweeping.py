@@ -1,10 +1,11 @@
-"""What the maker does to resting orders once its price has come to their limits or better.
+"""The sweep: the AMM fills the resting orders whose limits its price has reached or passed.
 
-The order that is furthest off trades first, and its gap to the maker's price closes; when it is down to the gap of another
-order, on another outcome, the two go on together, and so on until no gap is left. (One after the other, each up to its
-limit, would chase each other for ever where limits on different outcomes sum to about 1: each purchase lowers all other
-prices.) While several prices move so, each on a straight line to its limit, what everybody buys and pays follows from closed
-formulas, so the work grows with the number of orders filled and with nothing else.
+An order's gap is the distance by which the AMM's price is better than its limit. The order with the largest gap trades first,
+until its gap is as small as that of the next order, on another outcome; then these two trade together, and so on until no gap is
+left. (If the orders traded one after the other, each up to its limit, they would chase each other for ever where limits on
+different outcomes sum to about 1, because each purchase lowers all other prices.) While several prices move together, each on a
+straight line to its limit, closed formulas give what every order trades and pays. So the work grows only with the number of
+orders that are filled.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,33 +15,35 @@ from typing import Final
 
 from domain import lmsr
 from domain.book import RestingOrder
-from domain.market import Market
-from domain.money import MICRO, Credits, Fraction, Price, Shares, divide_up, largest_fee
+from domain.market_state import Market
+from domain.money import MICRO, Credits, Fraction, Shares
+from domain.reservations import released_cash
 
 SWEEP_ORDERS_MAX: Final = 200
-"""After this many filled orders a sweep is cut and goes on in the next step. It bounds the events of a command."""
+"""The most orders that one sweep fills before it is cut and goes on in the next step. It bounds the events of a command."""
 
 SWEEP_MOVES_MAX: Final = 2_000
+"""The most joint moves in one sweep before it is cut."""
 
 DUST: Final = 100
-"""An order is let be where the maker could trade about this many micro-shares with it, or fewer."""
+"""The smallest trade, in micro-shares: an order whose gap allows about this many or fewer is not filled."""
 
 ABREAST: Final = 1_000
-"""Orders trade together whose gaps differ by no more than this many micro-shares of any of them make up."""
+"""The largest difference, in micro-shares, between the gaps of orders that trade together."""
 
 FINEST: Final = 1e-9
-"""Differences of price below this are the noise of floats and mean nothing."""
+"""The smallest difference of prices that counts: smaller ones are the noise of floats."""
 
 NEGLIGIBLE: Final = 1e-12
-"""Where all prices but those that are bid for sum to no more than this, whoever buys them all buys complete sets."""
+"""The largest sum of the other prices at which buying all outcomes that are bid for counts as buying complete sets."""
 
 REACH: Final = 4
-"""How far one move goes at most, in shares bought for each credit of liquidity: prices stay exact on the way."""
+"""The most shares bought in one move, per credit of liquidity: so far the prices stay exact."""
 
 
 @dataclass(slots=True)
 class SweepFill:
-    """What the maker does to one resting order in a sweep."""
+    """What the AMM trades with one resting order in a sweep."""
 
     order: RestingOrder
     quantity: Shares = 0
@@ -49,20 +52,15 @@ class SweepFill:
 
 @dataclass(slots=True)
 class Sweep:
-    """All fills of a sweep, one an order, the maker's prices after them, and whether it was cut at its bound."""
+    """All fills of a sweep, one per order; the AMM's prices after them; and whether the sweep was cut at its bound."""
 
     fills: list[SweepFill]
     prices: tuple[float, ...]
     more: bool
 
 
-def hold_of(fee_rate: Fraction, price: Price, remaining: Shares) -> Credits:
-    """Return what a resting buy holds: its limit times what remains, and the largest fee that could fall on it."""
-    return divide_up(price * remaining, MICRO) + largest_fee(fee_rate, remaining, price)
-
-
 def sweep_book(market: Market) -> Sweep | None:
-    """Return which resting orders the maker fills at its price of now, or None."""
+    """Return the fills of the resting orders whose limits the AMM's current price has reached, or None."""
     queues = [
         _Queue(ladder.best_first()) for line in market.book.lines for ladder in (line.bids, line.asks) if ladder.mask
     ]
@@ -93,7 +91,7 @@ def sweep_book(market: Market) -> Sweep | None:
 
 
 class _Queue:
-    """The orders of one ladder as a sweep uses them up, without changing the ladder: `order` is in front."""
+    """The orders of one ladder while a sweep fills them; the ladder itself does not change. `order` is the first one."""
 
     __slots__ = ("left", "order", "orders")
 
@@ -109,14 +107,14 @@ class _Queue:
         self.left = self.order.remaining if self.order else 0
 
     def use(self, quantity: Shares) -> None:
-        """Take a quantity off the order in front; the next one stands there when it is complete."""
+        """Take a quantity off the first order; when nothing is left of it, the next order is first."""
         self.left -= quantity
         if self.left == 0:
             self._next()
 
 
 class _Front:
-    """An order in front of its queue: the maker's price, the way from there to its limit, and how far it is off."""
+    """The first order of a queue: the AMM's price, the signed way from there to the limit, and the gap."""
 
     __slots__ = ("gap", "left", "order", "price", "queue", "sign", "way")
 
@@ -131,7 +129,7 @@ class _Front:
 def _move(
     b: float, prices: Sequence[float], fronts: Sequence[_Front], fee_rate: Fraction
 ) -> Iterator[tuple[_Front, Shares, Credits]]:
-    """Yield what trades until the first of: all gaps are closed, an order is complete, another order joins."""
+    """Yield what trades in one move: until all gaps are closed, an order is complete or another order joins."""
     level = max(front.gap for front in fronts)
     abreast = max(level - max(ABREAST / b, FINEST), 0.0)
     movers, yielded = _together(prices, [front for front in fronts if front.gap >= abreast])
@@ -147,25 +145,29 @@ def _move(
     ]
     part = min(1.0, *ends)
     for front in fronts:
-        closing = level + front.sign * front.price * yielded  # how fast its gap and the movers' come together
+        closing = level + front.sign * front.price * yielded  # the speed at which its gap and the movers' meet
         if front.gap < abreast and closing > 0:
             part = min(part, (level - front.gap) / closing)
     for front, end in zip(movers, ends, strict=True):
         shares, price = lmsr.traded(b, front.price, front.way * part, yielded * part)
         quantity = front.left if end <= part and front.left <= reach else min(front.left, floor(abs(shares)))
-        if front.sign > 0 and quantity < front.left and ceil(price * quantity) > _held_for(front, quantity, fee_rate):
-            # What an order holds is rounded up for all of it, so for a part it may fall short by a micro-credit. It is exact
-            # for quantities that cost whole micro-credits at the limit.
+        if (
+            front.sign > 0
+            and quantity < front.left
+            and ceil(price * quantity) > _reserved_for(front, quantity, fee_rate)
+        ):
+            # A reservation is rounded up for the whole order, so for a part of it the cash may be a micro-credit short. It
+            # is exact for quantities that cost whole micro-credits at the limit.
             quantity -= quantity % (MICRO // gcd(front.order.price, MICRO))
         if quantity:
             yield front, quantity, _charged(front, quantity, price, fee_rate)
 
 
 def _together(prices: Sequence[float], movers: list[_Front]) -> tuple[list[_Front], float | None]:
-    """Return those of the orders whose prices move together, and which part of theirs all other prices yield.
+    """Return the orders whose prices move together, and the fraction by which all other prices fall.
 
-    The part is None where they make up complete sets and no price moves. An order drops out whose price comes towards its
-    limit faster than that by what the others do.
+    The fraction is None where the orders make up complete sets, so that no price moves. An order drops out if the trades of
+    the others alone move its price to its limit faster than the joint move does.
     """
     while True:
         moving = {front.order.outcome for front in movers}
@@ -184,13 +186,12 @@ def _together(prices: Sequence[float], movers: list[_Front]) -> tuple[list[_Fron
         del movers[slowest]
 
 
-def _held_for(front: _Front, quantity: Shares, fee_rate: Fraction) -> Credits:
-    limit = front.order.price
-    return hold_of(fee_rate, limit, front.left) - hold_of(fee_rate, limit, front.left - quantity)
+def _reserved_for(front: _Front, quantity: Shares, fee_rate: Fraction) -> Credits:
+    return released_cash(fee_rate, front.order.price, front.left, quantity)
 
 
 def _charged(front: _Front, quantity: Shares, price: float, fee_rate: Fraction) -> Credits:
-    """Return the cost rounded up, never above what is held for it, or the proceeds rounded down."""
+    """Return the cost, rounded up but at most the cash reserved for it, or the proceeds, rounded down."""
     if front.sign < 0:
         return floor(price * quantity)
-    return min(ceil(price * quantity), _held_for(front, quantity, fee_rate))
+    return min(ceil(price * quantity), _reserved_for(front, quantity, fee_rate))

@@ -1,7 +1,7 @@
-"""Events and commands are values: they have fields, never change, and are equal when their fields are.
+"""Events and commands are values: they have fields, never change, and are equal when their fields are equal.
 
-Many are made, written and read for each order. A struct of msgspec costs a quarter of a frozen dataclass to make and half
-of one to write as JSON or to read from it (docs/decisions/0016-values-are-structs.md).
+Every order makes, writes and reads many of them. A struct of msgspec takes a quarter of the time of a frozen dataclass to make,
+and half of it to write as JSON or to read (docs/decisions/0016-values-are-structs.md).
 """
 
 from typing import dataclass_transform
@@ -11,4 +11,4 @@ import msgspec
 
 @dataclass_transform(frozen_default=True)
 class Value(msgspec.Struct, frozen=True):
-    """The base of all values; `msgspec.structs.replace` makes a changed copy of one."""
+    """The base of all values. `msgspec.structs.replace` makes a changed copy."""

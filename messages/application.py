@@ -19,10 +19,10 @@ from domain.account import Account
 from domain.account_rules import evolve_account
 from domain.event_kinds import is_account_event, is_order_event, is_partition_event
 from domain.events import Event
-from domain.market import Market
-from domain.market_rules import evolve_market
+from domain.market_evolution import evolve_market
+from domain.market_state import Market
 from domain.money import Time
-from domain.order_rules import evolve_orders
+from domain.order_evolution import evolve_orders
 from domain.story import StoryPublished
 from messages.stored import decode_state
 

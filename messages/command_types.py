@@ -7,7 +7,7 @@ from typing import Final, get_args
 
 import msgspec
 
-from domain import exchange
+from domain import commands
 from domain.book import Side
 from domain.money import Time
 from domain.orders import OrderType, PlaceOrder, SelfTradePrevention, TimeInForce
@@ -30,10 +30,10 @@ class QuoteOrder(Value):
     order: PlaceOrder
 
 
-Command = exchange.Command | AdvanceTime | QuoteOrder
+Command = commands.Command | AdvanceTime | QuoteOrder
 
 COMMANDS: Final[dict[str, type[Command]]] = {
-    command_type.__name__: command_type for command_type in (*get_args(exchange.Command), AdvanceTime, QuoteOrder)
+    command_type.__name__: command_type for command_type in (*get_args(commands.Command), AdvanceTime, QuoteOrder)
 }
 """Every command type by its name on the wire."""
 

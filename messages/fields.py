@@ -14,12 +14,11 @@ from typing import Any, Final, Literal, Protocol, get_args, get_origin
 import msgspec
 
 from domain.account import OpenAccount
-from domain.exchange import STORY_MARKETS_MAX
 from domain.market import DISPUTE_SECONDS_MAX, OUTCOMES_MAX, OpenMarket, Payout
 from domain.money import AMOUNT_MAX, MICRO, format_decimal, parse_decimal
 from domain.orders import PlaceOrder
 from domain.rejections import Code, Rejection
-from domain.story import PublishStory
+from domain.story import STORY_MARKETS_MAX, PublishStory
 from domain.values import Value
 from messages.wire import (
     TIME_MARK,

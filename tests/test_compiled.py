@@ -31,8 +31,8 @@ def hook(path):
 sys.path_hooks.insert(0, hook)
 sys.path_importer_cache.clear()
 from consumers.simulation.simulation import simulate
-import domain.trading
-assert domain.trading.__file__.endswith(".py")
+import domain.order_decisions
+assert domain.order_decisions.__file__.endswith(".py")
 print(simulate(*{SIMULATED}).state_hash)
 """
 

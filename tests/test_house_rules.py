@@ -52,8 +52,8 @@ MYPY_ONLY = {"typing_extensions"}  # only ever imported for type checking: a tes
 CLOCK_CALLS = {"now", "today", "utcnow"}
 FLOATS_ALLOWED = {
     "domain/lmsr.py": "the pricing functions",
-    "domain/market.py": "keeps the maker's prices, derived from its integers, for the pricing functions",
-    "domain/market_rules.py": "gives the opening prices to the pricing functions",
+    "domain/market_state.py": "keeps the maker's prices, derived from its integers, for the pricing functions",
+    "domain/market_evolution.py": "gives the opening prices to the pricing functions",
     "domain/matching.py": "passes the maker's prices on to the pricing functions",
     "domain/invariants.py": "checks the maker's prices",
     "domain/sweeping.py": "passes the maker's prices on to the pricing functions",

@@ -79,7 +79,7 @@ def _broken_rule(partition: int, events: Iterable[Recorded]) -> str | None:
     def audited() -> Iterator[Recorded]:
         for recorded in events:
             entry = Entry(recorded.stream, recorded.version, recorded.event)
-            audit.record(entry, time=recorded.time, command_id=recorded.command_id)
+            audit.apply(entry, time=recorded.time, command_id=recorded.command_id)
             yield recorded
 
     try:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from eventsourcing.persistence import ApplicationRecorder
 
     from domain.account import Account
-    from domain.market import Market
+    from domain.market_state import Market
     from domain.money import Time
 
 PAGE: Final = 5_000
@@ -74,7 +74,7 @@ def state_of(
 
 
 def _market(market: Market) -> dict[str, Any]:
-    prices = market.shown_prices() if market.prices else market.terms.initial_prices
+    prices = market.displayed_prices() if market.prices else market.terms.initial_prices
     issued = market.issued or [0] * len(prices)
     payouts = {payout.outcome: format_decimal(payout.fraction) for payout in market.payouts}
     return {

@@ -459,9 +459,9 @@ class Engine:
         if isinstance(command, InvalidCommand):
             why = command.rejection
             event = CommandRejected(submitted.type, why.code, why.message, why.details)
-            return [self._exchange.record(event, time, command_id)]
+            return [self._exchange.reply(event, time, command_id)]
         if isinstance(command, AdvanceTime):
-            return [self._exchange.record(CommandHadNoEffect("AdvanceTime"), time, command_id)]
+            return [self._exchange.reply(CommandHadNoEffect("AdvanceTime"), time, command_id)]
         assert not isinstance(command, QuoteOrder), "a quote has no events"
         return self._exchange.handle(command, time, command_id)
 

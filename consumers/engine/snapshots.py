@@ -34,7 +34,7 @@ from domain.account import Account
 from domain.book import Book, RestingOrder
 from domain.due import Due
 from domain.exchange import Exchange
-from domain.market import Market
+from domain.market_state import Market
 from domain.money import Credits, Time
 from domain.story import Story
 from messages.replies import Reply

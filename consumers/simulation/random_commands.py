@@ -1,7 +1,7 @@
-"""Random commands for simulations and tests: mostly sensible, some not, with an eye for edges.
+"""Random commands for simulations and tests: most are sensible, some are not, and many try the edges.
 
-Amounts range from a micro-unit to what breaks a market, prices stand near and far from the maker's, orders of an account
-meet its own, and time likes to jump to just before, at and just after what is due.
+Amounts range from a micro-unit to more than a market can take. Prices are near the AMM's and far from it. Orders of an account
+meet its own orders. Time often jumps to just before, at and just after a due time.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,8 @@ from typing import Final, TypeVar
 from msgspec.structs import replace
 
 from domain.account import DepositCash, OpenAccount, WithdrawCash
-from domain.exchange import Command, Exchange
+from domain.commands import Command
+from domain.exchange import Exchange
 from domain.market import (
     ActivateMarket,
     AddLiquidity,
@@ -23,7 +24,6 @@ from domain.market import (
     Evidence,
     FinalizeMarket,
     HaltMarket,
-    Market,
     OpenMarket,
     Payout,
     ResumeMarket,
@@ -31,6 +31,7 @@ from domain.market import (
     UpholdMarket,
     VoidMarket,
 )
+from domain.market_state import Market
 from domain.money import MICRO, PRICE_MAX, PRICE_MIN, PRICE_TICK, Price, Shares, Time
 from domain.orders import AmendOrder, CancelOrder, CancelOrders, MergeSets, PlaceOrder, SplitSets, TimeInForce
 from domain.story import PublishStory
@@ -45,7 +46,7 @@ ENDED: Final = {Status.FINALIZED, Status.VOIDED}
 
 
 class RandomCommands:
-    """A source of commands that looks at the exchange to choose what is interesting; the same seed chooses the same."""
+    """A source of commands that looks at the exchange to choose interesting ones; the same seed chooses the same commands."""
 
     def __init__(
         self,
@@ -238,12 +239,12 @@ class RandomCommands:
         return order
 
     def _any_order(self, exchange: Exchange) -> str:
-        """Return an open order of whoever has one."""
+        """Return the id of an open order of any account, or of none."""
         orders = [order_id for market in exchange.markets.values() for order_id in market.book.orders]
         return self.random.choice([*orders[-20:], "or_nothing"])
 
     def _price(self, market: Market, outcome: int) -> Price:
-        """Return a price on the tick: near the maker's, near an order's, or anywhere."""
+        """Return a price: near the AMM's, at an order's, or anywhere; rarely one that is off the tick."""
         random = self.random
         chance = random.random()
         price = round(market.prices[outcome] * MICRO) if market.prices else MICRO // 2
@@ -254,12 +255,12 @@ class RandomCommands:
             price = random.choice([price, MICRO - price])
         else:
             price = random.randint(PRICE_MIN, PRICE_MAX)
-        tick = PRICE_TICK if random.random() < 0.4 else 20 * PRICE_TICK  # round prices meet more often
+        tick = PRICE_TICK if random.random() < 0.4 else 20 * PRICE_TICK  # round prices match each other more often
         price = price // tick * tick
         return min(max(price, PRICE_MIN), PRICE_MAX) if random.random() < 0.995 else price + 500
 
     def _amount(self, market: Market) -> Shares:
-        """Return an amount: tiny, usual for the market's size, or as large as may be."""
+        """Return an amount: tiny, usual for the size of the market, or huge."""
         random = self.random
         chance = random.random()
         usual = max(market.terms.subsidy, 2)

@@ -1,8 +1,8 @@
 """A seeded simulation: random commands, crashes and repeated deliveries, with every invariant checked at every position.
 
-What runs here is the domain behind a miniature of the engine: a log in a list, each command's outcome found again by its id,
-an exchange that is thrown away at a crash and made again from the log. A failing seed fails again; the deliveries that made
-it fail are then thinned out to a short script.
+It runs the domain behind a miniature of the engine: the log is a list, a repeated command is recognized by its id, and at a crash
+the exchange is thrown away and made again from the log. The same seed always fails in the same way. The deliveries that made it
+fail are then reduced to a short script.
 """
 
 import time as clock
@@ -14,7 +14,8 @@ from typing import Final, Literal
 
 from consumers.simulation.random_commands import RandomCommands
 from domain.account import DepositCash
-from domain.exchange import Command, Entry, Exchange
+from domain.commands import Command
+from domain.exchange import Entry, Exchange
 from domain.invariants import Audit
 from domain.market import (
     CloseMarket,
@@ -32,19 +33,28 @@ from domain.partition import CommandRejected
 from messages.commands import digest_of
 
 CHECKS: Final = 200
-"""How often the whole state is checked in a long run, in a short one after every 25 commands; what an event touches is
-checked after every event."""
+"""The number of checks of the whole state in a long run; a short run has one after every 25 commands.
+
+The part of the state that an event touches is checked after every event.
+"""
 
 SHRINK_SECONDS: Final = 60.0
+"""The most time for making a failing script shorter."""
 
 Fate = Literal["once", "twice", "reused", "lost", "crash"]
-"""What happens to a delivery: it comes once; it comes twice; its id comes again with another body; the process dies before
-its events are appended (it is then delivered again); the process dies right after that, before anybody was told."""
+"""What happens to a delivery.
+
+- once: it comes once.
+- twice: it comes a second time.
+- reused: its id comes a second time, with another body.
+- lost: the process dies before its events are appended; it is then delivered again.
+- crash: the process dies right after its events are appended, before it replies.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A command as it reaches the miniature, and what befalls it."""
+    """A command as it reaches the miniature, and what happens to it."""
 
     time: Time
     command_id: str
@@ -54,7 +64,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An event of the log; the digest stands on the first event of a command."""
+    """An event of the log; the first event of a command has the command's digest."""
 
     command_id: str
     time: Time
@@ -64,7 +74,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a simulation did and where it ended."""
+    """What a simulation did, and the state it ended in."""
 
     seed: int
     commands: int
@@ -79,7 +89,7 @@ class Report:
 
 
 class SimulationFailedError(AssertionError):
-    """An invariant broke: the seed, how many commands it took, and the shortest script found that breaks it too."""
+    """An invariant broke: the seed, the number of commands so far, and the shortest script found that breaks one too."""
 
     def __init__(self, seed: int, number: int, cause: Exception, script: Sequence[Delivery]) -> None:
         lines = "\n".join(f"  {delivery}" for delivery in script)
@@ -91,7 +101,7 @@ class SimulationFailedError(AssertionError):
 
 @dataclass(slots=True)
 class Miniature:
-    """An engine reduced to what matters here."""
+    """An engine reduced to what matters here: decide, append, recognize repeated commands, recover from the log."""
 
     exchange: Exchange = field(default_factory=Exchange)
     audit: Audit = field(default_factory=Audit)
@@ -101,7 +111,7 @@ class Miniature:
     repeated: int = 0
 
     def deliver(self, delivery: Delivery) -> None:
-        """Let a delivery come, with its fate."""
+        """Deliver a command, with its fate."""
         time, command_id, command = delivery.time, delivery.command_id, delivery.command
         if delivery.fate == "lost":
             self._step(time)
@@ -116,8 +126,8 @@ class Miniature:
             length = len(self.log)
             again = self._handle(time, command_id, other)
             self.repeated += 1
-            assert again == ("reused" if delivery.fate == "reused" else "known"), "a repeated id is told from a new one"
-            assert first == "new", "the first delivery is the one that counts"
+            assert again == ("reused" if delivery.fate == "reused" else "known"), "a repeated id is recognized"
+            assert first == "new", "the first delivery counts"
             assert length == len(self.log), "a repeated delivery changes nothing"
 
     def _handle(self, time: Time, command_id: str, command: Command) -> Literal["new", "known", "reused"]:
@@ -138,22 +148,22 @@ class Miniature:
         for entry in entries:
             self.log.append(Row(command_id, time, entry, digest))
             digest = None
-            self.audit.record(entry, time=time, command_id=command_id)
+            self.audit.apply(entry, time=time, command_id=command_id)
 
     def crash(self) -> None:
-        """Lose everything but the log, and make it again from there."""
+        """Lose everything but the log, and make it again from the log."""
         self.crashes += 1
         self.exchange = replayed(self.log)
         self.digests = {row.command_id: row.digest for row in self.log if row.digest is not None}
 
     def check(self) -> None:
-        """Check the whole state, and that the live exchange is the one that its events make."""
+        """Check the whole state, and that the live exchange is in the state that its events make."""
         self.audit.check_all()
         assert self.audit.exchange.state_hash() == self.exchange.state_hash(), "the replayed state is the live one"
 
 
 def replayed(log: Sequence[Row], exchange: Exchange | None = None) -> Exchange:
-    """Return an exchange (a new one by default) after these events."""
+    """Apply these events to an exchange (a new one by default) and return it."""
     exchange = exchange or Exchange()
     for row in log:
         entry = row.entry
@@ -171,9 +181,17 @@ def simulate(
     progress: Callable[[int, int], None] | None = None,
     shrink: bool = True,
 ) -> Report:
-    """Run so many random commands with about so many crashes; `progress` is called with (commands done, all).
+    """Run random commands, with about this many crashes, and then bring every market to its end.
 
-    Raises SimulationFailedError, with the seed in its message, when anything that must hold does not.
+    Args:
+        seed: the same seed does the same.
+        commands: how many random commands.
+        crashes: about how many crashes among them.
+        progress: called after every hundred commands with (commands done, all).
+        shrink: make the script of a failure as short as possible.
+
+    Raises:
+        SimulationFailedError: an invariant does not hold; the seed is in its message.
     """
     begin = clock.monotonic()
     random, chooser = Random(seed), RandomCommands(Random(seed + 1))  # noqa: S311  a simulation, no secret
@@ -195,9 +213,9 @@ def simulate(
     except Exception as cause:
         shortest = shrunk(script, type(cause)) if shrink else script[-20:]
         raise SimulationFailedError(seed, len(script), cause, shortest) from cause
-    outcomes = [row.entry.event for row in miniature.log if row.digest is not None]
-    accepted = Counter(type(event).__name__ for event in outcomes if not isinstance(event, CommandRejected))
-    rejected = Counter(str(event.code) for event in outcomes if isinstance(event, CommandRejected))
+    replies = [row.entry.event for row in miniature.log if row.digest is not None]
+    accepted = Counter(type(event).__name__ for event in replies if not isinstance(event, CommandRejected))
+    rejected = Counter(str(event.code) for event in replies if isinstance(event, CommandRejected))
     return Report(
         seed,
         commands,
@@ -220,7 +238,7 @@ def _fate(random: Random, crash_rate: float) -> Fate:
 
 
 def _end_of(exchange: Exchange) -> Iterator[Delivery]:
-    """Yield what brings every market to its end, so that all of its money must be back where it belongs."""
+    """Yield deliveries that bring every market to its end, so that its pool must be empty."""
     time = exchange.time
     for market_id in list(exchange.markets):
         for number in range(6):
@@ -250,20 +268,20 @@ def _check_end(miniature: Miniature, random: Random) -> None:
     miniature.check()
     exchange, log = miniature.exchange, miniature.log
     for market_id, market in exchange.markets.items():
-        assert market.status in {Status.FINALIZED, Status.VOIDED}, "every market came to its end"
-        assert exchange.ledger.pool(market_id) == 0, "nothing is left in its pool"
-    assert all(account.held == 0 for account in exchange.accounts.values()), "nothing is held any more"
+        assert market.status in {Status.FINALIZED, Status.VOIDED}, "every market has ended"
+        assert exchange.ledger.pool(market_id) == 0, "its pool is empty"
+    assert all(account.held == 0 for account in exchange.accounts.values()), "no cash is held any more"
     expected = exchange.state_hash()
     assert replayed(log).state_hash() == expected, "a replay from zero gives the same state"
     cut = random.randrange(len(log) + 1)
-    assert replayed(log[cut:], replayed(log[:cut])).state_hash() == expected, "and so does one that pauses"
+    assert replayed(log[cut:], replayed(log[:cut])).state_hash() == expected, "so does a replay in two parts"
 
 
-# --- a failing script, made shorter
+# --- making a failing script shorter
 
 
 def shrunk(script: Sequence[Delivery], kind: type[Exception]) -> list[Delivery]:
-    """Return a part of the script, found by leaving out ever smaller pieces, that fails in the same manner."""
+    """Return a part of the script that fails with the same type of error, found by leaving out ever smaller pieces."""
     shortest, size, until = list(script), len(script) // 2, clock.monotonic() + SHRINK_SECONDS
     while size and clock.monotonic() < until:
         begin = 0
@@ -279,12 +297,12 @@ def shrunk(script: Sequence[Delivery], kind: type[Exception]) -> list[Delivery]:
 
 
 def failure_of(script: Sequence[Delivery]) -> Exception | None:
-    """Return what goes wrong when just these deliveries come, or None."""
+    """Return the error that just these deliveries raise, or None."""
     miniature = Miniature()
     try:
         for delivery in script:
             miniature.deliver(delivery)
             miniature.check()
-    except Exception as failure:  # noqa: BLE001  whatever it is, it is what is looked for
+    except Exception as failure:  # noqa: BLE001  any error is what is looked for
         return failure
     return None

@@ -1,15 +1,15 @@
-"""The rules once more, written for clarity and nothing else: a list of orders, fractions, linear scans.
+"""The rules a second time, written only for clarity: lists of orders, fractions, linear scans.
 
-Nothing of the domain's matching, sweeping, trading, book, account, ledger or settlement code is used. What is shared: the
-commands, the codes of refusals, and the maker's float formulas with their rounding to micro-units (`domain.lmsr`). An own
-version of those would differ in the last bit of a float now and then, and the two would drift apart over a micro-credit
-without either being wrong; the formulas have tests of their own, against numbers published by others.
+It uses nothing of the domain's code for matching, sweeping, decisions, book, accounts, ledger or settlement. Shared are the
+commands, the codes of refusals, and the AMM's float formulas with their rounding to micro-units (`domain.lmsr`). A second version
+of the formulas would sometimes differ in the last bit of a float, and then the two would differ by a micro-credit without either
+being wrong. The formulas have tests of their own, against published numbers.
 
-An account is one number, all its money; what is available is that less what its resting orders hold, computed from the
-orders each time. So nothing has to be moved when an order shrinks, is filled or goes away.
+An account is one number, all its money. Its available cash is that minus the reservations of its resting orders, computed from
+the orders each time. So no cash has to be moved when an order shrinks, is filled or leaves the book.
 """
 
-# ruff: noqa: N802, C901, PLR0912  methods are named for the commands they do; one long text is easier to compare with the rules
+# ruff: noqa: N802, C901  methods have the names of the commands; one long text is easier to compare with the rules
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ from domain.sweeping import ABREAST, DUST, FINEST, NEGLIGIBLE, REACH
 
 
 class RefusedError(Exception):
-    """The command is refused; nothing has changed."""
+    """The command is refused. Nothing has changed."""
 
     def __init__(self, code: Code) -> None:
         super().__init__(code)
@@ -36,7 +36,7 @@ class RefusedError(Exception):
 
 
 @dataclass
-class Resting:
+class ReferenceOrder:
     """A resting order; older ones stand earlier in their market's list."""
 
     id: str
@@ -56,8 +56,8 @@ class Resting:
 
 
 @dataclass
-class Market:
-    """A market with all that happened in it."""
+class ReferenceMarket:
+    """A market, and the shares and money that accounts have or had in it."""
 
     terms: Any
     status: str
@@ -65,9 +65,9 @@ class Market:
     weights: tuple[int, ...] = ()
     sold: list[int] = field(default_factory=list)
     subsidy: int = 0
-    orders: list[Resting] = field(default_factory=list)
+    orders: list[ReferenceOrder] = field(default_factory=list)
     shares: dict[tuple[str, int], int] = field(default_factory=dict)
-    flow: dict[str, int] = field(default_factory=dict)  # what the market ever paid to an account, less what it took
+    flow: dict[str, int] = field(default_factory=dict)  # what the market ever paid to an account, minus what it took
     pool: int = 0
     fees: int = 0
     payouts: dict[str, int] = field(default_factory=dict)
@@ -80,7 +80,7 @@ class Market:
 
     @property
     def prices(self) -> tuple[float, ...]:
-        """The maker's prices."""
+        """The AMM's prices."""
         return lmsr.price_vector(self.weights, tuple(self.sold), self.b)
 
     def owned(self, account: str, outcome: int) -> int:
@@ -88,7 +88,7 @@ class Market:
         return self.shares.get((account, outcome), 0)
 
     def free(self, account: str, outcome: int, but: str = "") -> int:
-        """Return its shares that no resting sale (except `but`) holds."""
+        """Return its shares that no resting sale (except `but`) reserves."""
         held = sum(
             order.remaining
             for order in self.orders
@@ -100,8 +100,8 @@ class Market:
         """Add shares (or take them)."""
         self.shares[account, outcome] = self.owned(account, outcome) + quantity
 
-    def hold(self, order: Resting, remaining: int | None = None) -> int:
-        """Return the cash that a resting order holds: its limit for what remains and the largest fee up to there."""
+    def hold(self, order: ReferenceOrder, remaining: int | None = None) -> int:
+        """Return the cash that a resting order reserves: its limit for what remains, and the largest fee on that."""
         if not order.buys:
             return 0
         remaining = order.remaining if remaining is None else remaining
@@ -111,13 +111,13 @@ class Market:
 
 
 @dataclass
-class Trade:
-    """What an order does at once, before it is done."""
+class ReferenceTrade:
+    """What an order would do at once."""
 
     fills: list[tuple[str | None, int, int, int]] = field(
         default_factory=list
     )  # resting order, quantity, cost, its cost
-    canceled: list[Resting] = field(default_factory=list)
+    canceled: list[ReferenceOrder] = field(default_factory=list)
     sold: list[int] = field(default_factory=list)
     stop: str | None = None
 
@@ -139,13 +139,13 @@ class Reference:
         self.time = 0
         self.stories: set[str] = set()
         self.money: dict[str, int] = {}
-        self.markets: dict[str, Market] = {}
+        self.markets: dict[str, ReferenceMarket] = {}
         self.house = self.fees = self.bonds = self.external = 0
 
     # --- time and commands
 
     def handle(self, command: Any, time: int) -> dict[str, Any]:
-        """Do what is due, then the command; return its code, or what it did."""
+        """Do what is due, then the command; return the code of its refusal, or what it did."""
         self.let_happen(time)
         try:
             return getattr(self, f"_{type(command).__name__}")(command) or {}
@@ -168,8 +168,8 @@ class Reference:
                 market.orders.remove(order)
         self.time = time
 
-    def due(self) -> Iterator[tuple[int, str, Market, Any]]:
-        """Yield what happens by itself, and when."""
+    def due(self) -> Iterator[tuple[int, str, ReferenceMarket, Any]]:
+        """Yield what the clock does, and when."""
         for market in self.markets.values():
             if market.status in {"active", "halted"}:
                 yield market.terms.close_time, "close", market, None
@@ -184,7 +184,7 @@ class Reference:
         return self.money[account] - self.held(account)
 
     def held(self, account: str) -> int:
-        """Return the cash its resting orders hold."""
+        """Return the cash that its resting orders reserve."""
         return sum(
             market.hold(order)
             for market in self.markets.values()
@@ -192,20 +192,20 @@ class Reference:
             if order.account == account
         )
 
-    def transfer(self, market: Market, account: str, amount: int) -> None:
-        """Let a market pay an account (or take from it)."""
+    def transfer(self, market: ReferenceMarket, account: str, amount: int) -> None:
+        """Move money from a market to an account, or back if the amount is negative."""
         self.money[account] += amount
         market.flow[account] = market.flow.get(account, 0) + amount
 
     def check_spendable(self, account: str, amount: int) -> None:
-        """Refuse what is not there."""
+        """Refuse to spend more than is available."""
         if self.available(account) < 0:
             raise RefusedError(Code.ACCOUNT_OVERDRAWN)
         if amount > self.available(account):
             raise RefusedError(Code.INSUFFICIENT_FUNDS)
 
-    def find(self, market: str, account: str | None = None) -> Market:
-        """Return the market; both must be there."""
+    def find(self, market: str, account: str | None = None) -> ReferenceMarket:
+        """Return the market; it and the account must exist."""
         if market not in self.markets:
             raise RefusedError(Code.MARKET_NOT_FOUND)
         if account is not None:
@@ -250,8 +250,8 @@ class Reference:
             raise RefusedError(Code.INSUFFICIENT_SHARES)
         self.sets(market, command.account_id, -command.amount)
 
-    def sets(self, market: Market, account: str, amount: int) -> None:
-        """Turn credits into sets (or back)."""
+    def sets(self, market: ReferenceMarket, account: str, amount: int) -> None:
+        """Turn credits into sets, or back if the amount is negative."""
         self.transfer(market, account, -amount)
         market.pool += amount
         for outcome in range(len(market.terms.outcomes)):
@@ -267,12 +267,12 @@ class Reference:
                 raise RefusedError(Code.CLOSE_TIME_PASSED)
         self.stories.add(command.story_id)
         for opening in command.markets:
-            market = self.markets[opening.market_id] = Market(opening, "draft")
+            market = self.markets[opening.market_id] = ReferenceMarket(opening, "draft")
             if not opening.draft:
                 self.activate(market)
 
-    def activate(self, market: Market) -> None:
-        """Fund the maker."""
+    def activate(self, market: ReferenceMarket) -> None:
+        """Fund the AMM."""
         terms, count = market.terms, len(market.terms.outcomes)
         prices = [price / MICRO for price in terms.initial_prices] or [1 / count] * count
         market.status = "active"
@@ -284,7 +284,7 @@ class Reference:
         market.subsidy = market.pool = terms.subsidy
         self.house -= terms.subsidy
 
-    def legal(self, market_id: str, *statuses: str) -> Market:
+    def legal(self, market_id: str, *statuses: str) -> ReferenceMarket:
         """Return the market, if it has one of these statuses."""
         market = self.find(market_id)
         if market.status not in statuses:
@@ -309,8 +309,8 @@ class Reference:
     def _CloseMarket(self, command: m.CloseMarket) -> None:
         self.close(self.legal(command.market_id, "active", "halted"))
 
-    def close(self, market: Market) -> None:
-        """End trading; nothing rests any more."""
+    def close(self, market: ReferenceMarket) -> None:
+        """End trading and empty the book."""
         market.status = "closed"
         market.orders.clear()
 
@@ -325,8 +325,8 @@ class Reference:
         market.pool += command.amount
         self.house -= command.amount
 
-    def check_payouts(self, market: Market, payouts: tuple[m.Payout, ...]) -> dict[str, int]:
-        """Return them by outcome."""
+    def check_payouts(self, market: ReferenceMarket, payouts: tuple[m.Payout, ...]) -> dict[str, int]:
+        """Return the payouts by outcome."""
         if any(payout.outcome not in market.terms.outcomes for payout in payouts):
             raise RefusedError(Code.UNKNOWN_OUTCOME)
         fractions = {payout.outcome: payout.fraction for payout in payouts}
@@ -341,8 +341,8 @@ class Reference:
             self.return_bond(market)
         market.status, market.dispute_until = "determined", self.time + market.terms.dispute_seconds * 1_000_000
 
-    def return_bond(self, market: Market) -> None:
-        """Give a disputer the bond back."""
+    def return_bond(self, market: ReferenceMarket) -> None:
+        """Give the bond back to the disputer."""
         assert market.bond is not None
         account, amount = market.bond
         self.transfer(market, account, amount)
@@ -381,8 +381,8 @@ class Reference:
             raise RefusedError(Code.DISPUTE_WINDOW_OPEN)
         self.pay(market)
 
-    def pay(self, market: Market) -> None:
-        """Pay every holder, rounded down; the house gets what is left."""
+    def pay(self, market: ReferenceMarket) -> None:
+        """Pay every holder, rounded down; the house gets the rest."""
         market.status = "finalized"
         for account in sorted({account for (account, _), quantity in market.shares.items() if quantity}):
             mine = {key: quantity for key, quantity in market.shares.items() if key[0] == account}
@@ -441,7 +441,7 @@ class Reference:
                     raise RefusedError(Code.REDUCE_ONLY)
             elif quantity > free:
                 raise RefusedError(Code.INSUFFICIENT_SHARES)
-        order = Resting(
+        order = ReferenceOrder(
             command.order_id,
             command.account_id,
             outcome,
@@ -463,7 +463,7 @@ class Reference:
         )
 
     def check_fields(self, command: o.PlaceOrder) -> None:
-        """Refuse what does not go together."""
+        """Refuse fields that do not go together."""
         limit, buys, tif = command.type == "limit", command.side == "buy", command.time_in_force
         for amount, least in (
             (command.quantity, 1),
@@ -495,23 +495,23 @@ class Reference:
             raise RefusedError(Code.INVALID_FIELD)
 
     def check_price(self, price: int | None) -> None:
-        """Refuse what is not on the tick."""
+        """Refuse a price that is not on the tick."""
         if price is not None and (price % 1000 or not 1000 <= price <= 999_000):
             raise RefusedError(Code.INVALID_PRICE)
 
     def execute(
         self,
-        market: Market,
-        order: Resting,
+        market: ReferenceMarket,
+        order: ReferenceOrder,
         *,
         spend: int | None = None,
         tif: str,
         policy: str,
         max_cost: int | None = None,
         min_proceeds: int | None = None,
-        replaces: Resting | None = None,
+        replaces: ReferenceOrder | None = None,
     ) -> dict[str, Any]:
-        """Trade, then rest or not."""
+        """Trade at once, and let the rest of the order rest if it may."""
         trade = self.match(market, order, spend, policy)
         remaining = 0 if spend is not None else order.remaining - trade.filled
         if order.post_only and (trade.fills or trade.canceled or trade.stop == "self_trade"):
@@ -537,19 +537,7 @@ class Reference:
         moved = trade.sold != market.sold
         if replaces is not None:
             market.orders.remove(replaces)
-        for other in trade.canceled:
-            market.orders.remove(other)
-        for order_id, quantity, cost, resting_cost in trade.fills:
-            self.settle(market, order, quantity, cost)
-            if order_id is not None:
-                other = next(other for other in market.orders if other.id == order_id)
-                self.settle(market, other, quantity, resting_cost)
-                self.reduce(market, other, quantity)
-        if trade.fills:
-            self.transfer(market, order.account, -fee)
-            market.fees += fee
-            self.fees += fee
-        market.sold = trade.sold
+        self.carry_out(market, order, trade, fee)
         if rests:
             order.filled += trade.filled
             order.remaining = remaining
@@ -563,35 +551,51 @@ class Reference:
             "swept": self.sweep(market) if moved else {},
         }
 
-    def settle(self, market: Market, order: Resting, quantity: int, cost: int) -> None:
-        """Let shares go one way and credits the other."""
+    def carry_out(self, market: ReferenceMarket, order: ReferenceOrder, trade: ReferenceTrade, fee: int) -> None:
+        """Do what the order does at once, and charge the fee."""
+        for other in trade.canceled:
+            market.orders.remove(other)
+        for order_id, quantity, cost, resting_cost in trade.fills:
+            self.settle(market, order, quantity, cost)
+            if order_id is not None:
+                other = next(other for other in market.orders if other.id == order_id)
+                self.settle(market, other, quantity, resting_cost)
+                self.reduce(market, other, quantity)
+        if trade.fills:
+            self.transfer(market, order.account, -fee)
+            market.fees += fee
+            self.fees += fee
+        market.sold = trade.sold
+
+    def settle(self, market: ReferenceMarket, order: ReferenceOrder, quantity: int, cost: int) -> None:
+        """Move shares one way and credits the other."""
         sign = 1 if order.buys else -1
         market.give(order.account, order.outcome, sign * quantity)
         self.transfer(market, order.account, -sign * cost)
         market.pool += sign * cost
 
-    def reduce(self, market: Market, order: Resting, quantity: int) -> None:
+    def reduce(self, market: ReferenceMarket, order: ReferenceOrder, quantity: int) -> None:
         """Take a filled quantity off a resting order."""
         order.remaining -= quantity
         order.filled += quantity
         if order.remaining == 0:
             market.orders.remove(order)
 
-    def fee(self, market: Market, trade: Trade) -> int:
+    def fee(self, market: ReferenceMarket, trade: ReferenceTrade) -> int:
         """Return `rate * quantity * p * (1 - p)` at the average price, rounded up."""
         if trade.filled == 0:
             return 0
         price = Fraction(trade.cost, trade.filled)
         return max(0, ceil(Fraction(market.terms.fee_rate, MICRO) * trade.filled * price * (1 - price)))
 
-    def match(self, market: Market, order: Resting, spend: int | None, policy: str) -> Trade:
-        """Take the best price again and again."""
-        trade = Trade(sold=list(market.sold))
+    def match(self, market: ReferenceMarket, order: ReferenceOrder, spend: int | None, policy: str) -> ReferenceTrade:
+        """Take the best price, step by step."""
+        trade = ReferenceTrade(sold=list(market.sold))
         wanted = None if spend is not None else order.remaining
         sign = 1 if order.buys else -1
         edge = Fraction(999, 1000) if order.buys else Fraction(1, 1000)
         limit = Fraction(order.price, MICRO) if order.price else None
-        done: list[Resting] = []
+        done: list[ReferenceOrder] = []
         while True:
             offers = []
             for age, other in enumerate(market.orders):
@@ -640,8 +644,8 @@ class Reference:
             if wanted == 0 or (spend is not None and floor(spend / price) == 0):
                 return trade
 
-    def price_for(self, market: Market, order: Resting, other: Resting) -> Fraction | None:
-        """Return what a resting order offers to a new one per share of the new one's outcome, None where they do not meet."""
+    def price_for(self, market: ReferenceMarket, order: ReferenceOrder, other: ReferenceOrder) -> Fraction | None:
+        """Return the price a resting order offers a new one, per share of the new one's outcome; None if they do not match."""
         price = Fraction(other.price, MICRO)
         if other.outcome == order.outcome:
             return price if other.side != order.side else None
@@ -649,10 +653,10 @@ class Reference:
             return 1 - price  # together they make, or dissolve, complete sets
         return None
 
-    # --- the maker and the resting orders
+    # --- the AMM and the resting orders
 
-    def sweep(self, market: Market) -> dict[str, tuple[int, int]]:
-        """Fill what the maker's price has reached: the order that is furthest off, then those that are as far, together."""
+    def sweep(self, market: ReferenceMarket) -> dict[str, tuple[int, int]]:
+        """Fill the orders that the AMM's price has reached: the largest gap first, then those with equal gaps together."""
         filled: dict[str, tuple[int, int]] = {}
         b = market.b / 1_000_000
         while True:
@@ -671,14 +675,14 @@ class Reference:
                 self.reduce(market, order, quantity)
         return filled
 
-    def gap(self, market: Market, order: Resting) -> float:
-        """Return by how much the maker's price is better than the order's limit."""
+    def gap(self, market: ReferenceMarket, order: ReferenceOrder) -> float:
+        """Return by how much the AMM's price is better than the order's limit."""
         way = order.price / MICRO - market.prices[order.outcome]
         return way if order.buys else -way
 
-    def fronts(self, market: Market) -> list[Resting]:
-        """Return the best order (then the oldest) of each side of each outcome; two outcomes are one."""
-        best: dict[tuple[int, bool], tuple[int, Resting]] = {}
+    def fronts(self, market: ReferenceMarket) -> list[ReferenceOrder]:
+        """Return the best (then oldest) order of each side of each outcome; two outcomes share one line."""
+        best: dict[tuple[int, bool], tuple[int, ReferenceOrder]] = {}
         for order in market.orders:
             key, worth = (order.outcome, not order.buys), order.price if order.buys else -order.price
             if len(market.terms.outcomes) == 2 and order.outcome == 1:
@@ -688,9 +692,9 @@ class Reference:
         return [best[key][1] for key in sorted(best)]
 
     def move(
-        self, market: Market, b: float, fronts: list[Resting], gaps: dict[str, float]
-    ) -> list[tuple[Resting, int, int]]:
-        """Let the prices of those that are furthest off go straight towards their limits, until something happens."""
+        self, market: ReferenceMarket, b: float, fronts: list[ReferenceOrder], gaps: dict[str, float]
+    ) -> list[tuple[ReferenceOrder, int, int]]:
+        """Move the prices of the orders with the largest gaps to their limits, until an order is complete or one joins."""
         prices = market.prices
         way = {order.id: order.price / MICRO - prices[order.outcome] for order in fronts}
         sign = {order.id: 1 if order.buys else -1 for order in fronts}
@@ -738,8 +742,8 @@ class Reference:
                 trades.append((order, quantity, cost))
         return trades
 
-    def in_sets(self, market: Market, movers: list[Resting]) -> list[tuple[Resting, int, int]]:
-        """Let all of them trade the same quantity at prices that sum to 1."""
+    def in_sets(self, market: ReferenceMarket, movers: list[ReferenceOrder]) -> list[tuple[ReferenceOrder, int, int]]:
+        """Let all of the orders trade the same quantity, at prices that sum to 1."""
         quantity = min(order.remaining for order in movers)
         total = fsum(market.prices[order.outcome] for order in movers)
         trades = []
@@ -751,13 +755,13 @@ class Reference:
             trades.append((order, quantity, cost))
         return trades
 
-    def held_for(self, market: Market, order: Resting, quantity: int) -> int:
-        """Return what an order no longer holds once this much of it is filled."""
+    def held_for(self, market: ReferenceMarket, order: ReferenceOrder, quantity: int) -> int:
+        """Return how much less an order reserves once this quantity of it is filled."""
         return market.hold(order) - market.hold(order, order.remaining - quantity)
 
     # --- cancel and amend
 
-    def open_order(self, account: str, order_id: str) -> tuple[Market, Resting]:
+    def open_order(self, account: str, order_id: str) -> tuple[ReferenceMarket, ReferenceOrder]:
         """Return an open order of the account."""
         self.find_account(account)
         for market in self.markets.values():
@@ -795,7 +799,7 @@ class Reference:
             return None
         if not order.buys and remaining > market.free(order.account, order.outcome, but=order.id):
             raise RefusedError(Code.INSUFFICIENT_SHARES)
-        amended = Resting(
+        amended = ReferenceOrder(
             order.id,
             order.account,
             order.outcome,

@@ -13,14 +13,14 @@ from tests.domain.scenario import Scenario, a_market, accounts, buy, given, sell
 
 
 def test_an_account_is_opened_once() -> None:
-    """With nothing in it."""
+    """It has no cash."""
     scenario = given(OpenAccount("alice", "Alice"))
     assert scenario.cash("alice") == 0
     scenario.when(OpenAccount("alice", "Alice")).rejected(Code.ACCOUNT_EXISTS)
 
 
 def test_cash_comes_in_from_outside_and_goes_out_again() -> None:
-    """`external` is minus what came in."""
+    """The balance of `external` is minus what came in plus what went out."""
     scenario = given(OpenAccount("alice", "Alice"))
     scenario.when(DepositCash("alice", 10 * MICRO)).then(CashDeposited)
     scenario.when(WithdrawCash("alice", 4 * MICRO)).then(CashWithdrawn)
@@ -31,8 +31,8 @@ def test_cash_comes_in_from_outside_and_goes_out_again() -> None:
     scenario.when(WithdrawCash("bob", 1)).rejected(Code.ACCOUNT_NOT_FOUND)
 
 
-def test_what_orders_hold_cannot_be_withdrawn() -> None:
-    """Only available cash can."""
+def test_reserved_cash_cannot_be_withdrawn() -> None:
+    """Only available cash can be withdrawn."""
     scenario = given(*a_market(), *accounts("alice", cash=10 * MICRO))
     scenario.given(buy("alice", "Yes", quantity=10 * MICRO, limit_price=400_000))
     scenario.when(WithdrawCash("alice", 6 * MICRO + 1)).rejected(Code.INSUFFICIENT_FUNDS, available=6 * MICRO)
@@ -41,7 +41,7 @@ def test_what_orders_hold_cannot_be_withdrawn() -> None:
 
 @pytest.mark.parametrize("outcomes", [2, 3, 64])
 def test_a_set_is_a_share_of_every_outcome_for_a_credit_each_way(outcomes: int) -> None:
-    """Free, and no price moves."""
+    """Splitting and merging are free and move no price."""
     names = tuple(map(str, range(outcomes)))
     scenario = given(*a_market(names, fee_rate=100_000), *accounts("alice"))
     prices = scenario.exchange.markets["m"].prices
@@ -54,7 +54,7 @@ def test_a_set_is_a_share_of_every_outcome_for_a_credit_each_way(outcomes: int) 
 
 
 def test_a_merge_needs_available_shares_of_every_outcome() -> None:
-    """What a resting sale holds does not count."""
+    """Shares that a resting sale reserves do not count."""
     scenario = given(*a_market(), *accounts("alice"), SplitSets("alice", "m", 5 * MICRO))
     scenario.given(sell("alice", "No", quantity=2 * MICRO, limit_price=900_000))
     scenario.when(MergeSets("alice", "m", 3 * MICRO + 1)).rejected(
@@ -64,7 +64,7 @@ def test_a_merge_needs_available_shares_of_every_outcome() -> None:
 
 
 def test_a_split_needs_the_cash() -> None:
-    """All of it, available."""
+    """All of it must be available."""
     scenario = given(*a_market(), *accounts("alice", cash=MICRO))
     scenario.when(SplitSets("alice", "m", MICRO + 1)).rejected(Code.INSUFFICIENT_FUNDS)
     scenario.when(SplitSets("alice", "x", 1)).rejected(Code.MARKET_NOT_FOUND)
@@ -72,7 +72,7 @@ def test_a_split_needs_the_cash() -> None:
 
 
 def test_a_story_is_published_once_and_all_of_it_or_nothing() -> None:
-    """One of its markets cannot be: neither the story nor the other markets are."""
+    """If one of its markets is refused, neither the story nor the other markets are published."""
     first = a_market()[0]
     given(first).when(first).rejected(Code.STORY_EXISTS)
     assert isinstance(first, PublishStory)

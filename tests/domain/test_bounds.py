@@ -1,16 +1,16 @@
-"""Every command and every step is one bounded batch: under 4,000 events and about a mebibyte, whatever is in the book."""
+"""The events of a command or a step are bounded: under 4,000 and about a mebibyte, whatever is in the book."""
 
 from msgspec.structs import replace
 
 from domain.account import DepositCash, OpenAccount, PayoutPaid
-from domain.exchange import Command, Entry, Exchange
+from domain.commands import Command
+from domain.exchange import Entry, Exchange
 from domain.market import CloseMarket, DetermineMarket, Evidence, FinalizeMarket, Payout
 from domain.matching import MATCHES_MAX
 from domain.money import MICRO
-from domain.orders import CancelOrders, OrderPlaced, PlaceOrder, RestingOrderFilled, SplitSets
+from domain.orders import OPEN_ORDERS_MAX, CancelOrders, OrderPlaced, PlaceOrder, RestingOrderFilled, SplitSets
 from domain.story import PublishStory
 from domain.sweeping import SWEEP_ORDERS_MAX
-from domain.trading import OPEN_ORDERS_MAX
 from messages.stored import to_stored
 from tests.domain.scenario import START, a_market, buy, sell
 
@@ -18,7 +18,7 @@ MIB = 1 << 20
 
 
 class Batches:
-    """An exchange and the batches it leaves, without an audit: there are many events."""
+    """An exchange without an audit, since there are many events; and the batches of events that commands and steps leave."""
 
     def __init__(self, outcomes: tuple[str, ...], subsidy: int = MICRO) -> None:
         self.exchange, self.number, self.outcomes = Exchange(), 0, outcomes
@@ -28,7 +28,7 @@ class Batches:
         self.do(replace(story, markets=(replace(story.markets[0], market_id=self.market),)))
 
     def do(self, command: Command) -> list[list[Entry]]:
-        """Let a command happen; return its batch and those of the steps that it left."""
+        """Handle a command; return its batch and those of the steps that it left."""
         self.number += 1
         batches = [self.exchange.handle(command, START, self.command_id)]
         while (step := self.exchange.step(START)) is not None:
@@ -39,11 +39,11 @@ class Batches:
 
     @property
     def command_id(self) -> str:
-        """An id as the gateway makes them for orders."""
+        """A command id like those that the gateway makes for orders."""
         return f"order:{an_id('ac', 1)}:client-{self.number:012}"
 
     def size(self, batch: list[Entry]) -> int:
-        """Return the bytes of a batch as it is stored."""
+        """Return the size of a batch as stored, in bytes."""
         stored = [to_stored(entry, time=START, command_id=self.command_id) for entry in batch]
         return sum(len(event.state) + len(str(event.originator_id)) + len(event.topic) for event in stored)
 
@@ -55,7 +55,7 @@ class Batches:
         return name
 
     def order(self, wish: PlaceOrder) -> list[list[Entry]]:
-        """Place an order under ids as they are in reality."""
+        """Place an order with ids of realistic length."""
         name = f"client-{self.number:012}"
         order = replace(wish, market_id=self.market, order_id=an_id("or", self.number), client_order_id=name)
         return self.do(order)
@@ -67,7 +67,7 @@ def an_id(prefix: str, number: int) -> str:
 
 
 def test_an_order_that_meets_many_stops_at_the_limit() -> None:
-    """After 500 resting orders what is left of it is canceled, and says why."""
+    """After 500 resting orders the rest of it is canceled, with a reason."""
     batches = Batches(("Yes", "No"))
     for number in range(3):
         name = batches.account(number)
@@ -85,7 +85,7 @@ def test_an_order_that_meets_many_stops_at_the_limit() -> None:
 
 
 def test_own_orders_that_are_canceled_count_to_the_limit_too() -> None:
-    """With `cancel_maker` an order cannot cancel a thousand own ones and meet five hundred others besides."""
+    """With `cancel_maker` the limit covers the canceled own orders and the matched orders together."""
     batches = Batches(("Yes", "No"))
     mine, other = batches.account(1), batches.account(2)
     for extra in range(400):
@@ -102,7 +102,7 @@ def test_own_orders_that_are_canceled_count_to_the_limit_too() -> None:
 
 
 def test_all_orders_of_an_account_are_canceled_in_one_batch() -> None:
-    """A thousand of them."""
+    """They may be a thousand."""
     batches = Batches(("Yes", "No"))
     name = batches.account(1)
     for extra in range(OPEN_ORDERS_MAX):
@@ -114,7 +114,7 @@ def test_all_orders_of_an_account_are_canceled_in_one_batch() -> None:
 
 
 def test_a_large_sweep_is_cut_and_goes_on() -> None:
-    """Purchases of A make B so cheap that a thousand bids on it are filled: 200 at a time, all before the next command."""
+    """A purchase of A makes B so cheap that a thousand bids on B are filled: 200 at a time, all before the next command."""
     batches = Batches(("A", "B", "C"), subsidy=1_000 * MICRO)
     for number in range(4):
         name = batches.account(number)
@@ -131,8 +131,8 @@ def test_a_large_sweep_is_cut_and_goes_on() -> None:
     assert max(map(batches.size, done)) < MIB
 
 
-def test_payouts_of_many_outcomes_with_long_names_are_cut_finer() -> None:
-    """64 outcomes of a hundred letters that need two bytes each, and a hundred accounts that hold all of them."""
+def test_payouts_of_many_outcomes_are_done_in_smaller_steps() -> None:
+    """There are 64 outcomes with names of a hundred two-byte letters, and a hundred accounts hold all of them."""
     outcomes = tuple(f"{number:02}".ljust(100, "ä") for number in range(64))
     batches = Batches(outcomes)
     for number in range(100):

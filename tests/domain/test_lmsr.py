@@ -1,4 +1,4 @@
-"""The maker's formulas: published vectors, and what must hold for any trade at any price."""
+"""The AMM's formulas: published vectors, and properties that hold for any trade at any price."""
 
 import json
 from math import exp, log
@@ -10,8 +10,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from domain import lmsr
-from domain.market import AddLiquidity, Market, MarketDrafted
-from domain.market_rules import activation, add_liquidity, evolve_market, reprice
+from domain.market import ActivateMarket, AddLiquidity, MarketDrafted
+from domain.market_decisions import decide
+from domain.market_evolution import evolve_market, reprice
+from domain.market_state import Market
 from domain.money import MICRO
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parent / "zeitgeist.json").read_text())
@@ -24,16 +26,16 @@ def vectors(name: str) -> list[Any]:
 
 
 def near(expected: float) -> object:
-    """Equal to 1e-9 of a credit or share; for millions of them to what a float can hold."""
+    """Return a value to compare with: equal to 1e-9 of a credit or share, or to the precision of a float for millions."""
     return pytest.approx(expected / UNIT, abs=1e-9, rel=1e-15)
 
 
-# --- published by others
+# --- vectors published by others
 
 
 @pytest.mark.parametrize(("reserve", "spend", "b", "beyond"), vectors("buy"))
 def test_a_spend_buys_what_zeitgeist_says(reserve: int, spend: int, b: int, beyond: int) -> None:
-    """Their trader gets complete sets for the spend, and swaps the other outcomes for `beyond` more."""
+    """Their trader buys complete sets for the spend and swaps the other outcomes for `beyond` more shares."""
     assert lmsr.shares_for_spend(b / UNIT, exp(-reserve / b), spend / UNIT) - spend / UNIT == near(beyond)
 
 
@@ -41,7 +43,7 @@ def test_a_spend_buys_what_zeitgeist_says(reserve: int, spend: int, b: int, beyo
 def test_a_spend_buys_one_of_many_as_zeitgeist_says(
     reserve: int, others: list[int], spend: int, b: int, beyond: int
 ) -> None:
-    """The same with up to four outcomes, priced from all reserves."""
+    """The same holds for up to four outcomes, priced from all reserves."""
     price = lmsr.price_vector((0,) * (len(others) + 1), (-reserve, *(-other for other in others)), b * MICRO)[0]
 
     assert lmsr.shares_for_spend(b / UNIT, price, spend / UNIT) - spend / UNIT == near(beyond)
@@ -49,13 +51,13 @@ def test_a_spend_buys_one_of_many_as_zeitgeist_says(
 
 @pytest.mark.parametrize(("reserve", "shares", "b", "proceeds"), vectors("sell"))
 def test_a_sale_brings_what_zeitgeist_says(reserve: int, shares: int, b: int, proceeds: int) -> None:
-    """A sale is a purchase of negative shares."""
+    """A sale is a purchase of a negative number of shares."""
     assert -lmsr.cost(b / UNIT, exp(-reserve / b), -shares / UNIT) == near(proceeds)
 
 
 @pytest.mark.parametrize(("reserves", "b", "price"), vectors("spot_price"))
 def test_prices_are_those_of_zeitgeist(reserves: list[int], b: int, price: int) -> None:
-    """A reserve that the maker still has is a share it has not sold."""
+    """Their reserve is the negative of our net shares sold."""
     assert lmsr.price_vector((0,) * len(reserves), tuple(-reserve for reserve in reserves), b * MICRO)[0] == near(price)
 
 
@@ -63,7 +65,7 @@ def test_prices_are_those_of_zeitgeist(reserves: list[int], b: int, price: int) 
 def test_liquidity_from_opening_prices_is_that_of_zeitgeist(
     subsidy: int, prices: list[int], reserves: list[int], b: int
 ) -> None:
-    """`b = S / max(-ln p)`, and the reserves that go with it."""
+    """It is `b = S / max(-ln p)`, and the log-weights match the reserves."""
     floats = [price / UNIT for price in prices]
 
     assert lmsr.liquidity(subsidy, floats) / MICRO / UNIT == near(b)
@@ -73,7 +75,7 @@ def test_liquidity_from_opening_prices_is_that_of_zeitgeist(
 
 @pytest.mark.parametrize(("target", "b", "price", "spend"), vectors("spend_until"))
 def test_the_spend_to_a_price_is_that_of_zeitgeist(target: int, b: int, price: int, spend: int) -> None:
-    """Shares to the price, at their cost."""
+    """The spend is the cost of the shares that move the price there."""
     shares = lmsr.shares_to_price(b / UNIT, price / UNIT, target / UNIT)
 
     assert lmsr.cost(b / UNIT, price / UNIT, shares) == near(spend)
@@ -81,7 +83,7 @@ def test_the_spend_to_a_price_is_that_of_zeitgeist(target: int, b: int, price: i
 
 @pytest.mark.parametrize(("target", "b", "price", "shares"), vectors("shares_until"))
 def test_the_shares_to_a_price_are_those_of_zeitgeist(target: int, b: int, price: int, shares: int) -> None:
-    """Downwards: as many are sold."""
+    """The target is lower, so as many shares are sold."""
     assert -lmsr.shares_to_price(b / UNIT, price / UNIT, target / UNIT) == near(shares)
 
 
@@ -103,7 +105,7 @@ quantities = st.one_of(st.integers(1, 1000), st.integers(1, 10**13))
     liquidities,
 )
 def test_prices_lie_between_0_and_1_and_sum_to_1(drawn: tuple[list[int], list[float]], b: int) -> None:
-    """Within 1e-12 as floats, exactly as displayed, however much was sold."""
+    """The sum is 1 within 1e-12 as floats and exactly 1 as displayed, however much was sold."""
     sold, opening = drawn
     prices = lmsr.price_vector(lmsr.log_weights(opening), tuple(sold), b)
     shown = lmsr.displayed(prices)
@@ -116,7 +118,7 @@ def test_prices_lie_between_0_and_1_and_sum_to_1(drawn: tuple[list[int], list[fl
 
 @given(liquidities, prices_, quantities, quantities)
 def test_cost_adds_up(b: int, price: float, first: int, second: int) -> None:
-    """Buying in two parts costs what buying it all at once does."""
+    """Buying in two parts costs the same as buying at once."""
     most = lmsr.buyable(b, price)
     assume(first + second <= most)
     weights = (round(log(price) * lmsr.PICO), round(log(1 - price) * lmsr.PICO))
@@ -131,7 +133,7 @@ def test_cost_adds_up(b: int, price: float, first: int, second: int) -> None:
 
 @given(liquidities, prices_, quantities)
 def test_buying_and_selling_back_never_gains(b: int, price: float, quantity: int) -> None:
-    """What it brings, rounded down, is at most what it cost, rounded up; also when sold in two parts."""
+    """The proceeds, rounded down, are at most the cost, rounded up; also if sold in two parts."""
     quantity = min(quantity, lmsr.buyable(b, price))
     assume(quantity > 0)
     weights = (round(log(price) * lmsr.PICO), round(log(1 - price) * lmsr.PICO))
@@ -145,8 +147,8 @@ def test_buying_and_selling_back_never_gains(b: int, price: float, quantity: int
 
 
 @given(liquidities, prices_, st.integers(1, 10**15))
-def test_a_spend_is_never_exceeded_and_hardly_anything_is_left(b: int, price: float, spend: int) -> None:
-    """The shares it buys cost at most the spend, and a few micro-credits' worth more would cost more."""
+def test_a_spend_is_never_exceeded_and_used_almost_completely(b: int, price: float, spend: int) -> None:
+    """The shares cost at most the spend, and a few micro-credits' worth of shares more would cost more."""
     most = lmsr.buyable(b, price)
     quantity, cost = lmsr.affordable(b, price, spend, most)
 
@@ -158,7 +160,7 @@ def test_a_spend_is_never_exceeded_and_hardly_anything_is_left(b: int, price: fl
 
 @given(liquidities, st.floats(0.0011, 0.9989))
 def test_a_trade_stops_at_0_999_and_0_001(b: int, price: float) -> None:
-    """No purchase passes the one, no sale the other, and each comes as near as a micro-share allows."""
+    """No purchase goes above 0.999 and no sale below 0.001, and each comes as near as a micro-share allows."""
     weights = (round(log(price) * lmsr.PICO), round(log(1 - price) * lmsr.PICO))
     start = lmsr.price_vector(weights, (0, 0), b)[0]
     up, down = lmsr.buyable(b, start), lmsr.sellable(b, start)
@@ -171,7 +173,7 @@ def test_a_trade_stops_at_0_999_and_0_001(b: int, price: float) -> None:
 
 
 def test_a_price_driven_to_nothing_can_still_be_traded() -> None:
-    """With three outcomes, buying two of them in turn makes the third ever cheaper; it stays above 0 and can be bought."""
+    """With three outcomes, buying two of them makes the third ever cheaper; its price stays above 0 and it can be bought."""
     b = 10**12
     prices = lmsr.price_vector((0, 0, 0), (2000 * MICRO, 2000 * MICRO, 0), b)
 
@@ -182,24 +184,32 @@ def test_a_price_driven_to_nothing_can_still_be_traded() -> None:
     assert lmsr.affordable(b, prices[2], 1, quantity)[0] > 0
 
 
-# --- the maker's loss
+# --- the AMM's loss
 
 
 def market_of(subsidy: int, opening: tuple[int, ...]) -> Market:
     """Return an active market with these opening prices."""
     names = tuple(f"o{i}" for i in range(len(opening)))
     terms = MarketDrafted("m", "s", "m", "q", names, opening, subsidy, 0, 1, "r", 0, 1)
-    return evolve_market(evolve_market(None, terms), activation(terms))
+    market = evolve_market(None, terms)
+    return evolve_all(market, decide(market, ActivateMarket("m"), 0))
+
+
+def evolve_all(market: Market, events: Any) -> Market:
+    """Return the market after the events of a decision."""
+    for event in events:
+        market = evolve_market(market, event)
+    return market
 
 
 def openings(count: int) -> st.SearchStrategy[tuple[int, ...]]:
-    """Draw opening prices: from 0.001 each, summing to 1."""
+    """Return a strategy for opening prices: each at least 0.001, their sum 1."""
     extras = st.lists(st.integers(0, 10**6), min_size=count, max_size=count)
     return extras.map(lambda parts: skewed(count, parts))
 
 
 def skewed(count: int, parts: list[int]) -> tuple[int, ...]:
-    """Return prices of at least 0.001 that share the rest of 1 as the parts say."""
+    """Return prices of at least 0.001 that share the rest of 1 in the ratio of the parts."""
     free, total = MICRO - 1000 * count, sum(parts) or 1
     prices = [1000 + free * part // total for part in parts]
     prices[0] += MICRO - sum(prices)
@@ -219,10 +229,10 @@ def skewed(count: int, parts: list[int]) -> tuple[int, ...]:
     st.sampled_from([MICRO, 7 * MICRO, 10_000_000 * MICRO]),
     st.integers(0, 30),
 )
-def test_the_maker_never_loses_more_than_its_subsidy(
+def test_the_amm_never_loses_more_than_its_subsidy(
     drawn: tuple[tuple[int, ...], list[tuple[int, int, int]]], subsidy: int, addition_after: int
 ) -> None:
-    """Whatever is bought and sold, from any opening prices, with liquidity added in between: the pool covers every outcome."""
+    """The pool covers every outcome after any trades, from any opening prices, with liquidity added in between."""
     opening, trades = drawn
     market = market_of(subsidy, opening)
     pool, issued = subsidy, [0] * len(opening)
@@ -240,16 +250,16 @@ def test_the_maker_never_loses_more_than_its_subsidy(
         assert pool >= max(issued)
         if number == addition_after:
             before = market.prices
-            added = add_liquidity(market, AddLiquidity("m", MICRO)) if subsidy < 10**12 else None
+            added = decide(market, AddLiquidity("m", MICRO), 0) if subsidy < 10**12 else None
             if added is not None:
-                evolve_market(market, added)  # type: ignore[arg-type]
+                evolve_all(market, added)
                 pool += MICRO
                 assert market.prices == pytest.approx(before, rel=1e-11)
                 assert market.liquidity > 0
 
 
 def test_the_loss_comes_close_to_the_subsidy_and_no_further() -> None:
-    """With 64 outcomes and one of them bought up to 0.999, nearly all of the subsidy is at stake."""
+    """If one of 64 outcomes is bought up to 0.999, the AMM can lose nearly all of the subsidy."""
     market = market_of(100 * MICRO, skewed(64, [1] * 64))
     quantity = lmsr.buyable(market.liquidity, market.prices[3])
     loss = quantity - lmsr.cost_up(market.liquidity, market.prices[3], quantity)
@@ -262,7 +272,7 @@ def test_the_loss_comes_close_to_the_subsidy_and_no_further() -> None:
 
 @given(liquidities, st.floats(1e-9, 0.99), st.floats(0.0001, 0.9))
 def test_one_price_alone_moves_as_by_the_plain_formulas(b: int, price: float, part: float) -> None:
-    """`traded` with one price is `shares_to_price` and `cost`."""
+    """With one price `traded` agrees with `shares_to_price` and `cost`."""
     liquid, target = b / lmsr.PICO, price + (0.999 - price) * part
     yielded = (target - price) / (1 - price)
     shares, average = lmsr.traded(liquid, price, target - price, yielded)

@@ -1,4 +1,4 @@
-"""Amounts: decimal strings in and out, and roundings whose direction is in their name."""
+"""Amounts: decimal strings in and out, and roundings that have their direction in their name."""
 
 from fractions import Fraction
 
@@ -32,7 +32,7 @@ amounts = st.integers(-(10**15), 10**15)
     ],
 )
 def test_decimal_strings_become_micro_units(text: str, micros: int) -> None:
-    """At most 6 decimals, exactly."""
+    """The conversion is exact, with at most 6 decimals."""
     assert micros == parse_decimal(text)
 
 
@@ -58,22 +58,22 @@ def test_decimal_strings_become_micro_units(text: str, micros: int) -> None:
         "½",
     ],
 )
-def test_what_is_no_plain_decimal_is_refused(text: str) -> None:
-    """Exponents, blanks, more decimals and the like are not silently understood."""
+def test_other_strings_than_plain_decimals_are_refused(text: str) -> None:
+    """Exponents, blanks, more decimals and the like raise an error."""
     with pytest.raises(ValueError, match="at most 6 decimals"):
         parse_decimal(text)
 
 
 @pytest.mark.parametrize("text", ["12345678901234567", "1\n", "\u0661", "1.\u0661"])
 def test_other_digits_and_too_many_are_refused(text: str) -> None:
-    """Digits are 0 to 9, at most 16 before the point, and nothing follows."""
+    """Digits are 0 to 9, at most 16 before the point, with nothing after them."""
     with pytest.raises(ValueError, match="at most 6 decimals"):
         parse_decimal(text)
 
 
 @given(amounts)
 def test_what_is_written_reads_back(micros: int) -> None:
-    """Out with 6 decimals, in as the same."""
+    """It has 6 decimals and reads as the same amount."""
     text = format_decimal(micros)
 
     assert micros == parse_decimal(text)
@@ -82,7 +82,7 @@ def test_what_is_written_reads_back(micros: int) -> None:
 
 @given(amounts, st.integers(1, 10**12))
 def test_roundings_go_where_their_names_say(numerator: int, denominator: int) -> None:
-    """Up is the least integer not below; half even is the nearest, and the even one of two."""
+    """Up is the smallest integer that is not below; half even is the nearest integer, of two the even one."""
     exact = Fraction(numerator, denominator)
     up, even = divide_up(numerator, denominator), divide_half_even(numerator, denominator)
 
@@ -93,7 +93,7 @@ def test_roundings_go_where_their_names_say(numerator: int, denominator: int) ->
 
 @given(st.integers(0, MICRO), st.integers(1, 10**15), st.data())
 def test_a_fee_is_the_rate_times_p_times_one_minus_p_rounded_up(rate: int, quantity: int, data: st.DataObject) -> None:
-    """At the average price; never more than the proceeds; nothing where rounding made the price 1 or more."""
+    """It is taken at the average price and never exceeds the cost; it is 0 where rounding made the price 1 or more."""
     cost = data.draw(st.integers(0, quantity + 1))
     fee = taker_fee(rate, quantity, cost)
     price = Fraction(cost, quantity)
@@ -107,7 +107,7 @@ def test_a_fee_is_the_rate_times_p_times_one_minus_p_rounded_up(rate: int, quant
 def test_the_largest_fee_is_enough_for_any_price_up_to_the_limit(
     rate: int, quantity: int, tick: int, data: st.DataObject
 ) -> None:
-    """Whatever a part of the order costs at the limit or better, the held fee covers the fee on it."""
+    """Whatever a part of the order costs at the limit or better, the largest fee covers its fee."""
     part = data.draw(st.integers(1, quantity))
     cost = data.draw(st.integers(0, part * tick // 1000))
 

@@ -1,11 +1,12 @@
-"""No rounding path gains: whoever ends with the shares it began with, in a market nobody else traded, has no more cash."""
+"""No sequence of roundings gains: a player alone in a market, who ends with the first shares, never has more cash."""
 
 import pytest
 from hypothesis import example, settings, target
 from hypothesis import given as hypothesis_given
 from hypothesis import strategies as st
 
-from domain.exchange import Command, Exchange
+from domain.commands import Command
+from domain.exchange import Exchange
 from domain.market import AddLiquidity
 from domain.money import MICRO
 from domain.orders import CancelOrders, MergeSets, OrderPlaced, PlaceOrder, SplitSets
@@ -16,7 +17,7 @@ CASH = 10**9 * MICRO
 
 
 class Attempt:
-    """Two accounts of one player, the only ones in a market, who try to end with more than they began with."""
+    """Two accounts of one player, the only ones in a market, which try to end with more cash than they began with."""
 
     def __init__(self, outcomes: int, subsidy: int, fee_rate: int = 0, prices: tuple[int, ...] = ()) -> None:
         names = tuple(map(str, range(outcomes)))
@@ -27,7 +28,7 @@ class Attempt:
             self.do(command)
 
     def do(self, command: Command) -> bool:
-        """Let a command happen; return whether it was accepted."""
+        """Handle a command; return whether it was accepted."""
         self.number += 1
         entries = self.exchange.handle(command, START + self.number, f"c{self.number}")
         while self.exchange.step(START + self.number) is not None:
@@ -57,7 +58,7 @@ class Attempt:
         return self.exchange.accounts[account].holding("m").shares.get(str(outcome), 0)
 
     def gain(self) -> int:
-        """Cancel everything, sell everything, and return what is left over what there was at first."""
+        """Cancel and sell everything, and return the cash now less the cash at first."""
         for account in ("me", "myself"):
             self.do(CancelOrders(account))
         for account in ("me", "myself"):
@@ -130,7 +131,7 @@ def act(attempt: Attempt, action: tuple[str, str, int, int, int]) -> None:
 def test_no_sequence_found_ends_with_more_than_it_began(
     outcomes: int, subsidy: int, fee_rate: int, sequence: list[tuple[str, str, int, int, int]]
 ) -> None:
-    """Tiny and huge quantities, extreme prices, both accounts against each other, 2 to 64 outcomes; the search climbs."""
+    """Quantities are tiny to huge, prices extreme, outcomes 2 to 64; the search maximizes the gain."""
     attempt = Attempt(outcomes, subsidy, fee_rate)
     for action in sequence:
         act(attempt, action)
@@ -138,7 +139,7 @@ def test_no_sequence_found_ends_with_more_than_it_began(
     target(float(max(gain, -(10**6))))
 
     assert gain <= 0
-    # Shares that nobody buys may be left, in one account of this outcome, in the other of that: no profit whatever comes true.
+    # Some shares may be left unsold. They are no profit, whichever outcome comes true.
     left = [attempt.shares("me", i) + attempt.shares("myself", i) for i in range(outcomes)]
     assert gain + min(left) <= 0
 
@@ -147,7 +148,7 @@ def test_no_sequence_found_ends_with_more_than_it_began(
 @pytest.mark.parametrize("start", [0, 10**6, 10**9])
 @pytest.mark.parametrize("quantity", [1, 2, 3, 7, 999, 1_001])
 def test_a_loop_of_small_trades_gains_nothing(outcomes: int, start: int, quantity: int) -> None:
-    """Hundreds of purchases and sales of a few micro-shares, in equal and in different pieces, at different prices."""
+    """The trades are hundreds of purchases and sales of a few micro-shares, at different prices."""
     attempt = Attempt(outcomes, 100 * MICRO)
     if start:
         attempt.trade("me", "buy", 0, start * 50)
@@ -161,7 +162,7 @@ def test_a_loop_of_small_trades_gains_nothing(outcomes: int, start: int, quantit
 
 @pytest.mark.parametrize("opening", [(1_000, 999_000), (999_000, 1_000), (998_000, 1_000, 1_000)])
 def test_extreme_prices_gain_nothing(opening: tuple[int, ...]) -> None:
-    """At 0.001 a thousand micro-shares cost a micro-credit, and bring none before they are many more."""
+    """At 0.001 a thousand micro-shares cost a micro-credit but bring none."""
     attempt = Attempt(len(opening), 10 * MICRO, prices=opening)
     for quantity in (1, 10, 999, 1_000, 1_001, 5_000):
         for outcome in range(len(opening)):
@@ -172,8 +173,8 @@ def test_extreme_prices_gain_nothing(opening: tuple[int, ...]) -> None:
     assert attempt.gain() <= 0
 
 
-def test_added_liquidity_is_no_present() -> None:
-    """Buying before it and selling after gains nothing: the price did not move."""
+def test_added_liquidity_gains_nothing() -> None:
+    """A trader who buys before it and sells after it gains nothing, since the price did not move."""
     for outcomes in (2, 3, 64):
         attempt = Attempt(outcomes, 10 * MICRO)
         for _ in range(20):
@@ -187,7 +188,7 @@ def test_added_liquidity_is_no_present() -> None:
 
 
 def test_resting_orders_are_filled_at_their_limit_or_better_but_for_rounding() -> None:
-    """Fifty orders of odd sizes on three outcomes: a bid never pays above its limit, an ask loses at most a micro a fill."""
+    """Fifty orders of odd sizes on three outcomes are filled, and the player gains nothing."""
     attempt = Attempt(3, 5 * MICRO)
     attempt.do(SplitSets("myself", "m", 30 * MICRO))
     for number in range(50):

@@ -1,4 +1,4 @@
-"""The numbers of `docs/pricing.md` are what the exchange does: each table is made again here and must stand there."""
+"""The numbers of `docs/pricing.md` are true: the tests make each table by the exchange and look for it in the page."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -17,24 +17,24 @@ TRADERS = accounts("alice", "bob")
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """Return a table as it stands in the page."""
+    """Return a table as the page has it."""
     lines = [list(head), [":---", *["---:"] * (len(list(head)) - 1)], *[[str(cell) for cell in row] for row in rows]]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def shown(micros: int) -> str:
-    """Return an amount as it stands in the page."""
+    """Return an amount as the page has it."""
     return format_decimal(micros)
 
 
 def bought(quantity: int, outcomes: tuple[str, ...] = ("Yes", "No")) -> tuple[Scenario, Execution]:
-    """Return what a first purchase of the first outcome does."""
+    """Return the scenario and the execution of a first purchase of the first outcome."""
     scenario = given(*a_market(outcomes), *TRADERS).when(buy("alice", outcomes[0], quantity=quantity))
     return scenario, scenario.placed.execution
 
 
 def purchases() -> str:
-    """A market with two outcomes and a subsidy of 100: what so many shares of Yes cost."""
+    """The cost of a number of shares of Yes, in a market with two outcomes and a subsidy of 100."""
     rows = []
     for quantity in (1, 10, 50, 100, 500):
         done = bought(quantity * MICRO)[1]
@@ -58,7 +58,7 @@ def there_and_back() -> str:
 
 def many_outcomes() -> str:
     """Three outcomes."""
-    rows = [["at first", *map(shown, given(*a_market(("A", "B", "C"))).exchange.markets["m"].shown_prices())]]
+    rows = [["at first", *map(shown, given(*a_market(("A", "B", "C"))).exchange.markets["m"].displayed_prices())]]
     rows += [
         [f"after {quantity} shares of A are bought", *map(shown, bought(quantity * MICRO, ("A", "B", "C"))[1].prices)]
         for quantity in (20, 60)
@@ -69,7 +69,7 @@ def many_outcomes() -> str:
 def steps(execution: Execution) -> list[list[object]]:
     """Return the fills of an order as rows."""
     return [
-        [fill.order_id or "the maker", shown(fill.quantity), shown(fill.price), shown(fill.cost)]
+        [fill.order_id or "the AMM", shown(fill.quantity), shown(fill.price), shown(fill.cost)]
         for fill in execution.fills
     ]
 
@@ -77,8 +77,8 @@ def steps(execution: Execution) -> list[list[object]]:
 STEPS = ["from", "shares", "average price", "cost"]
 
 
-def book_and_maker() -> str:
-    """A market order meets a resting order on its way."""
+def book_and_amm() -> str:
+    """A market order that meets a resting order on its way."""
     scenario = given(*a_market(), *TRADERS, SplitSets("bob", "m", 50 * MICRO))
     scenario.given(sell("bob", "Yes", name="bob's order", quantity=5 * MICRO, limit_price=520_000))
     done = scenario.when(buy("alice", "Yes", quantity=30 * MICRO)).placed.execution
@@ -86,7 +86,7 @@ def book_and_maker() -> str:
 
 
 def two_bids() -> str:
-    """A bid on Yes meets a bid on No."""
+    """A bid on Yes that meets a bid on No."""
     scenario = given(
         *a_market(), *TRADERS, buy("bob", "No", name="bob's bid on No", quantity=20 * MICRO, limit_price=450_000)
     )
@@ -95,14 +95,14 @@ def two_bids() -> str:
     rest = ["rests at 0.56", shown(done.remaining), "", ""]
     paid = f"{shown(pair.cost)} + {shown(pair.resting_cost)}"
     return table(
-        [*STEPS, "the two pay"], [[*row, paid if row[0] != "the maker" else ""] for row in steps(done)] + [[*rest, ""]]
+        [*STEPS, "the two pay"], [[*row, paid if row[0] != "the AMM" else ""] for row in steps(done)] + [[*rest, ""]]
     )
 
 
 def bid_on_b() -> str:
-    """A bid on B is filled because others bought A."""
+    """A bid on B that is filled because others bought A."""
     scenario = given(*a_market(("A", "B", "C")), *TRADERS)
-    before = scenario.exchange.markets["m"].shown_prices()
+    before = scenario.exchange.markets["m"].displayed_prices()
     scenario.given(buy("alice", "B", name="bid", quantity=20 * MICRO, limit_price=300_000))
     scenario.when(buy("bob", "A", quantity=60 * MICRO))
     filled = scenario.event(RestingOrderFilled)
@@ -119,7 +119,7 @@ def bid_on_b() -> str:
 
 
 def fees() -> str:
-    """A fee rate of 7 %: on ten shares at different prices."""
+    """The fee on ten shares at different prices, at a rate of 7 %."""
     rows = []
     for opening in (50_000, 250_000, 500_000, 900_000):
         scenario = given(
@@ -131,7 +131,7 @@ def fees() -> str:
 
 
 def payout() -> str:
-    """What a percent resolution pays."""
+    """The payouts of a percent resolution."""
     scenario = given(
         *a_market(), *TRADERS, SplitSets("bob", "m", 10 * MICRO), buy("alice", "Yes", quantity=10 * MICRO + 1)
     )
@@ -150,7 +150,7 @@ TABLES: tuple[Callable[[], str], ...] = (
     purchases,
     there_and_back,
     many_outcomes,
-    book_and_maker,
+    book_and_amm,
     two_bids,
     bid_on_b,
     fees,
@@ -160,23 +160,23 @@ TABLES: tuple[Callable[[], str], ...] = (
 
 @pytest.mark.parametrize("made", TABLES, ids=lambda made: made.__name__)
 def test_a_table_of_the_page_is_what_the_exchange_does(made: Callable[[], str]) -> None:
-    """To the micro-credit."""
+    """The table is in the page, to the micro-credit."""
     assert made() in PAGE.read_text()
 
 
 def test_the_page_has_no_other_numbers_tables() -> None:
-    """Every table is one of those above."""
+    """Every table of numbers in the page is made by a function here."""
     assert len(re.findall(r"^\| :---", PAGE.read_text(), re.MULTILINE)) == len(TABLES)
 
 
 def test_the_numbers_in_the_sentences_are_true() -> None:
-    """The hold of a bid, and what the maker can lose."""
+    """The cash that a bid reserves, and the most that the AMM can lose."""
     page = PAGE.read_text()
     scenario = given(
         *a_market(fee_rate=70_000), *TRADERS, buy("alice", "Yes", quantity=10 * MICRO, limit_price=400_000)
     )
-    hold = shown(scenario.exchange.accounts["alice"].held)
-    assert f"holds {hold} credits" in page
+    reserved = shown(scenario.exchange.accounts["alice"].held)
+    assert f"reserves {reserved} credits" in page
     done = given(*a_market(), *TRADERS).when(buy("alice", "Yes", quantity=10_000 * MICRO)).placed.execution
     loss = done.filled - done.cost
     assert f"{shown(done.filled)} shares" in page

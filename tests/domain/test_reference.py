@@ -1,4 +1,4 @@
-"""The exchange against a naive reference: the same refusals, fills, balances, orders and statuses, whatever comes."""
+"""The exchange and a naive reference agree on refusals, fills, balances, orders and statuses, whatever commands come."""
 
 from random import Random
 from typing import Any
@@ -9,7 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from consumers.simulation.random_commands import RandomCommands
 from domain.account import DepositCash, OpenAccount, WithdrawCash
-from domain.exchange import Command, Exchange
+from domain.commands import Command
+from domain.exchange import Exchange
 from domain.market import (
     AddLiquidity,
     CloseMarket,
@@ -43,7 +44,7 @@ from tests.domain.reference import Reference
 from tests.domain.scenario import EFFORT
 
 SEQUENCES = 250 * EFFORT
-"""Random sequences of commands."""
+"""The number of random sequences of commands."""
 
 
 class Pair:
@@ -54,7 +55,7 @@ class Pair:
         self.number = 0
 
     def handle(self, command: Command, time: Time, command_id: str = "") -> None:
-        """Give both the command and compare what came of it."""
+        """Let both handle the command, and compare the results."""
         self.number += 1
         command_id = command_id or f"c{self.number}"
         while self.exchange.step(time) is not None:
@@ -63,11 +64,11 @@ class Pair:
         while (step := self.exchange.step(time)) is not None:
             events += [entry.event for entry in step[1]]
         expected = self.reference.handle(command, time)
-        assert expected == self.outcome_of(events)
+        assert expected == self.reply_of(events)
         self.compare()
 
-    def outcome_of(self, events: list[Any]) -> dict[str, Any]:
-        """Return the outcome in the reference's words."""
+    def reply_of(self, events: list[Any]) -> dict[str, Any]:
+        """Return the reply in the form of the reference."""
         if isinstance(events[0], CommandRejected):
             return {"code": events[0].code}
         for event in events:
@@ -83,7 +84,7 @@ class Pair:
         return {}
 
     def compare(self) -> None:
-        """Compare everything else."""
+        """Compare all balances, markets, orders and shares."""
         exchange, reference = self.exchange, self.reference
         balances = exchange.ledger.balances
         assert (reference.house, reference.fees, reference.bonds, reference.external) == (
@@ -120,7 +121,7 @@ class Pair:
 @settings(max_examples=SEQUENCES, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**32))
 def test_random_sequences_end_alike(seed: int) -> None:
-    """Two or three markets, four accounts, a hundred commands, times that jump to what is due."""
+    """Each sequence has two or three markets, four accounts, a hundred commands, and times that jump to due times."""
     commands = RandomCommands(Random(seed), accounts=4, markets=2, outcomes=(2, 3, 4), lifecycle=0.04)  # noqa: S311
     pair = Pair()
     for _ in range(100):
@@ -137,7 +138,7 @@ prices_ = st.integers(1, 999).map(lambda tick: tick * 1000)
 
 
 class Trading(RuleBasedStateMachine):
-    """The same by hypothesis's own rules, which it can shrink to a few commands."""
+    """The same as rules of Hypothesis, which can shrink a failing sequence to a few commands."""
 
     @initialize(fee=st.sampled_from([0, 50_000]), window=st.sampled_from([0, 10]), subsidy=st.sampled_from([1, 100]))
     def open(self, fee: int, window: int, subsidy: int) -> None:
@@ -155,7 +156,7 @@ class Trading(RuleBasedStateMachine):
             self.do(DepositCash(name, 40 * MICRO))
 
     def do(self, command: Command) -> None:
-        """Give both the next command."""
+        """Let both handle the next command."""
         self.time += 1
         self.pair.handle(command, self.time)
 
@@ -215,7 +216,7 @@ class Trading(RuleBasedStateMachine):
 
     @rule(account=accounts_, number=st.integers(0, 5))
     def cancel(self, account: str, number: int) -> None:
-        """Cancel one of the last orders, of whomever."""
+        """Cancel one of the last orders, of any account."""
         self.do(CancelOrder(account, self.orders[-number] if len(self.orders) > number else "none"))
 
     @rule(account=accounts_, market=st.one_of(st.none(), markets_))
@@ -249,7 +250,7 @@ class Trading(RuleBasedStateMachine):
         kind=st.sampled_from(["halt", "resume", "close", "add", "dispute", "uphold", "finalize", "void"]),
     )
     def operate(self, market: str, account: str, kind: str) -> None:
-        """Do what an operator or a disputer does."""
+        """Send a command of an operator or a disputer."""
         commands: dict[str, Command] = {
             "halt": HaltMarket(market),
             "resume": ResumeMarket(market),

@@ -1,4 +1,4 @@
-"""A replay gives the same state, from zero, from any prefix, and whatever the live exchange did in between."""
+"""A replay gives the same state: from zero, from any prefix, and whatever the live exchange did in between."""
 
 from dataclasses import fields
 from random import Random
@@ -27,7 +27,7 @@ def replayed(log: Log, exchange: Exchange | None = None) -> Exchange:
 
 
 def random_log(seed: int, commands: int) -> tuple[Log, list[tuple[int, str]]]:
-    """Return a log, and the state's hash at the end of every command by the length of the log there."""
+    """Return a log, and for the end of every command the length of the log and the hash of the state."""
     source, exchange, log, hashes = RandomCommands(Random(seed), markets=3), Exchange(), Log(), []  # noqa: S311
     for _ in range(commands):
         time, command_id, command = source.next_command(exchange)
@@ -39,7 +39,7 @@ def random_log(seed: int, commands: int) -> tuple[Log, list[tuple[int, str]]]:
 
 
 def test_the_state_is_the_same_at_the_end_of_every_command() -> None:
-    """One exchange follows the log event by event; after each command it is what the live one was then."""
+    """An exchange follows the log event by event; after each command it has the state that the live one had then."""
     log, hashes = random_log(1, 400)
     follower, done = Exchange(), 0
     for length, expected in hashes:
@@ -50,7 +50,7 @@ def test_the_state_is_the_same_at_the_end_of_every_command() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_replay_may_begin_at_any_prefix(seed: int) -> None:
-    """An exchange that was made from a prefix goes on to the same end, by events or by deciding the rest itself."""
+    """An exchange that was made from a prefix of the log ends in the same state after the other events."""
     log, hashes = random_log(seed, 300)
     expected = hashes[-1][1]
     for cut in range(0, len(log), max(1, len(log) // 40)):
@@ -82,7 +82,7 @@ def test_a_follower_that_takes_over_decides_what_the_live_one_would_have() -> No
 
 
 def test_the_hash_tells_states_apart() -> None:
-    """A micro-credit, an order's place in the queue, a version, the time: each changes it."""
+    """A micro-credit, an order's place in the queue, a version, the time: each changes the hash."""
     base = (*a_market(), *accounts("alice"))
     orders = [buy("alice", "Yes", name=name, quantity=MICRO, limit_price=400_000) for name in "ab"]
     scenarios = [
@@ -103,24 +103,24 @@ def test_the_hash_tells_states_apart() -> None:
 
 
 def test_the_hash_forgets_what_means_nothing() -> None:
-    """A due time that has become pointless, a balance that is zero again, work that is done: a replay does not know them."""
+    """A due time that is no longer pending and a balance of zero do not change the hash: a replay does not know them."""
     wish = buy(
         "alice", "Yes", name="o", quantity=MICRO, limit_price=400_000, time_in_force="GTD", expires_at=START + SECOND
     )
     scenario = given(*a_market(), *accounts("alice"), wish, CancelOrder("alice", "o"))
     before = scenario.exchange.state_hash()
-    assert scenario.exchange.step(START + 2 * SECOND) is None  # the pointless expiry is forgotten
+    assert scenario.exchange.step(START + 2 * SECOND) is None  # the expiry of the canceled order is dropped
     assert scenario.exchange.state_hash() == before
     scenario.exchange.ledger.balances["cash:nobody"] += 0
     assert scenario.exchange.state_hash() == before
 
 
 LEFT_OUT = {"prices", "book", "terms", "holdings", "orders", "age", "account_id"}
-"""Derived, or written down in lines of their own."""
+"""The fields that are derived from others, or have lines of their own."""
 
 
-def another(value: object) -> object:
-    """Return a different value of the same kind."""
+def different(value: object) -> object:
+    """Return a different value of the same type."""
     match value:
         case bool():
             return not value
@@ -140,7 +140,7 @@ def another(value: object) -> object:
 
 @pytest.mark.parametrize("part", ["market", "account", "holding", "resting order", "reservation"])
 def test_no_field_of_the_state_is_forgotten_in_the_hash(part: str) -> None:
-    """A field that somebody adds must be written down too, or be named as left out."""
+    """A new field must be hashed too, or be named as left out."""
     scenario = given(*a_market(), *accounts("alice"), buy("alice", "Yes", quantity=MICRO))
     scenario.given(buy("alice", "Yes", name="o", quantity=MICRO, limit_price=400_000))
     exchange = scenario.exchange
@@ -156,14 +156,14 @@ def test_no_field_of_the_state_is_forgotten_in_the_hash(part: str) -> None:
     for field in fields(state):
         if field.name not in LEFT_OUT:
             value = getattr(state, field.name)
-            setattr(state, field.name, another(value))
+            setattr(state, field.name, different(value))
             assert exchange.state_hash() != before, field.name
             setattr(state, field.name, value)
     assert exchange.state_hash() == before
 
 
 def test_every_line_of_the_state_is_text_without_floats() -> None:
-    """So that it is the same on every machine."""
+    """So the hash is the same on every machine."""
     scenario = given(*a_market(("A", "B", "C")), *accounts("alice"), buy("alice", "A", quantity=7 * MICRO))
     scenario.given(buy("alice", "B", quantity=7 * MICRO, limit_price=200_000))
     text = "\n".join(lines(scenario.exchange))
@@ -173,7 +173,7 @@ def test_every_line_of_the_state_is_text_without_floats() -> None:
 
 
 def test_a_scenario_checks_itself() -> None:
-    """The helper of these tests does compare the live state with the replayed one."""
+    """The scenario does compare the live state with the replayed one."""
     scenario = Scenario().given(*accounts("alice"))
     scenario.exchange.accounts["alice"].cash += 1
     with pytest.raises(AssertionError, match="replayed state"):

@@ -1,4 +1,4 @@
-"""The end of a market: paying out, correcting, voiding; all of it exact, and finished after a crash at any event."""
+"""The end of a market: paying out, correcting and voiding are exact, and are finished after a crash at any event."""
 
 import pytest
 
@@ -37,7 +37,7 @@ TRADERS = ("alice", "bob", "carol", "dave")
 
 
 def traded(**terms: object) -> Scenario:
-    """Return a market with three outcomes in which four accounts did all kinds of things; dave only has an order."""
+    """Return a market with three outcomes in which three accounts traded in many ways and dave only has an order."""
     return given(
         *a_market(("A", "B", "C"), **terms),  # type: ignore[arg-type]
         *accounts(*TRADERS),
@@ -54,13 +54,13 @@ def traded(**terms: object) -> Scenario:
 
 
 def finalized(payouts: tuple[Payout, ...], **terms: object) -> Scenario:
-    """Return that market closed, determined and paid out."""
+    """Return that market, closed, determined and paid out."""
     return traded(**terms).given(CloseMarket("m"), DetermineMarket("m", payouts, WHY), FinalizeMarket("m"))
 
 
 @pytest.mark.parametrize("payouts", [A_WINS, B_WINS, SPLIT_UP], ids=["A", "B", "all"])
 def test_a_finalized_market_pays_each_share_its_fraction(payouts: tuple[Payout, ...]) -> None:
-    """Rounded down once an account; what is left goes to the house, and the pool is empty."""
+    """Each account's payout is rounded down once; the rest goes to the house, and the pool is empty."""
     scenario = traded()
     scenario.given(CloseMarket("m"), DetermineMarket("m", payouts, WHY))
     fractions = {payout.outcome: payout.fraction for payout in payouts}
@@ -78,7 +78,7 @@ def test_a_finalized_market_pays_each_share_its_fraction(payouts: tuple[Payout, 
 
 
 def test_losing_shares_are_paid_nothing_but_are_taken_too() -> None:
-    """So that a position's end is an event of its own."""
+    """So the end of every position is an event of its own."""
     scenario = finalized(A_WINS)
     bob = next(
         entry.event
@@ -94,7 +94,7 @@ def test_losing_shares_are_paid_nothing_but_are_taken_too() -> None:
 
 @pytest.mark.parametrize("other", [B_WINS, SPLIT_UP], ids=["B", "all"])
 def test_a_correction_to_another_outcome_and_back_leaves_every_balance_as_before(other: tuple[Payout, ...]) -> None:
-    """In between it is as if the other outcome had been right from the start."""
+    """After the first correction every balance is as if the other outcome had been right from the start."""
     scenario, direct = finalized(A_WINS, fee_rate=30_000), finalized(other, fee_rate=30_000)
     before = scenario.balances()
     scenario.when(CorrectMarket("m", other, WHY))
@@ -105,8 +105,8 @@ def test_a_correction_to_another_outcome_and_back_leaves_every_balance_as_before
     assert before == scenario.balances()
 
 
-def test_whoever_spent_a_payout_that_is_taken_back_is_overdrawn() -> None:
-    """It may deposit, sell and cancel, and nothing else, until it is whole."""
+def test_an_account_that_spent_a_payout_that_is_taken_back_is_overdrawn() -> None:
+    """Until its cash is not below zero, it may only deposit, sell, merge and cancel."""
     scenario = given(*a_market(market="n"), *accounts("poor", cash=60 * MICRO))
     scenario.given(*a_market(("A", "B", "C")), SplitSets("poor", "n", 5 * MICRO), buy("poor", "A", quantity=50 * MICRO))
     scenario.given(buy("poor", "Yes", market="n", quantity=MICRO, limit_price=400_000, name="bid"))
@@ -123,7 +123,7 @@ def test_whoever_spent_a_payout_that_is_taken_back_is_overdrawn() -> None:
     ):
         scenario.when(command).rejected(Code.ACCOUNT_OVERDRAWN, available=-50 * MICRO)
     scenario.when(AmendOrder("poor", "bid", limit_price=1_000)).rejected(Code.ACCOUNT_OVERDRAWN)
-    scenario.given(AmendOrder("poor", "bid", quantity=MICRO - 1))  # to shrink is to cancel a part
+    scenario.given(AmendOrder("poor", "bid", quantity=MICRO - 1))  # shrinking cancels a part
     scenario.given(
         CancelOrder("poor", "bid"), sell("poor", "No", market="n", quantity=4 * MICRO), MergeSets("poor", "n", MICRO)
     )
@@ -135,7 +135,7 @@ def test_whoever_spent_a_payout_that_is_taken_back_is_overdrawn() -> None:
 
 
 def test_a_correction_may_be_corrected_and_be_the_same() -> None:
-    """As often as needed; nothing is edited, everything is added."""
+    """It can be corrected again and again, also to the same payouts."""
     scenario = finalized(A_WINS)
     before = scenario.balances()
     for payouts in (A_WINS, B_WINS, B_WINS, SPLIT_UP, A_WINS):
@@ -148,7 +148,7 @@ def test_a_correction_may_be_corrected_and_be_the_same() -> None:
 
 @pytest.mark.parametrize("fee_rate", [0, 100_000])
 def test_a_void_gives_everybody_the_cash_they_would_have_without_the_market(fee_rate: int) -> None:
-    """Fees, bonds, forfeited ones too, added liquidity and the subsidy come back to where they were."""
+    """Fees, bonds (forfeited ones too), added liquidity and the subsidy return to where they came from."""
     scenario = traded(fee_rate=fee_rate, dispute_seconds=60).given(AddLiquidity("m", 10 * MICRO), CloseMarket("m"))
     scenario.given(DetermineMarket("m", A_WINS, WHY), DisputeMarket("m", "dave", "No.", 3 * MICRO), UpholdMarket("m"))
     scenario.given(DisputeMarket("m", "bob", "Still no.", 4 * MICRO), UpholdMarket("m"))
@@ -163,7 +163,7 @@ def test_a_void_gives_everybody_the_cash_they_would_have_without_the_market(fee_
 
 
 def test_a_void_with_orders_in_the_book_first_cancels_them() -> None:
-    """What they held is available again."""
+    """The cash and shares that they reserved are available again."""
     scenario = traded().when(VoidMarket("m", "wrong question"))
     reasons = {event.reason for event in scenario.events if isinstance(event, OrderCanceled)}
     assert reasons == {"market_voided"}
@@ -171,7 +171,7 @@ def test_a_void_with_orders_in_the_book_first_cancels_them() -> None:
 
 
 def test_a_void_after_profits_were_withdrawn_takes_them_back_below_zero() -> None:
-    """Exactly what the market ever paid; the account is overdrawn, nobody else is short."""
+    """The void takes back exactly what the market paid; the account is overdrawn, and nobody else has too little."""
     scenario = given(*a_market(), *accounts("early", "late", cash=200 * MICRO))
     scenario.given(buy("early", "Yes", quantity=100 * MICRO), buy("late", "Yes", spend=150 * MICRO))
     scenario.given(sell("early", "Yes", quantity=100 * MICRO))
@@ -188,7 +188,7 @@ def test_a_void_after_profits_were_withdrawn_takes_them_back_below_zero() -> Non
 
 
 def test_a_void_takes_back_before_it_gives() -> None:
-    """Profits far above the subsidy come from other traders: the pool could not refund those first."""
+    """Profits far above the subsidy come from other traders, whom the pool could not refund first."""
     scenario = given(
         *a_market(subsidy=MICRO), *accounts("clever", "one", "other"), SplitSets("clever", "m", 100 * MICRO)
     )
@@ -202,11 +202,11 @@ def test_a_void_takes_back_before_it_gives() -> None:
     assert {scenario.cash(name) for name in ("clever", "one", "other")} == {1_000 * MICRO}
 
 
-# --- large, and killed half way
+# --- many accounts, and a crash halfway
 
 
 def crowd(count: int) -> Scenario:
-    """Return a closed market with many holders, without an audit of each event (it would be long)."""
+    """Return a scenario with a closed market that has many holders, without an audit of each event, which would take long."""
     scenario = Scenario()
     commands = [*a_market(("A", "B", "C"), subsidy=10_000 * MICRO)]
     for number in range(count):
@@ -225,7 +225,7 @@ def crowd(count: int) -> Scenario:
 
 
 def finish(exchange: Exchange, scenario: Scenario, begin: int) -> list[tuple[str, int, object]]:
-    """Return the log after everything unfinished is done."""
+    """Finish everything that is unfinished, and return the whole log."""
     log: list[tuple[str, int, object]] = list(scenario.log[:begin])
     while (step := exchange.step(scenario.time)) is not None:
         log += [(step[0], scenario.time, entry) for entry in step[1]]
@@ -233,8 +233,8 @@ def finish(exchange: Exchange, scenario: Scenario, begin: int) -> list[tuple[str
 
 
 @pytest.mark.parametrize("way", ["finalize", "correct", "void"])
-def test_work_that_is_killed_half_way_is_finished_by_whoever_replays_the_log(way: str) -> None:
-    """After any prefix of its events `step` goes on, ends in the same state, and its events name the same command."""
+def test_work_that_a_crash_interrupts_is_finished_after_a_replay(way: str) -> None:
+    """From any prefix of the events `step` continues to the same state, and its events have the id of the same command."""
     scenario = crowd(2 * STEP + 50)
     commands = {
         "finalize": [FinalizeMarket("m")],
@@ -268,10 +268,10 @@ def test_work_that_is_killed_half_way_is_finished_by_whoever_replays_the_log(way
 
 
 def test_closing_a_deep_book_is_done_in_bounded_steps() -> None:
-    """All orders are canceled in pieces; the replayed audit finds every invariant at every position."""
+    """All orders are canceled in pieces; an audit of the log checks every invariant at every position."""
     scenario = crowd(STEP + 50)
     audit = Audit()
     for command_id, time, entry in scenario.log:
-        audit.record(entry, time=time, command_id=command_id)
+        audit.apply(entry, time=time, command_id=command_id)
     audit.check_all()
     assert audit.exchange.state_hash() == scenario.exchange.state_hash()

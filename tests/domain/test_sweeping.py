@@ -1,4 +1,4 @@
-"""The maker fills resting orders its price has reached: compared with trading tiny slices, one after the other."""
+"""The AMM fills the resting orders that its price has reached; the result is compared with trading in tiny slices."""
 
 import time
 from dataclasses import dataclass
@@ -11,16 +11,19 @@ from hypothesis import strategies as st
 
 from domain import lmsr
 from domain.book import RestingOrder
-from domain.market import Market, MarketDrafted
-from domain.market_rules import activation, evolve_market, reprice, uniform_prices
+from domain.market import ActivateMarket, MarketDrafted
+from domain.market_decisions import decide
+from domain.market_evolution import evolve_market, reprice, uniform_prices
+from domain.market_state import Market
 from domain.money import MICRO
+from domain.orders import RestingOrderFilled, SplitSets
 from domain.sweeping import ABREAST, sweep_book
-from tests.domain.scenario import a_market, accounts, buy, given
+from tests.domain.scenario import ABC, TRADERS, a_market, accounts, buy, given, sell
 
 
 @dataclass
 class Wish:
-    """An order as a test draws it."""
+    """An order as a test chooses it; `size` is in units of b."""
 
     outcome: int
     side: str
@@ -29,11 +32,13 @@ class Wish:
 
 
 def market_with(count: int, subsidy: int, sold: list[float], wishes: list[Wish]) -> Market:
-    """Return a market in which the maker has sold so much (in units of b) and these orders rest, as far as none cross."""
+    """Return a market whose AMM has sold these shares (in units of b) and in which those of the orders rest that do not cross."""
     terms = MarketDrafted(
         "m", "s", "m", "q", tuple(map(str, range(count))), uniform_prices(count), subsidy, 0, 1, "r", 0, 1
     )
-    market = evolve_market(evolve_market(None, terms), activation(terms))
+    market = evolve_market(None, terms)
+    for event in decide(market, ActivateMarket("m"), 0):  # type: ignore[union-attr]
+        evolve_market(market, event)  # type: ignore[arg-type]
     b = market.liquidity / 1e6
     market.sold = [round(quantity * b) for quantity in sold]
     reprice(market)
@@ -53,7 +58,7 @@ def crosses(side: str, price: int, met: int) -> bool:
 
 
 def potential(market: Market, sold: list[int]) -> float:
-    """Return the maker's cost function C, in micro-credits: the sum of all that was ever paid to it."""
+    """Return the AMM's cost function C in micro-credits: the sum of all payments to it."""
     b = market.liquidity / 1e6
     exponents = [weight / lmsr.PICO + quantity / b for weight, quantity in zip(market.weights, sold, strict=True)]
     top = max(exponents)
@@ -80,8 +85,8 @@ markets = st.integers(2, 8).flatmap(
 
 @settings(max_examples=300)
 @hypothesis_given(markets)
-def test_a_sweep_ends_where_nothing_crosses_and_never_costs_the_maker(market: Market) -> None:
-    """No order is left worse than the maker's price, nobody trades beyond a limit, and the maker is paid at least C's rise."""
+def test_a_sweep_ends_where_nothing_crosses_and_never_costs_the_amm(market: Market) -> None:
+    """No order is left at a limit worse than the AMM's price, none trades beyond its limit, and the AMM gets the rise of C."""
     sweep = sweep_book(market)
     fills = {fill.order.order_id: fill for fill in sweep.fills} if sweep else {}
     b = market.liquidity / 1e6
@@ -104,7 +109,7 @@ def test_a_sweep_ends_where_nothing_crosses_and_never_costs_the_maker(market: Ma
 
 
 def in_slices(market: Market, step: float) -> dict[str, float]:
-    """Return what each order trades when always the one furthest off trades a tiny slice, that moves its price by `step`."""
+    """Return what each order trades if the one with the largest gap always trades a slice that moves its price by `step`."""
     b = market.liquidity / 1e6
     left = {order.order_id: float(order.remaining) for order in market.book.orders.values()}
     sold = [float(quantity) for quantity in market.sold]
@@ -139,7 +144,7 @@ def in_slices(market: Market, step: float) -> dict[str, float]:
     ],
 )
 def test_closed_formulas_agree_with_tiny_slices(orders: list[Wish]) -> None:
-    """Several orders on several outcomes trade what they would in ten thousand slices, furthest off first."""
+    """Orders on several outcomes trade as much as in ten thousand slices, the largest gap first."""
     market = market_with(4, 100 * MICRO, [0.0, 0.3, -0.2, 0.1], orders)
     b = market.liquidity / 1e6
     sweep = sweep_book(market)
@@ -153,7 +158,7 @@ def test_closed_formulas_agree_with_tiny_slices(orders: list[Wish]) -> None:
 @pytest.mark.parametrize(("one", "other"), [(450, 450), (500, 499), (500, 500), (501, 500), (600, 600)])
 @pytest.mark.parametrize("subsidy", [MICRO, 100 * MICRO])
 def test_bids_on_two_outcomes_do_not_chase_each_other_for_ever(one: int, other: int, subsidy: int) -> None:
-    """Bids that sum to about 1 are filled at once, by a few events, however deep they are for this maker."""
+    """Bids that sum to about 1 are filled at once, in a few events, however large they are for this AMM."""
     scenario = given(*a_market(("A", "B", "C"), subsidy=subsidy), *accounts("alice", "bob", cash=1_000_000 * MICRO))
     scenario.when(buy("alice", "A", quantity=150_000 * MICRO, limit_price=one * 1000))
     begin = time.process_time()
@@ -164,3 +169,32 @@ def test_bids_on_two_outcomes_do_not_chase_each_other_for_ever(one: int, other: 
     prices = scenario.exchange.markets["m"].prices
     assert prices[0] == pytest.approx(one / 1000, abs=3e-3) or one + other > 1000
     assert prices[1] == pytest.approx(other / 1000, abs=3e-3) or one + other > 1000
+
+
+# --- through commands
+
+
+def test_a_bid_on_b_is_filled_because_others_bought_a() -> None:
+    """A purchase of A makes B cheaper; at the bid's limit the AMM sells to it, though no trader sold B."""
+    scenario = given(*ABC, *TRADERS, buy("alice", "B", name="bid", quantity=20 * MICRO, limit_price=300_000))
+    assert scenario.resting("bid") == 20 * MICRO
+    scenario.when(buy("bob", "A", quantity=60 * MICRO))
+    filled = scenario.event(RestingOrderFilled)
+
+    assert filled.order_id == "bid"
+    assert filled.cost <= filled.quantity * 3 // 10
+    assert scenario.resting("bid") == filled.remaining
+    price = scenario.exchange.markets["m"].displayed_prices()[1]
+    assert (price == 300_000) if filled.remaining else (price <= 300_000)
+    assert scenario.shares("alice", "B") == filled.quantity
+    assert filled.prices == scenario.exchange.markets["m"].displayed_prices()
+
+
+def test_an_ask_on_b_is_filled_because_others_sold_a() -> None:
+    """A sale of A makes B more expensive; at the ask's limit the AMM buys from it."""
+    scenario = given(*ABC, *TRADERS, SplitSets("alice", "m", 50 * MICRO), SplitSets("bob", "m", 50 * MICRO))
+    scenario.given(sell("alice", "B", name="ask", quantity=5 * MICRO, limit_price=350_000))
+    scenario.when(sell("bob", "A", quantity=50 * MICRO))
+    filled = scenario.event(RestingOrderFilled)
+    assert filled.order_id == "ask"
+    assert filled.cost >= filled.quantity * 35 // 100

@@ -8,8 +8,9 @@ import random
 from collections.abc import Iterator
 
 from domain.account import DepositCash, OpenAccount, WithdrawCash
+from domain.commands import Command
 from domain.events import Recorded
-from domain.exchange import Command, Entry, Exchange
+from domain.exchange import Entry, Exchange
 from domain.market import (
     ActivateMarket,
     AddLiquidity,

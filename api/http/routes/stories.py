@@ -15,8 +15,7 @@ from api.http.reads import Cursor, Limit, Read, answer
 from api.http.routes.markets import NewMarket, market_json, open_market_command
 from api.http.serializers import shown
 from api.http.writes import command_id_of, resource, submit
-from domain.exchange import STORY_MARKETS_MAX
-from domain.story import PublishStory
+from domain.story import STORY_MARKETS_MAX, PublishStory
 from messages.commands import new_id
 from projections import stories
 from projections.markets import markets

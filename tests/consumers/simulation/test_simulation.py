@@ -1,4 +1,4 @@
-"""The simulation: every invariant at every position, crashes and repeated deliveries included; a failing seed fails again."""
+"""The simulation: it checks every invariant at every position, through crashes and repeated deliveries."""
 
 import pytest
 
@@ -9,12 +9,12 @@ from domain.money import MICRO
 from tests.domain.scenario import EFFORT
 
 COMMANDS = 1_500 * EFFORT
-"""Commands a seed."""
+"""The number of commands for each seed."""
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_nothing_breaks_in_a_random_run(seed: int) -> None:
-    """Orders, lifecycles, corrections and voids in several markets; every kind of outcome is reached over the seeds."""
+    """Orders, lifecycles, corrections and voids in several markets, with many kinds of refusals."""
     report = simulate(seed, COMMANDS, crashes=15)
 
     assert report.crashes > 0
@@ -24,7 +24,7 @@ def test_nothing_breaks_in_a_random_run(seed: int) -> None:
 
 
 def test_the_same_seed_does_the_same() -> None:
-    """To the last event; another seed does something else, and crashes change nothing in the result."""
+    """The same seed ends in the same state, with crashes or without; another seed does not."""
     first, again, calm, other = simulate(7, 400), simulate(7, 400), simulate(7, 400, crashes=0), simulate(8, 400)
 
     assert first.state_hash == again.state_hash == calm.state_hash != other.state_hash
@@ -32,13 +32,13 @@ def test_the_same_seed_does_the_same() -> None:
 
 
 def test_a_broken_rule_is_found_and_the_script_that_shows_it_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An account that may sell a share more than it has is soon found out; the seed is in the message."""
+    """Let accounts sell a share more than they have: the simulation fails, with its seed and a short script."""
     honest = Account.available_shares
 
     def generous(account: Account, market_id: str, outcome: str) -> int:
         return honest(account, market_id, outcome) + MICRO
 
-    monkeypatch.setattr(Account, "available_shares", generous)  # no function of the compiled rules can be replaced
+    monkeypatch.setattr(Account, "available_shares", generous)  # functions of compiled modules cannot be replaced
     monkeypatch.setattr(simulation, "SHRINK_SECONDS", 20.0)
     with pytest.raises(SimulationFailedError, match="seed 3 failed at command") as failed:
         simulate(3, 3000)
@@ -50,7 +50,7 @@ def test_a_broken_rule_is_found_and_the_script_that_shows_it_is_short(monkeypatc
 
 
 def test_progress_is_told() -> None:
-    """Every hundred commands."""
+    """The callback gets (commands done, all) after every hundred commands."""
     told: list[tuple[int, int]] = []
     simulate(1, 250, progress=lambda done, of: told.append((done, of)))
 

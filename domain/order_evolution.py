@@ -1,10 +1,10 @@
-"""How the events of orders change their market: its book, its shares, its prices."""
+"""How the events of orders change their market: its book, its shares and its prices."""
 
 from typing import assert_never
 
 from domain.book import RestingOrder
-from domain.market import Market
-from domain.market_rules import reprice
+from domain.market_evolution import reprice
+from domain.market_state import Market
 from domain.money import Price, Shares
 from domain.orders import (
     Execution,
@@ -18,7 +18,7 @@ from domain.orders import (
 
 
 def evolve_orders(market: Market, event: OrderEvent) -> None:
-    """Bring the market's book, shares and prices to what they are after the event."""
+    """Apply the event to the market's book, shares and prices."""
     match event:
         case OrderPlaced():
             _evolve_execution(market, event.outcome, event.execution)

@@ -1,0 +1,22 @@
+"""All commands that the exchange decides: a closed list, as `domain.events` is for what they leave in the log."""
+
+from domain.account import DepositCash, OpenAccount, WithdrawCash
+from domain.market import DisputeMarket, MarketCommand, OpenMarket
+from domain.orders import AmendOrder, CancelOrder, CancelOrders, MergeSets, PlaceOrder, SplitSets
+from domain.story import PublishStory
+
+Command = (
+    PublishStory
+    | OpenMarket
+    | MarketCommand
+    | DisputeMarket
+    | OpenAccount
+    | DepositCash
+    | WithdrawCash
+    | PlaceOrder
+    | CancelOrder
+    | CancelOrders
+    | AmendOrder
+    | SplitSets
+    | MergeSets
+)

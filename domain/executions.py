@@ -1,0 +1,211 @@
+"""What an order does at once, as events: its conditions are checked, its fills are settled, its remainder rests or not.
+
+Placing, amending and quoting share this. The events of an execution come in three groups: those of the payers, the market's
+own event, those of the receivers. In this order the pool covers the market's worst outcome at every position of the log.
+"""
+
+from domain import lmsr
+from domain.account import Account, OrderReserved, TradeSettled
+from domain.account_rules import spendable
+from domain.events import Event
+from domain.market_state import Market
+from domain.matching import Taker
+from domain.money import Credits, Price, Shares, taker_fee
+from domain.orders import (
+    OPEN_ORDERS_MAX,
+    Execution,
+    OrderEvent,
+    OrderStatus,
+    PlaceOrder,
+    RestingOrderFilled,
+    TimeInForce,
+)
+from domain.rejections import Code, Rejection, reject
+from domain.reservations import cancel_events, reserved_cash, settle_resting
+from domain.sweeping import SweepFill, sweep_book
+
+
+class ExecutionEvents:
+    """An execution and the events that go with it: cancellations, then payers, then (after the market's) receivers."""
+
+    __slots__ = ("before", "execution", "payers", "receivers")
+
+    def __init__(self, execution: Execution) -> None:
+        self.execution = execution
+        self.before: list[Event] = []
+        self.payers: list[Event] = []
+        self.receivers: list[Event] = []
+
+    def around(self, event: OrderEvent) -> list[Event]:
+        """Return all events in their order, with the market's own event in the middle."""
+        return [*self.before, *self.payers, event, *self.receivers]
+
+
+def execute(
+    market: Market,
+    account: Account,
+    order: PlaceOrder,
+    quantity: Shares | None,
+    *,
+    time_in_force: TimeInForce,
+    released: Credits = 0,
+) -> ExecutionEvents | Rejection:
+    """Return what the order does at once and whether its remainder rests, or why it is refused.
+
+    `quantity` and `time_in_force` replace the order's own. `released` is the cash that the same command releases: what an
+    amended order had reserved. The caller has checked the outcome and, for a sell, the shares.
+    """
+    taker = Taker(market, order, quantity)
+    taker.match(order)
+    remaining = 0 if quantity is None else quantity - taker.filled
+    fee = taker_fee(market.terms.fee_rate, taker.filled, taker.cost)
+    if refusal := _broken_condition(order, taker, fee, remaining, kills=time_in_force == "FOK"):
+        return refusal
+    reserved = 0
+    rests = remaining > 0 and taker.stop == "price" and time_in_force in {"GTC", "GTD"}
+    if rests:
+        others = len(account.orders) - len(taker.canceled) - (order.order_id in account.orders)
+        if others >= OPEN_ORDERS_MAX:
+            return reject(
+                Code.TOO_MANY_ORDERS, "the account has the maximum number of open orders", maximum=OPEN_ORDERS_MAX
+            )
+        assert order.limit_price is not None, "only limit orders rest"
+        if taker.buys:
+            reserved = reserved_cash(market.terms.fee_rate, order.limit_price, remaining)
+    if taker.buys:
+        freed = released + sum([account.orders[own.order_id].cash for own in taker.canceled])
+        # The whole spend must be available, also where the AMM stops before all of it is used.
+        required = max(taker.cost + fee + reserved, order.spend or 0)
+        if refusal := spendable(account, required - freed):
+            return refusal
+    done = ExecutionEvents(_execution(taker, fee, remaining, rests=rests))
+    _settle(done, account, order, taker)
+    if rests:
+        shares = 0 if taker.buys else remaining
+        done.receivers.append(
+            OrderReserved(
+                account.account_id, order.market_id, order.order_id, order.outcome, order.side, reserved, shares
+            )
+        )
+    return done
+
+
+def _broken_condition(
+    order: PlaceOrder, taker: Taker, fee: Credits, remaining: Shares, *, kills: bool
+) -> Rejection | None:
+    """Return which of the order's own conditions the match would break, or None."""
+    stop, filled, cost = taker.stop, taker.filled, taker.cost
+    if order.post_only and (taker.fills or stop == "self_trade" or taker.canceled):
+        return reject(
+            Code.POST_ONLY_WOULD_CROSS, "a post-only order would trade at once", limit_price=order.limit_price or 0
+        )
+    if kills and stop is not None:
+        return reject(Code.FOK_NOT_FILLED, "the whole order cannot be filled now", fillable=filled, remaining=remaining)
+    if stop is None and cost == fee and not taker.buys:
+        return reject(Code.ORDER_TOO_SMALL, "the sale would bring nothing after rounding", quantity=filled)
+    if order.max_cost is not None and cost + fee > order.max_cost:
+        return reject(
+            Code.SLIPPAGE, "the order would cost more than max_cost", cost=cost + fee, max_cost=order.max_cost
+        )
+    if order.min_proceeds is not None and cost - fee < order.min_proceeds:
+        return reject(
+            Code.SLIPPAGE,
+            "the order would bring less than min_proceeds",
+            proceeds=cost - fee,
+            min_proceeds=order.min_proceeds,
+        )
+    return None
+
+
+def _execution(taker: Taker, fee: Credits, remaining: Shares, *, rests: bool) -> Execution:
+    status: OrderStatus
+    if taker.stop is None:
+        status = "filled"
+    elif taker.fills:
+        status = "partially_filled"
+    else:
+        status = "resting" if rests else "canceled"
+    return Execution(
+        status,
+        taker.filled,
+        remaining,
+        taker.cost,
+        fee,
+        tuple(taker.fills),
+        taker.amm_shares,
+        taker.sets,
+        lmsr.displayed(taker.prices) if taker.amm_shares else (),
+        rests,
+        None if rests else taker.stop,
+    )
+
+
+def _settle(done: ExecutionEvents, account: Account, order: PlaceOrder, taker: Taker) -> None:
+    """Add the cancellations of own orders, and each account's part of the fills."""
+    market, fee, cost = taker.market, done.execution.fee, taker.cost
+    for own in taker.canceled:
+        done.before += cancel_events(market, own, account, "self_trade")
+    if taker.met:
+        met = {resting.order_id: resting for resting in taker.met}
+        for fill in taker.fills:
+            if fill.order_id is not None:
+                resting = met[fill.order_id]
+                settled = settle_resting(market, resting, fill.quantity, fill.resting_cost)
+                (done.payers if resting.side == "buy" else done.receivers).append(settled)
+    if taker.fills:
+        own_part = TradeSettled(
+            account.account_id,
+            order.market_id,
+            order.order_id,
+            order.outcome,
+            order.side,
+            role="taker",
+            quantity=taker.filled,
+            cost=cost,
+            fee=fee,
+            cash=-cost - fee if taker.buys else cost - fee,
+            held=0,
+            held_shares=0,
+        )
+        (done.payers if taker.buys else done.receivers).append(own_part)
+
+
+# --- the sweep that an execution sets off
+
+
+def sweep_events(market: Market) -> list[Event]:
+    """Return the events of the AMM filling the resting orders that its price has reached; empty when there are none.
+
+    Among the market's own events sells come before buys, so that the pool covers its worst outcome between them.
+    """
+    sweep = sweep_book(market)
+    if sweep is None:
+        return []
+    buys = [fill for fill in sweep.fills if fill.order.side == "buy"]
+    sells = [fill for fill in sweep.fills if fill.order.side == "sell"]
+    ordered = [*sells, *buys]
+    prices = lmsr.displayed(sweep.prices)
+    own: list[Event] = [
+        _swept(market, fill, () if i < len(ordered) - 1 else prices, more=sweep.more) for i, fill in enumerate(ordered)
+    ]
+    return [*(_settled(market, fill) for fill in buys), *own, *(_settled(market, fill) for fill in sells)]
+
+
+def _settled(market: Market, fill: SweepFill) -> TradeSettled:
+    return settle_resting(market, fill.order, fill.quantity, fill.cost)
+
+
+def _swept(market: Market, fill: SweepFill, prices: tuple[Price, ...], *, more: bool) -> RestingOrderFilled:
+    order = fill.order
+    return RestingOrderFilled(
+        market.market_id,
+        order.account_id,
+        order.order_id,
+        market.terms.outcomes[order.outcome],
+        order.side,
+        fill.quantity,
+        fill.cost,
+        order.remaining - fill.quantity,
+        prices,
+        more,
+    )
