@@ -46,6 +46,7 @@ MODULES: Final = (
     "domain/sweeping.py",
     "domain/trading.py",
     "messages/commands.py",
+    "messages/order.py",
     "messages/results.py",
     "messages/stored.py",
 )

@@ -11,9 +11,10 @@ from typing import Final
 import msgspec
 
 from messages.asyncapi import PAGE, asyncapi, dump_yaml
+from messages.codecs import command_codec
 from messages.commands import COMMAND_ID_MAX, COMMANDS, RESERVED
 from messages.events import event_schemas
-from messages.fields import ID, record
+from messages.fields import ID
 from messages.records import record_schemas
 from messages.replies import reply_schema
 from messages.wire import SCHEMA_DIALECT, TIME_SCHEMA, Schema, object_schema, summary
@@ -38,7 +39,7 @@ def _command_schema(name: str, command_type: type) -> Schema:
         "type": {"const": name},
         "at": TIME_SCHEMA,
         "reply_to": ID.schema(),
-        "data": record(command_type).schema(),
+        "data": command_codec(command_type).schema(),
     }
     return {"$schema": SCHEMA_DIALECT, "title": name} | object_schema(
         properties, ["command_id", "type", "data"], summary(command_type)

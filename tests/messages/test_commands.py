@@ -1,14 +1,11 @@
 """Commands on the wire: what is understood, what is refused and how."""
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import jsonschema
 import msgspec
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from domain.account import DepositCash, OpenAccount, WithdrawCash
@@ -31,7 +28,6 @@ from domain.market import (
 )
 from domain.orders import AmendOrder, CancelOrder, CancelOrders, MergeSets, PlaceOrder, SplitSets
 from domain.story import PublishStory
-from messages import commands
 from messages.commands import (
     COMMANDS,
     AdvanceTime,
@@ -41,7 +37,6 @@ from messages.commands import (
     Submitted,
     UnreadableError,
     check_command,
-    command_of,
     digest_of,
     dump_command,
     dump_record,
@@ -309,7 +304,7 @@ def test_a_field_that_is_not_allowed_is_refused(command: Command, changes: dict[
     ],
 )
 def test_what_is_no_command_is_unreadable(value: bytes) -> None:
-    """Without a usable id and a known type there can be no outcome in the log, so it is not taken for a command."""
+    """Without a usable id and a known type the log can hold no reply to it, so it is not taken for a command."""
     with pytest.raises(UnreadableError):
         parse_command(value)
 
@@ -344,103 +339,6 @@ def test_a_time_of_the_sender_must_be_rfc_3339(at: str) -> None:
     message = msgspec.json.decode(wire(HaltMarket("mk_m"))) | {"at": at}
 
     assert refusal(msgspec.json.encode(message)).field == "at"
-
-
-# --- the faster way of orders
-
-texts = st.one_of(
-    st.sampled_from(["ac_a", "Yes", "mk_m", " Yes", "ä", "a b", "", "x" * 65, "x" * 101]), st.text(max_size=5)
-)
-amounts = st.one_of(
-    st.none(),
-    st.integers(-2, 2 * 10**15).map(lambda micros: f"{micros // 10**6}.{micros % 10**6:06d}"),
-    st.sampled_from(NUMBERS),
-    st.from_regex(r"[0-9]{0,3}\.?[0-9]{0,7}", fullmatch=True),
-)
-order_data = st.fixed_dictionaries(
-    {
-        "account_id": texts,
-        "market_id": texts,
-        "client_order_id": texts,
-        "outcome": texts,
-        "side": st.sampled_from(["buy", "sell", "x"]),
-        "type": st.sampled_from(["market", "limit", 5]),
-    },
-    optional={
-        "quantity": amounts,
-        "spend": amounts,
-        "limit_price": amounts,
-        "time_in_force": st.sampled_from([None, "GTC", "GTD", "IOC", "FOK", "X"]),
-        "expires_at": st.sampled_from([None, "2024-10-24T10:02:00Z", "x"]),
-        "post_only": st.sampled_from([True, False, None]),
-        "max_cost": amounts,
-        "min_proceeds": amounts,
-        "self_trade_prevention": st.sampled_from(["cancel_taker", "cancel_maker", "x"]),
-    },
-)
-
-usual = wire(ORDER)
-
-
-@given(order_data)
-@example(msgspec.json.decode(usual)["data"])
-def test_the_faster_way_agrees_with_the_general_one(data: dict[str, Any]) -> None:
-    """What the fast way takes, the general way takes too, with the same order and the same digest."""
-    command_id = order_command_id(str(data["account_id"]), str(data["client_order_id"]))
-
-    fast = commands._usual_order(command_id, msgspec.Raw(msgspec.json.encode(data)))
-
-    if fast is not None and commands.is_command_id(command_id):  # others never come so far
-        order, digest = fast
-        assert order == command_of("PlaceOrder", command_id, data)
-        assert digest == digest_of(order)
-
-
-whole_numbers = st.one_of(st.none(), st.integers(-2, 2), st.integers(10**15 - 1, 10**15 + 1))
-python_orders = st.builds(
-    PlaceOrder,
-    account_id=st.one_of(st.text(max_size=3), st.just("a" * 65), st.just(7)),
-    market_id=st.one_of(st.text(max_size=3), st.just("m" * 65)),
-    order_id=st.just(""),
-    client_order_id=st.one_of(st.text(max_size=3), st.just("c" * 65), st.just(None)),
-    outcome=st.one_of(st.text(max_size=3), st.just("o" * 101)),
-    side=st.sampled_from(["buy", "sell", "hold"]),
-    type=st.sampled_from(["market", "limit", "stop"]),
-    quantity=whole_numbers,
-    spend=whole_numbers,
-    limit_price=st.one_of(st.none(), st.integers(-1, 1), st.integers(999_999, 1_000_001)),
-    time_in_force=st.sampled_from([None, "GTC", "GTD", "IOC", "FOK", "DAY"]),
-    expires_at=st.sampled_from([None, -1, TIME]),
-    max_cost=whole_numbers,
-    min_proceeds=whole_numbers,
-    self_trade_prevention=st.sampled_from(["cancel_taker", "cancel_maker", "x"]),
-)
-
-
-@given(python_orders)
-@example(ORDER)
-@example(replace(ORDER, account_id=7))
-def test_the_faster_check_agrees_with_the_general_one(order: PlaceOrder) -> None:
-    """An order from Python code is taken at once only where the rules of all its fields would take it too."""
-    command_id = order_command_id(order.account_id, order.client_order_id)
-    general: Any = commands._record_of(order)
-    if commands.is_command_id(command_id):
-        assert _refusal(lambda: check_command(command_id, order)) == _refusal(lambda: general.check(order, ""))
-
-
-def _refusal(check: Callable[[], None]) -> str | None:
-    try:
-        check()
-    except InvalidCommand as refusal:
-        return str(refusal)
-    return None
-
-
-def test_a_usual_order_takes_the_faster_way() -> None:
-    """The fast way is really taken by what our own client sends."""
-    envelope = msgspec.json.decode(usual, type=commands.Envelope)
-
-    assert commands._usual_order(envelope.command_id, envelope.data) is not None
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""Orders: place, batch, quote, cancel, amend. They are answered from the engine's reply alone, without the database.
+"""Orders: place, batch, quote, cancel, amend. The engine's reply alone answers them, without the database.
 
-Placing is the hot path: `api.http.routes.order_entry` serves it, and comes here with all that is not as usual.
+Placing is the hot path: `api.http.routes.order_entry` serves it, and comes here with every order that its fast path leaves.
 """
 
 import asyncio
@@ -14,20 +14,12 @@ from starlette.responses import Response
 from api.http.auth import Principal
 from api.http.context import Anyone, WithContext, context_of
 from api.http.errors import ApiError, from_pydantic
-from api.http.fields import Amount, Body, ClientOrderId, Guard, Moment, Outcome, Price, Reference
+from api.http.fields import Amount, Body, ClientOrderId, Price, Reference, with_fields_of
 from api.http.reads import json
 from api.http.writes import command_id_of, outcome, quoted, refusal, submit
-from domain.book import Side
-from domain.orders import (
-    AmendOrder,
-    CancelOrder,
-    CancelOrders,
-    OrderType,
-    PlaceOrder,
-    SelfTradePrevention,
-    TimeInForce,
-)
+from domain.orders import AmendOrder, CancelOrder, CancelOrders, PlaceOrder
 from messages.commands import order_command_id, with_ids
+from messages.order import ORDER_FIELDS
 from messages.replies import Reply
 
 router = APIRouter(tags=["orders"])
@@ -35,24 +27,29 @@ router = APIRouter(tags=["orders"])
 BATCH_MAX: Final = 100
 
 
+_OWN_FIELDS: Final = ("account_id", "market_id", "client_order_id")
+"""The fields of an order that a body has in a form of its own; it shares the others with the command."""
+
+_SHARED_FIELDS: Final = tuple(name for name in ORDER_FIELDS if name not in _OWN_FIELDS)
+
+
+@with_fields_of(
+    PlaceOrder,
+    but=_OWN_FIELDS,
+    about={
+        "quantity": "shares",
+        "spend": "credits, for a market buy instead of `quantity`",
+        "time_in_force": "limit: GTC if missing; market: IOC",
+        "expires_at": "for GTD",
+        "max_cost": "refuse when more would be paid, fees included",
+        "min_proceeds": "refuse when less would be received, fees included",
+    },
+)
 class Quote(Body):
     """An order without an id: what it would do now."""
 
     account: Reference | None = Field(None, description="id or name; a trader's key has its own account")
     market_id: Reference = Field(description="id or slug")
-    outcome: Outcome
-    side: Side
-    type: OrderType
-    quantity: Amount | None = Field(None, description="shares")
-    spend: Amount | None = Field(None, description="credits, for a market buy instead of `quantity`")
-    limit_price: Price | None = None
-    time_in_force: TimeInForce | None = Field(None, description="limit: GTC if missing; market: IOC")
-    expires_at: Moment | None = Field(None, description="for GTD")
-    post_only: bool = False
-    reduce_only: bool = False
-    max_cost: Amount | None = Field(None, description="refuse when more would be paid, fees included")
-    min_proceeds: Guard | None = Field(None, description="refuse when less would be received, fees included")
-    self_trade_prevention: SelfTradePrevention = "cancel_taker"
 
 
 class Order(Quote):
@@ -213,19 +210,7 @@ async def _command(request: Request, order: Quote, account_id: str, client_order
         market_id=await context_of(request).names.resolve("market", order.market_id),
         order_id="",
         client_order_id=client_order_id,
-        outcome=order.outcome,
-        side=order.side,
-        type=order.type,
-        quantity=order.quantity,
-        spend=order.spend,
-        limit_price=order.limit_price,
-        time_in_force=order.time_in_force,
-        expires_at=order.expires_at,
-        post_only=order.post_only,
-        reduce_only=order.reduce_only,
-        max_cost=order.max_cost,
-        min_proceeds=order.min_proceeds,
-        self_trade_prevention=order.self_trade_prevention,
+        **{name: getattr(order, name) for name in _SHARED_FIELDS},
     )
     ordered = with_ids(order_command_id(account_id, client_order_id), command)
     assert isinstance(ordered, PlaceOrder)

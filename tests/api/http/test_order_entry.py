@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from api.http.auth import Principal
 from api.http.errors import ApiError
 from api.http.references import Names
-from api.http.routes.order_entry import UsualOrder, usual_order, usual_orders
+from api.http.routes.order_entry import OrderBody, fast_command, fast_commands
 from api.http.routes.orders import Order, parsed
 from domain.orders import PlaceOrder
 from tests.api.http.test_orders import REFUSED
@@ -79,7 +79,7 @@ def general(raw: bytes) -> PlaceOrder | None:
 def test_what_is_usual_is_what_the_general_way_makes_of_it(raw: bytes) -> None:
     """The hot path never takes what the general way refuses, and makes the same command."""
     try:
-        found = usual_order(msgspec.json.decode(raw, type=UsualOrder), None, TRADER, NAMES)
+        found = fast_command(msgspec.json.decode(raw, type=OrderBody), None, TRADER, NAMES)
     except msgspec.ValidationError:
         found = None
 
@@ -87,11 +87,11 @@ def test_what_is_usual_is_what_the_general_way_makes_of_it(raw: bytes) -> None:
 
 
 @given(st.lists(bodies(), max_size=3), st.sampled_from([None, ACCOUNT, "", "ada", 7]))
-def test_a_usual_batch_is_one_of_usual_orders(raws: list[bytes], account: Any) -> None:
+def test_a_usual_batch_is_one_of_fast_commands(raws: list[bytes], account: Any) -> None:
     """All are usual, or none of it is."""
     raw = b'{"account":%b,"orders":[%b]}' % (json.dumps(account).encode(), b",".join(raws))
 
-    found = usual_orders(raw, TRADER, NAMES)
+    found = fast_commands(raw, TRADER, NAMES)
 
     assert found is None or found == [general(one) for one in raws]
 
@@ -104,15 +104,15 @@ def test_most_orders_are_usual() -> None:
         {"type": "limit", "quantity": "10.000000", "limit_price": "0.4", "post_only": True, "account": ACCOUNT},
     ):
         raw = json.dumps(BASE | more).encode()
-        assert usual_order(msgspec.json.decode(raw, type=UsualOrder), None, TRADER, NAMES) == general(raw)
-    assert usual_orders(b'{"orders":[%b]}' % raw, TRADER, NAMES) == [general(raw)]
+        assert fast_command(msgspec.json.decode(raw, type=OrderBody), None, TRADER, NAMES) == general(raw)
+    assert fast_commands(b'{"orders":[%b]}' % raw, TRADER, NAMES) == [general(raw)]
 
 
 def test_an_order_for_the_account_of_another_is_not_usual() -> None:
     """The general way finds out who may act for whom, and refuses."""
-    order = msgspec.convert(BASE | {"spend": "1", "account": "ac_" + "9" * 26}, UsualOrder)
+    order = msgspec.convert(BASE | {"spend": "1", "account": "ac_" + "9" * 26}, OrderBody)
 
-    assert usual_order(order, None, TRADER, NAMES) is None
+    assert fast_command(order, None, TRADER, NAMES) is None
 
 
 @pytest.mark.parametrize(("name", "change", "status", "code"), REFUSED, ids=[row[0] for row in REFUSED])
