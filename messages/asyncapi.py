@@ -1,8 +1,8 @@
-"""The AsyncAPI page of our Kafka topics, `docs/asyncapi.yaml`: made from the schemas, so that it cannot drift.
+"""The AsyncAPI page of our Kafka topics, `docs/asyncapi.yaml`, derived from the schemas.
 
-    python -m messages.schemas      writes it, with the schemas
+    python -m messages.schemas      writes the page and the schemas
 
-It refers to nothing outside of itself.
+The page is complete: no reference leads out of it.
 """
 
 import re
@@ -46,7 +46,7 @@ _HEADERS: Final[dict[str, Schema]] = {
 
 
 def asyncapi(schemas: dict[str, Schema]) -> dict[str, Any]:
-    """Return the page as an object; `schemas` are those of single commands, events and replies, by their files' paths."""
+    """Return the page as an object. `schemas` has those of single commands, events and replies, by their files' paths."""
     records = record_schemas(lambda path: f"#/components/schemas/{_component(path)}")
     operations: dict[str, dict[str, Any]] = {}
     for topic in records:
@@ -56,7 +56,7 @@ def asyncapi(schemas: dict[str, Schema]) -> dict[str, Any]:
             "channel": {"$ref": f"#/channels/{topic}"},
             "summary": _ABOUT[topic],
         }
-    # A reply comes on another channel, for the command that its id names.
+    # The reply comes on another channel; its command_id says to which command.
     operations["send-commands"]["reply"] = {"channel": {"$ref": "#/channels/replies"}}
     return {
         "asyncapi": "3.0.0",
@@ -102,7 +102,7 @@ def _bare(schema: Schema) -> Schema:
     return {name: value for name, value in schema.items() if name != "$schema"}
 
 
-# --- YAML, of which JSON's strings, numbers and empty collections are a part
+# --- YAML: a superset of JSON, so strings, numbers and empty collections are written as JSON
 
 _PLAIN: Final = re.compile(r"[A-Za-z$][A-Za-z0-9_./$-]*")
 _WORDS: Final = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}

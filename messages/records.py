@@ -1,7 +1,7 @@
-"""What a record of each Kafka topic holds, as JSON Schemas.
+"""The JSON Schemas of the records of each Kafka topic.
 
-The schemas refer to those of single commands, events and replies: by the paths of their files, or as components of the
-AsyncAPI page (messages/asyncapi.py).
+They refer to the schemas of single commands, events and replies: by the paths of their files, or as components of the AsyncAPI
+page (messages/asyncapi.py).
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from messages.events import TOPICS
 from messages.wire import SCHEMA_DIALECT, Schema, object_schema
 
 Refer = Callable[[str], str]
-"""Turns a file's path under docs/schemas into a reference to its schema."""
+"""Turns the path of a file under docs/schemas into a reference to its schema."""
 
 
 def record_schemas(refer: Refer) -> dict[str, Schema]:

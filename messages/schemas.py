@@ -1,8 +1,8 @@
-"""The JSON Schemas of everything that others read or send, and the files under `docs/schemas` that hold them.
+"""The JSON Schemas of everything that others read or send, and their files under `docs/schemas`.
 
-    python -m messages.schemas
+    python -m messages.schemas      writes the files and the AsyncAPI page
 
-writes the files, and the AsyncAPI page; a test compares them with the code.
+A test compares the files with the code.
 """
 
 from pathlib import Path
@@ -47,7 +47,7 @@ def _command_schema(name: str, command_type: type) -> Schema:
 
 
 def all_schemas() -> dict[str, Schema]:
-    """Return every schema by the path of its file under `docs/schemas`; those in `records/` are of whole Kafka records."""
+    """Return every schema by the path of its file under `docs/schemas`. `records/` has those of whole Kafka records."""
     records = record_schemas(lambda path: f"../{path}")
     return _single_schemas() | {f"records/{topic}.json": schema for topic, schema in records.items()}
 
@@ -71,7 +71,7 @@ def render(schema: Schema) -> str:
 
 
 def write_schemas(folder: Path = FOLDER) -> list[Path]:
-    """Write every schema to its file and remove the files of what is no more; return the files that changed."""
+    """Write every schema to its file and remove files without a schema. Return the files that changed."""
     texts = {folder / name: render(schema) for name, schema in all_schemas().items()}
     changed = [path for path in folder.rglob("*.json") if path not in texts]
     for path in changed:
