@@ -17,18 +17,18 @@ from messages.wire import Schema
 PAGE: Final = Path(__file__).parent.parent / "docs" / "asyncapi.yaml"
 
 _KEYS: Final = {
-    "commands": "id of the market (orders, markets) or of the account; may be missing",
-    "replies": "the `reply_to` of the commands; missing: for whoever waits",
+    "commands": "id of the market (for orders and markets) or of the account; may be missing",
+    "replies": "the `reply_to` of the commands; without a key the replies are for any receiver that waits",
     "events": "none",
     "dead-letters": "none",
-    "feed": "id of the event's market, account or story; partition-<n> for what belongs to none",
+    "feed": "id of the event's market, account or story; partition-<n> for an event that belongs to none",
 }
 _ABOUT: Final = {
-    "commands": "What services send. 7 days; a partition for each partition of the log.",
-    "replies": "The one outcome of each command. Derived from the log, may repeat. A day.",
-    "events": "The log: claims and batches of events. For ever.",
-    "dead-letters": "What could not be understood or decided, with its reason and place; and decisions about it. For ever.",
-    "feed": "One record an event, in the order of the log. Derived from it, may repeat, never leaves one out.",
+    "commands": "The commands that services send. Kept for 7 days. It has as many partitions as the log.",
+    "replies": "The one reply to each command. Derived from the log; a reply may come twice. Kept for a day.",
+    "events": "The log: claims and batches of events. Kept for ever.",
+    "dead-letters": "Values that could not be understood or decided, and decisions about them. Kept for ever.",
+    "feed": "One record an event, in the order of the log. Derived from the log; an event may come twice, none is left out.",
 }
 _SENT_BY_SERVICES: Final = ("commands",)
 _HEADERS: Final[dict[str, Schema]] = {
@@ -36,7 +36,7 @@ _HEADERS: Final[dict[str, Schema]] = {
         "type": "object",
         "properties": {
             "position": {"type": "string", "pattern": "^[1-9][0-9]*$", "description": "place in the partition's log"},
-            "type": {"type": "string", "description": "as OrderPlaced"},
+            "type": {"type": "string", "description": "such as OrderPlaced"},
             "time": {"type": "string", "format": "date-time"},
             "checkpoint": {"type": "string", "description": "for the feed itself"},
         },
@@ -63,14 +63,14 @@ def asyncapi(schemas: dict[str, Schema]) -> dict[str, Any]:
         "info": {
             "title": "Tidings over Kafka",
             "version": "1.0.0",
-            "description": "Commands, their outcomes, and what happened, as another service sees them. See kafka.md.",
+            "description": "Commands, their replies and the events, as another service sees them. See kafka.md.",
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/json",
         "channels": {
             topic: {
                 "address": f"tidings.{topic}",
-                "description": f"{_ABOUT[topic]} The beginning of the name, `tidings.`, is a setting.",
+                "description": f"{_ABOUT[topic]} The prefix of the name, `tidings.`, is a setting.",
                 "messages": {topic: {"$ref": f"#/components/messages/{topic}"}},
                 "bindings": {"kafka": {"topic": f"tidings.{topic}", "bindingVersion": "0.5.0"}},
             }

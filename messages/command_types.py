@@ -22,7 +22,7 @@ RECORD_COMMANDS_MAX: Final = 1_000
 
 
 class AdvanceTime(Value):
-    """Let what is due by now happen, although no other command comes; what a timer sends."""
+    """Let everything happen that is due by now. A timer sends it when no other command comes."""
 
 
 class QuoteOrder(Value):

@@ -115,11 +115,11 @@ def dead_letter_schema() -> Schema:
             "size": number | {"description": "bytes of the value"},
             "value": text,
             "key": text | {"description": "the record's key; missing where it had none"},
-            "encoding": {"enum": ["base64"], "description": "missing where the value stands here as it is"},
-            "truncated": {"const": True, "description": "only the beginning of the value is kept here"},
+            "encoding": {"enum": ["base64"], "description": "missing where the value stands here as plain text"},
+            "truncated": {"const": True, "description": "the letter keeps only the beginning of the value"},
         },
         ["reason", "topic", "partition", "offset", "index", "size", "value"],
-        "Something that could not be understood or decided.",
+        "A value that could not be understood or decided.",
     )
     decision = object_schema(
         {
@@ -128,7 +128,7 @@ def dead_letter_schema() -> Schema:
             "reason": text,
         },
         ["letter", "decision", "reason"],
-        "What was decided about a letter.",
+        "What somebody did about a letter.",
     )
     return {
         "$schema": SCHEMA_DIALECT,

@@ -119,14 +119,14 @@ def reply_schema() -> Schema:
     """Return the JSON Schema of one reply."""
     properties: dict[str, Schema] = {
         "command_id": {"type": "string"},
-        "digest": {"type": "string", "description": "of the command: tells two with one id apart"},
+        "digest": {"type": "string", "description": "of the command: tells two commands with one id apart"},
         "position": {"type": "integer", "minimum": 0},
         "time": TIME_SCHEMA,
         "code": {"type": "string", "description": "why it was refused; missing when it was accepted"},
         "message": {"type": "string"},
         "details": {"type": "object", "additionalProperties": {"type": ["string", "integer"]}},
-        "result": {"type": "object", "description": "what an accepted command made"},
+        "result": {"type": "object", "description": "what an accepted command did"},
     }
     return {"$schema": SCHEMA_DIALECT, "title": "Reply"} | object_schema(
-        properties, ["command_id", "digest", "position", "time"], "The outcome of a command."
+        properties, ["command_id", "digest", "position", "time"], "The reply to a command."
     )
