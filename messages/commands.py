@@ -36,7 +36,7 @@ from messages.command_types import (
     UnreadableError,
 )
 from messages.fields import ID, InvalidCommand
-from messages.order import OrderData, fast_order, order_command_id, order_data, surely_valid
+from messages.order import ORDER_COMMAND_ID, OrderData, fast_order, order_command_id, order_data, surely_valid
 from messages.wire import format_time, parse_time
 
 __all__ = [
@@ -190,7 +190,9 @@ def parse_command(value: bytes) -> Submitted:
 def _submitted(envelope: Envelope) -> Submitted:
     command_id, command_type, data = envelope.command_id, envelope.type, envelope.data
     if not is_command_id(command_id):
-        raise UnreadableError(f"command_id must be 1 to {COMMAND_ID_MAX} printable characters, not beginning with due:")
+        raise UnreadableError(
+            f"command_id must be 1 to {COMMAND_ID_MAX} printable characters, not beginning with {RESERVED}"
+        )
     if command_type not in COMMANDS:
         raise UnreadableError("type is not the name of a command")
     command: Command | InvalidCommand
@@ -277,7 +279,7 @@ def check_command(command_id: str, command: Command) -> None:
 
 def _check_order_id(command_id: str, account_id: str, client_order_id: str) -> None:
     if command_id != order_command_id(account_id, client_order_id):
-        raise InvalidCommand("command_id", "of an order must be order:{account_id}:{client_order_id}")
+        raise InvalidCommand("command_id", f"of an order must be {ORDER_COMMAND_ID}")
 
 
 # --- to the wire

@@ -53,6 +53,10 @@ def order_command_id(account_id: str, client_order_id: str) -> str:
     return f"order:{account_id}:{client_order_id}"
 
 
+ORDER_COMMAND_ID: Final = order_command_id("{account_id}", "{client_order_id}")
+"""The form of this id, for people."""
+
+
 # --- positions and limits, derived
 
 
@@ -87,7 +91,7 @@ _CHOICES: Final[tuple[tuple[int, frozenset[str | None]], ...]] = tuple(
     for position, name in enumerate(ORDER_FIELDS)
     if isinstance(codec := _codec_of(name), Choice)
 )
-"""The position of each choice, and what it may be."""
+"""The position of each choice and its words."""
 
 _ID_MAX: Final = ID.longest
 _CLIENT_ORDER_ID_MAX: Final = CLIENT_ORDER_ID.longest
@@ -98,10 +102,10 @@ _OUTCOME_MAX: Final = OUTCOME.longest
 
 
 def fast_order(wire: Any, account_id: str, market_id: str, order_id: str) -> tuple[PlaceOrder, bool] | None:
-    """Return the order that a `wire_form` holds, or None where its fields do not surely keep to their codecs.
+    """Return the order in a struct of `wire_form`, or None where its fields do not surely keep to their codecs.
 
-    The order gets these ids. The second value says whether all amounts are written as we write them, with six decimals:
-    then the encoded wire form is the one that `order_data` makes of the order.
+    The order gets the ids that are given. The second value is True where the struct equals the `order_data` of the order: its
+    amounts have six decimals, as we write them.
     """
     values = list(astuple(wire))
     values[_ACCOUNT_ID] = account_id
@@ -125,7 +129,7 @@ def fast_order(wire: Any, account_id: str, market_id: str, order_id: str) -> tup
 
 
 def surely_valid(order: PlaceOrder) -> bool:
-    """Return whether an order that Python code made surely keeps to the codecs of its fields; others may, too."""
+    """Return whether an order that Python code made surely keeps to the codecs of its fields; False decides nothing."""
     values = list(astuple(order))
     del values[_ORDER_ID]
     if values[_EXPIRES_AT] is not None or not _are_texts(values) or not _surely_fit(values):
@@ -156,7 +160,7 @@ def order_data(order: PlaceOrder) -> Any:
 
 
 def _are_texts(values: list[Any]) -> bool:
-    """Python code may have put anything where a text belongs, and compiled code fails on it."""
+    """Return whether the texts are strings: Python code may put anything there, and compiled code fails on it."""
     return (
         type(values[_ACCOUNT_ID])
         is type(values[_MARKET_ID])
@@ -167,12 +171,12 @@ def _are_texts(values: list[Any]) -> bool:
 
 
 def _surely_fit(values: list[Any]) -> bool:
-    """Return whether the texts of an order surely match the patterns of their codecs: quicker than the patterns."""
+    """Return whether the texts of an order surely keep to their codecs, by tests that are quicker than the patterns."""
     account_id: str = values[_ACCOUNT_ID]
     market_id: str = values[_MARKET_ID]
     client_order_id: str = values[_CLIENT_ORDER_ID]
     outcome: str = values[_OUTCOME]
-    ids = f"{account_id}{market_id}{client_order_id}"  # judged together in half the time
+    ids = f"{account_id}{market_id}{client_order_id}"  # one test of all three takes half the time
     return (
         1 <= len(account_id) <= _ID_MAX
         and 1 <= len(market_id) <= _ID_MAX
@@ -197,7 +201,7 @@ def _canonical_micros(text: str) -> int:
 
 
 def _other_micros(text: str) -> int:
-    """Return the micro-units of an amount in any form, -1 for a text that is none or has a sign."""
+    """Return the micro-units of an amount in any form, -1 for a text with a sign and for one that is no amount."""
     try:
         return -1 if text.startswith("-") else parse_decimal(text)
     except ValueError:

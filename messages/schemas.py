@@ -15,6 +15,7 @@ from messages.codecs import command_codec
 from messages.commands import COMMAND_ID_MAX, COMMANDS, RESERVED
 from messages.events import event_schemas
 from messages.fields import ID
+from messages.order import ORDER_COMMAND_ID
 from messages.records import record_schemas
 from messages.replies import reply_schema
 from messages.wire import SCHEMA_DIALECT, TIME_SCHEMA, Schema, object_schema, summary
@@ -34,7 +35,7 @@ def _command_schema(name: str, command_type: type) -> Schema:
             "minLength": 1,
             "maxLength": COMMAND_ID_MAX,
             "not": {"pattern": f"^{RESERVED}"},
-            "description": "chosen by the sender; an order's is order:{account_id}:{client_order_id}",
+            "description": f"chosen by the sender; an order's is {ORDER_COMMAND_ID}",
         },
         "type": {"const": name},
         "at": TIME_SCHEMA,

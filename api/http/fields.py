@@ -1,6 +1,6 @@
-"""Types of the fields of request bodies, made for pydantic of the commands' field codecs (`messages.fields`).
+"""The types of fields in request bodies: the commands' field codecs (`messages.fields`), told to pydantic.
 
-So the limits of a field, and its part of OpenAPI, stand in one place. Amounts become integers of 1e-6 and times integers of
+So the limits of a field, and its part of OpenAPI, come from one place. Amounts become integers of 1e-6 and times integers of
 microseconds at once: no code behind this file sees a number as a string. An error names the field and its limit.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def _like(command: type[Value], field: str) -> tuple[PlainValidator, WithJsonSchema]:
-    """Return what makes a type hold what this field of the command may hold; null is for the hint to allow."""
+    """Return the annotations that hold a type to the codec of this field; whether null is allowed, the type says."""
     codec = command_codec(command).fields[field]
     if isinstance(codec, Nullable):
         codec = codec.codec
@@ -85,7 +85,10 @@ BodyT = TypeVar("BodyT", bound=Body)
 def with_fields_of(
     command: type[Value], but: tuple[str, ...], about: Mapping[str, str]
 ) -> Callable[[type[BodyT]], type[BodyT]]:
-    """Decorate a body: it gets the fields of a command, `but` these, after its own; `about` describes some of them."""
+    """Return a class decorator that adds the fields of a command after the body's own.
+
+    `but` names the fields to leave out, `about` has descriptions for OpenAPI. A field has the command's name and default.
+    """
     codec = command_codec(command)
     fields: dict[str, Any] = {
         name: (_hint_of(command, name), Field(codec.defaults.get(name, ...), description=about.get(name)))
@@ -103,7 +106,7 @@ def with_fields_of(
 
 
 def _hint_of(command: type[Value], field: str) -> Any:
-    """Return the type of a field for pydantic, which checks flags and choices by itself."""
+    """Return the type of a field for pydantic. Flags and choices need no codec: pydantic checks them itself."""
     hint, optional = without_none(fields_of(command)[field])
     if hint is not bool and get_origin(hint) is not Literal:
         hint = Annotated[hint, *_like(command, field)]

@@ -56,7 +56,7 @@ _check_reference: Final = command_codec(OpenAccount).fields["name"].check
 def fast_command(body: Any, account: str | None, principal: Principal, names: Names) -> PlaceOrder | None:
     """Return the command of an `OrderBody` that surely keeps to the limits, or None: the general path then judges it.
 
-    `account` is that of an order that names none; None is the principal's own.
+    An order that names no account is for `account`; None means the principal's own.
     """
     reference = account if body.account is None else body.account
     account_id = principal.account_id if reference is None else names.known("account", reference)
@@ -68,7 +68,7 @@ def fast_command(body: Any, account: str | None, principal: Principal, names: Na
 
 
 def fast_commands(raw: bytes, principal: Principal, names: Names) -> list[PlaceOrder] | None:
-    """Return the commands of a batch where the fast path takes all its orders, or None."""
+    """Return the commands of a batch, or None unless the fast path takes all its orders."""
     try:
         batch: Any = _decode_batch(raw)
         if batch.account is not None:
@@ -81,7 +81,7 @@ def fast_commands(raw: bytes, principal: Principal, names: Names) -> list[PlaceO
 
 
 class OrderEntry:
-    """Serves both paths as an ASGI app; `api.http.app` puts it into the same `RequestFrame` as all the others."""
+    """Serves both routes as an ASGI app; `api.http.app` puts it into the same `RequestFrame` as all the others."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -101,7 +101,7 @@ class OrderEntry:
         await send({"type": "http.response.body", "body": body})
 
     async def _place(self, scope: Scope, receive: Receive, facts: Facts) -> tuple[int, bytes]:
-        principal, at = await self._asks(scope)
+        principal, at = await self._caller(scope)
         raw = await _body(receive)
         try:
             command = fast_command(_decode_order(raw), None, principal, self._context.names)
@@ -117,21 +117,21 @@ class OrderEntry:
         return 201, _encode(orders.placed(reply))
 
     async def _place_batch(self, scope: Scope, receive: Receive, facts: Facts) -> tuple[int, bytes]:
-        principal, at = await self._asks(scope)
+        principal, at = await self._caller(scope)
         raw = await _body(receive)
         commands = fast_commands(raw, principal, self._context.names)
         if commands is None:
             results = await orders.place_each(Request(scope), principal, raw)
         else:
             ids = [order_command_id(command.account_id, command.client_order_id) for command in commands]
-            outcomes = await self._context.gateway.submit_all(list(zip(ids, commands, strict=True)), at)
-            results = [_result(facts, *pair) for pair in zip(ids, outcomes, strict=True)]
+            replies = await self._context.gateway.submit_all(list(zip(ids, commands, strict=True)), at)
+            results = [_result(facts, *pair) for pair in zip(ids, replies, strict=True)]
         answer = orders.batch_answer(results)
         facts.position = answer["position"] or None
         return 200, _encode(answer)
 
-    async def _asks(self, scope: Scope) -> tuple[Principal, Time | None]:
-        """Return who asks, and the time that they give their command."""
+    async def _caller(self, scope: Scope) -> tuple[Principal, Time | None]:
+        """Return the principal of a request, and the time that it gives its command."""
         key = time = None
         for name, value in scope["headers"]:
             if name == b"authorization" and key is None:
@@ -153,7 +153,7 @@ async def _body(receive: Receive) -> bytes:
     return body
 
 
-def _result(facts: Facts, command_id: str, outcome: Reply | InvalidCommand | GatewayError) -> dict[str, Any]:
-    if isinstance(outcome, InvalidCommand | GatewayError):
-        return no_outcome(outcome, facts, command_id).body()
-    return orders.placed(outcome) if outcome.code is None else refusal(outcome).body()
+def _result(facts: Facts, command_id: str, reply: Reply | InvalidCommand | GatewayError) -> dict[str, Any]:
+    if isinstance(reply, InvalidCommand | GatewayError):
+        return no_outcome(reply, facts, command_id).body()
+    return orders.placed(reply) if reply.code is None else refusal(reply).body()

@@ -4,7 +4,7 @@ Placing is the hot path: `api.http.routes.order_entry` serves it, and comes here
 """
 
 import asyncio
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from fastapi import APIRouter
 from pydantic import Field, ValidationError
@@ -14,7 +14,7 @@ from starlette.responses import Response
 from api.http.auth import Principal
 from api.http.context import Anyone, WithContext, context_of
 from api.http.errors import ApiError, from_pydantic
-from api.http.fields import Amount, Body, ClientOrderId, Price, Reference, with_fields_of
+from api.http.fields import Amount, Body, BodyT, ClientOrderId, Price, Reference, with_fields_of
 from api.http.reads import json
 from api.http.writes import command_id_of, outcome, quoted, refusal, submit
 from domain.orders import AmendOrder, CancelOrder, CancelOrders, PlaceOrder
@@ -25,10 +25,10 @@ from messages.replies import Reply
 router = APIRouter(tags=["orders"])
 
 BATCH_MAX: Final = 100
-
+"""The most orders in one batch."""
 
 _OWN_FIELDS: Final = ("account_id", "market_id", "client_order_id")
-"""The fields of an order that a body has in a form of its own; it shares the others with the command."""
+"""The fields that a body has in another form than the command; it shares the others."""
 
 _SHARED_FIELDS: Final = tuple(name for name in ORDER_FIELDS if name not in _OWN_FIELDS)
 
@@ -60,7 +60,7 @@ class Order(Quote):
 
 
 class Batch(Body):
-    """Up to 100 orders; each has a result of its own."""
+    """Several orders; each has a result of its own."""
 
     account: Reference | None = Field(None, description="for orders that name none")
     orders: list[dict[str, Any]] = Field(min_length=1, max_length=BATCH_MAX)
@@ -81,9 +81,6 @@ class Amend(Body):
     quantity: Amount | None = None
 
 
-BodyT = TypeVar("BodyT", bound=Body)
-
-
 def parsed(model: type[BodyT], raw: bytes) -> BodyT:
     """Return the body of a request; raises ApiError MALFORMED_JSON or INVALID_FIELD."""
     try:
@@ -93,7 +90,7 @@ def parsed(model: type[BodyT], raw: bytes) -> BodyT:
 
 
 async def place(request: Request, principal: Principal, raw: bytes) -> tuple[int, dict[str, Any]]:
-    """Place the order of a body: 201 with what it did, or with `dry_run` 200 with what it would do."""
+    """Place the order of a body. Return 201 and what it did, or with `dry_run` 200 and what it would do."""
     order = parsed(Order, raw)
     if order.dry_run:
         return 200, await _quoted(request, principal, order, order.client_order_id)
@@ -104,13 +101,13 @@ async def place(request: Request, principal: Principal, raw: bytes) -> tuple[int
 
 
 async def place_each(request: Request, principal: Principal, raw: bytes) -> list[dict[str, Any]]:
-    """Place the orders of a body; return for each what it did, or the error it would have had alone."""
+    """Place the orders of a body. Return for each what it did, or the error that it would have had alone."""
     batch = parsed(Batch, raw)
     return await asyncio.gather(*(_one_of_batch(request, principal, batch, item) for item in batch.orders))
 
 
 def batch_answer(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the answer to a batch: its results, and the position at which all of them are done."""
+    """Return the answer to a batch: its results, and the position by which all of them are done."""
     return {"results": results, "position": max(result.get("position") or 0 for result in results)}
 
 
@@ -121,14 +118,14 @@ def _documented(model: type[Body]) -> dict[str, Any]:
 
 @router.post("/orders", status_code=201, openapi_extra=_documented(Order))
 async def place_order(request: Request, principal: Anyone) -> Response:
-    """Place an order. The answer says what it did at once: status, fills, cost, fee, and its place in the log."""
+    """Place an order. The answer says what it did at once: status, fills, cost, fee and its position in the log."""
     status, answer = await place(request, principal, await request.body())
     return json(answer, status)
 
 
 @router.post("/orders/batch", openapi_extra=_documented(Batch))
 async def place_batch(request: Request, principal: Anyone) -> Response:
-    """Place up to 100 orders. `results` has for each, in order, the order or the error it would have had alone."""
+    """Place several orders. `results` has one entry each, in their order: the order, or the error it would have had alone."""
     return json(batch_answer(await place_each(request, principal, await request.body())))
 
 
@@ -163,7 +160,7 @@ async def cancel_orders(request: Request, context: WithContext, principal: Anyon
 async def amend_order(
     request: Request, context: WithContext, principal: Anyone, order_id: str, body: Amend
 ) -> Response:
-    """Give a resting order a new price or quantity; it keeps its place in time only when it just shrinks."""
+    """Give a resting order a new price or quantity. It keeps its place in time only when it just shrinks."""
     account_id = await context.names.acting_account(principal, body.account)
     command_id = command_id_of(request, principal)
     reply = await submit(request, command_id, AmendOrder(account_id, order_id, body.price, body.quantity))

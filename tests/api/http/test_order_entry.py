@@ -1,4 +1,4 @@
-"""The hot path to place orders: whatever it takes or refuses, the general way would have taken or refused alike."""
+"""The hot path to place orders: the fast path takes only what the general path takes, and answers alike."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def bodies(draw: st.DrawFn) -> bytes:
 
 
 def general(raw: bytes) -> PlaceOrder | None:
-    """The command as the general way makes it, None where it refuses the body."""
+    """The command as the general path makes it, None where it refuses the body."""
     try:
         order = parsed(Order, raw)
     except ApiError:
@@ -76,8 +76,8 @@ def general(raw: bytes) -> PlaceOrder | None:
 
 
 @given(bodies())
-def test_what_is_usual_is_what_the_general_way_makes_of_it(raw: bytes) -> None:
-    """The hot path never takes what the general way refuses, and makes the same command."""
+def test_the_fast_path_makes_the_command_that_the_general_path_makes(raw: bytes) -> None:
+    """It never takes a body that the general path refuses."""
     try:
         found = fast_command(msgspec.json.decode(raw, type=OrderBody), None, TRADER, NAMES)
     except msgspec.ValidationError:
@@ -87,8 +87,8 @@ def test_what_is_usual_is_what_the_general_way_makes_of_it(raw: bytes) -> None:
 
 
 @given(st.lists(bodies(), max_size=3), st.sampled_from([None, ACCOUNT, "", "ada", 7]))
-def test_a_usual_batch_is_one_of_fast_commands(raws: list[bytes], account: Any) -> None:
-    """All are usual, or none of it is."""
+def test_the_fast_path_takes_a_whole_batch_or_nothing(raws: list[bytes], account: Any) -> None:
+    """It takes a batch only where it takes every order."""
     raw = b'{"account":%b,"orders":[%b]}' % (json.dumps(account).encode(), b",".join(raws))
 
     found = fast_commands(raw, TRADER, NAMES)
@@ -96,7 +96,7 @@ def test_a_usual_batch_is_one_of_fast_commands(raws: list[bytes], account: Any) 
     assert found is None or found == [general(one) for one in raws]
 
 
-def test_most_orders_are_usual() -> None:
+def test_the_fast_path_takes_most_orders() -> None:
     """Market and limit orders, with amounts as people write them, and for an account that is named by its id."""
     for more in (
         {"spend": "25"},
@@ -108,16 +108,16 @@ def test_most_orders_are_usual() -> None:
     assert fast_commands(b'{"orders":[%b]}' % raw, TRADER, NAMES) == [general(raw)]
 
 
-def test_an_order_for_the_account_of_another_is_not_usual() -> None:
-    """The general way finds out who may act for whom, and refuses."""
+def test_the_fast_path_leaves_an_order_for_the_account_of_another() -> None:
+    """The general path finds out who may act for whom, and refuses."""
     order = msgspec.convert(BASE | {"spend": "1", "account": "ac_" + "9" * 26}, OrderBody)
 
     assert fast_command(order, None, TRADER, NAMES) is None
 
 
 @pytest.mark.parametrize(("name", "change", "status", "code"), REFUSED, ids=[row[0] for row in REFUSED])
-def test_both_ways_answer_alike(exchange: Exchange, name: str, change: dict[str, Any], status: int, code: str) -> None:
-    """Status and body to the letter; an order with `dry_run` goes the general way."""
+def test_both_paths_answer_alike(exchange: Exchange, name: str, change: dict[str, Any], status: int, code: str) -> None:
+    """Status and body to the letter; an order with `dry_run` takes the general path."""
     market, trader = exchange.market(), exchange.trader("100")
     order = trader.order(market["market_id"], **change)
 
@@ -129,7 +129,7 @@ def test_both_ways_answer_alike(exchange: Exchange, name: str, change: dict[str,
     assert hot.headers.keys() == other.headers.keys()
 
 
-def test_both_ways_place_alike(exchange: Exchange) -> None:
+def test_both_paths_place_alike(exchange: Exchange) -> None:
     """Singly and in batches: the answers are the same, since it is the same order."""
     market, trader = exchange.market(), exchange.trader("100")
     orders = [trader.order(market["market_id"]), trader.order(market["market_id"], quantity=None, spend="1000")]
