@@ -1,4 +1,4 @@
-"""Commands on the wire: what is understood, what is refused and how."""
+"""Commands on the wire: which are understood, which are refused, and how."""
 
 import re
 from typing import Any
@@ -120,7 +120,7 @@ def test_there_is_an_example_of_every_command() -> None:
 
 @pytest.mark.parametrize("command", EXAMPLES, ids=lambda command: type(command).__name__)
 def test_a_command_comes_back_as_it_went(command: Command) -> None:
-    """Over the wire a command keeps every field, and gets the ids that follow from its own."""
+    """Over the wire a command keeps every field, and gets its server-assigned ids."""
     command_id = id_for(command)
     whole = with_ids(command_id, command)
 
@@ -148,7 +148,7 @@ def test_a_command_fits_its_schema(command: Command) -> None:
 
 
 def test_ids_follow_from_the_command() -> None:
-    """A retry makes the same ids; markets of one story differ; the form is fixed."""
+    """A retry makes the same ids, the markets of one story get different ones, and their form is fixed."""
     story = with_ids("cli:1", replace(STORY, markets=(MARKET, MARKET)))
     assert isinstance(story, PublishStory)
 
@@ -161,7 +161,7 @@ def test_ids_follow_from_the_command() -> None:
 
 
 def test_spelling_makes_no_difference_to_the_digest() -> None:
-    """The same amounts, spelled otherwise or by default, are the same command; other amounts are another."""
+    """The same amounts, spelled otherwise or left to their defaults, make the same command; other amounts make another."""
     plain = parse_command(wire(ORDER)).digest
 
     assert plain == parse_command(wire(ORDER, spend="10")).digest
@@ -220,7 +220,7 @@ def test_a_number_that_is_not_allowed_is_refused(command: Command, field: str, n
 
 
 def test_a_number_beyond_all_floats_is_refused() -> None:
-    """Such JSON cannot be read at all, so the refusal names the whole of the command's data."""
+    """Such JSON cannot be read at all, so the refusal names the whole `data`."""
     value = dump_command("cli:1", DepositCash("ac_a", 1)).replace(b'"0.000001"', b"1e400")
 
     assert refusal(value).field == "data"
@@ -280,7 +280,7 @@ def test_a_number_beyond_all_floats_is_refused() -> None:
     ],
 )
 def test_a_field_that_is_not_allowed_is_refused(command: Command, changes: dict[str, Any], field: str) -> None:
-    """Unknown, missing, of a wrong type, too long, with characters it may not have: refused, and its path is named."""
+    """Unknown, missing, of a wrong type, too long, with a forbidden character: refused, and the path is named."""
     assert field == refusal(wire(command, **changes)).field
 
 
@@ -303,14 +303,14 @@ def test_a_field_that_is_not_allowed_is_refused(command: Command, changes: dict[
         b'{"command_id":"' + b"c" * 201 + b'","type":"HaltMarket","data":{}}',
     ],
 )
-def test_what_is_no_command_is_unreadable(value: bytes) -> None:
+def test_a_value_that_is_no_command_is_unreadable(value: bytes) -> None:
     """Without a usable id and a known type the log can hold no reply to it, so it is not taken for a command."""
     with pytest.raises(UnreadableError):
         parse_command(value)
 
 
-def test_a_record_keeps_what_is_good_beside_what_is_not() -> None:
-    """One object of a packed record that cannot be understood does not spoil the others, and keeps its place."""
+def test_a_record_keeps_good_commands_beside_bad_ones() -> None:
+    """One unreadable object of a packed record does not spoil the others, and keeps its place."""
     good = dump_command("cli:1", HaltMarket("mk_m"))
 
     parsed = parse_record(dump_record([good, b'{"command_id":5}', good]))
@@ -324,7 +324,7 @@ def test_a_record_keeps_what_is_good_beside_what_is_not() -> None:
 
 
 def test_an_invalid_command_still_has_its_id_and_a_digest() -> None:
-    """So its refusal can be recorded and answered, and the same bytes sent again are known again."""
+    """So its refusal can be recorded and replied to, and the same bytes are recognized when they are sent again."""
     value = wire(ORDER, spend=1)
 
     first, second = parse_command(value), parse_command(value)
@@ -354,7 +354,7 @@ def test_a_time_of_the_sender_must_be_rfc_3339(at: str) -> None:
     ],
 )
 def test_a_command_made_in_python_is_held_to_the_same_limits(command_id: str, command: Command, field: str) -> None:
-    """Whoever calls a gateway with the domain's own objects cannot pass what the wire would refuse."""
+    """A caller who gives a gateway the domain's own objects cannot pass anything that the wire would refuse."""
     with pytest.raises(InvalidCommand) as caught:
         check_command(command_id, command)
 
