@@ -1,4 +1,4 @@
-"""An `Application` of the eventsourcing library over our log: it returns any market or account as it was at any version.
+"""An `Application` of the eventsourcing library over our log: it returns any market or account at any version.
 
     log = LogApplication(recorder)
     log.repository.get("market-mk_1", version=3, projector_func=project_market)

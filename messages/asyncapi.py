@@ -28,7 +28,7 @@ _ABOUT: Final = {
     "replies": "The one reply to each command. Derived from the log; a reply may come twice. Kept for a day.",
     "events": "The log: claims and batches of events. Kept for ever.",
     "dead-letters": "Values that could not be understood or decided, and decisions about them. Kept for ever.",
-    "feed": "One record an event, in the order of the log. Derived from the log; an event may come twice, none is left out.",
+    "feed": "One record an event, in the order of the log. Derived from it; an event may come twice, none is left out.",
 }
 _SENT_BY_SERVICES: Final = ("commands",)
 _HEADERS: Final[dict[str, Schema]] = {
@@ -46,7 +46,7 @@ _HEADERS: Final[dict[str, Schema]] = {
 
 
 def asyncapi(schemas: dict[str, Schema]) -> dict[str, Any]:
-    """Return the page as an object. `schemas` has those of single commands, events and replies, by their files' paths."""
+    """Return the page as an object. `schemas` has those of single commands, events and replies, by their paths."""
     records = record_schemas(lambda path: f"#/components/schemas/{_component(path)}")
     operations: dict[str, dict[str, Any]] = {}
     for topic in records:

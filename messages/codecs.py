@@ -1,7 +1,7 @@
 """Command codecs: JSON of a command's fields, to and from the domain's value.
 
-A command codec is derived from the command's type. Each field gets its field codec (`messages.fields`) by its name, or else
-by its type hint.
+A command codec is derived from the command's type. Each field gets its field codec (`messages.fields`) by its name, or
+else by its type hint.
 """
 
 from collections.abc import Mapping
@@ -81,7 +81,7 @@ SERVER_ASSIGNED: Final[Mapping[type, tuple[str, ...]]] = {
     OpenAccount: ("account_id",),
     PlaceOrder: ("order_id",),
 }
-"""The fields of a command that are not on the wire: ids that follow from the command's id (`messages.commands.with_ids`)."""
+"""The fields that are not on the wire: ids that follow from the command's id (`messages.commands.with_ids`)."""
 
 _SERVER_ASSIGNED_INSIDE: Final = {**SERVER_ASSIGNED, OpenMarket: ("market_id", "story_id")}
 """The same for a command that stands inside another one."""
@@ -91,8 +91,8 @@ _SERVER_ASSIGNED_INSIDE: Final = {**SERVER_ASSIGNED, OpenMarket: ("market_id", "
 class CommandCodec:
     """Reads, checks, writes and describes a command, or a value inside of one: an object on the wire.
 
-    `fields` are those on the wire, in the order of the type. `defaults` has those that may be missing, with their values;
-    `required` has the others. `server_assigned` fields are not on the wire.
+    `fields` are those on the wire, in the order of the type. `defaults` has those that may be missing, with their
+    values; `required` has the others. `server_assigned` fields are not on the wire.
     """
 
     cls: type[Value]

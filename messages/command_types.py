@@ -1,7 +1,7 @@
 """The commands that the exchange itself does not know, and the structs in which commands arrive.
 
-`messages.commands` reads and writes them. The structs stand here because that module is compiled (`local/compile.py`), and
-mypyc drops the annotations that msgspec reads.
+`messages.commands` reads and writes them. The structs stand here because that module is compiled (`local/compile.py`),
+and mypyc drops the annotations that msgspec reads.
 """
 
 from typing import Final, get_args

@@ -2,10 +2,10 @@
 
     {"command_id": "...", "type": "PlaceOrder", "at": "2024-10-24T10:02:00Z", "reply_to": "...", "data": {...}}
 
-The sender chooses `command_id`, which makes a retry harmless; an order's is always `order:{account_id}:{client_order_id}`.
-`at` and `reply_to` are optional. `at` is the sender's time; only an engine that takes its clock from the commands uses it.
-`reply_to` becomes the key of the reply's record. `data` has the command's fields, without server-assigned ids: the ids of
-what the command creates follow from `command_id`.
+The sender chooses `command_id`, which makes a retry harmless; an order's is always
+`order:{account_id}:{client_order_id}`. `at` and `reply_to` are optional. `at` is the sender's time; only an engine that
+takes its clock from the commands uses it. `reply_to` becomes the key of the reply's record. `data` has the command's
+fields, without server-assigned ids: the ids of what the command creates follow from `command_id`.
 
 Every command passes here, so this module is compiled (`local/compile.py`). Orders have a fast path in `messages.order`.
 """
@@ -76,8 +76,8 @@ RESERVED: Final = "due:"
 def new_id(prefix: str, command_id: str, number: int = 0) -> str:
     """Return the id of what a command creates: `or_` and 26 hex digits of a hash of the command's id.
 
-    Prefixes: `st` stories, `mk` markets, `ac` accounts, `or` orders. `number` tells apart what one command creates of a kind
-    (the markets of a story). A command makes the same ids wherever and however often it is sent.
+    Prefixes: `st` stories, `mk` markets, `ac` accounts, `or` orders. `number` tells apart what one command creates of a
+    kind (the markets of a story). A command makes the same ids wherever and however often it is sent.
     """
     text = f"{command_id}#{number}" if number else command_id
     # 104 bits: nobody finds two command ids whose hashes collide.
@@ -133,8 +133,8 @@ _ORDER: Final = msgspec.json.Decoder(OrderData)
 def parse_record(value: bytes) -> list[Submitted | UnreadableError]:
     """Return the commands of a record of the `commands` topic, in their order: one object, or an array of objects.
 
-    An UnreadableError stands in the place of an object that is no command. Raises UnreadableError when the whole value is
-    unreadable.
+    An UnreadableError stands in the place of an object that is no command. Raises UnreadableError when the whole value
+    is unreadable.
     """
     if not _is_array(value):
         return [_parse_or_error(value)]

@@ -1,7 +1,8 @@
 """Dead letters: the records of the `dead-letters` topic.
 
-A **letter** keeps a value that could not be understood or decided, with the reason and the value's place. A **decision** says
-what somebody did about a letter: `retried` (its commands were sent again) or `skipped`. A letter's number is its offset.
+A **letter** keeps a value that could not be understood or decided, with the reason and the value's place. A
+**decision** says what somebody did about a letter: `retried` (its commands were sent again) or `skipped`. A letter's
+number is its offset.
 
     {"reason": "...", "topic": "tidings.commands", "partition": 0, "offset": 17, "index": 0, "size": 8, "value": "nonsense"}
     {"letter": 4, "decision": "skipped", "reason": "a test of theirs"}
@@ -24,7 +25,7 @@ _KEPT_BYTES: Final = 64 * 1024
 
 
 class DeadLetter(msgspec.Struct, omit_defaults=True):
-    """A value that could not be understood or decided: why, where it stands, and its text (in base64 where that is shorter)."""
+    """A value that could not be understood or decided: why, where it stands, and its text (base64 where shorter)."""
 
     reason: str
     topic: str

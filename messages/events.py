@@ -1,7 +1,7 @@
 """Events: their durable names, their structs in the log, and their public form.
 
-`messages.stored` writes events to the log and reads them back. The list of topics is closed: an event with any other topic is
-refused.
+`messages.stored` writes events to the log and reads them back. The list of topics is closed: an event with any other
+topic is refused.
 """
 
 from typing import Any, Final, Generic, TypeVar

@@ -1,8 +1,8 @@
 """Field codecs: how one field of a command stands on the wire, what it may hold, and its JSON Schema.
 
-A field codec reads the wire form (`parse`), writes it (`dump`), and holds a value that already has the domain's type to the
-same limits (`check`). So a command meets the same limits wherever it enters. `messages.codecs` says which field has which.
-Why these are not msgspec's own constraints: docs/decisions/0017-field-codecs.md.
+A field codec reads the wire form (`parse`), writes it (`dump`), and holds a value that already has the domain's type to
+the same limits (`check`). So a command meets the same limits wherever it enters. `messages.codecs` says which field has
+which. Why these are not msgspec's own constraints: docs/decisions/0017-field-codecs.md.
 """
 
 import re

@@ -1,10 +1,11 @@
 """An order on the wire: one wire form, derived from `PlaceOrder`, and one fast path that Kafka and HTTP share.
 
-Nearly all commands are orders. The fast path takes an order that surely keeps to the codecs of its fields, and leaves any
-other to the command codec. Tests hold the two to each other: what the fast path takes, the codec reads alike.
+Nearly all commands are orders. The fast path takes an order that surely keeps to the codecs of its fields, and leaves
+any other to the command codec. Tests hold the two to each other: what the fast path takes, the codec reads alike.
 
-Values are copied by position, and the positions are derived from `PlaceOrder`: no field is written down twice, so no two can
-be swapped. (A copy that names 17 fields takes 0.4 us longer, a seventh of the time that an order takes to read.)
+Values are copied by position, and the positions are derived from `PlaceOrder`: no field is written down twice, so no
+two can be swapped. (A copy that names 17 fields takes 0.4 us longer, a seventh of the time that an order takes to
+read.)
 
 Every order passes here, so this module is compiled (`local/compile.py`).
 """
@@ -104,8 +105,8 @@ _OUTCOME_MAX: Final = OUTCOME.longest
 def fast_order(wire: Any, account_id: str, market_id: str, order_id: str) -> tuple[PlaceOrder, bool] | None:
     """Return the order in a struct of `wire_form`, or None where its fields do not surely keep to their codecs.
 
-    The order gets the ids that are given. The second value is True where the struct equals the `order_data` of the order: its
-    amounts have six decimals, as we write them.
+    The order gets the ids that are given. The second value is True where the struct equals the `order_data` of the
+    order: its amounts have six decimals, as we write them.
     """
     values = list(astuple(wire))
     values[_ACCOUNT_ID] = account_id

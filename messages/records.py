@@ -1,7 +1,7 @@
 """The JSON Schemas of the records of each Kafka topic.
 
-They refer to the schemas of single commands, events and replies: by the paths of their files, or as components of the AsyncAPI
-page (messages/asyncapi.py).
+They refer to the schemas of single commands, events and replies: by the paths of their files, or as components of the
+AsyncAPI page (messages/asyncapi.py).
 """
 
 from collections.abc import Callable

@@ -1,10 +1,10 @@
-"""Replies: the answer to the sender of a command. A reply is a function of the command's events, so it can be made again.
+"""Replies to commands. A reply is a function of the command's events, so it can be made again.
 
     {"command_id": "...", "digest": "...", "position": 17, "time": "...", "result": {...}}
     {"command_id": "...", "digest": "...", "position": 17, "time": "...", "code": "SLIPPAGE", "message": "...", "details": {...}}
 
-`position` is that of the command's last event. `digest` tells two commands with one id apart. Amounts are decimal strings,
-times are in RFC 3339.
+`position` is that of the command's last event. `digest` tells two commands with one id apart. Amounts are decimal
+strings, times are in RFC 3339.
 """
 
 from collections.abc import Sequence

@@ -36,7 +36,7 @@ Result = dict[str, Any]
 
 
 def result_of(events: Sequence[Event]) -> Result:
-    """Return what an accepted command did: the order it placed, or the ids and amounts that its sender wants to know."""
+    """Return what an accepted command did: the order it placed, or the ids and amounts that its sender needs."""
     canceled: list[OrderCanceled] = []
     for event in events:
         if type(event) is OrderPlaced:

@@ -1,8 +1,8 @@
 """Events to and from the log, where each is a `StoredEvent` with a durable topic and JSON as its state.
 
-The state of an event is `{"command_id": ..., "time": ..., "digest": ..., "data": {...}}`: times in microseconds, amounts in
-micro-units, `digest` on the first event of a command only. An event is never rewritten: when its type gets a new version, the
-old one gets a line in `UPCASTERS`.
+The state of an event is `{"command_id": ..., "time": ..., "digest": ..., "data": {...}}`: times in microseconds,
+amounts in micro-units, `digest` on the first event of a command only. An event is never rewritten: when its type gets a
+new version, the old one gets a line in `UPCASTERS`.
 
 Every order passes here, so this module is compiled (`local/compile.py`).
 """
@@ -21,7 +21,7 @@ from messages.events import TOPICS, State, UnreadableEventError
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
 UPCASTERS: Final[dict[str, tuple[str, Upcaster]]] = {}
-"""By old topic: the topic that replaced it, and the function from old data to new. Applied until the topic is a current one."""
+"""By old topic: the topic that replaced it and the function from old data to new. They are applied in a chain."""
 
 
 _encode: Final = msgspec.json.Encoder().encode

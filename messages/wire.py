@@ -1,8 +1,8 @@
 """The wire form of the domain's values: amounts as decimal strings, times in RFC 3339.
 
 It is derived from the type hints of the values. An `int` marked as `Credits`, `Shares`, `Price` or `Fraction` (see
-`domain.money`) becomes `"12.500000"`, one marked as `Time` becomes `"2024-10-24T10:02:00.000000Z"`, and a value without a
-mark stays as it is.
+`domain.money`) becomes `"12.500000"`, one marked as `Time` becomes `"2024-10-24T10:02:00.000000Z"`, and a value without
+a mark stays as it is.
 """
 
 import enum

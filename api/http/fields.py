@@ -1,7 +1,8 @@
 """The types of fields in request bodies: the commands' field codecs (`messages.fields`), told to pydantic.
 
-So the limits of a field, and its part of OpenAPI, come from one place. Amounts become integers of 1e-6 and times integers of
-microseconds at once: no code behind this file sees a number as a string. An error names the field and its limit.
+So the limits of a field, and its part of OpenAPI, come from one place. Amounts become integers of 1e-6 and times
+integers of microseconds at once: no code behind this file sees a number as a string. An error names the field and its
+limit.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def with_fields_of(
 ) -> Callable[[type[BodyT]], type[BodyT]]:
     """Return a class decorator that adds the fields of a command after the body's own.
 
-    `but` names the fields to leave out, `about` has descriptions for OpenAPI. A field has the command's name and default.
+    `but` names the fields to leave out, `about` has descriptions for OpenAPI. A field keeps its name and its default.
     """
     codec = command_codec(command)
     fields: dict[str, Any] = {

@@ -161,7 +161,7 @@ def test_ids_follow_from_the_command() -> None:
 
 
 def test_spelling_makes_no_difference_to_the_digest() -> None:
-    """The same amounts, spelled otherwise or left to their defaults, make the same command; other amounts make another."""
+    """The same amounts make the same command, however they are spelled; other amounts make another."""
     plain = parse_command(wire(ORDER)).digest
 
     assert plain == parse_command(wire(ORDER, spend="10")).digest

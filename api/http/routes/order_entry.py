@@ -1,7 +1,6 @@
 """The hot path: `POST /v1/orders` and `/v1/orders/batch` without FastAPI, which only documents them.
 
-    fast path       msgspec decodes the body, and `messages.order` reads the order as it does for Kafka; its references need
-                    no query
+    fast path       msgspec decodes the body, no reference needs a query, and `messages.order` reads the order
     general path    `api.http.routes.orders` judges any other order, and says what is wrong with it
 
 Both paths have the same limits and errors: the fast path refuses nothing, it leaves an order to the general path.

@@ -1,6 +1,7 @@
 """Orders: place, batch, quote, cancel, amend. The engine's reply alone answers them, without the database.
 
-Placing is the hot path: `api.http.routes.order_entry` serves it, and comes here with every order that its fast path leaves.
+Placing is the hot path: `api.http.routes.order_entry` serves it, and comes here with the orders that its fast path
+leaves.
 """
 
 import asyncio
@@ -125,7 +126,7 @@ async def place_order(request: Request, principal: Anyone) -> Response:
 
 @router.post("/orders/batch", openapi_extra=_documented(Batch))
 async def place_batch(request: Request, principal: Anyone) -> Response:
-    """Place several orders. `results` has one entry each, in their order: the order, or the error it would have had alone."""
+    """Place several orders. `results` has for each, in order, the order or the error it would have had alone."""
     return json(batch_answer(await place_each(request, principal, await request.body())))
 
 
