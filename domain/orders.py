@@ -9,8 +9,6 @@ from domain.book import Side
 from domain.money import Credits, Price, Shares, Time
 from domain.values import Value
 
-CLIENT_ORDER_ID_MAX: Final = 64
-
 OPEN_ORDERS_MAX: Final = 1_000
 """The most orders of one account that may rest at once, so that canceling all of them is one bounded command."""
 

@@ -50,6 +50,7 @@ MODULES: Final = (
     "domain/settlement.py",
     "domain/sweeping.py",
     "messages/commands.py",
+    "messages/order.py",
     "messages/results.py",
     "messages/stored.py",
 )

@@ -1,10 +1,10 @@
-"""The library's own way into our log: an `Application` that returns any market or account as it was at any version.
+"""An `Application` of the eventsourcing library over our log: it returns any market or account at any version.
 
     log = LogApplication(recorder)
     log.repository.get("market-mk_1", version=3, projector_func=project_market)
     log.account("ac_1")
 
-It reads; the log is written by the engine alone.
+It only reads: the engine alone writes the log.
 """
 
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ from messages.stored import decode_state
 
 @dataclass(frozen=True, slots=True)
 class LogEvent:
-    """An event of an aggregate, in the shape that the library asks for."""
+    """An event of an aggregate, with the attributes that the library needs."""
 
     originator_id: str
     originator_version: int
@@ -53,15 +53,15 @@ class LogMapper(Mapper[str]):
         )
 
     def to_stored_event(self, domain_event: DomainEventProtocol[str]) -> NoReturn:
-        """Refuse: what is not decided by the engine does not belong into the log."""
+        """Refuse: only what the engine decides belongs in the log."""
         raise TypeError(f"only the engine writes the log, not an application: {domain_event}")
 
 
 class LogApplication(Application[str]):
-    """The library's application over a recorder that holds our log."""
+    """The library's application over the recorder of our log."""
 
     def __init__(self, recorder: ApplicationRecorder, env: dict[str, str] | None = None) -> None:
-        """Read through this recorder; `env` may set the library's other options, as the size of a cache."""
+        """Read through this recorder. `env` may set other options of the library, such as the size of its cache."""
         self._given = recorder
         super().__init__(env)
 
@@ -70,16 +70,16 @@ class LogApplication(Application[str]):
         return LogMapper(self.construct_transcoder())
 
     def construct_recorder(self) -> ApplicationRecorder:
-        """Return the recorder that was given."""
+        """Return the recorder from the constructor."""
         return self._given
 
     def market(self, market_id: str, version: int | None = None) -> Market:
-        """Return the market at a version of its stream, or as it is now. Raises AggregateNotFoundError."""
+        """Return the market at a version of its stream, by default the newest. Raises AggregateNotFoundError."""
         found: Market = self._get(f"market-{market_id}", version, project_market)
         return found
 
     def account(self, account_id: str, version: int | None = None) -> Account:
-        """Return the account at a version of its stream, or as it is now. Raises AggregateNotFoundError."""
+        """Return the account at a version of its stream, by default the newest. Raises AggregateNotFoundError."""
         found: Account = self._get(f"account-{account_id}", version, project_account)
         return found
 

@@ -1,8 +1,8 @@
-"""The AsyncAPI page of our Kafka topics, `docs/asyncapi.yaml`: made from the schemas, so that it cannot drift.
+"""The AsyncAPI page of our Kafka topics, `docs/asyncapi.yaml`, derived from the schemas.
 
-    python -m messages.schemas      writes it, with the schemas
+    python -m messages.schemas      writes the page and the schemas
 
-It refers to nothing outside of itself.
+The page is complete: no reference leads out of it.
 """
 
 import re
@@ -17,18 +17,18 @@ from messages.wire import Schema
 PAGE: Final = Path(__file__).parent.parent / "docs" / "asyncapi.yaml"
 
 _KEYS: Final = {
-    "commands": "id of the market (orders, markets) or of the account; may be missing",
-    "replies": "the `reply_to` of the commands; missing: for whoever waits",
+    "commands": "id of the market (for orders and markets) or of the account; may be missing",
+    "replies": "the `reply_to` of the commands; without a key the replies are for any receiver that waits",
     "events": "none",
     "dead-letters": "none",
-    "feed": "id of the event's market, account or story; partition-<n> for what belongs to none",
+    "feed": "id of the event's market, account or story; partition-<n> for an event that belongs to none",
 }
 _ABOUT: Final = {
-    "commands": "What services send. 7 days; a partition for each partition of the log.",
-    "replies": "The one outcome of each command. Derived from the log, may repeat. A day.",
-    "events": "The log: claims and batches of events. For ever.",
-    "dead-letters": "What could not be understood or decided, with its reason and place; and decisions about it. For ever.",
-    "feed": "One record an event, in the order of the log. Derived from it, may repeat, never leaves one out.",
+    "commands": "The commands that services send. Kept for 7 days. It has as many partitions as the log.",
+    "replies": "The one reply to each command. Derived from the log; a reply may come twice. Kept for a day.",
+    "events": "The log: claims and batches of events. Kept for ever.",
+    "dead-letters": "Values that could not be understood or decided, and decisions about them. Kept for ever.",
+    "feed": "One record an event, in the order of the log. Derived from it; an event may come twice, none is left out.",
 }
 _SENT_BY_SERVICES: Final = ("commands",)
 _HEADERS: Final[dict[str, Schema]] = {
@@ -36,7 +36,7 @@ _HEADERS: Final[dict[str, Schema]] = {
         "type": "object",
         "properties": {
             "position": {"type": "string", "pattern": "^[1-9][0-9]*$", "description": "place in the partition's log"},
-            "type": {"type": "string", "description": "as OrderPlaced"},
+            "type": {"type": "string", "description": "such as OrderPlaced"},
             "time": {"type": "string", "format": "date-time"},
             "checkpoint": {"type": "string", "description": "for the feed itself"},
         },
@@ -46,7 +46,7 @@ _HEADERS: Final[dict[str, Schema]] = {
 
 
 def asyncapi(schemas: dict[str, Schema]) -> dict[str, Any]:
-    """Return the page as an object; `schemas` are those of single commands, events and replies, by their files' paths."""
+    """Return the page as an object. `schemas` has those of single commands, events and replies, by their paths."""
     records = record_schemas(lambda path: f"#/components/schemas/{_component(path)}")
     operations: dict[str, dict[str, Any]] = {}
     for topic in records:
@@ -56,21 +56,21 @@ def asyncapi(schemas: dict[str, Schema]) -> dict[str, Any]:
             "channel": {"$ref": f"#/channels/{topic}"},
             "summary": _ABOUT[topic],
         }
-    # A reply comes on another channel, for the command that its id names.
+    # The reply comes on another channel; its command_id says to which command.
     operations["send-commands"]["reply"] = {"channel": {"$ref": "#/channels/replies"}}
     return {
         "asyncapi": "3.0.0",
         "info": {
             "title": "Tidings over Kafka",
             "version": "1.0.0",
-            "description": "Commands, their outcomes, and what happened, as another service sees them. See kafka.md.",
+            "description": "Commands, their replies and the events, as another service sees them. See kafka.md.",
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/json",
         "channels": {
             topic: {
                 "address": f"tidings.{topic}",
-                "description": f"{_ABOUT[topic]} The beginning of the name, `tidings.`, is a setting.",
+                "description": f"{_ABOUT[topic]} The prefix of the name, `tidings.`, is a setting.",
                 "messages": {topic: {"$ref": f"#/components/messages/{topic}"}},
                 "bindings": {"kafka": {"topic": f"tidings.{topic}", "bindingVersion": "0.5.0"}},
             }
@@ -102,7 +102,7 @@ def _bare(schema: Schema) -> Schema:
     return {name: value for name, value in schema.items() if name != "$schema"}
 
 
-# --- YAML, of which JSON's strings, numbers and empty collections are a part
+# --- YAML: a superset of JSON, so strings, numbers and empty collections are written as JSON
 
 _PLAIN: Final = re.compile(r"[A-Za-z$][A-Za-z0-9_./$-]*")
 _WORDS: Final = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}

@@ -1,6 +1,7 @@
-"""The commands beyond those of the exchange, and the shapes in which commands come. `messages.commands` reads and writes them.
+"""The commands that the exchange itself does not know, and the structs in which commands arrive.
 
-Apart from those functions because every order passes there, so that module is compiled (`local/compile.py`).
+`messages.commands` reads and writes them. The structs stand here because that module is compiled (`local/compile.py`),
+and mypyc drops the annotations that msgspec reads.
 """
 
 from typing import Final, get_args
@@ -8,20 +9,20 @@ from typing import Final, get_args
 import msgspec
 
 from domain import commands
-from domain.book import Side
 from domain.money import Time
-from domain.orders import OrderType, PlaceOrder, SelfTradePrevention, TimeInForce
+from domain.orders import PlaceOrder
 from domain.values import Value
 from messages.fields import InvalidCommand
 
 COMMAND_ID_MAX: Final = 200
+"""The most characters of a command's id."""
 
 RECORD_COMMANDS_MAX: Final = 1_000
-"""How many commands one record may hold."""
+"""The most commands in one record."""
 
 
 class AdvanceTime(Value):
-    """Let what is due by now happen, although no other command comes; what a timer sends."""
+    """Let everything happen that is due by now. A timer sends it when no other command comes."""
 
 
 class QuoteOrder(Value):
@@ -39,7 +40,7 @@ COMMANDS: Final[dict[str, type[Command]]] = {
 
 
 class Submitted(msgspec.Struct):
-    """A command as it reached the engine: `command` is the refusal where a field of it is not what it may be."""
+    """A command as it reached the engine. `command` is the refusal where one of its fields is invalid."""
 
     command_id: str
     command: Command | InvalidCommand
@@ -50,40 +51,14 @@ class Submitted(msgspec.Struct):
 
 
 class UnreadableError(ValueError):
-    """It is no command at all: not JSON, or without a usable `command_id` and a known `type`; belongs to dead-letters."""
+    """Not a command: not JSON, or without a usable `command_id` and a known `type`. Belongs into the dead letters."""
 
 
 class Envelope(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """What surrounds a command's own fields."""
+    """The fields around a command's own, which are `data`."""
 
     command_id: str
     type: str
     data: msgspec.Raw
     at: str | None = None
     reply_to: str | None = None
-
-
-class OrderData(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """The fields of an order on the wire, in the order of the command's."""
-
-    account_id: str
-    market_id: str
-    client_order_id: str
-    outcome: str
-    side: Side
-    type: OrderType
-    quantity: str | None = None
-    spend: str | None = None
-    limit_price: str | None = None
-    time_in_force: TimeInForce | None = None
-    expires_at: str | None = None
-    post_only: bool = False
-    reduce_only: bool = False
-    max_cost: str | None = None
-    min_proceeds: str | None = None
-    self_trade_prevention: SelfTradePrevention = "cancel_taker"
-
-
-def order_command_id(account_id: str, client_order_id: str) -> str:
-    """Return the id that the command of this order must have: one order a client's id, for ever."""
-    return f"order:{account_id}:{client_order_id}"

@@ -2,25 +2,28 @@
 
     {"command_id": "...", "type": "PlaceOrder", "at": "2024-10-24T10:02:00Z", "reply_to": "...", "data": {...}}
 
-`command_id` is the sender's and makes a retry harmless; an order's is always `order:{account_id}:{client_order_id}`. `at` (the
-sender's time, used only by an engine whose clock is the commands') and `reply_to` (echoed in the reply's record) are
-optional. `data` has the command's fields; ids of what the command creates are not among them, they follow from `command_id`.
+The sender chooses `command_id`, which makes a retry harmless; an order's is always
+`order:{account_id}:{client_order_id}`. `at` and `reply_to` are optional. `at` is the sender's time; only an engine that
+takes its clock from the commands uses it. `reply_to` becomes the key of the reply's record. `data` has the command's
+fields, without server-assigned ids: the ids of what the command creates follow from `command_id`.
+
+Every command passes here, so this module is compiled (`local/compile.py`). Orders have a fast path in `messages.order`.
 """
 
 import hashlib
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
 
 from domain.account import OpenAccount
-from domain.book import Side
 from domain.market import OpenMarket
-from domain.money import AMOUNT_MAX, MICRO, Time, format_decimal
-from domain.orders import OrderType, PlaceOrder, SelfTradePrevention, TimeInForce
+from domain.money import Time
+from domain.orders import PlaceOrder
 from domain.story import PublishStory
+from messages.codecs import command_codec
 from messages.command_types import (
     COMMAND_ID_MAX,
     COMMANDS,
@@ -28,13 +31,12 @@ from messages.command_types import (
     AdvanceTime,
     Command,
     Envelope,
-    OrderData,
     QuoteOrder,
     Submitted,
     UnreadableError,
-    order_command_id,
 )
-from messages.fields import ID, InvalidCommand, Record, record
+from messages.fields import ID, InvalidCommand
+from messages.order import ORDER_COMMAND_ID, OrderData, fast_order, order_command_id, order_data, surely_valid
 from messages.wire import format_time, parse_time
 
 __all__ = [
@@ -65,25 +67,25 @@ __all__ = [
 _encode: Final = msgspec.json.Encoder().encode
 
 RESERVED: Final = "due:"
-"""Ids that begin so belong to what happens by itself."""
+"""The beginning of the ids of commands that the engine gives itself when something is due."""
 
 
-# --- ids
+# --- server-assigned ids
 
 
 def new_id(prefix: str, command_id: str, number: int = 0) -> str:
     """Return the id of what a command creates: `or_` and 26 hex digits of a hash of the command's id.
 
-    Prefixes: `st` stories, `mk` markets, `ac` accounts, `or` orders. `number` counts what one command creates of a kind
-    (the markets of a story). The same command makes the same ids wherever and how often it is sent.
+    Prefixes: `st` stories, `mk` markets, `ac` accounts, `or` orders. `number` tells apart what one command creates of a
+    kind (the markets of a story). A command makes the same ids wherever and however often it is sent.
     """
     text = f"{command_id}#{number}" if number else command_id
-    # 104 bits: a sender who looks for two ids that collide does not find them.
+    # 104 bits: nobody finds two command ids whose hashes collide.
     return f"{prefix}_{hashlib.blake2b(text.encode(), digest_size=13).hexdigest()}"
 
 
 def with_ids(command_id: str, command: Command) -> Command:
-    """Return the command with the ids of what it creates filled in."""
+    """Return the command with its server-assigned ids filled in."""
     match command:
         case PlaceOrder():
             return replace(command, order_id=new_id("or", command_id))
@@ -106,9 +108,9 @@ def with_ids(command_id: str, command: Command) -> Command:
 
 
 def digest_of(command: Command) -> str:
-    """Return 16 hex digits that tell commands apart: equal for equal commands, whatever their id and spelling.
+    """Return 16 hex digits that tell commands apart: equal for equal commands, whatever their ids and spelling.
 
-    What is as by default does not count, so that a field that is added later changes no digest.
+    Fields that have their defaults do not count, so a field that is added later changes no digest.
     """
     return _digest(type(command).__name__, _dump_data(command))
 
@@ -117,25 +119,22 @@ def _digest(command_type: str, data: bytes) -> str:
     return hashlib.blake2b(command_type.encode() + data, digest_size=8).hexdigest()
 
 
-def _record_of(command: Command) -> Record:
-    return record(type(command))
+# --- records from the wire
 
-
-# --- from the wire
-
-
-# What decoding may raise: no JSON, no UTF-8 inside of a string, nested too deeply.
+# What decoding may raise: not JSON, not UTF-8 inside of a string, nested too deeply.
 _UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _RECORD: Final = msgspec.json.Decoder(list[Envelope])
 _ENVELOPE: Final = msgspec.json.Decoder(Envelope)
 _PARTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_ORDER: Final = msgspec.json.Decoder(OrderData)
 
 
 def parse_record(value: bytes) -> list[Submitted | UnreadableError]:
-    """Return the commands of a record of the `commands` topic: one object, or an array of objects, in their order.
+    """Return the commands of a record of the `commands` topic, in their order: one object, or an array of objects.
 
-    What cannot be understood is an UnreadableError in its place. Raises UnreadableError when the whole value cannot be.
+    An UnreadableError stands in the place of an object that is no command. Raises UnreadableError when the whole value
+    is unreadable.
     """
     if not _is_array(value):
         return [_parse_or_error(value)]
@@ -149,7 +148,7 @@ def parse_record(value: bytes) -> list[Submitted | UnreadableError]:
 
 
 def record_parts(value: bytes) -> list[bytes]:
-    """Return the text of each command of a record. Raises UnreadableError when it is no array, or one too long."""
+    """Return the text of each command of a record. Raises UnreadableError for an array that is broken or too long."""
     if not _is_array(value):
         return [value]
     try:
@@ -176,8 +175,11 @@ def _parse_or_error(value: bytes) -> Submitted | UnreadableError:
         return error
 
 
+# --- one command from the wire
+
+
 def parse_command(value: bytes) -> Submitted:
-    """Return one command. Raises UnreadableError; a command with an invalid field is returned with its refusal."""
+    """Return one command; with an invalid field, its refusal stands in place of the command. Raises UnreadableError."""
     try:
         envelope = _ENVELOPE.decode(value)
     except _UNDECODABLE as error:
@@ -188,7 +190,9 @@ def parse_command(value: bytes) -> Submitted:
 def _submitted(envelope: Envelope) -> Submitted:
     command_id, command_type, data = envelope.command_id, envelope.type, envelope.data
     if not is_command_id(command_id):
-        raise UnreadableError(f"command_id must be 1 to {COMMAND_ID_MAX} printable characters, not beginning with due:")
+        raise UnreadableError(
+            f"command_id must be 1 to {COMMAND_ID_MAX} printable characters, not beginning with {RESERVED}"
+        )
     if command_type not in COMMANDS:
         raise UnreadableError("type is not the name of a command")
     command: Command | InvalidCommand
@@ -196,8 +200,8 @@ def _submitted(envelope: Envelope) -> Submitted:
         at = None if envelope.at is None else _parse_at(envelope.at)
         if envelope.reply_to is not None:
             _check_reply_to(envelope.reply_to)
-        if command_type == "PlaceOrder" and (usual := _usual_order(command_id, data)) is not None:
-            command, digest = usual
+        if command_type == "PlaceOrder" and (found := _fast_order(command_id, data)) is not None:
+            command, digest = found
         else:
             command = _parse_data(command_type, command_id, data)
             digest = digest_of(command)
@@ -206,7 +210,22 @@ def _submitted(envelope: Envelope) -> Submitted:
         return Submitted(command_id, error, _digest(command_type, bytes(data)), None, envelope.reply_to, command_type)
 
 
-@lru_cache(maxsize=128)  # a sender has the same one in all its commands
+def _fast_order(command_id: str, data: msgspec.Raw) -> tuple[PlaceOrder, str] | None:
+    """Return the order and its digest by the fast path, or None: the command codec then judges the order."""
+    try:
+        wire = _ORDER.decode(data)
+    except _UNDECODABLE:
+        return None
+    if command_id != order_command_id(wire.account_id, wire.client_order_id):
+        return None
+    found = fast_order(wire, wire.account_id, wire.market_id, new_id("or", command_id))
+    if found is None:
+        return None
+    order, canonical = found
+    return order, _digest("PlaceOrder", _encode(wire)) if canonical else digest_of(order)
+
+
+@lru_cache(maxsize=128)  # all commands of a sender name the same receiver
 def _check_reply_to(name: str) -> None:
     ID.check(name, "reply_to")
 
@@ -232,172 +251,60 @@ def _parse_data(command_type: str, command_id: str, data: msgspec.Raw) -> Comman
 
 
 def command_of(command_type: str, command_id: str, data: Mapping[str, Any]) -> Command:
-    """Return the command of this type with these fields, in their wire form, and the ids that follow from `command_id`.
+    """Return the command of this type with these fields, given in their wire form, and its server-assigned ids.
 
     Raises InvalidCommand, and KeyError for a type that is not in `COMMANDS`.
     """
-    command: Command = record(COMMANDS[command_type]).parse(data, "")
+    command: Command = command_codec(COMMANDS[command_type]).parse(data, "")
     if isinstance(command, PlaceOrder):
         _check_order_id(command_id, command.account_id, command.client_order_id)
     return with_ids(command_id, command)
 
 
+# --- commands that Python code made
+
+
 def check_command(command_id: str, command: Command) -> None:
-    """Raise InvalidCommand when a field, or the id, of a command that was made in Python breaks a limit."""
+    """Raise InvalidCommand when the id or a field of a command that Python code made breaks a limit."""
     if not is_command_id(command_id):
         raise InvalidCommand(
             "command_id", f"must be 1 to {COMMAND_ID_MAX} printable characters", maximum=COMMAND_ID_MAX
         )
-    if isinstance(command, PlaceOrder) and _has_usual_values(command) and _is_usual(command_id, command):
-        return
-    _record_of(command).check(command, "")
-    if isinstance(command, PlaceOrder):
-        _check_order_id(command_id, command.account_id, command.client_order_id)
+    order = command if isinstance(command, PlaceOrder) else None
+    if order is None or not surely_valid(order):
+        command_codec(type(command)).check(command, "")
+    if order is not None:
+        _check_order_id(command_id, order.account_id, order.client_order_id)
 
 
 def _check_order_id(command_id: str, account_id: str, client_order_id: str) -> None:
     if command_id != order_command_id(account_id, client_order_id):
-        raise InvalidCommand("command_id", "of an order must be order:{account_id}:{client_order_id}")
+        raise InvalidCommand("command_id", f"of an order must be {ORDER_COMMAND_ID}")
 
 
 # --- to the wire
 
 
 def dump_command(command_id: str, command: Command, at: Time | None = None, reply_to: str | None = None) -> bytes:
-    """Return the JSON of one command; several are joined by `dump_record`."""
+    """Return the JSON of one command; `dump_record` joins several."""
     return dump_with_digest(command_id, command, at, reply_to)[0]
 
 
 def dump_with_digest(
     command_id: str, command: Command, at: Time | None = None, reply_to: str | None = None
 ) -> tuple[bytes, str]:
-    """Return the JSON of one command, and its digest (`digest_of`)."""
+    """Return the JSON of one command and its digest (`digest_of`)."""
     name, data = type(command).__name__, _dump_data(command)
     moment = None if at is None else format_time(at)
     return _encode(Envelope(command_id, name, msgspec.Raw(data), moment, reply_to)), _digest(name, data)
 
 
 def _dump_data(command: Command) -> bytes:
-    return _encode(_order_data(command) if isinstance(command, PlaceOrder) else _record_of(command).dump(command))
+    return _encode(
+        order_data(command) if isinstance(command, PlaceOrder) else command_codec(type(command)).dump(command)
+    )
 
 
 def dump_record(commands: list[bytes]) -> bytes:
-    """Return the value of one record that holds all these commands."""
+    """Return the value of one record that holds these commands."""
     return b"[" + b",".join(commands) + b"]"
-
-
-# --- orders: nearly all commands are orders, so they have a faster way, which must agree with the general one
-
-
-_ORDER: Final = msgspec.json.Decoder(OrderData)
-
-_SIDES: Final = frozenset(get_args(Side))
-_TYPES: Final = frozenset(get_args(OrderType))
-_USUAL_TIMES_IN_FORCE: Final = frozenset({None, *get_args(TimeInForce)})
-_SELF_TRADE_PREVENTIONS: Final = frozenset(get_args(SelfTradePrevention))
-
-
-def _order_data(order: PlaceOrder) -> OrderData:
-    return OrderData(
-        order.account_id,
-        order.market_id,
-        order.client_order_id,
-        order.outcome,
-        order.side,
-        order.type,
-        None if order.quantity is None else format_decimal(order.quantity),
-        None if order.spend is None else format_decimal(order.spend),
-        None if order.limit_price is None else format_decimal(order.limit_price),
-        order.time_in_force,
-        None if order.expires_at is None else format_time(order.expires_at),
-        order.post_only,
-        order.reduce_only,
-        None if order.max_cost is None else format_decimal(order.max_cost),
-        None if order.min_proceeds is None else format_decimal(order.min_proceeds),
-        order.self_trade_prevention,
-    )
-
-
-def _usual_order(command_id: str, data: msgspec.Raw) -> tuple[PlaceOrder, str] | None:
-    """Return the order and its digest where all is as usual, or None: the general way then judges it."""
-    try:
-        wire = _ORDER.decode(data)
-        order = PlaceOrder(
-            wire.account_id,
-            wire.market_id,
-            new_id("or", command_id),
-            wire.client_order_id,
-            wire.outcome,
-            wire.side,
-            wire.type,
-            None if wire.quantity is None else _micros(wire.quantity),
-            None if wire.spend is None else _micros(wire.spend),
-            None if wire.limit_price is None else _micros(wire.limit_price),
-            wire.time_in_force,
-            None,
-            wire.post_only,
-            wire.reduce_only,
-            None if wire.max_cost is None else _micros(wire.max_cost),
-            None if wire.min_proceeds is None else _micros(wire.min_proceeds),
-            wire.self_trade_prevention,
-        )
-    except (ValueError, RecursionError):  # msgspec's errors are ValueErrors too
-        return None
-    if wire.expires_at is None and _is_usual(command_id, order):
-        return order, _digest("PlaceOrder", _encode(wire))  # with amounts like these it is what digest_of would hash
-    return None
-
-
-def _micros(text: str) -> int:
-    """Return the micro-units of an amount that is written with 6 decimals and is above 0 and not large."""
-    digits = text[:-7] + text[-6:]
-    if len(text) < 17 and text[-7:-6] == "." and digits.isdecimal() and digits.isascii():
-        value = int(digits)
-        if (value >= MICRO and text[0] != "0") or (value > 0 and len(text) == 8):
-            return value
-    raise ValueError("not usual")
-
-
-def _is_usual(command_id: str, order: PlaceOrder) -> bool:
-    """Return whether the texts of an order are surely within their limits; others may be, too."""
-    account_id, market_id, client_order_id, outcome = (
-        order.account_id,
-        order.market_id,
-        order.client_order_id,
-        order.outcome,
-    )
-    return (
-        command_id == order_command_id(account_id, client_order_id)
-        and command_id.isascii()  # and printable, so both parts are
-        and 1 <= len(account_id) <= 64
-        and 1 <= len(client_order_id) <= 64
-        and 1 <= len(market_id) <= 64
-        and market_id.isascii()
-        and market_id.isprintable()
-        and " " not in account_id
-        and " " not in market_id
-        and 1 <= len(outcome) <= 100
-        and outcome.isprintable()
-        and outcome[0] != " " != outcome[-1]
-        and (order.limit_price is None or order.limit_price <= MICRO)
-    )
-
-
-def _has_usual_values(order: Any) -> bool:
-    """Return whether an order that Python code made has texts where they belong and surely all else within its limits.
-
-    `Any` because compiled code would fail on fields that are not of the type that PlaceOrder promises.
-    """
-    return (
-        type(order.account_id) is type(order.market_id) is type(order.client_order_id) is type(order.outcome) is str
-        and order.side in _SIDES
-        and order.type in _TYPES
-        and order.time_in_force in _USUAL_TIMES_IN_FORCE
-        and order.self_trade_prevention in _SELF_TRADE_PREVENTIONS
-        and order.expires_at is None
-        and (order.quantity is None or 0 < order.quantity <= AMOUNT_MAX)
-        and (order.spend is None or 0 < order.spend <= AMOUNT_MAX)
-        and (order.limit_price is None or order.limit_price > 0)
-        and (order.max_cost is None or 0 < order.max_cost <= AMOUNT_MAX)
-        and (order.min_proceeds is None or 0 < order.min_proceeds <= AMOUNT_MAX)
-    )

@@ -1,27 +1,31 @@
-"""Dead letters: what stands in the `dead-letters` topic, and in what form.
+"""Dead letters: the records of the `dead-letters` topic.
 
-A **letter** keeps what could not be understood or decided, with the reason and its place. A **decision** says what somebody
-did about a letter: `retried` (its commands were sent again) or `skipped`. Letters are numbered by their offsets.
+A **letter** keeps a value that could not be understood or decided, with the reason and the value's place. A
+**decision** says what somebody did about a letter: `retried` (its commands were sent again) or `skipped`. A letter's
+number is its offset.
 
     {"reason": "...", "topic": "tidings.commands", "partition": 0, "offset": 17, "index": 0, "size": 8, "value": "nonsense"}
     {"letter": 4, "decision": "skipped", "reason": "a test of theirs"}
 """
 
 from base64 import b64decode, b64encode
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 
 from messages.wire import SCHEMA_DIALECT, Schema, object_schema
 
+Verdict = Literal["retried", "skipped"]
+
 VALUE_BYTES_MAX: Final = 1024 * 1024
-"""More of a value than this is not kept; it stands where the letter says, as long as the topic keeps it."""
+"""The largest value that a letter keeps whole. A larger one stands in its own topic, as long as that keeps it."""
 
 _KEPT_BYTES: Final = 64 * 1024
+"""The bytes that a letter keeps of a larger value."""
 
 
 class DeadLetter(msgspec.Struct, omit_defaults=True):
-    """What could not be understood or decided: why, where it stands, and its text (in base64 where that is shorter)."""
+    """A value that could not be understood or decided: why, where it stands, and its text (base64 where shorter)."""
 
     reason: str
     topic: str
@@ -36,22 +40,22 @@ class DeadLetter(msgspec.Struct, omit_defaults=True):
 
     @property
     def place(self) -> tuple[str, int, int, int | None]:
-        """Where it stands: a letter may be written twice, its place is one."""
+        """Where the value stands. A letter may be written twice; its place tells that the two are one."""
         return self.topic, self.partition, self.offset, self.index
 
     @property
     def raw(self) -> bytes | None:
-        """The bytes of the value, None where not all of them are kept."""
+        """The bytes of the value, None where the letter keeps only some of them."""
         if self.truncated:
             return None
         return b64decode(self.value) if self.encoding == "base64" else self.value.encode()
 
 
 class Decision(msgspec.Struct):
-    """What became of a letter."""
+    """What somebody did about a letter."""
 
     letter: int
-    decision: Literal["retried", "skipped"]
+    decision: Verdict
     reason: str
 
 
@@ -61,7 +65,7 @@ _encode: Final = msgspec.json.Encoder().encode
 def make_letter(
     reason: str, place: tuple[str, int, int], index: int | None, value: bytes, key: bytes | None = None
 ) -> DeadLetter:
-    """Return the letter for a value that stands at topic, partition and offset; `index` None means the whole record."""
+    """Return the letter for a value at a place: topic, partition and offset. `index` None means the whole record."""
     kept = value if len(value) <= VALUE_BYTES_MAX else value[:_KEPT_BYTES]
     text, encoding = _text(kept)
     name = None if key is None else key[:200].decode("utf-8", "backslashreplace")
@@ -70,7 +74,7 @@ def make_letter(
 
 
 def _text(value: bytes) -> tuple[str, Literal["text", "base64"]]:
-    """Return the value as a JSON string can hold it, without growing by more than a third."""
+    """Return the value in a form for a JSON string that grows it by a third at most, and the name of the form."""
     try:
         text = value.decode()
     except UnicodeDecodeError:
@@ -81,7 +85,7 @@ def _text(value: bytes) -> tuple[str, Literal["text", "base64"]]:
 
 
 def dump_letter(letter: DeadLetter | Decision) -> bytes:
-    """Return the value of its record."""
+    """Return the value of the letter's record."""
     return _encode(letter)
 
 
@@ -90,7 +94,7 @@ _DECISION: Final = msgspec.json.Decoder(Decision)
 
 
 def parse_letter(value: bytes) -> DeadLetter | Decision:
-    """Return what a record of the topic holds. Raises ValueError for anything else."""
+    """Return the letter or the decision that a record of the topic holds. Raises ValueError for anything else."""
     fields: dict[str, Any] = msgspec.json.decode(value, type=dict[str, Any])
     return _DECISION.decode(value) if "decision" in fields else _LETTER.decode(value)
 
@@ -112,20 +116,20 @@ def dead_letter_schema() -> Schema:
             "size": number | {"description": "bytes of the value"},
             "value": text,
             "key": text | {"description": "the record's key; missing where it had none"},
-            "encoding": {"enum": ["base64"], "description": "missing where the value stands here as it is"},
-            "truncated": {"const": True, "description": "only the beginning of the value is kept here"},
+            "encoding": {"enum": ["base64"], "description": "missing where the value stands here as plain text"},
+            "truncated": {"const": True, "description": "the letter keeps only the beginning of the value"},
         },
         ["reason", "topic", "partition", "offset", "index", "size", "value"],
-        "Something that could not be understood or decided.",
+        "A value that could not be understood or decided.",
     )
     decision = object_schema(
         {
             "letter": number | {"description": "offset of the letter in this topic"},
-            "decision": {"enum": ["retried", "skipped"]},
+            "decision": {"enum": list(get_args(Verdict))},
             "reason": text,
         },
         ["letter", "decision", "reason"],
-        "What was decided about a letter.",
+        "What somebody did about a letter.",
     )
     return {
         "$schema": SCHEMA_DIALECT,

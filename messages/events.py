@@ -1,6 +1,7 @@
-"""The events by their durable names, and their public form. `messages.stored` writes them to the log and reads them back.
+"""Events: their durable names, their structs in the log, and their public form.
 
-The list of topics is closed: what is not in it is refused, on writing and on reading.
+`messages.stored` writes events to the log and reads them back. The list of topics is closed: an event with any other
+topic is refused.
 """
 
 from typing import Any, Final, Generic, TypeVar
@@ -27,14 +28,14 @@ TOPICS: Final[dict[str, type[Event]]] = {event_type.TOPIC: event_type for event_
 
 
 class UnreadableEventError(ValueError):
-    """What stands in the log is not an event that this version knows: never skipped, the reader stops here."""
+    """The log holds an event that this version does not know. A reader stops there; it never skips the event."""
 
 
 DataT = TypeVar("DataT")
 
 
 class State(msgspec.Struct, Generic[DataT], kw_only=True, omit_defaults=True):
-    """What the state of a stored event holds."""
+    """The state of a stored event."""
 
     command_id: str
     time: Time
@@ -57,7 +58,7 @@ _NAMES: Final = {topic: _split_topic(topic) for topic in TOPICS}
 
 
 def public_data(event: Event) -> dict[str, Any]:
-    """Return an event's own fields as others see them: amounts as decimal strings, times in RFC 3339."""
+    """Return an event's own fields in their public form: amounts as decimal strings, times in RFC 3339."""
     data = _ENCODERS[type(event)](event)
     if isinstance(event, CommandRejected):
         data["details"] = wire_details(event.details)
@@ -65,9 +66,9 @@ def public_data(event: Event) -> dict[str, Any]:
 
 
 def public_event(recorded: Recorded) -> dict[str, Any]:
-    """Return an event with its envelope as others see it: in `/v1/events`, in streams, exports and the feed.
+    """Return an event with its envelope in its public form: the form of `/v1/events`, streams, exports and the feed.
 
-    `type` and `version` are the two parts of its topic, `stream` and `stream_version` its place in its aggregate.
+    `type` and `version` are the two parts of its topic. `stream` and `stream_version` are its place in its aggregate.
     """
     name, version = _NAMES[recorded.event.TOPIC]
     return {

@@ -1,43 +1,22 @@
-"""What a field of a command may hold: its form on the wire, its limits, its JSON Schema.
+"""Field codecs: how one field of a command stands on the wire, what it may hold, and its JSON Schema.
 
-A rule belongs to each field of each command and is derived from the field's type hint, texts and a few others
-from the field's name. It reads the wire form (`parse`), writes it (`dump`), and holds a value that is already of the
-domain's type to the same limits (`check`), so that a command is judged alike wherever it enters.
+A field codec reads the wire form (`parse`), writes it (`dump`), and holds a value that already has the domain's type to
+the same limits (`check`). So a command meets the same limits wherever it enters. `messages.codecs` says which field has
+which. Why these are not msgspec's own constraints: docs/decisions/0017-field-codecs.md.
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, Final, Literal, Protocol, get_args, get_origin
+from typing import Any, Final, Protocol
 
-import msgspec
-
-from domain.account import OpenAccount
-from domain.market import DISPUTE_SECONDS_MAX, OUTCOMES_MAX, OpenMarket, Payout
-from domain.money import AMOUNT_MAX, MICRO, format_decimal, parse_decimal
-from domain.orders import PlaceOrder
+from domain.market import OUTCOMES_MAX, Payout
+from domain.money import MICRO, format_decimal, parse_decimal
 from domain.rejections import Code, Rejection
-from domain.story import STORY_MARKETS_MAX, PublishStory
-from domain.values import Value
-from messages.wire import (
-    TIME_MARK,
-    TIME_MAX,
-    TIME_SCHEMA,
-    Schema,
-    fields_of,
-    format_time,
-    is_value,
-    mark_of,
-    object_schema,
-    parse_time,
-    summary,
-    without_none,
-)
+from messages.wire import TIME_MAX, TIME_SCHEMA, Schema, format_time, parse_time
 
 
-class InvalidCommand(ValueError):  # noqa: N818  what it is called in the interface
-    """A field of a command is not what it may be: `field` is its path, `details` the limit it breaks."""
+class InvalidCommand(ValueError):  # noqa: N818  the interface calls it so
+    """A field of a command breaks a limit: `field` is its path, `details` has the limit."""
 
     code: Final = Code.INVALID_FIELD
 
@@ -48,12 +27,12 @@ class InvalidCommand(ValueError):  # noqa: N818  what it is called in the interf
 
     @property
     def rejection(self) -> Rejection:
-        """The same as a value of the domain."""
+        """The same refusal as a value of the domain."""
         return Rejection(self.code, str(self), self.details)
 
 
-class Rule(Protocol):
-    """What one field may hold."""
+class FieldCodec(Protocol):
+    """Reads, checks, writes and describes one field."""
 
     def parse(self, wire: Any, path: str) -> Any:
         """Return the domain's value of a wire value. Raises InvalidCommand."""
@@ -68,21 +47,32 @@ class Rule(Protocol):
         """Return the JSON Schema of the wire form."""
 
 
+class SameOnWire:
+    """The base of codecs whose wire form is the value itself."""
+
+    def dump(self, value: Any) -> Any:
+        """Return the value."""
+        return value
+
+
+# --- texts
+
+
 @dataclass(frozen=True)
-class Text:
-    """A string of 1 to `longest` characters that matches `pattern`; `what` says so to people."""
+class Text(SameOnWire):
+    """A string of 1 to `longest` characters that matches `pattern`; a refusal describes the pattern by `what`."""
 
     longest: int
     pattern: re.Pattern[str]
     what: str
 
     def parse(self, wire: Any, path: str) -> str:
-        """Return the string itself."""
+        """Return the string."""
         self.check(wire, path)
         return str(wire)
 
     def check(self, value: Any, path: str) -> None:
-        """Refuse what is no string, empty, too long or has characters it may not have."""
+        """Refuse anything but a string, and a string that is empty, too long or does not match the pattern."""
         if not isinstance(value, str):
             raise InvalidCommand(path, "must be a string")
         if not 1 <= len(value) <= self.longest:
@@ -90,19 +80,62 @@ class Text:
         if self.pattern.fullmatch(value) is None:
             raise InvalidCommand(path, f"must be {self.what}")
 
-    def dump(self, value: str) -> str:
-        """Return the string itself."""
-        return value
-
     def schema(self) -> Schema:
-        """Return its length and pattern."""
+        """Return the length and the pattern."""
         pattern = f"^(?:{self.pattern.pattern})$"
         return {"type": "string", "minLength": 1, "maxLength": self.longest, "pattern": pattern}
 
 
+_CONTROL: Final = r"\x00-\x1f\x7f-\x9f\ud800-\udfff"
+_PROSE_CONTROL: Final = r"\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff"
+_LINE: Final = re.compile(rf"[^\s{_CONTROL}](?:[^{_CONTROL}]*[^\s{_CONTROL}])?")
+_PROSE: Final = re.compile(rf"[^{_PROSE_CONTROL}]*[^\s{_CONTROL}][^{_PROSE_CONTROL}]*")
+
+
+def line(longest: int) -> Text:
+    """Return the codec of one line of text."""
+    return Text(longest, _LINE, "one line of text without blanks at its ends")
+
+
+def prose(longest: int) -> Text:
+    """Return the codec of a text of any number of lines."""
+    return Text(longest, _PROSE, "text without control characters, not only blanks")
+
+
+ID: Final = Text(64, re.compile(r"[!-~]+"), "printable ASCII without blanks")
+CLIENT_ORDER_ID: Final = Text(64, re.compile(r"[ -~]+"), "printable ASCII")
+OUTCOME: Final = line(100)
+SLUG: Final = Text(100, re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*"), "lower-case words and digits joined by hyphens")
+URL: Final = Text(2_000, re.compile(rf"https?://[^\s{_CONTROL}]+"), "an http or https URL")
+
+
+@dataclass(frozen=True)
+class Choice(SameOnWire):
+    """One of a few words."""
+
+    words: tuple[str, ...]
+
+    def parse(self, wire: Any, path: str) -> str:
+        """Return the word."""
+        self.check(wire, path)
+        return str(wire)
+
+    def check(self, value: Any, path: str) -> None:
+        """Refuse any other word."""
+        if not isinstance(value, str) or value not in self.words:
+            raise InvalidCommand(path, f"must be one of {', '.join(self.words)}")
+
+    def schema(self) -> Schema:
+        """Return the words."""
+        return {"enum": list(self.words)}
+
+
+# --- numbers, times and flags
+
+
 @dataclass(frozen=True)
 class Amount:
-    """An amount in micro-units from `least` to `most`, a decimal string on the wire."""
+    """An amount from `least` to `most` micro-units, a decimal string on the wire."""
 
     least: int
     most: int
@@ -121,7 +154,7 @@ class Amount:
         return value
 
     def check(self, value: int, path: str) -> None:
-        """Refuse what is out of bounds."""
+        """Refuse an amount out of bounds."""
         if not self.least <= value <= self.most:
             most = format_decimal(self.most)
             lower = "above 0 and" if self.least == 1 else f"{format_decimal(self.least)} or more and"
@@ -132,7 +165,7 @@ class Amount:
         return format_decimal(value)
 
     def schema(self) -> Schema:
-        """Return the pattern of decimal strings."""
+        """Return the pattern of decimal strings, and the bounds in words."""
         return {
             "type": "string",
             "pattern": r"^(0|[1-9][0-9]{0,15})(\.[0-9]{1,6})?$",
@@ -140,8 +173,11 @@ class Amount:
         }
 
 
+FRACTION: Final = Amount(0, MICRO)
+
+
 @dataclass(frozen=True)
-class Whole:
+class Whole(SameOnWire):
     """An integer from 0 to `most`, a JSON integer on the wire."""
 
     most: int
@@ -154,21 +190,17 @@ class Whole:
         return wire
 
     def check(self, value: int, path: str) -> None:
-        """Refuse what is out of bounds."""
+        """Refuse an integer out of bounds."""
         if not 0 <= value <= self.most:
             raise InvalidCommand(path, f"must be 0 to {self.most}", maximum=self.most)
 
-    def dump(self, value: int) -> int:
-        """Return the integer."""
-        return value
-
     def schema(self) -> Schema:
-        """Return its bounds."""
+        """Return the bounds."""
         return {"type": "integer", "minimum": 0, "maximum": self.most}
 
 
 class Moment:
-    """A time, RFC 3339 on the wire."""
+    """A time in microseconds since the epoch, RFC 3339 on the wire."""
 
     def parse(self, wire: Any, path: str) -> int:
         """Return the microseconds since the epoch."""
@@ -180,12 +212,12 @@ class Moment:
             raise InvalidCommand(path, str(error)) from None
 
     def check(self, value: int, path: str) -> None:
-        """Refuse what RFC 3339 cannot say."""
+        """Refuse a time that RFC 3339 cannot express."""
         if not 0 <= value <= TIME_MAX:
             raise InvalidCommand(path, "must be a time from 1970 to 9999")
 
     def dump(self, value: int) -> str:
-        """Return it as RFC 3339."""
+        """Return the time in RFC 3339."""
         return format_time(value)
 
     def schema(self) -> Schema:
@@ -193,103 +225,75 @@ class Moment:
         return TIME_SCHEMA
 
 
-class Flag:
+class Flag(SameOnWire):
     """True or false."""
 
     def parse(self, wire: Any, path: str) -> bool:
-        """Return it."""
+        """Return the flag."""
         if not isinstance(wire, bool):
             raise InvalidCommand(path, "must be true or false")
         return wire
 
     def check(self, value: bool, path: str) -> None:
-        """Refuse nothing: both are fine."""
-
-    def dump(self, value: bool) -> bool:
-        """Return it."""
-        return value
+        """Refuse nothing: a flag has no limits."""
 
     def schema(self) -> Schema:
         """Return the type."""
         return {"type": "boolean"}
 
 
-@dataclass(frozen=True)
-class Choice:
-    """One of a few words."""
-
-    words: tuple[str, ...]
-
-    def parse(self, wire: Any, path: str) -> str:
-        """Return the word."""
-        self.check(wire, path)
-        return str(wire)
-
-    def check(self, value: Any, path: str) -> None:
-        """Refuse any other word."""
-        if not isinstance(value, str) or value not in self.words:
-            raise InvalidCommand(path, f"must be one of {', '.join(self.words)}")
-
-    def dump(self, value: str) -> str:
-        """Return the word."""
-        return value
-
-    def schema(self) -> Schema:
-        """Return the words."""
-        return {"enum": list(self.words)}
+# --- several values, or none
 
 
 @dataclass(frozen=True)
 class Items:
-    """At most `most` values of one kind, a JSON array on the wire, a tuple inside."""
+    """At most `most` values of one kind: a JSON array on the wire, a tuple in the domain."""
 
-    item: Rule
+    item: FieldCodec
     most: int
 
     def parse(self, wire: Any, path: str) -> tuple[Any, ...]:
-        """Return them, each parsed."""
+        """Return the values, each parsed."""
         if not isinstance(wire, list):
             raise InvalidCommand(path, "must be an array")
-        self._bound(wire, path)
+        self._check_count(wire, path)
         return tuple(self.item.parse(value, f"{path}[{i}]") for i, value in enumerate(wire))
 
     def check(self, value: tuple[Any, ...], path: str) -> None:
-        """Refuse too many, and each that breaks its own limits."""
-        self._bound(value, path)
+        """Refuse too many values, and a value that breaks its own limits."""
+        self._check_count(value, path)
         for i, item in enumerate(value):
             self.item.check(item, f"{path}[{i}]")
 
     def dump(self, value: tuple[Any, ...]) -> list[Any]:
-        """Return their wire forms."""
+        """Return the wire forms of the values."""
         return [self.item.dump(item) for item in value]
 
     def schema(self) -> Schema:
         """Return the schema of the array."""
         return {"type": "array", "maxItems": self.most, "items": self.item.schema()}
 
-    def _bound(self, values: Any, path: str) -> None:
+    def _check_count(self, values: Any, path: str) -> None:
         if len(values) > self.most:
             raise InvalidCommand(path, f"must have at most {self.most} items", maximum=self.most)
 
 
 class Payouts:
-    """Fractions by outcome: `{"Yes": "1"}` on the wire, a tuple of `Payout` ordered by outcome inside."""
+    """Fractions by outcome: `{"Yes": "1"}` on the wire, a tuple of `Payout` ordered by outcome in the domain."""
 
     def parse(self, wire: Any, path: str) -> tuple[Payout, ...]:
-        """Return the payouts, ordered by outcome so that the order of the object's keys means nothing."""
+        """Return the payouts, ordered by outcome: the order of the keys in the object has no meaning."""
         if not isinstance(wire, dict):
             raise InvalidCommand(path, "must be an object of outcome to fraction")
-        if len(wire) > OUTCOMES_MAX:
-            raise InvalidCommand(path, f"must have at most {OUTCOMES_MAX} outcomes", maximum=OUTCOMES_MAX)
+        self._check_count(wire, path)
         return tuple(
             Payout(OUTCOME.parse(outcome, path), FRACTION.parse(fraction, f"{path}.{outcome[:100]}"))
             for outcome, fraction in sorted(wire.items())
         )
 
     def check(self, value: tuple[Payout, ...], path: str) -> None:
-        """Refuse too many, and fractions outside 0 to 1."""
-        if len(value) > OUTCOMES_MAX:
-            raise InvalidCommand(path, f"must have at most {OUTCOMES_MAX} outcomes", maximum=OUTCOMES_MAX)
+        """Refuse too many payouts, and fractions outside 0 to 1."""
+        self._check_count(value, path)
         for payout in value:
             OUTCOME.check(payout.outcome, path)
             FRACTION.check(payout.fraction, f"{path}.{payout.outcome}")
@@ -302,173 +306,30 @@ class Payouts:
         """Return the schema of the object."""
         return {"type": "object", "maxProperties": OUTCOMES_MAX, "additionalProperties": FRACTION.schema()}
 
+    def _check_count(self, values: Any, path: str) -> None:
+        if len(values) > OUTCOMES_MAX:
+            raise InvalidCommand(path, f"must have at most {OUTCOMES_MAX} outcomes", maximum=OUTCOMES_MAX)
+
 
 @dataclass(frozen=True)
-class Maybe:
+class Nullable:
     """A value or null."""
 
-    rule: Rule
+    codec: FieldCodec
 
     def parse(self, wire: Any, path: str) -> Any:
         """Return None for null, else the value."""
-        return None if wire is None else self.rule.parse(wire, path)
+        return None if wire is None else self.codec.parse(wire, path)
 
     def check(self, value: Any, path: str) -> None:
-        """Refuse what the value's rule refuses."""
+        """Refuse what the value's codec refuses."""
         if value is not None:
-            self.rule.check(value, path)
+            self.codec.check(value, path)
 
     def dump(self, value: Any) -> Any:
         """Return null for None, else the value's wire form."""
-        return None if value is None else self.rule.dump(value)
+        return None if value is None else self.codec.dump(value)
 
     def schema(self) -> Schema:
         """Return the schema of the value or null."""
-        return {"anyOf": [self.rule.schema(), {"type": "null"}]}
-
-
-@dataclass(frozen=True)
-class Record:
-    """A value, an object on the wire. Fields with a default may be missing; `made` are not on the wire at all."""
-
-    cls: type[Value]
-    rules: Mapping[str, Rule]
-    required: tuple[str, ...]
-    defaults: Mapping[str, Any]
-    made: tuple[str, ...]
-
-    def parse(self, wire: Any, path: str) -> Any:
-        """Return the value; what is not on the wire is empty and for the caller to fill in."""
-        return self.cls(**dict.fromkeys(self.made, ""), **self._values(wire, path))
-
-    def check(self, value: Any, path: str) -> None:
-        """Refuse what the rule of a field refuses."""
-        where = f"{path}." if path else ""
-        for name, rule in self.rules.items():
-            rule.check(getattr(value, name), f"{where}{name}")
-
-    def dump(self, value: Any) -> dict[str, Any]:
-        """Return the object, without what is as by default."""
-        return {
-            name: rule.dump(getattr(value, name))
-            for name, rule in self.rules.items()
-            if name not in self.defaults or getattr(value, name) != self.defaults[name]
-        }
-
-    def schema(self) -> Schema:
-        """Return the schema of the object."""
-        properties = {name: rule.schema() for name, rule in self.rules.items()}
-        return object_schema(properties, list(self.required), summary(self.cls))
-
-    def _values(self, wire: Any, path: str) -> dict[str, Any]:
-        where = f"{path}." if path else ""
-        if not isinstance(wire, dict):
-            raise InvalidCommand(path or "data", "must be an object")
-        for name in wire:
-            if name not in self.rules:
-                raise InvalidCommand(f"{where}{name[:64]}", "is not a field here")
-        for name in self.required:
-            if name not in wire:
-                raise InvalidCommand(f"{where}{name}", "is missing")
-        return {name: rule.parse(wire[name], f"{where}{name}") for name, rule in self.rules.items() if name in wire}
-
-
-# --- which rule a field has
-
-_CONTROL: Final = r"\x00-\x1f\x7f-\x9f\ud800-\udfff"
-_PROSE_CONTROL: Final = r"\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff"
-_LINE: Final = re.compile(rf"[^\s{_CONTROL}](?:[^{_CONTROL}]*[^\s{_CONTROL}])?")
-_PROSE: Final = re.compile(rf"[^{_PROSE_CONTROL}]*[^\s{_CONTROL}][^{_PROSE_CONTROL}]*")
-_URL: Final = re.compile(rf"https?://[^\s{_CONTROL}]+")
-
-
-def _line(longest: int) -> Text:
-    return Text(longest, _LINE, "one line of text without blanks at its ends")
-
-
-def _prose(longest: int) -> Text:
-    return Text(longest, _PROSE, "text without control characters, not only blanks")
-
-
-ID: Final = Text(64, re.compile(r"[!-~]+"), "printable ASCII without blanks")
-OUTCOME: Final = _line(100)
-FRACTION: Final = Amount(0, MICRO)
-
-_BY_NAME: Final[Mapping[str, Rule]] = {
-    "story_id": ID,
-    "market_id": ID,
-    "account_id": ID,
-    "order_id": ID,
-    "client_order_id": Text(64, re.compile(r"[ -~]+"), "printable ASCII"),
-    "slug": Text(100, re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*"), "lower-case words and digits joined by hyphens"),
-    "title": _line(300),
-    "name": _line(100),
-    "category": _line(64),
-    "question": _line(500),
-    "outcome": OUTCOME,
-    "body": _prose(20_000),
-    "text": _prose(10_000),
-    "resolution_source": _prose(2_000),
-    "reason": _prose(2_000),
-    "source_url": Text(2_000, _URL, "an http or https URL"),
-    "url": Text(2_000, _URL, "an http or https URL"),
-    "outcomes": Items(OUTCOME, OUTCOMES_MAX),
-    "initial_prices": Items(Amount(0, MICRO), OUTCOMES_MAX),
-    "payouts": Payouts(),
-    "dispute_seconds": Whole(DISPUTE_SECONDS_MAX),
-    "min_proceeds": Amount(0, AMOUNT_MAX),
-    "dispute_bond": Amount(0, AMOUNT_MAX),
-    "bond": Amount(0, AMOUNT_MAX),
-}
-
-_BY_MARK: Final[Mapping[str, Rule]] = {
-    "credits": Amount(1, AMOUNT_MAX),
-    "shares": Amount(1, AMOUNT_MAX),
-    "price": Amount(0, MICRO),
-    "fraction": FRACTION,
-    TIME_MARK: Moment(),
-}
-
-MADE: Final[Mapping[type, tuple[str, ...]]] = {
-    PublishStory: ("story_id",),
-    OpenMarket: ("market_id",),
-    OpenAccount: ("account_id",),
-    PlaceOrder: ("order_id",),
-}
-"""The fields of a command that its sender does not choose: they follow from the command's id."""
-
-MADE_INSIDE: Final[Mapping[type, tuple[str, ...]]] = {OpenMarket: ("market_id", "story_id"), PlaceOrder: ("order_id",)}
-"""The same where a command stands inside another one."""
-
-
-def record(cls: type[Value]) -> Record:
-    """Return the rule of a command."""
-    return _record(cls, MADE.get(cls, ()))
-
-
-@cache
-def _record(cls: type[Value], made: tuple[str, ...]) -> Record:
-    rules = {name: _rule(name, hint) for name, hint in fields_of(cls).items() if name not in made}
-    fields = msgspec.structs.fields(cls)
-    defaults = {field.name: field.default for field in fields if field.name in rules and not field.required}
-    return Record(cls, rules, tuple(name for name in rules if name not in defaults), defaults, made)
-
-
-def _rule(name: str, hint: Any) -> Rule:
-    hint, optional = without_none(hint)
-    rule = _BY_NAME.get(name) or _rule_of_type(hint)
-    return Maybe(rule) if optional else rule
-
-
-def _rule_of_type(hint: Any) -> Rule:
-    mark = mark_of(hint)
-    if mark is not None:
-        return _BY_MARK[mark]
-    if hint is bool:
-        return Flag()
-    if get_origin(hint) is Literal:
-        return Choice(get_args(hint))
-    if get_origin(hint) is tuple:
-        return Items(_rule_of_type(get_args(hint)[0]), STORY_MARKETS_MAX)
-    assert is_value(hint), "a text needs a rule by its field's name"
-    return _record(hint, MADE_INSIDE.get(hint, ()))
+        return {"anyOf": [self.codec.schema(), {"type": "null"}]}

@@ -1,6 +1,6 @@
-"""What a record of each Kafka topic holds, as JSON Schemas.
+"""The JSON Schemas of the records of each Kafka topic.
 
-The schemas refer to those of single commands, events and replies: by the paths of their files, or as components of the
+They refer to the schemas of single commands, events and replies: by the paths of their files, or as components of the
 AsyncAPI page (messages/asyncapi.py).
 """
 
@@ -12,7 +12,7 @@ from messages.events import TOPICS
 from messages.wire import SCHEMA_DIALECT, Schema, object_schema
 
 Refer = Callable[[str], str]
-"""Turns a file's path under docs/schemas into a reference to its schema."""
+"""Turns the path of a file under docs/schemas into a reference to its schema."""
 
 
 def record_schemas(refer: Refer) -> dict[str, Schema]:
@@ -20,12 +20,12 @@ def record_schemas(refer: Refer) -> dict[str, Schema]:
     return {
         "commands": _titled(
             "CommandsRecord",
-            "One command, or up to a thousand of them in an array; each is decided by itself, in their order.",
+            f"One command, or an array of up to {RECORD_COMMANDS_MAX} commands. Each is decided by itself, in their order.",
             {"anyOf": [one := _any_of(refer, "commands", COMMANDS), _array(one) | {"maxItems": RECORD_COMMANDS_MAX}]},
         ),
         "replies": _titled(
             "RepliesRecord",
-            "Outcomes of commands, for the receiver that the record's key names, or without a key for whoever waits.",
+            "Replies to commands, for the receiver that the record's key names; without a key for any receiver that waits.",
             _array({"$ref": refer("reply.json")}),
         ),
         "dead-letters": dead_letter_schema(),
@@ -47,12 +47,16 @@ def _array(items: Schema) -> Schema:
 
 
 def _events_record() -> Schema:
-    writer: Schema = {"type": "string", "minLength": 1, "description": "of one engine between two take-overs"}
+    writer: Schema = {
+        "type": "string",
+        "minLength": 1,
+        "description": "names one engine from one take-over to the next",
+    }
     epoch: Schema = {"type": "integer", "minimum": 1}
     claim = object_schema(
         {"claim": {"const": True}, "writer": writer, "epoch": epoch},
         ["claim", "writer", "epoch"],
-        "An engine takes the partition over; counts if its epoch is above that of all claims before it.",
+        "An engine takes the partition over. The claim counts if its epoch is above those of all claims before it.",
     )
     state = object_schema(
         {
@@ -83,6 +87,6 @@ def _events_record() -> Schema:
             "events": _array(event) | {"minItems": 1},
         },
         ["writer", "epoch", "first", "events"],
-        "Events, all or none; counts if writer and epoch are those of the last claim that counts, and `first` is next.",
+        "Events, all or none. They count if writer and epoch are those of the last claim that counts, and `first` is next.",
     )
     return _titled("EventsRecord", "A claim, or a batch of events.", {"oneOf": [claim, batch]})

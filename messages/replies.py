@@ -1,10 +1,10 @@
-"""Replies: what the sender of a command is told. A reply is a function of the command's events, so it can be made again.
+"""Replies to commands. A reply is a function of the command's events, so it can be made again.
 
     {"command_id": "...", "digest": "...", "position": 17, "time": "...", "result": {...}}
     {"command_id": "...", "digest": "...", "position": 17, "time": "...", "code": "SLIPPAGE", "message": "...", "details": {...}}
 
-`position` is that of the command's last event; `digest` tells two commands with one id apart. Amounts are decimal
-strings, times RFC 3339.
+`position` is that of the command's last event. `digest` tells two commands with one id apart. Amounts are decimal
+strings, times are in RFC 3339.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from messages.wire import SCHEMA_DIALECT, TIME_SCHEMA, Schema, format_time, obje
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """The outcome of a command. `code` is None when it was accepted; `result` and `details` are in wire form."""
+    """The reply to a command. `code` is None when it was accepted; `result` and `details` are in wire form."""
 
     command_id: str
     position: int
@@ -39,7 +39,7 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 def reply_of(events: Sequence[Recorded]) -> Reply:
-    """Return the reply to a command from all its events, in the order of the log."""
+    """Return the reply to a command, made from all its events in the order of the log."""
     first, last = events[0], events[-1]
     return make_reply(
         first.command_id, first.digest or "", last.position, first.time, [recorded.event for recorded in events]
@@ -55,7 +55,7 @@ def make_reply(command_id: str, digest: str, position: int, time: Time, events: 
 
 
 def refusal(command_id: str, digest: str, position: int, time: Time, rejection: Rejection) -> Reply:
-    """Return the reply of a refusal that is no event."""
+    """Return the reply for a refusal that is not an event."""
     details = wire_details(rejection.details)
     return Reply(command_id, position, time, rejection.code, rejection.message, details, {}, digest)
 
@@ -79,7 +79,7 @@ _RECORD: Final = msgspec.json.Decoder(list[_Wire])
 
 
 def dump_reply(reply: Reply) -> bytes:
-    """Return the JSON of one reply; several are joined by `dump_replies`."""
+    """Return the JSON of one reply; `dump_replies` joins several."""
     wire = _Wire(
         reply.command_id,
         reply.digest,
@@ -94,7 +94,7 @@ def dump_reply(reply: Reply) -> bytes:
 
 
 def dump_replies(replies: Sequence[bytes]) -> bytes:
-    """Return the value of one record of the `replies` topic that holds all these."""
+    """Return the value of one record of the `replies` topic that holds these replies."""
     return b"[" + b",".join(replies) + b"]"
 
 
@@ -119,14 +119,14 @@ def reply_schema() -> Schema:
     """Return the JSON Schema of one reply."""
     properties: dict[str, Schema] = {
         "command_id": {"type": "string"},
-        "digest": {"type": "string", "description": "of the command: tells two with one id apart"},
+        "digest": {"type": "string", "description": "of the command: tells two commands with one id apart"},
         "position": {"type": "integer", "minimum": 0},
         "time": TIME_SCHEMA,
         "code": {"type": "string", "description": "why it was refused; missing when it was accepted"},
         "message": {"type": "string"},
         "details": {"type": "object", "additionalProperties": {"type": ["string", "integer"]}},
-        "result": {"type": "object", "description": "what an accepted command made"},
+        "result": {"type": "object", "description": "what an accepted command did"},
     }
     return {"$schema": SCHEMA_DIALECT, "title": "Reply"} | object_schema(
-        properties, ["command_id", "digest", "position", "time"], "The outcome of a command."
+        properties, ["command_id", "digest", "position", "time"], "The reply to a command."
     )

@@ -1,6 +1,6 @@
-"""What an accepted command made, from its events: the `result` of its reply.
+"""The `result` of a reply: what an accepted command did, made from its events.
 
-Apart from `messages.replies` because every order passes here, so this module is compiled (`local/compile.py`).
+Every order passes here, so this module is compiled (`local/compile.py`).
 """
 
 from collections.abc import Callable, Sequence
@@ -24,6 +24,7 @@ from domain.market import (
     ResolutionClarified,
     SetsBurned,
     SetsMinted,
+    Status,
 )
 from domain.money import MICRO, Price, divide_half_even, format_decimal
 from domain.orders import Execution, OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
@@ -35,7 +36,7 @@ Result = dict[str, Any]
 
 
 def result_of(events: Sequence[Event]) -> Result:
-    """Return what an accepted command made: an order, or the ids and amounts that its sender wants to know."""
+    """Return what an accepted command did: the order it placed, or the ids and amounts that its sender needs."""
     canceled: list[OrderCanceled] = []
     for event in events:
         if type(event) is OrderPlaced:
@@ -73,7 +74,7 @@ def _amended(event: OrderAmended, events: Sequence[Event]) -> Result:
 
 
 def _named(event: OrderPlaced | OrderAmended | OrderReduced | OrderCanceled) -> Result:
-    """Return what says which order it is."""
+    """Return the fields that identify an order."""
     return {
         "order_id": event.order_id,
         "client_order_id": event.client_order_id,
@@ -85,7 +86,7 @@ def _named(event: OrderPlaced | OrderAmended | OrderReduced | OrderCanceled) -> 
 
 
 def _execution(event: OrderPlaced | OrderAmended, done: Execution, total: int, events: Sequence[Event]) -> Result:
-    """Return what an order and its execution have in common."""
+    """Return the part of the result that placed and amended orders share."""
     fills = [
         {"price": format_decimal(fill.price), "quantity": format_decimal(fill.quantity), "source": fill.source}
         for fill in done.fills
@@ -108,7 +109,7 @@ def _average_price(done: Execution) -> str | None:
 
 
 def _prices_after(done: Execution, events: Sequence[Event]) -> tuple[Price, ...]:
-    """Return the maker's prices after the order and the sweep that it set off, empty where nothing moved them."""
+    """Return the AMM's prices after the order and the sweep that it set off, empty where nothing moved them."""
     for event in reversed(events):
         if type(event) is RestingOrderFilled and event.prices:
             return event.prices
@@ -116,7 +117,7 @@ def _prices_after(done: Execution, events: Sequence[Event]) -> tuple[Price, ...]
 
 
 def _canceled(events: Sequence[OrderCanceled]) -> Result:
-    """Return all canceled orders; where it is one, as of a single cancel, its fields stand at the top too."""
+    """Return all canceled orders. Where there is only one, its fields stand at the top too."""
     orders = [
         {
             **_named(event),
@@ -164,14 +165,14 @@ def _market(event: MarketDrafted, events: Sequence[Event]) -> Result:
         "market_id": event.market_id,
         "story_id": event.story_id,
         "slug": event.slug,
-        "status": "active" if active else "draft",
+        "status": (Status.ACTIVE if active else Status.DRAFT).value,
     }
 
 
 def _determined(event: MarketDetermined, _: Sequence[Event]) -> Result:
     return {
         "market_id": event.market_id,
-        "status": "determined",
+        "status": Status.DETERMINED.value,
         "payouts": {payout.outcome: format_decimal(payout.fraction) for payout in event.payouts},
         "dispute_until": format_time(event.dispute_until),
     }
@@ -179,11 +180,11 @@ def _determined(event: MarketDetermined, _: Sequence[Event]) -> Result:
 
 def _settled(event: MarketFinalized | MarketCorrected, _: Sequence[Event]) -> Result:
     payouts = {payout.outcome: format_decimal(payout.fraction) for payout in event.payouts}
-    return {"market_id": event.market_id, "status": "finalized", "payouts": payouts}
+    return {"market_id": event.market_id, "status": Status.FINALIZED.value, "payouts": payouts}
 
 
-def _status(status: str) -> Callable[[Any, Sequence[Event]], Result]:
-    return lambda event, _: {"market_id": event.market_id, "status": status}
+def _status(status: Status) -> Callable[[Any, Sequence[Event]], Result]:
+    return lambda event, _: {"market_id": event.market_id, "status": status.value}
 
 
 def _amount(event: Any, _: Sequence[Event]) -> Result:
@@ -204,31 +205,31 @@ def _no_effect(event: CommandHadNoEffect, _: Sequence[Event]) -> Result:
 
 
 _RESULTS: Final[dict[type, Callable[[Any, Sequence[Event]], Result]]] = {
-    # The event that says what a command did; those that go with it (payments, cancellations, payouts) say nothing here.
+    # The event that says what a command did. Those that go with it (payments, cancellations, payouts) add nothing here.
     OrderReduced: _reduced,
     StoryPublished: _story,
     MarketDrafted: _market,
-    MarketActivated: _status("active"),
-    MarketHalted: _status("halted"),
-    MarketResumed: _status("active"),
-    MarketClosed: _status("closed"),
+    MarketActivated: _status(Status.ACTIVE),
+    MarketHalted: _status(Status.HALTED),
+    MarketResumed: _status(Status.ACTIVE),
+    MarketClosed: _status(Status.CLOSED),
     ResolutionClarified: lambda event, _: {"market_id": event.market_id, "resolution_version": event.version},
     LiquidityAdded: lambda event, _: {"market_id": event.market_id, "amount": format_decimal(event.amount)},
     MarketDetermined: _determined,
     MarketDisputed: lambda event, _: {
         "market_id": event.market_id,
-        "status": "disputed",
+        "status": Status.DISPUTED.value,
         "account_id": event.account_id,
         "bond": format_decimal(event.bond),
     },
     DisputeUpheld: lambda event, _: {
         "market_id": event.market_id,
-        "status": "determined",
+        "status": Status.DETERMINED.value,
         "dispute_until": format_time(event.dispute_until),
     },
     MarketFinalized: _settled,
     MarketCorrected: _settled,
-    MarketVoided: _status("voided"),
+    MarketVoided: _status(Status.VOIDED),
     SetsMinted: _sets,
     SetsBurned: _sets,
     AccountOpened: lambda event, _: {"account_id": event.account_id, "name": event.name},

@@ -1,8 +1,8 @@
-"""The JSON Schemas of everything that others read or send, and the files under `docs/schemas` that hold them.
+"""The JSON Schemas of everything that others read or send, and their files under `docs/schemas`.
 
-    python -m messages.schemas
+    python -m messages.schemas      writes the files and the AsyncAPI page
 
-writes the files, and the AsyncAPI page; a test compares them with the code.
+A test compares the files with the code.
 """
 
 from pathlib import Path
@@ -11,9 +11,11 @@ from typing import Final
 import msgspec
 
 from messages.asyncapi import PAGE, asyncapi, dump_yaml
+from messages.codecs import command_codec
 from messages.commands import COMMAND_ID_MAX, COMMANDS, RESERVED
 from messages.events import event_schemas
-from messages.fields import ID, record
+from messages.fields import ID
+from messages.order import ORDER_COMMAND_ID
 from messages.records import record_schemas
 from messages.replies import reply_schema
 from messages.wire import SCHEMA_DIALECT, TIME_SCHEMA, Schema, object_schema, summary
@@ -33,12 +35,12 @@ def _command_schema(name: str, command_type: type) -> Schema:
             "minLength": 1,
             "maxLength": COMMAND_ID_MAX,
             "not": {"pattern": f"^{RESERVED}"},
-            "description": "chosen by the sender; an order's is order:{account_id}:{client_order_id}",
+            "description": f"chosen by the sender; an order's is {ORDER_COMMAND_ID}",
         },
         "type": {"const": name},
         "at": TIME_SCHEMA,
         "reply_to": ID.schema(),
-        "data": record(command_type).schema(),
+        "data": command_codec(command_type).schema(),
     }
     return {"$schema": SCHEMA_DIALECT, "title": name} | object_schema(
         properties, ["command_id", "type", "data"], summary(command_type)
@@ -46,7 +48,7 @@ def _command_schema(name: str, command_type: type) -> Schema:
 
 
 def all_schemas() -> dict[str, Schema]:
-    """Return every schema by the path of its file under `docs/schemas`; those in `records/` are of whole Kafka records."""
+    """Return every schema by the path of its file under `docs/schemas`. `records/` has those of whole Kafka records."""
     records = record_schemas(lambda path: f"../{path}")
     return _single_schemas() | {f"records/{topic}.json": schema for topic, schema in records.items()}
 
@@ -70,7 +72,7 @@ def render(schema: Schema) -> str:
 
 
 def write_schemas(folder: Path = FOLDER) -> list[Path]:
-    """Write every schema to its file and remove the files of what is no more; return the files that changed."""
+    """Write every schema to its file and remove files without a schema. Return the files that changed."""
     texts = {folder / name: render(schema) for name, schema in all_schemas().items()}
     changed = [path for path in folder.rglob("*.json") if path not in texts]
     for path in changed:

@@ -1,10 +1,10 @@
-"""Events in the log: a `StoredEvent` with a durable topic and JSON state, to and from.
+"""Events to and from the log, where each is a `StoredEvent` with a durable topic and JSON as its state.
 
-Apart from `messages.events` because every order passes here, so this module is compiled (`local/compile.py`).
+The state of an event is `{"command_id": ..., "time": ..., "digest": ..., "data": {...}}`: times in microseconds,
+amounts in micro-units, `digest` on the first event of a command only. An event is never rewritten: when its type gets a
+new version, the old one gets a line in `UPCASTERS`.
 
-The state of every event is `{"command_id": ..., "time": ..., "digest": ..., "data": {...}}`: `time` in microseconds,
-amounts in micro-units, `digest` on the first event of a command only. An event is never rewritten; when its type gets a new
-version, the old one gets a line in `UPCASTERS`.
+Every order passes here, so this module is compiled (`local/compile.py`).
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from messages.events import TOPICS, State, UnreadableEventError
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
 UPCASTERS: Final[dict[str, tuple[str, Upcaster]]] = {}
-"""An old topic -> the topic that replaced it, and how the old data becomes the new; followed up to a current topic."""
+"""By old topic: the topic that replaced it and the function from old data to new. They are applied in a chain."""
 
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -30,10 +30,10 @@ _OLD_STATE: Final = msgspec.json.Decoder(State[dict[str, Any]])
 
 
 def to_stored(entry: Entry, time: Time, command_id: str, digest: str | None = None) -> StoredEvent:
-    """Return what the recorder writes for one event of a command; `digest` belongs to the command's first event."""
+    """Return the stored form of one event of a command. Only the command's first event gets the `digest`."""
     event = entry.event
     state = State(command_id=command_id, time=time, digest=digest, data=event)
-    # Filled by hand: the constructor of a frozen dataclass takes four times as long, and this is the hottest path.
+    # Filled by hand: the constructor of a frozen dataclass takes four times as long, and this path is the hottest.
     stored = object.__new__(StoredEvent)
     fields = stored.__dict__
     fields["originator_id"] = entry.stream
@@ -44,9 +44,9 @@ def to_stored(entry: Entry, time: Time, command_id: str, digest: str | None = No
 
 
 def from_stored(position: int, stored: StoredEvent) -> Recorded:
-    """Return the event that the recorder read at this position (a `Notification` carries it as `id`).
+    """Return the event that the recorder read at this position (the `id` of a `Notification`).
 
-    Raises UnreadableEventError when the topic is unknown or the state is not what its topic asks for.
+    Raises UnreadableEventError when the topic is unknown or the state does not fit it.
     """
     state = decode_state(stored.topic, stored.state)
     return Recorded(
@@ -61,9 +61,9 @@ def from_stored(position: int, stored: StoredEvent) -> Recorded:
 
 
 def decode_state(topic: str, state: bytes | msgspec.Raw) -> State[Event]:
-    """Return the state of a stored event, its data brought up to the current version of its type.
+    """Return the state of a stored event, with its data in the current version of its type.
 
-    Raises UnreadableEventError when the topic is unknown or the state is not what its topic asks for.
+    Raises UnreadableEventError when the topic is unknown or the state does not fit it.
     """
     try:
         decoder = _DECODERS.get(topic)

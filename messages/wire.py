@@ -1,8 +1,8 @@
-"""How the domain's values look outside: amounts as decimal strings, times in RFC 3339.
+"""The wire form of the domain's values: amounts as decimal strings, times in RFC 3339.
 
-Everything here is derived from the type hints of the domain's values: an `int` marked as `Credits`, `Shares`,
-`Price` or `Fraction` (see `domain.money`) becomes `"12.500000"`, one marked as `Time` becomes
-`"2024-10-24T10:02:00.000000Z"`, and what has no mark stays what it is.
+It is derived from the type hints of the values. An `int` marked as `Credits`, `Shares`, `Price` or `Fraction` (see
+`domain.money`) becomes `"12.500000"`, one marked as `Time` becomes `"2024-10-24T10:02:00.000000Z"`, and a value without
+a mark stays as it is.
 """
 
 import enum
@@ -27,7 +27,7 @@ AMOUNT_MARKS: Final = frozenset({"credits", "shares", "price", "fraction"})
 TIME_MARK: Final = "time"
 
 TIME_MAX: Final = 253_402_300_799_999_999
-"""The last microsecond of the year 9999: what RFC 3339 can say."""
+"""The last microsecond of the year 9999, the latest time in RFC 3339."""
 
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001  naive on purpose: isoformat() then adds no offset, and it is faster
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -44,7 +44,7 @@ def format_time(time: Time) -> str:
 
 @lru_cache(maxsize=1_024)
 def parse_time(text: str) -> Time:
-    """Return the microseconds since the epoch of an RFC 3339 time; any offset, at most 6 decimals of a second.
+    """Return the microseconds since the epoch of an RFC 3339 time with any offset and at most 6 decimals of a second.
 
     Raises ValueError, with a message for people, for anything else and for times before 1970.
     """
@@ -72,7 +72,7 @@ def parse_time(text: str) -> Time:
 
 
 def mark_of(hint: Any) -> str | None:
-    """Return the mark of an annotated integer (`credits`, `time`, ...), or None."""
+    """Return the mark of an annotated integer (`credits`, `time`, ...), None without one."""
     if hasattr(hint, "__metadata__"):
         return str(hint.__metadata__[0])
     return None
@@ -94,7 +94,7 @@ def is_value(hint: Any) -> "TypeIs[type[Value]]":
 
 @cache
 def fields_of(cls: type[Value]) -> Mapping[str, Any]:
-    """Return the names and type hints, marks included, of a value's fields, in order."""
+    """Return the type hints of a value's fields, marks included, by name and in their order."""
     hints = typing.get_type_hints(cls, include_extras=True)
     return {name: hints[name] for name in cls.__struct_fields__}
 
@@ -118,7 +118,7 @@ def encoder(cls: type[Value]) -> Callable[[Any], dict[str, Any]]:
 
 
 def _encoder(hint: Any) -> Encode | None:
-    """Return how to turn a value of this type into its wire form, None where it is that already."""
+    """Return the function from a value of this type to its wire form, None where the two are the same."""
     hint, optional = without_none(hint)
     encode = _encoder_of_value(hint)
     if encode is None or not optional:
@@ -165,7 +165,7 @@ DETAIL_AMOUNTS: Final = frozenset(
         "tick",
     }
 )
-"""What the integers among the details of a rejection are, by name; a test holds the domain to these lists."""
+"""These sets say what the integers among the details of a rejection are; a test holds the domain to them."""
 
 
 def wire_details(details: Mapping[str, str | int]) -> dict[str, str | int]:
@@ -197,7 +197,7 @@ def object_schema(properties: dict[str, Schema], required: list[str], descriptio
 
 
 def schema_of(hint: Any) -> Schema:
-    """Return the JSON Schema of the wire form of a type; every field of a value is present on the wire."""
+    """Return the JSON Schema of a type's wire form, in which every field of a value is present."""
     hint, optional = without_none(hint)
     schema = _schema_of_value(hint)
     return {"anyOf": [schema, {"type": "null"}]} if optional else schema

@@ -1,80 +1,114 @@
-"""Fields of request bodies: the limits are those that `messages.fields` sets for the commands, told by pydantic.
+"""The types of fields in request bodies: the commands' field codecs (`messages.fields`), told to pydantic.
 
-Amounts become integers of 1e-6 and times integers of microseconds at once: nothing behind this file sees a string that
-is a number. What is wrong with a field is said with its name and its limit.
+So the limits of a field, and its part of OpenAPI, come from one place. Amounts become integers of 1e-6 and times
+integers of microseconds at once: no code behind this file sees a number as a string. An error names the field and its
+limit.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_origin
 
-from pydantic import BaseModel, ConfigDict, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, create_model
 from pydantic_core import PydanticCustomError
 
 from domain.account import OpenAccount
 from domain.market import AddLiquidity, DetermineMarket, DisputeMarket, Evidence, OpenMarket
 from domain.orders import PlaceOrder
 from domain.story import PublishStory
-from messages.fields import InvalidCommand, record
+from messages.codecs import command_codec
+from messages.fields import InvalidCommand, Nullable
+from messages.wire import fields_of, without_none
 
 if TYPE_CHECKING:
-    from messages.fields import Rule
+    from collections.abc import Callable, Mapping
+
+    from domain.values import Value
 
 
-def _ruled(rule: Rule) -> tuple[PlainValidator, WithJsonSchema]:
-    """Return the parts of a type that holds what the rule allows."""
+def _like(command: type[Value], field: str) -> tuple[PlainValidator, WithJsonSchema]:
+    """Return the annotations that hold a type to the codec of this field; whether null is allowed, the type says."""
+    codec = command_codec(command).fields[field]
+    if isinstance(codec, Nullable):
+        codec = codec.codec
 
     def parse(value: Any) -> Any:
         try:
-            return rule.parse(value, "")
+            return codec.parse(value, "")
         except InvalidCommand as error:
-            # `within` is the place inside the field, as "[2]", for what is wrong with one item of a list.
+            # `within` is the place inside of the field, as "[2]", where one item of a list is wrong.
             problem = str(error).removeprefix(error.field).strip()
             raise PydanticCustomError("rule", "{problem}", {"problem": problem, "within": error.field}) from None
 
-    return PlainValidator(parse), WithJsonSchema(rule.schema())
+    return PlainValidator(parse), WithJsonSchema(codec.schema())
 
 
-def _of(command: type, field: str) -> tuple[PlainValidator, WithJsonSchema]:
-    return _ruled(record(command).rules[field])
-
-
-Reference = Annotated[str, *_of(OpenAccount, "name")]
+Reference = Annotated[str, *_like(OpenAccount, "name")]
 """An id, a slug or a name."""
 
-AccountName = Annotated[str, *_of(OpenAccount, "name")]
-Amount = Annotated[int, *_of(AddLiquidity, "amount")]
+AccountName = Annotated[str, *_like(OpenAccount, "name")]
+Amount = Annotated[int, *_like(AddLiquidity, "amount")]
 """Credits or shares, more than 0."""
 
-Guard = Annotated[int, *_ruled(record(PlaceOrder).rules["min_proceeds"].rule)]
-"""Credits, 0 included."""
+Price = Annotated[int, *_like(PlaceOrder, "limit_price")]
+"""From 0 to 1. The rules of the market say whether it is on a tick."""
 
-Price = Annotated[int, *_ruled(record(PlaceOrder).rules["limit_price"].rule)]
-"""From 0 to 1; whether it lies on the tick is for the rules of the market to say."""
-
-Fraction = Annotated[int, *_of(OpenMarket, "fee_rate")]
-Moment = Annotated[int, *_of(OpenMarket, "close_time")]
+Fraction = Annotated[int, *_like(OpenMarket, "fee_rate")]
+Moment = Annotated[int, *_like(OpenMarket, "close_time")]
 """RFC 3339 on the wire, microseconds inside."""
 
-ClientOrderId = Annotated[str, *_of(PlaceOrder, "client_order_id")]
-Outcome = Annotated[str, *_of(PlaceOrder, "outcome")]
-Outcomes = Annotated[tuple[str, ...], *_of(OpenMarket, "outcomes")]
-Prices = Annotated[tuple[int, ...], *_of(OpenMarket, "initial_prices")]
-Payouts = Annotated[tuple[Any, ...], *_of(DetermineMarket, "payouts")]
-DisputeSeconds = Annotated[int, *_of(OpenMarket, "dispute_seconds")]
-Bond = Annotated[int, *_of(OpenMarket, "dispute_bond")]
-Slug = Annotated[str, *_of(OpenMarket, "slug")]
-Question = Annotated[str, *_of(OpenMarket, "question")]
-ResolutionSource = Annotated[str, *_of(OpenMarket, "resolution_source")]
-EvidenceText = Annotated[str, *_of(Evidence, "text")]
-Reason = Annotated[str, *_of(DisputeMarket, "reason")]
-Title = Annotated[str, *_of(PublishStory, "title")]
-StoryBody = Annotated[str, *_of(PublishStory, "body")]
-Category = Annotated[str, *_of(PublishStory, "category")]
-Url = Annotated[str, *_ruled(record(PublishStory).rules["source_url"].rule)]
+ClientOrderId = Annotated[str, *_like(PlaceOrder, "client_order_id")]
+Outcomes = Annotated[tuple[str, ...], *_like(OpenMarket, "outcomes")]
+Prices = Annotated[tuple[int, ...], *_like(OpenMarket, "initial_prices")]
+Payouts = Annotated[tuple[Any, ...], *_like(DetermineMarket, "payouts")]
+DisputeSeconds = Annotated[int, *_like(OpenMarket, "dispute_seconds")]
+Bond = Annotated[int, *_like(OpenMarket, "dispute_bond")]
+Slug = Annotated[str, *_like(OpenMarket, "slug")]
+Question = Annotated[str, *_like(OpenMarket, "question")]
+ResolutionSource = Annotated[str, *_like(OpenMarket, "resolution_source")]
+EvidenceText = Annotated[str, *_like(Evidence, "text")]
+Reason = Annotated[str, *_like(DisputeMarket, "reason")]
+Title = Annotated[str, *_like(PublishStory, "title")]
+StoryBody = Annotated[str, *_like(PublishStory, "body")]
+Category = Annotated[str, *_like(PublishStory, "category")]
+Url = Annotated[str, *_like(PublishStory, "source_url")]
 
 
 class Body(BaseModel):
     """A request body: unknown fields are refused, nothing is converted silently."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+BodyT = TypeVar("BodyT", bound=Body)
+
+
+def with_fields_of(
+    command: type[Value], but: tuple[str, ...], about: Mapping[str, str]
+) -> Callable[[type[BodyT]], type[BodyT]]:
+    """Return a class decorator that adds the fields of a command after the body's own.
+
+    `but` names the fields to leave out, `about` has descriptions for OpenAPI. A field keeps its name and its default.
+    """
+    codec = command_codec(command)
+    fields: dict[str, Any] = {
+        name: (_hint_of(command, name), Field(codec.defaults.get(name, ...), description=about.get(name)))
+        for name in codec.fields
+        if name not in but
+    }
+
+    def extend(body: type[BodyT]) -> type[BodyT]:
+        extended: type[BodyT] = create_model(
+            body.__name__, __base__=body, __doc__=body.__doc__, __module__=body.__module__, **fields
+        )
+        return extended
+
+    return extend
+
+
+def _hint_of(command: type[Value], field: str) -> Any:
+    """Return the type of a field for pydantic. Flags and choices need no codec: pydantic checks them itself."""
+    hint, optional = without_none(fields_of(command)[field])
+    if hint is not bool and get_origin(hint) is not Literal:
+        hint = Annotated[hint, *_like(command, field)]
+    return hint | None if optional else hint

@@ -22,7 +22,7 @@ from pydantic import SecretStr
 
 from consumers.engine.postgres_log import postgres_recorder
 from local.processes import free_port, polls
-from messages.command_types import order_command_id
+from messages.commands import order_command_id
 from settings import Settings, environment
 from tests.api.conftest import OPERATOR_KEY, Api, Exchange, start_another
 from tests.consumers.checks import check_log, recorded

@@ -1,4 +1,4 @@
-"""One example of every event type, made up but plausible; their bytes in the log are frozen in `golden/`."""
+"""One invented example of every event type; `golden/` freezes its bytes in the log."""
 
 from domain.account import (
     AccountOpened,

@@ -1,4 +1,4 @@
-"""The library's own application over our log, on each store: any market or account, at any version."""
+"""The library's application over our log, on each store: it returns any market or account at any version."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,13 +35,13 @@ def stored(stream: str, history: tuple[Event, ...]) -> list[StoredEvent]:
 @pytest.fixture(params=["memory", "postgres", "kafka"])
 def recorder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ApplicationRecorder]:
     """A log with one market and one account in it, on each store."""
-    made: Any
+    opened: Any
     if request.param == "memory":
-        made = POPOApplicationRecorder()
+        opened = POPOApplicationRecorder()
     elif request.param == "postgres":
-        made = open_recorder(Settings(home=tmp_path, dsn=request.getfixturevalue("database")))
+        opened = open_recorder(Settings(home=tmp_path, dsn=request.getfixturevalue("database")))
     else:
-        made = open_recorder(
+        opened = open_recorder(
             Settings(
                 home=tmp_path,
                 log="kafka",
@@ -50,12 +50,12 @@ def recorder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Applica
                 kafka_topic_prefix=request.getfixturevalue("topic_prefix"),
             )
         )
-    made.insert_events([*stored("market-m", MARKET), *stored("account-a", ACCOUNT)])
-    yield made
+    opened.insert_events([*stored("market-m", MARKET), *stored("account-a", ACCOUNT)])
+    yield opened
     if request.param == "postgres":
-        made.datastore.close()
+        opened.datastore.close()
     elif request.param == "kafka":
-        made.close()
+        opened.close()
 
 
 def test_a_market_is_returned_as_it_was_at_each_version(recorder: ApplicationRecorder) -> None:
@@ -71,7 +71,7 @@ def test_a_market_is_returned_as_it_was_at_each_version(recorder: ApplicationRec
 
 
 def test_an_account_is_returned_as_it_was_at_each_version(recorder: ApplicationRecorder) -> None:
-    """Likewise; what is not there is not found."""
+    """Through the same repository; an account that does not exist is not found."""
     application = LogApplication(recorder)
 
     assert [application.account("a", version).cash for version in (1, 2, 3, 4)] == [0, 100, 105, 75]

@@ -1,4 +1,4 @@
-"""The AsyncAPI page and the schemas of Kafka records: those of the code, complete in themselves, and true."""
+"""The AsyncAPI page and the schemas of Kafka records: up to date, complete, and true of what the code writes."""
 
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -64,7 +64,7 @@ NO_RECORDS = [
 
 @pytest.fixture(scope="module")
 def validators() -> dict[str, jsonschema.Draft202012Validator]:
-    """A validator of each topic's records, which finds what they refer to among our own files."""
+    """Return a validator of each topic's records; it resolves references from our own files."""
     base = "file:///schemas/"
     files = [(base + path, Resource.from_contents(schema)) for path, schema in all_schemas().items()]
     registry: Any = Registry().with_resources(files)
@@ -75,23 +75,23 @@ def validators() -> dict[str, jsonschema.Draft202012Validator]:
 
 
 @pytest.mark.parametrize(("topic", "value"), RECORDS)
-def test_what_we_write_fits_its_schema(
+def test_every_record_that_we_write_fits_its_schema(
     validators: dict[str, jsonschema.Draft202012Validator], topic: str, value: bytes
 ) -> None:
-    """Every record of every topic, made by the code that makes it."""
+    """For every topic, with records written by the code that writes them."""
     validators[topic].validate(msgspec.json.decode(value))
 
 
 @pytest.mark.parametrize(("topic", "value"), NO_RECORDS)
-def test_what_is_none_does_not_fit(
+def test_anything_else_does_not_fit(
     validators: dict[str, jsonschema.Draft202012Validator], topic: str, value: bytes
 ) -> None:
-    """A schema that takes anything would say nothing."""
+    """A schema that accepts anything would describe nothing."""
     assert not validators[topic].is_valid(msgspec.json.decode(value))
 
 
 def references(value: Any) -> Iterator[str]:
-    """Yield everything that is referred to."""
+    """Yield every reference in a schema."""
     if isinstance(value, dict):
         if isinstance(value.get("$ref"), str):
             yield value["$ref"]
@@ -115,13 +115,13 @@ def test_the_page_is_up_to_date() -> None:
 
 
 def test_the_page_refers_to_nothing_outside() -> None:
-    """Every reference is to a part of the page itself, and nothing comes over the network."""
-    made = page()
-    found = set(references(made))
+    """Every reference leads to a part of the page itself; nothing is fetched."""
+    document = page()
+    found = set(references(document))
 
     assert len(found) > 50
     for reference in found:
-        target: Any = made
+        target: Any = document
         assert reference.startswith("#/")
         for part in reference[2:].split("/"):
             target = target[part]
@@ -138,19 +138,19 @@ def test_the_files_refer_to_files_that_are_there() -> None:
 
 
 def test_the_page_names_every_topic_and_schema() -> None:
-    """Five channels, each with a message and an operation; all commands and events among the components."""
-    made = page()
+    """Five channels, each with a message and an operation; all commands and events are among the components."""
+    document = page()
 
-    assert {"commands", "replies", "dead-letters", "events", "feed"} == set(made["channels"])
-    assert set(made["channels"]) == set(made["components"]["messages"])
-    assert len(made["operations"]) == len(made["channels"])
+    assert {"commands", "replies", "dead-letters", "events", "feed"} == set(document["channels"])
+    assert set(document["channels"]) == set(document["components"]["messages"])
+    assert len(document["operations"]) == len(document["channels"])
     names = {
         PurePosixPath(path).name.removesuffix(".json") for path in all_schemas() if not path.startswith("records/")
     }
-    assert names == set(made["components"]["schemas"])
+    assert names == set(document["components"]["schemas"])
 
 
-def test_yaml_of_what_looks_like_something_else() -> None:
+def test_yaml_quotes_strings_that_look_like_something_else() -> None:
     """Strings that YAML would take for a truth value, a number or a comment are quoted."""
     value = {
         "a": ["yes", "1.0", "# x", "", {"b": [], "c": {}, "on": None}],

@@ -1,14 +1,11 @@
-"""Commands on the wire: what is understood, what is refused and how."""
+"""Commands on the wire: which are understood, which are refused, and how."""
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import jsonschema
 import msgspec
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from domain.account import DepositCash, OpenAccount, WithdrawCash
@@ -31,7 +28,6 @@ from domain.market import (
 )
 from domain.orders import AmendOrder, CancelOrder, CancelOrders, MergeSets, PlaceOrder, SplitSets
 from domain.story import PublishStory
-from messages import commands
 from messages.commands import (
     COMMANDS,
     AdvanceTime,
@@ -41,7 +37,6 @@ from messages.commands import (
     Submitted,
     UnreadableError,
     check_command,
-    command_of,
     digest_of,
     dump_command,
     dump_record,
@@ -125,7 +120,7 @@ def test_there_is_an_example_of_every_command() -> None:
 
 @pytest.mark.parametrize("command", EXAMPLES, ids=lambda command: type(command).__name__)
 def test_a_command_comes_back_as_it_went(command: Command) -> None:
-    """Over the wire a command keeps every field, and gets the ids that follow from its own."""
+    """Over the wire a command keeps every field, and gets its server-assigned ids."""
     command_id = id_for(command)
     whole = with_ids(command_id, command)
 
@@ -153,7 +148,7 @@ def test_a_command_fits_its_schema(command: Command) -> None:
 
 
 def test_ids_follow_from_the_command() -> None:
-    """A retry makes the same ids; markets of one story differ; the form is fixed."""
+    """A retry makes the same ids, the markets of one story get different ones, and their form is fixed."""
     story = with_ids("cli:1", replace(STORY, markets=(MARKET, MARKET)))
     assert isinstance(story, PublishStory)
 
@@ -166,7 +161,7 @@ def test_ids_follow_from_the_command() -> None:
 
 
 def test_spelling_makes_no_difference_to_the_digest() -> None:
-    """The same amounts, spelled otherwise or by default, are the same command; other amounts are another."""
+    """The same amounts make the same command, however they are spelled; other amounts make another."""
     plain = parse_command(wire(ORDER)).digest
 
     assert plain == parse_command(wire(ORDER, spend="10")).digest
@@ -225,7 +220,7 @@ def test_a_number_that_is_not_allowed_is_refused(command: Command, field: str, n
 
 
 def test_a_number_beyond_all_floats_is_refused() -> None:
-    """Such JSON cannot be read at all, so the refusal names the whole of the command's data."""
+    """Such JSON cannot be read at all, so the refusal names the whole `data`."""
     value = dump_command("cli:1", DepositCash("ac_a", 1)).replace(b'"0.000001"', b"1e400")
 
     assert refusal(value).field == "data"
@@ -285,7 +280,7 @@ def test_a_number_beyond_all_floats_is_refused() -> None:
     ],
 )
 def test_a_field_that_is_not_allowed_is_refused(command: Command, changes: dict[str, Any], field: str) -> None:
-    """Unknown, missing, of a wrong type, too long, with characters it may not have: refused, and its path is named."""
+    """Unknown, missing, of a wrong type, too long, with a forbidden character: refused, and the path is named."""
     assert field == refusal(wire(command, **changes)).field
 
 
@@ -308,14 +303,14 @@ def test_a_field_that_is_not_allowed_is_refused(command: Command, changes: dict[
         b'{"command_id":"' + b"c" * 201 + b'","type":"HaltMarket","data":{}}',
     ],
 )
-def test_what_is_no_command_is_unreadable(value: bytes) -> None:
-    """Without a usable id and a known type there can be no outcome in the log, so it is not taken for a command."""
+def test_a_value_that_is_no_command_is_unreadable(value: bytes) -> None:
+    """Without a usable id and a known type the log can hold no reply to it, so it is not taken for a command."""
     with pytest.raises(UnreadableError):
         parse_command(value)
 
 
-def test_a_record_keeps_what_is_good_beside_what_is_not() -> None:
-    """One object of a packed record that cannot be understood does not spoil the others, and keeps its place."""
+def test_a_record_keeps_good_commands_beside_bad_ones() -> None:
+    """One unreadable object of a packed record does not spoil the others, and keeps its place."""
     good = dump_command("cli:1", HaltMarket("mk_m"))
 
     parsed = parse_record(dump_record([good, b'{"command_id":5}', good]))
@@ -329,7 +324,7 @@ def test_a_record_keeps_what_is_good_beside_what_is_not() -> None:
 
 
 def test_an_invalid_command_still_has_its_id_and_a_digest() -> None:
-    """So its refusal can be recorded and answered, and the same bytes sent again are known again."""
+    """So its refusal can be recorded and replied to, and the same bytes are recognized when they are sent again."""
     value = wire(ORDER, spend=1)
 
     first, second = parse_command(value), parse_command(value)
@@ -346,103 +341,6 @@ def test_a_time_of_the_sender_must_be_rfc_3339(at: str) -> None:
     assert refusal(msgspec.json.encode(message)).field == "at"
 
 
-# --- the faster way of orders
-
-texts = st.one_of(
-    st.sampled_from(["ac_a", "Yes", "mk_m", " Yes", "ä", "a b", "", "x" * 65, "x" * 101]), st.text(max_size=5)
-)
-amounts = st.one_of(
-    st.none(),
-    st.integers(-2, 2 * 10**15).map(lambda micros: f"{micros // 10**6}.{micros % 10**6:06d}"),
-    st.sampled_from(NUMBERS),
-    st.from_regex(r"[0-9]{0,3}\.?[0-9]{0,7}", fullmatch=True),
-)
-order_data = st.fixed_dictionaries(
-    {
-        "account_id": texts,
-        "market_id": texts,
-        "client_order_id": texts,
-        "outcome": texts,
-        "side": st.sampled_from(["buy", "sell", "x"]),
-        "type": st.sampled_from(["market", "limit", 5]),
-    },
-    optional={
-        "quantity": amounts,
-        "spend": amounts,
-        "limit_price": amounts,
-        "time_in_force": st.sampled_from([None, "GTC", "GTD", "IOC", "FOK", "X"]),
-        "expires_at": st.sampled_from([None, "2024-10-24T10:02:00Z", "x"]),
-        "post_only": st.sampled_from([True, False, None]),
-        "max_cost": amounts,
-        "min_proceeds": amounts,
-        "self_trade_prevention": st.sampled_from(["cancel_taker", "cancel_maker", "x"]),
-    },
-)
-
-usual = wire(ORDER)
-
-
-@given(order_data)
-@example(msgspec.json.decode(usual)["data"])
-def test_the_faster_way_agrees_with_the_general_one(data: dict[str, Any]) -> None:
-    """What the fast way takes, the general way takes too, with the same order and the same digest."""
-    command_id = order_command_id(str(data["account_id"]), str(data["client_order_id"]))
-
-    fast = commands._usual_order(command_id, msgspec.Raw(msgspec.json.encode(data)))
-
-    if fast is not None and commands.is_command_id(command_id):  # others never come so far
-        order, digest = fast
-        assert order == command_of("PlaceOrder", command_id, data)
-        assert digest == digest_of(order)
-
-
-whole_numbers = st.one_of(st.none(), st.integers(-2, 2), st.integers(10**15 - 1, 10**15 + 1))
-python_orders = st.builds(
-    PlaceOrder,
-    account_id=st.one_of(st.text(max_size=3), st.just("a" * 65), st.just(7)),
-    market_id=st.one_of(st.text(max_size=3), st.just("m" * 65)),
-    order_id=st.just(""),
-    client_order_id=st.one_of(st.text(max_size=3), st.just("c" * 65), st.just(None)),
-    outcome=st.one_of(st.text(max_size=3), st.just("o" * 101)),
-    side=st.sampled_from(["buy", "sell", "hold"]),
-    type=st.sampled_from(["market", "limit", "stop"]),
-    quantity=whole_numbers,
-    spend=whole_numbers,
-    limit_price=st.one_of(st.none(), st.integers(-1, 1), st.integers(999_999, 1_000_001)),
-    time_in_force=st.sampled_from([None, "GTC", "GTD", "IOC", "FOK", "DAY"]),
-    expires_at=st.sampled_from([None, -1, TIME]),
-    max_cost=whole_numbers,
-    min_proceeds=whole_numbers,
-    self_trade_prevention=st.sampled_from(["cancel_taker", "cancel_maker", "x"]),
-)
-
-
-@given(python_orders)
-@example(ORDER)
-@example(replace(ORDER, account_id=7))
-def test_the_faster_check_agrees_with_the_general_one(order: PlaceOrder) -> None:
-    """An order from Python code is taken at once only where the rules of all its fields would take it too."""
-    command_id = order_command_id(order.account_id, order.client_order_id)
-    general: Any = commands._record_of(order)
-    if commands.is_command_id(command_id):
-        assert _refusal(lambda: check_command(command_id, order)) == _refusal(lambda: general.check(order, ""))
-
-
-def _refusal(check: Callable[[], None]) -> str | None:
-    try:
-        check()
-    except InvalidCommand as refusal:
-        return str(refusal)
-    return None
-
-
-def test_a_usual_order_takes_the_faster_way() -> None:
-    """The fast way is really taken by what our own client sends."""
-    envelope = msgspec.json.decode(usual, type=commands.Envelope)
-
-    assert commands._usual_order(envelope.command_id, envelope.data) is not None
-
-
 @pytest.mark.parametrize(
     ("command_id", "command", "field"),
     [
@@ -456,7 +354,7 @@ def test_a_usual_order_takes_the_faster_way() -> None:
     ],
 )
 def test_a_command_made_in_python_is_held_to_the_same_limits(command_id: str, command: Command, field: str) -> None:
-    """Whoever calls a gateway with the domain's own objects cannot pass what the wire would refuse."""
+    """A caller who gives a gateway the domain's own objects cannot pass anything that the wire would refuse."""
     with pytest.raises(InvalidCommand) as caught:
         check_command(command_id, command)
 

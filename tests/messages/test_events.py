@@ -1,4 +1,4 @@
-"""The event codec: what stands in the log for ever."""
+"""The event codec: its bytes stay in the log for ever."""
 
 import enum
 import types
@@ -27,7 +27,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 def stored(event: Event, digest: str | None = None) -> StoredEvent:
-    """Return the event as the log has it, as the third of its stream."""
+    """Return the event in its stored form, as the third of its stream."""
     return to_stored(Entry("market-mk_combat", 3, event), time=TIME, command_id="cli:1", digest=digest)
 
 
@@ -52,13 +52,13 @@ def values_of(hint: Any) -> st.SearchStrategy[Any]:
 
 
 def test_every_event_type_has_an_example() -> None:
-    """There is exactly one example of each type, so the tests here miss none."""
+    """There is exactly one example of each type, so these tests miss none."""
     assert [type(example) for example in EXAMPLES] == list(EVENT_TYPES)
 
 
 @pytest.mark.parametrize("event", EXAMPLES, ids=lambda event: event.TOPIC)
 def test_golden_example_is_unchanged(event: Event) -> None:
-    """The bytes in the log are those of the golden file, and read back they are the event.
+    """The bytes in the log equal the golden file, and reading them returns the event.
 
     A type whose golden would change needs a new version and an upcaster. To add the golden of a NEW type, write the
     bytes that this test prints into a file named by its topic.
@@ -74,7 +74,7 @@ def test_golden_example_is_unchanged(event: Event) -> None:
 
 
 def test_every_golden_file_belongs_to_a_known_topic() -> None:
-    """A topic that was ever written stays readable: as a current type or through an upcaster."""
+    """Every topic that was ever written stays readable, as a current type or through an upcaster."""
     topics = {path.stem for path in GOLDEN.glob("*.json")}
 
     assert topics == set(events.TOPICS) | set(stored_events.UPCASTERS)
@@ -112,14 +112,14 @@ def test_only_a_first_event_carries_a_digest() -> None:
         ("MarketHalted.v1", b'{"command_id":"c"'),
     ],
 )
-def test_what_is_not_an_event_is_refused(topic: str, state: bytes) -> None:
-    """An unknown topic or a state that does not fit stops the reader: it is never skipped."""
+def test_an_unknown_event_is_refused(topic: str, state: bytes) -> None:
+    """An unknown topic, or a state that does not fit it, stops the reader; it never skips an event."""
     with pytest.raises(UnreadableEventError):
         from_stored(1, StoredEvent("market-m", 1, topic, state))
 
 
 def test_an_old_version_is_upcast_on_reading(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Through two upcasters, an event of a version of long ago reads as one of today."""
+    """Two upcasters in a row bring an old event to the current version."""
     monkeypatch.setitem(
         stored_events.UPCASTERS, "TradingStopped.v1", ("TradingStopped.v2", lambda data: {"id": data["market"]})
     )
@@ -135,7 +135,7 @@ def test_an_old_version_is_upcast_on_reading(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_public_form_has_decimal_strings_and_rfc_3339_times() -> None:
-    """Amounts and times look outside as `api.md` says; shares of a fill in the depth of an order too."""
+    """Amounts and times have their public form everywhere, even in the fills inside of an order."""
     order = next(event for event in EXAMPLES if event.TOPIC == "OrderPlaced.v1")
 
     public = public_event(from_stored(7, stored(order)))
@@ -166,7 +166,7 @@ def test_the_public_form_has_decimal_strings_and_rfc_3339_times() -> None:
 
 @pytest.mark.parametrize("event", EXAMPLES, ids=lambda event: event.TOPIC)
 def test_the_public_form_fits_its_schema(event: Event) -> None:
-    """The JSON Schema of a type describes what is really sent, and it forbids what is not in it."""
+    """The JSON Schema of a type describes what is really sent, and forbids any other field."""
     schema = event_schemas()[event.TOPIC]
     validator = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
     public = msgspec.json.decode(msgspec.json.encode(public_event(from_stored(7, stored(event)))))

@@ -1,4 +1,4 @@
-"""Replies: what a sender is told, from the events alone."""
+"""Replies: made from the events alone."""
 
 import ast
 from collections.abc import Sequence
@@ -30,8 +30,8 @@ def replied(events: Sequence[Event]) -> Reply:
     return reply_of([Recorded(first + i, "s", 1, TIME, "cli:1", event) for i, event in enumerate(events)])
 
 
-def test_an_order_is_told_in_the_shape_of_the_interface() -> None:
-    """As `api.md` says: amounts as strings, fills with price, quantity and source, the average to 6 decimals."""
+def test_the_reply_to_an_order_has_the_shape_of_the_interface() -> None:
+    """Amounts are strings, fills have price, quantity and source, the average price has 6 decimals."""
     reply = replied([example(TradeSettled), example(OrderPlaced)])
 
     assert (reply.command_id, reply.position, reply.time, reply.code) == ("cli:1", 20, TIME, None)
@@ -63,21 +63,21 @@ def test_an_order_is_told_in_the_shape_of_the_interface() -> None:
 
 
 def test_prices_are_those_after_the_sweep() -> None:
-    """Where resting orders were filled after the order, the prices told are the last ones."""
+    """Where resting orders were filled after the order, the reply has the last prices."""
     reply = replied([example(OrderPlaced), example(RestingOrderFilled)])
 
     assert reply.result["prices"] == ["0.470000", "0.530000"]
 
 
 def test_cancellations_before_an_order_do_not_hide_it() -> None:
-    """Self-trade prevention cancels resting orders first; the reply is still the order's."""
+    """Self-trade prevention cancels resting orders first; the reply still tells of the order."""
     reply = replied([example(OrderCanceled), example(OrderReleased), example(OrderPlaced)])
 
     assert reply.result["status"] == "partially_filled"
 
 
-def test_one_canceled_order_is_told_as_an_order_and_many_as_a_list() -> None:
-    """A cancel of one has the order's fields at the top; `canceled` lists all in any case."""
+def test_one_canceled_order_is_a_result_itself_and_several_are_a_list() -> None:
+    """The result of one cancellation has the order's fields at the top; `canceled` always lists all."""
     one = replied([example(OrderCanceled), example(OrderReleased)]).result
     two = replied([example(OrderCanceled), example(OrderReleased)] * 2).result
 
@@ -88,14 +88,14 @@ def test_one_canceled_order_is_told_as_an_order_and_many_as_a_list() -> None:
     assert replied([CommandHadNoEffect("CancelOrders", "ac_a")]).result["canceled"] == []
 
 
-def test_amendments_count_what_was_filled_before() -> None:
-    """`filled_quantity` is the total, `fills` what happened now."""
+def test_amendments_count_earlier_fills() -> None:
+    """`filled_quantity` is the total, `fills` has only the new ones."""
     assert replied([example(OrderAmended)]).result["filled_quantity"] == "38.138546"
     assert replied([example(OrderReduced)]).result["filled_quantity"] == "19.069273"
 
 
 def test_a_story_names_its_markets() -> None:
-    """The ids of what a command made are in its reply, in their order."""
+    """The reply has the ids of what the command created, in their order."""
     reply = replied([example(StoryPublished), example(MarketDrafted), example(MarketActivated)])
 
     assert (reply.result["story_id"], reply.result["market_ids"]) == ("st_troops", ["mk_combat"])
@@ -113,14 +113,14 @@ def test_a_rejection_tells_its_code_and_numbers_in_wire_form() -> None:
 
 @pytest.mark.parametrize("event", EXAMPLES, ids=lambda event: event.TOPIC)
 def test_a_reply_comes_back_as_it_went(event: Event) -> None:
-    """Over the `replies` topic, for the events of whatever command."""
+    """Over the `replies` topic, for the events of any command."""
     reply = replied([event])
 
     assert [reply, reply] == parse_replies(dump_replies([dump_reply(reply), dump_reply(reply)]))
 
 
 def test_every_number_in_a_rejection_has_a_known_wire_form() -> None:
-    """The names of details in the domain's code are in the lists that say what is an amount, a time, a plain number."""
+    """Every name of a detail in the domain's code is in one of the sets of amounts, times and plain numbers."""
     known = DETAIL_AMOUNTS | DETAIL_TIMES | DETAIL_NUMBERS
     texts = {"account", "field", "market", "order", "outcome", "status", "story", "sum"}
     used = {

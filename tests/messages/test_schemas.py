@@ -1,4 +1,4 @@
-"""The published JSON Schemas are those of the code."""
+"""The published JSON Schemas agree with the code."""
 
 import jsonschema
 import msgspec
@@ -21,13 +21,13 @@ def test_the_files_are_up_to_date() -> None:
 
 
 def test_there_is_a_schema_of_everything() -> None:
-    """Every command, every event, the reply, and a record of each of five topics."""
+    """For every command and event, the reply, and the records of five topics."""
     assert len(COMMANDS) + len(EVENT_TYPES) + 1 + 5 == len(all_schemas())
 
 
 @pytest.mark.parametrize(("name", "schema"), all_schemas().items())
 def test_a_schema_is_valid_itself(name: str, schema: Schema) -> None:
-    """Each is a JSON Schema of the draft it names, and has a title and a description."""
+    """It fits the draft that it names, and has a title and a description."""
     jsonschema.Draft202012Validator.check_schema(schema)
 
     assert schema["title"]
@@ -38,5 +38,5 @@ def test_a_schema_is_valid_itself(name: str, schema: Schema) -> None:
     "reply", [Reply("c", 1, 5, result={"a": "1.000000"}), Reply("c", 1, 5, "SLIPPAGE", "more", {"cost": "1.000000"})]
 )
 def test_a_reply_fits_its_schema(reply: Reply) -> None:
-    """Accepted or refused."""
+    """Of an acceptance and of a refusal."""
     jsonschema.Draft202012Validator(reply_schema()).validate(msgspec.json.decode(dump_reply(reply)))

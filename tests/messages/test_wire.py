@@ -46,6 +46,6 @@ def test_offsets_and_fractions_are_understood(text: str, micros: int) -> None:
     ],
 )
 def test_anything_else_is_refused(text: str) -> None:
-    """No offset, no such day, too many decimals, before 1970 or after 9999, digits of another script."""
+    """No offset, a day that does not exist, too many decimals, before 1970, after 9999, digits of another script."""
     with pytest.raises(ValueError, match="RFC 3339"):
         parse_time(text)

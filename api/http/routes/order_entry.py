@@ -1,9 +1,9 @@
 """The hot path: `POST /v1/orders` and `/v1/orders/batch` without FastAPI, which only documents them.
 
-    usual order    decoded at once by msgspec, its fields held to the same rules; names that need no look into the database
-    any other      goes the general way of `api.http.routes.orders`, which judges it and finds the words for what is wrong with it
+    fast path       msgspec decodes the body, no reference needs a query, and `messages.order` reads the order
+    general path    `api.http.routes.orders` judges any other order, and says what is wrong with it
 
-So there is one set of rules and errors; what is faster is only the way of an order that keeps to them.
+Both paths have the same limits and errors: the fast path refuses nothing, it leaves an order to the general path.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ from api.http.routes import orders
 from api.http.writes import asked, no_outcome, refusal, time_in
 from consumers.gateway import GatewayError
 from domain.account import OpenAccount
-from domain.book import Side  # noqa: TC001  # msgspec reads the annotations
-from domain.market import AddLiquidity
-from domain.orders import OrderType, PlaceOrder, SelfTradePrevention, TimeInForce
+from messages.codecs import command_codec
 from messages.commands import order_command_id
-from messages.fields import InvalidCommand, record
+from messages.fields import InvalidCommand
+from messages.order import fast_order, wire_form
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -33,98 +32,55 @@ if TYPE_CHECKING:
     from api.http.references import Names
     from api.http.request_log import Facts
     from domain.money import Time
+    from domain.orders import PlaceOrder
     from messages.replies import Reply
 
 
-class UsualOrder(msgspec.Struct, forbid_unknown_fields=True):
-    """The fields of `api.http.routes.orders.Order` as they stand in JSON, but for those that an order rarely has."""
+OrderBody: Final = wire_form("OrderBody", account_id=("account", str | None, None))
+"""The fields of `api.http.routes.orders.Order` as they stand in JSON, without `dry_run`."""
 
-    client_order_id: str
-    market_id: str
-    outcome: str
-    side: Side
-    type: OrderType
-    account: str | None = None
-    quantity: str | None = None
-    spend: str | None = None
-    limit_price: str | None = None
-    time_in_force: TimeInForce | None = None
-    post_only: bool = False
-    reduce_only: bool = False
-    max_cost: str | None = None
-    min_proceeds: str | None = None
-    self_trade_prevention: SelfTradePrevention = "cancel_taker"
+BatchBody: Final = msgspec.defstruct(
+    "BatchBody",
+    [("orders", list[OrderBody]), ("account", str | None, None)],  # type: ignore[valid-type]
+    forbid_unknown_fields=True,
+)
+"""The fields of `api.http.routes.orders.Batch`."""
 
-
-class UsualBatch(msgspec.Struct, forbid_unknown_fields=True):
-    """The fields of `api.http.routes.orders.Batch`."""
-
-    orders: list[UsualOrder]
-    account: str | None = None
-
-
-_decode_order: Final = msgspec.json.Decoder(UsualOrder).decode
-_decode_batch: Final = msgspec.json.Decoder(UsualBatch).decode
+_decode_order: Final = msgspec.json.Decoder(OrderBody).decode
+_decode_batch: Final = msgspec.json.Decoder(BatchBody).decode
 _encode: Final = msgspec.json.Encoder().encode
-
-_rules: Final = record(PlaceOrder).rules
-_client_order_id, _outcome = _rules["client_order_id"].check, _rules["outcome"].check
-_price, _guard = _rules["limit_price"].parse, _rules["min_proceeds"].parse
-_amount: Final = record(AddLiquidity).rules["amount"].parse
-_reference: Final = record(OpenAccount).rules["name"].check
+_check_reference: Final = command_codec(OpenAccount).fields["name"].check
 
 
-def usual_order(order: UsualOrder, account: str | None, principal: Principal, names: Names) -> PlaceOrder | None:
-    """Return the command of an order that surely keeps to the rules, or None: the general way then judges it.
+def fast_command(body: Any, account: str | None, principal: Principal, names: Names) -> PlaceOrder | None:
+    """Return the command of an `OrderBody` that surely keeps to the limits, or None: the general path then judges it.
 
-    `account` is that of an order that names none; None is the principal's own.
+    An order that names no account is for `account`; None means the principal's own.
     """
-    reference = account if order.account is None else order.account
+    reference = account if body.account is None else body.account
     account_id = principal.account_id if reference is None else names.known("account", reference)
-    market_id = names.known("market", order.market_id)
+    market_id = names.known("market", body.market_id)
     if account_id is None or market_id is None or not principal.may_act_for(account_id):
         return None
-    try:
-        _client_order_id(order.client_order_id, "")
-        _outcome(order.outcome, "")
-        return PlaceOrder(
-            account_id,
-            market_id,
-            "",
-            order.client_order_id,
-            order.outcome,
-            order.side,
-            order.type,
-            None if order.quantity is None else _amount(order.quantity, ""),
-            None if order.spend is None else _amount(order.spend, ""),
-            None if order.limit_price is None else _price(order.limit_price, ""),
-            order.time_in_force,
-            None,
-            order.post_only,
-            order.reduce_only,
-            None if order.max_cost is None else _amount(order.max_cost, ""),
-            None if order.min_proceeds is None else _guard(order.min_proceeds, ""),
-            order.self_trade_prevention,
-        )
-    except InvalidCommand:
-        return None
+    found = fast_order(body, account_id, market_id, "")
+    return None if found is None else found[0]
 
 
-def usual_orders(raw: bytes, principal: Principal, names: Names) -> list[PlaceOrder] | None:
-    """Return the commands of a batch whose orders all are usual, or None."""
+def fast_commands(raw: bytes, principal: Principal, names: Names) -> list[PlaceOrder] | None:
+    """Return the commands of a batch, or None unless the fast path takes all its orders."""
     try:
-        batch = _decode_batch(raw)
+        batch: Any = _decode_batch(raw)
         if batch.account is not None:
-            _reference(batch.account, "")
+            _check_reference(batch.account, "")
     except (ValueError, RecursionError):  # InvalidCommand and msgspec's errors are ValueErrors too
         return None
-    found = [usual_order(order, batch.account, principal, names) for order in batch.orders]
+    found = [fast_command(order, batch.account, principal, names) for order in batch.orders]
     commands = [command for command in found if command is not None]
     return commands if 0 < len(commands) == len(found) <= orders.BATCH_MAX else None
 
 
 class OrderEntry:
-    """Serves both paths as an ASGI app; `api.http.app` puts it into the same `RequestFrame` as all the others."""
+    """Serves both routes as an ASGI app; `api.http.app` puts it into the same `RequestFrame` as all the others."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -144,10 +100,10 @@ class OrderEntry:
         await send({"type": "http.response.body", "body": body})
 
     async def _place(self, scope: Scope, receive: Receive, facts: Facts) -> tuple[int, bytes]:
-        principal, at = await self._asks(scope)
+        principal, at = await self._caller(scope)
         raw = await _body(receive)
         try:
-            command = usual_order(_decode_order(raw), None, principal, self._context.names)
+            command = fast_command(_decode_order(raw), None, principal, self._context.names)
         except (ValueError, RecursionError):
             command = None
         if command is None:
@@ -160,21 +116,21 @@ class OrderEntry:
         return 201, _encode(orders.placed(reply))
 
     async def _place_batch(self, scope: Scope, receive: Receive, facts: Facts) -> tuple[int, bytes]:
-        principal, at = await self._asks(scope)
+        principal, at = await self._caller(scope)
         raw = await _body(receive)
-        commands = usual_orders(raw, principal, self._context.names)
+        commands = fast_commands(raw, principal, self._context.names)
         if commands is None:
             results = await orders.place_each(Request(scope), principal, raw)
         else:
             ids = [order_command_id(command.account_id, command.client_order_id) for command in commands]
-            outcomes = await self._context.gateway.submit_all(list(zip(ids, commands, strict=True)), at)
-            results = [_result(facts, *pair) for pair in zip(ids, outcomes, strict=True)]
+            replies = await self._context.gateway.submit_all(list(zip(ids, commands, strict=True)), at)
+            results = [_result(facts, *pair) for pair in zip(ids, replies, strict=True)]
         answer = orders.batch_answer(results)
         facts.position = answer["position"] or None
         return 200, _encode(answer)
 
-    async def _asks(self, scope: Scope) -> tuple[Principal, Time | None]:
-        """Return who asks, and the time that they give their command."""
+    async def _caller(self, scope: Scope) -> tuple[Principal, Time | None]:
+        """Return the principal of a request, and the time that it gives its command."""
         key = time = None
         for name, value in scope["headers"]:
             if name == b"authorization" and key is None:
@@ -196,7 +152,7 @@ async def _body(receive: Receive) -> bytes:
     return body
 
 
-def _result(facts: Facts, command_id: str, outcome: Reply | InvalidCommand | GatewayError) -> dict[str, Any]:
-    if isinstance(outcome, InvalidCommand | GatewayError):
-        return no_outcome(outcome, facts, command_id).body()
-    return orders.placed(outcome) if outcome.code is None else refusal(outcome).body()
+def _result(facts: Facts, command_id: str, reply: Reply | InvalidCommand | GatewayError) -> dict[str, Any]:
+    if isinstance(reply, InvalidCommand | GatewayError):
+        return no_outcome(reply, facts, command_id).body()
+    return orders.placed(reply) if reply.code is None else refusal(reply).body()

@@ -1,10 +1,11 @@
-"""Orders: place, batch, quote, cancel, amend. They are answered from the engine's reply alone, without the database.
+"""Orders: place, batch, quote, cancel, amend. The engine's reply alone answers them, without the database.
 
-Placing is the hot path: `api.http.routes.order_entry` serves it, and comes here with all that is not as usual.
+Placing is the hot path: `api.http.routes.order_entry` serves it, and comes here with the orders that its fast path
+leaves.
 """
 
 import asyncio
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from fastapi import APIRouter
 from pydantic import Field, ValidationError
@@ -14,45 +15,42 @@ from starlette.responses import Response
 from api.http.auth import Principal
 from api.http.context import Anyone, WithContext, context_of
 from api.http.errors import ApiError, from_pydantic
-from api.http.fields import Amount, Body, ClientOrderId, Guard, Moment, Outcome, Price, Reference
+from api.http.fields import Amount, Body, BodyT, ClientOrderId, Price, Reference, with_fields_of
 from api.http.reads import json
 from api.http.writes import command_id_of, outcome, quoted, refusal, submit
-from domain.book import Side
-from domain.orders import (
-    AmendOrder,
-    CancelOrder,
-    CancelOrders,
-    OrderType,
-    PlaceOrder,
-    SelfTradePrevention,
-    TimeInForce,
-)
+from domain.orders import AmendOrder, CancelOrder, CancelOrders, PlaceOrder
 from messages.commands import order_command_id, with_ids
+from messages.order import ORDER_FIELDS
 from messages.replies import Reply
 
 router = APIRouter(tags=["orders"])
 
 BATCH_MAX: Final = 100
+"""The most orders in one batch."""
+
+_OWN_FIELDS: Final = ("account_id", "market_id", "client_order_id")
+"""The fields that a body has in another form than the command; it shares the others."""
+
+_SHARED_FIELDS: Final = tuple(name for name in ORDER_FIELDS if name not in _OWN_FIELDS)
 
 
+@with_fields_of(
+    PlaceOrder,
+    but=_OWN_FIELDS,
+    about={
+        "quantity": "shares",
+        "spend": "credits, for a market buy instead of `quantity`",
+        "time_in_force": "limit: GTC if missing; market: IOC",
+        "expires_at": "for GTD",
+        "max_cost": "refuse when more would be paid, fees included",
+        "min_proceeds": "refuse when less would be received, fees included",
+    },
+)
 class Quote(Body):
     """An order without an id: what it would do now."""
 
     account: Reference | None = Field(None, description="id or name; a trader's key has its own account")
     market_id: Reference = Field(description="id or slug")
-    outcome: Outcome
-    side: Side
-    type: OrderType
-    quantity: Amount | None = Field(None, description="shares")
-    spend: Amount | None = Field(None, description="credits, for a market buy instead of `quantity`")
-    limit_price: Price | None = None
-    time_in_force: TimeInForce | None = Field(None, description="limit: GTC if missing; market: IOC")
-    expires_at: Moment | None = Field(None, description="for GTD")
-    post_only: bool = False
-    reduce_only: bool = False
-    max_cost: Amount | None = Field(None, description="refuse when more would be paid, fees included")
-    min_proceeds: Guard | None = Field(None, description="refuse when less would be received, fees included")
-    self_trade_prevention: SelfTradePrevention = "cancel_taker"
 
 
 class Order(Quote):
@@ -63,7 +61,7 @@ class Order(Quote):
 
 
 class Batch(Body):
-    """Up to 100 orders; each has a result of its own."""
+    """Several orders; each has a result of its own."""
 
     account: Reference | None = Field(None, description="for orders that name none")
     orders: list[dict[str, Any]] = Field(min_length=1, max_length=BATCH_MAX)
@@ -84,9 +82,6 @@ class Amend(Body):
     quantity: Amount | None = None
 
 
-BodyT = TypeVar("BodyT", bound=Body)
-
-
 def parsed(model: type[BodyT], raw: bytes) -> BodyT:
     """Return the body of a request; raises ApiError MALFORMED_JSON or INVALID_FIELD."""
     try:
@@ -96,7 +91,7 @@ def parsed(model: type[BodyT], raw: bytes) -> BodyT:
 
 
 async def place(request: Request, principal: Principal, raw: bytes) -> tuple[int, dict[str, Any]]:
-    """Place the order of a body: 201 with what it did, or with `dry_run` 200 with what it would do."""
+    """Place the order of a body. Return 201 and what it did, or with `dry_run` 200 and what it would do."""
     order = parsed(Order, raw)
     if order.dry_run:
         return 200, await _quoted(request, principal, order, order.client_order_id)
@@ -107,13 +102,13 @@ async def place(request: Request, principal: Principal, raw: bytes) -> tuple[int
 
 
 async def place_each(request: Request, principal: Principal, raw: bytes) -> list[dict[str, Any]]:
-    """Place the orders of a body; return for each what it did, or the error it would have had alone."""
+    """Place the orders of a body. Return for each what it did, or the error that it would have had alone."""
     batch = parsed(Batch, raw)
     return await asyncio.gather(*(_one_of_batch(request, principal, batch, item) for item in batch.orders))
 
 
 def batch_answer(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the answer to a batch: its results, and the position at which all of them are done."""
+    """Return the answer to a batch: its results, and the position by which all of them are done."""
     return {"results": results, "position": max(result.get("position") or 0 for result in results)}
 
 
@@ -124,14 +119,14 @@ def _documented(model: type[Body]) -> dict[str, Any]:
 
 @router.post("/orders", status_code=201, openapi_extra=_documented(Order))
 async def place_order(request: Request, principal: Anyone) -> Response:
-    """Place an order. The answer says what it did at once: status, fills, cost, fee, and its place in the log."""
+    """Place an order. The answer says what it did at once: status, fills, cost, fee and its position in the log."""
     status, answer = await place(request, principal, await request.body())
     return json(answer, status)
 
 
 @router.post("/orders/batch", openapi_extra=_documented(Batch))
 async def place_batch(request: Request, principal: Anyone) -> Response:
-    """Place up to 100 orders. `results` has for each, in order, the order or the error it would have had alone."""
+    """Place several orders. `results` has for each, in order, the order or the error it would have had alone."""
     return json(batch_answer(await place_each(request, principal, await request.body())))
 
 
@@ -166,7 +161,7 @@ async def cancel_orders(request: Request, context: WithContext, principal: Anyon
 async def amend_order(
     request: Request, context: WithContext, principal: Anyone, order_id: str, body: Amend
 ) -> Response:
-    """Give a resting order a new price or quantity; it keeps its place in time only when it just shrinks."""
+    """Give a resting order a new price or quantity. It keeps its place in time only when it just shrinks."""
     account_id = await context.names.acting_account(principal, body.account)
     command_id = command_id_of(request, principal)
     reply = await submit(request, command_id, AmendOrder(account_id, order_id, body.price, body.quantity))
@@ -213,19 +208,7 @@ async def _command(request: Request, order: Quote, account_id: str, client_order
         market_id=await context_of(request).names.resolve("market", order.market_id),
         order_id="",
         client_order_id=client_order_id,
-        outcome=order.outcome,
-        side=order.side,
-        type=order.type,
-        quantity=order.quantity,
-        spend=order.spend,
-        limit_price=order.limit_price,
-        time_in_force=order.time_in_force,
-        expires_at=order.expires_at,
-        post_only=order.post_only,
-        reduce_only=order.reduce_only,
-        max_cost=order.max_cost,
-        min_proceeds=order.min_proceeds,
-        self_trade_prevention=order.self_trade_prevention,
+        **{name: getattr(order, name) for name in _SHARED_FIELDS},
     )
     ordered = with_ids(order_command_id(account_id, client_order_id), command)
     assert isinstance(ordered, PlaceOrder)

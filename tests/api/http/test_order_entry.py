@@ -1,4 +1,4 @@
-"""The hot path to place orders: whatever it takes or refuses, the general way would have taken or refused alike."""
+"""The hot path to place orders: the fast path takes only what the general path takes, and answers alike."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from api.http.auth import Principal
 from api.http.errors import ApiError
 from api.http.references import Names
-from api.http.routes.order_entry import UsualOrder, usual_order, usual_orders
+from api.http.routes.order_entry import OrderBody, fast_command, fast_commands
 from api.http.routes.orders import Order, parsed
 from domain.orders import PlaceOrder
 from tests.api.http.test_orders import REFUSED
@@ -66,7 +66,7 @@ def bodies(draw: st.DrawFn) -> bytes:
 
 
 def general(raw: bytes) -> PlaceOrder | None:
-    """The command as the general way makes it, None where it refuses the body."""
+    """The command as the general path makes it, None where it refuses the body."""
     try:
         order = parsed(Order, raw)
     except ApiError:
@@ -76,10 +76,10 @@ def general(raw: bytes) -> PlaceOrder | None:
 
 
 @given(bodies())
-def test_what_is_usual_is_what_the_general_way_makes_of_it(raw: bytes) -> None:
-    """The hot path never takes what the general way refuses, and makes the same command."""
+def test_the_fast_path_makes_the_command_that_the_general_path_makes(raw: bytes) -> None:
+    """It never takes a body that the general path refuses."""
     try:
-        found = usual_order(msgspec.json.decode(raw, type=UsualOrder), None, TRADER, NAMES)
+        found = fast_command(msgspec.json.decode(raw, type=OrderBody), None, TRADER, NAMES)
     except msgspec.ValidationError:
         found = None
 
@@ -87,16 +87,16 @@ def test_what_is_usual_is_what_the_general_way_makes_of_it(raw: bytes) -> None:
 
 
 @given(st.lists(bodies(), max_size=3), st.sampled_from([None, ACCOUNT, "", "ada", 7]))
-def test_a_usual_batch_is_one_of_usual_orders(raws: list[bytes], account: Any) -> None:
-    """All are usual, or none of it is."""
+def test_the_fast_path_takes_a_whole_batch_or_nothing(raws: list[bytes], account: Any) -> None:
+    """It takes a batch only where it takes every order."""
     raw = b'{"account":%b,"orders":[%b]}' % (json.dumps(account).encode(), b",".join(raws))
 
-    found = usual_orders(raw, TRADER, NAMES)
+    found = fast_commands(raw, TRADER, NAMES)
 
     assert found is None or found == [general(one) for one in raws]
 
 
-def test_most_orders_are_usual() -> None:
+def test_the_fast_path_takes_most_orders() -> None:
     """Market and limit orders, with amounts as people write them, and for an account that is named by its id."""
     for more in (
         {"spend": "25"},
@@ -104,20 +104,20 @@ def test_most_orders_are_usual() -> None:
         {"type": "limit", "quantity": "10.000000", "limit_price": "0.4", "post_only": True, "account": ACCOUNT},
     ):
         raw = json.dumps(BASE | more).encode()
-        assert usual_order(msgspec.json.decode(raw, type=UsualOrder), None, TRADER, NAMES) == general(raw)
-    assert usual_orders(b'{"orders":[%b]}' % raw, TRADER, NAMES) == [general(raw)]
+        assert fast_command(msgspec.json.decode(raw, type=OrderBody), None, TRADER, NAMES) == general(raw)
+    assert fast_commands(b'{"orders":[%b]}' % raw, TRADER, NAMES) == [general(raw)]
 
 
-def test_an_order_for_the_account_of_another_is_not_usual() -> None:
-    """The general way finds out who may act for whom, and refuses."""
-    order = msgspec.convert(BASE | {"spend": "1", "account": "ac_" + "9" * 26}, UsualOrder)
+def test_the_fast_path_leaves_an_order_for_the_account_of_another() -> None:
+    """The general path finds out who may act for whom, and refuses."""
+    order = msgspec.convert(BASE | {"spend": "1", "account": "ac_" + "9" * 26}, OrderBody)
 
-    assert usual_order(order, None, TRADER, NAMES) is None
+    assert fast_command(order, None, TRADER, NAMES) is None
 
 
 @pytest.mark.parametrize(("name", "change", "status", "code"), REFUSED, ids=[row[0] for row in REFUSED])
-def test_both_ways_answer_alike(exchange: Exchange, name: str, change: dict[str, Any], status: int, code: str) -> None:
-    """Status and body to the letter; an order with `dry_run` goes the general way."""
+def test_both_paths_answer_alike(exchange: Exchange, name: str, change: dict[str, Any], status: int, code: str) -> None:
+    """Status and body to the letter; an order with `dry_run` takes the general path."""
     market, trader = exchange.market(), exchange.trader("100")
     order = trader.order(market["market_id"], **change)
 
@@ -129,7 +129,7 @@ def test_both_ways_answer_alike(exchange: Exchange, name: str, change: dict[str,
     assert hot.headers.keys() == other.headers.keys()
 
 
-def test_both_ways_place_alike(exchange: Exchange) -> None:
+def test_both_paths_place_alike(exchange: Exchange) -> None:
     """Singly and in batches: the answers are the same, since it is the same order."""
     market, trader = exchange.market(), exchange.trader("100")
     orders = [trader.order(market["market_id"]), trader.order(market["market_id"], quantity=None, spend="1000")]
