@@ -38,7 +38,7 @@ check: $(VENV)/.installed-dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest -q tests/test_house_rules.py
+	@$(BIN)/python -m pytest -q tests/test_*_rules.py
 
 bench: $(VENV)/.installed-dev compile
 	@$(BIN)/python -m bench $(ARGS)

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from eventsourcing.persistence import PersistenceError, StoredEvent
+from kafka import KafkaAdminClient
 
 from eventsourcing_kafka import Checkpoint, Fenced, InDoubt, Reader, Settings, Writer, ensure_topic
 from local.kafka import Broker, Cluster
@@ -316,8 +317,6 @@ def _servers(folder: Path, nodes: int, stack: ExitStack) -> tuple[list[Broker], 
 def _leader(brokers: list[Broker], settings: Settings) -> Broker:
     if len(brokers) == 1:
         return brokers[0]
-    from kafka import KafkaAdminClient  # noqa: PLC0415  # only here
-
     admin = KafkaAdminClient(bootstrap_servers=settings.bootstrap_servers.split(","))
     try:
         leader = admin.describe_topics([settings.topic])[0]["partitions"][0]["leader_id"]

@@ -12,6 +12,7 @@ import confluent_kafka
 import pytest
 from eventsourcing.persistence import DataError, OperationalError, ProgrammingError, StoredEvent
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.record import util
 
 from eventsourcing_kafka import (
     Batch,
@@ -305,8 +306,6 @@ def await_answer(work: Any) -> Any:
 
 def test_checksums_are_made_in_c() -> None:
     """kafka-python uses the crc32c package; in Python they would cost a hundred times as much."""
-    from kafka.record import util  # noqa: PLC0415  # what is looked at
-
     assert util.crc32c_c is not None
 
 
