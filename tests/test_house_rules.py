@@ -27,26 +27,26 @@ from tests.sources import OURS, ROOT, SHIPPED, committed_files, pyproject, sourc
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# The domain gets its time and ids with the command; none of these may be reached from it.
+# The domain gets its time and ids from the command. It must not import any of these.
 NOT_IN_DOMAIN = {
     "asyncio", "io", "logging", "multiprocessing", "os", "pathlib", "random", "secrets", "select", "shutil", "socket",
     "sqlite3", "subprocess", "sys", "tempfile", "threading", "time", "urllib", "uuid",
 }  # fmt: skip
-IN_DOMAIN = {("domain/values.py", "msgspec"): "makes values that are quick to make, to write and to read"}
-MYPY_ONLY = {"typing_extensions"}  # only ever imported for type checking: a test without it proves that
+IN_DOMAIN = {("domain/values.py", "msgspec"): "its structs are quick to create, to encode and to decode"}
+MYPY_ONLY = {"typing_extensions"}  # imported for type checking only; a test without it proves that
 CLOCK_CALLS = {"now", "today", "utcnow"}
 FLOATS_ALLOWED = {
     "domain/lmsr.py": "the pricing functions",
-    "domain/market.py": "keeps the maker's prices, derived from its integers, for the pricing functions",
-    "domain/market_rules.py": "gives the opening prices to the pricing functions",
-    "domain/matching.py": "passes the maker's prices on to the pricing functions",
-    "domain/invariants.py": "checks the maker's prices",
-    "domain/sweeping.py": "passes the maker's prices on to the pricing functions",
+    "domain/market.py": "stores the AMM's prices, derived from its integers, for the pricing functions",
+    "domain/market_rules.py": "passes the opening prices to the pricing functions",
+    "domain/matching.py": "passes the AMM's prices to the pricing functions",
+    "domain/invariants.py": "checks the AMM's prices",
+    "domain/sweeping.py": "passes the AMM's prices to the pricing functions",
 }
 
 ENVIRONMENT_READERS = {
     "settings.py": "reads the settings",
-    "eventsourcing_kafka/settings.py": "asks for the user's cache folder; a package of its own, that knows nothing of ours",
+    "eventsourcing_kafka/settings.py": "asks for the user's cache folder; a separate package that does not know our settings",
 }
 
 # mypyc drops the annotations of the classes that it compiles. Nothing reads those of these: their fields are used by name.
@@ -63,7 +63,7 @@ FORBIDDEN_WORDS = [
 ]  # fmt: skip
 BINARY_SUFFIXES = {".png", ".ico", ".woff2"}
 
-# Numbers of which the name says all.
+# Numbers whose names need no unit.
 UNITLESS_SETTINGS = {"partition", "partitions", "kafka_replication", "port"}
 UNITS = ("_ms", "_bytes", "_max")
 
@@ -78,7 +78,7 @@ def imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def impurities(path: str, text: str) -> list[str]:
-    """What makes the domain impure: other libraries, input and output, clocks, ids, random numbers, floats."""
+    """Other libraries, input and output, clocks, ids, random numbers and floats in the domain."""
     tree = ast.parse(text)
     found = [
         f"{path}:{line} imports {name}"
@@ -125,7 +125,7 @@ def lost_annotations(path: str, text: str) -> list[str]:
 
 
 def loose_events(classes: list[type[Any]]) -> list[str]:
-    """Event classes (those with a TOPIC) that can be changed, hold a float, or whose topic is no durable name."""
+    """Event classes (those with a TOPIC) that are mutable, hold a float, or have a topic that is not a durable name."""
     found = []
     topics: dict[str, str] = {}
     for event in classes:
@@ -145,14 +145,14 @@ def loose_events(classes: list[type[Any]]) -> list[str]:
 
 
 def event_classes() -> list[type[Any]]:
-    """Every class of the domain that says its own TOPIC."""
+    """Every class of the domain that defines its own TOPIC."""
     modules = [importlib.import_module(f"domain.{module.name}") for module in pkgutil.iter_modules(domain.__path__)]
     found = {value for module in modules for value in vars(module).values() if isinstance(value, type)}
     return sorted((cls for cls in found if isinstance(vars(cls).get("TOPIC"), str)), key=lambda cls: cls.__qualname__)
 
 
 def forbidden_words(path: str, text: str) -> list[str]:
-    """Paths of a machine and hosts of package registries."""
+    """Absolute paths of a machine, and hosts of package registries."""
     return [
         f"{path}:{number} has {match[0]!r}"
         for number, line in enumerate(text.splitlines(), 1)
@@ -169,12 +169,12 @@ def unlocked(dependencies: list[str], lock: str) -> list[str]:
 
 
 def test_the_domain_is_pure() -> None:
-    """The domain uses nothing but the standard library and structs; no clock, no random number, floats in one place."""
+    """It uses only the standard library and structs, no clock and no random numbers, and floats only for pricing."""
     assert [complaint for path, text in sources("domain") for complaint in impurities(path, text)] == []
 
 
 def test_the_domain_needs_one_library(tmp_path: Path) -> None:
-    """Every module of the domain is imported by a Python that has no other library than that of its values."""
+    """A Python that has only msgspec can import every module of the domain."""
     names = ["domain", *(f"domain.{module.name}" for module in pkgutil.iter_modules(domain.__path__))]
     (tmp_path / "msgspec").symlink_to(Path(msgspec.__file__).parent)
     program = f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(tmp_path)!r}]; import {', '.join(names)}"
@@ -183,17 +183,17 @@ def test_the_domain_needs_one_library(tmp_path: Path) -> None:
 
 
 def test_only_the_settings_read_the_environment() -> None:
-    """Whoever wants to know what can be set reads one file."""
+    """So one file shows everything that can be set."""
     assert [complaint for path, text in sources() for complaint in environment_reads(path, text)] == []
 
 
 def test_events_are_values_with_durable_names() -> None:
-    """Every event is frozen and slotted, and its name in the log is its own and has a version."""
+    """Every event is frozen, and its name in the log is unique and has a version."""
     assert loose_events(event_classes()) == []
 
 
 def test_no_file_names_a_machine_or_a_registry() -> None:
-    """What is committed works on any machine, with any package registry."""
+    """Committed files work on any machine, with any package registry."""
     names = [name for name in committed_files() if Path(name).suffix not in BINARY_SUFFIXES]
 
     assert [complaint for name in names for complaint in forbidden_words(name, (ROOT / name).read_text())] == []
@@ -203,7 +203,7 @@ def test_no_file_names_a_machine_or_a_registry() -> None:
     ("file", "groups"), [("requirements.txt", ["build"]), ("requirements-dev.txt", ["build", "dev"])]
 )
 def test_every_dependency_is_locked(file: str, groups: list[str]) -> None:
-    """Who adds a dependency to pyproject.toml also runs `make lock`."""
+    """If you add a dependency to pyproject.toml, run `make lock`."""
     project = pyproject()
     wanted = project["project"]["dependencies"] + [
         name for group in groups for name in project["dependency-groups"][group]
@@ -213,7 +213,7 @@ def test_every_dependency_is_locked(file: str, groups: list[str]) -> None:
 
 
 def test_our_package_names_are_ours_alone() -> None:
-    """No other installed distribution brings a `domain` or an `api`: whichever came first would win the import."""
+    """No other installed distribution has a package with one of our names, which would compete for the import."""
     owners = importlib.metadata.packages_distributions()
 
     assert {name: owners[name] for name in OURS if set(owners.get(name, [])) - {"tidings"}} == {}
@@ -232,7 +232,7 @@ def test_no_compiled_class_has_annotations_that_are_read() -> None:
 
 
 def test_numbers_in_the_settings_have_units() -> None:
-    """A setting that is a number says in its name of what."""
+    """The name of a numeric setting ends with its unit."""
     numbers = [
         name
         for name, field in Settings.model_fields.items()
@@ -244,7 +244,7 @@ def test_numbers_in_the_settings_have_units() -> None:
 
 
 class LooseEvent(msgspec.Struct):
-    """A bad example: it can be changed, holds a float, and its topic is an import path."""
+    """A bad example: it is mutable, holds a float, and its topic is an import path."""
 
     TOPIC: ClassVar[str] = "domain.market:LooseEvent"
     price: float
