@@ -116,14 +116,9 @@ async def main(load: Load) -> Result:
     loop = asyncio.get_running_loop()
     took: list[float] = []
     cpu, began = process_time(), perf_counter()
-    connections = [
-        (
-            await loop.create_connection(
-                lambda n=n: Connection(load, n, began + load.seconds, took), "127.0.0.1", load.port
-            )
-        )[1]  # type: ignore[misc]
-        for n in range(len(load.keys))
-    ]
+    connections = [Connection(load, number, began + load.seconds, took) for number in range(len(load.keys))]
+    for connection in connections:
+        await loop.create_connection(lambda connection=connection: connection, "127.0.0.1", load.port)  # type: ignore[misc]
     await asyncio.gather(*[connection.done for connection in connections])
     seconds = perf_counter() - began
     cuts = quantiles(took, n=100)
