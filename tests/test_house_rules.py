@@ -1,6 +1,7 @@
-"""The rules of the house that no linter knows; those about imports and about the text stand in files of their own.
+"""The rules of the house that no linter knows. Those about imports and about the text are in two other files.
 
-Each rule is a function from text to complaints, tried on a bad example too. An exception stands in a table, with its reason.
+Each rule is a function that returns complaints about a text, and is tested on a bad example. Exceptions stand in tables,
+with their reasons.
 """
 
 from __future__ import annotations
@@ -49,10 +50,10 @@ ENVIRONMENT_READERS = {
     "eventsourcing_kafka/settings.py": "asks for the user's cache folder; a separate package that does not know our settings",
 }
 
-# mypyc drops the annotations of the classes that it compiles. Nothing reads those of these: their fields are used by name.
+# mypyc drops the annotations of the classes that it compiles. These may be compiled: their fields are only used by name.
 UNREAD_ANNOTATIONS = {"Entry", "Ledger", "Limits", "Sweep", "SweepFill"}
 
-# Assembled, so that this file does not find itself.
+# Joined from parts, so that the rule does not find them in this file.
 FORBIDDEN_WORDS = [
     re.compile("|".join(map(re.escape, words)))
     for words in (
@@ -111,7 +112,7 @@ def environment_reads(path: str, text: str) -> list[str]:
 
 
 def lost_annotations(path: str, text: str) -> list[str]:
-    """Structs, dataclasses and named tuples of a compiled module, but for those of `UNREAD_ANNOTATIONS`."""
+    """Structs, dataclasses and named tuples of a compiled module, except those in `UNREAD_ANNOTATIONS`."""
     return [
         f"{path}:{node.lineno} defines {node.name}"
         for node in ast.walk(ast.parse(text))

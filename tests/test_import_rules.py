@@ -1,6 +1,6 @@
 """Who may import whom. Every import in the text counts: at the top, in a function, for type checking.
 
-Each rule is a function from text to complaints, tried on a bad example too.
+Each rule is a function that returns complaints about a text, and is tested on a bad example.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def circles(graph: Mapping[str, set[str]]) -> list[str]:
 
 
 def late_imports(path: str, text: str) -> list[str]:
-    """Imports inside of functions, but for those that `LATE_IMPORTS` gives a reason for."""
+    """Imports inside functions, except those in `LATE_IMPORTS` and those of the command line."""
     functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     found = {
         (node.lineno, name.split(".")[0])
@@ -153,22 +153,22 @@ def late_imports(path: str, text: str) -> list[str]:
 
 
 def test_imports_go_one_way() -> None:
-    """What is lower knows nothing of what is above it, between folders and within them."""
+    """A lower module knows nothing of the modules above it, between folders and within them."""
     assert wrong_way_imports(dict(sources(*OURS, "bench"))) == []
 
 
 def test_no_module_imports_itself_through_others() -> None:
-    """A circle cannot be understood, tested or moved in parts."""
+    """The modules of a circle can only be understood, tested and moved together."""
     assert circles(import_graph(dict(sources(*OURS, "bench")))) == []
 
 
 def test_imports_stand_at_the_top() -> None:
-    """An import in a function hides a circle or a cost; each one has its reason in a table."""
+    """An import in a function hides a circle or a cost. Each one has its reason in a table."""
     assert [complaint for path, text in committed_python() for complaint in late_imports(path, text)] == []
 
 
 def test_the_table_has_no_circle_itself() -> None:
-    """Otherwise two folders could import each other, though no two modules did."""
+    """Otherwise two folders could import each other, although no two modules do."""
     assert circles({name: allowed(name) for name in MAY_IMPORT}) == []
 
 
@@ -237,7 +237,7 @@ def test_each_rule_has_been_seen_red(complaints: list[str], expected: str) -> No
     assert complaints == [expected]
 
 
-def test_what_is_allowed_is_not_complained_of() -> None:
+def test_allowed_imports_cause_no_complaint() -> None:
     """A module of the same unit, one that the table names, one in a folder that it names with a slash, and other libraries."""
     tree = _tree(
         "api/cli/x.py: import json\nimport api.cli.y\nfrom domain import money\nfrom consumers.kafka.log import L",

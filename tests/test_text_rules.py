@@ -1,6 +1,7 @@
-"""The rules about how the text reads: docstrings, lengths, one word for one thing.
+"""The rules about the text: docstrings, lengths, one word for one thing.
 
-Each rule is a function from text to complaints, tried on a bad example too. An exception stands in a table, with its reason.
+Each rule is a function that returns complaints about a text, and is tested on a bad example. Exceptions stand in tables,
+with their reasons.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ LONG_FILES = {"tests/domain/reference.py": "a whole exchange, told naively in on
 """Files that may be longer, and may have longer functions."""
 
 WRONG_START = re.compile(r"(So|How) (many|much|long|often)\b|(After|From) so\b")
-"""The docstring of a constant says what it is, as in "The most events in one transaction."""
+"""Wrong beginnings of a constant's docstring, which must begin with what the constant is: "The most events in ..."."""
 
 OLD_WORDS = {
     "ACTS": "lifecycle events",
@@ -42,10 +43,10 @@ OLD_WORDS = {
 """Identifiers that mean something else elsewhere, or nothing to a stranger, and the words that replaced them."""
 
 OWN_NAMES = {"eventsourcing_kafka"}
-"""Packages with class names of their own: they are installed without the others."""
+"""Packages that do not share class names with ours, because they are installed alone."""
 
 SAME_CLASS_NAMES: dict[str, str] = {}
-"""Class names that stand twice, and why no reader will confuse the two."""
+"""Class names that two classes may share, and why no reader will confuse them."""
 
 
 def missing_docstrings(path: str, text: str) -> list[str]:
@@ -94,7 +95,7 @@ def constant_docstrings(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def wrong_starts(path: str, text: str) -> list[str]:
-    """Docstrings of constants that begin as `WRONG_START`."""
+    """Docstrings of constants that begin with `WRONG_START`."""
     return [
         f"{path}:{line} begins with {match[0]!r}"
         for line, docstring in constant_docstrings(ast.parse(text))
@@ -121,7 +122,7 @@ def old_words(path: str, text: str) -> list[str]:
 
 
 def repeated_class_names(files: Iterable[tuple[str, str]]) -> list[str]:
-    """Classes of which another one has the name, but for those of `SAME_CLASS_NAMES`."""
+    """Class names that two classes share, except those in `SAME_CLASS_NAMES`."""
     paths = defaultdict(list)
     for path, text in files:
         for node in ast.walk(ast.parse(text)):
@@ -152,12 +153,12 @@ def test_docstrings_of_constants_say_what_they_are() -> None:
 
 
 def test_one_word_means_one_thing() -> None:
-    """The words of the vocabulary did not come back under their old names."""
+    """No identifier uses an old word of the vocabulary."""
     assert [complaint for path, text in committed_python() for complaint in old_words(path, text)] == []
 
 
 def test_one_name_means_one_class() -> None:
-    """A reader who meets a class's name knows which class it is."""
+    """The name of a class tells a reader which class it is."""
     assert repeated_class_names(sources(*OURS - OWN_NAMES)) == []
 
 
