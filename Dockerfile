@@ -1,4 +1,4 @@
-# One image for every process: `tidings api`, `engine`, `projector`, ... Not built in our CI, which has no Docker.
+# One image for every process: `tidings api`, `engine`, `projector`, ... Our CI has no Docker, and does not build it.
 
 FROM python:3.13-slim AS build
 WORKDIR /app
@@ -14,7 +14,7 @@ COPY projections projections
 COPY consumers consumers
 COPY api api
 COPY local local
-# A wheel, not an editable install: only the packages named in pyproject.toml get into the image.
+# Not editable, so that the image gets only the packages that pyproject.toml names.
 RUN /venv/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 
 FROM python:3.13-slim

@@ -1,22 +1,22 @@
-# Everything one does here. The first use of a verb installs what it needs into .venv, from the locked requirements.
+# All tasks of this repository. A target first installs what it needs into .venv, from the locked requirements.
 #
-#   make demo          the whole exchange in one process: loads the seed story, trades it, shows it, serves it
+#   make demo          run the whole exchange in one process: load the seed story, trade on it, show and serve it
 #   make demo-kafka    the same with a local Kafka broker and separate processes
-#   make test          all tests, with a real PostgreSQL and a real Kafka    (ARGS="tests/local -x")
-#   make check         style, types, house rules: what CI checks before the tests
-#   make bench         the claims about speed, measured here         (ARGS="engine --seconds 2")
-#   make chaos         long fault runs on a Kafka cluster of three nodes
-#   make compile       the rules as machine code, where there is a C compiler; the verbs above do it by themselves
-#   make lock          requirements*.txt and local/kafka_jars.txt anew, from pyproject.toml
-#   make clean         removes .venv and caches; never data
+#   make test          run all tests, with a real PostgreSQL and a real Kafka    (ARGS="tests/local -x")
+#   make check         check style, types and house rules, as CI does before the tests
+#   make bench         measure the claims about speed                (ARGS="engine --seconds 2")
+#   make chaos         run long fault tests on a Kafka cluster of three nodes
+#   make compile       compile the rules if there is a C compiler; all targets above except check do this first
+#   make lock          write requirements*.txt and local/kafka_jars.txt from pyproject.toml
+#   make clean         remove .venv and caches, never data
 #
-# ARGS is passed on, as in: make demo ARGS="--once --json"
+# ARGS is passed to the program, as in: make demo ARGS="--once --json"
 
 ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-# The first Python that is new enough; another one: make demo PYTHON=/path/to/python3
+# The first Python that is new enough. To choose another one: make demo PYTHON=/path/to/python3
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,\
 	$(shell $(name) -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && echo $(name))))
@@ -38,7 +38,7 @@ check: $(VENV)/.installed-dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest -q tests/test_house_rules.py
+	@$(BIN)/python -m pytest -q tests/test_*_rules.py
 
 bench: $(VENV)/.installed-dev compile
 	@$(BIN)/python -m bench $(ARGS)
@@ -46,11 +46,11 @@ bench: $(VENV)/.installed-dev compile
 chaos: $(VENV)/.installed-dev compile
 	@$(BIN)/python -m pytest -m chaos $(ARGS)
 
-# Where there is a C compiler: the rules as machine code, anew after each change of them. See local/compile.py.
+# If there is a C compiler, compiles the rules after each change of them. See local/compile.py.
 compile: $(VENV)/.installed
 	@$(BIN)/python -m local.compile
 
-# One lock for Linux and macOS, Python 3.11 and newer. ARGS=--upgrade takes the newest versions.
+# One lock for Linux and macOS, for Python 3.11 and newer. ARGS=--upgrade takes the newest versions.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make lock" $(ARGS) pyproject.toml
 
@@ -67,10 +67,10 @@ clean:
 $(BIN)/python:
 	@$(or $(PYTHON),false) -c '$(NEW_ENOUGH)' || { \
 		echo 'Tidings needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=/path/to/python3' >&2; exit 1; }
-	@echo 'Installing into $(VENV), once: a minute or so' >&2
+	@echo 'Installing into $(VENV), once: about a minute' >&2
 	@$(PYTHON) -m venv $(VENV)
 
-# The project itself is editable: one sees what one changes. Its version of a package is always the locked one.
+# The project itself is installed as editable; every other package in its locked version.
 $(VENV)/.installed: requirements.txt pyproject.toml | $(BIN)/python
 	@$(PIP_INSTALL) --require-hashes --requirement requirements.txt
 	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .

@@ -1,11 +1,11 @@
-"""Measures the claims about speed: `python -m bench [PART ...]`, or `make bench ARGS="PART ..."`. All parts without a name.
+"""Measures the claims about speed: `python -m bench [PART ...]`, or `make bench ARGS="PART ..."`. Without a name, all parts.
 
     make bench ARGS=engine
     make bench ARGS="engine --seconds 2 --windows 1,64"
 
-Parts run one after the other, each in a process of its own. Options belong to a part, so they go with one only;
-`python -m bench.PART --help` tells them. The last line of the output is one JSON object: with one part its figures, else
-the figures of each part by its name. Their keys are in bench/README.md.
+Parts run one after the other, each in its own process. Options belong to a part, so give them with one part only;
+`python -m bench.PART --help` lists them. The last line of the output is one JSON object: the figures of the part, or with
+several parts the figures of each one by its name. bench/README.md explains the keys.
 """
 
 import json
@@ -17,10 +17,10 @@ from bench.parts import PARTS
 
 
 def run(part: str, options: list[str]) -> Any:
-    """Run one part, show what it prints, and return the figures of its last line."""
+    """Run one part, print its output, and return the figures in its last line."""
     command = [sys.executable, "-u", "-m", f"bench.{part}", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  # our own module
-        assert process.stdout is not None, "a pipe was asked for"
+        assert process.stdout is not None, "it is a pipe"
         line = ""
         for line in process.stdout:
             print(line, end="", flush=True)
@@ -30,7 +30,7 @@ def run(part: str, options: list[str]) -> Any:
 
 
 def main(arguments: list[str]) -> None:
-    """Run the parts that are named, or all."""
+    """Run the named parts, or all of them."""
     if {"-h", "--help"} & set(arguments[:1]):
         print(__doc__)
         print("\n".join(f"{name:12} {claim}" for name, claim in PARTS.items()))
@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> None:
     for part in parts:
         print(f"== {part}: {PARTS[part]}", flush=True)
         figures[part] = run(part, options)
-    if len(parts) > 1:  # that of one part stands there already
+    if len(parts) > 1:  # a single part has printed its figures already
         print(json.dumps(figures))
 
 

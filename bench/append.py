@@ -1,9 +1,9 @@
-"""What an append costs beside a bare `send().get()`, and how fast a log is read again.
+"""The cost of an append compared with a bare `send().get()`, and the speed of reading a log again.
 
     python -m bench append [--bootstrap HOST:PORT] [--appends N] [--events N]
 
-Without `--bootstrap` a broker is started on this machine. Bare is kafka-python's own producer, with the same settings
-and the same bytes.
+Without `--bootstrap`, a broker is started on this machine. A bare send uses kafka-python's own producer, with the same
+settings and the same bytes.
 """
 
 from __future__ import annotations
@@ -34,26 +34,26 @@ KEYS: Final = {
     for size in (1, 500)
     for name, what in (("bare", "a bare `send().get()`"), ("append", "`Writer.append`"))
     for figure, meaning in (
-        ("p50_ms", "milliseconds, half of them are below"),
-        ("p99_ms", "milliseconds, 99 of 100 are below"),
-        ("cpu_ms", "milliseconds of CPU of this process"),
+        ("p50_ms", "median in milliseconds"),
+        ("p99_ms", "99th percentile in milliseconds"),
+        ("cpu_ms", "CPU of this process in milliseconds"),
     )
 } | {
-    "replay_raw_events_per_s": "reading the log again, batches as they are",
-    "replay_events_per_s": "the same with a `Notification` made of each event",
-    "take_over_ms": "claiming a log that has been read to its end",
+    "replay_raw_events_per_s": "events per second when the log is read again, as batches",
+    "replay_events_per_s": "the same, with a `Notification` for each event",
+    "take_over_ms": "milliseconds to claim a log that has been read to its end",
 }
 
 STATE = json.dumps({"command_id": "order:alice:4711", "time": 1764000000000000, "data": {"text": "x" * 180}}).encode()
 
 
 def events(count: int, version: int) -> list[StoredEvent]:
-    """Return a batch as an exchange writes it: many aggregates, about 250 bytes of JSON each."""
+    """Return a batch like those of an exchange: many aggregates, about 250 bytes of JSON per event."""
     return [StoredEvent(f"account-{i % 97}", version + i, "OrderPlaced.v1", STATE) for i in range(count)]
 
 
 def measured(name: str, count: int, work: Callable[[int], object]) -> dict[str, float]:
-    """Time `count` calls after a tenth of them as a warm-up; print and return the figures."""
+    """Time `count` calls after a warm-up of a tenth as many. Print and return the figures."""
     for i in range(count // 10):
         work(i)
     times = []
@@ -74,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bootstrap", default="")
     parser.add_argument("--appends", type=int, default=1000)
-    parser.add_argument("--events", type=int, default=1_000_000, help="events in the log that is replayed")
+    parser.add_argument("--events", type=int, default=1_000_000, help="events in the log that is read again")
     arguments = parser.parse_args()
     figures: dict[str, float] = {}
     with ExitStack() as stack:
@@ -88,7 +88,9 @@ def main() -> None:
         writer = stack.enter_context(Writer.take_over(reader))
         bare = settings.for_topic(f"bench-{uuid4().hex}")
         ensure_topic(bare)
-        producer = KafkaProducer(**bare.client(), acks="all", enable_idempotence=True, max_request_size=8 * 1024 * 1024)
+        producer = KafkaProducer(
+            **bare.kafka_python_client(), acks="all", enable_idempotence=True, max_request_size=8 * 1024 * 1024
+        )
         for size in (1, 500):
             batch = events(size, 1)
             value = encode_batch("w" * 32, 1, 1, batch)

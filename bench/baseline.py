@@ -1,7 +1,8 @@
-"""What the same orders cost with the eventsourcing library as its documentation shows it.
+"""The cost of the same orders with the eventsourcing library as its documentation shows it.
 
-An `Application` with two aggregates, `Account` and `Market`, events by decorator, JSON by its mapper, the PostgreSQL
-recorder: an order loads both, asks them to trade, and saves both in one transaction. The price is the same LMSR.
+An `Application` with two aggregates, `Account` and `Market`. Events are declared by the decorator, encoded as JSON by the
+library's mapper, and stored by its PostgreSQL recorder. An order loads both aggregates, lets them trade, and saves both in
+one transaction. The price comes from the same LMSR.
 """
 
 from time import perf_counter
@@ -18,7 +19,7 @@ SUBSIDY = 1_000 * MICRO
 
 
 class Account(Aggregate):
-    """Cash and shares of one trader."""
+    """The cash and shares of one trader."""
 
     @event("Opened")
     def __init__(self, cash: int) -> None:
@@ -27,13 +28,13 @@ class Account(Aggregate):
 
     @event("TradeSettled")
     def settle(self, market: str, cost: int, quantity: int) -> None:
-        """Pay, and receive shares."""
+        """Pay the cost and receive the shares."""
         self.cash -= cost
         self.shares[market] = self.shares.get(market, 0) + quantity
 
 
 class Market(Aggregate):
-    """Two outcomes and a maker."""
+    """Two outcomes and the AMM."""
 
     @event("Opened")
     def __init__(self, subsidy: int) -> None:
@@ -52,10 +53,10 @@ class Market(Aggregate):
 
 
 class Exchange(Application[UUID]):
-    """The exchange, as the documentation would have it."""
+    """An exchange in the style of the documentation."""
 
     def buy(self, client_order_id: str, account_id: UUID, market_id: UUID, spend: int) -> None:
-        """Buy for an amount."""
+        """Buy shares for an amount of micro-credits."""
         account: Account = self.repository.get(account_id)
         market: Market = self.repository.get(market_id)
         if account.cash < spend:
@@ -67,7 +68,7 @@ class Exchange(Application[UUID]):
 
 
 def baseline(dsn: str, orders: int, accounts: int, markets: int) -> float:
-    """Return how many orders a second it takes, one after the other."""
+    """Return the orders per second, placed one after the other."""
     given = conninfo_to_dict(dsn)
     env = {
         "PERSISTENCE_MODULE": "eventsourcing.postgres",

@@ -1,9 +1,9 @@
-"""What the broker itself can take and give, by Kafka's own tool: the ceiling over everything else.
+"""The throughput of the broker alone, measured by Kafka's own tool: an upper limit for everything else.
 
     python -m bench broker [--records 1000000] [--bytes 300]
 
-`ProducerPerformance` of Kafka's tools, in Java, writes records to a topic as fast as it can; its jar is fetched once and
-checked against its hash, like the broker's (bench/broker_jars.txt).
+`ProducerPerformance`, one of Kafka's Java tools, writes records to a topic as fast as it can. Its jar is fetched once and
+checked against its hash, like those of the broker (bench/broker_jars.txt).
 """
 
 import argparse
@@ -21,9 +21,9 @@ from local import jars
 from local.kafka import Broker, java
 
 KEYS: Final = {
-    "produced_records_per_s": "records a second that one Java producer writes, acknowledged by all replicas",
-    "produced_mb_per_s": "the same in MB a second",
-    "record_bytes": "bytes of each record",
+    "produced_records_per_s": "records per second from one Java producer, acknowledged by all replicas",
+    "produced_mb_per_s": "the same in MB per second",
+    "record_bytes": "size of each record in bytes",
 }
 
 TOPIC: Final = "ceiling"
@@ -31,7 +31,7 @@ JARS: Final = Path(__file__).with_name("broker_jars.txt")
 
 
 def produce(bootstrap: str, records: int, size: int) -> tuple[float, float]:
-    """Run the tool; return records and MB a second."""
+    """Run the tool. Return records and MB per second."""
     path = os.pathsep.join(map(str, [*jars.fetch(), *jars.fetch(lock_file=JARS)]))
     command = [str(java()), "-Xmx256m", "-cp", path, "org.apache.kafka.tools.ProducerPerformance"]
     command += ["--topic", TOPIC, "--num-records", str(records), "--record-size", str(size), "--throughput", "-1"]
@@ -46,7 +46,7 @@ def main() -> None:
     """Run the measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=1_000_000)
-    parser.add_argument("--bytes", type=int, default=300, help="size of a record")
+    parser.add_argument("--bytes", type=int, default=300, help="size of each record")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tidings-bench-") as folder, Broker(Path(folder)) as broker:
         admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap)

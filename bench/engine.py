@@ -1,10 +1,10 @@
-"""Orders a second through the whole engine, end to end over Kafka, and beside it the library as its docs show it.
+"""Orders per second through the whole engine, end to end over Kafka, compared with the library as its documentation shows it.
 
     python -m bench engine [--seconds N] [--windows 1,16,64,256,1000] [--warm-up N] [--bootstrap HOST:PORT] [--no-baseline]
 
-A client in this process keeps so many orders in flight (the window); the engine is a process of its own, the broker
-another, all on this machine. Before the first window orders flow for the seconds of the warm-up: a broker that has just
-started takes twice the CPU of one that runs for long, until Java has compiled it.
+A client in this process keeps a constant number of orders in flight (the window). The engine and the broker are two more
+processes, all on this machine. Orders flow for a warm-up before the first window, because a broker that has just started
+uses twice the CPU until Java has compiled its code.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from statistics import quantiles
 from time import perf_counter
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 import psutil
@@ -40,18 +40,18 @@ BASELINE_ORDERS = 400
 WARM_UP_SECONDS: Final = 30.0
 
 KEYS: Final = {
-    "orders_per_s": "orders a second, by window (so many orders are in flight)",
-    "p50_ms": "milliseconds from an order to its reply, half of them are below; by window",
-    "p99_ms": "the same, 99 of 100 are below; by window",
-    "cpu_us_per_order": "microseconds of CPU an order, by process, at the last window",
-    "stages_us": "the engine's work on one order by stage, measured alone, in microseconds of CPU",
-    "baseline_orders_per_s": "the library as its documentation shows it, on PostgreSQL; null with `--no-baseline`",
-    "times_baseline": "orders a second at the last window, divided by that; null likewise",
+    "orders_per_s": "orders per second, by window (the number of orders in flight)",
+    "p50_ms": "median time from an order to its reply in milliseconds, by window",
+    "p99_ms": "99th percentile of the same, by window",
+    "cpu_us_per_order": "CPU per order in microseconds, by process, at the last window",
+    "stages_us": "the engine's work on one order by stage, each measured alone, in microseconds of CPU",
+    "baseline_orders_per_s": "orders per second of the library as documented, on PostgreSQL; null with `--no-baseline`",
+    "times_baseline": "orders per second at the last window, divided by the baseline; null with `--no-baseline`",
 }
 
 
 async def set_up(gateway: KafkaGateway) -> tuple[list[str], list[str]]:
-    """Open the accounts and markets; return their ids."""
+    """Open the accounts and the markets. Return the ids of both."""
     opening = [
         OpenMarket("", "", f"m-{i}", "Will it be?", ("No", "Yes"), 100_000 * MICRO, CLOSE, "News")
         for i in range(MARKETS)
@@ -68,7 +68,7 @@ async def set_up(gateway: KafkaGateway) -> tuple[list[str], list[str]]:
 
 
 def order(number: int, accounts: list[str], markets: list[str], run: str) -> tuple[str, PlaceOrder]:
-    """Return one of the orders: buys and sells of one credit or two shares, in turn."""
+    """Return command id and command of an order: each account buys for one credit, then sells two shares, and so on."""
     account, market = accounts[number % ACCOUNTS], markets[number % MARKETS]
     name = f"{run}-{number}"
     if number // ACCOUNTS % 2:
@@ -81,7 +81,7 @@ def order(number: int, accounts: list[str], markets: list[str], run: str) -> tup
 async def load(
     gateway: KafkaGateway, window: int, seconds: float, accounts: list[str], markets: list[str]
 ) -> list[float]:
-    """Keep `window` orders in flight for so long; return each one's time to its reply, in milliseconds."""
+    """Keep `window` orders in flight for `seconds`. Return the time from each order to its reply, in milliseconds."""
     took: list[float] = []
     run = uuid4().hex[:8]
     number = 0
@@ -99,11 +99,11 @@ async def load(
     return took
 
 
-def measure(  # type: ignore[type-arg]
+def measure(
     gateway: KafkaGateway, windows: list[int], seconds: float, warm_up: float, watched: dict[str, psutil.Process]
-) -> dict:
-    """Run all windows; print and return the figures."""
-    figures: dict = {"orders_per_s": {}, "p50_ms": {}, "p99_ms": {}}  # type: ignore[type-arg]
+) -> dict[str, Any]:
+    """Run all windows. Print and return the figures."""
+    figures: dict[str, Any] = {"orders_per_s": {}, "p50_ms": {}, "p99_ms": {}}
 
     async def run() -> None:
         accounts, markets = await set_up(gateway)
@@ -120,7 +120,7 @@ def measure(  # type: ignore[type-arg]
             figures["p99_ms"][str(window)] = round(cuts[98], 2)
             figures["cpu_us_per_order"] = {name: round(value, 1) for name, value in used.items()}
             print(
-                f"window {window:5}: {rate:8.0f} orders/s   p50 {cuts[49]:7.2f} ms   p99 {cuts[98]:7.2f} ms   CPU an order: "
+                f"window {window:5}: {rate:8.0f} orders/s   p50 {cuts[49]:7.2f} ms   p99 {cuts[98]:7.2f} ms   CPU per order: "
                 + ", ".join(f"{name} {value:.0f} us" for name, value in used.items()),
                 flush=True,
             )

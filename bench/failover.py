@@ -1,11 +1,11 @@
-"""How long clients wait when the engine that writes is killed or paused, and whether they were told the truth.
+"""How long clients wait if the engine that writes is killed or paused, and whether their replies were true.
 
     python -m bench failover [--kills 20] [--pauses 20] [--tasks 32]
 
-An engine and a standby work on one log in Kafka, a client keeps orders in flight. Again and again the engine that writes
-gets a SIGKILL, or a SIGSTOP and, when the other one writes, a SIGCONT: then it must stop by itself. Each time a new standby
-is started. A gap is the longest time around that moment in which the client had no outcome. At the end the log is compared
-with all that the client was told.
+An engine and a standby share one log in Kafka, and a client keeps orders in flight. Again and again the engine that writes
+gets a SIGKILL, or a SIGSTOP and, once the standby writes, a SIGCONT: then it must stop by itself. A new standby is started
+each time. A gap is the longest time around the fault in which the client got no reply. At the end the log is compared with
+all replies.
 """
 
 import argparse
@@ -35,56 +35,56 @@ if TYPE_CHECKING:
     from messages.replies import Reply
 
 KEYS: Final = {
-    "kill_gap_seconds": "the longest time without an outcome after a SIGKILL: `p50`, `p99` and `max` of all kills",
+    "kill_gap_seconds": "the longest time without a reply after a SIGKILL: `p50`, `p99` and `max` of all kills",
     "pause_gap_seconds": "the same after a SIGSTOP",
-    "take_over_seconds": "of the former, from the kill to the new engine's claim: `p50`, `p99` and `max`",
-    "kills": "how many engines were killed",
-    "pauses": "how many were paused, woken, and then stopped by themselves",
-    "outcomes": "outcomes that the client was told; each stands in the log, once, as told",
-    "refused": "orders that were not taken meanwhile (`Busy`); the client sent them again",
+    "take_over_seconds": "time from a kill to the new engine's claim: `p50`, `p99` and `max`",
+    "kills": "number of engines that were killed",
+    "pauses": "number of engines that were paused and continued, and then stopped by themselves",
+    "replies": "number of replies to the client; the log holds each one once, as it was told",
+    "refused": "number of orders that were refused meanwhile (`Busy`); the client sent them again",
 }
 
 STAND_BY_SECONDS: Final = 30
 CATCH_UP_SECONDS: Final = 3.0
-"""So long a new standby gets to read the log, on the CPUs that all processes here share, before the next fault."""
+"""The time for a new standby to read the log before the next fault. All processes here share the CPUs."""
 
 SETTLE_SECONDS: Final = 1.0
-"""So long outcomes must have come again before the next fault."""
+"""The time during which replies must arrive again before the next fault."""
 
 
-class Engine:
-    """An engine as a process, and what it has logged."""
+class EngineProcess:
+    """An engine in a process, and its log file."""
 
     def __init__(self, settings: Settings, *options: str) -> None:
         self._log = settings.home / f"engine-{uuid4().hex}.log"
         self.process = start("engine", settings, *options, log=self._log)
 
     async def until(self, words: str) -> float:
-        """Wait until it has logged this; return when."""
+        """Wait until it has logged these words, and return the time."""
         deadline = perf_counter() + STAND_BY_SECONDS
         while words not in self._log.read_text():  # a small file
-            assert perf_counter() < deadline, f"not {words!r}: {self._log.read_text()[-2000:]}"
+            assert perf_counter() < deadline, f"expected {words!r} in: {self._log.read_text()[-2000:]}"
             await asyncio.sleep(0.005)
         return perf_counter()
 
     async def ended(self) -> int:
-        """Wait until it has ended by itself; return its exit code."""
+        """Wait until it has ended by itself, and return its exit code."""
         return await asyncio.to_thread(self.process.wait, STAND_BY_SECONDS)
 
 
-class Client:
-    """Keeps orders in flight, and notes when each outcome came."""
+class TradingClient:
+    """Keeps orders in flight, and notes the time of each reply."""
 
     def __init__(self, gateway: KafkaGateway, accounts: list[str], markets: list[str]) -> None:
         self._gateway, self._accounts, self._markets = gateway, accounts, markets
         self._number = 0
-        self.told: list[Reply] = []
+        self.replies: list[Reply] = []
         self.times: list[float] = []
         self.refused = 0
         self.stopping = False
 
     async def trade(self) -> None:
-        """Send one order after the other, each until it has its outcome."""
+        """Send one order after the other; repeat each one until its reply arrives."""
         while not self.stopping:
             self._number += 1
             command = order(self._number, self._accounts, self._markets, "f")
@@ -96,24 +96,26 @@ class Client:
                     await asyncio.sleep(min(busy.retry_after_seconds, 0.1))
                 else:
                     break
-            self.told.append(reply)
+            self.replies.append(reply)
             self.times.append(perf_counter())
 
     async def settle(self) -> None:
-        """Wait until outcomes have come for a while."""
+        """Wait until replies have arrived for `SETTLE_SECONDS`."""
         since = len(self.times)
-        while len(self.times) == since:  # noqa: ASYNC110  # there is nothing else to wait for
+        while len(self.times) == since:  # noqa: ASYNC110  # nothing signals a reply
             await asyncio.sleep(0.01)
         await asyncio.sleep(SETTLE_SECONDS)
 
     def gap(self, moment: float) -> float:
-        """Return the longest time without an outcome from just before this moment until now."""
+        """Return the longest time without a reply, from just before this moment until now."""
         times = [time for time in self.times if time > moment - SETTLE_SECONDS]
         return max(after - before for before, after in pairwise([*times, perf_counter()]))
 
 
-async def one_fault(writer: Engine, standby: Engine, client: Client, fault: signal.Signals) -> tuple[float, float]:
-    """Kill or pause the engine that writes; return the gap, and the seconds until the standby had the log."""
+async def one_fault(
+    writer: EngineProcess, standby: EngineProcess, client: TradingClient, fault: signal.Signals
+) -> tuple[float, float]:
+    """Kill or pause the engine that writes. Return the gap, and the seconds until the standby has taken over."""
     await standby.until("standing by")
     await asyncio.sleep(CATCH_UP_SECONDS)
     await client.settle()
@@ -125,15 +127,15 @@ async def one_fault(writer: Engine, standby: Engine, client: Client, fault: sign
     if fault == signal.SIGSTOP:
         writer.process.send_signal(signal.SIGCONT)
         code = await writer.ended()
-        print(f"  the one that was paused ended by itself with exit code {code}")
+        print(f"  the paused engine ended by itself with exit code {code}")
     else:
         await writer.ended()
-    print(f"{fault.name}: nothing for {found[0]:.2f} s, taken over after {found[1]:.2f} s", flush=True)
+    print(f"{fault.name}: no reply for {found[0]:.2f} s, taken over after {found[1]:.2f} s", flush=True)
     return found
 
 
 def summary(values: list[float]) -> dict[str, float]:
-    """Return the middle, the 99th of 100 (of few: the largest), and the largest."""
+    """Return the median, the 99th percentile (of few values the largest), and the largest value."""
     ordered = sorted(values) or [0.0]
     picked = {"p50": ordered[len(ordered) // 2], "p99": ordered[int(len(ordered) * 0.99)], "max": ordered[-1]}
     return {name: round(value, 3) for name, value in picked.items()}
@@ -141,15 +143,15 @@ def summary(values: list[float]) -> dict[str, float]:
 
 async def faults(
     settings: Settings,
-    client: Client,
+    client: TradingClient,
     kinds: list[signal.Signals],
-    writer: Engine,
+    writer: EngineProcess,
     engines: list[subprocess.Popen[bytes]],
 ) -> list[tuple[float, float]]:
-    """Make all the faults, with a new standby each time; return what each took."""
+    """Make all faults, each with a new standby. Return the result of `one_fault` for each."""
     found = []
     for fault in kinds:
-        standby = Engine(settings, "--standby")
+        standby = EngineProcess(settings, "--standby")
         engines.append(standby.process)
         found.append(await one_fault(writer, standby, client, fault))
         writer = standby
@@ -168,13 +170,13 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tidings-bench-")))
         broker = stack.enter_context(Broker(folder / "kafka"))
         settings = settings_of(folder, broker.bootstrap)
-        first = Engine(settings)
+        first = EngineProcess(settings)
         engines = [first.process]
         stack.callback(lambda: [process.kill() for process in engines])
         gateway = stack.enter_context(KafkaGateway(settings, timeout_seconds=60))
 
-        async def run() -> tuple[Client, list[tuple[float, float]]]:
-            client = Client(gateway, *await set_up(gateway))
+        async def run() -> tuple[TradingClient, list[tuple[float, float]]]:
+            client = TradingClient(gateway, *await set_up(gateway))
             trading = [asyncio.create_task(client.trade()) for _ in range(arguments.tasks)]
             found = await faults(settings, client, kinds, first, engines)
             client.stopping = True
@@ -183,9 +185,9 @@ def main() -> None:
 
         client, found = uvloop.run(run())
         engines[-1].send_signal(signal.SIGTERM)
-        assert engines[-1].wait(STAND_BY_SECONDS) == 0, "the last one ends well"
+        assert engines[-1].wait(STAND_BY_SECONDS) == 0, "the last engine stops without an error"
         with reading(settings) as recorder:
-            check_log(recorder, client.told)
+            check_log(recorder, client.replies)
     killed, paused = found[: arguments.kills], found[arguments.kills :]
     show(
         {
@@ -194,7 +196,7 @@ def main() -> None:
             "take_over_seconds": summary([taken for _, taken in killed]),
             "kills": len(killed),
             "pauses": len(paused),
-            "outcomes": len(client.told),
+            "replies": len(client.replies),
             "refused": client.refused,
         },
         KEYS,

@@ -1,9 +1,9 @@
-"""An order costs the same at position 100 as at position 100,000: prints both, and their ratio.
-
-Orders go through the exchange and the codec, as in the engine: decide, apply, write as stored events. Fractions of a
-run are compared with each other, in CPU time, each the least of many small chunks, because machines are noisy.
+"""Whether an order costs the same at position 100 and at position 100,000: prints both costs and their ratio.
 
     python -m bench history [--position 100000]
+
+Orders pass the exchange and the codec, as in the engine: decide, apply, encode as stored events. Machines are noisy, so the
+cost is the least CPU time of many small samples, taken in turn at both positions.
 """
 
 import argparse
@@ -23,19 +23,19 @@ from domain.story import PublishStory
 from messages.stored import to_stored
 
 KEYS: Final = {
-    "early_us": "microseconds of CPU an order takes near the beginning of the log",
-    "late_us": "at `--position`",
-    "ratio": "the latter divided by the former",
+    "early_us": "CPU per order near the beginning of the log, in microseconds",
+    "late_us": "the same at `--position`",
+    "ratio": "late divided by early",
 }
 
 ACCOUNTS = 100
-CHUNK = 50
-CHUNKS = 40
+SAMPLE_ORDERS = 50
+SAMPLES = 40
 TIME = 1_700_000_000_000_000
 
 
 class Run:
-    """An exchange with five markets and some accounts, and how many events it has brought."""
+    """An exchange with five markets and some accounts, and the number of its events so far."""
 
     def __init__(self) -> None:
         self.exchange = Exchange()
@@ -51,7 +51,7 @@ class Run:
         self.orders = self._orders()
 
     def handle(self, command: object, command_id: str) -> None:
-        """Do what the engine does with a command, but for the append itself."""
+        """Do what the engine does with a command, except the append."""
         while self.exchange.step(TIME) is not None:
             pass
         entries = self.exchange.handle(command, TIME, command_id)  # type: ignore[arg-type]
@@ -68,17 +68,17 @@ class Run:
             order = PlaceOrder(account, market, f"o{n}", f"c{n}", side, "buy", "market", quantity=quantity)
             yield order, f"order:{account}:c{n}"
 
-    def chunk(self) -> float:
-        """Return the CPU an order takes now, in microseconds, over the next few orders."""
-        orders = [next(self.orders) for _ in range(CHUNK)]
+    def sample(self) -> float:
+        """Return the CPU per order of the next few orders, in microseconds."""
+        orders = [next(self.orders) for _ in range(SAMPLE_ORDERS)]
         began = process_time()
         for order, command_id in orders:
             self.handle(order, command_id)
-        return (process_time() - began) / CHUNK * 1_000_000
+        return (process_time() - began) / SAMPLE_ORDERS * 1_000_000
 
 
 def main() -> None:
-    """Measure at the beginning and far on."""
+    """Measure near the beginning and at a late position."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--position", type=int, default=100_000)
     options = parser.parse_args()
@@ -86,10 +86,10 @@ def main() -> None:
     while late.position < options.position:
         late.handle(*next(late.orders))
     early_position, late_position = early.position, late.position
-    pairs = [(early.chunk(), late.chunk()) for _ in range(CHUNKS)]  # in turn: the machine's moods are shared
+    pairs = [(early.sample(), late.sample()) for _ in range(SAMPLES)]  # in turn, so that noise affects both
     early_us, late_us = (min(times) for times in zip(*pairs, strict=True))
-    print(f"position {early_position:>9,}: {early_us:.1f} us an order")
-    print(f"position {late_position:>9,}: {late_us:.1f} us an order, {late_us / early_us:.2f} times as much")
+    print(f"position {early_position:>9,}: {early_us:.1f} us per order")
+    print(f"position {late_position:>9,}: {late_us:.1f} us per order, {late_us / early_us:.2f} times as much")
     show({"early_us": round(early_us, 1), "late_us": round(late_us, 1), "ratio": round(late_us / early_us, 3)}, KEYS)
 
 

@@ -1,9 +1,9 @@
-"""Orders a second over HTTP, singly and in batches, through the real processes: api, engine, broker, PostgreSQL.
+"""Orders per second over HTTP, singly and in batches, through the real processes: api, engine, broker, PostgreSQL.
 
     python -m bench http [--seconds N] [--warm-up N] [--clients 64] [--batch 50] [--batch-clients 8]
 
-The clients are keep-alive connections of one process, each with an account and a key of its own. All of it shares this
-machine. For the warm-up see `bench.engine`.
+The clients are keep-alive connections of one process, each with its own account and key. All processes share this machine.
+`bench.engine` explains the warm-up.
 """
 
 import argparse
@@ -41,15 +41,15 @@ CLOSE = 4_000_000_000 * MICRO
 
 KEYS: Final = {
     "single": "`POST /v1/orders`: `orders_per_s`, `p50_ms` and `p99_ms` of a request, `cpu_us_per_order` by process",
-    "batch": "`POST /v1/orders/batch`: the same; times are of a request, rates and CPU of orders",
-    "clients": "connections of the single orders",
-    "batch_clients": "connections of the batches",
+    "batch": "`POST /v1/orders/batch`: the same; times are per request, rates and CPU per order",
+    "clients": "number of connections for single orders",
+    "batch_clients": "number of connections for batches",
     "batch_orders": "orders in each batch",
 }
 
 
 def set_up(gateway: KafkaGateway, dsn: str, clients: int) -> tuple[list[str], list[str]]:
-    """Open accounts and markets, and make a key for each account; return the keys and the ids of the markets."""
+    """Open the accounts and the markets, and create a key for each account. Return the keys and the ids of the markets."""
     opening = [
         OpenMarket("", "", f"m-{i}", "Will it be?", ("No", "Yes"), 100_000 * MICRO, CLOSE, "News")
         for i in range(MARKETS)
@@ -69,7 +69,7 @@ def set_up(gateway: KafkaGateway, dsn: str, clients: int) -> tuple[list[str], li
 
 
 def wait_until_it_listens(port: int) -> None:
-    """Return when the server takes connections."""
+    """Wait until the server accepts connections."""
     for _ in polls(60):
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -80,7 +80,7 @@ def wait_until_it_listens(port: int) -> None:
 
 
 def measure(load: Load, watched: dict[str, psutil.Process]) -> dict[str, Any]:
-    """Run a client; print and return the figures."""
+    """Run a client. Print and return the figures."""
     cpu = cpu_seconds(watched)
     done = subprocess.run(
         [sys.executable, "-m", "bench.http_client"],
@@ -104,7 +104,7 @@ def measure(load: Load, watched: dict[str, psutil.Process]) -> dict[str, Any]:
 def main() -> None:
     """Run the measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=8.0, help="for each of the two")
+    parser.add_argument("--seconds", type=float, default=8.0, help="for single orders, and again for batches")
     parser.add_argument("--warm-up", type=float, default=WARM_UP_SECONDS)
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--batch", type=int, default=50, help="orders in a batch")
@@ -118,7 +118,7 @@ def main() -> None:
         settings = settings_of(folder, broker.bootstrap, dsn=server.database("http"), port=free_port())
         engine = stack.enter_context(running("engine", settings))
         api = stack.enter_context(running("api", settings))
-        wait_until_it_listens(settings.port)  # it has made its tables then
+        wait_until_it_listens(settings.port)  # its tables exist then
         with KafkaGateway(settings, timeout_seconds=60) as gateway:
             keys, markets = set_up(gateway, str(settings.dsn), max(arguments.clients, arguments.batch_clients))
         watched = {"api": api, "engine": engine, "broker": psutil.Process(broker.pid)}
@@ -128,7 +128,7 @@ def main() -> None:
 
         began = perf_counter()
         measure(load(arguments.clients, 0, arguments.warm_up), watched)
-        print(f"that was the warm-up, {perf_counter() - began:.1f} s")
+        print(f"the warm-up took {perf_counter() - began:.1f} s")
         single = measure(load(arguments.clients, 0, arguments.seconds), watched)
         batch = measure(load(arguments.batch_clients, arguments.batch, arguments.seconds), watched)
     sizes = {

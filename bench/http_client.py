@@ -1,7 +1,7 @@
-"""The client of `bench.http`, a process of its own: keep-alive connections, each with one request on its way.
+"""The client of `bench.http`, in its own process: keep-alive connections, each with one request in flight.
 
-Reads a `Load` as JSON from its standard input and prints a `Result`. It speaks just as much HTTP as it needs, so that it
-takes little of the machine that it measures.
+Reads a `Load` as JSON from its standard input, and prints a `Result`. It implements only the part of HTTP that it needs, and
+so takes little CPU from the programs that it measures.
 """
 
 import asyncio
@@ -16,21 +16,21 @@ import uvloop
 
 
 class Load(msgspec.Struct):
-    """What is to be sent."""
+    """The requests to send."""
 
     port: int
     keys: list[str]
-    """One connection for each key, whose account trades."""
+    """One connection for each key; the key's account trades."""
     markets: list[str]
     run: str
-    """Begins the ids of this run's orders."""
+    """The beginning of the ids of this run's orders."""
     seconds: float
     batch: int = 0
-    """Orders a request; 0: single orders, sent one a request to the other path."""
+    """Orders per request; 0 for single orders, which have another path."""
 
 
 class Result(msgspec.Struct):
-    """What came of it: of requests, but for `orders`."""
+    """The figures; the times are per request."""
 
     orders: int
     seconds: float
@@ -44,7 +44,7 @@ LENGTH: Final = b"content-length: "
 
 
 class Connection(asyncio.Protocol):
-    """Sends a request, and the next when its answer is there, until the time is up."""
+    """Sends a request, waits for the response, and sends the next one, until the time is up."""
 
     def __init__(self, load: Load, number: int, until: float, took: list[float]) -> None:
         self._load, self._number, self._until, self._took = load, number, until, took
@@ -60,12 +60,12 @@ class Connection(asyncio.Protocol):
         self._good = b"HTTP/1.1 200" if load.batch else b"HTTP/1.1 201"
 
     def connection_made(self, transport: Any) -> None:
-        """Begin."""
+        """Send the first request."""
         self._transport = transport
         self._send()
 
     def data_received(self, data: bytes) -> None:
-        """Take an answer, which may come in parts."""
+        """Handle a response, which may arrive in parts."""
         self._buffer = buffer = self._buffer + data
         head = buffer.find(END_OF_HEAD)
         if head < 0:
@@ -87,7 +87,7 @@ class Connection(asyncio.Protocol):
             self.done.set_result(None)
 
     def connection_lost(self, _: Exception | None) -> None:
-        """Fail if that was too early."""
+        """Fail if the time was not up."""
         if not self.done.done():
             self.done.set_exception(ConnectionError("the server hung up"))
 
@@ -100,7 +100,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(f"{self._head}{len(body)}{END_OF_HEAD.decode()}{body}".encode())
 
     def _order(self) -> str:
-        """Return a buy of one credit or a sale of two shares, in turn."""
+        """Return an order: a purchase for one credit and a sale of two shares, in turn."""
         number = next(self._orders)
         market = self._load.markets[(self._number + number) % len(self._load.markets)]
         terms = (
@@ -112,18 +112,13 @@ class Connection(asyncio.Protocol):
 
 
 async def main(load: Load) -> Result:
-    """Send for so long, and wait for the last answers."""
+    """Send requests for the seconds of the load, and wait for the last responses."""
     loop = asyncio.get_running_loop()
     took: list[float] = []
     cpu, began = process_time(), perf_counter()
-    connections = [
-        (
-            await loop.create_connection(
-                lambda n=n: Connection(load, n, began + load.seconds, took), "127.0.0.1", load.port
-            )
-        )[1]  # type: ignore[misc]
-        for n in range(len(load.keys))
-    ]
+    connections = [Connection(load, number, began + load.seconds, took) for number in range(len(load.keys))]
+    for connection in connections:
+        await loop.create_connection(lambda connection=connection: connection, "127.0.0.1", load.port)  # type: ignore[misc]
     await asyncio.gather(*[connection.done for connection in connections])
     seconds = perf_counter() - began
     cuts = quantiles(took, n=100)

@@ -1,4 +1,4 @@
-"""The programs that are measured, as processes of their own with the settings of one log in Kafka."""
+"""Runs the measured programs as processes that share one log in Kafka."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ from settings import Settings, environment
 
 
 def settings_of(folder: Path, bootstrap: str, **more: Any) -> Settings:
-    """Return the settings of a fresh log on this broker, with the files beside it in the folder."""
+    """Return the settings of a new log on this broker, with local files in the folder."""
     prefix = f"bench-{uuid4().hex[:8]}."
     return Settings(
         home=folder, log="kafka", kafka_brokers=bootstrap, kafka_replication=1, kafka_topic_prefix=prefix, **more
@@ -23,7 +23,7 @@ def settings_of(folder: Path, bootstrap: str, **more: Any) -> Settings:
 
 
 def start(name: str, settings: Settings, *options: str, log: Path | None = None) -> subprocess.Popen[bytes]:
-    """Start `tidings NAME` and return its process; what it logs goes to this file, or `NAME.log` in the settings' home."""
+    """Start `tidings NAME` and return its process. It logs to this file, or to `NAME.log` in the settings' home."""
     with (log or settings.home / f"{name}.log").open("ab") as output:
         return subprocess.Popen(  # noqa: S603  # our own program
             [sys.executable, "-m", "api", name, *options],
@@ -35,7 +35,7 @@ def start(name: str, settings: Settings, *options: str, log: Path | None = None)
 
 @contextmanager
 def running(name: str, settings: Settings, *options: str) -> Iterator[psutil.Process]:
-    """Run `tidings NAME` for this block."""
+    """Run `tidings NAME` during this block."""
     process = start(name, settings, *options)
     try:
         yield psutil.Process(process.pid)
@@ -45,5 +45,5 @@ def running(name: str, settings: Settings, *options: str) -> Iterator[psutil.Pro
 
 
 def cpu_seconds(processes: Mapping[str, psutil.Process]) -> dict[str, float]:
-    """Return the CPU time that each has used by now."""
+    """Return the CPU time that each process has used so far, in seconds."""
     return {name: sum(process.cpu_times()[:2]) for name, process in processes.items()}

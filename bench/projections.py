@@ -1,12 +1,11 @@
-"""How fast read models follow the log and answer, and beside it the library's own projection runner on the same events.
+"""How fast read models follow the log and answer, compared with the library's own projection runner on the same events.
 
-    python bench/projections.py [--events 10000,200000] [--processes 2] [--alone 200000] [--library-events 10000]
+    python -m bench projections [--events 10000,200000] [--processes 2] [--alone 200000] [--library-events 10000]
         [--folder FOLDER]
 
-For each size a log is written to PostgreSQL (see seasons.py), and projector processes that share all read models catch up
-from nothing until the indexes for readers are made too; then every read is asked 300 times. Each read model by itself
-folds the first `--alone` events of the last log, and one of them is rebuilt. With a folder the logs are kept there, and
-found again. The last line is a JSON object of figures; KEYS says what they are.
+For each size a log is written to PostgreSQL (see seasons.py). Projector processes that share all read models catch up from
+nothing, until the indexes for readers exist too. Then every read is asked 300 times. Each read model alone folds the first
+`--alone` events of the last log, and one of them is rebuilt. With `--folder` the logs are kept, and reused by the next run.
 """
 
 import argparse
@@ -20,8 +19,6 @@ from pathlib import Path
 from statistics import quantiles
 from time import perf_counter, process_time, sleep
 from typing import Any, ClassVar, Final
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import psutil
 import psycopg
@@ -51,20 +48,19 @@ from projections.trades import trades
 
 READS = 300
 READ_SECONDS: Final = 20
-"""When a read has taken so long in all, it is asked no more."""
+"""The longest time to spend on one kind of read."""
 
 KEYS: Final = {
-    "catch_up_events_per_s": "by size: from nothing to the log's end, with all indexes, by `--processes` projectors together",
-    "catch_up_cpu_us": "by size: processor time an event, in microseconds, of the projectors (`python`) and of PostgreSQL",
-    "alone_us": "by read model, folding by itself, with its indexes: processor time an event of the process and of PostgreSQL",
-    "rebuild_events_per_s": "the read model `positions`, rebuilt beside itself and exchanged",
-    "reads_ms": "by size and read: p50 and p99; `then` is as of the middle of the log",
-    "library_events_per_s": "a `ProjectionRunner` of the library, on the same events, for the shares of each position only",
+    "catch_up_events_per_s": "by size: events per second of `--processes` projectors from nothing to the end, with all indexes",
+    "catch_up_cpu_us": "by size: CPU per event in microseconds, of the projectors (`python`) and of PostgreSQL",
+    "alone_us": "by read model, folded alone with its indexes: CPU per event in microseconds, of the process and of PostgreSQL",
+    "rebuild_events_per_s": "events per second of a rebuild of the read model `positions`, with the exchange for the live one",
+    "reads_ms": "by size and read: p50 and p99 in milliseconds; `then` is as of the middle of the log",
+    "library_events_per_s": "events per second of the library's `ProjectionRunner`, only for the shares of each position",
 }
 
 PROJECT = """
 import sys, threading, logging, structlog
-sys.path.insert(0, sys.argv[3])
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
 from bench.projections import recorder_of
 from consumers.process_tuning import collect_rarely
@@ -107,7 +103,7 @@ def new_database(server: Postgres, name: str) -> str:
 
 
 def server_seconds(server: Postgres) -> float:
-    """Return the processor time that the server and all its processes have taken so far."""
+    """Return the CPU time that the server and all its processes have used so far, in seconds."""
     main = psutil.Process(server.pid or 0)
     total = 0.0
     for process in [main, *main.children()]:
@@ -120,7 +116,7 @@ def server_seconds(server: Postgres) -> float:
 
 
 def catch_up(server: Postgres, log: str, models: str, head: int, processes: int) -> tuple[float, dict[str, float]]:
-    """Return how many events a second new projectors fold from nothing, and the processor time of an event."""
+    """Let new projectors fold the log from nothing. Return events per second, and CPU per event in microseconds."""
     progress = Progress(models)
     with connect(models) as connection:
         ensure(connection, PROJECTIONS.values())
@@ -130,7 +126,7 @@ def catch_up(server: Postgres, log: str, models: str, head: int, processes: int)
         began, own, of_server = perf_counter(), seconds_of(projectors), server_seconds(server)
         for process in projectors:
             begin(process)
-        assert progress.wait(list(PROJECTIONS), head, 7200), "the projectors arrive"
+        assert progress.wait(list(PROJECTIONS), head, 7200), "the projectors reach the end of the log"
         print(f"  folded in {perf_counter() - began:,.1f} s", flush=True)
         wait_for_indexes(models)
         seconds = perf_counter() - began
@@ -143,30 +139,29 @@ def catch_up(server: Postgres, log: str, models: str, head: int, processes: int)
 
 
 def projector(stack: ExitStack, log: str, models: str) -> "subprocess.Popen[bytes]":
-    """Start a process that is about to project, until the stack closes."""
-    root = str(Path(__file__).parent.parent)
-    command = [sys.executable, "-c", PROJECT, log, models, root]
+    """Start a projector process that waits for `begin`. It is killed when the stack closes."""
+    command = [sys.executable, "-c", PROJECT, log, models]
     process = stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))  # noqa: S603  our own program
     stack.callback(process.kill)
-    assert process.stdout is not None, "as asked for"
+    assert process.stdout is not None, "it is a pipe"
     process.stdout.readline()
     return process
 
 
 def begin(process: "subprocess.Popen[bytes]") -> None:
-    """Let a process that is about to project do so."""
-    assert process.stdin is not None, "as asked for"
+    """Let a projector process begin."""
+    assert process.stdin is not None, "it is a pipe"
     process.stdin.write(b"\n")
     process.stdin.flush()
 
 
 def seconds_of(processes: Iterable["subprocess.Popen[bytes]"]) -> float:
-    """Return the processor time that processes have taken so far."""
+    """Return the CPU time that these processes have used so far, in seconds."""
     return sum(sum(psutil.Process(process.pid).cpu_times()[:2]) for process in processes)
 
 
 def wait_for_indexes(models: str) -> None:
-    """Wait until all indexes for readers are there."""
+    """Wait until all indexes for readers exist."""
     tables = [table for projection in PROJECTIONS.values() for table in projection.tables]
     wanted = sum(len(table.index_statements()) for table in tables)
     with psycopg.connect(models, autocommit=True, **CONNECT_OPTIONS) as connection:
@@ -176,7 +171,7 @@ def wait_for_indexes(models: str) -> None:
 
 
 def alone(server: Postgres, log: ApplicationRecorder, events: int) -> tuple[dict[str, dict[str, float]], float]:
-    """Return what each read model costs by itself, and how many events a second a rebuild folds."""
+    """Fold each read model alone. Return CPU per event by read model, and the events per second of a rebuild."""
     batches = list(read_log(log, 0, 0, events))
     models = new_database(server, "models_alone")
     found: dict[str, dict[str, float]] = {}
@@ -191,7 +186,7 @@ def alone(server: Postgres, log: ApplicationRecorder, events: int) -> tuple[dict
                 "python": round((process_time() - own) / events * 1e6, 2),
                 "postgresql": round((server_seconds(server) - of_server) / events * 1e6, 2),
             }
-        print(f"  {name:<12} {found[name]['python']:6.2f} + {found[name]['postgresql']:6.2f} us an event", flush=True)
+        print(f"  {name:<12} {found[name]['python']:6.2f} + {found[name]['postgresql']:6.2f} us per event", flush=True)
     began = perf_counter()
     rebuild(
         models,
@@ -204,7 +199,7 @@ def alone(server: Postgres, log: ApplicationRecorder, events: int) -> tuple[dict
 
 
 def reads(connection: psycopg.Connection[Any], at: int) -> dict[str, Callable[[AsOf, random.Random], object]]:
-    """Return the reads by name, for the markets that were the newest at a position."""
+    """Return the reads by name, for the 100 newest markets at a position."""
     names = [row[0] for row in connection.execute("SELECT account_id FROM accounts ORDER BY 1").fetchall()]
     newest = "SELECT market_id FROM markets WHERE opened_position <= %s ORDER BY opened_position DESC LIMIT 100"
     ids = [row[0] for row in connection.execute(newest, [at]).fetchall()]
@@ -236,10 +231,10 @@ def reads(connection: psycopg.Connection[Any], at: int) -> dict[str, Callable[[A
 
 
 def time_reads(models: str, head: int) -> dict[str, dict[str, float]]:
-    """Return p50 and p99 of each read in milliseconds, of now and of a past position."""
+    """Return p50 and p99 of each read in milliseconds, as of the end and as of the middle of the log."""
     found: dict[str, dict[str, float]] = {}
     with psycopg.connect(models, autocommit=True, **CONNECT_OPTIONS) as connection:
-        connection.execute("VACUUM ANALYZE")  # as the server itself does by and by
+        connection.execute("VACUUM ANALYZE")  # as autovacuum does later
         for label, at in (("", None), (" then", head // 2)):
             for name, ask in reads(connection, at or head).items():
                 chosen, spent, ends = random.Random(1), [0.0], perf_counter() + READ_SECONDS  # noqa: S311  repeatable
@@ -258,7 +253,7 @@ def time_reads(models: str, head: int) -> dict[str, dict[str, float]]:
 
 
 class SharesView(PostgresTrackingRecorder):
-    """The shares of each position, and nothing else."""
+    """The shares of each position, and nothing else, as a view of the library."""
 
     def __init__(self, datastore: PostgresDatastore, **kwargs: Any) -> None:
         super().__init__(datastore, **kwargs)
@@ -270,7 +265,7 @@ class SharesView(PostgresTrackingRecorder):
         )
 
     def add(self, event: TradeSettled, tracking: Tracking) -> None:
-        """Add to a position and move on, in one transaction."""
+        """Change a position and the tracking record, in one transaction."""
         change = event.quantity if event.side == "buy" else -event.quantity
         with self.datastore.transaction(commit=True) as cursor:
             self._insert_tracking(cursor, tracking)
@@ -282,13 +277,13 @@ class SharesView(PostgresTrackingRecorder):
 
 
 class SharesProjection(Projection[SharesView]):
-    """Calls the view, event by event."""
+    """Passes the events to the view, one by one."""
 
     name = "shares"
     topics: ClassVar[tuple[str, ...]] = ()
 
     def process_event(self, domain_event: Any, tracking: Tracking) -> None:
-        """Take in an event."""
+        """Handle one event."""
         assert isinstance(domain_event, LogEvent)
         if isinstance(domain_event.event, TradeSettled):
             self.view.add(domain_event.event, tracking)
@@ -297,7 +292,7 @@ class SharesProjection(Projection[SharesView]):
 
 
 def library(log: str, views: str, events: int) -> float:
-    """Return how many events a second the library's runner processes, behind those that open accounts."""
+    """Return the events per second of the library's runner, after the events that open accounts."""
 
     class Log(LogApplication):
         def __init__(self, env: dict[str, str] | None = None) -> None:
@@ -318,8 +313,8 @@ def library(log: str, views: str, events: int) -> float:
 
 
 def main() -> None:
-    """Measure, print."""
-    arguments = argparse.ArgumentParser(description=__doc__)
+    """Run the measurements."""
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--events", default="10000,200000")
     arguments.add_argument("--processes", type=int, default=2)
     arguments.add_argument("--alone", type=int, default=200_000)
@@ -341,12 +336,12 @@ def main() -> None:
         print(f"positions rebuilt at {rebuilt:,.0f} events/s")
         runner = library(log, new_database(server, "library"), min(options.library_events, sizes[-1]))
         figures["library_events_per_s"] = round(runner)
-        print(f"the library's own runner, one small read model: {runner:,.0f} events/s")
+        print(f"the library's own runner with one small read model: {runner:,.0f} events/s")
     show(figures, KEYS)
 
 
 def measure(server: Postgres, size: int, processes: int, figures: dict[str, Any]) -> None:
-    """Measure with a log of one size."""
+    """Add the figures for a log of one size."""
     log = server.database(f"bench_{size}")
     recorder = recorder_of(log)
     if recorder.max_notification_id() is None:
@@ -357,7 +352,7 @@ def measure(server: Postgres, size: int, processes: int, figures: dict[str, Any]
     speed, micros = catch_up(server, log, models, size, processes)
     figures["catch_up_events_per_s"][str(size)], figures["catch_up_cpu_us"][str(size)] = round(speed), micros
     print(
-        f"{size:,} events: caught up at {speed:,.0f} events/s, all {len(PROJECTIONS)} read models on; {micros}",
+        f"{size:,} events: caught up at {speed:,.0f} events/s, all {len(PROJECTIONS)} read models; {micros}",
         flush=True,
     )
     figures["reads_ms"][str(size)] = time_reads(models, size)

@@ -1,9 +1,9 @@
-"""A log of any length, made cheaply: one season of trading by the exchange itself, then the same season again and again.
+"""Writes a log of any length cheaply: the exchange produces one season of trading, and later seasons are copies of it.
 
-A season has a story with 100 new markets of 2 outcomes, in which 1,000 accounts place market and limit orders, ten a
-second; at its end every market is closed, determined, finalized and paid out. The seasons after the first one are
-copies: their ids have another number, their times lie later, the versions of the accounts' streams go on. So they are
-what the exchange would have written, a thousand times as fast; the last season ends in the middle.
+A season has a story with 100 new markets of 2 outcomes. 1,000 accounts place market and limit orders in them, ten per
+second. At the end of the season every market is closed, determined, finalized and paid out. In a copy, ids have another
+number, times are later, and the versions of the accounts' streams continue. So the copies are what the exchange would have
+written, a thousand times as fast. The last season may be cut off.
 """
 
 import random
@@ -29,19 +29,19 @@ START: Final = 1_729_764_120_000_000
 ACCOUNTS, MARKETS = 1_000, 100
 SEASON_ORDERS: Final = 100_000
 SEASON_MICROSECONDS: Final = 4 * 3600 * MICRO
-"""A season's orders take less than three hours."""
+"""The length of a season. Its orders take less than three hours."""
 
 _SEASON: Final = "S000"
-"""What stands in every id of the first season, and becomes the number of another one."""
+"""The number in every id of the first season, which each copy replaces by its own."""
 
 _TIME: Final = re.compile(rb"\b1[78]\d{14}\b")
 _ENVELOPE_TIME: Final = re.compile(rb'(?<="time":)\d{16}')
 _TIMED: Final = ("StoryPublished", "Market")
-"""The topics of events that have times of their own, by how they begin; the others have that of their envelope."""
+"""The beginnings of the topics whose events contain times; other events have only the time of their envelope."""
 
 
 class _Template(NamedTuple):
-    """An event of the first season, its state cut where its time stands."""
+    """An event of the first season, with its state split around the time of the envelope."""
 
     stream: str
     version: int
@@ -52,19 +52,18 @@ class _Template(NamedTuple):
 
 
 def write(recorder: ApplicationRecorder, events: int) -> None:
-    """Write a log of so many events to PostgreSQL."""
+    """Write a log with this number of events to PostgreSQL."""
     assert isinstance(recorder, PostgresApplicationRecorder)
     copy_in = SQL("COPY {} (originator_id, originator_version, topic, state) FROM STDIN (FORMAT BINARY)").format(
         Identifier(recorder.datastore.schema, recorder.events_table_name)
     )
-    exchange, opening, season = _played(min(events, SEASON_ORDERS))
-    assert exchange.accounts, "somebody has traded"
-    templates = [_cut(stored) for stored in season]
-    again = Counter(template.stream for template in templates if _SEASON not in template.stream)
+    opening, season = _first_season(min(events, SEASON_ORDERS))
+    templates = [_template(stored) for stored in season]
+    repeated = Counter(template.stream for template in templates if _SEASON not in template.stream)
     left, number = events, 0
     with recorder.datastore.get_connection() as connection:
         while left > 0:
-            rows = _copied(templates, again, number) if number else _rows([*opening, *season])
+            rows = _copied(templates, repeated, number) if number else _rows([*opening, *season])
             with connection.cursor() as cursor, cursor.copy(copy_in) as copy:
                 copy.set_types(["text", "int8", "text", "bytea"])
                 for row in rows:
@@ -80,8 +79,8 @@ def _rows(stored: list[StoredEvent]) -> Iterator[tuple[Any, ...]]:
     return ((str(event.originator_id), event.originator_version, event.topic, event.state) for event in stored)
 
 
-def _copied(templates: list[_Template], again: Counter[str], number: int) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of another season."""
+def _copied(templates: list[_Template], repeated: Counter[str], number: int) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a copy; `repeated` counts the events per season of the streams that all seasons share."""
     shift, name = number * SEASON_MICROSECONDS, f"S{number:03d}"
     old, new = _SEASON.encode(), name.encode()
 
@@ -95,18 +94,18 @@ def _copied(templates: list[_Template], again: Counter[str], number: int) -> Ite
         if _SEASON in stream:
             yield stream.replace(_SEASON, name), version, topic, state.replace(old, new)
         else:
-            yield stream, version + number * again[stream], topic, state.replace(old, new)
+            yield stream, version + number * repeated[stream], topic, state.replace(old, new)
 
 
-def _cut(stored: StoredEvent) -> _Template:
+def _template(stored: StoredEvent) -> _Template:
     found = _ENVELOPE_TIME.search(stored.state)
-    assert found is not None, "every event has its time"
+    assert found is not None, "every event has a time"
     before, after = stored.state[: found.start()], stored.state[found.end() :]
     return _Template(str(stored.originator_id), stored.originator_version, stored.topic, before, int(found[0]), after)
 
 
-def _played(orders: int) -> tuple[Exchange, list[StoredEvent], list[StoredEvent]]:
-    """Return an exchange, the events that opened and filled its accounts, and those of the first season."""
+def _first_season(orders: int) -> tuple[list[StoredEvent], list[StoredEvent]]:
+    """Return the events that open the accounts and deposit cash, and the events of the first season."""
     chosen = random.Random(orders)  # noqa: S311  repeatable
     exchange = Exchange()
     opening: list[StoredEvent] = []
@@ -143,11 +142,11 @@ def _played(orders: int) -> tuple[Exchange, list[StoredEvent], list[StoredEvent]
         payouts = (Payout(chosen.choice(("No", "Yes")), MICRO),)
         send(DetermineMarket(name, payouts, Evidence("So it was.")))
         send(FinalizeMarket(name))
-    return exchange, opening, season
+    return opening, season
 
 
 def _order(exchange: Exchange, chosen: random.Random, account: str, market_id: str, number: int) -> PlaceOrder:
-    """Return an order that the account can place: to sell, where it holds shares, as often as to buy."""
+    """Return an order that the account can afford. An account that holds shares sells as often as it buys."""
     market = exchange.markets[market_id]
     outcome = chosen.choice(("No", "Yes"))
     held = exchange.accounts[account].available_shares(market_id, outcome)

@@ -1,4 +1,4 @@
-"""The engine's work on one order, stage by stage, each measured alone on the same orders."""
+"""The engine's work on one order, by stage. Each stage is measured alone, on the same orders."""
 
 from collections.abc import Callable
 from itertools import chain
@@ -18,13 +18,14 @@ from messages.commands import Command, Submitted, dump_command, dump_record, ord
 from messages.replies import dump_reply, make_reply
 from messages.stored import decode_state, to_stored
 
-ORDERS, PACK = 4_000, 100
+ORDERS = 4_000
+BATCH_ORDERS = 100
 
 T = TypeVar("T")
 
 
 def stages() -> dict[str, float]:
-    """Print and return microseconds of CPU an order of: parse, decide, store, append, reply; and an event of replay."""
+    """Print and return the CPU of each stage in microseconds: per order, and for the replay per event."""
     exchange = Exchange()
     entries: list[Entry] = []
 
@@ -39,7 +40,7 @@ def stages() -> dict[str, float]:
     setup("d", DepositCash(account, 10_000_000 * MICRO))
     orders = [PlaceOrder(account, market, "", f"c-{i}", "Yes", "buy", "market", spend=MICRO) for i in range(ORDERS)]
     dumped = [dump_command(order_command_id(account, order.client_order_id), order) for order in orders]
-    records = [dump_record(dumped[i : i + PACK]) for i in range(0, ORDERS, PACK)]
+    records = [dump_record(dumped[i : i + BATCH_ORDERS]) for i in range(0, ORDERS, BATCH_ORDERS)]
 
     took: dict[str, float] = {}
 
@@ -54,7 +55,7 @@ def stages() -> dict[str, float]:
     submitted = [item for item in parsed if isinstance(item, Submitted)]
     decided = timed("decide", lambda: [_decide(exchange, item) for item in submitted])
     stored = timed("store", lambda: [_store(item, found) for item, found in zip(submitted, decided, strict=True)])
-    batches = [list(chain.from_iterable(stored[i : i + PACK])) for i in range(0, ORDERS, PACK)]
+    batches = [list(chain.from_iterable(stored[i : i + BATCH_ORDERS])) for i in range(0, ORDERS, BATCH_ORDERS)]
     values = timed("append", lambda: [encode_batch("w" * 32, 1, 1, batch, states_are_json=True) for batch in batches])
     timed(
         "reply",

@@ -1,10 +1,10 @@
-"""What a long log costs: starting on it, memory, an order; and how fast it is folded again.
+"""The cost of a long log: starting, memory, an order, and folding it again.
 
     python -m bench start [--events 1000000] [--rounds 20]
 
-A log of so many events (orders that buy and sell back, in five markets by a hundred accounts) is written to Kafka with
-the real codec. An engine folds it from its beginning and leaves a snapshot; another starts from that. Beside it stands an
-engine on a log that is nearly empty; both are given orders in turn. 10 million events need 7 GB.
+A long log is written to Kafka with the real codec: a hundred accounts buy in five markets, and sell again what they bought.
+An engine folds it from the beginning and leaves a snapshot, from which another engine starts. A third engine has a nearly
+empty log. These two get orders in turn, and are compared. 10 million events need 7 GB.
 """
 
 import argparse
@@ -43,36 +43,36 @@ from settings import Settings
 
 KEYS: Final = {
     "events": "events in the long log",
-    "log_bytes_per_event": "bytes of it in Kafka, for each event",
-    "replay_events_per_s": "folding the long log from its beginning into an engine's state, the start of its process included; "
-    "the command index is there, as after a change of the code, which makes snapshots worthless",
-    "replay_cpu_us_per_event": "microseconds of the engine's CPU for each event of that",
-    "rebuild_events_per_s": "the same where the command index is missing too and is made anew",
-    "start_empty_seconds": "from the start of the process to its first reply, on a nearly empty log",
-    "start_replay_seconds": "the same, on the long log without a snapshot",
-    "start_rebuild_seconds": "the same, on the long log with nothing beside it",
-    "start_snapshot_seconds": "the same, with the snapshot; the least of three",
-    "rss_empty_mb": "memory of an engine on the nearly empty log, in MB, after its orders",
-    "rss_snapshot_mb": "the same on the long log, started from the snapshot",
-    "rss_replay_mb": "the same when it has just folded the whole long log",
-    "own_empty_mb": "of the first, without what is mapped from files: libraries, the command index",
-    "own_snapshot_mb": "of the second, likewise",
-    "own_replay_mb": "of the third, likewise",
-    "order_empty_us": "microseconds of the engine's CPU an order takes on the nearly empty log, the median of the rounds",
+    "log_bytes_per_event": "bytes per event of the long log in Kafka",
+    "replay_events_per_s": "events per second when an engine folds the long log from the beginning, with the start of its "
+    "process included; the command index exists, as after a change of the code, which makes snapshots useless",
+    "replay_cpu_us_per_event": "CPU of the engine per event of the same, in microseconds",
+    "rebuild_events_per_s": "events per second of the same, if the command index is missing too and must be rebuilt",
+    "start_empty_seconds": "time from the start of the process to its first reply, on the nearly empty log",
+    "start_replay_seconds": "the same on the long log, without a snapshot",
+    "start_rebuild_seconds": "the same on the long log, without any local file",
+    "start_snapshot_seconds": "the same on the long log, with the snapshot; the least of three",
+    "rss_empty_mb": "memory of the engine on the nearly empty log in MB, after its orders",
+    "rss_snapshot_mb": "memory of the engine on the long log that started from the snapshot, after its orders",
+    "rss_replay_mb": "memory of an engine that has just folded the whole long log",
+    "own_empty_mb": "`rss_empty_mb` without mapped files: libraries, the command index",
+    "own_snapshot_mb": "`rss_snapshot_mb` without mapped files",
+    "own_replay_mb": "`rss_replay_mb` without mapped files",
+    "order_empty_us": "CPU of the engine per order on the nearly empty log, in microseconds; the median of the rounds",
     "order_long_us": "the same on the long log",
-    "order_ratio": "the latter divided by the former",
+    "order_ratio": "long divided by empty",
 }
 
 TIME: Final = 1_700_000_000 * MICRO
-MARK: Final = b"@@@@@@@@"
-"""Stands in ids where the number of the cycle will be."""
+CYCLE_MARK: Final = b"@@@@@@@@"
+"""The placeholder in ids for the number of the cycle."""
 
 READY_SECONDS: Final = 1_800
 WINDOW: Final = 64
 
 
-class Story:
-    """A log of any length, whose state is that of a short one: rounds of orders in which all is sold that was bought."""
+class CyclicLog:
+    """A log of any length with the state of a short one: in each cycle, accounts sell all that they bought."""
 
     def __init__(self) -> None:
         self._exchange = Exchange()
@@ -99,7 +99,7 @@ class Story:
         self._steps = {stream: version - before.get(stream, 0) for stream, version in self._exchange.versions.items()}
 
     def batches(self, events: int) -> Iterator[list[StoredEvent]]:
-        """Return the opening, then whole cycles until there are so many events."""
+        """Yield the opening events, then one batch for each whole cycle that fits into this number of events."""
         yield self._opening
         template = [event for found in self._cycle for event in found]
         written = len(self._opening)
@@ -110,7 +110,7 @@ class Story:
                     event.originator_id,
                     event.originator_version + cycle * self._steps[str(event.originator_id)],
                     event.topic,
-                    event.state.replace(MARK, number),
+                    event.state.replace(CYCLE_MARK, number),
                 )
                 for event in template
             ]
@@ -120,9 +120,9 @@ class Story:
         return self._stored(command_id, entries)
 
     def _order(self, account: str, market: str, side: Any) -> list[StoredEvent]:
-        name = f"{side}-{MARK.decode()}"
+        name = f"{side}-{CYCLE_MARK.decode()}"
         command_id = order_command_id(account, name)
-        order_id = f"or_{uuid4().hex[:18]}{MARK.decode()}"
+        order_id = f"or_{uuid4().hex[:18]}{CYCLE_MARK.decode()}"
         placed = PlaceOrder(account, market, order_id, name, "Yes", side, "market", quantity=2 * MICRO)
         return self._stored(command_id, self._exchange.handle(placed, TIME, command_id))
 
@@ -135,25 +135,25 @@ class Story:
         ]
 
 
-def write_log(settings: Settings, story: Story, events: int) -> tuple[int, int]:
-    """Write the log; return how many events it has, and their bytes."""
+def write_log(settings: Settings, content: CyclicLog, events: int) -> tuple[int, int]:
+    """Write the log. Return the number of its events, and of their bytes."""
     ensure_topics(settings)
     log = es_kafka.Settings.from_env(Environment("", kafka_environment(settings)))
     size = 0
     with es_kafka.Reader(log) as reader, es_kafka.Writer.take_over(reader) as writer:
         sent = None
-        for batch in story.batches(events):
+        for batch in content.batches(events):
             size += sum(len(event.state) + len(event.topic) + len(str(event.originator_id)) for event in batch)
             if sent is not None:
                 sent.result()
             sent = writer.begin(batch)
-        assert sent is not None, "there is an opening"
+        assert sent is not None, "there are opening events"
         sent.result()
         return writer.checkpoint.next - 1, size
 
 
 def first_reply(settings: Settings, stack: ExitStack) -> tuple[psutil.Process, KafkaGateway, float]:
-    """Start an engine; return it, a gateway to it, and the seconds from its start to its first reply."""
+    """Start an engine. Return it, a gateway to it, and the seconds from its start to its first reply."""
     gateway = stack.enter_context(
         KafkaGateway(settings, timeout_seconds=READY_SECONDS, retry_seconds=1000, behind_seconds=READY_SECONDS)
     )
@@ -163,29 +163,29 @@ def first_reply(settings: Settings, stack: ExitStack) -> tuple[psutil.Process, K
     return engine, gateway, perf_counter() - began
 
 
-async def load(gateway: KafkaGateway, orders: int, story: Story) -> None:
-    """Send so many orders, a window of them at a time."""
+async def load(gateway: KafkaGateway, orders: int, content: CyclicLog) -> None:
+    """Send this number of orders, with `WINDOW` of them in flight."""
     run = uuid4().hex[:8]
     numbers = iter(range(orders))
 
     async def trade() -> None:
         for number in numbers:
-            reply = await gateway.submit(*order(number, story.accounts, story.markets, run))
+            reply = await gateway.submit(*order(number, content.accounts, content.markets, run))
             assert reply.code is None, reply
 
     await asyncio.gather(*[trade() for _ in range(WINDOW)])
 
 
-def compare(pair: list[tuple[psutil.Process, KafkaGateway]], story: Story, rounds: int) -> list[float]:
-    """Return the CPU an order takes of each engine, in microseconds, the median of rounds that they get in turn."""
+def compare(pair: list[tuple[psutil.Process, KafkaGateway]], content: CyclicLog, rounds: int) -> list[float]:
+    """Return the CPU per order of each engine, in microseconds: the median of rounds, which they get in turn."""
     took: list[list[float]] = [[], []]
 
     async def run() -> None:
         for number in range(rounds + 2):
             for times, (engine, gateway) in zip(took, pair, strict=True):
                 before = sum(engine.cpu_times()[:2])
-                await load(gateway, 2_000, story)
-                if number >= 2:  # the first are a warm-up
+                await load(gateway, 2_000, content)
+                if number >= 2:  # the first two are a warm-up
                     times.append((sum(engine.cpu_times()[:2]) - before) / 2_000 * 1e6)
 
     uvloop.run(run())
@@ -193,12 +193,12 @@ def compare(pair: list[tuple[psutil.Process, KafkaGateway]], story: Story, round
 
 
 def rss_mb(process: psutil.Process) -> float:
-    """Return the memory of a process."""
+    """Return the resident memory of a process in MB."""
     return round(process.memory_info().rss / 1e6, 1)
 
 
 def own_mb(process: psutil.Process) -> float:
-    """Return the same without the pages of files, which the system takes back when it needs them (as far as it tells)."""
+    """Return the same without mapped files, whose pages the system can reclaim; only where the system reports them."""
     memory = process.memory_info()
     return round((memory.rss - getattr(memory, "shared", 0)) / 1e6, 1)
 
@@ -207,10 +207,10 @@ def main() -> None:
     """Run the measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=20, help="of 2,000 orders, for each of the two engines")
+    parser.add_argument("--rounds", type=int, default=20, help="rounds of 2,000 orders for each of the two engines")
     arguments = parser.parse_args()
     figures: dict[str, float] = {}
-    story = Story()
+    content = CyclicLog()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tidings-bench-")))
         broker = stack.enter_context(Broker(folder / "kafka"))
@@ -218,9 +218,9 @@ def main() -> None:
         for home in homes:
             home.mkdir()
         empty, long = (settings_of(home, broker.bootstrap) for home in homes)
-        write_log(empty, story, 1)
+        write_log(empty, content, 1)
         began = perf_counter()
-        events, size = write_log(long, story, arguments.events)
+        events, size = write_log(long, content, arguments.events)
         print(f"{events:,} events written in {perf_counter() - began:.0f} s", flush=True)
         figures |= {"events": events, "log_bytes_per_event": round(size / events, 1)}
 
@@ -245,12 +245,12 @@ def main() -> None:
             with ExitStack() as starting:
                 tries.append(first_reply(long, starting)[2])
         figures["start_snapshot_seconds"] = round(min(tries), 2)
-        print("started with the snapshot in " + ", ".join(f"{seconds:.2f} s" for seconds in tries), flush=True)
+        print("started from the snapshot in " + ", ".join(f"{seconds:.2f} s" for seconds in tries), flush=True)
 
         first, first_gateway, seconds = first_reply(empty, stack)
         second, second_gateway, _ = first_reply(long, stack)
         figures["start_empty_seconds"] = round(seconds, 2)
-        times = compare([(first, first_gateway), (second, second_gateway)], story, arguments.rounds)
+        times = compare([(first, first_gateway), (second, second_gateway)], content, arguments.rounds)
         figures |= {
             "rss_empty_mb": rss_mb(first),
             "rss_snapshot_mb": rss_mb(second),
@@ -260,7 +260,7 @@ def main() -> None:
             "order_long_us": round(times[1], 1),
             "order_ratio": round(times[1] / times[0], 3),
         }
-        print(f"an order: {times[0]:.0f} us on the empty log, {times[1]:.0f} us on the long one", flush=True)
+        print(f"CPU per order: {times[0]:.0f} us on the empty log, {times[1]:.0f} us on the long one", flush=True)
     show(figures, KEYS)
 
 

@@ -1,11 +1,11 @@
 """An event store for the `eventsourcing` library on Apache Kafka: ``PERSISTENCE_MODULE=eventsourcing_kafka``.
 
-Start with README.md. The order to read the modules in: ``protocol`` (what counts in the log), ``reader``, ``producer``,
+Start with README.md. Read the modules in this order: ``protocol`` (which records count), ``reader``, ``producer``,
 ``writer`` (take over, append), ``index`` and ``lookup`` (random access), ``subscription``, ``recorders``, ``factory``,
 ``settings``, ``topics``, ``clients``, ``errors``.
 """
 
-import crc32c as _crc32c  # noqa: F401  # without it every checksum is made in Python, at a hundred times the cost
+import crc32c as _crc32c  # noqa: F401  # fails here if missing: in Python, checksums take a hundred times as long
 
 from eventsourcing_kafka.errors import ClaimLost, Fenced, InDoubt, LogTruncated, UnsafeTopic
 from eventsourcing_kafka.factory import KafkaFactory

@@ -1,4 +1,4 @@
-"""Making clients of kafka-python that leave nothing behind when they cannot connect."""
+"""Connecting clients of kafka-python without leaking a thread when that fails."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ from typing import Any
 
 from kafka.net.compat import KafkaNetClient
 
-from eventsourcing_kafka.errors import translated
+from eventsourcing_kafka.errors import translate_errors
 
-__all__ = ["connected"]
+__all__ = ["connect"]
 
 
-def connected(kind: Any, arguments: dict[str, Any]) -> Any:
+def connect(client_class: Any, arguments: dict[str, Any]) -> Any:
     """Return a consumer or admin client that has reached a broker.
 
-    kafka-python 3.0.12 starts a thread for a client's network before it connects, and lets it run on when that fails:
-    a service that waits for its broker by trying again would run out of files.
+    kafka-python 3.0.12 starts a network thread before it connects, and does not stop the thread if connecting fails. A
+    service that keeps trying to reach its broker would run out of file descriptors. So this function closes the thread's
+    network client.
 
     Raises:
-        OperationalError: no broker answered within the time to connect.
+        OperationalError: no broker answered within ``bootstrap_timeout_ms`` of the arguments.
     """
     networks: list[Any] = []
 
@@ -26,9 +27,9 @@ def connected(kind: Any, arguments: dict[str, Any]) -> Any:
         networks.append(KafkaNetClient(**config))
         return networks[-1]
 
-    with translated(f"Cannot connect to {','.join(arguments['bootstrap_servers'])}"):
+    with translate_errors(f"Cannot connect to {','.join(arguments['bootstrap_servers'])}"):
         try:
-            return kind(**arguments, kafka_client=network)
+            return client_class(**arguments, kafka_client=network)
         except BaseException:
             for each in networks:
                 each.close()

@@ -1,13 +1,13 @@
-"""What can go wrong, in the library's own tree. The names say what happened, without "Error".
+"""The errors, as subclasses of the library's own. Their names say what happened, without "Error".
 
 eventsourcing.persistence.PersistenceError
-├── OperationalError            the broker cannot be reached, or not in time: try again
-│   ├── Fenced                  another writer has the partition; what was to be appended never will be
-│   │   └── ClaimLost           the same, found out while taking over
-│   ├── InDoubt                 it may be in the log or not: take over again, then you know
-│   └── LogTruncated            the log lacks what this reader needs: records were deleted
+├── OperationalError            the broker did not answer in time: try again
+│   ├── Fenced                  another writer has the partition; the events were not and never will be appended
+│   │   └── ClaimLost           the same, discovered while taking over
+│   ├── InDoubt                 the log may hold the record or not: take over again to find out
+│   └── LogTruncated            records that this reader needs were deleted
 └── ProgrammingError
-    └── UnsafeTopic             the topic is missing, or set so that it could lose data; says which setting
+    └── UnsafeTopic             the topic is missing, or one of its settings could lose data; the message names it
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ __all__ = ["ClaimLost", "Fenced", "InDoubt", "LogTruncated", "UnsafeTopic"]
 
 
 class Fenced(OperationalError):  # noqa: N818
-    """Another writer has taken the partition over. The batch is void for ever; this writer is of no more use."""
+    """Another writer has taken over the partition. The batch is void for ever, and this writer cannot append any more."""
 
 
 class ClaimLost(Fenced):
-    """Another claim came first. Stand by, or try again after a random pause."""
+    """Another claim came first. Stand by, or try again after a random time."""
 
 
 class InDoubt(OperationalError):  # noqa: N818
-    """The outcome of an append is unknown. The writer is closed: take over again, and the log tells."""
+    """The log may hold the record or not. The writer is closed: take over again, then the log shows which."""
 
 
 class LogTruncated(OperationalError):  # noqa: N818
-    """The log has no record at an offset where this reader must go on: it was deleted, or the topic made anew."""
+    """The log has no record at the offset that this reader must read next: it was deleted, or the topic was recreated."""
 
 
 class UnsafeTopic(ProgrammingError):  # noqa: N818
@@ -45,8 +45,8 @@ class UnsafeTopic(ProgrammingError):  # noqa: N818
 
 
 @contextmanager
-def translated(doing: str) -> Iterator[None]:
-    """Raise what the client library raises as an error of the tree above."""
+def translate_errors(doing: str) -> Iterator[None]:
+    """Translate errors of kafka-python into those above. The message begins with ``doing``."""
     try:
         yield
     except (OffsetOutOfRangeError, LogTruncationError) as error:

@@ -1,4 +1,4 @@
-"""The infrastructure factory: the library's environment -> recorders."""
+"""The infrastructure factory: makes recorders from the library's environment."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ R = TypeVar("R", bound=KafkaAggregateRecorder)
 
 
 class KafkaFactory(InfrastructureFactory[TrackingRecorder]):
-    """Makes recorders as the environment says; ``PERSISTENCE_MODULE=eventsourcing_kafka`` selects it."""
+    """Makes recorders from environment variables. ``PERSISTENCE_MODULE=eventsourcing_kafka`` selects this factory."""
 
     application_recorder_class = KafkaApplicationRecorder
     aggregate_recorder_class = KafkaAggregateRecorder
@@ -34,7 +34,7 @@ class KafkaFactory(InfrastructureFactory[TrackingRecorder]):
         """Read the settings.
 
         Raises:
-            InfrastructureFactoryError: a setting is missing or cannot be understood; it names the variable.
+            InfrastructureFactoryError: a setting is missing or invalid; the message names the variable.
         """
         super().__init__(env)
         try:
@@ -49,21 +49,21 @@ class KafkaFactory(InfrastructureFactory[TrackingRecorder]):
         recorder_class: type[KafkaApplicationRecorder] = (
             resolve_topic(topic) if topic else self.application_recorder_class
         )
-        return self._made(recorder_class(self.settings))
+        return self._remember(recorder_class(self.settings))
 
     def aggregate_recorder(self, purpose: str = "events") -> KafkaAggregateRecorder:
-        """Return a recorder without positions; for another purpose than events on a topic of its own."""
+        """Return a recorder without positions. For any purpose but "events" it has a topic of its own."""
         settings = self.settings
         if purpose != "events":
             settings = settings.for_topic(f"{settings.topic}_{purpose}")
-        return self._made(self.aggregate_recorder_class(settings))
+        return self._remember(self.aggregate_recorder_class(settings))
 
     def tracking_recorder(self, tracking_recorder_class: type[TrackingRecorder] | None = None) -> NoReturn:  # noqa: ARG002
         """Refuse.
 
         Raises:
-            NotSupportedError: a log has no table to update; keep a view in a database, in one transaction with its
-                tracking.
+            NotSupportedError: always. A log has no rows to update: keep the view and its tracking records in a database,
+                in one transaction.
         """
         raise NotSupportedError("Kafka keeps no tracking records: use a recorder of the database that holds the view")
 
@@ -71,16 +71,16 @@ class KafkaFactory(InfrastructureFactory[TrackingRecorder]):
         """Refuse.
 
         Raises:
-            NotSupportedError: as ``tracking_recorder``.
+            NotSupportedError: always, as ``tracking_recorder``.
         """
         raise NotSupportedError("Kafka keeps no tracking records with the events")
 
     def close(self) -> None:
-        """Close all recorders made here."""
+        """Close all recorders that this factory has made."""
         for recorder in self._recorders:
             recorder.close()
         self._recorders.clear()
 
-    def _made(self, recorder: R) -> R:
+    def _remember(self, recorder: R) -> R:
         self._recorders.append(recorder)
         return recorder

@@ -1,9 +1,9 @@
-"""Where things stand in the log: a local SQLite file, written together with the state of the fold.
+"""The index of the log: a local SQLite file, written in one transaction with the checkpoint up to which it is complete.
 
-It holds no event, only where to find them: one row for each batch (position -> offset) and one row for each run of
-versions that an aggregate has in a batch (aggregate -> batches). It can be thrown away at any time; it is rebuilt from
-the log when it is absent, damaged, or of another topic. Several processes may share it: each advances it in one
-transaction, from the checkpoint that the file holds.
+It holds no events, only where to find them: one row for each batch (position -> offset), and one row for each run of
+versions that an aggregate has in a batch (aggregate -> batches). It may be deleted at any time: an index that is absent,
+damaged, or of another topic is rebuilt from the log. Several processes may share the file; each advances it in one
+transaction, from the checkpoint in the file.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from eventsourcing_kafka.protocol import Batch, Checkpoint
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Damaged", "Index", "Place", "Run"]
+__all__ = ["BatchLocation", "Damaged", "Index", "Run"]
 
 FORMAT = 1
-"""Number of the layout below. A file with another number is rebuilt."""
+"""The version of the layout below. A file with another one is rebuilt."""
 
 _SCHEMA = """
 CREATE TABLE log (
@@ -45,16 +45,18 @@ _TABLES = {"log", "batch", "writer", "aggregate", "run"}
 
 
 class Damaged(Exception):  # noqa: N818  # as in errors.py
-    """The file does not hold what it should: throw it away and read the log again."""
+    """The file does not hold what it should. Delete it and read the log again."""
 
 
-class Place(NamedTuple):
-    """Where a batch stands."""
+class BatchLocation(NamedTuple):
+    """Where a batch stands in the log."""
 
     first: int
+    """The position of its first event."""
     offset: int
     epoch: int
     events: int
+    """The number of its events."""
 
 
 class Run(NamedTuple):
@@ -63,20 +65,20 @@ class Run(NamedTuple):
     low: int
     high: int
     first: int
-    """Position of the first event of the batch they stand in."""
+    """The position of the first event of their batch."""
     offset: int
     epoch: int
 
 
 class Index:
-    """The index of one log. Not safe for threads: its owner has a lock."""
+    """The index of one log. Not safe for threads: its owner holds a lock."""
 
     def __init__(self, path: str, identity: str) -> None:
-        """Open the file, or make it anew if it is not an index of the log with this identity.
+        """Open the file. If it is not an index of the log with this identity, replace it by an empty one.
 
         Args:
-            path: the file; "" for a temporary one that vanishes when it is closed.
-            identity: names topic and partition for ever, other than their names; a topic made anew has another.
+            path: the file; "" for a temporary one that is deleted when it is closed.
+            identity: the unique id of the topic, and the partition. A topic that is recreated gets another id.
         """
         self._path = path
         self._identity = identity
@@ -87,7 +89,7 @@ class Index:
             self.clear()
 
     def clear(self) -> None:
-        """Throw everything away and begin with an empty index."""
+        """Delete everything, and begin with an empty index."""
         self.close()
         if self._path:
             for suffix in ("", "-wal", "-shm"):
@@ -101,16 +103,16 @@ class Index:
 
     @property
     def checkpoint(self) -> Checkpoint:
-        """Where to read on: what stands before it is indexed."""
+        """The checkpoint to continue reading from: everything before it is indexed."""
         with self._checked():
             row = self._db.execute('SELECT "offset", epoch, writer, next FROM log').fetchone()
             return Checkpoint(*row)
 
     def advance(self, before: Checkpoint, batches: Sequence[Batch], after: Checkpoint) -> bool:
-        """Add what lies between two checkpoints, all or nothing.
+        """Add the batches between two checkpoints, all or none.
 
         Returns:
-            Whether it was added; False if the index does not stand at ``before``, because another process was here.
+            Whether they were added; False if the index is not at ``before`` because another process has advanced it.
         """
         with self._transaction():
             if self.checkpoint.offset != before.offset:
@@ -125,26 +127,26 @@ class Index:
             self._db.executemany("INSERT OR IGNORE INTO run VALUES (?, ?, ?, ?)", self._runs_of(batches))
         return True
 
-    def last(self) -> Place | None:
-        """Return the last batch, or None if there is none."""
+    def last(self) -> BatchLocation | None:
+        """Return where the last batch is, or None if there is none."""
         with self._checked():
             row = self._db.execute(
                 'SELECT first, "offset", epoch, count FROM batch ORDER BY first DESC LIMIT 1'
             ).fetchone()
-        return Place(*row) if row else None
+        return BatchLocation(*row) if row else None
 
-    def places(self, position: int, limit: int) -> list[Place]:
-        """Return the batch that holds this position, and those after it, at most ``limit`` of them."""
+    def locations(self, position: int, limit: int) -> list[BatchLocation]:
+        """Return where the batch of this position and the batches after it are, at most ``limit`` of them."""
         with self._checked():
             rows = self._db.execute(
                 'SELECT first, "offset", epoch, count FROM batch WHERE first >='
                 " coalesce((SELECT max(first) FROM batch WHERE first <= ?), 0) ORDER BY first LIMIT ?",
                 (position, limit),
             ).fetchall()
-        return [place for place in map(Place._make, rows) if place.first + place.events > position]
+        return [found for found in map(BatchLocation._make, rows) if found.first + found.events > position]
 
     def checkpoint_at(self, position: int) -> Checkpoint:
-        """Return a checkpoint from which a reader finds this position and all after it, as near as is known."""
+        """Return the last known checkpoint from which a reader finds this position and all after it."""
         with self._checked():
             row = self._db.execute(
                 'SELECT "offset", batch.epoch, name, first FROM batch JOIN writer USING (epoch)'
@@ -157,7 +159,7 @@ class Index:
     def runs(
         self, name: str, *, gt: int | None = None, lte: int | None = None, desc: bool = False, limit: int = -1
     ) -> list[Run]:
-        """Return the runs of an aggregate that have versions within the bounds, in order of version."""
+        """Return the runs of an aggregate that have a version within the bounds, in order of version."""
         with self._checked():
             rows = self._db.execute(
                 'SELECT low, high, run.first, "offset", epoch FROM run JOIN batch ON batch.first = run.first'
@@ -168,7 +170,10 @@ class Index:
         return [Run._make(row) for row in rows]
 
     def holds(self, name: str, version: int) -> bool:
-        """Tell whether the aggregate has an event of this version; runs do not overlap where versions are checked."""
+        """Tell whether the aggregate has an event of this version.
+
+        This looks at one run only: runs of an aggregate do not overlap if its versions are checked on every insert.
+        """
         runs = self.runs(name, lte=version, desc=True, limit=1)
         return bool(runs) and runs[0].high >= version
 
@@ -232,7 +237,7 @@ class Index:
             try:
                 yield
             except BaseException:
-                self._numbers.clear()  # a number given in this transaction is none
+                self._numbers.clear()  # the numbers given in this transaction are rolled back
                 self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
@@ -242,7 +247,7 @@ class Index:
         try:
             yield
         except sqlite3.OperationalError as error:
-            if "no such" in str(error):  # table or column: not our file
+            if "no such" in str(error):  # a table or column is missing: not our file
                 raise Damaged(str(error)) from error
             raise OperationalError(f"Index {self._path}: {error}") from error
         except (sqlite3.DatabaseError, TypeError) as error:  # TypeError: a row is missing

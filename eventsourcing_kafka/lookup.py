@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from eventsourcing.persistence import Notification, ProgrammingError, StoredEvent
 
 from eventsourcing_kafka.errors import LogTruncated
-from eventsourcing_kafka.index import Damaged, Index, Place, Run
+from eventsourcing_kafka.index import BatchLocation, Damaged, Index, Run
 from eventsourcing_kafka.protocol import START, Batch, Checkpoint, decode
 from eventsourcing_kafka.reader import Fetcher, Reader
 from eventsourcing_kafka.writer import Writer
@@ -23,18 +23,18 @@ __all__ = ["Lookup"]
 T = TypeVar("T")
 
 INDEX_EVENTS_MAX = 20_000
-"""Events in one transaction of the index; it bounds memory while a long log is indexed."""
+"""The most events in one transaction of the index. Bounds memory while a long log is indexed."""
 PAGE_BATCHES_MAX = 16
-"""Batches that are held in memory at once for one answer."""
+"""The most batches in memory at once for one answer."""
 
 
 class Lookup:
     """Keeps the index up to date with the log, and reads from the log what the index finds.
 
-    Every answer contains all that was acknowledged to anybody before the question. What the log says is compared with
-    what the index says; if they differ, the index is rebuilt. Safe for threads.
+    Every answer contains everything that was acknowledged to anybody before the call. Each batch is compared with what the
+    index says about it; if they differ, the index is rebuilt. Safe for threads.
 
-    All methods raise ``OperationalError`` when the broker does not answer in time.
+    All methods raise ``OperationalError`` if the broker does not answer in time.
     """
 
     def __init__(self, settings: Settings, identity: str) -> None:
@@ -59,7 +59,7 @@ class Lookup:
                 page = runs[start : start + PAGE_BATCHES_MAX]
                 batches = self._fetcher.get({run.offset for run in page})
                 for run in page:
-                    rows = _events_of(run, _checked(batches, run), name)
+                    rows = _events_of(run, _batch_at(run, batches), name)
                     selected += (
                         row
                         for row in (reversed(rows) if desc else rows)
@@ -70,26 +70,26 @@ class Lookup:
                     break
             return selected[:limit]
 
-        return self._answer(select)
+        return self._with_index(select)
 
     def notifications(
         self, begin: int, *, limit: int, stop: int | None, topics: Sequence[str]
     ) -> Sequence[Notification]:
-        """Return the events from a position on."""
+        """Return the events from position ``begin`` on, in order of position."""
 
         def select() -> list[Notification]:
             self._index_to(self._reader.end())
             selected: list[Notification] = []
             position = begin
             while len(selected) < limit and (stop is None or position <= stop):
-                places = self._index.places(position, PAGE_BATCHES_MAX)
-                if not topics:  # then it is known how far the answer can reach
-                    places = [place for place in places if place.first < position + limit - len(selected)]
-                if not places:
+                locations = self._index.locations(position, PAGE_BATCHES_MAX)
+                if not topics:  # then no batch beyond these positions is needed
+                    locations = [found for found in locations if found.first < position + limit - len(selected)]
+                if not locations:
                     break
-                batches = self._fetcher.get([place.offset for place in places])
-                for place in places:
-                    batch = _checked(batches, place)
+                batches = self._fetcher.get([found.offset for found in locations])
+                for found in locations:
+                    batch = _batch_at(found, batches)
                     selected += (
                         n
                         for n in batch.notifications()
@@ -98,69 +98,69 @@ class Lookup:
                     position = batch.last + 1
             return selected[:limit]
 
-        return self._answer(select)
+        return self._with_index(select)
 
     def last_position(self) -> int:
-        """Return the position of the last event, or 0."""
+        """Return the position of the last event, or 0 if there is none."""
 
         def last() -> int:
             self._index_to(self._reader.end())
             return self._index.checkpoint.next - 1
 
-        return self._answer(last)
+        return self._with_index(last)
 
-    def known(self, keys: Iterable[tuple[str, int]], end: int) -> set[tuple[str, int]]:
-        """Return which of these names and versions are in the log before offset ``end``."""
+    def existing(self, keys: Iterable[tuple[str, int]], end: int) -> set[tuple[str, int]]:
+        """Return those of these (aggregate, version) pairs that the log holds before offset ``end``."""
 
         def find() -> set[tuple[str, int]]:
             self._index_to(end)
             return {(name, version) for name, version in keys if self._index.holds(name, version)}
 
-        return self._answer(find)
+        return self._with_index(find)
 
-    def reading_from(self, position: int) -> Checkpoint:
-        """Return a checkpoint from which a reader finds this position and all after it, as near as is known."""
+    def checkpoint_at(self, position: int) -> Checkpoint:
+        """Return the last known checkpoint from which a reader finds this position and all after it."""
 
         def find() -> Checkpoint:
             self._verify()
             return self._index.checkpoint_at(position)
 
-        return self._answer(find)
+        return self._with_index(find)
 
     def take_over(self) -> Writer:
-        """Claim the partition; then the index has all before the claim.
+        """Claim the partition, and index everything before the claim.
 
         Raises:
             ClaimLost, InDoubt: as ``Writer.take_over``.
         """
         with self._lock:
-            self._answer(lambda: self._index_to(self._reader.end()))
+            self._with_index(lambda: self._index_to(self._reader.end()))
             before = self._index.checkpoint
             self._reader.seek(before)
-            batches: list[Batch] = []  # few: those of the moments between the index's end and the claim
+            batches: list[Batch] = []  # few: those that arrive between the indexing and the claim
             writer = Writer.take_over(self._reader, batches.append)
             after = self._reader.checkpoint
-            self._answer(lambda: self._index.advance(before, batches, after))
+            self._with_index(lambda: self._index.advance(before, batches, after))
             return writer
 
     def add(self, before: Checkpoint, value: bytes, after: Checkpoint) -> None:
-        """Index a record of our own that was appended between two checkpoints, without reading it again."""
+        """Index our own record, appended between two checkpoints, without reading it from the log."""
         batch = decode(value)
         if isinstance(batch, Batch) and after.offset == before.offset + 1:  # else it is read when it is needed
             with self._lock:
                 self._fetcher.put(before.offset, batch, len(value))
-                self._answer(lambda: self._index.advance(before, [batch], after))
+                self._with_index(lambda: self._index.advance(before, [batch], after))
 
     def close(self) -> None:
-        """Close index and connections; further questions raise ``ProgrammingError``."""
+        """Close the index and the connections. Further calls raise ``ProgrammingError``."""
         with self._lock:
             self._closed = True
             self._reader.close()
             self._fetcher.close()
             self._index.close()
 
-    def _answer(self, work: Callable[[], T]) -> T:
-        """Do work that needs the index; if it is found damaged, rebuild it and do the work again."""
+    def _with_index(self, work: Callable[[], T]) -> T:
+        """Do work that needs the index. If the index turns out to be damaged, rebuild it and repeat the work."""
         with self._lock:
             if self._closed:
                 raise ProgrammingError("The recorder is closed")
@@ -174,11 +174,12 @@ class Lookup:
                 return work()
 
     def _index_to(self, end: int) -> None:
-        """Read on until the index has all before offset ``end``."""
+        """Read on until the index has everything before offset ``end``."""
         self._verify()
         before = self._index.checkpoint
-        if before.offset > end and before.offset > self._reader.end():  # not another process that was quicker
-            raise Damaged(f"The index knows offset {before.offset}, the log ends at {end}")
+        # Ask for the end again: another process may have appended, and indexed that, since the caller asked.
+        if before.offset > end and before.offset > self._reader.end():
+            raise Damaged(f"The index is at offset {before.offset}, the log ends at {end}")
         while before.offset < end:
             self._reader.seek(before)
             batches: list[Batch] = []
@@ -192,23 +193,23 @@ class Lookup:
             before = self._index.checkpoint
 
     def _verify(self) -> None:
-        """Compare the last batch of the index with the log, once: a restored topic may differ."""
+        """Compare the last batch of the index with the log, once: a topic restored from a backup may differ."""
         if self._verified:
             return
         last = self._index.last()
         if last is not None:
             try:
-                _checked(self._fetcher.get([last.offset]), last)
+                _batch_at(last, self._fetcher.get([last.offset]))
             except LogTruncated as error:
                 raise Damaged(str(error)) from error
         self._verified = True
 
 
-def _checked(batches: dict[int, Batch], place: Place | Run) -> Batch:
-    """Return the batch that the index says is there."""
-    batch = batches.get(place.offset)
-    if batch is None or (batch.first, batch.epoch) != (place.first, place.epoch):
-        raise Damaged(f"Offset {place.offset} does not hold the batch of position {place.first}")
+def _batch_at(location: BatchLocation | Run, batches: dict[int, Batch]) -> Batch:
+    """Return the fetched batch of this location; raise Damaged if it is not the one that the index says."""
+    batch = batches.get(location.offset)
+    if batch is None or (batch.first, batch.epoch) != (location.first, location.epoch):
+        raise Damaged(f"Offset {location.offset} does not hold the batch of position {location.first}")
     return batch
 
 

@@ -1,7 +1,7 @@
-"""Sending a record and learning its offset, by librdkafka: an append waits for that, so it must be quick.
+"""Sends a record and returns its offset, with librdkafka. An append waits for this, so it must be quick.
 
-kafka-python's producer hands each record to a thread and each answer back, which is most of what an append costs; here
-the caller's own thread asks for answers, and only when it wants them.
+kafka-python's producer passes each record to a thread and each acknowledgement back, which is most of the cost of an
+append. Here the caller's own thread polls for acknowledgements, only when it needs one.
 """
 
 from __future__ import annotations
@@ -26,9 +26,13 @@ class Producer:
     """Sends to the partition of the settings. It belongs to one thread at a time."""
 
     def __init__(self, settings: Settings) -> None:
-        """Connect. Raises OperationalError when no broker answers within the time to connect."""
+        """Connect.
+
+        Raises:
+            OperationalError: no broker answered within ``connect_timeout`` seconds.
+        """
         self._topic, self._partition = settings.topic, settings.partition
-        self._client = confluent_kafka.Producer(settings.producer(), logger=getLogger(__name__))
+        self._client = confluent_kafka.Producer(settings.rdkafka_producer(), logger=getLogger(__name__))
         try:
             self._client.list_topics(self._topic, timeout=settings.connect_timeout)
         except KafkaException as error:
@@ -36,16 +40,20 @@ class Producer:
             raise OperationalError(f"Cannot connect to {settings.bootstrap_servers}: {error}") from error
 
     def send(self, value: bytes) -> Sent:
-        """Send a record and return at once. Raises InDoubt when it cannot be sent."""
+        """Send a record and return at once.
+
+        Raises:
+            InDoubt: it cannot be sent.
+        """
         sent = Sent(self._client)
         try:
-            self._client.produce(self._topic, value, partition=self._partition, on_delivery=sent.answered)
+            self._client.produce(self._topic, value, partition=self._partition, on_delivery=sent.acknowledge)
         except (KafkaException, BufferError) as error:
             raise InDoubt(f"Cannot send: {error}") from error
         return sent
 
     def close(self) -> None:
-        """Disconnect, and wait for nothing: what is on its way may arrive or not."""
+        """Disconnect without waiting: a record that is on its way may arrive or not."""
         self._client.purge()
         self._client.poll(0)
         self._client.close()
@@ -62,19 +70,20 @@ class Sent:
         self._error: Any = None
 
     def done(self) -> bool:
-        """Tell whether the broker has answered, or can do so no more."""
-        if not self._is_answered():
+        """Tell whether the broker has answered, or the client has given up."""
+        if not self._is_acknowledged():
             self._client.poll(0)
-        return self._is_answered()
+        return self._is_acknowledged()
 
     def offset(self, timeout: float) -> int:
-        """Wait so many seconds for the broker's answer, and return the record's offset.
+        """Wait at most ``timeout`` seconds for the acknowledgement, and return the record's offset.
 
-        Raises InDoubt: there is no answer in time, an error, or an answer without an offset, as librdkafka gives when the
-        broker says that it has the record already: it may be any record.
+        Raises:
+            InDoubt: no acknowledgement in time, an error, or an acknowledgement without an offset. librdkafka gives the last
+                if the broker reports a duplicate, without knowing of which record.
         """
         deadline = monotonic() + timeout
-        while not self._is_answered():
+        while not self._is_acknowledged():
             left = deadline - monotonic()
             if left <= 0:
                 raise InDoubt(f"No acknowledgement within {timeout} s")
@@ -85,10 +94,10 @@ class Sent:
             raise InDoubt("Acknowledged without an offset")
         return self._offset
 
-    def answered(self, error: Any, message: Any) -> None:
-        """Take the broker's answer; called by the client."""
+    def acknowledge(self, error: Any, message: Any) -> None:
+        """Take the broker's acknowledgement or the error. The client calls this."""
         self._error = error
         self._offset = message.offset()
 
-    def _is_answered(self) -> bool:
+    def _is_acknowledged(self) -> bool:
         return self._offset is not None or self._error is not None

@@ -1,25 +1,25 @@
-"""The append protocol: what a record is, and which records count.
+"""The append protocol: the format of a record, and the rules by which records count.
 
 One partition of a Kafka topic holds one log. A record is either a **claim** or a **batch**:
 
     {"claim":true,"writer":"9f...","epoch":4}
     {"writer":"9f...","epoch":4,"first":17,"events":[["market-1",3,"OrderPlaced.v1",{...}],...]}
 
-Every reader folds the records in the order of their offsets into ``State(epoch, writer, next)``, beginning
-with ``State(0, "", 1)``:
+Every reader folds the records, in the order of their offsets, into ``State(epoch, writer, next)``. The fold begins with
+``State(0, "", 1)``:
 
 - a claim is valid if its epoch is greater than the current one; it then sets epoch and writer;
 - a batch is valid if its epoch and writer are the current ones and ``first == next``; then ``next += len(events)``;
-- anything else is void and skipped: zombies, duplicates, late arrivals, records that are no JSON of ours.
+- any other record is void and skipped: records of a former writer, duplicates, late arrivals, records of other programs.
 
-Whether a record counts depends on nothing but the records before it, and no writer answers anybody before it has
-checked just those. That is the whole of fencing: no transactions, no broker-side lock, no clock.
+Whether a record counts depends only on the records before it, and a writer checks exactly those before it answers
+anybody. Fencing needs nothing else: no transactions, no lock in the broker, no clock.
 
-This module does no I/O; ``tests/eventsourcing_kafka/test_protocol_model.py`` explores it exhaustively.
+This module does no I/O. ``tests/eventsourcing_kafka/test_protocol_model.py`` explores it exhaustively.
 
-An event stands in its batch as ``[originator id, version, topic, state]``. A UUID is written as ``urn:uuid:...``, other
-ids as they are. A state that is the text of a JSON object stands there as it is, to the byte, so that ``jq`` and ksqlDB
-can read it; any other bytes (compressed, encrypted) stand there as a base64 string.
+An event is an array ``[originator id, version, topic, state]``. A UUID is written as ``urn:uuid:...``, a text id as it is.
+A state that is the text of a JSON object is embedded byte by byte, so that ``jq`` and ksqlDB can read it. Any other state
+(compressed, encrypted) is embedded as a base64 string.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ __all__ = [
 UUID_PREFIX = "urn:uuid:"
 BRACE = ord("{")
 DEPTH_MAX = 200
-"""How deeply a state may nest and still be embedded as JSON; a decoder with a small stack must be able to read it."""
+"""The deepest nesting of a state that is embedded as JSON. A decoder with a small stack must be able to read it."""
 
 
 class State(NamedTuple):
-    """What a reader knows after some record: who may append, and where."""
+    """The state of a reader's fold: who may append, and at which position."""
 
     epoch: int = 0
     writer: str = ""
@@ -74,9 +74,9 @@ class State(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-    """Where a reader goes on: the offset of the next record to read, and the fold's state before it.
+    """Where a reader continues: the offset of the next record, and the state of the fold before that record.
 
-    Keep all four values with whatever was derived from the records before ``offset`` (a read model, a snapshot).
+    Store all four values together with whatever was derived from the records before ``offset`` (a read model, a snapshot).
     """
 
     offset: int = 0
@@ -96,7 +96,7 @@ START = Checkpoint()
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A record by which a writer takes the partition over."""
+    """A record by which a writer takes over the partition."""
 
     writer: str
     epoch: int
@@ -104,19 +104,19 @@ class Claim:
 
 @dataclass(slots=True)
 class Batch:
-    """A record with events. Atomic because it is one record."""
+    """A record with events: atomic, because it is one record."""
 
     writer: str
     epoch: int
     first: int
-    """Position of its first event; the others follow without a gap."""
+    """The position of its first event; the others follow without a gap."""
     events: list[tuple[str, int, str, Raw]]
     offset: int = -1
-    """Where a reader found it; offsets change when a topic is copied, positions do not."""
+    """The offset of the record it was read from. Offsets change if the topic is copied; positions do not."""
 
     @property
     def last(self) -> int:
-        """Position of its last event."""
+        """The position of its last event."""
         return self.first + len(self.events) - 1
 
     def stored_events(self) -> list[StoredEvent]:
@@ -128,7 +128,7 @@ class Batch:
 
     def notifications(self) -> list[Notification]:
         """Return the events with their positions as notification ids."""
-        # The constructor of a frozen dataclass sets field by field (2.4 us); this loop is a replay's hottest.
+        # The hottest loop of a replay: the constructor of a frozen dataclass sets each field by a call (2.4 us in all).
         notifications: list[Notification] = []
         append, new, set_ = notifications.append, object.__new__, object.__setattr__
         position = self.first
@@ -151,7 +151,7 @@ class Batch:
         return notifications
 
 
-# Bounds that SQLite and every JSON reader can hold; a record beyond them is void for all readers alike.
+# Bounds that SQLite and every JSON reader can represent. A record beyond them is void for every reader.
 Count = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 Version = Annotated[int, msgspec.Meta(ge=-(2**53), lt=2**53)]
 
@@ -171,7 +171,7 @@ _strings = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
 def encode_claim(writer: str, epoch: int) -> bytes:
-    """Return the record by which ``writer`` takes over."""
+    """Return the record by which ``writer`` takes over the partition."""
     return _encoder.encode(_Record(claim=True, writer=writer, epoch=epoch))
 
 
@@ -180,11 +180,11 @@ def encode_batch(
 ) -> bytes:
     """Return the record that holds these events.
 
-    ``states_are_json`` is the caller's word that every state is the text of a JSON object, nested no deeper than
-    ``DEPTH_MAX``, because it has just encoded them: they are not looked at then. A false word makes the record void.
+    With ``states_are_json`` the caller promises that every state is the text of a JSON object, nested no deeper than
+    ``DEPTH_MAX``; the states are then not checked. A false promise makes the record void.
 
     Raises:
-        DataError: there is no event, or one cannot be written.
+        DataError: there is no event, or an event cannot be encoded.
     """
     if not events:
         raise DataError("A batch holds at least one event")
@@ -192,7 +192,7 @@ def encode_batch(
         return _encode_rows(writer, epoch, first, events, [e.state for e in events])
     states = [e.state if e.state[:1] == b"{" else _base64(e.state) for e in events]
     value = _encode_rows(writer, epoch, first, events, states)
-    # Read back at once rather than looking at each state: what is no JSON object would show here as another state.
+    # Decoding the whole record is cheaper than checking each state: one that is no JSON object comes back different.
     if not _holds(value, states):
         states = [e.state if _is_object(e.state) else _base64(e.state) for e in events]
         value = _encode_rows(writer, epoch, first, events, states)
@@ -202,10 +202,10 @@ def encode_batch(
 
 
 def decode(value: bytes | None) -> Claim | Batch | None:
-    """Return what the value of a record says, or None if it is neither a claim nor a batch.
+    """Return the claim or batch in the value of a record, or None if it is neither.
 
-    A RecursionError is let through: it tells of the caller's stack, not of the record, and two readers must never
-    disagree on what is void.
+    A RecursionError is not caught: it depends on the caller's stack, and two readers must never disagree on which records
+    are void.
     """
     if value is None:
         return None
@@ -221,10 +221,10 @@ def decode(value: bytes | None) -> Claim | Batch | None:
 
 
 def id_to_text(originator_id: UUID | str) -> str:
-    """Return the id as records and the index hold it.
+    """Return the text of an id in records and in the index.
 
     Raises:
-        DataError: a text id that would be read back as a UUID.
+        DataError: a text id that would be decoded as a UUID.
     """
     if isinstance(originator_id, UUID):
         return UUID_PREFIX + str(originator_id)
@@ -234,7 +234,7 @@ def id_to_text(originator_id: UUID | str) -> str:
 
 
 def id_from_text(text: str) -> UUID | str:
-    """Return the id that ``id_to_text`` wrote."""
+    """Return the id that ``id_to_text`` encoded."""
     return UUID(text[len(UUID_PREFIX) :]) if text.startswith(UUID_PREFIX) else text
 
 
@@ -246,11 +246,11 @@ def _encode_rows(writer: str, epoch: int, first: int, events: Sequence[StoredEve
     try:
         return _encoder.encode(_Record(writer=writer, epoch=epoch, first=first, events=rows))
     except (TypeError, ValueError) as error:
-        raise DataError(f"Cannot write events: {error}") from error
+        raise DataError(f"Cannot encode events: {error}") from error
 
 
 def _holds(value: bytes, states: list[bytes]) -> bool:
-    """Tell whether every reader finds just these states in the record."""
+    """Tell whether every reader decodes exactly these states from the record."""
     try:
         if not value.isascii():
             value.decode("utf-8")
@@ -259,7 +259,7 @@ def _holds(value: bytes, states: list[bytes]) -> bool:
         return False
     if [bytes(row[3]) for row in found] != states:
         return False
-    # So many brackets need so many bytes: a short state needs no look.
+    # Each level of nesting takes two bytes, so a short state cannot be too deep.
     return all(len(state) <= 2 * DEPTH_MAX or _depth(state) <= DEPTH_MAX for state in states)
 
 
@@ -273,7 +273,7 @@ def _state_bytes(raw: Raw) -> bytes:
 
 
 def _is_object(state: bytes) -> bool:
-    """Tell whether the bytes are the text of a JSON object, no more, and not nested too deeply."""
+    """Tell whether the bytes are the text of exactly one JSON object that is not nested too deeply."""
     if state[:1] != b"{" or state[-1:] != b"}":
         return False
     try:
@@ -285,7 +285,7 @@ def _is_object(state: bytes) -> bool:
 
 
 def _depth(state: bytes) -> int:
-    """Return a depth of nesting that the text certainly does not exceed."""
+    """Return an upper bound of the depth of nesting, which is exact if it is above ``DEPTH_MAX``."""
     opening = state.count(b"{") + state.count(b"[")
     if opening <= DEPTH_MAX:
         return opening

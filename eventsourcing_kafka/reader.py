@@ -1,6 +1,7 @@
-"""Reading the log: in order and folded (by librdkafka, which fetches ahead while we fold), or single records at known offsets.
+"""Reads the log: in order and folded (``Reader``), or single records at known offsets (``Fetcher``).
 
-Single records are read by kafka-python: librdkafka would fetch ahead after each of them.
+``Reader`` uses librdkafka, which fetches ahead while we fold. ``Fetcher`` uses kafka-python, which does not: fetching ahead
+after every single record would be wasted.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from confluent_kafka import KafkaError, KafkaException
 from eventsourcing.persistence import OperationalError
 from kafka import KafkaConsumer, TopicPartition
 
-from eventsourcing_kafka.clients import connected
-from eventsourcing_kafka.errors import LogTruncated, translated
+from eventsourcing_kafka.clients import connect
+from eventsourcing_kafka.errors import LogTruncated, translate_errors
 from eventsourcing_kafka.protocol import START, Batch, Checkpoint, decode
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ RECORDS_AT_ONCE = 100
 class Reader:
     """Reads one partition in order, from a checkpoint on, and yields the batches that count.
 
-    It connects when first used. It belongs to one thread at a time.
+    Connects when it is first used. It belongs to one thread at a time.
     """
 
     def __init__(self, settings: Settings, at: Checkpoint = START) -> None:
@@ -43,29 +44,29 @@ class Reader:
         self._fetched: deque[Any] = deque()
         self._offset = at.offset
         self._state = at.state
-        self._read_up_to = 0  # to where the broker has nothing more: records, or markers of transactions, lie before it
+        self._end_seen = 0  # the end of the log, when the consumer last reached it
 
     @property
     def settings(self) -> Settings:
-        """How this reader reaches its log."""
+        """The settings of this reader's log."""
         return self._settings
 
     @property
     def checkpoint(self) -> Checkpoint:
-        """Where another reader could go on: all that has been returned lies before it."""
+        """Where another reader could continue: after everything that this one has returned."""
         return Checkpoint(self._offset, *self._state)
 
     def seek(self, at: Checkpoint) -> None:
-        """Go on from another checkpoint."""
+        """Continue from another checkpoint."""
         if at.offset != self._offset:
             self._fetched.clear()
             if self._consumer is not None:
-                self._go_on_at(at.offset)
+                self._assign(at.offset)
         self._offset = at.offset
         self._state = at.state
 
     def end(self) -> int:
-        """Return the offset after the last record that is acknowledged by now.
+        """Return the offset after the last record that has been acknowledged.
 
         Raises:
             OperationalError: the broker does not answer in time.
@@ -73,10 +74,10 @@ class Reader:
         return self._end(self._connected(), self._settings.read_timeout)
 
     def read(self, timeout: float = 0.0) -> list[Batch]:
-        """Return the batches that have arrived (at most one fetch of them), or none after ``timeout`` seconds.
+        """Return the batches of at most one fetch; wait for one at most ``timeout`` seconds.
 
         Raises:
-            LogTruncated: the record at the checkpoint's offset has been deleted.
+            LogTruncated: the record at the checkpoint's offset was deleted.
         """
         self._fetch(timeout)
         batches = []
@@ -87,27 +88,27 @@ class Reader:
         return batches
 
     def read_to(self, end: int) -> Iterator[Batch]:
-        """Yield the batches before offset ``end``; then the checkpoint stands there exactly.
+        """Yield the batches before offset ``end``. Afterwards the checkpoint is exactly at ``end``.
 
         Raises:
-            OperationalError: for ``read_timeout`` seconds nothing came.
+            OperationalError: nothing arrived for ``read_timeout`` seconds.
         """
         while self._offset < end:
             self._fetch(self._settings.read_timeout, end)
-            if not self._fetched and self._read_up_to < end:
+            if not self._fetched and self._end_seen < end:
                 raise OperationalError(
                     f"No record of {self._settings.topic} at offset {self._offset} of {end} "
                     f"within {self._settings.read_timeout} s"
                 )
             if not self._fetched or self._fetched[0].offset() >= end:
-                self._offset = end  # what lies before it are no records but transactions' markers
+                self._offset = end  # only markers of transactions lie before it, which are no records
                 return
             batch = self._fold(self._fetched.popleft())
             if batch is not None:
                 yield batch
 
     def close(self) -> None:
-        """Drop the connection. The checkpoint stays, and the next read connects again."""
+        """Disconnect. The checkpoint remains, and the next read connects again."""
         self._fetched.clear()
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
@@ -122,51 +123,51 @@ class Reader:
     def _connected(self) -> Any:
         if self._consumer is None:
             settings = self._settings
-            consumer = confluent_kafka.Consumer(settings.reader(), logger=getLogger(__name__))
+            consumer = confluent_kafka.Consumer(settings.rdkafka_consumer(), logger=getLogger(__name__))
             try:
                 self._end(consumer, settings.connect_timeout)
             except OperationalError as error:
                 consumer.close()
                 raise OperationalError(f"Cannot connect to {settings.bootstrap_servers}: {error}") from error
             self._consumer = consumer
-            self._go_on_at(self._offset)
+            self._assign(self._offset)
         return self._consumer
 
-    def _place(self, offset: int) -> Any:
+    def _topic_partition(self, offset: int) -> Any:
         return confluent_kafka.TopicPartition(self._settings.topic, self._settings.partition, offset)
 
     def _end(self, consumer: Any, timeout: float) -> int:
         try:
-            _, end = consumer.get_watermark_offsets(self._place(0), timeout=timeout)
+            _, end = consumer.get_watermark_offsets(self._topic_partition(0), timeout=timeout)
         except KafkaException as error:
             raise OperationalError(f"Cannot find the end of the log: {error}") from error
         return int(end)
 
-    def _go_on_at(self, offset: int) -> None:
-        self._read_up_to = 0
-        self._consumer.assign([self._place(offset)])
+    def _assign(self, offset: int) -> None:
+        self._end_seen = 0
+        self._consumer.assign([self._topic_partition(offset)])
 
     def _fetch(self, timeout: float, end: int | None = None) -> None:
-        """Have records that were fetched, or none after so many seconds, or when there is none before `end`."""
+        """Fetch records if there are none; give up after ``timeout`` seconds, or if there are none before ``end``."""
         consumer = self._connected()
         deadline = monotonic() + timeout
-        while not self._fetched and (end is None or self._read_up_to < end):
+        while not self._fetched and (end is None or self._end_seen < end):
             left = max(0.0, deadline - monotonic())
             found = consumer.poll(left)
             if found is not None:
-                self._take([found, *consumer.consume(RECORDS_AT_ONCE - 1, 0)])
+                self._keep([found, *consumer.consume(RECORDS_AT_ONCE - 1, 0)])
             elif not left:
                 return
 
-    def _take(self, records: list[Any]) -> None:
+    def _keep(self, records: list[Any]) -> None:
         for record in records:
             error = record.error()
             if error is None:
                 self._fetched.append(record)
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  its public name
-                self._read_up_to = record.offset()
+                self._end_seen = record.offset()
             else:
-                self.close()  # what came with the error must not be missed: the next read begins at the checkpoint
+                self.close()  # drops the records that came with the error: the next read begins at the checkpoint
                 truncated = error.code() == KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001  likewise
                 raise (LogTruncated if truncated else OperationalError)(f"Cannot read the log: {error}")
 
@@ -184,7 +185,7 @@ class Reader:
 
 
 class Fetcher:
-    """Reads single batches at known offsets, and keeps the last ones it read (16 MiB of records)."""
+    """Reads single batches at known offsets, and caches those used last (16 MiB of records)."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -194,7 +195,7 @@ class Fetcher:
         self._cache_bytes = 0
 
     def get(self, offsets: Iterable[int]) -> dict[int, Batch]:
-        """Return the batches at these offsets; one that is no batch is left out. Whether it counts is not checked.
+        """Return the batches at these offsets, without checking whether they count. Other records are left out.
 
         Raises:
             OperationalError: a record cannot be read in time.
@@ -211,7 +212,7 @@ class Fetcher:
         while wanted:
             for record in self._records_from(wanted[0]):
                 while wanted and wanted[0] < record.offset:
-                    wanted.popleft()  # there is no such record
+                    wanted.popleft()  # no record has that offset
                 if wanted and wanted[0] == record.offset:
                     wanted.popleft()
                     batch = decode(record.value)
@@ -221,7 +222,7 @@ class Fetcher:
         return found
 
     def put(self, offset: int, batch: Batch, size: int) -> None:
-        """Remember a batch of ``size`` bytes."""
+        """Cache a batch of ``size`` bytes."""
         batch.offset = offset
         if offset not in self._cache:
             self._cache[offset] = batch, size
@@ -231,22 +232,23 @@ class Fetcher:
             self._cache_bytes -= dropped
 
     def clear(self) -> None:
-        """Forget what was read."""
+        """Empty the cache."""
         self._cache.clear()
         self._cache_bytes = 0
 
     def close(self) -> None:
-        """Drop the connection."""
+        """Disconnect."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             consumer.close(autocommit=False, timeout_ms=0)
 
     def _records_from(self, offset: int) -> list[Any]:
-        with translated(f"Cannot read the record at offset {offset}"):
+        with translate_errors(f"Cannot read the record at offset {offset}"):
             if self._consumer is None:
-                self._consumer = _consumer(self._settings.consumer(fetch_bytes=FETCH_BYTES_RANDOM), self._partition)
-            # A poll that returns records has drained its fetch and not sent another one, so the next seek need not
-            # wait for an answer to it.
+                arguments = self._settings.kafka_python_consumer(fetch_bytes=FETCH_BYTES_RANDOM)
+                self._consumer = connect(KafkaConsumer, arguments)
+                self._consumer.assign([self._partition])
+            # A poll that returns records has not sent the next fetch, so this seek need not wait for one to end.
             self._consumer.seek(self._partition, offset)
             deadline = monotonic() + self._settings.read_timeout
             while (left := deadline - monotonic()) > 0:
@@ -254,9 +256,3 @@ class Fetcher:
                     if records:
                         return list(records)
         raise OperationalError(f"No record at offset {offset} within {self._settings.read_timeout} s")
-
-
-def _consumer(arguments: dict[str, Any], partition: TopicPartition) -> Any:
-    consumer = connected(KafkaConsumer, arguments)
-    consumer.assign([partition])
-    return consumer

@@ -38,20 +38,20 @@ if TYPE_CHECKING:
 __all__ = ["KafkaAggregateRecorder", "KafkaApplicationRecorder"]
 
 GROUP_EVENTS_MAX = 4_000
-"""Concurrent calls of insert_events are put into one record up to so many events..."""
+"""The most events in one record that concurrent calls of ``insert_events`` share."""
 GROUP_BYTES_MAX = 1024 * 1024
-"""...and bytes of state. A single call may have more, up to ``record_bytes_max``."""
+"""The most bytes of state in such a record. A single call may have more, up to ``record_bytes_max``."""
 
 
 class KafkaAggregateRecorder(AggregateRecorder):
     """Inserts and selects events of aggregates.
 
-    Reading never claims the partition. The first insert does, and so does the next one after ``Fenced`` or ``InDoubt``.
-    It may be shared by threads.
+    Reading never claims the partition. The first insert does, and so does the next insert after ``Fenced`` or ``InDoubt``.
+    Safe for threads.
     """
 
     def __init__(self, settings: Settings) -> None:
-        """Make sure that the topic is safe; open the index.
+        """Check that the topic is safe, and open the index.
 
         Raises:
             UnsafeTopic: the topic is missing or could lose data.
@@ -67,19 +67,19 @@ class KafkaAggregateRecorder(AggregateRecorder):
     def insert_events(
         self, stored_events: Sequence[StoredEvent], *, check_versions: bool = True, **kwargs: Any
     ) -> Sequence[int] | None:
-        """Append the events as part of one record.
+        """Append the events, all or none, in one record.
 
         Args:
-            stored_events: what to append; all or nothing.
-            check_versions: look the versions up in the index first. A sole writer that knows them to be right may
-                leave it out; the index then catches up when it is next needed.
+            stored_events: the events to append.
+            check_versions: look the versions up in the index first. A sole writer that knows them to be right may pass
+                False; the index then catches up when it is next needed.
             kwargs: none is supported.
 
         Raises:
             IntegrityError: an aggregate has an event of that version already; nothing was appended.
-            Fenced: another writer has taken the partition over; nothing was appended, and never will be.
-            InDoubt: it is unknown whether they were appended; a repeated call finds out.
-            DataError: they cannot be written, or are too much for a record; nothing was appended.
+            Fenced: another writer has taken over the partition; nothing was or will be appended.
+            InDoubt: they may have been appended or not; a repeated call finds out.
+            DataError: they cannot be encoded, or do not fit into a record; nothing was appended.
         """
         self._insert(stored_events, check_versions, kwargs)
         return None
@@ -93,7 +93,7 @@ class KafkaAggregateRecorder(AggregateRecorder):
         desc: bool = False,
         limit: int | None = None,
     ) -> Sequence[StoredEvent]:
-        """Return the events of one aggregate, all that were acknowledged to anybody before this call.
+        """Return the events of one aggregate: all that were acknowledged to anybody before this call.
 
         Raises:
             OperationalError: the broker does not answer in time.
@@ -104,8 +104,8 @@ class KafkaAggregateRecorder(AggregateRecorder):
         """Claim the partition now, and return the writer.
 
         Args:
-            apply: called with each batch after ``at`` up to the claim; without it, reading begins where it is cheapest.
-            at: where ``apply`` wants to begin.
+            apply: called with each batch after ``at`` up to the claim. Without it, reading begins where it is cheapest.
+            at: the checkpoint after which ``apply`` gets the batches.
 
         Raises:
             ClaimLost, InDoubt, OperationalError: as ``Writer.take_over``.
@@ -130,7 +130,7 @@ class KafkaAggregateRecorder(AggregateRecorder):
         return self._closed.is_set()
 
     def close(self) -> None:
-        """Close connections and the index. Subscriptions end."""
+        """Close the connections and the index, and end the subscriptions."""
         self._closed.set()
         with self._appending:
             self._drop_writer()
@@ -144,7 +144,7 @@ class KafkaAggregateRecorder(AggregateRecorder):
             return None
         insert = _Insert(events, check)
         self._waiting.append(insert)
-        # Whoever gets the lock appends for all who wait, so that many callers share one round trip.
+        # The thread that gets the lock appends for all that wait, so that many callers share one round trip.
         with self._appending:
             while not insert.done:
                 self._append_group(self._next_group())
@@ -153,7 +153,7 @@ class KafkaAggregateRecorder(AggregateRecorder):
         return list(insert.positions)
 
     def _next_group(self) -> list[_Insert]:
-        """Take from those who wait as many as go into one record, and at least one."""
+        """Take as many of the waiting calls as fit into one record, at least one."""
         group = [self._waiting.popleft()]
         events, size = len(group[0].events), group[0].size
         while self._waiting:
@@ -165,30 +165,30 @@ class KafkaAggregateRecorder(AggregateRecorder):
         return group
 
     def _append_group(self, group: list[_Insert]) -> None:
-        """Append what can be appended; give each insert its positions, or its error."""
+        """Append what can be appended. Give each insert its positions or its error."""
         try:
             self._try_to_append(group)
         except Exception as error:  # noqa: BLE001  # it is raised in the callers' threads
             if isinstance(error, (Fenced, InDoubt)) or not isinstance(error, PersistenceError):
                 self._drop_writer()
-            self._end(group, error)
-        except BaseException:  # this thread is told to stop; the others must know no less
+            self._finish(group, error)
+        except BaseException:  # this thread is interrupted, and the others must not wait for ever
             self._drop_writer()
-            self._end(group, InDoubt("The thread that appended for several was interrupted"))
+            self._finish(group, InDoubt("The thread that appended for several callers was interrupted"))
             raise
         else:
-            self._end(group, None)
+            self._finish(group, None)
 
     def _try_to_append(self, group: list[_Insert]) -> None:
         if self._closed.is_set():
             raise ProgrammingError("The recorder is closed")
         if self._writer is None:
-            self._writer = self._take_over_patiently()
+            self._writer = self._take_over_with_retries()
         self._refuse_conflicts(group, self._writer)
         accepted = [insert for insert in group if insert.error is None]
         try:
             self._append(accepted, self._writer)
-        except DataError as error:  # nothing was sent; find out whose events they are that cannot be written
+        except DataError as error:  # nothing was sent; append one by one, to find those that cannot be encoded
             if len(accepted) == 1:
                 accepted[0].error = error
             else:
@@ -196,24 +196,24 @@ class KafkaAggregateRecorder(AggregateRecorder):
                     self._append_group([insert])
 
     @staticmethod
-    def _end(group: list[_Insert], error: Exception | None) -> None:
-        """Let the callers go; those without an outcome of their own have this error."""
+    def _finish(group: list[_Insert], error: Exception | None) -> None:
+        """Let the callers return. Those that have neither positions nor an error get this error."""
         for insert in group:
             if insert.error is None and not insert.positions:
                 insert.error = error
             insert.done = True
 
     def _refuse_conflicts(self, group: list[_Insert], writer: Writer) -> None:
-        """Set the error of each insert with a version that is there already, in the log or earlier in the group."""
-        asked = {key for insert in group if insert.check for key in insert.keys}
-        if not asked:
+        """Set the error of each insert with a version that exists already, in the log or earlier in the group."""
+        keys = {key for insert in group if insert.check for key in insert.keys}
+        if not keys:
             return
-        taken = self._lookup.known(asked, writer.checkpoint.offset)
+        existing = self._lookup.existing(keys, writer.checkpoint.offset)
         for insert in group:
-            if insert.check and (len(set(insert.keys)) < len(insert.keys) or not taken.isdisjoint(insert.keys)):
+            if insert.check and (len(set(insert.keys)) < len(insert.keys) or not existing.isdisjoint(insert.keys)):
                 insert.error = IntegrityError("Stored events already recorded, or not unique")
             else:
-                taken.update(insert.keys)
+                existing.update(insert.keys)
 
     def _append(self, inserts: list[_Insert], writer: Writer) -> None:
         if not inserts:
@@ -227,8 +227,8 @@ class KafkaAggregateRecorder(AggregateRecorder):
         if any(insert.check for insert in inserts):
             self._lookup.add(before, append.value, writer.checkpoint)
 
-    def _take_over_patiently(self) -> Writer:
-        """Take over; two that duel back off at random."""
+    def _take_over_with_retries(self) -> Writer:
+        """Take over. If another writer keeps claiming, wait for random times that grow, for ``append_timeout`` in all."""
         deadline = monotonic() + self._settings.append_timeout
         pause = 0.01
         while True:
@@ -247,12 +247,12 @@ class KafkaAggregateRecorder(AggregateRecorder):
 
 
 class KafkaApplicationRecorder(KafkaAggregateRecorder, ApplicationRecorder):
-    """Also gives positions: 1, 2, 3, ... without a gap, stored in the records themselves."""
+    """Also returns positions: 1, 2, 3, ... without a gap, stored in the records themselves."""
 
     def insert_events(
         self, stored_events: Sequence[StoredEvent], *, check_versions: bool = True, **kwargs: Any
     ) -> Sequence[int] | None:
-        """Append as ``KafkaAggregateRecorder.insert_events`` does, and return the events' positions."""
+        """Append like ``KafkaAggregateRecorder.insert_events``, and return the positions of the events."""
         return self._insert(stored_events, check_versions, kwargs)
 
     def select_notifications(
@@ -277,16 +277,16 @@ class KafkaApplicationRecorder(KafkaAggregateRecorder, ApplicationRecorder):
         return self._lookup.last_position() or None
 
     def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[ApplicationRecorder]:
-        """Return an iterator of all events after position ``gt``, those to come included."""
+        """Return an iterator of all present and future events after position ``gt``."""
         return KafkaSubscription(self, gt, topics, reader_at=self.reader_at, closed=self._closed)
 
     def reader_at(self, gt: int | None = None) -> Reader:
-        """Return a reader that finds the events after position ``gt``; perhaps some before it, too."""
-        return Reader(self._settings, self._lookup.reading_from(gt + 1) if gt else START)
+        """Return a reader that finds the events after position ``gt``, and perhaps some before it."""
+        return Reader(self._settings, self._lookup.checkpoint_at(gt + 1) if gt else START)
 
 
 class _Insert:
-    """One call of insert_events that waits for its turn."""
+    """One call of ``insert_events`` that waits to be appended."""
 
     __slots__ = ("check", "done", "error", "events", "keys", "positions", "size")
 

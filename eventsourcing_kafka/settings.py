@@ -1,4 +1,4 @@
-"""All settings, as one frozen value; ``Settings.from_env`` reads the library's environment."""
+"""All settings, in one frozen value. ``Settings.from_env`` reads them from the library's environment."""
 
 from __future__ import annotations
 
@@ -23,38 +23,38 @@ def _setting(default: Any, doc: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How to reach one log, and how long to wait for it. Each field is the environment's ``KAFKA_<FIELD>``."""
+    """How to reach one log, and how long to wait for it. Each field has the environment variable ``KAFKA_<FIELD>``."""
 
     bootstrap_servers: str = _setting("", "host:port of one or more brokers, separated by commas; required")
     topic: str = _setting("stored_events", "the log's topic; default <application name>_events")
     partition: int = _setting(0, "the log's partition")
-    create_topic: bool = _setting(default=True, doc="create the topic when it does not exist")
-    partitions: int = _setting(1, "how many partitions a topic created here has")
-    replication_factor: int = _setting(3, "what a topic must have at least; 1 only where losing a disk is accepted")
+    create_topic: bool = _setting(default=True, doc="whether to create the topic if it does not exist")
+    partitions: int = _setting(1, "the number of partitions of a topic that is created")
+    replication_factor: int = _setting(3, "the least replication of the topic; 1 only if you may lose a disk's data")
     index_folder: str = _setting(
         "", "folder of the local index; default: the user's cache folder; 'temporary' for none"
     )
-    connect_timeout: float = _setting(10.0, "seconds to wait for a first connection")
-    append_timeout: float = _setting(5.0, "seconds until an append without an answer is in doubt")
-    read_timeout: float = _setting(10.0, "seconds to wait for the next record that must be there")
-    record_bytes_max: int = _setting(7 * MIB, "largest record to be written; the topic takes 8 MiB")
+    connect_timeout: float = _setting(10.0, "seconds to wait for the first connection")
+    append_timeout: float = _setting(5.0, "seconds to wait for an acknowledgement; then the append is in doubt")
+    read_timeout: float = _setting(10.0, "seconds to wait for the next record that must exist")
+    record_bytes_max: int = _setting(7 * MIB, "largest record to write; the topic accepts 8 MiB")
     client_id: str = _setting("eventsourcing-kafka", "name of this client in the broker's logs")
     security_protocol: str = _setting("PLAINTEXT", "PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL")
-    ssl_cafile: str = _setting("", "file of the authority that signed the brokers' certificates")
-    ssl_certfile: str = _setting("", "file of this client's certificate")
-    ssl_keyfile: str = _setting("", "file of this client's key")
+    ssl_cafile: str = _setting("", "file with the certificate of the authority that signed the brokers' certificates")
+    ssl_certfile: str = _setting("", "file with this client's certificate")
+    ssl_keyfile: str = _setting("", "file with this client's key")
     ssl_password: str = field(default="", repr=False, metadata={"doc": "password of that key"})
-    ssl_check_hostname: bool = _setting(default=True, doc="compare the broker's name with its certificate")
+    ssl_check_hostname: bool = _setting(default=True, doc="whether to compare the broker's name with its certificate")
     sasl_mechanism: str = _setting("", "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
     sasl_username: str = _setting("", "user name for SASL")
     sasl_password: str = field(default="", repr=False, metadata={"doc": "password for SASL"})
 
     @classmethod
     def from_env(cls, env: Environment) -> Self:
-        """Read ``KAFKA_BOOTSTRAP_SERVERS`` and so on, with the library's prefix rule for the application's name.
+        """Read the environment variables. The library allows the application's name as a prefix of each.
 
         Raises:
-            OSError: a setting is missing or cannot be understood.
+            OSError: a setting is missing or invalid.
         """
         values: dict[str, Any] = {"topic": f"{env.name.lower() or 'stored'}_events"}
         for spec in fields(cls):
@@ -75,7 +75,7 @@ class Settings:
         return replace(self, topic=topic)
 
     def index_path(self) -> str:
-        """Return the path of the SQLite file of this log, or "" for a temporary one. Creates the folder."""
+        """Return the path of this log's SQLite file, or "" for a temporary one. Creates the folder."""
         if self.index_folder == "temporary":
             return ""
         cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -83,8 +83,8 @@ class Settings:
         folder.mkdir(parents=True, exist_ok=True)
         return str(folder / f"{self.topic}-{self.partition}.sqlite")
 
-    def client(self) -> dict[str, Any]:
-        """Return the arguments that every client of kafka-python takes."""
+    def kafka_python_client(self) -> dict[str, Any]:
+        """Return the arguments for every client of kafka-python."""
         return {
             "bootstrap_servers": self.bootstrap_servers.split(","),
             "client_id": self.client_id,
@@ -104,7 +104,7 @@ class Settings:
         }
 
     def rdkafka_client(self) -> dict[str, Any]:
-        """Return the arguments that every client of librdkafka takes."""
+        """Return the arguments for every client of librdkafka."""
         options = {
             "bootstrap.servers": self.bootstrap_servers,
             "client.id": self.client_id,
@@ -124,8 +124,8 @@ class Settings:
         }
         return {key: value for key, value in options.items() if value != ""}
 
-    def producer(self) -> dict[str, Any]:
-        """Return the arguments of librdkafka's producer: idempotent, all replicas, one request at a time, bounded waits."""
+    def rdkafka_producer(self) -> dict[str, Any]:
+        """Return the arguments for librdkafka's producer: idempotent, all replicas, one request at a time, bounded waits."""
         timeout_ms = int(self.append_timeout * 1000)
         return self.rdkafka_client() | {
             "enable.idempotence": True,
@@ -137,19 +137,19 @@ class Settings:
             "request.timeout.ms": timeout_ms,
         }
 
-    def reader(self) -> dict[str, Any]:
-        """Return the arguments of librdkafka's consumer: no commits, no jump to another offset by itself, all records."""
+    def rdkafka_consumer(self) -> dict[str, Any]:
+        """Return the arguments for librdkafka's consumer: no commits, no reset to another offset, all records."""
         return self.rdkafka_client() | {
-            "group.id": self.client_id,  # the library wants one; there is no group unless one subscribes or commits
+            "group.id": self.client_id,  # required; creates no group unless a client subscribes or commits
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "auto.offset.reset": "error",
-            "isolation.level": "read_uncommitted",  # the log's own rules say what counts
+            "isolation.level": "read_uncommitted",  # the rules of the protocol decide which records count
             "enable.partition.eof": True,
             "allow.auto.create.topics": False,
             "check.crcs": True,
             "max.poll.interval.ms": 86_400_000,
-            "fetch.wait.max.ms": 100,  # a fetch that waits must end before one from another offset begins
+            "fetch.wait.max.ms": 100,  # a seek waits for the fetch in flight to end
             "fetch.error.backoff.ms": 20,
             "fetch.queue.backoff.ms": 2,
             "fetch.message.max.bytes": 8 * MIB,
@@ -157,9 +157,9 @@ class Settings:
             "queued.max.messages.kbytes": 16 * 1024,
         }
 
-    def consumer(self, *, fetch_bytes: int) -> dict[str, Any]:
-        """Return the arguments of kafka-python's consumer: no group, no commits, no jump to another offset by itself."""
-        return self.client() | {
+    def kafka_python_consumer(self, *, fetch_bytes: int) -> dict[str, Any]:
+        """Return the arguments for kafka-python's consumer: no group, no commits, no reset to another offset."""
+        return self.kafka_python_client() | {
             "group_id": None,
             "enable_auto_commit": False,
             "auto_offset_reset": "none",

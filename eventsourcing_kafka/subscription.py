@@ -1,4 +1,4 @@
-"""Following a log, event by event."""
+"""Follows a log, event by event."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["KafkaSubscription"]
 
 POLL_SECONDS = 0.05
-"""How long ``stop()`` may go unnoticed. An event is not waited for in steps: it ends a poll at once."""
+"""The longest time until ``stop()`` takes effect. Events do not wait for it: an event ends a poll at once."""
 
 
 class KafkaSubscription(Subscription[ApplicationRecorder]):
-    """Follows the log with a consumer of its own, in the thread that iterates. ``stop()`` ends it from any thread."""
+    """Follows the log with its own consumer, in the thread that iterates. ``stop()`` ends it from any thread."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class KafkaSubscription(Subscription[ApplicationRecorder]):
         reader_at: Callable[[int], Reader],
         closed: Event,
     ) -> None:
-        """Follow ``recorder`` after position ``gt``, until ``closed`` is set; connect when the first event is wanted."""
+        """Follow ``recorder`` after position ``gt`` until ``closed`` is set. Connects when iteration begins."""
         super().__init__(recorder, gt, topics)
         self._position = gt or 0
         self._reader_at = reader_at
@@ -42,11 +42,11 @@ class KafkaSubscription(Subscription[ApplicationRecorder]):
         self._iterating = Lock()
 
     def __next__(self) -> Notification:
-        """Return the next event, waiting for it as long as it takes.
+        """Wait for the next event, without a time limit, and return it.
 
         Raises:
             StopIteration: ``stop()`` was called, or the recorder was closed.
-            LogTruncated: events that come next have been deleted.
+            LogTruncated: the next events were deleted.
         """
         with self._iterating:
             while not (self._has_been_stopped or self._closed.is_set()):
@@ -66,7 +66,7 @@ class KafkaSubscription(Subscription[ApplicationRecorder]):
             raise StopIteration
 
     def stop(self) -> None:
-        """End the iteration, at the latest after ``POLL_SECONDS``."""
+        """End the iteration, within ``POLL_SECONDS``."""
         super().stop()
         if self._iterating.acquire(blocking=False):
             try:

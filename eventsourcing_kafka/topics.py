@@ -1,4 +1,4 @@
-"""The log's topic: create it, and refuse one that could lose data."""
+"""Creates the log's topic, and refuses a topic that could lose data."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource
 from kafka.errors import TopicAlreadyExistsError, UnknownTopicOrPartitionError
 
-from eventsourcing_kafka.clients import connected
-from eventsourcing_kafka.errors import UnsafeTopic, translated
+from eventsourcing_kafka.clients import connect
+from eventsourcing_kafka.errors import UnsafeTopic, translate_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,17 +25,19 @@ RECORD_BYTES = 8 * 1024 * 1024
 def topic_config(replication_factor: int) -> dict[str, str]:
     """Return the settings that a log's topic must have."""
     return {
-        "cleanup.policy": "delete",  # compaction would drop all records, for they have no key
+        "cleanup.policy": "delete",  # compaction would delete all records, because they have no key
         "retention.ms": "-1",
         "retention.bytes": "-1",
         "max.message.bytes": str(RECORD_BYTES),
-        "min.insync.replicas": str(replication_factor // 2 + 1),  # an acknowledged record outlives a lost disk
+        "min.insync.replicas": str(
+            replication_factor // 2 + 1
+        ),  # so that an acknowledged record survives the loss of a disk
         "unclean.leader.election.enable": "false",
     }
 
 
 def unsafe_settings(actual: Mapping[str, str], replication_factor: int, replicas: int) -> list[str]:
-    """Return a sentence for each setting that could lose data or refuse a batch; none if all is well."""
+    """Return a sentence for each setting that could lose data or refuse a batch; an empty list if there is none."""
     wanted = topic_config(replication_factor)
     at_least = {"max.message.bytes", "min.insync.replicas"}
     problems = [
@@ -51,16 +53,18 @@ def unsafe_settings(actual: Mapping[str, str], replication_factor: int, replicas
 
 
 def ensure_topic(settings: Settings, *, create: bool | None = None) -> str:
-    """Create the topic if it does not exist and may be created; check its settings; return its unique id.
+    """Create the topic if it does not exist, check its settings, and return its unique id.
+
+    ``create`` overrides ``Settings.create_topic``: if it is False, a missing topic is an error.
 
     Raises:
-        UnsafeTopic: it does not exist, lacks the partition, or is set so that it could lose data.
+        UnsafeTopic: the topic does not exist, lacks the partition, or has a setting that could lose data.
         OperationalError: the broker cannot be reached, or refuses.
     """
     create = settings.create_topic if create is None else create
     with (
-        translated(f"Cannot ask for topic {settings.topic}"),
-        closing(connected(KafkaAdminClient, settings.client())) as admin,
+        translate_errors(f"Cannot ask for topic {settings.topic}"),
+        closing(connect(KafkaAdminClient, settings.kafka_python_client())) as admin,
     ):
         found = _describe(admin, settings.topic)
         if found is None and create:
@@ -99,5 +103,5 @@ def _create(admin: Any, settings: Settings) -> None:
             },
             wait_for_metadata=True,
         )
-    except TopicAlreadyExistsError:  # another process was first
+    except TopicAlreadyExistsError:  # another process has just created it
         admin.wait_for_topics([settings.topic])

@@ -1,4 +1,4 @@
-"""Writing the log: take over with a claim, then append batch by batch, and notice at once when fenced."""
+"""Writes the log: takes over with a claim, appends batch by batch, and notices at once if it is fenced."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ __all__ = ["Append", "Writer"]
 
 
 class Writer:
-    """The one that may append to a partition, until another claims it. Made by ``take_over``.
+    """The only one that may append to a partition, until another writer claims it. Made by ``take_over``.
 
-    After ``Fenced`` or ``InDoubt`` it is closed, and every further call raises the same: drop it together with
-    whatever was decided but not confirmed, and take over again from the log.
+    After ``Fenced`` or ``InDoubt`` it is closed, and every further call raises the same error. Drop it, together with
+    everything that was decided but not confirmed, and take over again from the log.
     It belongs to one thread at a time.
     """
 
@@ -44,14 +44,18 @@ class Writer:
     ) -> Writer:
         """Claim the reader's partition, read up to the claim, and return a writer if the claim won.
 
-        ``apply`` is called with every batch between the reader's checkpoint and the claim, in order. When this
-        returns, the caller knows the whole log, a batch formerly in doubt included; and the reader stands just
-        behind the claim. ``producer`` is one that nothing was sent with: who may have to take over at once connects it
-        ahead, for that takes a moment. It is closed with the writer.
+        When this returns, the caller knows the whole log, including any batch that was in doubt, and the reader is just
+        behind the claim.
+
+        Args:
+            reader: where to begin; it must not be used by another thread.
+            apply: called with every batch between the reader's checkpoint and the claim, in order.
+            producer: one that has not sent anything. A standby connects it in advance, because connecting takes time. It
+                is closed with the writer.
 
         Raises:
-            ClaimLost: another claim came first. What ``apply`` was given is true all the same.
-            InDoubt: whether the claim is in the log is unknown; it can do no harm there. Try again.
+            ClaimLost: another claim came first. The batches that ``apply`` got are valid all the same.
+            InDoubt: the log may hold the claim or not, which does no harm. Try again.
             OperationalError: the broker cannot be reached. Try again.
         """
         settings = reader.settings
@@ -60,16 +64,16 @@ class Writer:
             for batch in reader.read_to(reader.end()):
                 if apply is not None:
                     apply(batch)
-            # The name is new for every attempt: a late copy of an earlier attempt's record must never fit.
+            # A new name for every attempt: a late copy of an earlier attempt's record must never be valid.
             mine = State(reader.checkpoint.epoch + 1, token_hex(16))
             offset = producer.send(encode_claim(mine.writer, mine.epoch)).offset(settings.append_timeout)
-            # Not to an end that was asked for before: what lies between that end and the claim counts.
+            # Up to the claim itself, not to the end that was read before: records between the two count.
             for batch in reader.read_to(offset + 1):
                 if apply is not None:
                     apply(batch)
             at = reader.checkpoint
             if (at.epoch, at.writer) != (mine.epoch, mine.writer):
-                raise ClaimLost(  # noqa: TRY301  # the producer is dropped below
+                raise ClaimLost(  # noqa: TRY301  # the producer is closed below
                     f"Another writer claimed epoch {at.epoch} of {settings.topic}-{settings.partition}"
                 )
         except BaseException:
@@ -79,29 +83,29 @@ class Writer:
 
     @property
     def checkpoint(self) -> Checkpoint:
-        """Where a reader that knows all that was confirmed goes on."""
+        """Where a reader continues that knows every confirmed batch."""
         return Checkpoint(self._offset, *self._state)
 
     def append(self, events: Sequence[StoredEvent]) -> range:
         """Append the events as one record, wait until it is known to count, and return their positions.
 
-        Originator versions are the caller's business: they are not checked here.
+        Does not check originator versions.
 
         Raises:
             Fenced: another writer has taken over; the events are not in the log and never will be.
-            InDoubt: it is unknown whether they are.
-            DataError: they cannot be written or do not fit into one record; nothing was sent, the writer goes on.
+            InDoubt: the log may hold the events or not.
+            DataError: they cannot be encoded or do not fit into one record; nothing was sent, and the writer stays open.
         """
         return self.begin(events).result()
 
     def begin(self, events: Sequence[StoredEvent], *, states_are_json: bool = False) -> Append:
-        """Send the events and return at once; call ``result()`` before anything is answered to anybody.
+        """Send the events and return at once. Call ``result()`` before you answer anybody.
 
-        One append is in flight at a time, so ``begin`` and ``result`` alternate; what is done between is free.
+        One append is in flight at a time, so ``begin`` and ``result`` alternate. Work between the two costs no extra time.
         ``states_are_json``: as for ``encode_batch``.
 
         Raises:
-            ProgrammingError: the one before has not been asked for its result.
+            ProgrammingError: the result of the previous append has not been asked for.
             Fenced, InDoubt, DataError: as for ``append``.
         """
         if self._ended is not None:
@@ -122,7 +126,7 @@ class Writer:
         return self._in_flight
 
     def close(self) -> None:
-        """Let the producer go. The partition stays claimed until another writer claims it."""
+        """Close the producer. The partition stays claimed until another writer claims it."""
         if self._ended is None:
             self._end(ProgrammingError("The writer is closed"))
 
@@ -137,12 +141,12 @@ class Writer:
         self._producer.close()
 
     def _confirm(self, append: Append) -> None:
-        """Run the readers' fold from the last offset through the acknowledged one."""
+        """Run the readers' fold from the last offset up to and including the acknowledged one."""
         if self._in_flight is not append:
             raise self._ended or ProgrammingError("The append is not in flight")
         try:
             offset = append.sent.offset(self._settings.append_timeout)
-            # One batch is in flight. So nothing lies between the last offset and one that follows it directly.
+            # With one batch in flight, an offset that follows the last one directly has nothing in between to read.
             if offset == self._offset:
                 self._state = State(self._state.epoch, self._state.writer, append.positions.stop)
                 self._offset = offset + 1
@@ -155,7 +159,7 @@ class Writer:
             self._end(error)
             raise
         except BaseException as error:
-            doubt = InDoubt(f"Could not read what lies before the batch: {error}")
+            doubt = InDoubt(f"Could not read the records before the batch: {error}")
             self._end(doubt)
             if isinstance(error, PersistenceError):
                 raise doubt from error
@@ -176,14 +180,14 @@ class Writer:
         if (at.epoch, at.writer) != (mine.epoch, mine.writer):
             if not accepted:
                 raise fenced
-            self._end(fenced)  # the batch counts, and is the last one of this writer
+            self._end(fenced)  # the batch counts, and is this writer's last one
         elif not accepted:
             raise InDoubt("The batch is void, although nobody else has claimed the partition")
         self._state, self._offset = at.state, at.offset
 
 
 class Append:
-    """A batch that has been sent. It counts when ``result()`` has returned, not before."""
+    """A batch that has been sent. It is known to count only when ``result()`` has returned."""
 
     __slots__ = ("_confirmed", "_writer", "positions", "sent", "value")
 
@@ -195,7 +199,7 @@ class Append:
         self.sent = sent
 
     def done(self) -> bool:
-        """Tell whether the broker has answered, so that ``result()`` will not wait for it."""
+        """Tell whether the broker has answered, so that ``result()`` will not wait."""
         return self.sent.done()
 
     def result(self) -> range:
@@ -205,6 +209,6 @@ class Append:
             Fenced, InDoubt: as for ``Writer.append``.
         """
         if not self._confirmed:
-            self._writer._confirm(self)  # noqa: SLF001  # two halves of one thing
+            self._writer._confirm(self)  # noqa: SLF001  # an append is part of its writer
             self._confirmed = True
         return self.positions

@@ -1,1 +1,1 @@
-"""Servers started on this machine, for the demo and the tests: PostgreSQL and Kafka."""
+"""What runs on this machine only: PostgreSQL and Kafka servers for the demo and the tests, and the compiled rules."""

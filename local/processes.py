@@ -1,4 +1,4 @@
-"""Small helpers for servers started on this machine: a lock between processes, a free port, an end with ours.
+"""Helpers for servers on this machine: a lock between processes, a free port, a process that ends when ours ends.
 
 POSIX only (Linux, macOS).
 """
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-# From 32768 on Linux hands ports out to clients: a client that keeps connecting to a server not yet up could be given
-# the server's own port, meet itself, and keep the server from ever starting.
+# Linux gives clients ports from 32768 up. A client that keeps trying to connect to such a port could be given that very
+# port: it would connect to itself, and the server could never start.
 PORTS = range(20_000, 32_000)
 
 _POLL_SECONDS = 0.05
 
 
 class StartError(RuntimeError):
-    """A local server did not start or stop in time; the message ends with the last lines it wrote."""
+    """A local server did not start or stop in time. The message ends with the last lines of its log."""
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listens on, from `PORTS`.
+    """Return a TCP port from `PORTS` that nobody listens on at 127.0.0.1.
 
-    It is not reserved: choose late, and start the server at once.
+    The port is not reserved: call this late, and start the server at once.
     """
     for port in random.sample(PORTS, len(PORTS)):
         with socket.socket() as probe:
-            # Servers bind with SO_REUSEADDR too; without it a port just left would be refused for a minute.
+            # As servers do. Without it the system refuses a port for a minute after it was used.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
                 probe.bind(("127.0.0.1", port))
@@ -47,10 +47,10 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def locked(path: Path, *, timeout_seconds: float = 120) -> Iterator[None]:
-    """Hold the file `path` for this block: of all processes only one is inside. The system frees it if we are killed.
+    """Hold a lock on the file `path` in this block: one process at a time. If we are killed, the system releases it.
 
     Raises:
-        StartError: somebody else has held it for `timeout_seconds`.
+        StartError: another process has held it for `timeout_seconds`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
@@ -65,7 +65,7 @@ def locked(path: Path, *, timeout_seconds: float = 120) -> Iterator[None]:
 
 
 def polls(timeout_seconds: float) -> Iterator[float]:
-    """Yield at once and then every 50 ms, with the seconds that are left, until `timeout_seconds` have gone."""
+    """Yield the seconds that are left, at once and then every 50 ms, until `timeout_seconds` have passed."""
     deadline = time.monotonic() + timeout_seconds
     while (left := deadline - time.monotonic()) > 0:
         yield left
@@ -73,17 +73,17 @@ def polls(timeout_seconds: float) -> Iterator[float]:
 
 
 def end_with_us(pid: int, sign: signal.Signals) -> Callable[[], None]:
-    """Send `sign` to process `pid` when this process ends, however it ends (kill -9 too); the result calls that off.
+    """Send `sign` to process `pid` when this process ends, even by kill -9; return a function that cancels this.
 
-    A shell waits for the end of a pipe that only we hold open. (Linux's PR_SET_PDEATHSIG would fire when the starting
-    thread ends, and exists nowhere else.)
+    A shell reads from a pipe that only this process holds open, and acts when the pipe closes. (PR_SET_PDEATHSIG exists
+    on Linux only, and fires when the thread that started the child ends.)
     """
     guard = subprocess.Popen(  # noqa: S603  # fixed words and two numbers
         ["/bin/sh", "-c", 'read -r never; kill -"$1" "$0" 2>/dev/null', str(pid), str(sign.value)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C in the terminal is for us
+        start_new_session=True,  # Ctrl-C in the terminal reaches us only
         cwd="/",
         env={},
     )
@@ -96,7 +96,7 @@ def end_with_us(pid: int, sign: signal.Signals) -> Callable[[], None]:
 
 
 def last_lines(path: Path, count: int = 25) -> str:
-    """Return the last lines of a text file, or an empty string when there is none."""
+    """Return the last lines of a text file, or an empty string if the file does not exist."""
     try:
         with path.open(errors="replace") as file:
             return "".join(deque(file, count)).rstrip()

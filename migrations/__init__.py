@@ -1,8 +1,9 @@
-"""Migrations of the tables that are no read models: they cannot be folded again, so they are changed in place.
+"""Migrations of the tables that cannot be rebuilt from the log: API keys, the progress of read models, parked events.
 
-`migrate` brings a database to the newest version, from whichever one it is at, an empty one included. Each version is a
-file of plain SQL in `versions`, run by Alembic, all of them in one transaction. (The log's tables are the library's, which
-makes and changes them itself; read models are rebuilt; the views for dashboards are made with the read models.)
+`migrate` brings a database from any version, or from nothing, to the newest one. Each version is a file of plain SQL in
+`versions`; Alembic runs them all in one transaction. Three kinds of tables have no migrations: those of the log, which the
+eventsourcing library creates and changes; read models, which are rebuilt; and the views for dashboards, which are created
+together with the read models.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ if TYPE_CHECKING:
 FOLDER: Final = Path(__file__).parent
 
 VERSION_TABLE: Final = "schema_version"
-"""In the schema `public`, with one row: the newest migration that was run."""
+"""The table, in the schema `public`, with one row: the newest migration that has run."""
 
 _LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('tidings migrations', 0))"
 
 
 class NewerDatabaseError(RuntimeError):
-    """The database was migrated by a newer program than this one, which cannot know what stands there."""
+    """A newer program has migrated the database to a version that this program does not know."""
 
 
 def newest() -> str:
@@ -34,7 +35,7 @@ def newest() -> str:
 
 
 def version(connection: Connection[Any]) -> str | None:
-    """Return the version that the database is at; None before the first one."""
+    """Return the version of the database; None before the first migration."""
     row = connection.execute("SELECT to_regclass(%s)", [f"public.{VERSION_TABLE}"]).fetchone()
     if row is None or row[0] is None:
         return None
@@ -43,12 +44,13 @@ def version(connection: Connection[Any]) -> str | None:
 
 
 def migrate(connection: Connection[Any]) -> None:
-    """Bring the database of this connection to the newest version; any number of processes may do so at once.
+    """Bring the database of this connection to the newest version. Any number of processes may do so at once.
 
-    Where that is so already it costs two queries. All is done on another connection, in one transaction.
+    If the database has that version already, this costs two queries. Otherwise it runs on a connection of its own, in one
+    transaction.
 
     Raises:
-        NewerDatabaseError: the database is at a version that is not known here.
+        NewerDatabaseError: this program does not know the version of the database.
     """
     at = version(connection)
     if at == newest():
@@ -66,7 +68,7 @@ def _known() -> set[str]:
 
 
 def _upgrade(dsn: str) -> None:
-    # Imported when there is something to do: most starts need none of it.
+    # Imported here because most starts have nothing to migrate.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
     from sqlalchemy import NullPool, create_engine, text  # noqa: PLC0415
@@ -75,6 +77,6 @@ def _upgrade(dsn: str) -> None:
     config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn), poolclass=NullPool)
     with engine.begin() as connection:
-        connection.execute(text(_LOCK))  # who waited here finds everything done
+        connection.execute(text(_LOCK))  # whoever had to wait here finds nothing left to do
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

@@ -1,4 +1,4 @@
-"""What Alembic runs around the migrations: on the connection of `migrate`, within its transaction."""
+"""Alembic's entry point: runs the migrations on the connection of `migrate`, in its transaction."""
 
 from alembic import context
 

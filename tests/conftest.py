@@ -1,7 +1,7 @@
-"""Fixtures for everybody: real servers, started once for a run, and a fresh database or topic names for each test.
+"""Fixtures for all tests: real servers, started once for a run, and a new database or new topic names for each test.
 
-`TIDINGS_TEST_DSN` and `TIDINGS_TEST_KAFKA` point at servers that run already. Where no Kafka can be had, the tests that
-need it are skipped with the reason; with `CI=true` every skip is a failure.
+`TIDINGS_TEST_DSN` and `TIDINGS_TEST_KAFKA` name servers that run already. If Kafka cannot be started, the tests that need
+it are skipped with the reason. With `CI=true` every skipped test is a failed one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
-# kill -9 of a server loses nothing without fsync; only a power cut would, and there is none in these tests.
+# Without fsync only a power cut loses data, and kill -9 loses nothing. These tests have no power cuts.
 _NO_FSYNC = {"fsync": "off"}
 
 CI = os.environ.get("CI") == "true"
@@ -38,19 +38,19 @@ CI = os.environ.get("CI") == "true"
 refuse_outdated()
 
 hypothesis.settings.register_profile("dev", deadline=None)
-hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)  # the same examples for the same commit
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)  # a commit always gets the same examples
 hypothesis.settings.load_profile("ci" if CI else "dev")
 
 
 @pytest.fixture(autouse=True)
 def _quiet(caplog: pytest.LogCaptureFixture) -> None:
-    """No log of kafka-python: it reports every lost connection at length, and keeps its socket alive with the report."""
+    """Silence kafka-python: it logs every lost connection at length, and the log record keeps the socket alive."""
     caplog.set_level(logging.CRITICAL, "kafka")
 
 
 @pytest.fixture
 def lost_connections() -> Iterator[None]:
-    """For tests whose connections fail: kafka-python leaves such sockets to the garbage collector, so collect them."""
+    """Collect the sockets of failed connections, which kafka-python leaves to the garbage collector."""
     yield
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
@@ -59,7 +59,7 @@ def lost_connections() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def run_folder() -> Iterator[Path]:
-    """A folder for the servers of this run. Not pytest's own: PostgreSQL's user could not get through to that."""
+    """A folder for the servers of this run. Not one of pytest's, which PostgreSQL's user could not enter."""
     folder = Path(tempfile.mkdtemp(prefix="tidings-test-"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -67,7 +67,7 @@ def run_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def postgres_dsn(run_folder: Path) -> Iterator[str]:
-    """A PostgreSQL server for the run, as the DSN of its database `postgres`."""
+    """The DSN of the database `postgres` on a PostgreSQL server for this run."""
     given = os.environ.get("TIDINGS_TEST_DSN")
     if given:
         yield given
@@ -79,7 +79,7 @@ def postgres_dsn(run_folder: Path) -> Iterator[str]:
 
 @pytest.fixture
 def database(postgres_dsn: str) -> Iterator[str]:
-    """The DSN of a new, empty database, dropped after the test."""
+    """The DSN of a new, empty database, which is dropped after the test."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     create_database(postgres_dsn, name)
     yield make_conninfo(postgres_dsn, dbname=name)
@@ -88,7 +88,7 @@ def database(postgres_dsn: str) -> Iterator[str]:
 
 @pytest.fixture
 def server_folder() -> Iterator[Path]:
-    """A folder for servers of this test's own; as `run_folder`, where PostgreSQL's user can get through."""
+    """A folder for the servers of one test; like `run_folder`, PostgreSQL's user can enter it."""
     folder = Path(tempfile.mkdtemp(prefix="tidings-test-"))
     yield folder
     shutil.rmtree(folder)
@@ -96,7 +96,7 @@ def server_folder() -> Iterator[Path]:
 
 @pytest.fixture
 def own_postgres(server_folder: Path) -> Iterator[Postgres]:
-    """A PostgreSQL server that this test has to itself and may kill."""
+    """A PostgreSQL server for one test, which may kill it."""
     server = Postgres.start(server_folder, settings=_NO_FSYNC, end_with_process=True)
     yield server
     server.stop()
@@ -104,25 +104,25 @@ def own_postgres(server_folder: Path) -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def kafka(run_folder: Path) -> Iterator[str]:
-    """A Kafka broker for the run, as its bootstrap servers. It is everybody's: do not stop it."""
+    """The address of a Kafka broker for this run. All tests share it: do not stop it."""
     given = os.environ.get("TIDINGS_TEST_KAFKA")
     if given:
         yield given
         return
     broker = _started(Broker(run_folder / "kafka"))
     yield broker.bootstrap
-    broker.kill()  # nobody needs its data any more
+    broker.kill()  # nothing needs its data any more
 
 
 @pytest.fixture
 def topic_prefix() -> str:
-    """A beginning for topic names that no other test has."""
+    """A prefix for topic names that no other test has."""
     return f"test-{uuid.uuid4().hex[:12]}."
 
 
 @pytest.fixture
 def own_kafka(tmp_path: Path) -> Iterator[Broker]:
-    """A Kafka broker that this test has to itself and may kill, pause and restart."""
+    """A Kafka broker for one test, which may kill, pause and restart it."""
     broker = _started(Broker(tmp_path / "kafka"))
     yield broker
     broker.kill()

@@ -1,4 +1,4 @@
-"""The compiled rules: they are the ones that run, they do what their sources say, and never run when those have changed."""
+"""The compiled rules: they run, they do the same as their sources, and they never run after a source has changed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SIMULATED = (5, 600)
-"""Seed and number of commands."""
+"""The seed and the number of commands of a simulation."""
 
 AS_PLAIN_PYTHON = f"""
 import sys
@@ -39,14 +39,14 @@ print(simulate(*{SIMULATED}).state_hash)
 
 @pytest.mark.parametrize("name", compiling.MODULES)
 def test_where_there_is_a_compiler_the_compiled_module_runs(name: str) -> None:
-    """Its file is no source. After `python -m local.compile --remove` this fails."""
+    """Its file is not the source. This fails after `python -m local.compile --remove`."""
     module = importlib.import_module(name.removesuffix(".py").replace("/", "."))
 
     assert str(module.__file__).endswith(".py") is not compiling.has_compiler()
 
 
 def test_plain_python_does_the_same() -> None:
-    """The same random commands, crashes and repeats end in the same state."""
+    """The same random commands, crashes and repetitions end in the same state."""
     plain = subprocess.run(
         [sys.executable, "-c", AS_PLAIN_PYTHON], cwd=compiling.ROOT, capture_output=True, text=True, check=True
     )
@@ -55,7 +55,7 @@ def test_plain_python_does_the_same() -> None:
 
 
 def test_what_a_compiled_module_imports_is_watched_too() -> None:
-    """The limits of a market are written into the compiled rules, though `domain/market.py` itself is not compiled."""
+    """The compiled rules contain copies of the limits of a market, although `domain/market.py` is not compiled."""
     watched = compiling._sources()
 
     assert watched >= {*compiling.MODULES, "domain/market.py", "domain/values.py", "messages/replies.py"}
@@ -66,7 +66,7 @@ def test_what_a_compiled_module_imports_is_watched_too() -> None:
 
 
 def test_a_module_that_is_older_than_its_source_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By name, when the program starts; a source that is gone counts as changed."""
+    """When the program starts, with the name of the source. A source that is missing counts as changed."""
     (tmp_path / "build").mkdir()
     for name in ("changed", "gone", "same"):
         (tmp_path / f"{name}.py").write_text(name)

@@ -27,7 +27,7 @@ def list_all(options: Namespace, settings: Settings) -> int:
     """Print what is set aside, of everything or of one read model or of the commands."""
     rows: list[dict[str, Any]] = []
     if settings.log == "kafka" and options.name in {None, COMMANDS}:
-        from consumers.kafka.dead_letters import DeadLetters  # noqa: PLC0415  only where there is Kafka
+        from consumers.kafka.dead_letters import DeadLetters
 
         with DeadLetters(settings) as letters:
             rows += [_letter(found) for found in letters.open()]
@@ -50,7 +50,7 @@ def show(options: Namespace, settings: Settings) -> int:
     """Print one of them, as it came."""
     if options.name != COMMANDS:
         return read_models.show_parked(options, settings)
-    from consumers.kafka.dead_letters import DeadLetters  # noqa: PLC0415
+    from consumers.kafka.dead_letters import DeadLetters
 
     with DeadLetters(settings) as letters:
         try:
@@ -67,7 +67,7 @@ def retry(options: Namespace, settings: Settings) -> int:
     if options.position is None:
         print("tidings: the number of the command is needed", file=sys.stderr)
         return 2
-    from consumers.kafka.dead_letters import DeadLetters  # noqa: PLC0415
+    from consumers.kafka.dead_letters import DeadLetters
 
     with DeadLetters(settings) as letters:
         try:
@@ -82,7 +82,7 @@ def skip(options: Namespace, settings: Settings) -> int:
     """Go on without one, for ever."""
     if options.name != COMMANDS:
         return read_models.skip_parked(options, settings)
-    from consumers.kafka.dead_letters import DeadLetters  # noqa: PLC0415
+    from consumers.kafka.dead_letters import DeadLetters
 
     with DeadLetters(settings) as letters:
         try:

@@ -24,7 +24,7 @@ from kafka.errors import TopicAlreadyExistsError, UnknownTopicOrPartitionError
 import eventsourcing_kafka as es_kafka
 from consumers.kafka.log import kafka_environment
 from eventsourcing_kafka import UnsafeTopic
-from eventsourcing_kafka.clients import connected
+from eventsourcing_kafka.clients import connect
 
 if TYPE_CHECKING:
     from settings import Settings
@@ -111,7 +111,7 @@ def check_topics(settings: "Settings", *, create: bool = False) -> list[str]:
         es_kafka.ensure_topic(log, create=create)
     except UnsafeTopic as error:
         found.append(str(error))
-    with closing(connected(KafkaAdminClient, settings.kafka_client() | {"bootstrap_timeout_ms": 10_000})) as admin:
+    with closing(connect(KafkaAdminClient, settings.kafka_client() | {"bootstrap_timeout_ms": 10_000})) as admin:
         names = {topic: topic_name(settings, topic) for topic in TOPICS}
         described = _describe(admin, list(names.values()))
         missing = [topic for topic, name in names.items() if name not in described]

@@ -1,6 +1,6 @@
-"""API keys, how far read models are, and events set aside: as they were before there were migrations.
+"""API keys, the progress of read models, and parked and skipped events: the tables from before there were migrations.
 
-A database from then has these tables already, and keeps them as they are.
+A database from that time has these tables already, and keeps them.
 """
 
 from alembic import op
@@ -67,6 +67,6 @@ TABLES = (
 
 
 def upgrade() -> None:
-    """Make what is missing."""
+    """Create the tables that are missing."""
     for statement in TABLES:
         op.execute(statement)

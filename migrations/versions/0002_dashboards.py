@@ -1,4 +1,4 @@
-"""The schema of the views for dashboards. The views themselves follow the read models: see projections/dashboards/roles.py."""
+"""The schema for the dashboards' views. The views are created with the read models: see projections/dashboards/roles.py."""
 
 from alembic import op
 
@@ -7,5 +7,5 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Make it."""
+    """Create the schema."""
     op.execute("CREATE SCHEMA IF NOT EXISTS dashboards")

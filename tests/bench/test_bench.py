@@ -1,4 +1,4 @@
-"""The measurements' own promises: which parts there are, and that their last line has just the documented figures."""
+"""The measurements: their parts exist, and their last line has exactly the documented figures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from bench.parts import PARTS, keys_of, page, show
+from bench.page import keys_of, page
+from bench.parts import PARTS, show
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,20 +30,20 @@ def last_line(*arguments: str) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_the_page_tells_every_part_and_every_figure() -> None:
-    """bench/README.md is what `python -m bench.parts` writes."""
+def test_the_page_explains_every_part_and_every_figure() -> None:
+    """bench/README.md is the output of `python -m bench.page`."""
     assert (ROOT / "bench" / "README.md").read_text() == page()
 
 
 @pytest.mark.parametrize("figures", [{"a": 1}, {"a": 1, "b": 2, "c": 3}])
 def test_figures_that_are_not_as_documented_are_not_shown(figures: dict[str, int]) -> None:
-    """A key too few or too many ends the measurement instead of the page being wrong."""
+    """A missing or surplus key ends the measurement, so the page is never wrong."""
     with pytest.raises(AssertionError, match="not as documented"):
         show(figures, {"a": "one", "b": "two"})
 
 
 def test_a_run_of_the_engine_has_its_figures_by_window(kafka: str) -> None:
-    """One part: its figures themselves, rates and times by window."""
+    """A single part prints its own figures, with rates and times by window."""
     figures = last_line(
         "engine", "--seconds", "0.2", "--windows", "1,16", "--warm-up", "0.1", "--bootstrap", kafka, "--no-baseline"
     )
@@ -53,7 +54,7 @@ def test_a_run_of_the_engine_has_its_figures_by_window(kafka: str) -> None:
 
 
 def test_a_run_of_the_book_has_its_figures() -> None:
-    """The smallest run there is."""
+    """The smallest possible run has all of them."""
     assert last_line("book", "--orders", "20", "--rounds", "20").keys() == keys_of("book").keys()
 
 
@@ -66,7 +67,7 @@ def test_a_run_of_the_book_has_its_figures() -> None:
     ],
 )
 def test_what_is_not_understood_is_refused(arguments: list[str], problem: str) -> None:
-    """A misspelt part or option measures nothing."""
+    """A misspelt part or option is an error, and nothing is measured."""
     done = bench(*arguments)
 
     assert done.returncode != 0
@@ -74,5 +75,5 @@ def test_what_is_not_understood_is_refused(arguments: list[str], problem: str) -
 
 
 def test_every_part_is_a_module() -> None:
-    """Each name is a file that says what it measures."""
+    """Each name is that of a file."""
     assert [part for part in PARTS if not (ROOT / "bench" / f"{part}.py").is_file()] == []

@@ -1,15 +1,15 @@
-"""Faults on real brokers: what two duelling writers told their clients, compared with the log.
+"""Faults on real brokers: compares what two duelling writers told their clients with the log.
 
     python tests/eventsourcing_kafka/chaos.py --rounds 200 [--seed 1] [--nodes 1|3]
 
-Two writer processes append to one log and take it over from each other. In each round one fault is made: kill -9 or
-SIGSTOP of a writer, of a broker (with three nodes: of the leader), or a cut of the network between one writer and the
-broker; it is mended, and the log must go on. Each writer keeps a journal of what it told its clients. At the end:
+Two writer processes append to one log, and take it over from each other. Each round makes one fault: kill -9 or SIGSTOP of
+a writer or of a broker (with three nodes: of the leader), or a cut of the network between one writer and the broker. Then
+the fault is repaired, and the log must make progress. Each writer keeps a journal of what it told its clients. At the end:
 
-- what was acknowledged stands in the log, once, at the position told;
-- what was refused as fenced is not there, and what is there was sent by somebody;
-- nothing stands there twice, and positions have no gap;
-- a reader that followed all along, one that reads everything now, and one that starts in the middle agree.
+- each acknowledged event is in the log once, at the position that its client was told;
+- no event that was refused as fenced is there, and each event that is there was sent by a writer;
+- no event is there twice, and positions have no gap;
+- a reader that followed from the start, one that reads everything now, and one that starts in the middle agree.
 
 The last line is a JSON object. The exit code is 1 if a promise was broken.
 """
@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from eventsourcing.persistence import PersistenceError, StoredEvent
+from kafka import KafkaAdminClient
 
 from eventsourcing_kafka import Checkpoint, Fenced, InDoubt, Reader, Settings, Writer, ensure_topic
 from local.kafka import Broker, Cluster
@@ -43,10 +44,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PROGRESS_SECONDS = 60
-"""How long the log may stand still after a fault has been mended. Three nodes need up to 10 s for a new leader."""
+"""The longest time without progress after a repaired fault. Three nodes need up to 10 s for a new leader."""
 
 FAULTS_FIRST = ("pause writer", "cut", "pause broker", "kill writer", "kill broker", "cut", "pause writer")
-"""Each kind comes up in a short run too; then chance decides."""
+"""The first faults, so that a short run has each kind; later ones are random."""
 
 
 def settings_of(bootstrap: str, topic: str, nodes: int = 1) -> Settings:
@@ -65,7 +66,7 @@ def settings_of(bootstrap: str, topic: str, nodes: int = 1) -> Settings:
 
 
 def write_for_ever(settings: Settings, name: str, journal: Path, pause: float) -> None:
-    """Take over and append, again and again; write down what clients are told before and after."""
+    """Take over and append for ever. Note each event before it is sent, and what its client is told."""
     file = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def note(what: str, event: str, position: int = 0) -> None:
@@ -80,7 +81,7 @@ def write_for_ever(settings: Settings, name: str, journal: Path, pause: float) -
             except PersistenceError as error:
                 note("out", type(error).__name__)
                 checkpoint = reader.checkpoint
-                sleep(random.uniform(0, pause))  # noqa: S311  # two that duel back off at random
+                sleep(random.uniform(0, pause))  # noqa: S311  # a random time, so that one of two duelling writers wins
                 continue
         note("won", writer.checkpoint.writer)
         try:
@@ -89,10 +90,10 @@ def write_for_ever(settings: Settings, name: str, journal: Path, pause: float) -
                 number += len(batch)
                 for event in batch:
                     note("sent", event)
-                outcome = append(writer, batch)
+                what, first = append(writer, batch)
                 for i, event in enumerate(batch):
-                    note(outcome[0], event, outcome[1] + i)
-                if outcome[0] != "told":
+                    note(what, event, first + i)
+                if what != "told":
                     break
         finally:
             checkpoint = writer.checkpoint
@@ -101,7 +102,7 @@ def write_for_ever(settings: Settings, name: str, journal: Path, pause: float) -
 
 
 def append(writer: Writer, batch: list[str]) -> tuple[str, int]:
-    """Append events with these names, and return what the clients may be told."""
+    """Append events with these names. Return what their clients are told, and the first position."""
     try:
         return "told", writer.append([StoredEvent(name, 1, "Made", b"{}") for name in batch]).start
     except Fenced:
@@ -114,7 +115,7 @@ class WriterProcess:
     """A writer that can be killed, paused and started again."""
 
     def __init__(self, name: str, settings: Settings, folder: Path, pause: float) -> None:
-        """Describe it; `start` starts it."""
+        """Describe the process without starting it."""
         self.name = name
         self.journal = folder / f"{name}.journal"
         self._log = folder / f"{name}.log"
@@ -126,23 +127,23 @@ class WriterProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it if it does not run."""
+        """Start the process if it is not running."""
         if self._process is None or self._process.poll() is not None:
             with self._log.open("ab") as log:
                 self._process = subprocess.Popen(self._arguments, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
     def pause(self) -> None:
-        """Freeze it as it is."""
+        """Freeze the process."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on."""
+        """Let the process continue."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """End it with kill -9."""
+        """End the process with SIGKILL."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -152,7 +153,7 @@ class WriterProcess:
 
 
 class Referee:
-    """Follows the log all along, and compares it with the journals in the end."""
+    """Follows the log from the start, and compares it with the journals at the end."""
 
     def __init__(self, settings: Settings) -> None:
         """Begin at the start of the log."""
@@ -162,7 +163,7 @@ class Referee:
         self.middle = Checkpoint()
 
     def follow(self, seconds: float) -> bool:
-        """Read for at most so long; return whether anything new counts."""
+        """Wait at most `seconds` for batches; return whether there are new ones that count."""
         try:
             batches = self._reader.read(seconds)
         except PersistenceError:
@@ -171,7 +172,7 @@ class Referee:
         return bool(batches)
 
     def await_progress(self) -> None:
-        """Wait until a batch counts that was not there before; raise TimeoutError if none comes."""
+        """Wait until a new batch counts; raise TimeoutError if none does."""
         while self.follow(0):
             pass
         deadline = monotonic() + PROGRESS_SECONDS
@@ -180,11 +181,11 @@ class Referee:
                 raise TimeoutError(f"No writer got on within {PROGRESS_SECONDS} s")
 
     def mark_middle(self) -> None:
-        """Remember this place, for a reader that starts in the middle."""
+        """Store the checkpoint, for a reader that starts in the middle."""
         self.middle = self._reader.checkpoint
 
     def problems(self, journals: list[Path]) -> tuple[list[str], dict[str, int]]:
-        """Read the whole log again, and return the promises broken, and counts of what happened."""
+        """Read the whole log again. Return the broken promises, and counts of what happened."""
         with Reader(self._settings) as reader:
             end = reader.end()
             truth = list(positions(reader.read_to(end)))
@@ -192,42 +193,42 @@ class Referee:
             rest = list(positions(reader.read_to(end)))
         self.found += positions(self._reader.read_to(end))
         self._reader.close()
-        place = {event: position for position, event in truth}
-        problems, counts = untrue(journals, place)
-        if len(place) < len(truth):
+        position_of = {event: position for position, event in truth}
+        problems, counts = differences(journals, position_of)
+        if len(position_of) < len(truth):
             problems.append("an event is there twice")
         if [position for position, _ in truth] != list(range(1, len(truth) + 1)):
             problems.append("positions have a gap")
         if self.found != truth:
-            problems.append("a reader that followed all along saw something else")
+            problems.append("a reader that followed from the start saw something else")
         if truth[len(truth) - len(rest) :] != rest or (rest and rest[0][0] != self.middle.next):
             problems.append("a reader that started in the middle saw something else")
         return problems, counts | {"events": len(truth), "records": end}
 
 
-def untrue(journals: list[Path], place: dict[str, int]) -> tuple[list[str], dict[str, int]]:
-    """Compare what clients were told with where events stand in the log; also count what they were told."""
+def differences(journals: list[Path], position_of: dict[str, int]) -> tuple[list[str], dict[str, int]]:
+    """Compare what clients were told with the positions in the log. Return the differences, and counts by kind."""
     counts: Counter[str] = Counter()
     problems = []
     sent = set()
     for line in (line for journal in journals for line in journal.read_text().splitlines(keepends=True)):
         if not line.endswith("\n"):
-            continue  # killed while writing it: nobody was told
+            continue  # killed while writing this line: no client was told
         what, event, position = line.split()
         counts[what] += 1
         if what == "sent":
             sent.add(event)
-        elif what == "told" and place.get(event) != int(position):
-            problems.append(f"{event} was acknowledged at {position} and is at {place.get(event)}")
-        elif what == "refused" and event in place:
-            problems.append(f"{event} was refused and is at {place[event]}")
-    if strangers := place.keys() - sent:
+        elif what == "told" and position_of.get(event) != int(position):
+            problems.append(f"{event} was acknowledged at {position} and is at {position_of.get(event)}")
+        elif what == "refused" and event in position_of:
+            problems.append(f"{event} was refused and is at {position_of[event]}")
+    if strangers := position_of.keys() - sent:
         problems.append(f"nobody sent {sorted(strangers)[:3]}")
     return problems, dict(counts)
 
 
 def positions(batches: Iterator[Any]) -> Iterator[tuple[int, str]]:
-    """Yield position and name of each event."""
+    """Yield the position and name of each event."""
     for batch in batches:
         for position, row in enumerate(batch.events, batch.first):
             yield position, row[0]
@@ -236,8 +237,8 @@ def positions(batches: Iterator[Any]) -> Iterator[tuple[int, str]]:
 def run(
     rounds: int, seed: int, nodes: int = 1, *, folder: Path, say: Callable[[str], object] = print
 ) -> tuple[list[str], dict[str, int]]:
-    """Make faults for so many rounds; return the promises broken, and counts of what happened."""
-    chance = random.Random(seed)  # noqa: S311  # a repeatable choice of faults
+    """Make one fault in each round. Return the broken promises, and counts of what happened."""
+    chance = random.Random(seed)  # noqa: S311  # repeatable
     with ExitStack() as stack:
         brokers, direct, proxied, proxy = _servers(folder, nodes, stack)
         settings = settings_of(direct, f"chaos-{seed}", nodes)
@@ -290,7 +291,7 @@ def _pass(seconds: float, referee: Referee) -> None:
 
 
 def _servers(folder: Path, nodes: int, stack: ExitStack) -> tuple[list[Broker], str, str, Proxy | None]:
-    """Start the brokers; return them, two ways to reach them, and the proxy on the second way if there is one."""
+    """Start the brokers. Return them, two addresses of them, and the proxy at the second address if there is one."""
     if nodes > 1:
         cluster = stack.enter_context(Cluster(folder / "cluster", size=nodes))
         return cluster.nodes, cluster.bootstrap, cluster.bootstrap, None
@@ -316,8 +317,6 @@ def _servers(folder: Path, nodes: int, stack: ExitStack) -> tuple[list[Broker], 
 def _leader(brokers: list[Broker], settings: Settings) -> Broker:
     if len(brokers) == 1:
         return brokers[0]
-    from kafka import KafkaAdminClient  # noqa: PLC0415  # only here
-
     admin = KafkaAdminClient(bootstrap_servers=settings.bootstrap_servers.split(","))
     try:
         leader = admin.describe_topics([settings.topic])[0]["partitions"][0]["leader_id"]

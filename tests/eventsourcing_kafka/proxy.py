@@ -1,4 +1,4 @@
-"""A TCP proxy on this machine whose wire can be cut."""
+"""A TCP proxy on this machine whose connection can be cut."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Self
 
 
 class Proxy:
-    """Forwards connections to a port of this machine, until `cut`. Runs in a thread of its own.
+    """Forwards connections to a port of this machine, in a thread of its own.
 
-    While it is cut, nothing gets through and nobody is told: connections stay open, new ones are accepted. What was
-    sent meanwhile arrives when it is healed, late, although the sender may have given up.
+    While it is cut, nothing gets through and nobody notices: connections stay open, and new ones are accepted. Data that
+    was sent meanwhile arrives late, after `heal`, although the sender may have given up.
     """
 
     def __init__(self, port: int, target: int) -> None:
@@ -30,7 +30,7 @@ class Proxy:
         self._loop.call_soon_threadsafe(self._whole.clear)
 
     def heal(self) -> None:
-        """Let everything through again, beginning with what has waited."""
+        """Let everything through again, beginning with the data that has waited."""
         self._loop.call_soon_threadsafe(self._whole.set)
 
     def __enter__(self) -> Self:

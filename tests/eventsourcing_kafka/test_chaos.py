@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # see `lost_connections`
 @pytest.mark.usefixtures("lost_connections")
 def test_clients_were_told_the_truth_whatever_failed(tmp_path: Path) -> None:
-    """Writers and broker are killed and paused, the network is cut, two writers duel: every promise is kept."""
+    """Two writers duel while writers and brokers are killed and paused and the network is cut. Every promise is kept."""
     try:
         problems, counts = chaos.run(rounds=7, seed=4, folder=tmp_path)
     except StartError as reason:
@@ -35,7 +35,7 @@ def test_clients_were_told_the_truth_whatever_failed(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("lost_connections")
 @pytest.mark.parametrize(("nodes", "rounds"), [(1, 200), (3, 100)])
 def test_clients_were_told_the_truth_for_hundreds_of_rounds(nodes: int, rounds: int, tmp_path: Path) -> None:
-    """The same for long, on one broker and on a cluster of three that loses its leader; `KAFKA_CHAOS_SEED` varies it."""
+    """The same for longer, on one broker and on a cluster of three that loses its leader. `KAFKA_CHAOS_SEED` sets the seed."""
     problems, counts = chaos.run(rounds, int(os.environ.get("KAFKA_CHAOS_SEED", "1")), nodes, folder=tmp_path)
 
     assert problems == []

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 def environment(settings: Settings, **more: str) -> Environment:
-    """Return the environment that says what the settings say."""
+    """Return the environment variables of these settings."""
     return Environment(
         "Bank",
         {
@@ -54,7 +54,7 @@ def environment(settings: Settings, **more: str) -> Environment:
 
 
 class TestFactory(persistence.InfrastructureFactoryTestCase[KafkaFactory]):
-    """The library's cases; tracking and process recorders are refused instead."""
+    """The library's cases, without those for tracking and process recorders, which are refused."""
 
     @pytest.fixture(autouse=True)
     def _environment(self, settings: Settings) -> None:
@@ -93,7 +93,7 @@ class TestFactory(persistence.InfrastructureFactoryTestCase[KafkaFactory]):
 
 
 def test_every_setting_comes_from_the_environment() -> None:
-    """Each field of `Settings` is `KAFKA_<FIELD>`, and the application's name may stand before it."""
+    """Each field of `Settings` is read from `KAFKA_<FIELD>`, with or without the application's name as a prefix."""
     values: dict[str, Any] = {
         spec.name: {"str": f"{spec.name}-1", "int": 3, "float": 2.5, "bool": False}[str(spec.type)]
         for spec in fields(Settings)
@@ -106,12 +106,12 @@ def test_every_setting_comes_from_the_environment() -> None:
 
 
 def test_passwords_are_not_shown() -> None:
-    """Settings may be logged."""
+    """So settings may be logged."""
     assert "secret" not in repr(Settings(sasl_password="secret", ssl_password="secret"))  # noqa: S106
 
 
 def test_the_topic_is_named_after_the_application() -> None:
-    """Unless it is set."""
+    """If its name is not set."""
     env = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
     assert Settings.from_env(Environment("Bank", env)).topic == "bank_events"
     assert Settings.from_env(Environment("", env)).topic == "stored_events"
@@ -122,27 +122,27 @@ def test_the_topic_is_named_after_the_application() -> None:
     [("KAFKA_BOOTSTRAP_SERVERS", ""), ("KAFKA_PARTITION", "one"), ("KAFKA_CREATE_TOPIC", "perhaps")],
 )
 def test_a_bad_setting_is_named(name: str, value: str) -> None:
-    """Before anything is connected."""
+    """The error comes before any connection, and names the variable."""
     env = {"PERSISTENCE_MODULE": "eventsourcing_kafka", "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"} | {name: value}
     with pytest.raises(InfrastructureFactoryError, match=name):
         InfrastructureFactory.construct(Environment("Bank", env))
 
 
 def test_snapshots_have_a_topic_of_their_own(settings: Settings) -> None:
-    """And the factory closes what it made."""
+    """Closing the factory closes its recorders."""
     factory = KafkaFactory(environment(settings))
     snapshots = factory.aggregate_recorder("snapshots")
     events = factory.application_recorder()
     snapshots.insert_events([StoredEvent("a", 1, "Snapshot", b"{}")])
     assert events.max_notification_id() is None
-    with closing(KafkaAdminClient(**settings.client())) as admin:
+    with closing(KafkaAdminClient(**settings.kafka_python_client())) as admin:
         assert f"{settings.topic}_snapshots" in admin.list_topics()
     factory.close()
     assert events.closed
 
 
 def test_a_topic_that_does_not_exist_is_named(settings: Settings) -> None:
-    """When it may not be created, and when it lacks the partition."""
+    """So is one that exists and lacks the partition."""
     with pytest.raises(UnsafeTopic, match="absent does not exist"):
         ensure_topic(replace(settings, topic="absent", create_topic=False))
     with pytest.raises(UnsafeTopic, match="no partition 2"):
@@ -160,9 +160,9 @@ def test_a_topic_that_does_not_exist_is_named(settings: Settings) -> None:
     ],
 )
 def test_a_topic_that_could_lose_data_is_refused(settings: Settings, name: str, value: str) -> None:
-    """By the factory, with the name of the setting."""
+    """The error names the setting."""
     unsafe = replace(settings, topic=f"{settings.topic}-unsafe")
-    with closing(KafkaAdminClient(**settings.client())) as admin:
+    with closing(KafkaAdminClient(**settings.kafka_python_client())) as admin:
         configs = topic_config(1) | {name: value}
         admin.create_topics(
             {unsafe.topic: {"num_partitions": 1, "replication_factor": 1, "configs": configs}}, wait_for_metadata=True
@@ -173,13 +173,13 @@ def test_a_topic_that_could_lose_data_is_refused(settings: Settings, name: str, 
 
 
 def test_too_few_replicas_are_refused(settings: Settings) -> None:
-    """Three are wanted unless fewer are asked for by name."""
+    """Three replicas are required unless the settings ask for fewer."""
     with pytest.raises(UnsafeTopic, match="replication factor is 1, must be at least 3"):
         ensure_topic(replace(settings, replication_factor=3))
 
 
 def test_what_is_unsafe_is_said_in_full() -> None:
-    """All of it at once; and a topic nobody could write to is found, too."""
+    """The message lists every unsafe setting, and also those that would make the topic read-only."""
     safe = topic_config(3)
     assert unsafe_settings(safe, 3, 3) == []
     assert unsafe_settings(safe | {"min.insync.replicas": "3"}, 3, 3) == []
@@ -193,7 +193,7 @@ def test_what_is_unsafe_is_said_in_full() -> None:
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # see `lost_connections`
 @pytest.mark.usefixtures("lost_connections")
 def test_an_unreachable_broker_is_an_operational_error(settings: Settings) -> None:
-    """Within the time to connect, and without leaving a thread or an open file behind, however often it is tried."""
+    """It is raised within the time to connect. No attempt leaves a thread or an open file behind."""
     nowhere = replace(settings, bootstrap_servers=f"127.0.0.1:{free_port()}", connect_timeout=0.3)
     threads = threading.active_count()
     for _ in range(3):
@@ -209,7 +209,7 @@ def test_an_unreachable_broker_is_an_operational_error(settings: Settings) -> No
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # see `lost_connections`
 @pytest.mark.usefixtures("lost_connections")
 def test_tls_and_sasl(tmp_path: Path) -> None:
-    """Everything works over TLS with a password; with a wrong one, or without trust, nothing does."""
+    """Everything works over TLS with a password; nothing works with a wrong password or an untrusted certificate."""
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
     subprocess.run([*make.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)

@@ -1,4 +1,4 @@
-"""The index: it answers what a look through the whole log would, and a damaged one is rebuilt, never believed."""
+"""The index gives the same answers as a scan of the whole log. A damaged index is rebuilt, never trusted."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ names = st.sampled_from(["a", "b", "c"])
 
 @st.composite
 def batches_of_rows(draw: st.DrawFn) -> list[list[tuple[str, int]]]:
-    """Batches of events in which no aggregate has a version twice; versions may come in any order, with gaps."""
+    """Batches in which no aggregate has a version twice. Versions may be in any order, with gaps."""
     rows = draw(st.lists(st.tuples(names, st.integers(0, 12)), max_size=24, unique=True))
     batches: list[list[tuple[str, int]]] = []
     for row in rows:
@@ -39,7 +39,7 @@ def batches_of_rows(draw: st.DrawFn) -> list[list[tuple[str, int]]]:
 
 
 def indexed(index: Index, rows: list[list[tuple[str, int]]]) -> list[Batch]:
-    """Advance the index by these batches, each at every third offset."""
+    """Advance the index by these batches, one at every third offset."""
     batches = []
     for found in rows:
         before = index.checkpoint
@@ -53,7 +53,7 @@ def indexed(index: Index, rows: list[list[tuple[str, int]]]) -> list[Batch]:
 def test_runs_are_what_the_log_holds(
     rows: list[list[tuple[str, int]]], name: str, gt: int | None, lte: int | None, desc: bool
 ) -> None:
-    """Within any bounds, in both orders, the runs lead to just the batches with versions of the aggregate."""
+    """Within any bounds, in both orders, the runs name exactly the batches that hold such versions of the aggregate."""
     with closing(Index("", "log")) as index:
         batches = indexed(index, rows)
         runs = index.runs(name, gt=gt, lte=lte, desc=desc)
@@ -69,12 +69,12 @@ def test_runs_are_what_the_log_holds(
 
 @given(batches_of_rows(), st.integers(0, 40))
 def test_positions_lead_to_their_batches(rows: list[list[tuple[str, int]]], position: int) -> None:
-    """A position is found in its batch; a checkpoint for it stands at that batch, or where the index ends."""
+    """The index finds the batch of a position. The checkpoint for it is at that batch, or at the end of the index."""
     with closing(Index("", "log")) as index:
         batches = indexed(index, rows)
 
         expected = [batch for batch in batches if batch.last >= position]
-        assert [place.first for place in index.places(position, 100)] == [batch.first for batch in expected]
+        assert [found.first for found in index.locations(position, 100)] == [batch.first for batch in expected]
         at = index.checkpoint_at(position)
         if expected and position > 0:
             assert at == (expected[0].offset, 1, "w", expected[0].first)
@@ -83,7 +83,7 @@ def test_positions_lead_to_their_batches(rows: list[list[tuple[str, int]]], posi
 
 
 def test_an_aggregate_in_one_batch_is_one_row() -> None:
-    """Consecutive versions make one run, however they are mixed with others."""
+    """Consecutive versions are one run, even if events of other aggregates stand between them."""
     with closing(Index("", "log")) as index:
         indexed(index, [[("a", 1), ("b", 1), ("a", 2), ("a", 3), ("a", 7)]])
 
@@ -91,7 +91,7 @@ def test_an_aggregate_in_one_batch_is_one_row() -> None:
 
 
 def test_two_processes_advance_one_file_in_turn(tmp_path: Path) -> None:
-    """The one that comes late adds nothing, and sees what the other one has added."""
+    """The slower one adds nothing, and sees what the other one has added."""
     path = str(tmp_path / "index")
     with closing(Index(path, "log")) as first, closing(Index(path, "log")) as second:
         indexed(first, [[("a", 1)]])
@@ -103,7 +103,7 @@ def test_two_processes_advance_one_file_in_turn(tmp_path: Path) -> None:
 
 
 def test_the_index_of_another_log_is_thrown_away(tmp_path: Path) -> None:
-    """A topic made anew has another identity."""
+    """A topic that was recreated has another identity."""
     path = str(tmp_path / "index")
     with closing(Index(path, "log")) as index:
         indexed(index, [[("a", 1)]])
@@ -114,7 +114,7 @@ def test_the_index_of_another_log_is_thrown_away(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"no database" * 1000, b"SQLite format 3\x00" + b"\xff" * 8000])
 def test_a_file_that_is_no_index_is_replaced(tmp_path: Path, content: bytes) -> None:
-    """Whatever stands at its path."""
+    """Any content of the file is replaced by an empty index."""
     path = tmp_path / "index"
     path.write_bytes(content)
     with closing(Index(str(path), "log")) as index:
@@ -137,7 +137,7 @@ def logged(settings: Settings) -> Settings:
 
 
 def answers(settings: Settings) -> tuple[object, ...]:
-    """Ask a new recorder for everything; and that it knows a conflict."""
+    """Return everything that a new recorder reads, and check that it notices a conflict."""
     with closing(KafkaApplicationRecorder(settings)) as recorder:
         with pytest.raises(IntegrityError):
             recorder.insert_events(events(17))
@@ -153,7 +153,7 @@ EXPECTED = (list(range(60)), [58, 53, 48], [(99, "a4"), (100, "all"), (101, "a0"
 
 
 def flip_pages(path: Path) -> None:
-    """Overwrite the file but for its header."""
+    """Overwrite the file after its header."""
     content = path.read_bytes()
     path.write_bytes(content[:4096] + b"\xa5" * (len(content) - 4096))
 
@@ -170,25 +170,25 @@ def drop_table(path: Path) -> None:
 
 
 def shift_offsets(path: Path) -> None:
-    """Let every batch seem to stand elsewhere."""
+    """Change the offset of every batch."""
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute('UPDATE batch SET "offset" = "offset" - 1 WHERE "offset" > 1')
 
 
 def shift_inner_offsets(path: Path) -> None:
-    """The same, but for the last one, which is compared when the index is opened."""
+    """The same, except for the last one, which is checked when the index is opened."""
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute('UPDATE batch SET "offset" = "offset" - 1 WHERE "offset" BETWEEN 2 AND 50')
 
 
 def point_at_a_zombie(path: Path) -> None:
-    """Let a batch seem to be of another writer."""
+    """Change the epoch of a batch."""
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("UPDATE batch SET epoch = 7 WHERE first = 101")
 
 
 def run_ahead(path: Path) -> None:
-    """Let the index claim to know more than there is."""
+    """Move the checkpoint of the index beyond the end of the log."""
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute('UPDATE log SET "offset" = 1000, next = 2000')
 
@@ -198,7 +198,7 @@ def run_ahead(path: Path) -> None:
     [forget_everything, flip_pages, drop_table, shift_offsets, shift_inner_offsets, point_at_a_zombie, run_ahead],
 )
 def test_a_damaged_index_is_rebuilt(logged: Settings, damage: Callable[[Path], None]) -> None:
-    """Whatever has happened to the file, the answers are those of the log."""
+    """Whatever happened to the file, the answers are those of the log."""
     path = Path(logged.index_path())
     assert path.stat().st_size > 8192
     damage(path)
@@ -207,7 +207,7 @@ def test_a_damaged_index_is_rebuilt(logged: Settings, damage: Callable[[Path], N
 
 
 def test_an_old_index_catches_up(logged: Settings, tmp_path: Path) -> None:
-    """One restored from a backup goes on where it stood."""
+    """An index restored from a backup continues from its checkpoint."""
     path = Path(logged.index_path())
     shutil.copy(path, tmp_path / "old")
     with closing(KafkaApplicationRecorder(logged)) as recorder:
@@ -219,7 +219,7 @@ def test_an_old_index_catches_up(logged: Settings, tmp_path: Path) -> None:
 
 
 def test_an_index_damaged_while_in_use_is_rebuilt(logged: Settings) -> None:
-    """The recorder that has it open notices, too."""
+    """The recorder that has it open notices the damage."""
     with closing(KafkaApplicationRecorder(logged)) as recorder:
         assert len(recorder.select_events("all")) == 60
         shift_inner_offsets(Path(logged.index_path()))
@@ -229,8 +229,8 @@ def test_an_index_damaged_while_in_use_is_rebuilt(logged: Settings) -> None:
 
 
 def test_a_topic_made_anew_has_a_new_index(logged: Settings) -> None:
-    """Nothing of the old log is answered."""
-    with closing(KafkaAdminClient(**logged.client())) as admin:
+    """No answer contains anything of the old log."""
+    with closing(KafkaAdminClient(**logged.kafka_python_client())) as admin:
         admin.delete_topics([logged.topic])
     again = replace(logged, topic=logged.topic)
     ensure_topic(again)
@@ -240,14 +240,14 @@ def test_a_topic_made_anew_has_a_new_index(logged: Settings) -> None:
 
 
 def test_a_temporary_index_leaves_no_file(logged: Settings, tmp_path: Path) -> None:
-    """`temporary` answers the same, from a file that vanishes."""
+    """With `temporary` the answers are the same, and no file remains."""
     before = set(tmp_path.rglob("*"))
     assert answers(replace(logged, index_folder="temporary")) == EXPECTED
     assert set(tmp_path.rglob("*")) == before
 
 
 def test_memory_does_not_grow_with_the_log(settings: Settings) -> None:
-    """A log of 128 MB is indexed and read within a fraction of its size, in Python's own memory."""
+    """Indexing and reading a log of 128 MB takes a fraction of its size of Python's memory."""
     state = b'{"text":"%s"}' % (b"x" * 1000)
     with Reader(settings) as reader, Writer.take_over(reader) as writer:
         for batch in range(256):
@@ -267,7 +267,7 @@ def test_memory_does_not_grow_with_the_log(settings: Settings) -> None:
 
 
 def test_a_broken_promise_of_the_index_is_damage(tmp_path: Path) -> None:
-    """A row that is missing where one must be is reported as such, not as a crash."""
+    """A missing row is reported as damage, not as a crash."""
     path = tmp_path / "index"
     with closing(Index(str(path), "log")) as index:
         with closing(sqlite3.connect(path, isolation_level=None)) as db:

@@ -1,4 +1,4 @@
-"""The library's own conformance cases, unmodified, on a real broker. README.md lists those that cannot apply."""
+"""The library's own conformance cases, unmodified, on a real broker. README.md lists the cases that cannot apply."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ class TestAggregateRecorderWithTextIds(TestAggregateRecorder):
 
 
 class TestApplicationRecorder(OnKafka, persistence.ApplicationRecorderTestCase[KafkaApplicationRecorder]):
-    """Events with positions; also the subscription, which the library leaves optional."""
+    """Events with positions, and the subscription, which is optional in the library."""
 
     def create_recorder(self) -> KafkaApplicationRecorder:
         """Return the recorder under test."""
         return self.application_recorder()
 
     def test_insert_subscribe(self) -> None:
-        """A subscription gives what is there and what comes, and ends when stopped."""
+        """A subscription returns present and future events, and ends if it is stopped."""
         self.optional_test_insert_subscribe()
 
 
@@ -83,7 +83,7 @@ class TestApplicationRecorderWithTextIds(TestApplicationRecorder):
 
 
 class TestNonInterleavingNotificationIDs(OnKafka, persistence.NonInterleavingNotificationIDsBaseCase):
-    """Positions of one call are consecutive, however many call at once."""
+    """The positions of one call are consecutive, even with concurrent calls."""
 
     def create_recorder(self) -> KafkaApplicationRecorder:
         """Return the recorder under test."""

@@ -1,4 +1,4 @@
-"""Records: what is written is read back to the byte, and what is no record of ours is void for everybody."""
+"""Records: every event is read back byte by byte, and records of other programs are void for every reader."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ events = st.builds(
 
 @given(st.lists(events, min_size=1, max_size=5))
 def test_events_are_read_back_to_the_byte(written: list[StoredEvent]) -> None:
-    """Any bytes are a state: JSON, nearly JSON, encrypted, empty. No state changes another one beside it."""
+    """A state may be any bytes: JSON, nearly JSON, encrypted, empty. No state affects its neighbours."""
     batch = decode(encode_batch(W, 3, 7, written))
 
     assert isinstance(batch, Batch)
@@ -56,7 +56,7 @@ def test_events_are_read_back_to_the_byte(written: list[StoredEvent]) -> None:
 
 
 def test_a_json_state_stays_readable() -> None:
-    """The record is JSON, with the state embedded as it is; other bytes are base64; a UUID says that it is one."""
+    """The record is JSON, and the state is embedded as it is. Other bytes are base64, and a UUID is marked as such."""
     name = UUID(int=5)
     value = encode_batch(
         W, 1, 1, [StoredEvent("a", 1, "T", b'{"text": "\xc3\xa9"}'), StoredEvent(name, 2, "T", b"\x00")]
@@ -72,7 +72,7 @@ def test_a_json_state_stays_readable() -> None:
 
 
 def test_the_format_of_records_does_not_change() -> None:
-    """These bytes are in logs that are kept for ever."""
+    """Logs with these bytes are kept for ever."""
     assert encode_claim("9f", 4) == b'{"claim":true,"writer":"9f","epoch":4}'
     assert (
         encode_batch("9f", 4, 17, [StoredEvent("market-1", 3, "OrderPlaced.v1", b'{"a": 1}')])
@@ -82,7 +82,7 @@ def test_the_format_of_records_does_not_change() -> None:
 
 @pytest.mark.parametrize("depth", [199, 200, 201, 5_000, 100_000])
 def test_a_deep_state_is_written_so_that_a_small_stack_can_read_it(depth: int) -> None:
-    """Nesting beyond what any reader's stack takes is kept as base64."""
+    """A state that is nested too deeply for some reader's stack is embedded as base64."""
     state = b'{"a":' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
     value = encode_batch(W, 1, 1, [StoredEvent("a", 1, "T", state)])
 
@@ -108,13 +108,13 @@ def test_brackets_in_strings_are_no_nesting() -> None:
     ],
 )
 def test_what_cannot_be_read_back_is_refused(event: StoredEvent) -> None:
-    """An id that would come back as another, a version beyond JSON's integers, text that is no Unicode."""
+    """An id that would be decoded as a UUID, a version beyond JSON's integers, text that is not valid Unicode."""
     with pytest.raises(DataError):
         encode_batch(W, 1, 1, [event])
 
 
 def test_an_empty_batch_is_refused() -> None:
-    """It would be valid, change nothing, and look like its own duplicate."""
+    """It would be valid without any effect, and could not be told from its own duplicate."""
     with pytest.raises(DataError):
         encode_batch(W, 1, 1, [])
 
@@ -139,7 +139,7 @@ def test_an_empty_batch_is_refused() -> None:
     ],
 )
 def test_other_records_are_void(value: bytes | None) -> None:
-    """What is neither a claim nor a batch does not change the state."""
+    """A record that is neither a claim nor a batch does not change the state."""
     assert decode(value) is None or State(1, "b", 1).after(decode(value)) is None
 
 

@@ -1,11 +1,11 @@
-"""The append protocol, explored exhaustively in a small world, with the very fold that readers use.
+"""The append protocol, explored exhaustively in a small model, with the same fold that readers use.
 
-Writers claim and append; every record that was sent may be delivered at any later time, or never, or twice, in any
-order. An acknowledgement may be lost or late, a writer may pause for any time, give up and start again, and the read
-before its claim may be stale. After each step the log is folded and compared with what clients were told. Each rule
-of the protocol is then left out once, and must be missed: the exploration finds a log that breaks a promise.
+Writers claim and append. Each record that was sent may be delivered at any later time, never, or twice, in any order. An
+acknowledgement may be lost or late. A writer may pause for any time, give up and start again, and the read before its claim
+may be stale. After each step the log is folded and compared with what clients were told. Then each rule of the protocol is
+left out once, and the exploration must find a log that breaks a promise.
 
-`KAFKA_MODEL=large` explores larger worlds, too (4 million of them: some minutes, 1.5 GB).
+`KAFKA_MODEL=large` also explores larger worlds (4 million of them: some minutes, 1.5 GB).
 """
 
 from __future__ import annotations
@@ -26,51 +26,51 @@ LARGE = os.environ.get("KAFKA_MODEL") == "large"
 
 
 class Record(NamedTuple):
-    """What a writer sends. A batch (first > 0) has one event and remembers what its writer had seen when it decided."""
+    """A record that a writer sends. A batch (first > 0) has one event, and the events that its writer knew before."""
 
     writer: str
     epoch: int
     first: int = 0
     event: str = ""
-    basis: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
 
 
 Log = tuple[Record, ...]
 
 
 class Writer(NamedTuple):
-    """One process that writes: out, claiming (its claim is sent) or writing (it has won)."""
+    """A process that writes. Its phase is "out", "claiming" (its claim is sent) or "writing" (it has won)."""
 
     phase: str = "out"
     attempts: int = 0
     decided: int = 0
     claim: Record | None = None
     stale: int = 0
-    """How many records it had read when it claimed."""
+    """The number of records it had read when it claimed."""
     state: State = State()
     offset: int = 0
     """The next offset it has to read."""
     history: tuple[str, ...] = ()
-    """The events it knows to count."""
+    """The events of which it knows that they count."""
     flight: tuple[Record, ...] = ()
-    """Batches sent and not yet known to count."""
+    """The batches that were sent and are not yet known to count."""
 
 
 class World(NamedTuple):
-    """All there is: the log, what was ever sent, the writers, and what clients were told."""
+    """The whole state: the log, every record ever sent, the writers, and what clients were told."""
 
     log: Log
     sent: frozenset[Record]
     writers: tuple[Writer, ...]
     done: frozenset[tuple[str, int]]
-    """Told: this event counts, at this position."""
+    """Events that clients were told count, with their positions."""
     refused: frozenset[str]
-    """Told: this event never will."""
+    """Events that clients were told will never count."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """The bounds of a world, and the rules that are kept in it."""
+    """The bounds of a world, and the rules that its writers and readers follow."""
 
     writers: int = 2
     attempts: int = 2
@@ -94,7 +94,7 @@ class Seen(NamedTuple):
 
 @cache
 def after(state: State, record: Record, wants_next: bool) -> State | None:
-    """The readers' fold; without `wants_next` it takes any position for the next one."""
+    """The readers' fold; without `wants_next` it accepts any position as the next one."""
     if not record.first:
         return state.after(Claim(record.writer, record.epoch))
     first = record.first if wants_next else state.next
@@ -114,15 +114,15 @@ def fold(log: Log, wants_next: bool) -> Seen:
 
 
 def broken(world: World, rules: Rules) -> str | None:
-    """Say which promise the log breaks, if any."""
+    """Return the promise that the log breaks, or None."""
     valid = fold(world.log, rules.wants_next).valid
     events = tuple(record.event for record in valid)
     if len(set(events)) < len(events):
         return "an event counts twice"
-    for place, record in enumerate(valid):
-        if record.basis != events[:place]:
+    for index, record in enumerate(valid):
+        if record.known != events[:index]:
             return "an event was decided without knowing all before it"
-    positions = {(record.event, place) for place, record in enumerate(valid, 1)}
+    positions = {(record.event, index) for index, record in enumerate(valid, 1)}
     if not world.done <= positions:
         return "a client was told of an event that does not count there"
     if not world.refused.isdisjoint(events):
@@ -136,29 +136,29 @@ def steps(world: World, rules: Rules) -> Iterator[World]:
         for record in world.sent:
             if world.log.count(record) < rules.copies:
                 yield world._replace(log=(*world.log, record))
-    for place, writer in enumerate(world.writers):
-        yield from STEPS[writer.phase](world, place, writer, rules)
+    for index, writer in enumerate(world.writers):
+        yield from STEPS[writer.phase](world, index, writer, rules)
 
 
-def out_steps(world: World, place: int, writer: Writer, rules: Rules) -> Iterator[World]:
+def out_steps(world: World, index: int, writer: Writer, rules: Rules) -> Iterator[World]:
     """Read up to some point, and claim with the epoch above the one read there."""
     if writer.attempts == rules.attempts:
         return
-    name = f"w{place}" + (f".{writer.attempts}" if rules.fresh_names else "")
+    name = f"w{index}" + (f".{writer.attempts}" if rules.fresh_names else "")
     states = fold(world.log, rules.wants_next).states
     known = set()
     for stale in range(len(world.log), -1, -1):
         epoch = states[stale].epoch
         if epoch in known and rules.reads_to_claim:
-            continue  # what it read makes no difference but for the epoch
+            continue  # only the epoch matters of what it has read
         known.add(epoch)
         claim = Record(name, epoch + 1)
         changed = Writer("claiming", writer.attempts + 1, writer.decided, claim, stale)
-        yield replaced(world._replace(sent=world.sent | {claim}), place, changed)
+        yield replaced(world._replace(sent=world.sent | {claim}), index, changed)
 
 
-def claiming_steps(world: World, place: int, writer: Writer, rules: Rules) -> Iterator[World]:
-    """Hear where the claim stands, read up to it, and see whether it won; or give up."""
+def claiming_steps(world: World, index: int, writer: Writer, rules: Rules) -> Iterator[World]:
+    """Learn the offset of the claim, read up to it, and see whether it won; or give up."""
     assert writer.claim is not None
     for offset in offsets(world.log, writer.claim):
         read = world.log[: offset + 1] if rules.reads_to_claim else (*world.log[: writer.stale], writer.claim)
@@ -167,16 +167,16 @@ def claiming_steps(world: World, place: int, writer: Writer, rules: Rules) -> It
         if (state.epoch, state.writer) == (writer.claim.epoch, writer.claim.writer):
             history = tuple(record.event for record in seen.valid)
             won = writer._replace(phase="writing", claim=None, stale=0, state=state, offset=offset + 1, history=history)
-            yield replaced(world, place, won)
+            yield replaced(world, index, won)
         else:
-            yield replaced(world, place, out(writer))
-    yield replaced(world, place, out(writer))
+            yield replaced(world, index, out(writer))
+    yield replaced(world, index, out(writer))
 
 
-def writing_steps(world: World, place: int, writer: Writer, rules: Rules) -> Iterator[World]:
-    """Decide and send the next batch; or hear where one in flight stands, and judge it; or give up."""
+def writing_steps(world: World, index: int, writer: Writer, rules: Rules) -> Iterator[World]:
+    """Decide and send the next batch; or learn the offset of one in flight, and judge it; or give up."""
     if writer.decided < rules.batches and len(writer.flight) < rules.in_flight:
-        event = f"{place}.{writer.decided}"
+        event = f"{index}.{writer.decided}"
         assumed = tuple(record.event for record in writer.flight)
         batch = Record(
             writer.state.writer,
@@ -186,17 +186,17 @@ def writing_steps(world: World, place: int, writer: Writer, rules: Rules) -> Ite
             writer.history + assumed,
         )
         sent = writer._replace(decided=writer.decided + 1, flight=(*writer.flight, batch))
-        yield replaced(world._replace(sent=world.sent | {batch}), place, sent)
+        yield replaced(world._replace(sent=world.sent | {batch}), index, sent)
     for batch in writer.flight:
         for offset in offsets(world.log, batch):
-            yield judged(world, place, (batch, offset), rules)
+            yield judged(world, index, (batch, offset), rules)
     if writer.flight:
-        yield replaced(world, place, out(writer))
+        yield replaced(world, index, out(writer))
 
 
-def judged(world: World, place: int, heard: tuple[Record, int], rules: Rules) -> World:
-    """The writer hears that a batch of its own stands at an offset; it tells clients what it may, and goes on or out."""
-    writer = world.writers[place]
+def judged(world: World, index: int, heard: tuple[Record, int], rules: Rules) -> World:
+    """The writer learns the offset of one of its batches, tells clients what it can, and continues or gives up."""
+    writer = world.writers[index]
     batch, offset = heard
     state, mine = writer.state, (writer.state.epoch, writer.state.writer)
     valid: list[tuple[int, int, str]] = []
@@ -215,34 +215,34 @@ def judged(world: World, place: int, heard: tuple[Record, int], rules: Rules) ->
     left = tuple(r for r in writer.flight if r not in counted)
     if (state.epoch, state.writer) != mine:
         fenced = world._replace(refused=world.refused | {r.event for r in left})
-        return replaced(fenced, place, out(writer))
-    if batch in left:  # void, and still the holder: a later copy of it may yet count
-        return replaced(world, place, out(writer))
+        return replaced(fenced, index, out(writer))
+    if batch in left:  # void although nobody else has claimed: a later copy may still count
+        return replaced(world, index, out(writer))
     history = writer.history + tuple(r.event for r in counted)
     offset = max(writer.offset, offset + 1)
-    return replaced(world, place, writer._replace(state=state, offset=offset, history=history, flight=left))
+    return replaced(world, index, writer._replace(state=state, offset=offset, history=history, flight=left))
 
 
 STEPS = {"out": out_steps, "claiming": claiming_steps, "writing": writing_steps}
 
 
 def out(writer: Writer) -> Writer:
-    """Drop everything but the counters that bound the world."""
+    """Forget everything except the counters that bound the world."""
     return Writer(attempts=writer.attempts, decided=writer.decided)
 
 
 def offsets(log: Log, record: Record) -> list[int]:
-    """Return where the copies of a record stand: the broker may acknowledge any of them."""
+    """Return the offsets of the copies of a record: the broker may acknowledge any of them."""
     return [offset for offset, found in enumerate(log) if found == record]
 
 
-def replaced(world: World, place: int, writer: Writer) -> World:
+def replaced(world: World, index: int, writer: Writer) -> World:
     """Return the world with one writer changed."""
-    return world._replace(writers=(*world.writers[:place], writer, *world.writers[place + 1 :]))
+    return world._replace(writers=(*world.writers[:index], writer, *world.writers[index + 1 :]))
 
 
 def explore(rules: Rules) -> tuple[str | None, set[World]]:
-    """Visit every world within the bounds; return the first broken promise, and the worlds seen."""
+    """Visit every world within the bounds. Return the first broken promise, and the worlds visited."""
     start = World((), frozenset(), (Writer(),) * rules.writers, frozenset(), frozenset())
     seen = {start}
     frontier = [start]
@@ -275,7 +275,7 @@ if LARGE:
 @pytest.mark.timeout(3600 if LARGE else 120)
 @pytest.mark.parametrize("name", SAFE)
 def test_protocol_is_safe(name: str) -> None:
-    """No interleaving within the bounds breaks a promise; and the worlds seen are not empty ones."""
+    """No interleaving within the bounds breaks a promise. Events were told as counting and as refused in some worlds."""
     problem, seen = explore(SAFE[name])
 
     assert problem is None

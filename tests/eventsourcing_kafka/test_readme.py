@@ -1,4 +1,4 @@
-"""The package's README: its code runs, its tables are true, and the folder builds as a wheel of its own."""
+"""The package's README: its code runs and its table is correct. The folder builds as a separate wheel."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ README = (FOLDER / "README.md").read_text(encoding="utf-8")
 
 @pytest.mark.parametrize("number", [0, 1], ids=["quickstart", "service"])
 def test_its_code_runs(number: int, kafka: str, topic_prefix: str, tmp_path: Path) -> None:
-    """As printed, but for the broker's address and a topic that no other test has."""
+    """As printed, except for the broker's address and the names of topics."""
     code = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)[number]
     script = tmp_path / "readme.py"
     script.write_text(code.replace("127.0.0.1:9092", kafka).replace('"counters"', f'"{topic_prefix}counters"'))
@@ -49,7 +49,7 @@ def test_its_table_of_settings_is_complete() -> None:
 
 
 def test_it_builds_as_a_wheel_of_its_own(tmp_path: Path) -> None:
-    """With all its modules, its types, its licence, and nothing else."""
+    """The wheel has all modules and types, and nothing else, and can be imported alone."""
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     subprocess.run([*command, "--wheel-dir", tmp_path, FOLDER], check=True, capture_output=True, timeout=120)
     (wheel,) = tmp_path.glob("eventsourcing_kafka-*.whl")

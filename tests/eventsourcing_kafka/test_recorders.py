@@ -1,4 +1,4 @@
-"""What the recorders promise beyond the library's own cases."""
+"""The recorders: their promises beyond the library's own cases."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def recorder(settings: Settings) -> Iterator[KafkaApplicationRecorder]:
 
 
 def end(settings: Settings) -> int:
-    """Return how many records the log has."""
+    """Return the number of records in the log."""
     with Reader(settings) as reader:
         return reader.end()
 
@@ -62,7 +62,7 @@ def test_reading_writes_nothing(recorder: KafkaApplicationRecorder, settings: Se
 
 
 def test_many_callers_share_a_record(recorder: KafkaApplicationRecorder, settings: Settings) -> None:
-    """While one append is on its way, the others wait and go together; each gets its own positions."""
+    """While one append is in flight the other calls wait; then they share one record. Each gets its own positions."""
     recorder.insert_events(made(0))
     with ThreadPoolExecutor(32) as pool:
         calls = [pool.submit(recorder.insert_events, made(1, 2, name=f"b{i}")) for i in range(320)]
@@ -76,7 +76,7 @@ def test_many_callers_share_a_record(recorder: KafkaApplicationRecorder, setting
 
 
 def test_of_many_callers_with_one_version_one_succeeds(recorder: KafkaApplicationRecorder) -> None:
-    """Also when they are in one group; and whoever else is in the group is not harmed."""
+    """Even if they are in one group. The other calls of the group succeed."""
 
     def insert(i: int) -> str:
         try:
@@ -94,7 +94,7 @@ def test_of_many_callers_with_one_version_one_succeeds(recorder: KafkaApplicatio
 
 
 def test_events_that_cannot_be_written_harm_nobody_else(recorder: KafkaApplicationRecorder) -> None:
-    """The caller of those events is told; the others of the group are served."""
+    """Their caller gets the error. The other calls of the group succeed."""
 
     def insert(i: int) -> str:
         try:
@@ -111,7 +111,7 @@ def test_events_that_cannot_be_written_harm_nobody_else(recorder: KafkaApplicati
 
 
 def test_two_recorders_that_write_in_turn_lose_nothing(settings: Settings) -> None:
-    """Each insert of the other one fences; after `Fenced` the next insert claims again, and versions stay unique."""
+    """Each insert fences the other recorder. After `Fenced` its next insert claims again. Versions stay unique."""
 
     def write(name: str) -> list[int]:
         written = []
@@ -136,7 +136,7 @@ def test_two_recorders_that_write_in_turn_lose_nothing(settings: Settings) -> No
 
 
 def test_a_recorder_sees_what_another_one_appended(recorder: KafkaApplicationRecorder, settings: Settings) -> None:
-    """Reading is current: all that was acknowledged to anybody before the call."""
+    """A read returns everything that was acknowledged to anybody before the call."""
     with closing(KafkaApplicationRecorder(settings)) as other:
         for version in range(20):
             recorder.insert_events(made(version))
@@ -145,7 +145,7 @@ def test_a_recorder_sees_what_another_one_appended(recorder: KafkaApplicationRec
 
 
 def test_versions_may_go_unchecked(recorder: KafkaApplicationRecorder) -> None:
-    """A sole writer that knows them saves the look into the index; a later check knows them all the same."""
+    """A sole writer that knows them may skip the look-up in the index. A later check still finds them."""
     assert recorder.insert_events(made(1), check_versions=False) == [1]
     assert recorder.insert_events(made(2), check_versions=False) == [2]
     with pytest.raises(IntegrityError):
@@ -154,7 +154,7 @@ def test_versions_may_go_unchecked(recorder: KafkaApplicationRecorder) -> None:
 
 
 def test_taking_over_gives_everything_before(recorder: KafkaApplicationRecorder, settings: Settings) -> None:
-    """`take_over` calls back with all batches, or with those after a checkpoint; then this recorder is the writer."""
+    """`take_over` passes on all batches, or those after a checkpoint. Then this recorder is the writer."""
     with closing(KafkaApplicationRecorder(settings)) as former:
         for version in range(3):
             former.insert_events(made(version))
@@ -172,14 +172,14 @@ def test_taking_over_gives_everything_before(recorder: KafkaApplicationRecorder,
 
 @pytest.mark.parametrize("state", [b"", b"text", b'{"a":1}', b'{"a":1} ', b"[1]", b"null", bytes(range(256))])
 def test_any_bytes_are_a_state(recorder: KafkaApplicationRecorder, state: bytes) -> None:
-    """JSON, text, compressed, encrypted or empty."""
+    """It may be JSON, text, compressed, encrypted or empty."""
     recorder.insert_events(made(1, state=state))
     assert recorder.select_events("a")[0].state == state
     assert recorder.select_notifications(1, 1)[0].state == state
 
 
 def test_notifications_of_some_topics_from_a_long_log(recorder: KafkaApplicationRecorder) -> None:
-    """Found across many batches, within start, stop and limit."""
+    """They are found across many batches, within start, stop and limit."""
     for version in range(0, 200, 4):
         recorder.insert_events(made(version, version + 1, version + 2) + made(version + 3, topic="Rare"))
 
@@ -223,7 +223,7 @@ def test_a_subscription_is_quick_and_ends_at_once(recorder: KafkaApplicationReco
 
 
 def test_closing_a_recorder_ends_its_subscriptions(recorder: KafkaApplicationRecorder) -> None:
-    """A runner that waits for events is let go."""
+    """A runner that waits for events stops waiting."""
     thread = threading.Thread(target=lambda: list(recorder.subscribe()))
     thread.start()
     recorder.close()
@@ -236,7 +236,7 @@ def test_closing_a_recorder_ends_its_subscriptions(recorder: KafkaApplicationRec
 
 
 def test_a_subscription_starts_in_the_middle(recorder: KafkaApplicationRecorder) -> None:
-    """From every position, also within a batch and beyond the index."""
+    """It may start at every position, also within a batch and beyond the index."""
     for version in range(0, 12, 3):
         recorder.insert_events(made(version, version + 1, version + 2))
     for gt in range(12):
@@ -245,13 +245,13 @@ def test_a_subscription_starts_in_the_middle(recorder: KafkaApplicationRecorder)
 
 
 def test_tracking_is_refused(recorder: KafkaApplicationRecorder) -> None:
-    """It would need a table."""
+    """A log has no table for it."""
     with pytest.raises(NotSupportedError, match="tracking"):
         recorder.insert_events(made(1), tracking=Tracking("upstream", 1))
 
 
 def test_aggregate_recorder_gives_no_positions(settings: Settings) -> None:
-    """As the library has it."""
+    """As in the library."""
     with closing(KafkaAggregateRecorder(settings)) as recorder:
         assert recorder.insert_events(made(1)) is None
         assert recorder.select_events("a") == made(1)

@@ -1,4 +1,4 @@
-"""Taking over, appending, being fenced and being in doubt, on a real broker."""
+"""The writer on a real broker: taking over, appending, being fenced, being in doubt."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import confluent_kafka
 import pytest
 from eventsourcing.persistence import DataError, OperationalError, ProgrammingError, StoredEvent
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.record import util
 
 from eventsourcing_kafka import (
     Batch,
@@ -39,26 +40,26 @@ def made(*versions: int, name: str = "a") -> list[StoredEvent]:
 
 
 def taken(settings: Settings, at: Checkpoint = START) -> Writer:
-    """Take over with a reader that is then dropped."""
+    """Take over with a reader that is closed afterwards."""
     with Reader(settings, at) as reader:
         return Writer.take_over(reader)
 
 
 def send(settings: Settings, *values: bytes) -> None:
-    """Put records of somebody else into the log."""
-    with closing(KafkaProducer(**settings.client())) as producer:
+    """Append records of another program to the topic."""
+    with closing(KafkaProducer(**settings.kafka_python_client())) as producer:
         for value in values:
             producer.send(settings.topic, value=value, partition=settings.partition).get(5)
 
 
 def read(settings: Settings, at: Checkpoint = START) -> list[Batch]:
-    """Read all that counts."""
+    """Return every event that counts."""
     with Reader(settings, at) as reader:
         return list(reader.read_to(reader.end()))
 
 
 def test_appended_events_are_read_at_their_positions(settings: Settings) -> None:
-    """Positions begin at 1 and have no gap, whoever writes."""
+    """Positions begin at 1 and have no gap, even if the writer changes."""
     with taken(settings) as writer:
         assert writer.append(made(1, 2)) == range(1, 3)
         assert writer.append(made(3)) == range(3, 4)
@@ -72,7 +73,7 @@ def test_appended_events_are_read_at_their_positions(settings: Settings) -> None
 
 
 def test_a_former_writer_is_fenced_at_its_next_append(settings: Settings) -> None:
-    """What it appends after the claim is void for ever, and it is told so, again and again."""
+    """Its append after the claim is void for ever. Every further call raises `Fenced`."""
     with taken(settings) as former:
         former.append(made(1))
         with taken(settings) as holder:
@@ -85,7 +86,7 @@ def test_a_former_writer_is_fenced_at_its_next_append(settings: Settings) -> Non
 
 
 def test_work_may_be_done_while_an_append_is_in_flight(settings: Settings) -> None:
-    """`begin` returns at once, one is in flight at a time, and its result may be asked for again."""
+    """`begin` returns at once. One append is in flight at a time. Its result may be asked for again."""
     with taken(settings) as writer:
         append = writer.begin(made(1, 2))
         with pytest.raises(ProgrammingError, match="in flight"):
@@ -97,7 +98,7 @@ def test_work_may_be_done_while_an_append_is_in_flight(settings: Settings) -> No
 
 
 def test_of_two_claims_of_one_epoch_the_first_wins(settings: Settings) -> None:
-    """The other one is told, and has fenced nobody."""
+    """The other one raises `ClaimLost`, and fences nobody."""
     with Reader(settings) as reader:
         end = reader.end
 
@@ -116,7 +117,7 @@ def test_of_two_claims_of_one_epoch_the_first_wins(settings: Settings) -> None:
 
 
 def test_whatever_else_is_in_the_topic_is_skipped(settings: Settings) -> None:
-    """Strangers' records, old claims, zombies' batches and copies between two appends do not disturb the writer."""
+    """Records of other programs, old claims, batches of former writers, and copies do not disturb the writer."""
     with taken(settings) as writer:
         writer.append(made(1))
         mine = writer.checkpoint
@@ -133,7 +134,7 @@ def test_whatever_else_is_in_the_topic_is_skipped(settings: Settings) -> None:
 
 
 def test_a_batch_that_counts_by_an_earlier_copy_counts(settings: Settings) -> None:
-    """The acknowledged copy is void; the one before it, of the same record, is not."""
+    """The acknowledged copy is void, but an earlier copy of the same record counts."""
     with taken(settings) as writer:
         mine = writer.checkpoint
         send(settings, encode_batch(mine.writer, mine.epoch, 1, made(1)))
@@ -145,7 +146,7 @@ def test_a_batch_that_counts_by_an_earlier_copy_counts(settings: Settings) -> No
 
 
 def test_a_batch_that_counts_before_another_claim_is_the_writers_last(settings: Settings) -> None:
-    """It is answered as done, and then the writer is fenced."""
+    """The append succeeds, and then the writer is fenced."""
     with taken(settings) as writer:
         mine = writer.checkpoint
         send(settings, encode_batch(mine.writer, mine.epoch, 1, made(1)), encode_claim("next", mine.epoch + 1))
@@ -156,7 +157,7 @@ def test_a_batch_that_counts_before_another_claim_is_the_writers_last(settings: 
 
 
 def test_too_much_for_a_record_is_refused_before_it_is_sent(settings: Settings) -> None:
-    """The writer goes on."""
+    """The writer stays open."""
     with taken(replace(settings, record_bytes_max=1000)) as writer:
         with pytest.raises(DataError, match="limit of 1000"):
             writer.append([StoredEvent("a", 1, "Made", b"x" * 1000)])
@@ -164,7 +165,7 @@ def test_too_much_for_a_record_is_refused_before_it_is_sent(settings: Settings) 
 
 
 def test_a_large_record_gets_through(settings: Settings) -> None:
-    """Nearly 7 MiB in one record, written and read."""
+    """A record of nearly 7 MiB is written and read."""
     state = b'{"text":"%s"}' % (b"x" * 1_000_000)
     with taken(settings) as writer:
         writer.append([StoredEvent("a", version, "Made", state) for version in range(6)])
@@ -184,7 +185,7 @@ def test_partitions_are_logs_of_their_own(settings: Settings) -> None:
 
 
 def test_a_reader_starts_in_the_middle(settings: Settings) -> None:
-    """From any checkpoint it sees what one that began at the start sees from there on, void records included."""
+    """From any checkpoint it sees the same as a reader that began at the start, even if void records follow."""
     for owner in range(3):
         with taken(settings) as writer:
             for version in range(3):
@@ -203,7 +204,7 @@ def test_a_reader_starts_in_the_middle(settings: Settings) -> None:
 
 
 def test_a_reader_follows_within_milliseconds(settings: Settings) -> None:
-    """What is appended arrives without waiting for a poll to end."""
+    """An appended batch arrives without waiting for the end of a poll."""
     with taken(settings) as writer, Reader(settings) as reader:
         list(reader.read_to(reader.end()))
         waits = []
@@ -217,12 +218,12 @@ def test_a_reader_follows_within_milliseconds(settings: Settings) -> None:
 
 
 def test_deleted_records_are_noticed(settings: Settings) -> None:
-    """A reader that needs them says so; it does not go on with what is left."""
+    """A reader that needs them raises an error. It does not continue with the records that are left."""
     with taken(settings) as writer:
         for version in range(5):
             writer.append(made(version))
     middle = Checkpoint(2, 1, writer.checkpoint.writer, 2)
-    with closing(KafkaAdminClient(**settings.client())) as admin:
+    with closing(KafkaAdminClient(**settings.kafka_python_client())) as admin:
         admin.delete_records({TopicPartition(settings.topic, 0): 4})
 
     for at in (Checkpoint(), middle, Checkpoint(1000, 1, "w", 900)):
@@ -231,7 +232,7 @@ def test_deleted_records_are_noticed(settings: Settings) -> None:
 
 
 def test_an_acknowledgement_without_an_offset_is_doubt(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Librdkafka gives no offset when the broker says that it has the record already: it may be any record."""
+    """Librdkafka gives no offset if the broker reports a duplicate, because it may be of any record."""
     with taken(settings) as writer:
         sent = writer._producer.send(b"void")
         sent.offset(5)
@@ -245,7 +246,7 @@ def test_an_acknowledgement_without_an_offset_is_doubt(settings: Settings, monke
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # see `lost_connections`
 @pytest.mark.usefixtures("lost_connections")
 def test_no_wait_outlasts_its_deadline_when_the_broker_is_paused(own_kafka: Broker) -> None:
-    """Appending, taking over and reading give up in their own time, and after that everything goes on."""
+    """Appending, taking over and reading give up after their own time limits. Afterwards all of them work again."""
     settings = Settings(
         bootstrap_servers=own_kafka.bootstrap,
         topic="paused",
@@ -293,7 +294,7 @@ def test_no_wait_outlasts_its_deadline_when_the_broker_is_paused(own_kafka: Brok
 
 
 def await_answer(work: Any) -> Any:
-    """Call until the broker answers again, for at most 20 s."""
+    """Repeat the call until the broker answers again, for at most 20 s."""
     deadline = monotonic() + 20
     while True:
         try:
@@ -304,18 +305,16 @@ def await_answer(work: Any) -> Any:
 
 
 def test_checksums_are_made_in_c() -> None:
-    """kafka-python uses the crc32c package; in Python they would cost a hundred times as much."""
-    from kafka.record import util  # noqa: PLC0415  # what is looked at
-
+    """kafka-python uses the crc32c package. Checksums in Python would take a hundred times as long."""
     assert util.crc32c_c is not None
 
 
 def test_a_poll_that_returns_records_leaves_no_fetch_behind(settings: Settings) -> None:
-    """Random access relies on it: with a fetch in flight, the next seek would wait up to half a second for it."""
+    """Random access relies on this: with a fetch in flight, the next seek would wait up to half a second."""
     with taken(settings) as writer:
         for version in range(5):
             writer.append(made(version))
-    with closing(KafkaConsumer(**settings.consumer(fetch_bytes=FETCH_BYTES_RANDOM))) as consumer:
+    with closing(KafkaConsumer(**settings.kafka_python_consumer(fetch_bytes=FETCH_BYTES_RANDOM))) as consumer:
         partition = TopicPartition(settings.topic, 0)
         consumer.assign([partition])
         for offset in (5, 3, 5, 1):

@@ -1,4 +1,4 @@
-"""The local Kafka broker: starting, the jars, and what follows a kill."""
+"""The local Kafka broker: starting, the jars, and the recovery after a kill."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ sys.stdin.read()
 
 @pytest.fixture
 def admin(own_kafka: Broker) -> Iterator[KafkaAdminClient]:
-    """A client of the test's own broker."""
+    """An admin client of the broker for this test."""
     client = KafkaAdminClient(bootstrap_servers=own_kafka.bootstrap)
     yield client
     client.close()
 
 
 def test_keeps_what_was_acknowledged_when_killed(own_kafka: Broker) -> None:
-    """After kill -9 a start has the record, on the same port, and says so only when it can be used."""
+    """After kill -9, a start restores the record on the same port, and returns only when the broker is ready."""
     admin = KafkaAdminClient(bootstrap_servers=own_kafka.bootstrap)
     admin.create_topics([NewTopic("kept", num_partitions=1, replication_factor=1)])
     admin.close()
@@ -61,7 +61,7 @@ def test_keeps_what_was_acknowledged_when_killed(own_kafka: Broker) -> None:
 
 
 def test_makes_no_topic_that_nobody_asked_for(kafka: str, topic_prefix: str) -> None:
-    """A misspelt topic is an error, not a new topic."""
+    """A misspelt topic name creates no topic."""
     admin = KafkaAdminClient(bootstrap_servers=kafka)
     admin.create_topics([NewTopic(f"{topic_prefix}right", num_partitions=1, replication_factor=1)])
     admin.describe_topics([f"{topic_prefix}wrong"])
@@ -71,7 +71,7 @@ def test_makes_no_topic_that_nobody_asked_for(kafka: str, topic_prefix: str) -> 
 
 
 def test_listens_on_this_machine_only(own_kafka: Broker) -> None:
-    """Every listening socket of the broker is on 127.0.0.1, below the ports that systems hand out to clients."""
+    """Every listening socket of the broker is on 127.0.0.1, at a port that no system gives to clients."""
     sockets = psutil.Process(own_kafka.pid).net_connections("tcp")
     listening = [socket.laddr for socket in sockets if socket.status == psutil.CONN_LISTEN]
 
@@ -98,7 +98,7 @@ def test_ends_with_its_starter(tmp_path: Path) -> None:
 
 
 def test_says_why_it_did_not_start(tmp_path: Path) -> None:
-    """A broker that ends at once raises at once, with the last lines of its log."""
+    """If the broker ends at once, `start` raises at once, with the last lines of its log."""
     broker = Broker(tmp_path / "kafka", properties={"num.io.threads": "0"})
 
     with pytest.raises(StartError, match=r"num\.io\.threads"):
@@ -106,7 +106,7 @@ def test_says_why_it_did_not_start(tmp_path: Path) -> None:
 
 
 def test_a_paused_broker_can_be_stopped(own_kafka: Broker) -> None:
-    """SIGSTOP does not keep `stop` from ending the broker."""
+    """`stop` ends a broker that got SIGSTOP."""
     own_kafka.pause()
     own_kafka.stop()
 
@@ -114,7 +114,7 @@ def test_a_paused_broker_can_be_stopped(own_kafka: Broker) -> None:
 
 
 def test_a_jar_that_is_not_the_one_we_know_is_refused(tmp_path: Path) -> None:
-    """A jar with another hash than `kafka_jars.txt` has never gets into the cache."""
+    """A jar whose hash differs from that in `kafka_jars.txt` never reaches the cache."""
     jar = jars.Jar("org.slf4j", "slf4j-simple", "1.7.36", sha256="0" * 64)
 
     with pytest.raises(StartError, match="expected SHA-256 0000"):
@@ -124,7 +124,7 @@ def test_a_jar_that_is_not_the_one_we_know_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_cache_has_every_jar_and_nothing_half_fetched(kafka: str) -> None:
-    """After a start the cache holds the jars of `kafka_jars.txt`, maybe those of a measurement too; asking fetches nothing."""
+    """After a start the cache holds the jars of `kafka_jars.txt`, perhaps those of a measurement too, and no partial file."""
     paths = jars.fetch()
 
     assert {path.name for path in paths} <= {path.name for path in jars.default_folder().glob("*.jar")}
@@ -132,19 +132,19 @@ def test_the_cache_has_every_jar_and_nothing_half_fetched(kafka: str) -> None:
 
 
 def test_a_java_is_found() -> None:
-    """The wheel's Java runs."""
+    """The Java from the wheel runs."""
     done = subprocess.run([java(), "-version"], capture_output=True, text=True, check=True)
 
     assert "version" in done.stderr
 
 
 def test_a_free_port_is_free_and_no_client_port() -> None:
-    """The port is in the range that no system hands out to clients."""
+    """The port is in a range that no system gives to clients."""
     assert free_port() in PORTS
 
 
 def test_polls_end() -> None:
-    """Waiting is bounded, and the seconds left only fall."""
+    """The wait is bounded, and the seconds that are left only decrease."""
     left = list(polls(0.2))
 
     assert left == sorted(left, reverse=True)

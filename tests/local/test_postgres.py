@@ -1,4 +1,4 @@
-"""The local PostgreSQL server: starting, sharing, and what follows a kill."""
+"""The local PostgreSQL server: starting, sharing, and the recovery after a kill."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from local.processes import polls
 FAST = {"fsync": "off"}
 REPOSITORY = Path(__file__).parents[2]
 
-# Starts a server, says its process id, and waits to be killed or told to leave.
+# Starts a server, prints its process id, and waits until it is killed or its input is closed.
 USER = """
 import sys
 from pathlib import Path
@@ -30,7 +30,7 @@ sys.stdin.read()
 
 
 def another_user(folder: Path, *arguments: str) -> tuple[subprocess.Popen[str], int]:
-    """Start a process that uses the server of `folder`; returns it and the server's process id."""
+    """Start a process that uses the server of `folder`. Return it and the server's process id."""
     process = subprocess.Popen(
         [sys.executable, "-c", USER, str(folder), *arguments],
         cwd=REPOSITORY,
@@ -48,7 +48,7 @@ def runs(pid: int) -> bool:
 
 
 def one(dsn: str, query: LiteralString) -> object:
-    """The single value that a query gives."""
+    """Return the single value of a query."""
     with psycopg.connect(dsn) as connection:
         row = connection.execute(query).fetchone()
         return row and row[0]
@@ -61,7 +61,7 @@ def test_is_reached_by_its_socket_only(own_postgres: Postgres) -> None:
 
 
 def test_keeps_what_was_committed_when_killed(own_postgres: Postgres) -> None:
-    """After kill -9 a restart has every committed row, at the same address."""
+    """After kill -9, a restart restores every committed row at the same address."""
     dsn = own_postgres.database("kept")
     with psycopg.connect(dsn) as connection:
         connection.execute("CREATE TABLE t AS SELECT 41 + 1 AS answer")
@@ -74,7 +74,7 @@ def test_keeps_what_was_committed_when_killed(own_postgres: Postgres) -> None:
 
 
 def test_ignores_a_process_id_that_means_another_program_now(own_postgres: Postgres) -> None:
-    """A stale postmaster.pid with the number of a living process does not keep the server from starting."""
+    """The server starts although a stale postmaster.pid names a process that runs."""
     own_postgres.kill()
     pid_file = own_postgres.folder / "data" / "postmaster.pid"
     lines = pid_file.read_text().split("\n")
@@ -86,7 +86,7 @@ def test_ignores_a_process_id_that_means_another_program_now(own_postgres: Postg
 
 
 def test_is_found_again_when_its_starter_was_killed(server_folder: Path) -> None:
-    """Kill -9 of the process that started a server leaves it running, and the next start takes it over and ends it."""
+    """If the process that started a server is killed, the server runs on. The next start uses it, and stops it."""
     starter, pid = another_user(server_folder)
     starter.kill()
     starter.communicate()
@@ -98,7 +98,7 @@ def test_is_found_again_when_its_starter_was_killed(server_folder: Path) -> None
 
 
 def test_ends_with_its_starter_when_asked_to(server_folder: Path) -> None:
-    """With `end_with_process` not even kill -9 of the starter leaves a server behind."""
+    """With `end_with_process` the server ends even if its starter is killed."""
     starter, pid = another_user(server_folder, "end")
     starter.kill()
     starter.communicate()
@@ -107,19 +107,19 @@ def test_ends_with_its_starter_when_asked_to(server_folder: Path) -> None:
 
 
 def test_is_stopped_by_the_last_to_leave(server_folder: Path) -> None:
-    """Two processes share a server; it goes on while either uses it."""
+    """A server that two processes share runs as long as one of them uses it."""
     first, pid = another_user(server_folder)
     second, second_pid = another_user(server_folder)
 
     assert pid == second_pid
-    first.communicate(timeout=20)  # closes its input: it exits in good order
+    first.communicate(timeout=20)  # closes its input, so that it exits
     assert runs(pid)
     second.communicate(timeout=20)
     assert not runs(pid)
 
 
 def test_works_in_a_folder_with_a_long_and_odd_name(server_folder: Path) -> None:
-    """A path too long for a socket, with letters that shells and URLs dislike, gets its socket elsewhere."""
+    """If the path is too long for a socket or has special characters, the socket is in another folder."""
     folder = server_folder / ('it\'s a long, "odd" name % ' * 5)
 
     with Postgres.start(folder, settings=FAST) as server:
@@ -132,7 +132,7 @@ def test_works_in_a_folder_with_a_long_and_odd_name(server_folder: Path) -> None
 
 
 def test_starts_anew_after_a_kill_half_way_through_making_its_data(server_folder: Path) -> None:
-    """A half made data folder does not count as data."""
+    """An incomplete data folder does not count as data."""
     (server_folder / "data.new" / "base").mkdir(parents=True)
     (server_folder / "data.new" / "PG_VERSION").write_text("18\n")
 
@@ -141,7 +141,7 @@ def test_starts_anew_after_a_kill_half_way_through_making_its_data(server_folder
 
 
 def test_opens_parent_folders_for_passing_only(tmp_path: Path) -> None:
-    """What root's PostgreSQL user must pass through stays closed for listing, and open folders stay as they were."""
+    """Folders on the way of PostgreSQL's user can be passed but not listed. Open folders do not change."""
     closed, open_ = tmp_path / "closed", tmp_path / "open"
     closed.mkdir(mode=0o700)
     open_.mkdir(mode=0o755)
@@ -152,7 +152,7 @@ def test_opens_parent_folders_for_passing_only(tmp_path: Path) -> None:
 
 
 def test_databases_are_made_once_and_dropped_whoever_is_connected(postgres_dsn: str) -> None:
-    """Making a database twice and dropping one that is absent are no errors."""
+    """Creating a database twice or dropping an absent one is not an error."""
     create_database(postgres_dsn, "twice")
     create_database(postgres_dsn, "twice")
     dsn = psycopg.conninfo.make_conninfo(postgres_dsn, dbname="twice")
@@ -171,6 +171,6 @@ def test_sorts_text_by_code_point(database: str) -> None:
 
 
 def test_gives_up_with_the_reason(server_folder: Path) -> None:
-    """A server that cannot start raises at once, with the last lines of its log."""
+    """If the server cannot start, `start` raises at once, with the last lines of its log."""
     with pytest.raises(Exception, match="no_such_setting"):
         Postgres.start(server_folder, settings={"no_such_setting": "1"})

@@ -1,4 +1,4 @@
-"""Migrations: wherever a database comes from, it ends with the same tables, and all that was in them."""
+"""Migrations: every database ends with the same tables, and keeps its rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# What a database had before there were migrations, as it was made then. Never to be changed.
+# The tables of a database from before there were migrations. Never change this.
 BEFORE = """
 CREATE TABLE IF NOT EXISTS public.api_keys (
     key_id      text PRIMARY KEY,
@@ -53,7 +53,7 @@ INSERT INTO projection_parked (projection, partition, position, keys, topic) VAL
 INSERT INTO projection_skipped (projection, partition, position, reason) VALUES ('markets', 0, 16, 'kept');
 """
 
-# Everything that tells tables apart, by schema and table: columns, then constraints, then indexes.
+# Every column, constraint and index, by schema and table.
 _CATALOG = """
 SELECT n.nspname, c.relname, 'column', a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull::text,
     coalesce(pg_get_expr(d.adbin, d.adrelid), '')
@@ -73,7 +73,7 @@ ORDER BY 1, 2, 3, 4
 
 
 def catalog(dsn: str) -> list[Any]:
-    """Return what tables there are, with all that tells them apart."""
+    """Return every column, constraint and index of the database."""
     with psycopg.connect(dsn) as connection:
         return connection.execute(_CATALOG).fetchall()
 
@@ -98,7 +98,7 @@ def migrated(dsn: str) -> str | None:
 
 
 def test_fresh_and_old_databases_end_alike(database: str, old_database: str) -> None:
-    """An empty database and one from before the migrations have the same schema afterwards; what was in it is kept."""
+    """An empty database and an old one have the same schema afterwards. The old one keeps its rows."""
     assert migrated(database) == migrated(old_database) == newest()
     assert catalog(database) == catalog(old_database)
     assert len(catalog(database)) > 40
@@ -113,7 +113,7 @@ def test_fresh_and_old_databases_end_alike(database: str, old_database: str) -> 
 
 
 def test_many_processes_start_at_once(database: str) -> None:
-    """Whoever comes while another one migrates waits for it, and then has nothing to do."""
+    """A process that comes while another one migrates waits, and then has nothing to do."""
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(migrated, [database] * 8))
 
@@ -123,7 +123,7 @@ def test_many_processes_start_at_once(database: str) -> None:
 
 
 def test_a_newer_database_is_refused(database: str) -> None:
-    """A program that does not know a database's version says so and changes nothing."""
+    """If the program does not know the version of the database, it raises an error and changes nothing."""
     migrated(database)
     before = catalog(database)
     with psycopg.connect(database, autocommit=True) as connection:
@@ -150,7 +150,7 @@ def upgrade():
 def test_a_next_version_is_all_or_nothing(
     database: str, old_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A version that fails changes nothing at all; mended, it changes fresh and old databases alike."""
+    """A version that fails changes nothing. Once it is corrected, it changes new and old databases alike."""
     migrated(old_database)
     before, latest = catalog(old_database), newest()
     shutil.copytree(FOLDER, tmp_path / "migrations")
@@ -168,7 +168,7 @@ def test_a_next_version_is_all_or_nothing(
 
 
 def test_versions_are_one_line() -> None:
-    """Each version has one before it, the first none; the newest by its name is Alembic's."""
+    """Each version follows exactly one other. The newest by name is the newest for Alembic."""
     config = Config()
     config.set_main_option("script_location", str(FOLDER))
     scripts = ScriptDirectory.from_config(config)
@@ -180,7 +180,7 @@ def test_versions_are_one_line() -> None:
 
 
 def test_schemas_beside_the_live_one_have_the_like(database: str) -> None:
-    """A rebuild or a check keeps its books in tables of the same shape: their rows are exchanged."""
+    """A rebuild keeps its progress in tables with the same columns, because rows are moved between them."""
     with connect(database, "beside") as connection:
         ensure(connection, [PROJECTIONS["stories"]], 0, "beside")
         rows = connection.execute(
