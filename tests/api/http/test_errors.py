@@ -24,7 +24,7 @@ def test_every_refusal_of_the_rules_has_a_status() -> None:
 
 def test_codes_in_the_code_are_in_the_table_and_the_other_way_round() -> None:
     """No route answers with a code that is not documented, and none is documented that nothing answers with."""
-    source = "\n".join(path.read_text() for path in (ROOT / "api").glob("*.py"))
+    source = "\n".join(path.read_text() for path in (ROOT / "api").rglob("*.py"))
     named = set(re.findall(r'ApiError\(\s*"([A-Z_]+)"', source)) | set(re.findall(r'\d{3}: "([A-Z_]+)"', source))
 
     assert named - set(CODES) == set()
