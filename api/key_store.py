@@ -101,6 +101,19 @@ def find(connection: Connection[Any], secret: str) -> Key | None:
     return Key(*row[1:])
 
 
+def public(key: Key) -> dict[str, Any]:
+    """Return what is known of a key in JSON's types, as HTTP and the command line show it."""
+    return {
+        "key_id": key.key_id,
+        "prefix": key.prefix,
+        "roles": key.roles,
+        "account_id": key.account_id,
+        "label": key.label,
+        "created_at": key.created_at.isoformat(),
+        "revoked_at": key.revoked_at.isoformat() if key.revoked_at else None,
+    }
+
+
 def _new_secret() -> str:
     return f"tdg_{secrets.token_urlsafe(32)}"
 

@@ -11,7 +11,7 @@ import pytest
 from psycopg_pool import ConnectionPool
 
 from api.http.app import create_app
-from api.processes import HttpServer
+from api.http.server import HttpServer
 from consumers.engine.command_source import LocalSource
 from consumers.engine.postgres_log import postgres_recorder
 from consumers.gateway import LocalGateway

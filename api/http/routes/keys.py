@@ -1,7 +1,5 @@
 """API keys over HTTP, for admins: make, list, revoke."""
 
-from typing import Any
-
 from fastapi import APIRouter
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
@@ -41,7 +39,7 @@ async def create_key(context: WithContext, principal: Admin, body: NewKey) -> Re
             return key_store.create(connection, body.roles, account_id, body.label or "")
 
     secret, key = await run_in_threadpool(make)
-    return json({"key": secret, **key_json(key)}, 201)
+    return json({"key": secret, **key_store.public(key)}, 201)
 
 
 @router.get("")
@@ -53,7 +51,7 @@ async def list_keys(context: WithContext, principal: Admin) -> Response:
         with context.pool.connection() as connection:
             return key_store.every(connection)
 
-    return json({"data": [key_json(key) for key in await run_in_threadpool(load)], "next_cursor": None})
+    return json({"data": [key_store.public(key) for key in await run_in_threadpool(load)], "next_cursor": None})
 
 
 @router.delete("/{key_id}")
@@ -69,17 +67,4 @@ async def revoke_key(context: WithContext, principal: Admin, key_id: str) -> Res
     if key is None:
         raise ApiError("KEY_NOT_FOUND", "no such key", {"key_id": key_id})
     context.keys.forget()
-    return json(key_json(key))
-
-
-def key_json(key: key_store.Key) -> dict[str, Any]:
-    """Return what is known of a key as it is shown."""
-    return {
-        "key_id": key.key_id,
-        "prefix": key.prefix,
-        "roles": key.roles,
-        "account_id": key.account_id,
-        "label": key.label,
-        "created_at": key.created_at.isoformat(),
-        "revoked_at": key.revoked_at.isoformat() if key.revoked_at else None,
-    }
+    return json(key_store.public(key))

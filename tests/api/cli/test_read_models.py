@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from api.cli.database import DATABASE
+from api.database import DATABASE
 from consumers.engine.postgres_log import postgres_recorder
 from domain.exchange import Entry
 from domain.market import MarketHalted
