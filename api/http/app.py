@@ -1,4 +1,4 @@
-"""The HTTP application: made by `create_app` from the parts it is given; importing this does nothing."""
+"""The HTTP application, made by `create_app` from its dependencies; importing this module does nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from api.http import errors
 from api.http.auth import Keys
 from api.http.context import WAIT_MS, WAIT_MS_MAX, Context
 from api.http.middleware import BODY_BYTES_MAX, Metrics, RequestFrame
-from api.http.references import Names
+from api.http.references import References
 from api.http.routes import (
     accounts,
     events,
@@ -38,19 +38,20 @@ if TYPE_CHECKING:
 
 
 class App(FastAPI):
-    """FastAPI with a hot path in front of it: requests to place orders never come to its routes."""
+    """FastAPI with a fast path in front of it: requests to place orders never reach its routes."""
 
-    hot: Mapping[str, ASGIApp] = {}
-    """By path, for POST."""
+    fast_paths: Mapping[str, ASGIApp] = {}
+    """The apps that serve POST requests, by path."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        hot = self.hot.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
-        if hot is None:
+        is_post = scope["type"] == "http" and scope["method"] == "POST"
+        fast_path = self.fast_paths.get(scope["path"]) if is_post else None
+        if fast_path is None:
             await super().__call__(scope, receive, send)
         else:
             scope["app"] = self
-            await hot(scope, receive, send)
+            await fast_path(scope, receive, send)
 
 
 def create_app(
@@ -68,15 +69,15 @@ def create_app(
     """Return the application.
 
     Args:
-        gateway: takes commands and brings their outcomes; started and stopped by whoever made it.
-        pool: connections to the read models and the keys, open.
+        gateway: takes commands and returns their replies; the caller starts and stops it.
+        pool: open connections to the database of the read models and the keys.
         log: the recorder of the event log, for reading.
-        progress: knows how far the read models are, started.
+        progress: knows the positions of the read models; started.
         sender_sets_time: take the time of a command from the header `Tidings-Time`.
-        public_reads: let anybody read; else any key may.
-        body_bytes_max: the largest body that is taken.
-        wait_ms: how long a read with `min_position` waits unless it says itself.
-        wait_ms_max: the longest wait that a read may ask for.
+        public_reads: let everybody read; otherwise reading needs a key.
+        body_bytes_max: the size of the largest body.
+        wait_ms: the wait of a read with `min_position` that names none.
+        wait_ms_max: the longest wait that a read may name.
     """
     app = App(
         title="Tidings",
@@ -92,7 +93,7 @@ def create_app(
         pool,
         log,
         Keys(pool),
-        Names(pool),
+        References(pool),
         progress,
         metrics,
         sender_sets_time,
@@ -106,7 +107,7 @@ def create_app(
     app.include_router(health.router)
     app.add_middleware(RequestFrame, metrics=metrics, body_bytes_max=body_bytes_max)
     entry = order_entry.OrderEntry(context)
-    app.hot = dict.fromkeys(entry.paths, RequestFrame(entry, metrics, body_bytes_max))
+    app.fast_paths = dict.fromkeys(entry.paths, RequestFrame(entry, metrics, body_bytes_max))
     return app
 
 

@@ -1,4 +1,4 @@
-"""What every route works with, made once by `create_app` and found at the request's app."""
+"""The context of a request: what `create_app` gave the app, and who asks."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
@@ -11,31 +11,32 @@ from starlette.requests import HTTPConnection
 
 from api.http.auth import Keys, Principal, require
 from api.http.middleware import Metrics
-from api.http.references import Names
-from api.key_store import Role
+from api.http.references import References
+from api.key_store import ROLES
 from consumers.gateway import Gateway
 from projections.machine.progress import Progress
 
-ANY_ROLE: Final[tuple[Role, ...]] = ("trader", "operator", "admin")
-
 WAIT_MS: Final = 2_000
+"""The default wait of a read with `min_position`."""
+
 WAIT_MS_MAX: Final = 30_000
+"""The default of the longest wait that a read may ask for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The parts an app is made of.
+    """The dependencies of the routes.
 
-    `log` is the recorder of the event log. `sender_sets_time` says that commands may bring their own time
-    (`TIDINGS_CLOCK=command`); `public_reads` that reads need no key;
-    `wait_ms` is how long a read with `min_position` waits unless it says itself, at most `wait_ms_max`.
+    `log` is the recorder of the event log. With `sender_sets_time`, commands may bring their own time
+    (`TIDINGS_CLOCK=command`); with `public_reads`, reads need no key. `wait_ms` is the wait of a read with `min_position`
+    that names none, `wait_ms_max` the longest that a read may name.
     """
 
     gateway: Gateway
     pool: ConnectionPool[Connection[Any]]
     log: ApplicationRecorder
     keys: Keys
-    names: Names
+    references: References
     progress: Progress
     metrics: Metrics
     sender_sets_time: bool = False
@@ -51,12 +52,12 @@ def context_of(request: HTTPConnection) -> Context:
 
 
 async def principal_of(request: HTTPConnection) -> Principal | None:
-    """Return who asks, None without a key; raises ApiError for a key that opens nothing."""
+    """Return who asks, None without a key; raises ApiError for an invalid key."""
     return await context_of(request).keys.principal(request.headers.get("authorization"))
 
 
 async def reader_of(request: HTTPConnection) -> Principal | None:
-    """Return who reads. Reads are public unless the settings say otherwise; a bad key is refused all the same."""
+    """Return who reads, None without a key; raises ApiError for an invalid key, or where reads need a key."""
     principal = await principal_of(request)
     if principal is None and not context_of(request).public_reads:
         require(None)
@@ -75,7 +76,7 @@ async def admin_of(request: HTTPConnection) -> Principal:
 
 async def anyone_of(request: HTTPConnection) -> Principal:
     """Return who asks, with any key."""
-    return require(await principal_of(request), *ANY_ROLE)
+    return require(await principal_of(request), *ROLES)
 
 
 WithContext = Annotated[Context, Depends(context_of)]

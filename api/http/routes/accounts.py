@@ -12,7 +12,7 @@ from api.http.errors import ApiError, invalid_field
 from api.http.fields import AccountName, Amount, Body
 from api.http.reads import Cursor, Limit, Read, answer, query_time
 from api.http.references import is_id
-from api.http.serializers import shown
+from api.http.serializers import serialize
 from api.http.writes import command_id_of, resource, submit
 from domain.account import DepositCash, OpenAccount, WithdrawCash
 from domain.money import MICRO
@@ -58,7 +58,7 @@ async def open_account(request: Request, principal: Admin, body: NewAccount) -> 
 @router.post("/{account}/deposits")
 async def deposit(request: Request, context: WithContext, principal: Admin, account: str, body: Transfer) -> Response:
     """Put credits into an account; `Idempotency-Key` is the deposit's id."""
-    account_id = await context.names.resolve("account", account)
+    account_id = await context.references.resolve("account", account)
     reply = await submit(request, command_id_of(request, principal), DepositCash(account_id, body.amount))
     return await resource(request, reply, NEEDS, lambda c, a: account_json(_get(c, a, account_id)))
 
@@ -66,7 +66,7 @@ async def deposit(request: Request, context: WithContext, principal: Admin, acco
 @router.post("/{account}/withdrawals")
 async def withdraw(request: Request, context: WithContext, principal: Anyone, account: str, body: Transfer) -> Response:
     """Take available credits out of an account: its own key may, or an admin."""
-    account_id = await context.names.resolve("account", account)
+    account_id = await context.references.resolve("account", account)
     if principal.account_id != account_id and "admin" not in principal.roles:
         raise ApiError("FORBIDDEN", "this needs the account's own key or one with the role admin")
     reply = await submit(request, command_id_of(request, principal), WithdrawCash(account_id, body.amount))
@@ -91,15 +91,15 @@ async def get_account(read: Read, account: str) -> Response:
 @router.get("/{account}/positions")
 async def list_positions(read: Read, account: str, market: str | None = None, closed: bool = False) -> Response:
     """Shares by market and outcome, with average cost and profit; `closed` adds those that are sold or settled."""
-    account_id = await read.context.names.resolve("account", account)
-    market_id = market and await read.context.names.resolve("market", market)
+    account_id = await read.context.references.resolve("account", account)
+    market_id = market and await read.context.references.resolve("market", market)
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[positions.Position]:
         found = _get(connection, as_of, account_id)
         return positions.account_positions(connection, as_of, found.account_id, market_id=market_id, closed=closed)
 
     rows, as_of = await read.fetch(NEEDS, query)
-    return answer([shown(row) for row in rows], as_of)
+    return answer([serialize(row) for row in rows], as_of)
 
 
 @router.get("/{account}/orders")
@@ -112,8 +112,8 @@ async def list_orders(
     cursor: Cursor = None,
 ) -> Response:
     """The account's orders, newest first; with `open=true` those that rest."""
-    account_id = await read.context.names.resolve("account", account)
-    market_id = market and await read.context.names.resolve("market", market)
+    account_id = await read.context.references.resolve("account", account)
+    market_id = market and await read.context.references.resolve("market", market)
     after = read.after(cursor)
     rows, as_of = await read.fetch(
         ("orders",),
@@ -121,7 +121,7 @@ async def list_orders(
             c, a, account_id, market_id=market_id, open_only=open, limit=limit, after=after
         ),
     )
-    return read.page(rows, limit, shown, as_of)
+    return read.page(rows, limit, serialize, as_of)
 
 
 @router.get("/{account}/fills")
@@ -129,34 +129,34 @@ async def list_fills(
     read: Read, account: str, market: str | None = None, limit: Limit = 100, cursor: Cursor = None
 ) -> Response:
     """The account's fills, as taker and by resting orders, newest first."""
-    account_id = await read.context.names.resolve("account", account)
-    market_id = market and await read.context.names.resolve("market", market)
+    account_id = await read.context.references.resolve("account", account)
+    market_id = market and await read.context.references.resolve("market", market)
     after = read.after(cursor)
     rows, as_of = await read.fetch(
         ("trades",),
         lambda c, a: trades.account_fills(c, a, account_id, market_id=market_id, limit=limit, after=after),
     )
-    return read.page(rows, limit, shown, as_of)
+    return read.page(rows, limit, serialize, as_of)
 
 
 @router.get("/{account}/settlements")
 async def list_settlements(read: Read, account: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """What finalized, corrected and voided markets paid the account or took back, newest first."""
-    account_id = await read.context.names.resolve("account", account)
+    account_id = await read.context.references.resolve("account", account)
     after = read.after(cursor)
     rows, as_of = await read.fetch(
         ("positions",), lambda c, a: positions.settlements(c, a, account_id, limit=limit, after=after)
     )
-    return read.page(rows, limit, shown, as_of)
+    return read.page(rows, limit, serialize, as_of)
 
 
 @router.get("/{account}/ledger")
 async def list_ledger(read: Read, account: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """The account's statement: every movement of its cash with what was available and held afterwards, newest first."""
-    account_id = await read.context.names.resolve("account", account)
+    account_id = await read.context.references.resolve("account", account)
     after = read.after(cursor)
     rows, as_of = await read.fetch(NEEDS, lambda c, a: accounts.statement(c, a, account_id, limit=limit, after=after))
-    return read.page(rows, limit, shown, as_of)
+    return read.page(rows, limit, serialize, as_of)
 
 
 @router.get("/{account}/equity-history")
@@ -164,7 +164,7 @@ async def equity_history(
     read: Read, account: str, start: str | None = None, end: str | None = None, step: Step = "1d"
 ) -> Response:
     """Cash and positions at the prices of then, over time; the last 90 steps, if no start is given."""
-    account_id = await read.context.names.resolve("account", account)
+    account_id = await read.context.references.resolve("account", account)
     since, until, length = query_time("start", start), query_time("end", end), STEPS[step]
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[accounts.EquityPoint]:
@@ -176,7 +176,7 @@ async def equity_history(
         return accounts.equity_history(connection, as_of, found.account_id, start=first, end=last, step=length)
 
     rows, as_of = await read.fetch((*NEEDS, "timeline"), query)
-    return answer([shown(row) for row in rows], as_of)
+    return answer([serialize(row) for row in rows], as_of)
 
 
 def _get(connection: Connection[Any], as_of: AsOf, reference: str) -> accounts.Account:
@@ -188,4 +188,4 @@ def _get(connection: Connection[Any], as_of: AsOf, reference: str) -> accounts.A
 
 def account_json(row: accounts.Account) -> dict[str, Any]:
     """Return an account as it is shown."""
-    return shown(row)
+    return serialize(row)

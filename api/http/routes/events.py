@@ -12,7 +12,7 @@ from api.http import cursors
 from api.http.context import Context, WithContext, reader_of
 from api.http.errors import invalid_field
 from api.http.reads import POSITION_MAX, Cursor, Limit, json
-from api.http.request_log import facts_of
+from api.http.request_log import request_log_of
 from domain.events import Recorded
 from messages.events import TOPICS, event_schemas, public_event
 from messages.stored import from_stored
@@ -38,11 +38,11 @@ async def list_events(
 ) -> Response:
     """The log, oldest first, as `GET /v1/schemas` describes it. With `market`, a page may be short: follow the cursor."""
     topics = _topics(type)
-    market_id = market and await context.names.resolve("market", market)
+    market_id = market and await context.references.resolve("market", market)
     key = cursors.decode(request, cursor)
     start = int(key[0]) if key else after
     found, scanned_to, more, head = await run_in_threadpool(_scan, context, start, limit, topics, market_id)
-    facts_of(request).position = head
+    request_log_of(request).position = head
     time = format_time(found[-1].time) if found else None
     return json(
         {

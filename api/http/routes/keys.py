@@ -28,7 +28,7 @@ class NewKey(Body):
 async def create_key(context: WithContext, principal: Admin, body: NewKey) -> Response:
     """Make a key. `key` is shown in this answer and never again."""
     del principal
-    account_id = body.account and await context.names.resolve("account", body.account)
+    account_id = body.account and await context.references.resolve("account", body.account)
     if account_id is None and "trader" in body.roles:
         raise invalid_field("account", "is required for the role trader")
     if account_id is not None and not is_id(account_id):

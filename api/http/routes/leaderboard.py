@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from api.http.reads import Read, answer
-from api.http.serializers import shown
+from api.http.serializers import serialize
 from projections import calibration as calibrations
 from projections.positions import leaderboard as leaderboards
 
@@ -38,10 +38,10 @@ async def get_calibration(read: Read, category: str | None = None) -> Response:
     found, as_of = await read.fetch(
         ("markets", "prices", "timeline"), lambda c, a: calibrations.calibration(c, a, category=category)
     )
-    return answer(shown(found), as_of)
+    return answer(serialize(found), as_of)
 
 
 def standing_json(row: leaderboards.Standing) -> dict[str, Any]:
     """Return a line of the leaderboard as it is shown; `account` is the name."""
-    wire = shown(row)
+    wire = serialize(row)
     return {"rank": wire.pop("rank"), "account": wire.pop("name"), **wire}

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from api.http.errors import invalid_field
 from api.http.reads import Cursor, Limit, Read, answer, query_time
 from api.http.routes.markets import NEEDS, find, market_json, outcome_index
-from api.http.serializers import shown
+from api.http.serializers import serialize
 from domain.market import Status
 from domain.money import MICRO, Time, format_decimal
 from messages.wire import format_time
@@ -49,7 +49,7 @@ async def list_markets(
     cursor: Cursor = None,
 ) -> Response:
     """Markets with the odds of each outcome, newest first."""
-    story_id = story and await read.context.names.resolve("story", story)
+    story_id = story and await read.context.references.resolve("story", story)
     after = read.after(cursor)
     rows, as_of = await read.fetch(
         NEEDS,
@@ -67,7 +67,7 @@ async def get_market(read: Read, market: str) -> Response:
     def query(connection: Connection[Any], as_of: AsOf) -> dict[str, Any]:
         found = find(connection, as_of, market)
         wordings = markets.resolutions(connection, as_of, found.market_id)
-        return {**market_json(found), "resolutions": [shown(wording) for wording in wordings]}
+        return {**market_json(found), "resolutions": [serialize(wording) for wording in wordings]}
 
     found, as_of = await read.fetch(NEEDS, query)
     return answer(found, as_of)
@@ -130,7 +130,7 @@ async def candlesticks(
         return candles.candles(connection, as_of, found.market_id, outcome_index(found, outcome), period, first, last)
 
     rows, as_of = await read.fetch((*NEEDS, "candles"), query)
-    return answer([shown(row) for row in rows], as_of)
+    return answer([serialize(row) for row in rows], as_of)
 
 
 @router.get("/{market}/trades")
@@ -143,7 +143,7 @@ async def list_trades(read: Read, market: str, limit: Limit = 100, cursor: Curso
         return trades.market_trades(connection, as_of, found.market_id, limit=limit, after=after)
 
     rows, as_of = await read.fetch((*NEEDS, "trades"), query)
-    return read.page(rows, limit, shown, as_of)
+    return read.page(rows, limit, serialize, as_of)
 
 
 @router.get("/{market}/book")
@@ -154,7 +154,7 @@ async def get_book(read: Read, market: str) -> Response:
         return book.book(connection, as_of, find(connection, as_of, market))
 
     rows, as_of = await read.fetch((*NEEDS, "book"), query)
-    return answer([shown(row) for row in rows], as_of)
+    return answer([serialize(row) for row in rows], as_of)
 
 
 @router.get("/{market}/holders")
@@ -168,7 +168,7 @@ async def list_holders(read: Read, market: str, outcome: str | None = None, limi
         return positions.holders(connection, as_of, found.market_id, outcome=outcome, limit=limit)
 
     rows, as_of = await read.fetch((*NEEDS, "positions"), query)
-    return answer([shown(row) for row in rows], as_of)
+    return answer([serialize(row) for row in rows], as_of)
 
 
 @router.get("/{market}/events")
@@ -181,4 +181,4 @@ async def list_events(read: Read, market: str, limit: Limit = 100, cursor: Curso
         return lifecycle.market_events(connection, as_of, found.market_id, limit=limit, after=after)
 
     rows, as_of = await read.fetch((*NEEDS, "lifecycle"), query)
-    return read.page(rows, limit, shown, as_of)
+    return read.page(rows, limit, serialize, as_of)

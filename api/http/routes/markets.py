@@ -29,7 +29,7 @@ from api.http.fields import (
     Slug,
     Url,
 )
-from api.http.serializers import shown
+from api.http.serializers import serialize
 from api.http.writes import command_id_of, resource, submit
 from domain.market import (
     BOND_DEFAULT,
@@ -133,7 +133,7 @@ async def open_market(
     request: Request, context: WithContext, principal: Operator, story: str, market: NewMarket
 ) -> Response:
     """Open a market on a story: active at once, unless `draft`."""
-    story_id = await context.names.resolve("story", story)
+    story_id = await context.references.resolve("story", story)
     command_id = command_id_of(request, principal)
     market_id = new_id("mk", command_id)
     reply = await submit(request, command_id, open_market_command(market, market_id, story_id))
@@ -145,7 +145,7 @@ async def activate(
     request: Request, context: WithContext, principal: Operator, market: str, _: NoFields | None = None
 ) -> Response:
     """Open a draft for trading."""
-    market_id = await context.names.resolve("market", market)
+    market_id = await context.references.resolve("market", market)
     return await _act(request, principal, market_id, ActivateMarket(market_id))
 
 
@@ -154,7 +154,7 @@ async def halt(
     request: Request, context: WithContext, principal: Operator, market: str, _: NoFields | None = None
 ) -> Response:
     """Stop trading for a while; resting orders stay."""
-    market_id = await context.names.resolve("market", market)
+    market_id = await context.references.resolve("market", market)
     return await _act(request, principal, market_id, HaltMarket(market_id))
 
 
@@ -163,7 +163,7 @@ async def resume(
     request: Request, context: WithContext, principal: Operator, market: str, _: NoFields | None = None
 ) -> Response:
     """Let a halted market trade again."""
-    market_id = await context.names.resolve("market", market)
+    market_id = await context.references.resolve("market", market)
     return await _act(request, principal, market_id, ResumeMarket(market_id))
 
 
@@ -172,7 +172,7 @@ async def close(
     request: Request, context: WithContext, principal: Operator, market: str, _: NoFields | None = None
 ) -> Response:
     """End trading for good; resting orders are canceled."""
-    market_id = await context.names.resolve("market", market)
+    market_id = await context.references.resolve("market", market)
     return await _act(request, principal, market_id, CloseMarket(market_id))
 
 
@@ -181,7 +181,7 @@ async def clarify(
     request: Request, context: WithContext, principal: Operator, market: str, body: Clarification
 ) -> Response:
     """Give the resolution source a new wording, as a new version."""
-    market_id = await context.names.resolve("market", market)
+    market_id = await context.references.resolve("market", market)
     return await _act(request, principal, market_id, ClarifyMarket(market_id, body.resolution_source))
 
 
@@ -190,7 +190,7 @@ async def add_liquidity(
     request: Request, context: WithContext, principal: Operator, market: str, body: Liquidity
 ) -> Response:
     """Move more subsidy from the house to the maker; prices stay."""
-    market_id = await context.names.resolve("market", market)
+    market_id = await context.references.resolve("market", market)
     return await _act(request, principal, market_id, AddLiquidity(market_id, body.amount))
 
 
@@ -199,15 +199,15 @@ async def determine(
     request: Request, context: WithContext, principal: Operator, market: str, body: Resolution
 ) -> Response:
     """Name the payouts of a closed market, or amend them while it is disputed; the dispute window begins."""
-    market_id = await context.names.resolve("market", market)
+    market_id = await context.references.resolve("market", market)
     return await _act(request, principal, market_id, DetermineMarket(market_id, body.payouts, _evidence(body)))
 
 
 @router.post("/markets/{market}/dispute")
 async def dispute(request: Request, context: WithContext, principal: Anyone, market: str, body: Dispute) -> Response:
     """Contest a determination within its window, posting a bond."""
-    market_id = await context.names.resolve("market", market)
-    account_id = await context.names.acting_account(principal, body.account)
+    market_id = await context.references.resolve("market", market)
+    account_id = await context.references.acting_account(principal, body.account)
     return await _act(request, principal, market_id, DisputeMarket(market_id, account_id, body.reason, body.bond))
 
 
@@ -216,7 +216,7 @@ async def uphold(
     request: Request, context: WithContext, principal: Operator, market: str, _: NoFields | None = None
 ) -> Response:
     """Keep a disputed determination; the bond goes to the house, a new window begins."""
-    market_id = await context.names.resolve("market", market)
+    market_id = await context.references.resolve("market", market)
     return await _act(request, principal, market_id, UpholdMarket(market_id))
 
 
@@ -225,7 +225,7 @@ async def finalize(
     request: Request, context: WithContext, principal: Operator, market: str, _: NoFields | None = None
 ) -> Response:
     """Pay out a determined market whose dispute window is over."""
-    market_id = await context.names.resolve("market", market)
+    market_id = await context.references.resolve("market", market)
     return await _act(request, principal, market_id, FinalizeMarket(market_id))
 
 
@@ -234,7 +234,7 @@ async def correct(
     request: Request, context: WithContext, principal: Operator, market: str, body: Resolution
 ) -> Response:
     """Replace the payouts of a finalized market: the old ones are reversed exactly, the new ones paid."""
-    market_id = await context.names.resolve("market", market)
+    market_id = await context.references.resolve("market", market)
     return await _act(request, principal, market_id, CorrectMarket(market_id, body.payouts, _evidence(body)))
 
 
@@ -243,23 +243,23 @@ async def void(
     request: Request, context: WithContext, principal: Operator, market: str, body: Void | None = None
 ) -> Response:
     """Undo every cash movement of the market."""
-    market_id = await context.names.resolve("market", market)
+    market_id = await context.references.resolve("market", market)
     return await _act(request, principal, market_id, VoidMarket(market_id, (body or Void()).reason))
 
 
 @router.post("/markets/{market}/split")
 async def split(request: Request, context: WithContext, principal: Anyone, market: str, body: Sets) -> Response:
     """Turn credits into as many shares of every outcome."""
-    market_id = await context.names.resolve("market", market)
-    account_id = await context.names.acting_account(principal, body.account)
+    market_id = await context.references.resolve("market", market)
+    account_id = await context.references.acting_account(principal, body.account)
     return await _change_sets(request, principal, SplitSets(account_id, market_id, body.amount))
 
 
 @router.post("/markets/{market}/merge")
 async def merge(request: Request, context: WithContext, principal: Anyone, market: str, body: Sets) -> Response:
     """Turn as many shares of every outcome into credits."""
-    market_id = await context.names.resolve("market", market)
-    account_id = await context.names.acting_account(principal, body.account)
+    market_id = await context.references.resolve("market", market)
+    account_id = await context.references.acting_account(principal, body.account)
     return await _change_sets(request, principal, MergeSets(account_id, market_id, body.amount))
 
 
@@ -279,7 +279,7 @@ async def _change_sets(request: Request, principal: Principal, command: SplitSet
             "account_id": command.account_id,
             "market_id": command.market_id,
             "amount": format_decimal(command.amount),
-            "positions": [shown(row) for row in rows],
+            "positions": [serialize(row) for row in rows],
         }
 
     return await resource(request, reply, POSITION_NEEDS, query)
@@ -323,7 +323,7 @@ def outcome_index(market: markets.Market, outcome: str | None) -> int:
 
 def market_json(row: markets.Market) -> dict[str, Any]:
     """Return a market as it is shown: `outcomes` with the odds, open interest and payout of each."""
-    wire = shown(row)
+    wire = serialize(row)
     odds = dict(zip(row.outcomes, wire["prices"], strict=True))
     payouts = wire.pop("payouts") or [None] * len(row.outcomes)
     columns = zip(

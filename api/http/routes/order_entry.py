@@ -14,10 +14,10 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 
 from api.http.auth import require
-from api.http.context import ANY_ROLE, Context
 from api.http.errors import ANSWERED, response_to
 from api.http.routes import orders
-from api.http.writes import asked, no_outcome, refusal, time_in
+from api.http.writes import await_reply, no_reply, refusal, time_in
+from api.key_store import ROLES
 from consumers.gateway import GatewayError
 from domain.account import OpenAccount
 from domain.book import Side  # noqa: TC001  # msgspec reads the annotations
@@ -30,13 +30,14 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from api.http.auth import Principal
-    from api.http.references import Names
-    from api.http.request_log import Facts
+    from api.http.context import Context
+    from api.http.references import References
+    from api.http.request_log import RequestLog
     from domain.money import Time
     from messages.replies import Reply
 
 
-class UsualOrder(msgspec.Struct, forbid_unknown_fields=True):
+class FastOrder(msgspec.Struct, forbid_unknown_fields=True):
     """The fields of `api.http.routes.orders.Order` as they stand in JSON, but for those that an order rarely has."""
 
     client_order_id: str
@@ -56,15 +57,15 @@ class UsualOrder(msgspec.Struct, forbid_unknown_fields=True):
     self_trade_prevention: SelfTradePrevention = "cancel_taker"
 
 
-class UsualBatch(msgspec.Struct, forbid_unknown_fields=True):
+class FastBatch(msgspec.Struct, forbid_unknown_fields=True):
     """The fields of `api.http.routes.orders.Batch`."""
 
-    orders: list[UsualOrder]
+    orders: list[FastOrder]
     account: str | None = None
 
 
-_decode_order: Final = msgspec.json.Decoder(UsualOrder).decode
-_decode_batch: Final = msgspec.json.Decoder(UsualBatch).decode
+_decode_order: Final = msgspec.json.Decoder(FastOrder).decode
+_decode_batch: Final = msgspec.json.Decoder(FastBatch).decode
 _encode: Final = msgspec.json.Encoder().encode
 
 _rules: Final = record(PlaceOrder).rules
@@ -74,14 +75,16 @@ _amount: Final = record(AddLiquidity).rules["amount"].parse
 _reference: Final = record(OpenAccount).rules["name"].check
 
 
-def usual_order(order: UsualOrder, account: str | None, principal: Principal, names: Names) -> PlaceOrder | None:
+def fast_order(
+    order: FastOrder, account: str | None, principal: Principal, references: References
+) -> PlaceOrder | None:
     """Return the command of an order that surely keeps to the rules, or None: the general way then judges it.
 
     `account` is that of an order that names none; None is the principal's own.
     """
     reference = account if order.account is None else order.account
-    account_id = principal.account_id if reference is None else names.known("account", reference)
-    market_id = names.known("market", order.market_id)
+    account_id = principal.account_id if reference is None else references.known("account", reference)
+    market_id = references.known("market", order.market_id)
     if account_id is None or market_id is None or not principal.may_act_for(account_id):
         return None
     try:
@@ -110,7 +113,7 @@ def usual_order(order: UsualOrder, account: str | None, principal: Principal, na
         return None
 
 
-def usual_orders(raw: bytes, principal: Principal, names: Names) -> list[PlaceOrder] | None:
+def fast_orders(raw: bytes, principal: Principal, references: References) -> list[PlaceOrder] | None:
     """Return the commands of a batch whose orders all are usual, or None."""
     try:
         batch = _decode_batch(raw)
@@ -118,7 +121,7 @@ def usual_orders(raw: bytes, principal: Principal, names: Names) -> list[PlaceOr
             _reference(batch.account, "")
     except (ValueError, RecursionError):  # InvalidCommand and msgspec's errors are ValueErrors too
         return None
-    found = [usual_order(order, batch.account, principal, names) for order in batch.orders]
+    found = [fast_order(order, batch.account, principal, references) for order in batch.orders]
     commands = [command for command in found if command is not None]
     return commands if 0 < len(commands) == len(found) <= orders.BATCH_MAX else None
 
@@ -132,45 +135,45 @@ class OrderEntry:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        facts: Facts = scope["tidings.facts"]
+        request_log: RequestLog = scope["tidings.request_log"]
         scope["endpoint"] = self
         try:
-            status, body = await self.paths[scope["path"]](scope, receive, facts)
+            status, body = await self.paths[scope["path"]](scope, receive, request_log)
         except ANSWERED as error:
-            await response_to(error, facts)(scope, receive, send)
+            await response_to(error, request_log)(scope, receive, send)
             return
         headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    async def _place(self, scope: Scope, receive: Receive, facts: Facts) -> tuple[int, bytes]:
+    async def _place(self, scope: Scope, receive: Receive, request_log: RequestLog) -> tuple[int, bytes]:
         principal, at = await self._asks(scope)
         raw = await _body(receive)
         try:
-            command = usual_order(_decode_order(raw), None, principal, self._context.names)
+            command = fast_order(_decode_order(raw), None, principal, self._context.references)
         except (ValueError, RecursionError):
             command = None
         if command is None:
             status, answer = await orders.place(Request(scope), principal, raw)
             return status, _encode(answer)
-        facts.command_id = command_id = order_command_id(command.account_id, command.client_order_id)
-        reply = await asked(facts, self._context.gateway.submit(command_id, command, at))
+        request_log.command_id = command_id = order_command_id(command.account_id, command.client_order_id)
+        reply = await await_reply(request_log, self._context.gateway.submit(command_id, command, at))
         if reply.code is not None:
             raise refusal(reply)
         return 201, _encode(orders.placed(reply))
 
-    async def _place_batch(self, scope: Scope, receive: Receive, facts: Facts) -> tuple[int, bytes]:
+    async def _place_batch(self, scope: Scope, receive: Receive, request_log: RequestLog) -> tuple[int, bytes]:
         principal, at = await self._asks(scope)
         raw = await _body(receive)
-        commands = usual_orders(raw, principal, self._context.names)
+        commands = fast_orders(raw, principal, self._context.references)
         if commands is None:
             results = await orders.place_each(Request(scope), principal, raw)
         else:
             ids = [order_command_id(command.account_id, command.client_order_id) for command in commands]
             outcomes = await self._context.gateway.submit_all(list(zip(ids, commands, strict=True)), at)
-            results = [_result(facts, *pair) for pair in zip(ids, outcomes, strict=True)]
+            results = [_result(request_log, *pair) for pair in zip(ids, outcomes, strict=True)]
         answer = orders.batch_answer(results)
-        facts.position = answer["position"] or None
+        request_log.position = answer["position"] or None
         return 200, _encode(answer)
 
     async def _asks(self, scope: Scope) -> tuple[Principal, Time | None]:
@@ -181,7 +184,7 @@ class OrderEntry:
                 key = value.decode("latin-1")
             elif name == b"tidings-time" and time is None:
                 time = value.decode("latin-1")
-        principal = require(await self._context.keys.principal(key), *ANY_ROLE)
+        principal = require(await self._context.keys.principal(key), *ROLES)
         return principal, time_in(self._context, time)
 
 
@@ -196,7 +199,7 @@ async def _body(receive: Receive) -> bytes:
     return body
 
 
-def _result(facts: Facts, command_id: str, outcome: Reply | InvalidCommand | GatewayError) -> dict[str, Any]:
+def _result(request_log: RequestLog, command_id: str, outcome: Reply | InvalidCommand | GatewayError) -> dict[str, Any]:
     if isinstance(outcome, InvalidCommand | GatewayError):
-        return no_outcome(outcome, facts, command_id).body()
+        return no_reply(outcome, request_log, command_id).body()
     return orders.placed(outcome) if outcome.code is None else refusal(outcome).body()

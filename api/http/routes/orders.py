@@ -16,7 +16,7 @@ from api.http.context import Anyone, WithContext, context_of
 from api.http.errors import ApiError, from_pydantic
 from api.http.fields import Amount, Body, ClientOrderId, Guard, Moment, Outcome, Price, Reference
 from api.http.reads import json
-from api.http.writes import command_id_of, outcome, quoted, refusal, submit
+from api.http.writes import command_id_of, quote_reply, refusal, reply_to, submit
 from domain.book import Side
 from domain.orders import (
     AmendOrder,
@@ -146,7 +146,7 @@ async def cancel_order(
     request: Request, context: WithContext, principal: Anyone, order_id: str, account: Reference | None = None
 ) -> Response:
     """Take a resting order out of the book."""
-    account_id = await context.names.acting_account(principal, account)
+    account_id = await context.references.acting_account(principal, account)
     command_id = command_id_of(request, principal)
     reply = await submit(request, command_id, CancelOrder(account_id, order_id))
     return json(placed(reply))
@@ -155,8 +155,8 @@ async def cancel_order(
 @router.post("/orders/cancel")
 async def cancel_orders(request: Request, context: WithContext, principal: Anyone, body: CancelMany) -> Response:
     """Take all resting orders of the account, or those in one market, out of the book."""
-    account_id = await context.names.acting_account(principal, body.account)
-    market_id = None if body.market_id is None else await context.names.resolve("market", body.market_id)
+    account_id = await context.references.acting_account(principal, body.account)
+    market_id = None if body.market_id is None else await context.references.resolve("market", body.market_id)
     command_id = command_id_of(request, principal)
     reply = await submit(request, command_id, CancelOrders(account_id, market_id))
     return json(placed(reply))
@@ -167,7 +167,7 @@ async def amend_order(
     request: Request, context: WithContext, principal: Anyone, order_id: str, body: Amend
 ) -> Response:
     """Give a resting order a new price or quantity; it keeps its place in time only when it just shrinks."""
-    account_id = await context.names.acting_account(principal, body.account)
+    account_id = await context.references.acting_account(principal, body.account)
     command_id = command_id_of(request, principal)
     reply = await submit(request, command_id, AmendOrder(account_id, order_id, body.price, body.quantity))
     return json(placed(reply))
@@ -192,15 +192,15 @@ async def _one_of_batch(request: Request, principal: Principal, batch: Batch, it
 
 
 async def _place(request: Request, principal: Principal, order: Order) -> Reply:
-    account_id = await context_of(request).names.acting_account(principal, order.account)
+    account_id = await context_of(request).references.acting_account(principal, order.account)
     command = await _command(request, order, account_id, order.client_order_id)
-    return await outcome(request, order_command_id(account_id, order.client_order_id), command)
+    return await reply_to(request, order_command_id(account_id, order.client_order_id), command)
 
 
 async def _quoted(request: Request, principal: Principal, order: Quote, client_order_id: str) -> dict[str, Any]:
-    account_id = await context_of(request).names.acting_account(principal, order.account)
+    account_id = await context_of(request).references.acting_account(principal, order.account)
     command = await _command(request, order, account_id, client_order_id)
-    reply = await quoted(request, command)
+    reply = await quote_reply(request, command)
     if reply.code is not None:
         raise refusal(reply)
     result = {name: value for name, value in reply.result.items() if name not in {"order_id", "client_order_id"}}
@@ -210,7 +210,7 @@ async def _quoted(request: Request, principal: Principal, order: Quote, client_o
 async def _command(request: Request, order: Quote, account_id: str, client_order_id: str) -> PlaceOrder:
     command = PlaceOrder(
         account_id=account_id,
-        market_id=await context_of(request).names.resolve("market", order.market_id),
+        market_id=await context_of(request).references.resolve("market", order.market_id),
         order_id="",
         client_order_id=client_order_id,
         outcome=order.outcome,

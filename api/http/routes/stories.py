@@ -13,7 +13,7 @@ from api.http.errors import ApiError
 from api.http.fields import Body, Category, Moment, Slug, StoryBody, Title, Url
 from api.http.reads import Cursor, Limit, Read, answer
 from api.http.routes.markets import NewMarket, market_json, open_market_command
-from api.http.serializers import shown
+from api.http.serializers import serialize
 from api.http.writes import command_id_of, resource, submit
 from domain.exchange import STORY_MARKETS_MAX
 from domain.story import PublishStory
@@ -68,7 +68,7 @@ async def list_stories(read: Read, category: str | None = None, limit: Limit = 5
     rows, as_of = await read.fetch(
         ("stories",), lambda c, a: stories.list_stories(c, a, category=category, limit=limit, after=after)
     )
-    return read.page(rows, limit, shown, as_of)
+    return read.page(rows, limit, serialize, as_of)
 
 
 @router.get("/{story}")
@@ -89,4 +89,4 @@ def _get(connection: Connection[Any], as_of: AsOf, reference: str) -> dict[str, 
     if story is None:
         raise ApiError("STORY_NOT_FOUND", "no such story", {"story": reference})
     found = markets.list_markets(connection, as_of, story_id=story.story_id, limit=1000)
-    return {**shown(story), "markets": [market_json(market) for market in sorted(found, key=lambda row: row.key)]}
+    return {**serialize(story), "markets": [market_json(market) for market in sorted(found, key=lambda row: row.key)]}

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from api.http.auth import Principal
 from api.http.errors import ApiError
-from api.http.references import Names
-from api.http.routes.order_entry import UsualOrder, usual_order, usual_orders
+from api.http.references import References
+from api.http.routes.order_entry import FastOrder, fast_order, fast_orders
 from api.http.routes.orders import Order, parsed
 from domain.orders import PlaceOrder
 from tests.api.http.test_orders import REFUSED
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ACCOUNT, MARKET = "ac_" + "1" * 26, "mk_" + "2" * 26
 TRADER = Principal("key_1", frozenset({"trader"}), ACCOUNT)
-NAMES = Names(None)  # type: ignore[arg-type]  # what is an id needs no database
+NAMES = References(None)  # type: ignore[arg-type]  # what is an id needs no database
 TEXTS = ["", "Yes", "x" * 64, "x" * 65, "ü", "\n", "\u200b", "a b", MARKET, ACCOUNT, "or_" + "3" * 26]
 AMOUNTS = [
     "0", "1", "1.5", "0.000001", "0.0000001", "01", "+1", "-1", "-0", "1e3", "NaN", "٣", " 1", "1.", ".5", "",
@@ -79,7 +79,7 @@ def general(raw: bytes) -> PlaceOrder | None:
 def test_what_is_usual_is_what_the_general_way_makes_of_it(raw: bytes) -> None:
     """The hot path never takes what the general way refuses, and makes the same command."""
     try:
-        found = usual_order(msgspec.json.decode(raw, type=UsualOrder), None, TRADER, NAMES)
+        found = fast_order(msgspec.json.decode(raw, type=FastOrder), None, TRADER, NAMES)
     except msgspec.ValidationError:
         found = None
 
@@ -91,7 +91,7 @@ def test_a_usual_batch_is_one_of_usual_orders(raws: list[bytes], account: Any) -
     """All are usual, or none of it is."""
     raw = b'{"account":%b,"orders":[%b]}' % (json.dumps(account).encode(), b",".join(raws))
 
-    found = usual_orders(raw, TRADER, NAMES)
+    found = fast_orders(raw, TRADER, NAMES)
 
     assert found is None or found == [general(one) for one in raws]
 
@@ -104,15 +104,15 @@ def test_most_orders_are_usual() -> None:
         {"type": "limit", "quantity": "10.000000", "limit_price": "0.4", "post_only": True, "account": ACCOUNT},
     ):
         raw = json.dumps(BASE | more).encode()
-        assert usual_order(msgspec.json.decode(raw, type=UsualOrder), None, TRADER, NAMES) == general(raw)
-    assert usual_orders(b'{"orders":[%b]}' % raw, TRADER, NAMES) == [general(raw)]
+        assert fast_order(msgspec.json.decode(raw, type=FastOrder), None, TRADER, NAMES) == general(raw)
+    assert fast_orders(b'{"orders":[%b]}' % raw, TRADER, NAMES) == [general(raw)]
 
 
 def test_an_order_for_the_account_of_another_is_not_usual() -> None:
     """The general way finds out who may act for whom, and refuses."""
-    order = msgspec.convert(BASE | {"spend": "1", "account": "ac_" + "9" * 26}, UsualOrder)
+    order = msgspec.convert(BASE | {"spend": "1", "account": "ac_" + "9" * 26}, FastOrder)
 
-    assert usual_order(order, None, TRADER, NAMES) is None
+    assert fast_order(order, None, TRADER, NAMES) is None
 
 
 @pytest.mark.parametrize(("name", "change", "status", "code"), REFUSED, ids=[row[0] for row in REFUSED])
