@@ -5,7 +5,7 @@ Rows exist only where something happened; a query fills the gaps.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from psycopg import Connection
 
@@ -20,7 +20,9 @@ from projections.reading import AsOf
 MINUTE: Final = 60_000_000
 """Microseconds of a minute."""
 
-PERIODS: Final = {"1m": MINUTE, "1h": 3_600_000_000, "1d": 86_400_000_000}
+Period = Literal["1m", "1h", "1d"]
+
+PERIODS: Final[dict[Period, int]] = {"1m": MINUTE, "1h": 3_600_000_000, "1d": 86_400_000_000}
 """The length of each period in microseconds."""
 
 CANDLES_MAX: Final = 5_000
@@ -210,7 +212,7 @@ PROJECTION = Projection("candles", 3, (CANDLES, CURRENT), fold, scope="market", 
 
 
 def candles(  # noqa: PLR0917  read in one order everywhere
-    connection: Connection, as_of: AsOf, market_id: str, outcome: int, period: str, start: int, end: int
+    connection: Connection, as_of: AsOf, market_id: str, outcome: int, period: Period, start: int, end: int
 ) -> list[Candle]:
     """Return the candles of an outcome (by its index) that lie in [start, end), oldest first, none left out.
 

@@ -1,10 +1,10 @@
-"""The context of a request: what `create_app` gave the app, and who asks."""
+"""The context of a request: the app's dependencies, who asks, and the account or market that it names."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from eventsourcing.persistence import ApplicationRecorder
-from fastapi import Depends
+from fastapi import Depends, Path, Query
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 from starlette.requests import HTTPConnection
@@ -79,7 +79,27 @@ async def anyone_of(request: HTTPConnection) -> Principal:
     return require(await principal_of(request), *ROLES)
 
 
+async def account_id_of(request: HTTPConnection, account: Annotated[str, Path(description="id or name")]) -> str:
+    """Return the id of the account in the path; an unknown one is returned as it is, and whoever uses it refuses it."""
+    return await context_of(request).references.resolve("account", account)
+
+
+async def market_id_of(request: HTTPConnection, market: Annotated[str, Path(description="id or slug")]) -> str:
+    """Return the id of the market in the path; likewise."""
+    return await context_of(request).references.resolve("market", market)
+
+
+async def market_filter_of(
+    request: HTTPConnection, market: Annotated[str | None, Query(description="only this market: id or slug")] = None
+) -> str | None:
+    """Return the id of the market in the query, None without one."""
+    return None if market is None else await context_of(request).references.resolve("market", market)
+
+
 WithContext = Annotated[Context, Depends(context_of)]
 Operator = Annotated[Principal, Depends(operator_of)]
 Admin = Annotated[Principal, Depends(admin_of)]
 Anyone = Annotated[Principal, Depends(anyone_of)]
+AccountId = Annotated[str, Depends(account_id_of)]
+MarketId = Annotated[str, Depends(market_id_of)]
+MarketFilter = Annotated[str | None, Depends(market_filter_of)]

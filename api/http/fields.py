@@ -1,7 +1,7 @@
-"""Fields of request bodies: the limits are those that `messages.fields` sets for the commands, told by pydantic.
+"""Fields of request bodies, as pydantic types with the limits that `messages.fields` sets for commands.
 
-Amounts become integers of 1e-6 and times integers of microseconds at once: nothing behind this file sees a string that
-is a number. What is wrong with a field is said with its name and its limit.
+Amounts become integers of 1e-6 and times integers of microseconds here: no code behind this file sees a number as a string.
+The error of a field names the field and its limit.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 def _ruled(rule: Rule) -> tuple[PlainValidator, WithJsonSchema]:
-    """Return the parts of a type that holds what the rule allows."""
+    """Return the annotations of a type with the limits of this rule."""
 
     def parse(value: Any) -> Any:
         try:
             return rule.parse(value, "")
         except InvalidCommand as error:
-            # `within` is the place inside the field, as "[2]", for what is wrong with one item of a list.
+            # `within` is the place inside the field, as "[2]", of a problem with one item of a list.
             problem = str(error).removeprefix(error.field).strip()
             raise PydanticCustomError("rule", "{problem}", {"problem": problem, "within": error.field}) from None
 
@@ -50,7 +50,7 @@ Guard = Annotated[int, *_ruled(record(PlaceOrder).rules["min_proceeds"].rule)]
 """Credits, 0 included."""
 
 Price = Annotated[int, *_ruled(record(PlaceOrder).rules["limit_price"].rule)]
-"""From 0 to 1; whether it lies on the tick is for the rules of the market to say."""
+"""From 0 to 1; the rules of the market check whether it is on the tick."""
 
 Fraction = Annotated[int, *_of(OpenMarket, "fee_rate")]
 Moment = Annotated[int, *_of(OpenMarket, "close_time")]
@@ -69,12 +69,12 @@ ResolutionSource = Annotated[str, *_of(OpenMarket, "resolution_source")]
 EvidenceText = Annotated[str, *_of(Evidence, "text")]
 Reason = Annotated[str, *_of(DisputeMarket, "reason")]
 Title = Annotated[str, *_of(PublishStory, "title")]
-StoryBody = Annotated[str, *_of(PublishStory, "body")]
-Category = Annotated[str, *_of(PublishStory, "category")]
+StoryText = Annotated[str, *_of(PublishStory, "body")]
+CategoryName = Annotated[str, *_of(PublishStory, "category")]
 Url = Annotated[str, *_ruled(record(PublishStory).rules["source_url"].rule)]
 
 
-class Body(BaseModel):
-    """A request body: unknown fields are refused, nothing is converted silently."""
+class RequestBody(BaseModel):
+    """A request body: unknown fields are refused, and no type is converted silently."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)

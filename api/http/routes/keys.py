@@ -1,4 +1,4 @@
-"""API keys over HTTP, for admins: make, list, revoke."""
+"""API keys over HTTP, for admins: create, list, revoke."""
 
 from fastapi import APIRouter
 from pydantic import Field
@@ -8,7 +8,7 @@ from starlette.responses import Response
 from api import key_store
 from api.http.context import Admin, WithContext
 from api.http.errors import ApiError, invalid_field
-from api.http.fields import AccountName, Body, Reference
+from api.http.fields import AccountName, Reference, RequestBody
 from api.http.reads import json
 from api.http.references import is_id
 from api.key_store import Role
@@ -16,8 +16,8 @@ from api.key_store import Role
 router = APIRouter(prefix="/keys", tags=["keys"])
 
 
-class NewKey(Body):
-    """A key's roles, and for a trader its account."""
+class CreateKeyBody(RequestBody):
+    """The roles of a key, and the account of a trader's key."""
 
     roles: list[Role] = Field(min_length=1, max_length=3)
     account: Reference | None = Field(None, description="id or name; a trader's key needs one")
@@ -25,8 +25,8 @@ class NewKey(Body):
 
 
 @router.post("", status_code=201)
-async def create_key(context: WithContext, principal: Admin, body: NewKey) -> Response:
-    """Make a key. `key` is shown in this answer and never again."""
+async def create_key(context: WithContext, principal: Admin, body: CreateKeyBody) -> Response:
+    """Create a key. Only this answer has its secret, in `key`."""
     del principal
     account_id = body.account and await context.references.resolve("account", body.account)
     if account_id is None and "trader" in body.roles:
@@ -34,17 +34,17 @@ async def create_key(context: WithContext, principal: Admin, body: NewKey) -> Re
     if account_id is not None and not is_id(account_id):
         raise ApiError("ACCOUNT_NOT_FOUND", "no such account", {"account": account_id})
 
-    def make() -> tuple[str, key_store.Key]:
+    def create() -> tuple[str, key_store.Key]:
         with context.pool.connection() as connection:
             return key_store.create(connection, body.roles, account_id, body.label or "")
 
-    secret, key = await run_in_threadpool(make)
+    secret, key = await run_in_threadpool(create)
     return json({"key": secret, **key_store.public(key)}, 201)
 
 
 @router.get("")
 async def list_keys(context: WithContext, principal: Admin) -> Response:
-    """All keys, revoked ones included, without what opens anything."""
+    """All keys, revoked ones included, without their secrets."""
     del principal
 
     def load() -> list[key_store.Key]:
@@ -56,7 +56,7 @@ async def list_keys(context: WithContext, principal: Admin) -> Response:
 
 @router.delete("/{key_id}")
 async def revoke_key(context: WithContext, principal: Admin, key_id: str) -> Response:
-    """Revoke a key: within seconds it opens nothing any more."""
+    """Revoke a key. It stops working within seconds."""
     del principal
 
     def revoke() -> key_store.Key | None:

@@ -1,6 +1,6 @@
-"""What is read of markets: odds, histories, candles, trades, book, holders, events."""
+"""Reads of markets: odds, price histories, candles, trades, the book, holders, events."""
 
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query
 from psycopg import Connection
@@ -22,7 +22,6 @@ from projections.trades import trades
 router = APIRouter(prefix="/markets", tags=["market data"])
 
 Interval = Literal["1h", "6h", "1d", "1w", "max"]
-Period = Literal["1m", "1h", "1d"]
 
 _HOUR: Final = 3600 * MICRO
 INTERVALS: Final[dict[Interval, Time | None]] = {
@@ -32,11 +31,10 @@ INTERVALS: Final[dict[Interval, Time | None]] = {
     "1w": 7 * 24 * _HOUR,
     "max": None,
 }
-PERIODS: Final[dict[Period, Time]] = {"1m": 60 * MICRO, "1h": _HOUR, "1d": 24 * _HOUR}
-CANDLES_MAX: Final = 5000
-TICKS_MAX: Final = 10_000
+"""The length of each interval in microseconds."""
 
-assert tuple(INTERVALS) == get_args(Interval)
+TICKS_MAX: Final = 10_000
+"""The most ticks of one answer."""
 
 
 @router.get("")
@@ -62,7 +60,7 @@ async def list_markets(
 
 @router.get("/{market}")
 async def get_market(read: Read, market: str) -> Response:
-    """A market: odds, volume, open interest, status, and every wording of its resolution source."""
+    """A market: odds, volume, open interest, status, and all wordings of its resolution source."""
 
     def query(connection: Connection[Any], as_of: AsOf) -> dict[str, Any]:
         found = find(connection, as_of, market)
@@ -83,7 +81,7 @@ async def prices_history(
     start: str | None = None,
     end: str | None = None,
 ) -> Response:
-    """The price of an outcome (the first, if none is named) over time, oldest first; kept for ever, tick by tick."""
+    """The price of an outcome (without a name: the first) over time, oldest first. Every tick is kept for ever."""
     since, until = query_time("start", start), query_time("end", end)
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[prices.Tick]:
@@ -113,20 +111,20 @@ async def candlesticks(
     read: Read,
     market: str,
     outcome: str | None = None,
-    period: Period = "1h",
+    period: candles.Period = "1h",
     start: str | None = None,
     end: str | None = None,
 ) -> Response:
-    """Candles of an outcome (the first, if none is named), UTC-aligned, without gaps, oldest first; at most 5,000."""
+    """Candles of an outcome (without a name: the first), UTC-aligned, without gaps, oldest first; at most 5,000."""
     since, until = query_time("start", start), query_time("end", end)
-    length = PERIODS[period]
-    if since is not None and until is not None and (until - since) // length > CANDLES_MAX:
-        raise invalid_field("start", f"lies more than {CANDLES_MAX} candles before the end")
+    length = candles.PERIODS[period]
+    if since is not None and until is not None and (until - since) // length > candles.CANDLES_MAX:
+        raise invalid_field("start", f"is more than {candles.CANDLES_MAX} candles before the end")
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[candles.Candle]:
         found = find(connection, as_of, market)
         last = until if until is not None else as_of.time + 1
-        first = since if since is not None else max(found.opened_at or 0, last - CANDLES_MAX * length)
+        first = since if since is not None else max(found.opened_at or 0, last - candles.CANDLES_MAX * length)
         return candles.candles(connection, as_of, found.market_id, outcome_index(found, outcome), period, first, last)
 
     rows, as_of = await read.fetch((*NEEDS, "candles"), query)
@@ -148,7 +146,7 @@ async def list_trades(read: Read, market: str, limit: Limit = 100, cursor: Curso
 
 @router.get("/{market}/book")
 async def get_book(read: Read, market: str) -> Response:
-    """Resting orders by price level, best first, and the maker's price, for each outcome."""
+    """For each outcome, the AMM's price and the resting orders by price level, best first."""
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[book.OutcomeBook]:
         return book.book(connection, as_of, find(connection, as_of, market))
@@ -159,7 +157,7 @@ async def get_book(read: Read, market: str) -> Response:
 
 @router.get("/{market}/holders")
 async def list_holders(read: Read, market: str, outcome: str | None = None, limit: Limit = 100) -> Response:
-    """Who holds shares, most first."""
+    """The holders of shares, largest first."""
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[positions.Holder]:
         found = find(connection, as_of, market)
@@ -173,7 +171,7 @@ async def list_holders(read: Read, market: str, outcome: str | None = None, limi
 
 @router.get("/{market}/events")
 async def list_events(read: Read, market: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
-    """What happened to the market itself: opened, halted, clarified, determined ...; newest first."""
+    """The lifecycle of the market: opened, halted, clarified, determined ...; newest first."""
     after = read.after(cursor)
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[lifecycle.LifecycleEvent]:
