@@ -1,9 +1,9 @@
-"""The hot path: `POST /v1/orders` and `/v1/orders/batch` without FastAPI, which only documents them.
+"""The fast path: `POST /v1/orders` and `/v1/orders/batch` without FastAPI, which only documents them.
 
-    usual order    decoded at once by msgspec, its fields held to the same rules; names that need no look into the database
-    any other      goes the general way of `api.http.routes.orders`, which judges it and finds the words for what is wrong with it
+    fast order     decoded by msgspec, its fields checked by the same rules; its references need no query
+    any other      takes the general path of `api.http.routes.orders`, which checks it and words its errors
 
-So there is one set of rules and errors; what is faster is only the way of an order that keeps to them.
+So there is one set of rules and errors; only the path of an order that keeps to them is faster.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class FastOrder(msgspec.Struct, forbid_unknown_fields=True):
-    """The fields of `api.http.routes.orders.Order` as they stand in JSON, but for those that an order rarely has."""
+    """The fields of `api.http.routes.orders.PlaceOrderBody` in JSON's types, without those that an order rarely has."""
 
     client_order_id: str
     market_id: str
@@ -58,7 +58,7 @@ class FastOrder(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class FastBatch(msgspec.Struct, forbid_unknown_fields=True):
-    """The fields of `api.http.routes.orders.Batch`."""
+    """The fields of `api.http.routes.orders.PlaceBatchBody`."""
 
     orders: list[FastOrder]
     account: str | None = None
@@ -78,9 +78,9 @@ _reference: Final = record(OpenAccount).rules["name"].check
 def fast_order(
     order: FastOrder, account: str | None, principal: Principal, references: References
 ) -> PlaceOrder | None:
-    """Return the command of an order that surely keeps to the rules, or None: the general way then judges it.
+    """Return the command of an order that surely keeps to the rules, or None: the general path then checks it.
 
-    `account` is that of an order that names none; None is the principal's own.
+    `account` is the account of an order that names none; None is the principal's own.
     """
     reference = account if order.account is None else order.account
     account_id = principal.account_id if reference is None else references.known("account", reference)
@@ -114,7 +114,7 @@ def fast_order(
 
 
 def fast_orders(raw: bytes, principal: Principal, references: References) -> list[PlaceOrder] | None:
-    """Return the commands of a batch whose orders all are usual, or None."""
+    """Return the commands of a batch if all of its orders are fast orders, else None."""
     try:
         batch = _decode_batch(raw)
         if batch.account is not None:
@@ -127,7 +127,7 @@ def fast_orders(raw: bytes, principal: Principal, references: References) -> lis
 
 
 class OrderEntry:
-    """Serves both paths as an ASGI app; `api.http.app` puts it into the same `RequestFrame` as all the others."""
+    """Serves both paths as an ASGI app; `api.http.app` wraps it in the same `RequestFrame` as all the others."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -147,7 +147,7 @@ class OrderEntry:
         await send({"type": "http.response.body", "body": body})
 
     async def _place(self, scope: Scope, receive: Receive, request_log: RequestLog) -> tuple[int, bytes]:
-        principal, at = await self._asks(scope)
+        principal, at = await self._sender(scope)
         raw = await _body(receive)
         try:
             command = fast_order(_decode_order(raw), None, principal, self._context.references)
@@ -160,24 +160,24 @@ class OrderEntry:
         reply = await await_reply(request_log, self._context.gateway.submit(command_id, command, at))
         if reply.code is not None:
             raise refusal(reply)
-        return 201, _encode(orders.placed(reply))
+        return 201, _encode(orders.order_answer(reply))
 
     async def _place_batch(self, scope: Scope, receive: Receive, request_log: RequestLog) -> tuple[int, bytes]:
-        principal, at = await self._asks(scope)
+        principal, at = await self._sender(scope)
         raw = await _body(receive)
         commands = fast_orders(raw, principal, self._context.references)
         if commands is None:
             results = await orders.place_each(Request(scope), principal, raw)
         else:
             ids = [order_command_id(command.account_id, command.client_order_id) for command in commands]
-            outcomes = await self._context.gateway.submit_all(list(zip(ids, commands, strict=True)), at)
-            results = [_result(request_log, *pair) for pair in zip(ids, outcomes, strict=True)]
+            replies = await self._context.gateway.submit_all(list(zip(ids, commands, strict=True)), at)
+            results = [_result(request_log, *pair) for pair in zip(ids, replies, strict=True)]
         answer = orders.batch_answer(results)
         request_log.position = answer["position"] or None
         return 200, _encode(answer)
 
-    async def _asks(self, scope: Scope) -> tuple[Principal, Time | None]:
-        """Return who asks, and the time that they give their command."""
+    async def _sender(self, scope: Scope) -> tuple[Principal, Time | None]:
+        """Return who asks, and the time that they set for their command."""
         key = time = None
         for name, value in scope["headers"]:
             if name == b"authorization" and key is None:
@@ -199,7 +199,7 @@ async def _body(receive: Receive) -> bytes:
     return body
 
 
-def _result(request_log: RequestLog, command_id: str, outcome: Reply | InvalidCommand | GatewayError) -> dict[str, Any]:
-    if isinstance(outcome, InvalidCommand | GatewayError):
-        return no_reply(outcome, request_log, command_id).body()
-    return orders.placed(outcome) if outcome.code is None else refusal(outcome).body()
+def _result(request_log: RequestLog, command_id: str, reply: Reply | InvalidCommand | GatewayError) -> dict[str, Any]:
+    if isinstance(reply, InvalidCommand | GatewayError):
+        return no_reply(reply, request_log, command_id).body()
+    return orders.order_answer(reply) if reply.code is None else refusal(reply).body()

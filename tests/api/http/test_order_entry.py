@@ -14,7 +14,7 @@ from api.http.auth import Principal
 from api.http.errors import ApiError
 from api.http.references import References
 from api.http.routes.order_entry import FastOrder, fast_order, fast_orders
-from api.http.routes.orders import Order, parsed
+from api.http.routes.orders import PlaceOrderBody, parse_body
 from domain.orders import PlaceOrder
 from tests.api.http.test_orders import REFUSED
 
@@ -68,7 +68,7 @@ def bodies(draw: st.DrawFn) -> bytes:
 def general(raw: bytes) -> PlaceOrder | None:
     """The command as the general way makes it, None where it refuses the body."""
     try:
-        order = parsed(Order, raw)
+        order = parse_body(PlaceOrderBody, raw)
     except ApiError:
         return None
     fields = order.model_dump(exclude={"account", "dry_run"})
