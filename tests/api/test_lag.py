@@ -24,7 +24,7 @@ from projections.machine.rows import Workspace
 from projections.machine.store import CONNECT_OPTIONS, advance, connect, ensure
 from projections.registry import PROJECTIONS
 from settings import Settings
-from tests.api.cli.test_main import tidings
+from tests.api.command_line import tidings
 from tests.projections.simulation import START, simulate
 
 if TYPE_CHECKING:

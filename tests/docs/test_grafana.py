@@ -18,7 +18,7 @@ from api.demo.run import DATABASE
 from local.postgres import Postgres
 from projections.dashboards.views import VIEWS
 from settings import Settings
-from tests.api.cli.test_main import tidings
+from tests.api.command_line import tidings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
