@@ -16,7 +16,7 @@ from api.http.references import References
 from api.http.routes.order_entry import FastOrder, fast_order, fast_orders
 from api.http.routes.orders import PlaceOrderBody, parse_body
 from domain.orders import PlaceOrder
-from tests.api.http.test_orders import REFUSED
+from tests.api.http.routes.test_orders import REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
