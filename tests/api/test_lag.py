@@ -1,4 +1,4 @@
-"""How far everything is: HTTP, Prometheus and the command line tell the same, whatever it is."""
+"""Positions and lags: HTTP, Prometheus and the command line report the same."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from domain.events import Recorded
 
 REACHED = {"markets": 120, "stories": 200}
-"""How far these are folded here; the third is not begun, the rest is not there."""
+"""The positions of two read models; a third exists but has folded nothing, and the others do not exist."""
 
 
 @pytest.fixture
 def events(database: str) -> Iterator[list[Recorded]]:
-    """A log of some days, of which one read model has folded more than another."""
+    """A log of some days; one read model has folded more of it than another."""
     events = simulate(21, 100)
     recorder: Any = postgres_recorder(database, 0)
     recorder.insert_events(
@@ -55,7 +55,7 @@ def events(database: str) -> Iterator[list[Recorded]]:
 
 @pytest.fixture
 def client(database: str, tmp_path: Path) -> Iterator[httpx.Client]:
-    """An HTTP server on a database that no engine and no projector works."""
+    """An HTTP server on a database without an engine and a projector."""
     recorder: Any = postgres_recorder(database, 0)
     with ConnectionPool(database, kwargs=CONNECT_OPTIONS, min_size=1, max_size=2) as pool:
         app = create_app(gateway=LocalGateway(LocalSource()), pool=pool, log=recorder, progress=Progress(database))
@@ -68,13 +68,13 @@ def client(database: str, tmp_path: Path) -> Iterator[httpx.Client]:
 
 
 def prometheus(text: str) -> dict[str, float]:
-    """Return our own numbers, by name and labels."""
+    """Return the metrics of Tidings, by name and labels."""
     found = re.findall(r"^(tidings_(?:log|projection|status)\S*) (\S+)$", text, re.MULTILINE)
     return {name: float(value) for name, value in found}
 
 
-def test_all_three_tell_the_same(database: str, events: list[Recorded], client: httpx.Client, tmp_path: Path) -> None:
-    """Positions and lags by HTTP are those of the log and of what was folded; Prometheus and `tidings lag` agree."""
+def test_all_three_report_the_same(database: str, events: list[Recorded], client: httpx.Client, tmp_path: Path) -> None:
+    """HTTP reports the positions and lags of the log and the read models; Prometheus and `tidings lag` agree."""
     status = client.get("/v1/status").json()["data"]
     numbers = prometheus(client.get("/metrics").text)
     shown = tidings(Settings(dsn=database, home=tmp_path), "lag", "--json")
@@ -113,7 +113,7 @@ def test_lag_for_people(database: str, events: list[Recorded], tmp_path: Path) -
 
 
 def test_an_empty_database_has_no_lag(database: str, client: httpx.Client, tmp_path: Path) -> None:
-    """Where nothing has happened nothing is behind; the command makes what is missing and says so."""
+    """In an empty log nothing is behind; the command creates the missing tables and reports that."""
     shown = tidings(Settings(dsn=database, home=tmp_path), "lag", "--json")
 
     assert json.loads(shown.stdout) == {"engine": {"position": 0, "time": None}, "projections": []}

@@ -1,4 +1,4 @@
-"""What several of the commands' tests need: the settings of a running exchange, and a home with a log of its own."""
+"""Fixtures of the commands' tests: the settings of a running exchange, and a home with a log of its own."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def settings(exchange: Exchange) -> Settings:
 
 @pytest.fixture(scope="module")
 def home_server() -> Iterator[Postgres]:
-    """A home's own PostgreSQL, in which there is a log that nobody has folded yet."""
+    """The PostgreSQL of a home, with a log that no read model has folded yet."""
     home = Path(tempfile.mkdtemp(prefix="tidings-test-"))
     with Postgres.start(home / "postgres", settings={"fsync": "off"}, end_with_process=True) as server:
         append(server.database(DATABASE), LOG)

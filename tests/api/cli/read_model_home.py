@@ -1,4 +1,4 @@
-"""A home with an embedded PostgreSQL in which there is a log, and a projector that is run on it."""
+"""A log in the embedded PostgreSQL of a home, and a projector that folds it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EVENTS = len(LOG)
 
 
 def append(dsn: str, events: list[Any]) -> None:
-    """Write events into the log; one without a known type is written as it is."""
+    """Write events into the log."""
     recorder: Any = postgres_recorder(dsn, 0)
     recorder.insert_events(
         [to_stored(Entry(r.stream, r.version, r.event), r.time, r.command_id, r.digest) for r in events]
@@ -38,7 +38,7 @@ def append(dsn: str, events: list[Any]) -> None:
 
 
 def append_unknown(dsn: str) -> None:
-    """Write an event of a type that nobody knows."""
+    """Write an event of an unknown type into the log."""
     recorder: Any = postgres_recorder(dsn, 0)
     event = to_stored(Entry("market-m0", 99_999, MarketHalted("m0")), time=1, command_id="x")
     recorder.insert_events([replace(event, topic="Odd.v9")])
@@ -46,7 +46,7 @@ def append_unknown(dsn: str) -> None:
 
 
 def projected(settings: Settings, dsn: str, output: Path, positions: dict[str, int]) -> str:
-    """Let `tidings projector` run until the read models have come to these positions; return what it printed."""
+    """Run `tidings projector` until the read models have reached these positions; return what it printed."""
 
     def reached() -> dict[str, int]:
         try:

@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 
 def test_an_unknown_read_model_is_wrong_use(home_settings: Settings) -> None:
-    """It says which there are, and ends with 2."""
+    """The error names the read models, and the command ends with 2."""
     done = tidings(home_settings, "dead-letters", "retry", "nothing")
 
     assert (done.returncode, "there are timeline, stories, markets" in done.stderr) == (2, True), done.stderr
 
 
 def test_dead_letters_of_commands_need_kafka(home_settings: Settings) -> None:
-    """With the log in PostgreSQL no command can be lost on its way."""
+    """With the log in PostgreSQL there are no dead letters of commands."""
     assert tidings(home_settings, "dead-letters", "list", "commands").returncode == 2
 
 
 def test_dead_letters_listed_shown_retried_and_skipped(home_settings: Settings, home_dsn: str, tmp_path: Path) -> None:
-    """An event that nobody can read is set aside in every read model; skipped by decision, each goes on without it."""
+    """Every read model parks an event of an unknown type; once skipped, the event no longer holds its read model up."""
     append_unknown(home_dsn)
     position = str(EVENTS + 1)
     projected(

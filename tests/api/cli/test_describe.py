@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def test_settings_are_shown_without_secrets(settings: Settings) -> None:
-    """Every variable with its meaning; keys and passwords masked."""
+    """The list has every variable with its meaning, and masks keys and passwords."""
     shown = tidings(settings, "settings", "--json")
 
     rows = {row["variable"]: row for row in json.loads(shown.stdout)}
@@ -23,7 +23,7 @@ def test_settings_are_shown_without_secrets(settings: Settings) -> None:
 
 
 def test_schemas_are_printed(settings: Settings) -> None:
-    """One JSON object with the schemas of everything that crosses a border, as they stand in docs/schemas."""
+    """`tidings schemas` prints one JSON object with the schemas of docs/schemas."""
     done = tidings(settings, "schemas")
 
     assert done.returncode == 0, done.stderr

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def test_keys_are_made_listed_and_revoked(exchange: Exchange, settings: Settings) -> None:
-    """A key made here opens the running server, by the account's name, until it is revoked here."""
+    """A key that the command makes works on the running server until the command revokes it."""
     trader = exchange.trader("10")
     made = tidings(settings, "keys", "create", "--role", "trader", "--account", trader.name, "--label", "cli")
     key = made.stdout.strip()
@@ -31,7 +31,7 @@ def test_keys_are_made_listed_and_revoked(exchange: Exchange, settings: Settings
 
 
 def test_a_key_needs_what_it_needs(settings: Settings) -> None:
-    """A trader without an account is wrong use (2), an unknown account or key the answer no (1)."""
+    """A trader's key without an account is wrong use (2); an unknown account or key ends with 1."""
     assert tidings(settings, "keys", "create", "--role", "trader").returncode == 2
     assert tidings(settings, "keys", "create", "--role", "trader", "--account", "nobody").returncode == 1
     assert tidings(settings, "keys", "revoke", "key_unknown").returncode == 1

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def test_load_publishes_once(exchange: Exchange, settings: Settings, tmp_path: Path) -> None:
-    """A file with stories and markets; loaded again it changes nothing; a file that is none is wrong use."""
+    """A file loaded again changes nothing; a file without stories is wrong use."""
     market = {"slug": "loaded", "question": "Is it?", "outcomes": ["Yes", "No"], "resolution_source": "us"}
     story = {
         "slug": "a-loaded-story", "title": "A loaded story", "body": "b", "category": "loaded",

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("arguments", [[], ["nothing"], ["keys"], ["demo", "--seed", "x"]], ids=str)
 def test_wrong_use_is_2(settings: Settings, arguments: list[str]) -> None:
-    """An unknown command or option says what there is, and ends with 2."""
+    """An unknown command or option prints the usage and ends with 2."""
     done = tidings(settings, *arguments)
 
     assert done.returncode == 2
     assert "usage:" in done.stderr
 
 
-def test_a_setting_that_is_not_valid_is_2(settings: Settings) -> None:
-    """It is named."""
+def test_an_invalid_setting_is_2(settings: Settings) -> None:
+    """The error names the setting."""
     done = subprocess.run(
         [sys.executable, "-m", "api", "settings"],
         env=environment(settings) | {"TIDINGS_PORT": "many"},
@@ -38,7 +38,7 @@ def test_a_setting_that_is_not_valid_is_2(settings: Settings) -> None:
 
 
 def test_a_database_that_is_not_there_is_3(settings: Settings) -> None:
-    """Nothing answers: 3."""
+    """A command whose database does not answer ends with 3."""
     away = settings.model_copy(update={"dsn": "host=127.0.0.1 port=1 dbname=x connect_timeout=2"})
 
     assert tidings(away, "keys", "list").returncode == 3

@@ -28,7 +28,7 @@ def test_projector_folds_all_and_is_quiet(home_settings: Settings, home_dsn: str
 
 
 def test_rebuild(home_settings: Settings, home_dsn: str) -> None:
-    """A read model that was spoilt is as the log says again; `verify` sees both."""
+    """A rebuild repairs a damaged read model; `verify` sees the damage and the repair."""
     with connect(home_dsn) as connection:
         connection.execute("DELETE FROM stories")
     spoilt = tidings(home_settings, "verify", "--json")
@@ -42,14 +42,14 @@ def test_rebuild(home_settings: Settings, home_dsn: str) -> None:
 
 
 def test_an_unknown_read_model_is_wrong_use(home_settings: Settings) -> None:
-    """It says which there are, and ends with 2."""
+    """The error names the read models, and the command ends with 2."""
     done = tidings(home_settings, "rebuild", "nothing")
 
     assert (done.returncode, "there are timeline, stories, markets" in done.stderr) == (2, True), done.stderr
 
 
 def test_verify_and_lag(exchange: Exchange, settings: Settings) -> None:
-    """Everything agrees with the log; nothing is behind once it has come."""
+    """Every read model agrees with the log, and none has parked an event."""
     position = exchange.trader("10").place(exchange.market()["market_id"])["position"]
     exchange.api.data("/leaderboard", min_position=position)
 

@@ -1,4 +1,4 @@
-"""`tidings replay`: the state then and now, from the log alone."""
+"""`tidings replay`: the state at a position, at a time and at the end, from the log alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def test_replay_shows_then_and_now(exchange: Exchange, settings: Settings) -> None:
-    """The state folded from the log is what the API says, at a position, at a time and at the end."""
+    """The state folded from the log is the one that the API returns, at a position, at a time and at the end."""
     market, trader = exchange.market(), exchange.trader("100")
     first = trader.place(market["market_id"], quantity="5")["position"]
     last = trader.place(market["market_id"], quantity="5")["position"]

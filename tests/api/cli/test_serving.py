@@ -1,4 +1,4 @@
-"""The commands that serve, where they refuse to start."""
+"""Commands that serve, when they refuse to start."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def test_the_parts_apart_need_kafka(settings: Settings) -> None:
-    """`api` and `engine` with the log in PostgreSQL are wrong use, and say what to do."""
+    """With the log in PostgreSQL, `api` and `engine` end with 2 and say what to run instead."""
     for part in ("api", "engine"):
         done = tidings(settings, part)
         assert (done.returncode, "tidings serve" in done.stderr) == (2, True)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def test_a_simulation_is_repeatable(settings: Settings) -> None:
-    """The same seed ends in the same state; what must hold held at every position."""
+    """The same seed ends in the same state, and every invariant holds at every position."""
     first, second = (
         json.loads(tidings(settings, "simulate", "--seed", "7", "--commands", "300", "--json").stdout) for _ in range(2)
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def test_a_role_for_dashboards(exchange: Exchange, settings: Settings) -> None:
-    """Its password is printed; it logs in and reads the views. A name that is not its own is refused (1)."""
+    """The password is printed; the role logs in and reads the views. A role of another kind, and a bad name, are refused (1)."""
     position = exchange.market()["position"]
     exchange.api.data("/markets", min_position=position)
     name = "cli_dashboards"

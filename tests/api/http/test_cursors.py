@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def test_pages_have_no_gap_and_no_repeat(exchange: Exchange) -> None:
-    """Following the cursors gives what one large page gives."""
+    """The pages that follow the cursors have the rows of one large page."""
     market, trader = exchange.market(), exchange.trader("100")
     for _ in range(7):
         position = trader.place(market["market_id"])["position"]
@@ -29,7 +29,7 @@ def test_pages_have_no_gap_and_no_repeat(exchange: Exchange) -> None:
 
 
 def test_a_cursor_belongs_to_its_query(exchange: Exchange) -> None:
-    """With another path, other parameters or a changed character it is a 400; another limit is fine."""
+    """With another path, other parameters or a changed character, it is a 400; another limit is allowed."""
     exchange.market()
     exchange.market()
     cursor = exchange.api.get("/markets", limit=1).json()["next_cursor"]

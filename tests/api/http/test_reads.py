@@ -47,7 +47,7 @@ def test_every_read_has_the_envelope_and_no_float(exchange: Exchange) -> None:
 
 
 def test_a_read_waits_for_its_position(exchange: Exchange) -> None:
-    """With the position of a write, the read shows it; with one that is not there in time, 503 and Retry-After."""
+    """A read with the position of a write includes the write; when the position is not reached in time, 503 and Retry-After."""
     market, trader = exchange.market(), exchange.trader("100")
     position = trader.place(market["market_id"], quantity="10")["position"]
 
@@ -59,7 +59,7 @@ def test_a_read_waits_for_its_position(exchange: Exchange) -> None:
 
 
 def test_the_past_stays_as_it_was(exchange: Exchange) -> None:
-    """`as_of_position` and `as_of` give prices and positions of then, whatever came later."""
+    """`as_of_position` and `as_of` return the prices and positions of that moment, whatever came later."""
     market, trader = exchange.market(), exchange.trader("100")
     path, held = f"/markets/{market['market_id']}", f"/accounts/{trader.account_id}/positions"
     position = trader.place(market["market_id"], quantity="10")["position"]
@@ -80,7 +80,7 @@ def test_the_past_stays_as_it_was(exchange: Exchange) -> None:
 
 
 def test_position_and_time_exclude_each_other(exchange: Exchange) -> None:
-    """Both at once is a 422, as is a time that is none."""
+    """Both at once are a 422, and so is an invalid time."""
     both = exchange.api.get("/markets", as_of_position=1, as_of="2024-10-24T10:02:00Z")
     assert (both.status_code, both.json()["details"]["field"]) == (422, "as_of")
     assert exchange.api.get("/markets", as_of="yesterday").json()["details"]["field"] == "as_of"
@@ -91,7 +91,7 @@ def test_position_and_time_exclude_each_other(exchange: Exchange) -> None:
     "path", ["/markets/nowhere", "/stories/nowhere", "/accounts/nobody", "/markets/nowhere/trades"]
 )
 def test_what_is_not_there_is_404(exchange: Exchange, path: str) -> None:
-    """With the code of its kind."""
+    """The code says what was not found."""
     response = exchange.api.get(path)
 
     assert response.status_code == 404

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def test_a_write_with_an_idempotency_key_happens_once(exchange: Exchange) -> None:
-    """The same key and body: the same deposit; another body: 409; no key: another deposit each time."""
+    """The same key with the same body is the same deposit, with another body a 409; without a key each is a new deposit."""
     trader = exchange.trader(None)
     path, headers = f"/accounts/{trader.account_id}/deposits", {"idempotency-key": f"deposit-{trader.account_id}"}
     first = exchange.api.done(path, {"amount": "10"}, headers=headers)
@@ -25,7 +25,7 @@ def test_a_write_with_an_idempotency_key_happens_once(exchange: Exchange) -> Non
 
 
 def test_a_story_that_is_sent_again_is_one_story(exchange: Exchange) -> None:
-    """With its markets: the ids are the same, nothing is there twice."""
+    """The story and its markets keep their ids, and nothing exists twice."""
     market = {
         "slug": "once", "question": "Does it?", "outcomes": ["Yes", "No"], "subsidy": "100",
         "close_time": "2090-01-01T00:00:00Z", "resolution_source": "us",
@@ -47,7 +47,7 @@ def test_a_story_that_is_sent_again_is_one_story(exchange: Exchange) -> None:
     assert first["slug"] == "once"
 
 
-def test_bodies_that_are_none(exchange: Exchange) -> None:
+def test_invalid_bodies(exchange: Exchange) -> None:
     """Malformed JSON, a list, the wrong type: 400; too large: 413; all in the one form."""
     client, headers = exchange.api.client, {"authorization": f"Bearer {exchange.api.key}"}
     json_headers = headers | {"content-type": "application/json"}

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def test_withdrawals(exchange: Exchange) -> None:
-    """No more than is available; the account's own key may, another's may not."""
+    """A withdrawal takes at most the available cash, and needs the account's own key."""
     trader, other = exchange.trader("10"), exchange.trader()
     path = f"/accounts/{trader.account_id}/withdrawals"
 

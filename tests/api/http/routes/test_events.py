@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def test_the_log_by_type_and_market(exchange: Exchange) -> None:
-    """`/v1/events` from a position, filtered, page by page, each event as its schema says."""
+    """`/v1/events` returns the events after a position, filtered and page by page, each in the form of its schema."""
     market, trader = exchange.market(), exchange.trader("100")
     other = exchange.market()
     trader.place(other["market_id"])

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def test_the_leaderboard_and_the_ledger(exchange: Exchange) -> None:
-    """Who traded is ranked, with profit as realized plus unrealized; all books together are zero."""
+    """A trader has a rank, and a profit of realized plus unrealized; the sum of all books is zero."""
     market, trader = exchange.market(), exchange.trader("100")
     trader.place(market["market_id"], quantity="20")
     position = trader.place(market["market_id"], side="sell", quantity="20")["position"]

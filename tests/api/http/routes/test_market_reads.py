@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def test_the_history_of_prices(exchange: Exchange) -> None:
-    """A tick for each change, oldest first, with position and time; the last one is the price of now."""
+    """There is a tick for each change, oldest first, with position and time; the last one is the current price."""
     market, trader = exchange.market(), exchange.trader("100")
     for _ in range(3):
         position = trader.place(market["market_id"], quantity="5")["position"]
@@ -26,7 +26,7 @@ def test_the_history_of_prices(exchange: Exchange) -> None:
 
 
 def test_candles(exchange: Exchange) -> None:
-    """Open, high, low, close and what was traded, as strings."""
+    """A candle has open, high, low and close, volume and quantity, as strings."""
     market, trader = exchange.market(), exchange.trader("100")
     position = trader.place(market["market_id"], quantity="5")["position"]
 
@@ -38,7 +38,7 @@ def test_candles(exchange: Exchange) -> None:
 
 
 def test_filters_of_markets(exchange: Exchange) -> None:
-    """By status, story and category; a status that does not exist is a 422."""
+    """Markets are filtered by status, story and category; an unknown status is a 422."""
     market = exchange.market()
     rows = exchange.api.data("/markets", story=market["story_id"], status="active", category="tests")
     assert [row["market_id"] for row in rows] == [market["market_id"]]

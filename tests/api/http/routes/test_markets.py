@@ -12,7 +12,7 @@ EVIDENCE = {"text": "It was in the papers", "url": "https://example.org/paper"}
 
 
 def test_from_draft_to_paid_out(exchange: Exchange) -> None:
-    """Each step answers with the market as it is then and its position; the winner is paid a credit a share."""
+    """Each step returns the market after it and its position; a share of the winning outcome pays one credit."""
     market, trader = exchange.market(draft=True), exchange.trader("100")
     path = f"/markets/{market['market_id']}"
     assert market["status"] == "draft"
@@ -39,7 +39,7 @@ def test_from_draft_to_paid_out(exchange: Exchange) -> None:
 
 
 def test_dispute_uphold_and_void(exchange: Exchange) -> None:
-    """A trader posts a bond and loses it to an uphold; a void gives back everything else."""
+    """An upheld determination costs the disputer its bond; a void returns everything else."""
     market, trader = exchange.market(dispute_seconds=3600, dispute_bond="5"), exchange.trader("100")
     path = f"/markets/{market['market_id']}"
     trader.place(market["market_id"], quantity="10")
@@ -60,7 +60,7 @@ def test_dispute_uphold_and_void(exchange: Exchange) -> None:
 
 
 def test_a_correction_pays_the_others(exchange: Exchange) -> None:
-    """After a correction the other side has the money, and the first is back to what it would have had."""
+    """After a correction the other side is paid, and the first side has what it would have had."""
     market, yes, no = exchange.market(), exchange.trader("100"), exchange.trader("100")
     path = f"/markets/{market['market_id']}"
     cost_yes = yes.place(market["market_id"], quantity="10")["cost"]
@@ -78,7 +78,7 @@ def test_a_correction_pays_the_others(exchange: Exchange) -> None:
 
 
 def test_payouts_must_be_right(exchange: Exchange) -> None:
-    """A sum other than 1, an unknown outcome, a number: refused by code; the market stays as it was."""
+    """A sum other than 1, an unknown outcome or a JSON number is refused with its code; the market stays as it was."""
     market = exchange.market()
     path = f"/markets/{market['market_id']}"
     exchange.api.done(f"{path}/close")
@@ -97,7 +97,7 @@ def test_payouts_must_be_right(exchange: Exchange) -> None:
 
 
 def test_what_the_status_does_not_allow(exchange: Exchange) -> None:
-    """An active market is not determined, a closed one not resumed: 409."""
+    """Actions that the status of an active market does not allow are 409."""
     market = exchange.market()
     path = f"/markets/{market['market_id']}"
     body = {"payouts": {"Yes": "1"}, "evidence": EVIDENCE}
@@ -107,7 +107,7 @@ def test_what_the_status_does_not_allow(exchange: Exchange) -> None:
 
 
 def test_bad_markets(exchange: Exchange) -> None:
-    """Terms that cannot be: 422 that names the field."""
+    """Invalid terms are a 422 that names the field."""
     story = exchange.market()["story_id"]
     terms = {
         "slug": "terms", "question": "Does it?", "outcomes": ["Yes", "No"], "subsidy": "100",

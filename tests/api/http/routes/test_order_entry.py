@@ -1,4 +1,4 @@
-"""The hot path to place orders: whatever it takes or refuses, the general way would have taken or refused alike."""
+"""The fast path of orders: it accepts and refuses exactly what the general path accepts and refuses."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def bodies(draw: st.DrawFn) -> bytes:
 
 
 def general(raw: bytes) -> PlaceOrder | None:
-    """The command as the general way makes it, None where it refuses the body."""
+    """The command that the general path makes of a body, None when it refuses the body."""
     try:
         order = parse_body(PlaceOrderBody, raw)
     except ApiError:
@@ -76,8 +76,8 @@ def general(raw: bytes) -> PlaceOrder | None:
 
 
 @given(bodies())
-def test_what_is_usual_is_what_the_general_way_makes_of_it(raw: bytes) -> None:
-    """The hot path never takes what the general way refuses, and makes the same command."""
+def test_the_fast_path_makes_what_the_general_path_makes(raw: bytes) -> None:
+    """The fast path never accepts what the general path refuses, and makes the same command."""
     try:
         found = fast_order(msgspec.json.decode(raw, type=FastOrder), None, TRADER, NAMES)
     except msgspec.ValidationError:
@@ -87,8 +87,8 @@ def test_what_is_usual_is_what_the_general_way_makes_of_it(raw: bytes) -> None:
 
 
 @given(st.lists(bodies(), max_size=3), st.sampled_from([None, ACCOUNT, "", "ada", 7]))
-def test_a_usual_batch_is_one_of_usual_orders(raws: list[bytes], account: Any) -> None:
-    """All are usual, or none of it is."""
+def test_a_fast_batch_has_only_fast_orders(raws: list[bytes], account: Any) -> None:
+    """Either the fast path takes all orders of a batch, or the general path does."""
     raw = b'{"account":%b,"orders":[%b]}' % (json.dumps(account).encode(), b",".join(raws))
 
     found = fast_orders(raw, TRADER, NAMES)
@@ -96,8 +96,8 @@ def test_a_usual_batch_is_one_of_usual_orders(raws: list[bytes], account: Any) -
     assert found is None or found == [general(one) for one in raws]
 
 
-def test_most_orders_are_usual() -> None:
-    """Market and limit orders, with amounts as people write them, and for an account that is named by its id."""
+def test_most_orders_are_fast() -> None:
+    """Market and limit orders with usual amounts are fast orders, and so are orders for an account named by its id."""
     for more in (
         {"spend": "25"},
         {"quantity": "1.5", "max_cost": "1.25"},
@@ -108,39 +108,39 @@ def test_most_orders_are_usual() -> None:
     assert fast_orders(b'{"orders":[%b]}' % raw, TRADER, NAMES) == [general(raw)]
 
 
-def test_an_order_for_the_account_of_another_is_not_usual() -> None:
-    """The general way finds out who may act for whom, and refuses."""
+def test_an_order_for_the_account_of_another_is_not_fast() -> None:
+    """The general path checks who may act for whom, and refuses."""
     order = msgspec.convert(BASE | {"spend": "1", "account": "ac_" + "9" * 26}, FastOrder)
 
     assert fast_order(order, None, TRADER, NAMES) is None
 
 
 @pytest.mark.parametrize(("name", "change", "status", "code"), REFUSED, ids=[row[0] for row in REFUSED])
-def test_both_ways_answer_alike(exchange: Exchange, name: str, change: dict[str, Any], status: int, code: str) -> None:
-    """Status and body to the letter; an order with `dry_run` goes the general way."""
+def test_both_paths_answer_alike(exchange: Exchange, name: str, change: dict[str, Any], status: int, code: str) -> None:
+    """Status and body are the same to the letter; an order with `dry_run` takes the general path."""
     market, trader = exchange.market(), exchange.trader("100")
     order = trader.order(market["market_id"], **change)
 
-    hot = trader.api.post("/orders", order)
+    fast = trader.api.post("/orders", order)
     other = trader.api.post("/orders", order | {"dry_run": False})
 
-    assert (hot.status_code, hot.json()["code"]) == (status, code), name
-    assert (hot.status_code, hot.json()) == (other.status_code, other.json())
-    assert hot.headers.keys() == other.headers.keys()
+    assert (fast.status_code, fast.json()["code"]) == (status, code), name
+    assert (fast.status_code, fast.json()) == (other.status_code, other.json())
+    assert fast.headers.keys() == other.headers.keys()
 
 
-def test_both_ways_place_alike(exchange: Exchange) -> None:
-    """Singly and in batches: the answers are the same, since it is the same order."""
+def test_both_paths_place_alike(exchange: Exchange) -> None:
+    """Alone and in a batch, the answers are the same, because it is the same order."""
     market, trader = exchange.market(), exchange.trader("100")
     orders = [trader.order(market["market_id"]), trader.order(market["market_id"], quantity=None, spend="1000")]
 
-    hot = [trader.api.post("/orders", order) for order in orders]
+    fast = [trader.api.post("/orders", order) for order in orders]
     batch = trader.api.post("/orders/batch", {"orders": orders})
     other = trader.api.post("/orders/batch", {"orders": [order | {"dry_run": False} for order in orders]})
 
-    assert [response.status_code for response in [*hot, batch, other]] == [201, 422, 200, 200]
-    assert batch.json()["results"] == other.json()["results"] == [response.json() for response in hot]
-    assert batch.json()["position"] == other.json()["position"] == hot[0].json()["position"]
+    assert [response.status_code for response in [*fast, batch, other]] == [201, 422, 200, 200]
+    assert batch.json()["results"] == other.json()["results"] == [response.json() for response in fast]
+    assert batch.json()["position"] == other.json()["position"] == fast[0].json()["position"]
 
 
 BAD: list[tuple[str, Any, dict[str, str], int, str]] = [
@@ -160,7 +160,7 @@ BAD: list[tuple[str, Any, dict[str, str], int, str]] = [
 @pytest.mark.parametrize("path", ["/orders", "/orders/batch"])
 @pytest.mark.parametrize("bad", BAD, ids=[row[0] for row in BAD])
 def test_a_bad_request_has_its_code(exchange: Exchange, path: str, bad: tuple[str, Any, Any, int, str]) -> None:
-    """On the hot path as everywhere; nothing hangs and nothing is a mistake of ours."""
+    """The fast path answers bad requests as all routes do; none hangs and none is a 500."""
     name, content, headers, status, code = bad
     trader = exchange.trader()
     body: bytes | Iterator[bytes] = content() if callable(content) else content
@@ -172,15 +172,15 @@ def test_a_bad_request_has_its_code(exchange: Exchange, path: str, bad: tuple[st
 
 
 def test_a_body_may_come_in_parts(exchange: Exchange) -> None:
-    """Without a Content-Length it is put together."""
+    """A body without a Content-Length is put together from its parts."""
     market, trader = exchange.market(), exchange.trader()
     raw = json.dumps(trader.order(market["market_id"])).encode()
 
     assert trader.api.send("POST", "/orders", content=iter([raw[:10], raw[10:]])).status_code == 201
 
 
-def test_the_hot_path_is_counted_under_its_route(exchange: Exchange) -> None:
-    """In the metrics it is a route like the others."""
+def test_the_fast_path_is_counted_under_its_route(exchange: Exchange) -> None:
+    """The metrics have the fast path as a route like the others."""
     market, trader = exchange.market(), exchange.trader()
     trader.place(market["market_id"])
 
