@@ -69,17 +69,7 @@ class Dependencies:
 
     def app(self, gateway: Gateway) -> FastAPI:
         """Return the application that submits to this gateway."""
-        return create_app(
-            gateway=gateway,
-            pool=self.pool,
-            log=self.log,
-            progress=self.progress,
-            sender_sets_time=self.settings.clock == "command",
-            public_reads=self.settings.public_reads,
-            body_bytes_max=self.settings.body_bytes_max,
-            wait_ms=self.settings.wait_ms,
-            wait_ms_max=self.settings.wait_ms_max,
-        )
+        return create_app(gateway=gateway, pool=self.pool, log=self.log, progress=self.progress, settings=self.settings)
 
 
 class ServingProcess(ABC):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from api.client import ClientError
 from api.demo.traders import PlaceOne, Requote, Split, View, cast
+from domain.market import Status
 from domain.money import MICRO
 from messages.wire import format_time, parse_time
 
@@ -134,7 +135,7 @@ class Play:
         prices = {row["outcome"]: float(row["price"]) for row in market["outcomes"]}
         seen = self._seen.get((trader.name, slug), prices)
         self._seen[trader.name, slug] = prices
-        if market["status"] != "active":
+        if market["status"] != Status.ACTIVE:
             return
         drift = {outcome: price - seen[outcome] for outcome, price in prices.items()}
         shares = self._shares(trader.name, slug)

@@ -8,8 +8,8 @@ from fastapi import FastAPI
 
 from api.http import errors
 from api.http.auth import Keys
-from api.http.context import WAIT_MS, WAIT_MS_MAX, Context
-from api.http.middleware import BODY_BYTES_MAX, Metrics, RequestFrame
+from api.http.context import Context
+from api.http.middleware import Metrics, RequestFrame
 from api.http.references import References
 from api.http.routes import (
     accounts,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from consumers.gateway import Gateway
     from projections.machine.progress import Progress
+    from settings import Settings
 
 
 class App(FastAPI):
@@ -60,11 +61,7 @@ def create_app(
     pool: ConnectionPool[Connection[Any]],
     log: ApplicationRecorder,
     progress: Progress,
-    sender_sets_time: bool = False,
-    public_reads: bool = True,
-    body_bytes_max: int = BODY_BYTES_MAX,
-    wait_ms: int = WAIT_MS,
-    wait_ms_max: int = WAIT_MS_MAX,
+    settings: Settings,
 ) -> App:
     """Return the application.
 
@@ -73,11 +70,7 @@ def create_app(
         pool: open connections to the database of the read models and the keys.
         log: the recorder of the event log, for reading.
         progress: knows the positions of the read models; started.
-        sender_sets_time: take the time of a command from the header `Tidings-Time`.
-        public_reads: let everybody read; otherwise reading needs a key.
-        body_bytes_max: the size of the largest body.
-        wait_ms: the wait of a read with `min_position` that names none.
-        wait_ms_max: the longest wait that a read may name.
+        settings: those under HTTP, and `clock`.
     """
     app = App(
         title="Tidings",
@@ -89,25 +82,22 @@ def create_app(
     )
     metrics = Metrics()
     context = app.state.context = Context(
-        gateway,
-        pool,
-        log,
-        Keys(pool),
-        References(pool),
-        progress,
-        metrics,
-        sender_sets_time,
-        public_reads,
-        wait_ms,
-        wait_ms_max,
+        gateway=gateway,
+        pool=pool,
+        log=log,
+        keys=Keys(pool),
+        references=References(pool),
+        progress=progress,
+        metrics=metrics,
+        settings=settings,
     )
     errors.install(app)
     for module in (stories, markets, market_reads, accounts, orders, leaderboard, ledger, events, keys):
         app.include_router(module.router, prefix="/v1")
     app.include_router(health.router)
-    app.add_middleware(RequestFrame, metrics=metrics, body_bytes_max=body_bytes_max)
+    app.add_middleware(RequestFrame, metrics=metrics, body_bytes_max=settings.body_bytes_max)
     entry = order_entry.OrderEntry(context)
-    app.fast_paths = dict.fromkeys(entry.paths, RequestFrame(entry, metrics, body_bytes_max))
+    app.fast_paths = dict.fromkeys(entry.paths, RequestFrame(entry, metrics, settings.body_bytes_max))
     return app
 
 

@@ -1,7 +1,7 @@
 """The context of a request: the app's dependencies, who asks, and the account or market that it names."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from eventsourcing.persistence import ApplicationRecorder
 from fastapi import Depends, Path, Query
@@ -15,22 +15,12 @@ from api.http.references import References
 from api.key_store import ROLES
 from consumers.gateway import Gateway
 from projections.machine.progress import Progress
-
-WAIT_MS: Final = 2_000
-"""The default wait of a read with `min_position`."""
-
-WAIT_MS_MAX: Final = 30_000
-"""The default of the longest wait that a read may ask for."""
+from settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The dependencies of the routes.
-
-    `log` is the recorder of the event log. With `sender_sets_time`, commands may bring their own time
-    (`TIDINGS_CLOCK=command`); with `public_reads`, reads need no key. `wait_ms` is the wait of a read with `min_position`
-    that names none, `wait_ms_max` the longest that a read may name.
-    """
+    """The dependencies of the routes. `log` is the recorder of the event log."""
 
     gateway: Gateway
     pool: ConnectionPool[Connection[Any]]
@@ -39,10 +29,7 @@ class Context:
     references: References
     progress: Progress
     metrics: Metrics
-    sender_sets_time: bool = False
-    public_reads: bool = True
-    wait_ms: int = WAIT_MS
-    wait_ms_max: int = WAIT_MS_MAX
+    settings: Settings
 
 
 def context_of(request: HTTPConnection) -> Context:
@@ -59,7 +46,7 @@ async def principal_of(request: HTTPConnection) -> Principal | None:
 async def reader_of(request: HTTPConnection) -> Principal | None:
     """Return who reads, None without a key; raises ApiError for an invalid key, or where reads need a key."""
     principal = await principal_of(request)
-    if principal is None and not context_of(request).public_reads:
+    if principal is None and not context_of(request).settings.public_reads:
         require(None)
     return principal
 

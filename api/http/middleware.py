@@ -17,9 +17,6 @@ from api.http.request_log import RequestLog
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-BODY_BYTES_MAX: Final = 1024 * 1024
-"""The default limit of a body."""
-
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 """Paths without a log line: monitoring asks for them every few seconds."""
@@ -54,7 +51,7 @@ class Metrics:
 class RequestFrame:
     """ASGI middleware around the whole app (see the module's docstring)."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, body_bytes_max: int = BODY_BYTES_MAX) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, body_bytes_max: int) -> None:
         self.app = app
         self.metrics = metrics
         self.body_bytes_max = body_bytes_max
@@ -83,7 +80,7 @@ class RequestFrame:
         try:
             await self.app(scope, _Limited(scope, receive, self.body_bytes_max), send_with_id)
         except Exception:
-            self.log.exception("failed", request_id=request_log.request_id, path=scope["path"])
+            self.log.exception("request failed", request_id=request_log.request_id, path=scope["path"])
             request_log.code = "INTERNAL"
             if status:
                 raise  # a part of the answer is out already

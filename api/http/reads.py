@@ -112,10 +112,10 @@ async def reader(
     time = query_time("as_of", as_of)
     if time is not None and as_of_position is not None:
         raise invalid_field("as_of", "cannot be combined with as_of_position")
-    context = context_of(request)
-    wait = context.wait_ms if wait_ms is None else wait_ms
-    if wait > context.wait_ms_max:
-        raise invalid_field("wait_ms", f"must be at most {context.wait_ms_max}")
+    settings = context_of(request).settings
+    wait = settings.wait_ms if wait_ms is None else wait_ms
+    if wait > settings.wait_ms_max:
+        raise invalid_field("wait_ms", f"must be at most {settings.wait_ms_max}")
     return Reader(request, principal, min_position, wait, as_of_position, time)
 
 

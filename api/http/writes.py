@@ -127,7 +127,7 @@ def time_in(context: Context, text: str | None) -> Time | None:
     """Return the time in the text of a header `Tidings-Time`; raises ApiError INVALID_FIELD where it is not allowed."""
     if text is None:
         return None
-    if not context.sender_sets_time:
+    if context.settings.clock != "command":
         raise invalid_field("Tidings-Time", "is not allowed: this server sets the time of commands itself")
     try:
         return parse_time(text)

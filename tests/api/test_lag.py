@@ -58,9 +58,12 @@ def client(database: str, tmp_path: Path) -> Iterator[httpx.Client]:
     """An HTTP server on a database without an engine and a projector."""
     recorder: Any = postgres_recorder(database, 0)
     with ConnectionPool(database, kwargs=CONNECT_OPTIONS, min_size=1, max_size=2) as pool:
-        app = create_app(gateway=LocalGateway(LocalSource()), pool=pool, log=recorder, progress=Progress(database))
+        settings = Settings(dsn=database, home=tmp_path, port=0)
+        app = create_app(
+            gateway=LocalGateway(LocalSource()), pool=pool, log=recorder, progress=Progress(database), settings=settings
+        )
         with (
-            HttpServer(app, Settings(dsn=database, home=tmp_path, port=0)) as server,
+            HttpServer(app, settings) as server,
             httpx.Client(base_url=server.url) as client,
         ):
             yield client

@@ -1,19 +1,19 @@
 """API keys over HTTP, for admins: create, list, revoke."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from api import key_store
-from api.http.context import Admin, WithContext
+from api.http.context import WithContext, admin_of
 from api.http.errors import ApiError, invalid_field
 from api.http.fields import AccountName, Reference, RequestBody
 from api.http.reads import json
 from api.http.references import is_id
 from api.key_store import Role
 
-router = APIRouter(prefix="/keys", tags=["keys"])
+router = APIRouter(prefix="/keys", tags=["keys"], dependencies=[Depends(admin_of)])
 
 
 class CreateKeyBody(RequestBody):
@@ -25,9 +25,8 @@ class CreateKeyBody(RequestBody):
 
 
 @router.post("", status_code=201)
-async def create_key(context: WithContext, principal: Admin, body: CreateKeyBody) -> Response:
+async def create_key(context: WithContext, body: CreateKeyBody) -> Response:
     """Create a key. Only this answer has its secret, in `key`."""
-    del principal
     account_id = body.account and await context.references.resolve("account", body.account)
     if account_id is None and "trader" in body.roles:
         raise invalid_field("account", "is required for the role trader")
@@ -43,9 +42,8 @@ async def create_key(context: WithContext, principal: Admin, body: CreateKeyBody
 
 
 @router.get("")
-async def list_keys(context: WithContext, principal: Admin) -> Response:
+async def list_keys(context: WithContext) -> Response:
     """All keys, revoked ones included, without their secrets."""
-    del principal
 
     def load() -> list[key_store.Key]:
         with context.pool.connection() as connection:
@@ -55,9 +53,8 @@ async def list_keys(context: WithContext, principal: Admin) -> Response:
 
 
 @router.delete("/{key_id}")
-async def revoke_key(context: WithContext, principal: Admin, key_id: str) -> Response:
+async def revoke_key(context: WithContext, key_id: str) -> Response:
     """Revoke a key. It stops working within seconds."""
-    del principal
 
     def revoke() -> key_store.Key | None:
         with context.pool.connection() as connection:
