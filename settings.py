@@ -1,7 +1,6 @@
-"""All settings, read once from environment variables `TIDINGS_*`; nothing else in the program reads the environment.
+"""All settings, read once from environment variables `TIDINGS_*`. No other file of the program reads the environment.
 
-`tidings settings` prints them with `described`. A number has its unit in its name (`_ms`, `_bytes`, `_max`); a limit is
-what the program refuses to go beyond.
+`tidings settings` prints what `described` returns. The name of a number ends with its unit (`_ms`, `_bytes`, `_max`).
 """
 
 from __future__ import annotations
@@ -23,106 +22,111 @@ _MIB = 1024 * 1024
 
 
 class Settings(BaseSettings):
-    """The settings of one process. Made once at its start: `Settings()`; they do not change afterwards."""
+    """The settings of one process, made once when it starts. They do not change afterwards."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
         env_ignore_empty=True,
         frozen=True,
         extra="forbid",
-        hide_input_in_errors=True,  # it may be a password
+        hide_input_in_errors=True,  # the input may be a password
     )
 
     home: Path = Field(
         default_factory=lambda: platformdirs.user_data_path("tidings"),
-        description="folder of all data that is kept on this machine: embedded PostgreSQL, local Kafka, indexes",
+        description="folder of all data on this machine: embedded PostgreSQL, local Kafka, snapshots and indexes of the engine",
     )
 
     # The event log.
-    log: Literal["postgres", "kafka"] = Field(default="postgres", description="where the event log is kept")
+    log: Literal["postgres", "kafka"] = Field(default="postgres", description="the store of the event log")
     partition: int = Field(default=0, ge=0, description="partition of the log that this engine writes")
-    partitions: int = Field(default=1, ge=1, description="how many partitions the log has")
+    partitions: int = Field(default=1, ge=1, description="number of partitions of the log")
     append_ms: int = Field(
-        default=5_000, gt=0, description="an append not acknowledged after this is in doubt: take over again"
+        default=5_000,
+        gt=0,
+        description="time after which an unacknowledged append is in doubt; the engine then takes the log over again",
     )
 
     # PostgreSQL.
     dsn: str | None = Field(
         default=None,
         repr=False,
-        description="PostgreSQL to use, as a URL or conninfo; none: a server of our own under the home",
+        description="the PostgreSQL database, as a URL or conninfo; none: a server of its own under the home",
     )
-    pool_connections_max: int = Field(default=10, ge=2, description="PostgreSQL connections of one process for reading")
+    pool_connections_max: int = Field(
+        default=10, ge=2, description="the most PostgreSQL connections that one process reads with"
+    )
 
     sql_password: SecretStr | None = Field(
-        default=None, min_length=12, description="password for roles that `tidings sql-role` makes; none: random"
+        default=None, min_length=12, description="password of the roles that `tidings sql-role` makes; none: random"
     )
 
     # Kafka.
     kafka_brokers: str = Field(
-        default="127.0.0.1:9092", description="Kafka's bootstrap servers, host:port, comma-separated"
+        default="127.0.0.1:9092", description="bootstrap servers of Kafka, host:port, comma-separated"
     )
     kafka_topic_prefix: str = Field(
-        default="tidings.", pattern=r"^[A-Za-z0-9._-]*$", description="beginning of the names of all our topics"
+        default="tidings.", pattern=r"^[A-Za-z0-9._-]*$", description="prefix of the names of all topics"
     )
     kafka_replication: int = Field(
         default=3,
         ge=1,
-        description="copies of each topic; 1 only where losing a disk is accepted, as on one's own machine",
+        description="copies of each topic; 1 only where a lost disk may lose data, as on a developer's machine",
     )
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        default="PLAINTEXT", description="how to speak to Kafka"
+        default="PLAINTEXT", description="protocol of the connections to Kafka"
     )
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
-        default=None, description="how to log in to Kafka; needed with SASL_PLAINTEXT and SASL_SSL"
+        default=None, description="mechanism of the login to Kafka; required with SASL_PLAINTEXT and SASL_SSL"
     )
     kafka_username: str | None = Field(default=None, description="Kafka user")
     kafka_password: SecretStr | None = Field(default=None, description="password of the Kafka user")
     kafka_ca_file: Path | None = Field(
-        default=None, description="certificates (PEM) that Kafka's is checked against; none: the system's"
+        default=None,
+        description="certificates (PEM) that must have signed the brokers' certificates; none: those of the system",
     )
 
     # The engine.
-    batch_commands_max: int = Field(default=1_000, ge=1, description="commands decided and appended together")
-    batch_events_max: int = Field(default=4_000, ge=1, le=4_000, description="events appended together")
-    batch_bytes_max: int = Field(default=_MIB, ge=64 * 1024, le=_MIB, description="size of one append")
+    batch_commands_max: int = Field(default=1_000, ge=1, description="the most commands decided and appended together")
+    batch_events_max: int = Field(default=4_000, ge=1, le=4_000, description="the most events appended together")
+    batch_bytes_max: int = Field(default=_MIB, ge=64 * 1024, le=_MIB, description="the largest append")
     queue_commands_max: int = Field(
         default=10_000,
         ge=1,
-        description="commands that may wait for the engine; over it callers are told to come back (503)",
+        description="the most commands that wait for the engine; further ones are refused (503, BUSY)",
     )
     clock: Literal["system", "command"] = Field(
         default="system",
-        description="where an event's time comes from; 'command' (demo, imports) takes the sender's own",
+        description="source of the time of events; 'command' (for demos and imports) takes the sender's",
     )
 
     # HTTP.
-    host: str = Field(default="127.0.0.1", description="address the HTTP server listens on")
-    port: int = Field(default=8000, ge=0, le=65_535, description="port the HTTP server listens on; 0: any free one")
-    public_reads: bool = Field(default=True, description="whether reading needs no key")
+    host: str = Field(default="127.0.0.1", description="address that the HTTP server listens on")
+    port: int = Field(
+        default=8000, ge=0, le=65_535, description="port that the HTTP server listens on; 0: any free one"
+    )
+    public_reads: bool = Field(default=True, description="whether reads need no key")
     operator_key: SecretStr | None = Field(
         default=None,
         min_length=20,
-        description="key with the roles operator and admin, made at the first start; none: random",
+        description="the first API key, with the roles operator and admin; none: random, and printed once",
     )
-    body_bytes_max: int = Field(default=_MIB, gt=0, description="size of one request's body")
+    body_bytes_max: int = Field(default=_MIB, gt=0, description="the largest body of a request")
     wait_ms: int = Field(
-        default=2_000, ge=0, description="how long a read with min_position waits, unless it says itself"
+        default=2_000, ge=0, description="longest wait of a read with min_position that does not name one"
     )
-    wait_ms_max: int = Field(default=30_000, ge=0, description="the longest wait that a read may ask for")
+    wait_ms_max: int = Field(default=30_000, ge=0, description="longest wait that a read may name")
     reply_ms: int = Field(
-        default=10_000, gt=0, description="how long a write waits for its outcome before it answers 503"
+        default=10_000, gt=0, description="longest wait of a write for its reply; then it answers 503"
     )
-    stop_ms: int = Field(
-        default=10_000, gt=0, description="how long requests in progress may take when the program stops"
-    )
+    stop_ms: int = Field(default=10_000, gt=0, description="time that requests in progress have when the program stops")
 
     # Logging.
     log_format: Literal["auto", "json", "console"] = Field(
-        default="auto", description="form of log lines; 'auto': console on a terminal, else json"
+        default="auto", description="format of log lines; 'auto': console on a terminal, otherwise json"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="least level that is logged"
+        default="info", description="lowest level that is logged"
     )
 
     @field_validator("dsn")
@@ -148,7 +152,7 @@ class Settings(BaseSettings):
         return self
 
     def kafka_client(self) -> dict[str, Any]:
-        """Return what every client of kafka-python is made with: where Kafka is and how to log in."""
+        """Return the options that every client of kafka-python needs: where Kafka is and how to log in."""
         options: dict[str, Any] = {
             "bootstrap_servers": self.kafka_brokers.split(","),
             "security_protocol": self.kafka_security_protocol,
@@ -162,7 +166,7 @@ class Settings(BaseSettings):
         return options
 
     def rdkafka_client(self) -> dict[str, Any]:
-        """Return the same for the clients of librdkafka."""
+        """Return the same options for the clients of librdkafka."""
         options: dict[str, Any] = {
             "bootstrap.servers": self.kafka_brokers,
             "security.protocol": self.kafka_security_protocol,
@@ -179,19 +183,19 @@ class Settings(BaseSettings):
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """Return the environment for another process of ours that is to have these settings, and none from our own."""
-    ours = {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)}
+    """Return the environment of another process of this program, with exactly these settings."""
+    variables = {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)}
     for name in Settings.model_fields:
         value = getattr(settings, name)
         if isinstance(value, SecretStr):
             value = value.get_secret_value()
         if value is not None:
-            ours[f"{PREFIX}{name.upper()}"] = str(value).lower() if isinstance(value, bool) else str(value)
-    return ours
+            variables[f"{PREFIX}{name.upper()}"] = str(value).lower() if isinstance(value, bool) else str(value)
+    return variables
 
 
 class Described(NamedTuple):
-    """One setting as `tidings settings` shows it."""
+    """One setting in the list of `tidings settings`."""
 
     variable: str
     value: str
@@ -207,8 +211,8 @@ def described(settings: Settings) -> list[Described]:
         rows.append(
             Described(
                 variable=f"{PREFIX}{name.upper()}",
-                value=_shown(name, getattr(settings, name)),
-                default=_shown(name, default),
+                value=_display(name, getattr(settings, name)),
+                default=_display(name, default),
                 description=field.description or "",
             )
         )
@@ -216,7 +220,7 @@ def described(settings: Settings) -> list[Described]:
 
 
 def unknown_variables() -> list[str]:
-    """Return the names of environment variables that look like settings but are none: most likely misspelt."""
+    """Return the names of environment variables that look like settings but are none; they are most likely misspelt."""
     known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
     return sorted(
         name
@@ -225,7 +229,7 @@ def unknown_variables() -> list[str]:
     )
 
 
-def _shown(name: str, value: Any) -> str:
+def _display(name: str, value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -1,6 +1,6 @@
-"""API keys in PostgreSQL: made, listed, revoked, looked up. Only their hashes are kept.
+"""API keys in PostgreSQL: create, list, revoke and find them. The database has only their hashes.
 
-A key is 256 random bits, so one SHA-256 is as good as any slow hash: there is nothing to guess.
+A key is 256 random bits: nobody can guess one, so one SHA-256 protects it as well as any slow hash.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Role = Literal["trader", "operator", "admin"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
 FIRST_KEY_ID: Final = "key_first"
-"""A fixed id: what is done with the first key has the same command ids in every exchange that is set up alike."""
+"""A fixed id: commands sent with the first key have the same ids in every exchange that is set up in the same way."""
 
-_FIRST_KEY_LOCK: Final = 0x7469_6469  # one process makes the first key, others started with it wait
+_FIRST_KEY_LOCK: Final = 0x7469_6469  # one process makes the first key; others that start at the same time wait
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What is known of a key; the key itself is not."""
+    """An API key as the database knows it: without its secret."""
 
     key_id: str
     prefix: str
@@ -45,9 +45,9 @@ _COLUMNS: Final = "key_id, prefix, roles, account_id, label, created_at, revoked
 
 
 def make_first_key(connection: Connection[Any], given: str | None) -> str | None:
-    """Make the first key, with the roles operator and admin, if there is none; return it if it was made now.
+    """Make the first key, with the roles operator and admin, if there is no key; return its secret if it is random.
 
-    `given` is the key to use, from the settings; it is added too when there are others already but not this one.
+    `given` is the secret from the settings. If it is unknown, it becomes a key even when there are others already.
     """
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [_FIRST_KEY_LOCK])
@@ -66,7 +66,7 @@ def make_first_key(connection: Connection[Any], given: str | None) -> str | None
 
 
 def create(connection: Connection[Any], roles: Sequence[Role], account_id: str | None, label: str) -> tuple[str, Key]:
-    """Make a key and return it with what is known of it. It can be shown now and never again."""
+    """Make a key; return its secret, which nobody can read later, and the key."""
     secret = _new_secret()
     return secret, _insert(connection, secret, roles, account_id, label)
 
@@ -79,7 +79,7 @@ def every(connection: Connection[Any]) -> list[Key]:
 
 
 def revoke(connection: Connection[Any], key_id: str) -> Key | None:
-    """Let a key (by id) open nothing any more, and return it; None when there is no such key."""
+    """Revoke the key with this id for ever and return it; None when there is no such key."""
     with connection.cursor(row_factory=class_row(Key)) as cursor:
         cursor.execute(
             "UPDATE public.api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE key_id = %s "
@@ -90,7 +90,7 @@ def revoke(connection: Connection[Any], key_id: str) -> Key | None:
 
 
 def find(connection: Connection[Any], secret: str) -> Key | None:
-    """Return the key that `secret` is, if it is one and not revoked."""
+    """Return the key with this secret, None when it is unknown or revoked."""
     digest = _hash(secret)
     cursor = connection.execute(
         f"SELECT hash, {_COLUMNS} FROM public.api_keys WHERE hash = %s AND revoked_at IS NULL", [digest]
@@ -99,6 +99,19 @@ def find(connection: Connection[Any], secret: str) -> Key | None:
     if row is None or not hmac.compare_digest(row[0], digest):
         return None
     return Key(*row[1:])
+
+
+def public(key: Key) -> dict[str, Any]:
+    """Return a key in JSON's types, without its secret, for HTTP and the command line."""
+    return {
+        "key_id": key.key_id,
+        "prefix": key.prefix,
+        "roles": key.roles,
+        "account_id": key.account_id,
+        "label": key.label,
+        "created_at": key.created_at.isoformat(),
+        "revoked_at": key.revoked_at.isoformat() if key.revoked_at else None,
+    }
 
 
 def _new_secret() -> str:

@@ -1,4 +1,4 @@
-"""How far everything is: what `/v1/status`, `/metrics` and `tidings lag` tell."""
+"""The positions of the log and of the read models, for `/v1/status`, `/metrics` and `tidings lag`."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ from projections.reading import projection_status
 
 
 def positions_of(log: ApplicationRecorder, connection: Connection[Any]) -> dict[str, Any]:
-    """Return the log's last position and its time, and how far each read model is behind: what all who tell of it tell.
+    """Return the log's last position with its time, and the position and lag of each read model, in JSON's types.
 
-    `lag_events` counts events that are not folded yet (on PostgreSQL's log positions, which may have gaps);
-    `lag_seconds` is how much older, by the log's own times, the last folded event is than the last one of the log (where
-    nothing is folded yet: how old the log is).
+    `lag_events` is the number of positions that the read model has not folded yet; in PostgreSQL, positions may have gaps.
+    `lag_seconds` is the time from the last folded event to the last event of the log, by the times of the events; for a
+    read model that has folded nothing it counts from the first event.
     """
     rows = projection_status(connection)
     head = log.max_notification_id() or 0
@@ -41,5 +41,5 @@ def positions_of(log: ApplicationRecorder, connection: Connection[Any]) -> dict[
 
 
 def _time_of(log: ApplicationRecorder, position: int) -> int:
-    """Return the time of the first event at or behind a position, 0 where there is none."""
+    """Return the time of the first event at or after a position, 0 when there is none."""
     return next((recorded.time for recorded in decode(log.select_notifications(position, 1))), 0)

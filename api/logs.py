@@ -1,4 +1,4 @@
-"""How log lines look: JSON, or for people on a terminal; on stderr, so that stdout stays for answers."""
+"""The form of log lines: JSON, or on a terminal text for people. They go to stderr; stdout has only answers."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def configure(settings: Settings, *, level: str | None = None) -> None:
-    """Set up structlog for this process; `level` overrides the settings'."""
+    """Set up the logging of this process; `level` overrides the level of the settings."""
     console = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
-    # Plain tracebacks: the pretty ones print variables, keys and bodies among them.
+    # Plain tracebacks: pretty ones print variables, among them keys and bodies.
     renderer: Any = (
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
         if console

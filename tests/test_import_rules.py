@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "projections": "domain messages projections/machine projections/market_facts projections/reading projections/timeline",
     "projections/registry": "projections projections/machine projections/timeline",
     "projections/verify": "domain projections/machine projections/reading",
-    "projections/dashboards": "projections projections/machine projections/registry",
+    "projections/dashboards": "domain projections projections/machine projections/registry",
     # The engine knows no Kafka: `wiring` chooses the log.
     "consumers/errors": "",
     "consumers/process_tuning": "",
@@ -46,15 +46,16 @@ MAY_IMPORT = {
     # HTTP knows neither the command line nor the demo; both of these start it through `processes`.
     "api/key_store": "",
     "api/logs": "settings",
+    "api/stop_signals": "",
     "api/lag": "domain messages projections/machine projections/reading",
-    "api/http": "domain messages projections projections/machine projections/reading"
+    "api/client": "domain messages",
+    "api/database": "local migrations settings projections/machine",
+    "api/http": "domain messages settings projections projections/machine projections/reading"
     " consumers/errors consumers/gateway api/key_store api/lag",
-    "api/cli/client": "domain messages",
-    "api/cli/database": "local settings",
-    "api/processes": "migrations settings projections/ consumers/ api/http api/key_store api/cli/database",
-    "api/demo": "domain messages local settings api/cli/client api/logs api/processes",
+    "api/processes": "migrations settings projections/ consumers/ api/http api/key_store api/database api/stop_signals",
+    "api/demo": "domain messages local settings api/client api/logs api/processes api/stop_signals",
     "api/cli": "domain messages migrations local settings projections/ consumers/"
-    " api/http api/key_store api/lag api/logs api/cli/client api/cli/database api/processes api/demo",
+    " api/http api/key_store api/logs api/stop_signals api/lag api/client api/database api/processes api/demo",
     "api": "api/cli",
     "bench": "domain messages local settings projections/ consumers/ api/ eventsourcing_kafka",
 }

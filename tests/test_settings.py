@@ -15,7 +15,7 @@ SECRET = "a-long-enough-operator-key"  # noqa: S105  # an example
 
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Begin every test without a setting in the environment."""
+    """Remove all settings from the environment of a test."""
     for row in described(Settings.model_construct()):
         monkeypatch.delenv(row.variable, raising=False)
 
@@ -50,8 +50,8 @@ def test_do_not_change() -> None:
         ({"no_such": "1"}, "Extra inputs"),
     ],
 )
-def test_what_cannot_be_is_refused(values: dict[str, object], reason: str) -> None:
-    """A setting out of its limits, or at odds with another, stops the program at its start, with the reason."""
+def test_invalid_settings_are_refused(values: dict[str, object], reason: str) -> None:
+    """A setting out of its limits, or in conflict with another, is refused with the reason."""
     with pytest.raises(pydantic.ValidationError, match=reason) as error:
         Settings.model_validate(values)
 
@@ -59,12 +59,12 @@ def test_what_cannot_be_is_refused(values: dict[str, object], reason: str) -> No
 
 
 def test_every_setting_is_described() -> None:
-    """`tidings settings` has words for every one."""
+    """`tidings settings` describes every setting."""
     assert [row.variable for row in described(Settings()) if not row.description] == []
 
 
 def test_secrets_are_not_shown() -> None:
-    """Neither the list of settings nor a settings object in a log line gives a password or key away."""
+    """Neither the list of settings nor a settings object in a log line has a password or key."""
     settings = Settings(
         dsn="postgresql://ann:hunter2@db.example/tidings",
         operator_key=SecretStr(SECRET),
@@ -78,7 +78,7 @@ def test_secrets_are_not_shown() -> None:
 
 
 def test_kafka_clients_log_in() -> None:
-    """What kafka-python needs is passed on, the password in clear."""
+    """kafka-python gets its options, with the password in clear text."""
     settings = Settings(
         kafka_brokers="a:1,b:2",
         kafka_security_protocol="SASL_SSL",
@@ -99,7 +99,7 @@ def test_kafka_clients_log_in() -> None:
 
 
 def test_misspelt_settings_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A `TIDINGS_` variable that is no setting is reported; those of the tests are not."""
+    """A `TIDINGS_` variable that is no setting is reported, unless it belongs to the tests."""
     monkeypatch.setenv("TIDINGS_PROT", "8123")
     monkeypatch.setenv("TIDINGS_TEST_DSN", "x")
     monkeypatch.setenv("TIDINGS_PORT", "8123")

@@ -1,1 +1,1 @@
-"""The command line `tidings`, one file a group of commands."""
+"""The command line `tidings`: `main` puts the groups of commands together, each group has a file of its own."""

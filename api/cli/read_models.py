@@ -1,61 +1,78 @@
-"""`tidings verify | lag | rebuild`, and `dead-letters` of read models: looking after them."""
+"""`tidings verify | lag | rebuild`: checking read models against the log, and building them again."""
 
 from __future__ import annotations
 
 import json
-import sys
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import psycopg
-
-from api.cli.database import with_database
-from api.lag import positions_of
-from consumers.wiring import open_recorder
-from domain.exchange import Entry, Exchange
-from domain.invariants import Audit, BrokenInvariantError
-from migrations import migrate
-from projections.dashboards import roles
-from projections.machine import parking
-from projections.machine.log_reader import decode, read_log
-from projections.machine.rebuild import rebuild as rebuild_projection
-from projections.machine.store import CONNECT_OPTIONS, SCHEMA
-from projections.registry import PROJECTIONS
-from projections.verify import ledger_problem, verify
+from api.cli.command import DONE, NO, WRONG_USE, add_command, complain, show_progress
 
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Iterable, Iterator
 
     from eventsourcing.persistence import ApplicationRecorder
+    from psycopg import Connection
 
+    from api.cli.command import Commands
     from domain.events import Recorded
     from settings import Settings
 
 
+def add_commands(commands: Commands) -> None:
+    """Declare `verify`, `lag` and `rebuild`."""
+    add_command(commands, "verify", _verify, "compare every read model and the ledger with the log", json=True)
+    add_command(commands, "lag", _lag, "how far each read model is behind the log", json=True)
+    rebuild = add_command(commands, "rebuild", _rebuild, "build a read model anew, beside the live one")
+    rebuild.add_argument("name")
+
+
+class Opened(NamedTuple):
+    """The database of the read models, migrated, and the log."""
+
+    dsn: str
+    connection: Connection[Any]
+    log: ApplicationRecorder
+
+
 @contextmanager
-def _opened(settings: Settings) -> Iterator[tuple[str, psycopg.Connection[Any], ApplicationRecorder]]:
-    """Give DSN, a connection and the log's recorder; the database is migrated."""
+def opened(settings: Settings) -> Iterator[Opened]:
+    """Open the database and the log for the commands about read models."""
+    from api.database import connect_migrated, dsn_of, with_database
+    from consumers.wiring import open_recorder
+
     with ExitStack() as stack:
         settings = with_database(settings, stack)
-        assert settings.dsn is not None, "just chosen"
-        connection = stack.enter_context(psycopg.connect(settings.dsn, autocommit=True, **CONNECT_OPTIONS))
-        migrate(connection)
-        yield settings.dsn, connection, open_recorder(settings)
+        yield Opened(dsn_of(settings), connect_migrated(settings, stack), open_recorder(settings))
 
 
-def verify_all(options: Namespace, settings: Settings) -> int:
-    """Compare ledger and read models with the log; exit code 1 and the first difference when they differ."""
-    with _opened(settings) as (dsn, _, recorder):
-        head = recorder.max_notification_id() or 0
-        batches = read_log(recorder, settings.partition, 0, head)
-        problem = _broken_rule(settings.partition, (recorded for batch in batches for recorded in batch.events))
-        results: list[dict[str, Any]] = [{"name": "ledger", "position": head, "difference": problem}]
-        _say(options, results[-1])
+def is_unknown(name: str) -> bool:
+    """Return whether there is no read model of this name; if so, complain."""
+    from projections.registry import PROJECTIONS
+
+    if name in PROJECTIONS:
+        return False
+    complain(f"there is no read model {name}; there are {', '.join(PROJECTIONS)}")
+    return True
+
+
+def _verify(options: Namespace, settings: Settings) -> int:
+    """Compare the ledger and the read models with the log; print the first difference of each."""
+    from projections.machine.log_reader import read_log
+    from projections.machine.store import SCHEMA
+    from projections.registry import PROJECTIONS
+    from projections.verify import verify
+
+    with opened(settings) as (dsn, _, log):
+        head = log.max_notification_id() or 0
 
         def read(after: int, until: int) -> Iterator[Any]:
-            return read_log(recorder, settings.partition, after, until)
+            return read_log(log, settings.partition, after, until)
 
+        problem = _broken_rule(settings.partition, (event for batch in read(0, head) for event in batch.events))
+        results: list[dict[str, Any]] = [{"name": "ledger", "position": head, "difference": problem}]
+        _print_result(options, results[-1])
         for name, position, difference in verify(dsn, SCHEMA, PROJECTIONS.values(), read, settings.partition):
             found = difference and {
                 "table": difference.table,
@@ -63,17 +80,21 @@ def verify_all(options: Namespace, settings: Settings) -> int:
                 "found": difference.found,
             }
             results.append({"name": name, "position": position, "difference": found})
-            _say(options, results[-1])
-    wrong = [result for result in results if result["difference"] is not None]
+            _print_result(options, results[-1])
+    equal = all(result["difference"] is None for result in results)
     if options.json:
-        print(json.dumps({"equal": not wrong, "compared": results}, default=str))
-    elif not wrong:
+        print(json.dumps({"equal": equal, "compared": results}, default=str))
+    elif equal:
         print(f"everything agrees with the log up to position {head}")
-    return 1 if wrong else 0
+    return DONE if equal else NO
 
 
 def _broken_rule(partition: int, events: Iterable[Recorded]) -> str | None:
-    """Return the first thing that does not hold of the log: the ledger's sums, and every invariant at every position."""
+    """Return the first rule that the log breaks: the ledger's sums, or an invariant at any position."""
+    from domain.exchange import Entry, Exchange
+    from domain.invariants import Audit, BrokenInvariantError
+    from projections.verify import ledger_problem
+
     audit = Audit(Exchange(partition))
 
     def audited() -> Iterator[Recorded]:
@@ -90,117 +111,47 @@ def _broken_rule(partition: int, events: Iterable[Recorded]) -> str | None:
     return problem
 
 
-def _say(options: Namespace, result: dict[str, Any]) -> None:
+def _print_result(options: Namespace, result: dict[str, Any]) -> None:
     if not options.json:
-        outcome = "equal" if result["difference"] is None else f"DIFFERS: {result['difference']}"
-        print(f"{result['name']:<12} at {result['position']:>10}  {outcome}", flush=True)
+        verdict = "equal" if result["difference"] is None else f"DIFFERS: {result['difference']}"
+        print(f"{result['name']:<12} at {result['position']:>10}  {verdict}", flush=True)
 
 
-def lag(options: Namespace, settings: Settings) -> int:
+def _lag(options: Namespace, settings: Settings) -> int:
     """Print how far each read model is behind the log."""
-    with _opened(settings) as (_, connection, recorder):
-        found = positions_of(recorder, connection)
+    from api.lag import positions_of
+
+    with opened(settings) as (_, connection, log):
+        found = positions_of(log, connection)
     if options.json:
         print(json.dumps(found))
-        return 0
+        return DONE
     print(f"log at {found['engine']['position']}")
     for row in found["projections"]:
         behind = f"{row['lag_events']:,} events, {row['lag_seconds']:.3f} s behind"
         parked = f", {row['parked']} parked" if row["parked"] else ""
         print(f"{row['projection']:<12} {row['position']:>10}  {behind}{parked}")
-    return 0
+    return DONE
 
 
-def unknown(name: str) -> bool:
-    """Return whether there is no read model of this name, and say so."""
-    if name in PROJECTIONS:
-        return False
-    print(f"tidings: there is no read model {name}; there are {', '.join(PROJECTIONS)}", file=sys.stderr)
-    return True
+def _rebuild(options: Namespace, settings: Settings) -> int:
+    """Build a read model beside the live one, then exchange the two."""
+    from projections.dashboards import roles
+    from projections.machine.log_reader import read_log
+    from projections.machine.rebuild import rebuild
+    from projections.registry import PROJECTIONS
 
-
-def rebuild(options: Namespace, settings: Settings) -> int:
-    """Build a read model anew beside the live one, then exchange them."""
-    if unknown(options.name):
-        return 2
-    tell = (
-        (lambda at, until: print(f"\rposition {at:,} of {until:,} ", end="", file=sys.stderr, flush=True))
-        if sys.stderr.isatty()
-        else None
-    )
-    with _opened(settings) as (dsn, _, recorder):
-        position = rebuild_projection(
+    if is_unknown(options.name):
+        return WRONG_USE
+    with opened(settings) as (dsn, _, log):
+        position = rebuild(
             dsn,
             PROJECTIONS[options.name],
-            lambda after, until: read_log(recorder, settings.partition, after, until),
-            lambda: recorder.max_notification_id() or 0,
+            lambda after, until: read_log(log, settings.partition, after, until),
+            lambda: log.max_notification_id() or 0,
             views=roles,
             partition=settings.partition,
-            progress=tell,
+            progress=lambda at, until: show_progress(f"position {at:,} of {until:,}"),
         )
     print(f"{options.name} is rebuilt up to position {position}")
-    return 0
-
-
-def parked(name: str | None, settings: Settings) -> list[dict[str, Any]]:
-    """Return the events that a read model could not digest, and those that wait behind them."""
-    with _opened(settings) as (_, connection, _recorder):
-        return [_parked(row) for row in parking.list_parked(connection, name)]
-
-
-def show_parked(options: Namespace, settings: Settings) -> int:
-    """Print one event that was set aside, as it stands in the log."""
-    with _opened(settings) as (_, connection, recorder):
-        rows = [row for row in parking.list_parked(connection, options.name) if row.position == options.position]
-        page = recorder.select_notifications(options.position, 1)
-    if not rows:
-        print("tidings: no such parked event", file=sys.stderr)
-        return 1
-    state = page[0].state.decode() if page else None
-    print(json.dumps({**_parked(rows[0]), "state": state}, indent=2))
-    return 0
-
-
-def retry_parked(options: Namespace, settings: Settings) -> int:
-    """Fold what is parked again; exit code 1 when something is parked still."""
-    with _opened(settings) as (_, connection, recorder):
-        left = _retry(connection, recorder, options.name, settings.partition)
-    print(f"{left} parked still")
-    return 1 if left else 0
-
-
-def skip_parked(options: Namespace, settings: Settings) -> int:
-    """Let a read model go on without an event, for ever, and fold what waited behind it."""
-    with _opened(settings) as (_, connection, recorder):
-        try:
-            parking.skip(connection, PROJECTIONS[options.name], options.position, options.reason, settings.partition)
-        except LookupError as error:
-            print(f"tidings: {error}", file=sys.stderr)
-            return 1
-        left = _retry(connection, recorder, options.name, settings.partition)
-    print(f"skipped; {left} parked still")
-    return 0
-
-
-def _retry(connection: psycopg.Connection[Any], recorder: ApplicationRecorder, name: str, partition: int) -> int:
-    positions = [row.position for row in parking.list_parked(connection, name)]
-    events = [
-        event
-        for position in positions
-        for event in decode(recorder.select_notifications(position, 1))
-        if event.position == position
-    ]
-    return len(parking.retry(connection, PROJECTIONS[name], events, partition))
-
-
-def _parked(row: parking.Parked) -> dict[str, Any]:
-    return {
-        "projection": row.projection,
-        "partition": row.partition,
-        "position": row.position,
-        "topic": row.topic,
-        "keys": row.keys,
-        "error": row.error,
-        "attempts": row.attempts,
-        "parked_at": row.parked_at.isoformat(),
-    }
+    return DONE

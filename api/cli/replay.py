@@ -1,121 +1,48 @@
-"""`tidings replay`: the state of markets and accounts as it was, from the log alone."""
+"""`tidings replay`: markets and accounts as they were at a position or time, folded from the log alone."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+import json
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
-from domain.exchange import Exchange
-from domain.money import format_decimal
-from messages.stored import from_stored
-from messages.wire import format_time
+from api.cli.command import DONE, NO, WRONG_USE, add_command, complain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from argparse import Namespace
 
-    from eventsourcing.persistence import ApplicationRecorder
-
-    from domain.account import Account
-    from domain.market_state import Market
-    from domain.money import Time
-
-PAGE: Final = 5_000
+    from api.cli.command import Commands
+    from settings import Settings
 
 
-def fold(
-    log: ApplicationRecorder,
-    *,
-    until_position: int | None = None,
-    until_time: Time | None = None,
-    told: Callable[[int], None] = lambda _position: None,
-) -> tuple[Exchange, int]:
-    """Return the exchange as it was after the last event at or before this position and time, and that position.
-
-    `told` is called with the position after each page of the log.
-    """
-    exchange, position = Exchange(), 0
-    while True:
-        page = log.select_notifications(position, PAGE, stop=until_position, inclusive_of_start=False)
-        for notification in page:
-            recorded = from_stored(notification.id, notification)
-            if until_time is not None and recorded.time > until_time:
-                return exchange, position
-            exchange.apply(
-                recorded.event,
-                stream=recorded.stream,
-                version=recorded.version,
-                time=recorded.time,
-                command_id=recorded.command_id,
-            )
-            position = recorded.position
-        told(position)
-        if not page:
-            return exchange, position
+def add_commands(commands: Commands) -> None:
+    """Declare `replay`."""
+    replay = add_command(commands, "replay", _replay, "markets and accounts as they were, from the log alone")
+    until = replay.add_mutually_exclusive_group()
+    until.add_argument("--until-position", type=int, metavar="N")
+    until.add_argument("--until-time", metavar="TIME", help="RFC 3339")
+    replay.add_argument("--market", help="only this one: id or slug")
+    replay.add_argument("--account", help="only this one: id or name")
+    replay.add_argument("--format", choices=["table", "json"], default="table")
 
 
-def state_of(
-    exchange: Exchange, position: int, *, market: str | None = None, account: str | None = None
-) -> dict[str, Any]:
-    """Return what `replay` prints: all markets and accounts, or those asked for by id, slug or name."""
-    both = market is None and account is None
-    return {
-        "position": position,
-        "time": format_time(exchange.time),
-        "markets": [
-            _market(found)
-            for found in exchange.markets.values()
-            if both or market in {found.market_id, found.terms.slug}
-        ],
-        "accounts": [
-            _account(found, exchange)
-            for found in exchange.accounts.values()
-            if both or account in {found.account_id, found.name}
-        ],
-    }
+def _replay(options: Namespace, settings: Settings) -> int:
+    from api.cli.replayed_state import fold, state_of, table
+    from api.database import with_database
+    from consumers.wiring import open_recorder
+    from messages.wire import parse_time
 
-
-def _market(market: Market) -> dict[str, Any]:
-    prices = market.displayed_prices() if market.prices else market.terms.initial_prices
-    issued = market.issued or [0] * len(prices)
-    payouts = {payout.outcome: format_decimal(payout.fraction) for payout in market.payouts}
-    return {
-        "market_id": market.market_id,
-        "slug": market.terms.slug,
-        "question": market.terms.question,
-        "status": market.status.value,
-        "outcomes": [
-            {"outcome": outcome, "price": format_decimal(price), "issued": format_decimal(shares)}
-            for outcome, price, shares in zip(market.terms.outcomes, prices, issued, strict=True)
-        ],
-        "resting_orders": len(market.book),
-        "resolution_version": market.resolution_version,
-        "payouts": payouts or None,
-    }
-
-
-def _account(account: Account, exchange: Exchange) -> dict[str, Any]:
-    return {
-        "account_id": account.account_id,
-        "name": account.name,
-        "available": format_decimal(account.cash),
-        "held": format_decimal(account.held),
-        "positions": [
-            {"market": exchange.markets[market_id].terms.slug, "outcome": outcome, "shares": format_decimal(shares)}
-            for market_id, holding in account.holdings.items()
-            for outcome, shares in holding.shares.items()
-            if shares
-        ],
-    }
-
-
-def table(state: dict[str, Any]) -> str:
-    """Return the state as text for people."""
-    lines = [f"position {state['position']}, {state['time']}", ""]
-    for market in state["markets"]:
-        lines.append(f"{market['slug']}  [{market['status']}]  {market['question']}")
-        lines += [f"    {row['outcome']:<28} {row['price']}  {row['issued']:>18} shares" for row in market["outcomes"]]
-    if state["accounts"]:
-        lines += ["", f"{'account':<24} {'available':>18} {'held':>18}"]
-    for account in state["accounts"]:
-        lines.append(f"{account['name']:<24} {account['available']:>18} {account['held']:>18}")
-        lines += [f"    {row['market']} / {row['outcome']}: {row['shares']}" for row in account["positions"]]
-    return "\n".join(lines)
+    try:
+        until_time = None if options.until_time is None else parse_time(options.until_time)
+    except ValueError as error:
+        complain(f"--until-time {error}")
+        return WRONG_USE
+    with ExitStack() as stack:
+        log = open_recorder(with_database(settings, stack) if settings.log == "postgres" else settings)
+        exchange, position = fold(log, until_position=options.until_position, until_time=until_time)
+    state = state_of(exchange, position, market=options.market, account=options.account)
+    print(json.dumps(state) if options.format == "json" else table(state))
+    if (options.market and not state["markets"]) or (options.account and not state["accounts"]):
+        complain("there was none of that name then")
+        return NO
+    return DONE

@@ -1,1 +1,1 @@
-"""The demo: a real story, ten weeks of trading in fast motion, and what comes of it."""
+"""The demo: ten weeks of trading on a real story, in fast motion. `run` starts it, `play` plays it, `show` prints it."""

@@ -1,4 +1,4 @@
-"""The ten weeks: publishes the story, lets everybody trade, resolves two markets. All of it over HTTP, as anybody would."""
+"""The ten weeks of the demo: publishes the story, lets the traders trade, resolves two markets. All of it over HTTP."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ from importlib.resources import files
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
-from api.cli.client import ClientError
-from api.demo.traders import Order, Quotes, Split, View, cast
+from api.client import ClientError
+from api.demo.traders import PlaceOne, Requote, Split, View, cast
+from domain.market import Status
 from domain.money import MICRO
 from messages.wire import format_time, parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from api.cli.client import Client
+    from api.client import Client
     from api.demo.traders import Trader
     from domain.money import Time
 
 DAY: Final = 24 * 3600 * MICRO
 WEEKS: Final = 10
 TURNS: Final = 680
-"""Turns of trading in the ten weeks; some place several orders, some none."""
+"""The number of turns in the ten weeks; a turn places several orders, one or none."""
 
 OPEN_FOR: Final = 3652 * DAY
-"""Markets close ten years after the story, so that those left open take orders from whoever tries them later."""
+"""The life of a market: ten years, so that the markets left open still take orders when somebody tries them."""
 
 TRUTH: Final = {
     "combat": "Yes",
@@ -35,12 +36,12 @@ TRUTH: Final = {
     "impact": "No",
     "response": "NATO military aid increase",
 }
-"""What the informed come to believe."""
+"""The outcomes that informed traders come to believe in, by market."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How and when (in days after the story) a market is determined."""
+    """How a market is determined, and when: in days after the story."""
 
     slug: str
     day: int
@@ -67,7 +68,7 @@ ENDINGS: Final = (
 
 
 def seed_stories() -> list[dict[str, Any]]:
-    """Return the stories of the seed, as published."""
+    """Return the stories of `story.json`, as published."""
     text = files("api.demo").joinpath("story.json").read_text("utf-8")
     stories: list[dict[str, Any]] = json.loads(text)["stories"]
     return stories
@@ -75,11 +76,15 @@ def seed_stories() -> list[dict[str, Any]]:
 
 @dataclass(slots=True)
 class Play:
-    """One run. `position` is the place in the log of the last thing that was done."""
+    """One run of the ten weeks.
+
+    `position` is the position in the log of the last write. `opening` has the opening prices by market and outcome,
+    `refused` the number of refused orders by code. `progress` is told the day and the part that is done, 0 to 1.
+    """
 
     client: Client
     seed: int
-    told: Callable[[str, float], None] = lambda _text, _part: None
+    progress: Callable[[str, float], None] = lambda _day, _part: None
     position: int = 0
     orders: int = 0
     opening: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -104,7 +109,7 @@ class Play:
             while endings and start + endings[0].day * DAY <= now:
                 self._resolve(endings.pop(0), start)
             self._turn(traders, part, now, random)
-            self.told(format_time(now)[:10], part)
+            self.progress(format_time(now)[:10], part)
         assert not endings, "every ending lies within the ten weeks"
 
     def _publish(self, story: dict[str, Any], start: Time) -> None:
@@ -130,20 +135,20 @@ class Play:
         prices = {row["outcome"]: float(row["price"]) for row in market["outcomes"]}
         seen = self._seen.get((trader.name, slug), prices)
         self._seen[trader.name, slug] = prices
-        if market["status"] != "active":
+        if market["status"] != Status.ACTIVE:
             return
         drift = {outcome: price - seen[outcome] for outcome, price in prices.items()}
         shares = self._shares(trader.name, slug)
-        action = trader.act(View(part, slug, prices, shares, drift), random)
+        action = trader.strategy.act(View(part, slug, prices, shares, drift), random)
         match action:
-            case Order(body):
+            case PlaceOne(body):
                 self._order(trader.name, slug, body, now)
             case Split(quantity):
                 account = self._accounts[trader.name]
                 self._post(f"/v1/markets/{self._markets[slug]}/split", {"account": account, "amount": quantity}, now)
-            case Quotes(bodies):
-                whose = {"account": self._accounts[trader.name], "market_id": self._markets[slug]}
-                self._post("/v1/orders/cancel", whose, now)
+            case Requote(bodies):
+                scope = {"account": self._accounts[trader.name], "market_id": self._markets[slug]}
+                self._post("/v1/orders/cancel", scope, now)
                 for body in bodies:
                     self._order(trader.name, slug, body, now)
             case None:
@@ -155,7 +160,7 @@ class Play:
         return {row["outcome"]: float(row["shares"]) for row in rows}
 
     def _order(self, name: str, slug: str, body: dict[str, Any], now: Time) -> None:
-        """Place an order; that the rules refuse one now and then is part of the game."""
+        """Place an order; count it, or its refusal, which is part of the game."""
         self._ids += 1
         order = {
             "account": self._accounts[name],
@@ -171,7 +176,7 @@ class Play:
             self.position = max(self.position, error.details.get("position", 0))
 
     def _resolve(self, ending: Ending, start: Time) -> None:
-        """Close, determine and, when the day for disputes is over, finalize a market."""
+        """Close and determine a market; finalize it a day later, after the dispute window."""
         path = f"/v1/markets/{self._markets[ending.slug]}"
         at = start + ending.day * DAY
         self._post(f"{path}/close", {}, at)

@@ -1,7 +1,7 @@
-"""`tidings demo`: starts an exchange, plays the ten weeks on it, shows what came of it, and goes on serving.
+"""`tidings demo`: starts an exchange, plays ten weeks of trading on it, shows the result and goes on serving.
 
-Every run begins afresh, in a database (with `--kafka`: a broker) of its own under `TIDINGS_HOME/demo`: the same seed gives
-the same result however often it is run, on either store. What was traded in an earlier demo by hand is gone then.
+Every run starts with a new database (with `--kafka` also a new broker) under `TIDINGS_HOME/demo`. So the same seed gives the
+same result however often it is played, on either store. Orders that somebody placed by hand in an earlier demo are lost.
 """
 
 from __future__ import annotations
@@ -9,24 +9,22 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-import shutil
-import signal
 import socket
-import subprocess
 import sys
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import SecretStr
 
 from api import logs
-from api.cli.client import Client, ClientError
+from api.client import Client, ClientError
+from api.demo.kafka_processes import KafkaProcesses
 from api.demo.play import Play
 from api.demo.show import collect, show
-from api.processes import Embedded, Stop, wait_for_stop
-from local.kafka import Broker
+from api.processes import Embedded
+from api.stop_signals import wait_for_stop
+from domain.money import MICRO
 from local.postgres import Postgres, drop_database
-from local.processes import StartError, end_with_us, last_lines, locked
-from settings import environment
+from local.processes import free_port, locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,11 +33,11 @@ if TYPE_CHECKING:
     from settings import Settings
 
 DATABASE: Final = "demo"
-STOP_SECONDS: Final = 15
+"""The name of the demo's database."""
 
 
 def run_demo(settings: Settings, *, kafka: bool, once: bool, as_json: bool, seed: int) -> int:
-    """Run the demo and return its exit code: 1 when what came of it does not add up."""
+    """Run the demo and return its exit code: 1 when the ledger or the odds do not add up, 3 when the exchange failed."""
     folder = settings.home / "demo"
     folder.mkdir(parents=True, exist_ok=True)
     key = f"tdg_{secrets.token_urlsafe(32)}"
@@ -58,158 +56,75 @@ def run_demo(settings: Settings, *, kafka: bool, once: bool, as_json: bool, seed
             }
         )
         logs.configure(settings, level="warning")
-        if kafka:
-            processes = stack.enter_context(Processes(settings, folder))
-            url, wait, broken = processes.url, processes.wait_for_stop, processes.broken
-        else:
-            running = stack.enter_context(Embedded(settings))
-            url, wait, broken = running.url, lambda: wait_for_stop(running), running.broken
-        client = Client(url, key)
-        play = Play(client, seed, told=_progress())
+        running: KafkaProcesses | Embedded = KafkaProcesses(settings, folder) if kafka else Embedded(settings)
+        stack.enter_context(running)
+        client = Client(running.url, key)
+        play = Play(client, seed, progress=_progress())
         try:
             play.run()
-            found = collect(client, play)
+            result = collect(client, play)
         except (ClientError, OSError) as error:
-            print(f"tidings: {broken() or error}", file=sys.stderr)
+            print(f"tidings: {running.problem() or error}", file=sys.stderr)
             return 3
-        if as_json:
-            print(json.dumps(found), flush=True)
-        else:
-            show(found, sys.stdout)
-        problems = check(found)
-        for line in problems:
-            print(f"tidings: {line}", file=sys.stderr)
+        problems = _report(result, as_json=as_json)
         if once:
             return 1 if problems else 0
-        out = sys.stderr if as_json else sys.stdout
         print(
-            f"\nServing at {url} (try {url}/docs) until interrupted.\nKey (operator, admin): {key}",
-            file=out,
+            f"\nServing at {running.url} (try {running.url}/docs) until interrupted.\nKey (operator, admin): {key}",
+            file=sys.stderr if as_json else sys.stdout,
             flush=True,
         )
-        problem = wait()
+        problem = wait_for_stop(running.problem)
         if problem is not None:
             print(f"tidings: {problem}", file=sys.stderr)
             return 3
         return 0
 
 
-def check(found: dict[str, Any]) -> list[str]:
-    """Return what does not add up: the ledger's sum, or a market's odds."""
+def check(result: dict[str, Any]) -> list[str]:
+    """Return what does not add up: the sum of the ledger, or the odds of a market."""
     problems = []
-    if found["ledger_sum"] != "0.000000":
-        problems.append(f"the ledger sums to {found['ledger_sum']}")
-    for market in found["markets"]:
+    if result["ledger_sum"] != "0.000000":
+        problems.append(f"the ledger sums to {result['ledger_sum']}")
+    for market in result["markets"]:
         micros = sum(int(row["price"].replace(".", "")) for row in market["outcomes"])
-        if micros != 1_000_000:
-            problems.append(f"the odds of {market['slug']} sum to {micros / 1_000_000}")
+        if micros != MICRO:
+            problems.append(f"the odds of {market['slug']} sum to {micros / MICRO}")
     return problems
 
 
-class Processes:
-    """A local broker, and engine, projector and api as processes of their own. A context manager.
-
-    Their log lines are in files beside the data: `engine.log`, `projector.log`, `api.log`.
-    """
-
-    def __init__(self, settings: Settings, folder: Path) -> None:
-        self._folder = folder
-        self._stack = contextlib.ExitStack()
-        port = settings.port or _port(0)
-        self.url = f"http://127.0.0.1:{port}"
-        self._settings = settings.model_copy(update={"port": port, "kafka_replication": 1, "log_format": "json"})
-        self._children: dict[str, subprocess.Popen[bytes]] = {}
-        self._call_off: dict[str, Callable[[], None]] = {}
-
-    def __enter__(self) -> Self:
-        """Start a new broker, then the three."""
-        with contextlib.ExitStack() as stack:
-            for name in ("kafka", "index"):
-                shutil.rmtree(self._folder / name, ignore_errors=True)
-            broker = stack.enter_context(Broker(self._folder / "kafka"))
-            self._settings = self._settings.model_copy(update={"kafka_brokers": broker.bootstrap})
-            self._run("topics", "create")
-            for name in ("engine", "projector", "api"):
-                self._children[name] = self._start(name)
-                stack.callback(self._stop, name)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop all, the broker last."""
-        self._stack.close()
-
-    def broken(self) -> str | None:
-        """Return which of the three has ended, with its last lines, or None."""
-        for name, child in self._children.items():
-            if child.poll() is not None:
-                return f"{name} ended with {child.returncode}:\n{last_lines(self._folder / f'{name}.log')}"
-        return None
-
-    def wait_for_stop(self) -> str | None:
-        """Wait for SIGINT or SIGTERM, or until one of them has ended; return which."""
-        with Stop() as stop:
-            while not stop.wait(1.0):
-                problem = self.broken()
-                if problem is not None:
-                    return problem
-        return None
-
-    def _start(self, name: str) -> subprocess.Popen[bytes]:
-        with (self._folder / f"{name}.log").open("w") as log:
-            child = subprocess.Popen(  # noqa: S603  our own program
-                [sys.executable, "-m", "api", name],
-                env=environment(self._settings),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C in the terminal is for us; we stop them in order
-            )
-        self._call_off[name] = end_with_us(child.pid, signal.SIGTERM)
-        return child
-
-    def _run(self, *arguments: str) -> None:
-        done = subprocess.run(  # noqa: S603  our own program
-            [sys.executable, "-m", "api", *arguments],
-            env=environment(self._settings),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise StartError(f"tidings {' '.join(arguments)} failed: {done.stderr}")
-
-    def _stop(self, name: str) -> None:
-        child = self._children[name]
-        child.terminate()
-        try:
-            child.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-        self._call_off[name]()
+def _report(result: dict[str, Any], *, as_json: bool) -> list[str]:
+    """Print the result, and on stderr what does not add up; return the latter."""
+    if as_json:
+        print(json.dumps(result), flush=True)
+    else:
+        show(result, sys.stdout)
+    problems = check(result)
+    for line in problems:
+        print(f"tidings: {line}", file=sys.stderr)
+    return problems
 
 
 def _fresh_database(folder: Path, stack: contextlib.ExitStack) -> str:
+    """Return the DSN of an empty database, on a server that runs until the stack closes."""
     server = stack.enter_context(Postgres.start(folder / "postgres"))
     drop_database(server.dsn(), DATABASE)
     return server.database(DATABASE)
 
 
 def _port(wanted: int) -> int:
-    """Return the port that is wanted, or any other when it is taken."""
-    for port in (wanted, 0):
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)) as probe:
-            return int(probe.getsockname()[1])
-    raise StartError("no free port")
+    """Return the wanted port, or another when it is taken or 0."""
+    with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", wanted)) as probe:
+        return int(probe.getsockname()[1])
+    return free_port()
 
 
 def _progress() -> Callable[[str, float], None]:
-    """Return what shows on a terminal how far the ten weeks are, and elsewhere nothing."""
+    """Return a function that shows on a terminal how far the ten weeks are; elsewhere it shows nothing."""
     if not sys.stderr.isatty():
-        return lambda _text, _part: None
+        return lambda _day, _part: None
 
-    def tell(day: str, part: float) -> None:
+    def progress(day: str, part: float) -> None:
         print(f"\r{day}  {part:4.0%} ", end="\n" if part >= 1 else "", file=sys.stderr, flush=True)
 
-    return tell
+    return progress

@@ -1,11 +1,11 @@
-"""What the demo prints: the story with its odds, one market's history as a chart, the leaderboard; or all of it as JSON."""
+"""The result of the demo: the story with its odds, a chart of one market's prices, the leaderboard; as text or as JSON."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 if TYPE_CHECKING:
-    from api.cli.client import Client
+    from api.client import Client
     from api.demo.play import Play
 
 CHART_ROWS: Final = 9
@@ -13,10 +13,10 @@ CHART_COLUMNS: Final = 70
 
 
 def collect(client: Client, play: Play) -> dict[str, Any]:
-    """Return what came of it, as of the play's last position.
+    """Return the result of the play as of its last position, in JSON's types.
 
-    `prices` has the history of each outcome by market, a point for each four hours that had one; `opening` the odds at
-    birth, `ledger_sum` the sum over all books of the ledger, which is 0.
+    `prices` has the price history by market and outcome, with at most one point every four hours; `opening` the opening
+    prices; `ledger_sum` the sum over all books of the ledger, which is 0.
     """
     at = play.position
     stories = client.get("/v1/stories", min_position=at)["data"]
@@ -46,38 +46,40 @@ def collect(client: Client, play: Play) -> dict[str, Any]:
     }
 
 
-def show(found: dict[str, Any], out: TextIO) -> None:
-    """Print what came of it, for people."""
-    story = found["stories"][0]
+def show(result: dict[str, Any], out: TextIO) -> None:
+    """Print a result for people."""
+    story = result["stories"][0]
     print(f"\n{story['title']}\n{story['category']}, {story['published_at'][:10]}\n", file=out)
-    for market in found["markets"]:
+    for market in result["markets"]:
         print(f"  {market['question']}  [{market['status']}]", file=out)
-        opening = found["opening"][market["slug"]]
+        opening = result["opening"][market["slug"]]
         for row in market["outcomes"]:
             bar = "#" * round(float(row["price"]) * 30)
             paid = f"  pays {row['payout'][:4]}" if row["payout"] else ""
             start, now = (f"{float(price):6.1%}" for price in (opening[row["outcome"]], row["price"]))
             print(f"    {row['outcome']:<26}{start} -> {now}  {bar}{paid}", file=out)
         print(f"    volume {float(market['volume']):,.0f}, {market['traders']} traders\n", file=out)
-    first = found["markets"][0]
+    first = result["markets"][0]
     outcome = max(first["outcomes"], key=lambda row: row["payout"] or "")["outcome"]
     print(f"{first['question']} The odds of {outcome}, over time:\n", file=out)
-    for line in chart([float(point["p"]) for point in found["prices"][first["slug"]][outcome]]):
+    for line in chart([float(point["p"]) for point in result["prices"][first["slug"]][outcome]]):
         print(f"  {line}", file=out)
     print("\nLeaderboard\n", file=out)
     print(f"  {'':>4} {'account':<12} {'profit':>10} {'realized':>10} {'unrealized':>11} {'volume':>10}", file=out)
-    for row in found["leaderboard"]:
+    for row in result["leaderboard"]:
         numbers = [float(row[name]) for name in ("pnl", "realized", "unrealized", "volume")]
         print(
             f"  {row['rank']:>4} {row['account']:<12} {numbers[0]:>10.2f} {numbers[1]:>10.2f} {numbers[2]:>11.2f} "
             f"{numbers[3]:>10.2f}",
             file=out,
         )
-    print(f"\n{found['orders']} orders, log position {found['position']}, ledger sum {found['ledger_sum']}", file=out)
+    print(
+        f"\n{result['orders']} orders, log position {result['position']}, ledger sum {result['ledger_sum']}", file=out
+    )
 
 
 def chart(prices: list[float]) -> list[str]:
-    """Return lines that draw prices, oldest left, with the axis."""
+    """Return the lines of a chart of prices, the oldest on the left, with its axes."""
     if not prices:
         return ["(no trades)"]
     columns = [prices[i * len(prices) // CHART_COLUMNS] for i in range(CHART_COLUMNS)]

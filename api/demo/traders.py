@@ -1,7 +1,7 @@
-"""The demo's traders: what each believes, and what it does when its turn comes.
+"""The demo's traders: what each of them believes, and what it does when its turn comes.
 
-A trader sees prices and its own shares, and answers with one action or none. All chance comes from the generator that
-is passed in, so the same seed plays the same ten weeks.
+A strategy sees prices and its trader's shares, and returns one action or none. All chance comes from the generator that is
+passed in, so the same seed plays the same ten weeks.
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ if TYPE_CHECKING:
 
 TICK: Final = 0.001
 LOWEST: Final = 0.02
+"""The lowest limit price of the demo."""
+
 HIGHEST: Final = 0.98
+"""The highest limit price of the demo."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a trader knows when it acts: how much of the ten weeks has gone (0 to 1), one market's prices, its shares.
+    """What a trader knows when it acts: how much of the ten weeks has passed (0 to 1), one market's prices, its shares.
 
-    `drift` is how far each price has moved since the trader looked last.
+    `drift` is how far each price has moved since the trader last looked.
     """
 
     progress: float
@@ -33,8 +36,8 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """Place an order: the body, without market and client's id."""
+class PlaceOne:
+    """Place an order. `body` lacks account, market and client order id."""
 
     body: dict[str, Any]
 
@@ -47,24 +50,30 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True)
-class Quotes:
-    """Cancel what rests in the market, then place these limit orders."""
+class Requote:
+    """Cancel all resting orders in the market, then place these limit orders."""
 
-    orders: tuple[dict[str, Any], ...]
-
-
-Action = Order | Split | Quotes
+    bodies: tuple[dict[str, Any], ...]
 
 
-class Trader(Protocol):
-    """Somebody with an account."""
+Action = PlaceOne | Split | Requote
 
-    name: str
-    deposit: str
-    weight: int
+
+class Strategy(Protocol):
+    """A way to trade."""
 
     def act(self, view: View, random: Random) -> Action | None:
-        """Return what it does now, or None."""
+        """Return what to do now, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trader:
+    """An account, and how it trades. `weight` says how often its turn comes, compared with the others."""
+
+    name: str
+    strategy: Strategy
+    deposit: str
+    weight: int
 
 
 def amount(value: float) -> str:
@@ -73,36 +82,40 @@ def amount(value: float) -> str:
 
 
 def tick(price: float) -> str:
-    """Return the nearest price on the tick, away from the ends."""
+    """Return the price rounded to the tick, between `LOWEST` and `HIGHEST`."""
     return f"{round(min(max(price, LOWEST), HIGHEST) / TICK) * TICK:.3f}"
 
 
-def buy(outcome: str, spend: float) -> Order:
-    """Return a market buy for so many credits."""
-    return Order({"outcome": outcome, "side": "buy", "type": "market", "spend": amount(spend)})
+def buy(outcome: str, spend: float) -> PlaceOne:
+    """Return a market buy that spends this many credits."""
+    return PlaceOne({"outcome": outcome, "side": "buy", "type": "market", "spend": amount(spend)})
 
 
-def sell(outcome: str, quantity: float) -> Order:
-    """Return a market sale of so many shares."""
-    return Order({"outcome": outcome, "side": "sell", "type": "market", "quantity": amount(quantity)})
+def sell(outcome: str, quantity: float) -> PlaceOne:
+    """Return a market sale of this many shares."""
+    return PlaceOne({"outcome": outcome, "side": "sell", "type": "market", "quantity": amount(quantity)})
 
 
-@dataclass(slots=True)
+def limit_order(outcome: str, side: str, price: float, quantity: float, **more: Any) -> dict[str, Any]:
+    """Return the body of a limit order, with the price on the tick."""
+    return {
+        "outcome": outcome, "side": side, "type": "limit", "quantity": amount(quantity), "limit_price": tick(price), **more
+    }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class Informed:
-    """Knows how each market will end, dimly at first and ever better; buys what is too cheap and sells what is too dear.
+    """Learns over the weeks how each market will end; buys what is too cheap and sells what is too dear.
 
-    `truth` has the outcome it will believe in for each market, `skill` (0 to 1) how sure it gets.
+    `truth` has the outcome that it comes to believe in, by market; `skill` (0 to 1) is how sure it gets.
     """
 
-    name: str
     truth: Mapping[str, str]
     skill: float
-    deposit: str = "2000"
-    weight: int = 7
     size: float = 45.0
 
     def act(self, view: View, random: Random) -> Action | None:
-        """Trade where belief and price differ most; with patience (a limit order) one time in three."""
+        """Trade where belief and price differ most; one time in three with a patient limit order."""
         beliefs = self._beliefs(view, random)
         edges = {outcome: beliefs[outcome] - price for outcome, price in view.prices.items()}
         best = max(edges, key=lambda outcome: abs(edges[outcome]))
@@ -114,10 +127,7 @@ class Informed:
             return sell(best, held * 0.5) if held > 1 else None
         if random.random() < 0.33:
             limit = price + (edge * 0.2 if random.random() < 0.5 else -0.01)
-            quantity = amount(self.size / max(price, 0.1))
-            return Order(
-                {"outcome": best, "side": "buy", "type": "limit", "quantity": quantity, "limit_price": tick(limit)}
-            )
+            return PlaceOne(limit_order(best, "buy", limit, self.size / max(price, 0.1)))
         return buy(best, self.size * (0.5 + min(edge, 0.5) * 2))
 
     def _beliefs(self, view: View, random: Random) -> dict[str, float]:
@@ -133,17 +143,14 @@ class Informed:
         return {outcome: weight / total for outcome, weight in weights.items()}
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Noise:
-    """Trades for fun: a small amount on whatever comes to mind, and now and then it takes some money out."""
+    """Trades for fun: puts a small amount on any outcome, and now and then takes some money out."""
 
-    name: str
-    deposit: str = "500"
-    weight: int = 6
     size: float = 8.0
 
     def act(self, view: View, random: Random) -> Action | None:
-        """Buy any outcome, or sell half of one it has."""
+        """Buy any outcome, or sell half of the shares of one."""
         outcome = random.choice(sorted(view.prices))
         held = view.shares.get(outcome, 0.0)
         if held > 2 and random.random() < 0.35:
@@ -151,13 +158,10 @@ class Noise:
         return buy(outcome, self.size * random.uniform(0.3, 1.5))
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Momentum:
-    """Buys what went up since it looked last, and sells what went down."""
+    """Buys what has risen since it last looked, and sells what has fallen."""
 
-    name: str
-    deposit: str = "1000"
-    weight: int = 5
     size: float = 20.0
 
     def act(self, view: View, random: Random) -> Action | None:
@@ -171,14 +175,14 @@ class Momentum:
         return None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Stubborn:
-    """Made up its mind on the first day, wrongly, and buys more the cheaper it gets: the one who loses."""
+    """Decided on the first day, wrongly, and keeps buying as its outcome gets cheaper: the one who loses.
 
-    name: str
+    `convictions` has the outcome that it believes in, by market.
+    """
+
     convictions: Mapping[str, str]
-    deposit: str = "1500"
-    weight: int = 4
     size: float = 25.0
 
     def act(self, view: View, random: Random) -> Action | None:
@@ -190,55 +194,43 @@ class Stubborn:
 
 
 @dataclass(slots=True)
-class MarketMaker:
-    """Splits credits into sets and offers them a little above the price, and bids a little below, in every market."""
+class Quoter:
+    """Splits credits into sets, then quotes every outcome of every market: an offer above the price and a bid below it."""
 
-    name: str
-    deposit: str = "5000"
-    weight: int = 4
     spread: float = 0.015
     size: float = 20.0
     stocked: set[str] = field(default_factory=set)
 
     def act(self, view: View, random: Random) -> Action | None:
-        """Stock up on the first visit; afterwards replace its quotes by new ones around the price."""
+        """Stock up on the first visit to a market; afterwards replace the quotes by new ones around the price."""
         if view.slug not in self.stocked:
             self.stocked.add(view.slug)
             return Split("300")
-        orders = []
+        bodies = []
         for outcome, price in view.prices.items():
             margin = self.spread * random.uniform(0.8, 1.5)
             if LOWEST + margin < price < HIGHEST - margin:
-                orders.append(self._quote(outcome, "buy", price - margin))
+                bodies.append(limit_order(outcome, "buy", price - margin, self.size, post_only=True))
                 if view.shares.get(outcome, 0.0) > self.size:
-                    orders.append(self._quote(outcome, "sell", price + margin))
-        return Quotes(tuple(orders))
-
-    def _quote(self, outcome: str, side: str, price: float) -> dict[str, Any]:
-        return {
-            "outcome": outcome,
-            "side": side,
-            "type": "limit",
-            "quantity": amount(self.size),
-            "limit_price": tick(price),
-            "post_only": True,
-        }
+                    bodies.append(limit_order(outcome, "sell", price + margin, self.size, post_only=True))
+        return Requote(tuple(bodies))
 
 
 def cast(truth: Mapping[str, str]) -> list[Trader]:
-    """Return the dozen who play: `truth` is how the story goes on, by market."""
+    """Return the twelve traders. `truth` has the outcome that each market will have."""
     wrong = {"combat": "No", "where": "Eastern Russia", "impact": "No", "response": "UN sanctions", "more-troops": "No"}
+    calm = {"combat": "No", "more-troops": "No"}
     return [
-        Informed("Marta", truth, 0.9, deposit="3000"),
-        Informed("Jun-ho", truth, 0.75),
-        Informed("Odile", truth, 0.6, size=20.0),
-        Noise("Benno"),
-        Noise("Chidi"),
-        Noise("Wren", size=12.0),
-        Noise("Pilar", deposit="300", weight=4),
-        Momentum("Sanjay"),
-        Momentum("Tove", deposit="800", size=14.0),
-        Stubborn("Gus", wrong),
-        Stubborn("Ilse", {"combat": "No", "more-troops": "No"}, deposit="700", weight=2, size=15.0),
-        MarketMaker("Quotes Ltd"),
+        Trader("Marta", Informed(truth, skill=0.9), deposit="3000", weight=7),
+        Trader("Jun-ho", Informed(truth, skill=0.75), deposit="2000", weight=7),
+        Trader("Odile", Informed(truth, skill=0.6, size=20.0), deposit="2000", weight=7),
+        Trader("Benno", Noise(), deposit="500", weight=6),
+        Trader("Chidi", Noise(), deposit="500", weight=6),
+        Trader("Wren", Noise(size=12.0), deposit="500", weight=6),
+        Trader("Pilar", Noise(), deposit="300", weight=4),
+        Trader("Sanjay", Momentum(), deposit="1000", weight=5),
+        Trader("Tove", Momentum(size=14.0), deposit="800", weight=5),
+        Trader("Gus", Stubborn(wrong), deposit="1500", weight=4),
+        Trader("Ilse", Stubborn(calm, size=15.0), deposit="700", weight=2),
+        Trader("Quotes Ltd", Quoter(), deposit="5000", weight=4),
     ]

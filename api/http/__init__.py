@@ -1,1 +1,14 @@
-"""The HTTP API: the application, and what all routes share."""
+"""The HTTP API.
+
+    app             the application, made from its dependencies; `server` serves it
+    routes/         one file a subject; `order_entry` is the fast path of orders
+    context         what a route gets: dependencies, who asks, the account or market in the path
+    auth            from the key to a principal and its roles
+    references      from an id, slug or name to the id
+    reads           what every read does, with `cursors` for its pages and `serializers` for its rows
+    writes          what every write does, with `fields` for its body
+    errors          every error code, and the answers made from them
+    middleware      what surrounds every request; `request_log` is its log line
+
+The routes use all of this; of these files only `app` knows the routes.
+"""

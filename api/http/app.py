@@ -1,4 +1,4 @@
-"""The HTTP application: made by `create_app` from the parts it is given; importing this does nothing."""
+"""The HTTP application, made by `create_app` from its dependencies; importing this module does nothing."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from fastapi import FastAPI
 
 from api.http import errors
 from api.http.auth import Keys
-from api.http.context import WAIT_MS, WAIT_MS_MAX, Context
-from api.http.middleware import BODY_BYTES_MAX, Metrics, RequestFrame
-from api.http.references import Names
+from api.http.context import Context
+from api.http.middleware import Metrics, RequestFrame
+from api.http.references import References
 from api.http.routes import (
     accounts,
     events,
@@ -35,22 +35,24 @@ if TYPE_CHECKING:
 
     from consumers.gateway import Gateway
     from projections.machine.progress import Progress
+    from settings import Settings
 
 
 class App(FastAPI):
-    """FastAPI with a hot path in front of it: requests to place orders never come to its routes."""
+    """FastAPI with a fast path in front of it: requests to place orders never reach its routes."""
 
-    hot: Mapping[str, ASGIApp] = {}
-    """By path, for POST."""
+    fast_paths: Mapping[str, ASGIApp] = {}
+    """The apps that serve POST requests, by path."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        hot = self.hot.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
-        if hot is None:
+        is_post = scope["type"] == "http" and scope["method"] == "POST"
+        fast_path = self.fast_paths.get(scope["path"]) if is_post else None
+        if fast_path is None:
             await super().__call__(scope, receive, send)
         else:
             scope["app"] = self
-            await hot(scope, receive, send)
+            await fast_path(scope, receive, send)
 
 
 def create_app(
@@ -59,24 +61,16 @@ def create_app(
     pool: ConnectionPool[Connection[Any]],
     log: ApplicationRecorder,
     progress: Progress,
-    sender_sets_time: bool = False,
-    public_reads: bool = True,
-    body_bytes_max: int = BODY_BYTES_MAX,
-    wait_ms: int = WAIT_MS,
-    wait_ms_max: int = WAIT_MS_MAX,
+    settings: Settings,
 ) -> App:
     """Return the application.
 
     Args:
-        gateway: takes commands and brings their outcomes; started and stopped by whoever made it.
-        pool: connections to the read models and the keys, open.
+        gateway: takes commands and returns their replies; the caller starts and stops it.
+        pool: open connections to the database of the read models and the keys.
         log: the recorder of the event log, for reading.
-        progress: knows how far the read models are, started.
-        sender_sets_time: take the time of a command from the header `Tidings-Time`.
-        public_reads: let anybody read; else any key may.
-        body_bytes_max: the largest body that is taken.
-        wait_ms: how long a read with `min_position` waits unless it says itself.
-        wait_ms_max: the longest wait that a read may ask for.
+        progress: knows the positions of the read models; started.
+        settings: those under HTTP, and `clock`.
     """
     app = App(
         title="Tidings",
@@ -88,25 +82,22 @@ def create_app(
     )
     metrics = Metrics()
     context = app.state.context = Context(
-        gateway,
-        pool,
-        log,
-        Keys(pool),
-        Names(pool),
-        progress,
-        metrics,
-        sender_sets_time,
-        public_reads,
-        wait_ms,
-        wait_ms_max,
+        gateway=gateway,
+        pool=pool,
+        log=log,
+        keys=Keys(pool),
+        references=References(pool),
+        progress=progress,
+        metrics=metrics,
+        settings=settings,
     )
     errors.install(app)
     for module in (stories, markets, market_reads, accounts, orders, leaderboard, ledger, events, keys):
         app.include_router(module.router, prefix="/v1")
     app.include_router(health.router)
-    app.add_middleware(RequestFrame, metrics=metrics, body_bytes_max=body_bytes_max)
+    app.add_middleware(RequestFrame, metrics=metrics, body_bytes_max=settings.body_bytes_max)
     entry = order_entry.OrderEntry(context)
-    app.hot = dict.fromkeys(entry.paths, RequestFrame(entry, metrics, body_bytes_max))
+    app.fast_paths = dict.fromkeys(entry.paths, RequestFrame(entry, metrics, settings.body_bytes_max))
     return app
 
 

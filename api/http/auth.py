@@ -1,4 +1,4 @@
-"""Who asks: from the bearer key to a principal, and what its roles allow."""
+"""Authentication: from the bearer key to a principal, and what its roles allow."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ if TYPE_CHECKING:
     from api.key_store import Role
 
 CACHE_SECONDS: Final = 2.0
-"""A revoked key opens nothing after this long."""
+"""The life of a cached key, and so the longest that a revoked key still works."""
 
-CACHE_KEYS: Final = 10_000
+CACHED_MAX: Final = 10_000
+"""The most keys in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whoever a key stands for."""
+    """The caller that a key stands for."""
 
     key_id: str
     roles: frozenset[Role]
@@ -34,7 +35,7 @@ class Principal:
 
     @property
     def name(self) -> str:
-        """What its command ids begin with: its account, whichever of the account's keys is used, or its key."""
+        """The beginning of its command ids: its account, the same for all keys of the account, or else its key."""
         return self.account_id or self.key_id
 
     def may_act_for(self, account_id: str) -> bool:
@@ -43,20 +44,20 @@ class Principal:
 
 
 class Keys:
-    """Looks keys up in the database, and remembers those it found for `CACHE_SECONDS`.
+    """Looks keys up in the database, with a cache of valid keys.
 
-    Unknown keys are not remembered: guessing one costs the guesser a query each, and the cache stays bounded.
+    Unknown keys are not cached: each guess costs a query, and no guess can push a valid key out of the cache.
     """
 
     def __init__(self, pool: ConnectionPool[Connection[Any]]) -> None:
         self._pool = pool
-        self._known: OrderedDict[str, tuple[float, Principal]] = OrderedDict()
+        self._cache: OrderedDict[str, tuple[float, Principal]] = OrderedDict()
 
     async def principal(self, header: str | None) -> Principal | None:
-        """Return who the key in a header `Authorization` stands for, or None without that header.
+        """Return the principal of the key in a header `Authorization`, or None without the header.
 
         Raises:
-            ApiError: UNAUTHENTICATED, when the key is unknown, revoked or not a bearer key.
+            ApiError: UNAUTHENTICATED, when the key is unknown or revoked, or not a bearer key.
         """
         if header is None:
             return None
@@ -64,18 +65,18 @@ class Keys:
         secret = secret.strip()
         if scheme.lower() != "bearer" or not secret:
             raise ApiError("UNAUTHENTICATED", "the key must be sent as `Authorization: Bearer <key>`")
-        known = self._known.get(secret)
-        if known is not None and known[0] > time.monotonic():
-            return known[1]
+        cached = self._cache.get(secret)
+        if cached is not None and cached[0] > time.monotonic():
+            return cached[1]
         key = await run_in_threadpool(self._find, secret)
         if key is None:
-            self._known.pop(secret, None)
+            self._cache.pop(secret, None)
             raise ApiError("UNAUTHENTICATED", "the key is unknown or revoked")
         principal = Principal(key.key_id, frozenset(key.roles), key.account_id)
-        self._known[secret] = (time.monotonic() + CACHE_SECONDS, principal)
-        self._known.move_to_end(secret)
-        if len(self._known) > CACHE_KEYS:
-            self._known.popitem(last=False)
+        self._cache[secret] = (time.monotonic() + CACHE_SECONDS, principal)
+        self._cache.move_to_end(secret)
+        if len(self._cache) > CACHED_MAX:
+            self._cache.popitem(last=False)
         return principal
 
     def _find(self, secret: str) -> key_store.Key | None:
@@ -83,8 +84,8 @@ class Keys:
             return key_store.find(connection, secret)
 
     def forget(self) -> None:
-        """Look every key up anew, at once (in this process)."""
-        self._known.clear()
+        """Empty the cache of this process: a revoked key stops working at once."""
+        self._cache.clear()
 
 
 def require(principal: Principal | None, *roles: Role) -> Principal:

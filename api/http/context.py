@@ -1,47 +1,35 @@
-"""What every route works with, made once by `create_app` and found at the request's app."""
+"""The context of a request: the app's dependencies, who asks, and the account or market that it names."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from eventsourcing.persistence import ApplicationRecorder
-from fastapi import Depends
+from fastapi import Depends, Path, Query
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 from starlette.requests import HTTPConnection
 
 from api.http.auth import Keys, Principal, require
 from api.http.middleware import Metrics
-from api.http.references import Names
-from api.key_store import Role
+from api.http.references import References
+from api.key_store import ROLES
 from consumers.gateway import Gateway
 from projections.machine.progress import Progress
-
-ANY_ROLE: Final[tuple[Role, ...]] = ("trader", "operator", "admin")
-
-WAIT_MS: Final = 2_000
-WAIT_MS_MAX: Final = 30_000
+from settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The parts an app is made of.
-
-    `log` is the recorder of the event log. `sender_sets_time` says that commands may bring their own time
-    (`TIDINGS_CLOCK=command`); `public_reads` that reads need no key;
-    `wait_ms` is how long a read with `min_position` waits unless it says itself, at most `wait_ms_max`.
-    """
+    """The dependencies of the routes. `log` is the recorder of the event log."""
 
     gateway: Gateway
     pool: ConnectionPool[Connection[Any]]
     log: ApplicationRecorder
     keys: Keys
-    names: Names
+    references: References
     progress: Progress
     metrics: Metrics
-    sender_sets_time: bool = False
-    public_reads: bool = True
-    wait_ms: int = WAIT_MS
-    wait_ms_max: int = WAIT_MS_MAX
+    settings: Settings
 
 
 def context_of(request: HTTPConnection) -> Context:
@@ -51,14 +39,14 @@ def context_of(request: HTTPConnection) -> Context:
 
 
 async def principal_of(request: HTTPConnection) -> Principal | None:
-    """Return who asks, None without a key; raises ApiError for a key that opens nothing."""
+    """Return who asks, None without a key; raises ApiError for an invalid key."""
     return await context_of(request).keys.principal(request.headers.get("authorization"))
 
 
 async def reader_of(request: HTTPConnection) -> Principal | None:
-    """Return who reads. Reads are public unless the settings say otherwise; a bad key is refused all the same."""
+    """Return who reads, None without a key; raises ApiError for an invalid key, or where reads need a key."""
     principal = await principal_of(request)
-    if principal is None and not context_of(request).public_reads:
+    if principal is None and not context_of(request).settings.public_reads:
         require(None)
     return principal
 
@@ -75,10 +63,30 @@ async def admin_of(request: HTTPConnection) -> Principal:
 
 async def anyone_of(request: HTTPConnection) -> Principal:
     """Return who asks, with any key."""
-    return require(await principal_of(request), *ANY_ROLE)
+    return require(await principal_of(request), *ROLES)
+
+
+async def account_id_of(request: HTTPConnection, account: Annotated[str, Path(description="id or name")]) -> str:
+    """Return the id of the account in the path; an unknown one is returned as it is, and whoever uses it refuses it."""
+    return await context_of(request).references.resolve("account", account)
+
+
+async def market_id_of(request: HTTPConnection, market: Annotated[str, Path(description="id or slug")]) -> str:
+    """Return the id of the market in the path; likewise."""
+    return await context_of(request).references.resolve("market", market)
+
+
+async def market_filter_of(
+    request: HTTPConnection, market: Annotated[str | None, Query(description="only this market: id or slug")] = None
+) -> str | None:
+    """Return the id of the market in the query, None without one."""
+    return None if market is None else await context_of(request).references.resolve("market", market)
 
 
 WithContext = Annotated[Context, Depends(context_of)]
 Operator = Annotated[Principal, Depends(operator_of)]
 Admin = Annotated[Principal, Depends(admin_of)]
 Anyone = Annotated[Principal, Depends(anyone_of)]
+AccountId = Annotated[str, Depends(account_id_of)]
+MarketId = Annotated[str, Depends(market_id_of)]
+MarketFilter = Annotated[str | None, Depends(market_filter_of)]

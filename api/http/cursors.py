@@ -1,4 +1,4 @@
-"""Opaque cursors: where a list goes on. A cursor belongs to one query (path and parameters) and says so."""
+"""Opaque cursors: where the next page of a list begins. A cursor belongs to one query, its path and parameters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 _FREE: Final = frozenset({"cursor", "limit", "min_position", "wait_ms"})
-"""Parameters that may change from page to page; all others are part of the query."""
+"""The parameters that may change from page to page; all others are part of the query."""
 
 
 def encode(request: Request, key: Sequence[int | str]) -> str:
@@ -29,8 +29,8 @@ def encode(request: Request, key: Sequence[int | str]) -> str:
 def decode(request: Request, cursor: str | None) -> list[int | str] | None:
     """Return the sort key in the cursor, or None when there is no cursor.
 
-    A cursor made here for this very query has a key of the right shape; whoever forges one gets other rows of the same
-    public list, or an error, and nothing else.
+    A cursor that this server made for this query has a key of the right shape. A forged one leads to other rows of the
+    same list or to an error, and to nothing else.
 
     Raises:
         ApiError: INVALID_CURSOR, when it is damaged, or made for another query.
@@ -50,12 +50,12 @@ def decode(request: Request, cursor: str | None) -> list[int | str] | None:
 
 
 def _check(query: int | str, key: Sequence[int | str]) -> str:
-    """Return a checksum, so that a cursor that was cut or mistyped is known as such."""
+    """Return a checksum: it tells a cursor that was cut or mistyped."""
     return hashlib.blake2b(msgspec.json.encode([query, *key]), digest_size=4).hexdigest()
 
 
 def _query(request: Request) -> str:
-    """Return a short hash of what the request asks for."""
-    asked = sorted((name, value) for name, value in request.query_params.multi_items() if name not in _FREE)
-    text = msgspec.json.encode([request.url.path, asked])
+    """Return a short hash of the request's path and parameters."""
+    parameters = sorted((name, value) for name, value in request.query_params.multi_items() if name not in _FREE)
+    text = msgspec.json.encode([request.url.path, parameters])
     return hashlib.blake2b(text, digest_size=8).hexdigest()

@@ -1,11 +1,11 @@
-"""Every error a caller can get: one table, code -> HTTP status -> meaning, and the answers made from it.
+"""Every error that a caller can get: one table from code to HTTP status and meaning, and the answers made from it.
 
-    ApiError            what a route raises; `code` is in `CODES`
-    Rejected by rules   a reply of the engine with a code; becomes an ApiError
-    FastAPI's own       unknown path, wrong method, a field that is not valid: brought to the same form
+    ApiError            raised by routes; its `code` is in `CODES`
+    a refusal           a reply of the engine with a code; becomes an ApiError
+    FastAPI's errors    an unknown path, a wrong method, an invalid field: brought to the same form
 
-The body of every error is exactly `{"code", "message", "details"}`. `docs/errors.md` is this table, printed by
-`python -m api.http.errors`; a test compares them.
+The body of every error is exactly `{"code", "message", "details"}`. `python -m api.http.errors` prints this table as
+`docs/errors.md`; a test compares the two.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from psycopg_pool import PoolTimeout, TooManyRequests
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from api.http.request_log import Facts, facts_of
+from api.http.request_log import RequestLog, request_log_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Meaning(NamedTuple):
-    """The HTTP status a code comes with, and what it says."""
+    """The HTTP status of a code, and what the code means."""
 
     status: int
     text: str
@@ -44,48 +44,50 @@ CODES: Final[dict[str, Meaning]] = {
     "FORBIDDEN": Meaning(403, "The key's roles, or its account, do not allow this."),
     "NOT_FOUND": Meaning(404, "No such path."),
     "KEY_NOT_FOUND": Meaning(404, "No such API key."),
-    "METHOD_NOT_ALLOWED": Meaning(405, "The path does not know this method."),
-    "BODY_TOO_LARGE": Meaning(413, "The body is larger than this server takes."),
-    "INVALID_FIELD": Meaning(422, "A field is missing, unknown or not what it may be; details name each of them."),
-    "INVALID_PRICE": Meaning(422, "A limit price does not lie on the tick of 0.001 from 0.001 to 0.999."),
-    "INVALID_PAYOUTS": Meaning(422, "Payouts name an outcome twice or do not sum to exactly 1."),
+    "METHOD_NOT_ALLOWED": Meaning(405, "The path does not have this method."),
+    "BODY_TOO_LARGE": Meaning(413, "The body is larger than this server accepts."),
+    "INVALID_FIELD": Meaning(422, "A field is missing, unknown or invalid; the details name each such field."),
+    "INVALID_PRICE": Meaning(422, "A limit price is not a multiple of the tick 0.001 between 0.001 and 0.999."),
+    "INVALID_PAYOUTS": Meaning(422, "The payouts name an outcome twice, or their sum is not exactly 1."),
     # What a command names.
     "STORY_NOT_FOUND": Meaning(404, "No such story."),
     "MARKET_NOT_FOUND": Meaning(404, "No such market."),
     "ACCOUNT_NOT_FOUND": Meaning(404, "No such account."),
     "UNKNOWN_OUTCOME": Meaning(422, "The market has no such outcome."),
-    "STORY_EXISTS": Meaning(409, "The slug is taken by another story."),
-    "MARKET_EXISTS": Meaning(409, "The slug is taken by another market."),
-    "ACCOUNT_EXISTS": Meaning(409, "The name is taken by another account."),
-    "COMMAND_ID_REUSED": Meaning(409, "The same id came before with another body; nothing was done."),
+    "STORY_EXISTS": Meaning(409, "Another story has this slug."),
+    "MARKET_EXISTS": Meaning(409, "Another market has this slug."),
+    "ACCOUNT_EXISTS": Meaning(409, "Another account has this name."),
+    "COMMAND_ID_REUSED": Meaning(409, "The same id was used before with another body; nothing was done."),
     # The market's status and the clock.
     "MARKET_NOT_ACTIVE": Meaning(409, "The market takes no orders now."),
     "MARKET_STATUS": Meaning(409, "The market's status does not allow this."),
-    "CLOSE_TIME_PASSED": Meaning(409, "The market's close time is not ahead."),
+    "CLOSE_TIME_PASSED": Meaning(409, "The market's close time is not in the future."),
     "DISPUTE_WINDOW_OPEN": Meaning(409, "The determination can still be disputed; it cannot be finalized yet."),
-    "DISPUTE_WINDOW_CLOSED": Meaning(409, "The determination can be disputed no more."),
-    "ORDER_NOT_OPEN": Meaning(409, "No such resting order: it is filled, canceled, expired or never was."),
+    "DISPUTE_WINDOW_CLOSED": Meaning(409, "The determination can no longer be disputed."),
+    "ORDER_NOT_OPEN": Meaning(409, "No such resting order: it is filled, canceled or expired, or never existed."),
     # The account.
-    "INSUFFICIENT_FUNDS": Meaning(422, "More cash is needed than is available."),
-    "INSUFFICIENT_SHARES": Meaning(422, "More shares are needed than are available."),
-    "ACCOUNT_OVERDRAWN": Meaning(422, "The account is below zero: it may only deposit, sell, merge or cancel."),
-    "TOO_MANY_ORDERS": Meaning(422, "The account has as many resting orders as it may have."),
+    "INSUFFICIENT_FUNDS": Meaning(422, "The account has less available cash than this needs."),
+    "INSUFFICIENT_SHARES": Meaning(422, "The account has fewer available shares than this needs."),
+    "ACCOUNT_OVERDRAWN": Meaning(422, "The account's cash is below zero: it may only deposit, sell, merge or cancel."),
+    "TOO_MANY_ORDERS": Meaning(422, "The account already has the most resting orders that it may have."),
     "NOT_ORDER_OWNER": Meaning(403, "The order belongs to another account."),
     # The order's own conditions.
-    "SLIPPAGE": Meaning(422, "max_cost or min_proceeds would be broken; nothing was filled."),
-    "FOK_NOT_FILLED": Meaning(422, "Fill-or-kill: the whole quantity cannot be had; nothing was filled."),
-    "POST_ONLY_WOULD_CROSS": Meaning(422, "Post-only: the order would have traded at once; it was not placed."),
-    "REDUCE_ONLY": Meaning(422, "Reduce-only: the order would not make a position smaller."),
-    "ORDER_TOO_SMALL": Meaning(422, "So little buys or brings nothing after rounding."),
-    "ORDER_EXPIRED": Meaning(422, "expires_at is not ahead."),
-    "BOND_TOO_SMALL": Meaning(422, "The dispute's bond is below what the market asks."),
+    "SLIPPAGE": Meaning(422, "The order would break its max_cost or min_proceeds; nothing was filled."),
+    "FOK_NOT_FILLED": Meaning(422, "Fill-or-kill: the whole quantity cannot be filled; nothing was filled."),
+    "POST_ONLY_WOULD_CROSS": Meaning(422, "Post-only: the order would trade at once; it was not placed."),
+    "REDUCE_ONLY": Meaning(422, "Reduce-only: the order would not reduce a position."),
+    "ORDER_TOO_SMALL": Meaning(422, "The order is so small that after rounding it buys or brings nothing."),
+    "ORDER_EXPIRED": Meaning(422, "expires_at is not in the future."),
+    "BOND_TOO_SMALL": Meaning(422, "The bond of the dispute is below the market's minimum."),
     # The service.
     "RATE_LIMITED": Meaning(429, "Too many requests at once; wait as long as Retry-After says."),
-    "BUSY": Meaning(503, "The engine has enough to do; nothing was done. Wait as long as Retry-After says."),
-    "REPLY_TIMEOUT": Meaning(503, "No outcome in time; it may still come. Send the same again, with the same id."),
-    "NOT_YET_PROJECTED": Meaning(503, "The read model has not reached the position asked for in the time given."),
-    "UNAVAILABLE": Meaning(503, "A part this answer needs (database or log) is away."),
-    "INTERNAL": Meaning(500, "A mistake of ours; the log has it under the request's id."),
+    "BUSY": Meaning(503, "The engine is busy; nothing was done. Wait as long as Retry-After says."),
+    "REPLY_TIMEOUT": Meaning(
+        503, "No reply in time; the command may still be done. Send the same request again, with the same id."
+    ),
+    "NOT_YET_PROJECTED": Meaning(503, "The read model has not reached the requested position in time."),
+    "UNAVAILABLE": Meaning(503, "The database or the log cannot be reached."),
+    "INTERNAL": Meaning(500, "An error of this server; its log has the details under the request's id."),
 }
 
 _OF_STATUS: Final = {400: "MALFORMED_JSON", 401: "UNAUTHENTICATED", 403: "FORBIDDEN", 404: "NOT_FOUND"} | {
@@ -98,7 +100,7 @@ _OF_STATUS: Final = {400: "MALFORMED_JSON", 401: "UNAUTHENTICATED", 403: "FORBID
 
 
 class ApiError(Exception):
-    """Ends a request with a code of the table. `retry_after_seconds` becomes the header of that name."""
+    """Ends a request with a code of the table. `retry_after_seconds` becomes the header `Retry-After`."""
 
     def __init__(
         self,
@@ -134,18 +136,18 @@ class ApiError(Exception):
 
 
 def invalid_field(field: str, problem: str) -> ApiError:
-    """Return the error of one field, as validation itself would report it."""
+    """Return the error of one field, in the form in which validation reports it."""
     return invalid_fields([{"field": field, "problem": problem}])
 
 
 def invalid_fields(problems: Sequence[Mapping[str, str]]) -> ApiError:
-    """Return the error that names every field with a problem; `field` is the first of them."""
+    """Return the error that names every field with a problem; `details.field` is the first of them."""
     message = "; ".join(f"{problem['field']}: {problem['problem']}" for problem in problems)
     return ApiError("INVALID_FIELD", message, {"field": problems[0]["field"], "fields": list(problems)})
 
 
 def from_pydantic(errors: Iterable[Mapping[str, Any]]) -> ApiError:
-    """Return the error for what pydantic found; input values are left out, they may be private."""
+    """Return the error for what pydantic found, without the input values: they may be private."""
     errors = list(errors)
     for error in errors:
         if error["type"] == "json_invalid":
@@ -173,45 +175,50 @@ def _problem(error: Mapping[str, Any]) -> str:
             return str(error["msg"])
 
 
+def internal_error(request_log: RequestLog) -> ApiError:
+    """Return the error for a failure of this server; `details.request_id` leads to its log."""
+    return ApiError("INTERNAL", "an error of this server", {"request_id": request_log.request_id})
+
+
 def answer(error: ApiError) -> JSONResponse:
-    """Return the response that an error becomes."""
+    """Return the response for an error."""
     return JSONResponse(error.body(), error.status, headers=error.headers())
 
 
 def install(app: FastAPI) -> None:
-    """Let every error of the app, FastAPI's own included, be answered in the one form."""
+    """Let the app answer every error, FastAPI's own included, in the one form."""
 
     async def answered(request: Request, error: Exception) -> Response:
-        return response_to(error, facts_of(request))
+        return response_to(error, request_log_of(request))
 
     for kind in ANSWERED:
         app.add_exception_handler(kind, answered)
 
 
 ANSWERED: Final = (ApiError, RequestValidationError, HTTPException, OperationalError, PoolTimeout, TooManyRequests)
-"""What becomes an answer with a code of its own; anything else is a mistake of ours."""
+"""The exceptions that become an answer with a code of their own; any other one is INTERNAL."""
 
 
-def response_to(error: Exception, facts: Facts) -> Response:
-    """Return the answer that one of `ANSWERED` becomes, and note its code."""
+def response_to(error: Exception, request_log: RequestLog) -> Response:
+    """Return the answer for one of `ANSWERED`, and note its code in the request log."""
     match error:
         case ApiError():
             found = error
         case RequestValidationError():
             found = from_pydantic(error.errors())
         case HTTPException():
-            facts.code = _OF_STATUS.get(error.status_code, "INTERNAL")
-            body = ApiError(facts.code, str(error.detail).lower()).body()
+            request_log.code = _OF_STATUS.get(error.status_code, "INTERNAL")
+            body = ApiError(request_log.code, str(error.detail).lower()).body()
             return JSONResponse(body, error.status_code, headers=error.headers)
         case _:
-            structlog.get_logger("api").warning("unavailable", problem=type(error).__name__)
+            structlog.get_logger("api").warning("database unavailable", problem=type(error).__name__)
             found = ApiError("UNAVAILABLE", "the database cannot be reached", retry_after_seconds=1)
-    facts.code = found.code
+    request_log.code = found.code
     return answer(found)
 
 
 def table() -> str:
-    """Return the table of codes as the page `docs/errors.md`."""
+    """Return the table of codes as the text of `docs/errors.md`."""
     rows = [f"| `{code}` | {meaning.status} | {meaning.text} |" for code, meaning in CODES.items()]
     return "\n".join(
         [
@@ -219,7 +226,7 @@ def table() -> str:
             "",
             'Every error, on every interface, is `{"code": ..., "message": ..., "details": {...}}`. Branch on the code: it',
             "keeps its name and meaning for ever; the message is for people. 429 and 503 come with `Retry-After` (seconds).",
-            "A command that was refused by the rules is in the log: `details.position` says where.",
+            "A command that the rules refused is in the log, at `details.position`.",
             "",
             "Generated by `python -m api.http.errors`; a test compares this page with the code.",
             "",

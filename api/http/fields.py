@@ -36,7 +36,7 @@ def _like(command: type[Value], field: str) -> tuple[PlainValidator, WithJsonSch
         try:
             return codec.parse(value, "")
         except InvalidCommand as error:
-            # `within` is the place inside of the field, as "[2]", where one item of a list is wrong.
+            # `within` is the place inside the field, as "[2]", of a problem with one item of a list.
             problem = str(error).removeprefix(error.field).strip()
             raise PydanticCustomError("rule", "{problem}", {"problem": problem, "within": error.field}) from None
 
@@ -69,18 +69,18 @@ ResolutionSource = Annotated[str, *_like(OpenMarket, "resolution_source")]
 EvidenceText = Annotated[str, *_like(Evidence, "text")]
 Reason = Annotated[str, *_like(DisputeMarket, "reason")]
 Title = Annotated[str, *_like(PublishStory, "title")]
-StoryBody = Annotated[str, *_like(PublishStory, "body")]
-Category = Annotated[str, *_like(PublishStory, "category")]
+StoryText = Annotated[str, *_like(PublishStory, "body")]
+CategoryName = Annotated[str, *_like(PublishStory, "category")]
 Url = Annotated[str, *_like(PublishStory, "source_url")]
 
 
-class Body(BaseModel):
-    """A request body: unknown fields are refused, nothing is converted silently."""
+class RequestBody(BaseModel):
+    """A request body: unknown fields are refused, and no type is converted silently."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-BodyT = TypeVar("BodyT", bound=Body)
+BodyT = TypeVar("BodyT", bound=RequestBody)
 
 
 def with_fields_of(

@@ -1,4 +1,4 @@
-"""What surrounds every request: its id, the limit of its body, its one line in the log, its place in the metrics."""
+"""What surrounds every request: its id, the limit of its body, its log line, its metrics."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import structlog
 from fastapi import HTTPException
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from api.http.errors import ApiError, answer
-from api.http.request_log import Facts
+from api.http.errors import answer, internal_error
+from api.http.request_log import RequestLog
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-BODY_BYTES_MAX: Final = 1024 * 1024
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Paths without a log line: monitoring asks for them every few seconds."""
 
 
 class Metrics:
-    """The API's own numbers, in a registry of their own: two apps in one process do not meet."""
+    """The metrics of the HTTP server, in a registry of its own: two apps in one process do not share any."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -32,7 +32,7 @@ class Metrics:
             registry=self.registry,
         )  # fmt: skip
         self.seconds = Histogram(
-            "tidings_http_request_seconds", "Seconds to answer, by route and method", ["route", "method"],
+            "tidings_http_request_seconds", "Seconds from request to answer, by route and method", ["route", "method"],
             registry=self.registry, buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
         )  # fmt: skip
         self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
@@ -40,7 +40,7 @@ class Metrics:
     def count(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count one answered request."""
         known = self._known.get((route, method, status))
-        if known is None:  # finding a metric by its labels takes longer than counting
+        if known is None:  # looking a metric up by its labels takes longer than counting
             known = self.requests.labels(route, method, status), self.seconds.labels(route, method)
             self._known[route, method, status] = known
         requests, times = known
@@ -51,7 +51,7 @@ class Metrics:
 class RequestFrame:
     """ASGI middleware around the whole app (see the module's docstring)."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, body_bytes_max: int = BODY_BYTES_MAX) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, body_bytes_max: int) -> None:
         self.app = app
         self.metrics = metrics
         self.body_bytes_max = body_bytes_max
@@ -62,8 +62,8 @@ class RequestFrame:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        facts = Facts(_request_id(scope))
-        scope["tidings.facts"] = facts
+        request_log = RequestLog(_request_id(scope))
+        scope["tidings.request_log"] = request_log
         if scope["type"] == "websocket":
             await self.app(scope, receive, send)
             return
@@ -74,22 +74,21 @@ class RequestFrame:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", facts.request_id.encode())]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_log.request_id.encode())]
             await send(message)
 
         try:
             await self.app(scope, _Limited(scope, receive, self.body_bytes_max), send_with_id)
         except Exception:
-            self.log.exception("failed", request_id=facts.request_id, path=scope["path"])
-            facts.code = "INTERNAL"
+            self.log.exception("request failed", request_id=request_log.request_id, path=scope["path"])
+            request_log.code = "INTERNAL"
             if status:
-                raise  # half an answer is out already
-            problem = ApiError("INTERNAL", "a mistake of ours", {"request_id": facts.request_id})
-            await answer(problem)(scope, receive, send_with_id)
+                raise  # a part of the answer is out already
+            await answer(internal_error(request_log))(scope, receive, send_with_id)
         finally:
-            self._record(scope, facts, status, time.perf_counter() - started)
+            self._record(scope, request_log, status, time.perf_counter() - started)
 
-    def _record(self, scope: Scope, facts: Facts, status: int, seconds: float) -> None:
+    def _record(self, scope: Scope, request_log: RequestLog, status: int, seconds: float) -> None:
         route = _route_of(scope)
         self.metrics.count(route, scope["method"], status, seconds)
         if scope["path"] in _QUIET:
@@ -100,13 +99,13 @@ class RequestFrame:
             path=scope["path"],
             status=status,
             ms=round(seconds * 1000, 2),
-            request_id=facts.request_id,
+            request_id=request_log.request_id,
             **{
                 name: value
                 for name, value in (
-                    ("command_id", facts.command_id),
-                    ("position", facts.position),
-                    ("code", facts.code),
+                    ("command_id", request_log.command_id),
+                    ("position", request_log.position),
+                    ("code", request_log.code),
                 )
                 if value is not None
             },
@@ -114,42 +113,42 @@ class RequestFrame:
 
 
 class _Limited:
-    """A `receive` that refuses a body once it has become too large, whatever its Content-Length said."""
+    """A `receive` that refuses a body as soon as it is too large, whatever its Content-Length says."""
 
-    def __init__(self, scope: Scope, receive: Receive, most: int) -> None:
+    def __init__(self, scope: Scope, receive: Receive, bytes_max: int) -> None:
         self._receive = receive
-        self._most = most
-        self._seen = next((int(value) for name, value in scope["headers"] if name == b"content-length"), 0)
-        self._declared = self._seen > most
-        self._seen = 0
+        self._bytes_max = bytes_max
+        declared = next((int(value) for name, value in scope["headers"] if name == b"content-length"), 0)
+        self._declared_too_large = declared > bytes_max
+        self._received = 0
 
     async def __call__(self) -> Message:
-        if self._declared:
+        if self._declared_too_large:
             raise self._too_large()
         message = await self._receive()
         if message["type"] == "http.request":
-            self._seen += len(message.get("body", b""))
-            if self._seen > self._most:
+            self._received += len(message.get("body", b""))
+            if self._received > self._bytes_max:
                 raise self._too_large()
         return message
 
     def _too_large(self) -> HTTPException:
-        return HTTPException(413, f"the body is larger than {self._most} bytes")
+        return HTTPException(413, f"the body is larger than {self._bytes_max} bytes")
 
 
 def _route_of(scope: Scope) -> str:
-    """Return the path with its parameters' names instead of their values, so that there are only so many."""
+    """Return the path with the names of its parameters instead of their values: the number of routes stays small."""
     route = scope.get("route")
     if route is not None:
-        # FastAPI gives the path within the router that was included under /v1.
+        # FastAPI gives the path within the router, without the prefix /v1.
         within = str(route.path)
         return f"/v1{within}" if scope["path"].startswith("/v1") and not within.startswith("/v1") else within
-    # The hot path has no route and no parameters; what nobody serves has no endpoint.
+    # The fast path has no route and no parameters; a path that nobody serves has no endpoint.
     return str(scope["path"]) if "endpoint" in scope else "unmatched"
 
 
 def _request_id(scope: Scope) -> str:
-    """Return the caller's own request id where it is harmless, else a new one."""
+    """Return the caller's request id if it is harmless, else a new one."""
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value.decode("latin-1")):
             return str(value.decode("latin-1"))

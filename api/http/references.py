@@ -1,4 +1,4 @@
-"""From what people call a thing (slug or name) to its id, remembered for a moment."""
+"""References: the id, slug or name by which a caller names a story, market or account, resolved to the id."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from starlette.concurrency import run_in_threadpool
 
+from api.http.errors import ApiError, invalid_field
 from projections import accounts, stories
 from projections.markets import markets
 from projections.reading import UnknownProjection, read
@@ -19,55 +20,55 @@ if TYPE_CHECKING:
 
     from api.http.auth import Principal
 
-from api.http.errors import ApiError, invalid_field
-
 Kind = Literal["story", "market", "account"]
 
-REMEMBERED: Final = 100_000
-REMEMBERED_SECONDS: Final = 5.0
-"""Names need not stay unique: one that was given to a second account must not lead to the first for long."""
+CACHED_MAX: Final = 100_000
+"""The most references in the cache."""
+
+CACHE_SECONDS: Final = 5.0
+"""The life of a cached reference. A name can stop being unique: once a second account has it, it must soon resolve to none."""
 
 _ID: Final = re.compile(r"(st|mk|ac|or)_[0-9a-f]{26}")
 
 
 def is_id(text: str) -> bool:
-    """Whether a text has the form of the ids that are made here (see `messages.commands.new_id`)."""
+    """Whether a text has the form of a server-assigned id (see `messages.commands.new_id`)."""
     return _ID.fullmatch(text) is not None
 
 
-class Names:
-    """Resolves references. What looks like an id is one, without a look into the database."""
+class References:
+    """Resolves references, with a cache. A reference in the form of an id is taken for one without a query."""
 
     def __init__(self, pool: ConnectionPool[Connection[Any]]) -> None:
         self._pool = pool
-        self._known: OrderedDict[tuple[Kind, str], tuple[float, str]] = OrderedDict()
+        self._cache: OrderedDict[tuple[Kind, str], tuple[float, str]] = OrderedDict()
 
     async def resolve(self, kind: Kind, reference: str) -> str:
-        """Return the id for an id, slug or name; what nobody knows is returned as it is, for the engine to refuse."""
+        """Return the id of a reference; an unknown reference is returned as it is, and the engine refuses it."""
         known = self.known(kind, reference)
         if known is not None:
             return known
         found = await run_in_threadpool(self._look_up, kind, reference)
         if found is None:
             return reference
-        self._known[kind, reference] = (time.monotonic() + REMEMBERED_SECONDS, found)
-        self._known.move_to_end((kind, reference))
-        if len(self._known) > REMEMBERED:
-            self._known.popitem(last=False)
+        self._cache[kind, reference] = (time.monotonic() + CACHE_SECONDS, found)
+        self._cache.move_to_end((kind, reference))
+        if len(self._cache) > CACHED_MAX:
+            self._cache.popitem(last=False)
         return found
 
     def known(self, kind: Kind, reference: str) -> str | None:
-        """Return the id where it can be told without a look into the database, else None."""
+        """Return the id of a reference if it needs no query, else None."""
         if is_id(reference):
             return reference
-        known = self._known.get((kind, reference))
-        return known[1] if known is not None and known[0] > time.monotonic() else None
+        cached = self._cache.get((kind, reference))
+        return cached[1] if cached is not None and cached[0] > time.monotonic() else None
 
     async def acting_account(self, principal: Principal, reference: str | None) -> str:
-        """Return the id of the account the principal acts for: the one it names, or its own.
+        """Return the id of the account that the principal acts for: the one that `reference` names, or its own.
 
         Raises:
-            ApiError: FORBIDDEN for another's account, INVALID_FIELD when its key has no account and it names none.
+            ApiError: FORBIDDEN for another's account, INVALID_FIELD without a reference and an account of its own.
         """
         if reference is None:
             if principal.account_id is None:

@@ -1,4 +1,4 @@
-"""What is said of a request in the log. Never its key, never its body."""
+"""The log line of a request. It never has the key or the body."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Facts:
-    """Filled in by whoever learns them; `position` is that of the command's outcome, or what a read is as of."""
+class RequestLog:
+    """What the log line of one request says, filled in while the request is served.
+
+    `position` is that of the command's reply, or the one that a read stands for.
+    """
 
     request_id: str
     command_id: str | None = None
@@ -19,7 +22,7 @@ class Facts:
     code: str | None = None
 
 
-def facts_of(request: HTTPConnection) -> Facts:
-    """Return the request's facts."""
-    facts: Facts = request.scope["tidings.facts"]
-    return facts
+def request_log_of(request: HTTPConnection) -> RequestLog:
+    """Return the log line of a request."""
+    request_log: RequestLog = request.scope["tidings.request_log"]
+    return request_log

@@ -1,7 +1,7 @@
-"""Rows of read models as they are shown: amounts as decimal strings, times in RFC 3339.
+"""Serializers: rows of read models in JSON's types, amounts as decimal strings and times in RFC 3339.
 
-Rows hold plain integers; what an integer is follows from its name. A name that is in no list here is an error, and a
-test looks at the names of all rows: a new one cannot come out as micro-units by mistake.
+Rows hold plain integers; the name of a column says what its integer means. A name that stands in no list here is an error,
+and a test looks at the names of all rows: a new amount cannot leave as micro-units by mistake.
 """
 
 from __future__ import annotations
@@ -107,10 +107,11 @@ AMOUNTS: Final = frozenset(
     ]
 )
 HIDDEN: Final = frozenset({"partition", "opened_position", "key"})
+"""Columns that stay inside."""
 
 
-def shown(row: Any) -> dict[str, Any]:
-    """Return a row (a named tuple or a dataclass) as it is shown."""
+def serialize(row: Any) -> dict[str, Any]:
+    """Return a row (a named tuple or a dataclass) in JSON's types."""
     return {name: encode(getattr(row, name)) for name, encode in _encoders(type(row))}
 
 
@@ -123,7 +124,7 @@ def _encoders(row_type: Any) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
 
 @cache
 def encoder(name: str) -> Callable[[Any], Any]:
-    """Return how values of this name are shown."""
+    """Return the function that encodes the values of a column of this name."""
     if name in TIMES:
         integer: Callable[[int], Any] | None = format_time
     elif name in COUNTS:
@@ -140,11 +141,11 @@ def encoder(name: str) -> Callable[[Any], Any]:
             return value
         if isinstance(value, int):
             if integer is None:
-                raise TypeError(f"how is the integer {name} shown?")
+                raise TypeError(f"the integer column {name} is in no list of serializers.py")
             return integer(value)
         if isinstance(value, list) or (isinstance(value, tuple) and not hasattr(value, "_fields")):
             return [encode(item) for item in value]
-        return shown(value)
+        return serialize(value)
 
     return encode
 

@@ -1,4 +1,4 @@
-"""How every write is made: a command id, the engine's one outcome for it, and the resource as it is afterwards."""
+"""What every write does: give its command an id, await the engine's reply, return the resource as it is afterwards."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from starlette.concurrency import run_in_threadpool
 
 from api.http.context import Context, context_of
-from api.http.errors import CODES, ApiError, invalid_field
+from api.http.errors import CODES, ApiError, internal_error, invalid_field
 from api.http.reads import json
-from api.http.request_log import facts_of
+from api.http.request_log import request_log_of
 from consumers.gateway import Busy, EngineStopped, GatewayError, ReplyTimeout
 from messages.fields import InvalidCommand
 from messages.wire import parse_time
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from api.http.auth import Principal
-    from api.http.request_log import Facts
+    from api.http.request_log import RequestLog
     from domain.money import Time
     from domain.orders import PlaceOrder
     from messages.commands import Command
@@ -32,14 +32,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SHOW_SECONDS: Final = 5.0
-"""How long a write waits for the read model, to answer with the resource as it is now."""
+RESOURCE_SECONDS: Final = 5.0
+"""The longest wait of an accepted write for the read models, to return the resource as it is afterwards."""
 
 IDEMPOTENCY_KEY_MAX: Final = 128
+"""The most characters of an `Idempotency-Key`."""
 
 
 def command_id_of(request: Request, principal: Principal) -> str:
-    """Return the id of the request's command: `{principal}:{Idempotency-Key}`; without the header a new one is made.
+    """Return the id of the request's command: `{principal}:{Idempotency-Key}`, or without the header a random one.
 
     Raises:
         ApiError: INVALID_FIELD, when the header is longer than 128 characters or not printable ASCII.
@@ -53,62 +54,63 @@ def command_id_of(request: Request, principal: Principal) -> str:
 
 
 async def submit(request: Request, command_id: str, command: Command) -> Reply:
-    """Return the command's outcome, which is an acceptance.
+    """Return the reply to a command that was accepted.
 
     Raises:
-        ApiError: the code it was refused with (`details.position` says where the refusal stands in the log), BUSY when
-            it was not taken, REPLY_TIMEOUT when there is no outcome yet.
+        ApiError: the code of a refusal (`details.position` is its position in the log), BUSY when the command was not
+            sent, REPLY_TIMEOUT when it was sent and no reply came in time.
     """
-    reply = await outcome(request, command_id, command)
+    reply = await reply_to(request, command_id, command)
     if reply.code is not None:
         raise refusal(reply)
     return reply
 
 
-async def outcome(request: Request, command_id: str, command: Command) -> Reply:
-    """Return the command's outcome, a refusal included; raises ApiError BUSY or REPLY_TIMEOUT."""
-    facts_of(request).command_id = command_id
-    return await asked(facts_of(request), context_of(request).gateway.submit(command_id, command, sender_time(request)))
+async def reply_to(request: Request, command_id: str, command: Command) -> Reply:
+    """Return the reply to a command, a refusal included; raises ApiError BUSY or REPLY_TIMEOUT."""
+    request_log = request_log_of(request)
+    request_log.command_id = command_id
+    return await await_reply(request_log, context_of(request).gateway.submit(command_id, command, sender_time(request)))
 
 
-async def quoted(request: Request, order: PlaceOrder) -> Reply:
-    """Return what the order would do now, a refusal included; raises ApiError as `outcome` does."""
-    return await asked(facts_of(request), context_of(request).gateway.quote(order, sender_time(request)))
+async def quote_reply(request: Request, order: PlaceOrder) -> Reply:
+    """Return what the order would do now, a refusal included; raises ApiError as `reply_to` does."""
+    return await await_reply(request_log_of(request), context_of(request).gateway.quote(order, sender_time(request)))
 
 
-async def asked(facts: Facts, reply: Awaitable[Reply]) -> Reply:
-    """Return what the gateway brings; raises ApiError for what it raises."""
+async def await_reply(request_log: RequestLog, reply: Awaitable[Reply]) -> Reply:
+    """Return the gateway's reply and note its position; raises ApiError for the gateway's errors."""
     try:
         found = await reply
     except (InvalidCommand, GatewayError) as error:
-        raise no_outcome(error, facts, facts.command_id) from error
-    facts.position = found.position
+        raise no_reply(error, request_log, request_log.command_id) from error
+    request_log.position = found.position
     return found
 
 
-def no_outcome(error: InvalidCommand | GatewayError, facts: Facts, command_id: str | None) -> ApiError:
-    """Return the error for a command that has no outcome."""
+def no_reply(error: InvalidCommand | GatewayError, request_log: RequestLog, command_id: str | None) -> ApiError:
+    """Return the error for a command that has no reply."""
     match error:
         case InvalidCommand():
             return invalid_field(error.field, str(error).removeprefix(error.field).strip())
         case ReplyTimeout() | EngineStopped():
             return ApiError(
                 "REPLY_TIMEOUT",
-                "no outcome in time; send the same again, with the same id",
+                "no reply in time; send the same request again, with the same id",
                 {"command_id": command_id},
                 retry_after_seconds=1,
             )
         case Busy():
             return ApiError(
-                "BUSY", "the engine has enough to do; nothing was done", retry_after_seconds=error.retry_after_seconds
+                "BUSY", "the engine is busy; nothing was done", retry_after_seconds=error.retry_after_seconds
             )
         case _:
-            return ApiError("INTERNAL", "a mistake of ours", {"request_id": facts.request_id})
+            return internal_error(request_log)
 
 
 def refusal(reply: Reply) -> ApiError:
     """Return the error for a refused command."""
-    assert reply.code is not None, "it was refused"
+    assert reply.code is not None, "the command was refused"
     code = str(reply.code)
     details = dict(reply.details)
     if reply.position:
@@ -117,16 +119,16 @@ def refusal(reply: Reply) -> ApiError:
 
 
 def sender_time(request: Request) -> Time | None:
-    """Return the time the sender gives its command, in the header `Tidings-Time`; only where senders may do so."""
+    """Return the time in the header `Tidings-Time`, None without it; raises ApiError INVALID_FIELD where it is not allowed."""
     return time_in(context_of(request), request.headers.get("tidings-time"))
 
 
 def time_in(context: Context, text: str | None) -> Time | None:
-    """Return the time in a header `Tidings-Time`; raises ApiError INVALID_FIELD."""
+    """Return the time in the text of a header `Tidings-Time`; raises ApiError INVALID_FIELD where it is not allowed."""
     if text is None:
         return None
-    if not context.sender_sets_time:
-        raise invalid_field("Tidings-Time", "this server gives commands their time itself")
+    if context.settings.clock != "command":
+        raise invalid_field("Tidings-Time", "is not allowed: this server sets the time of commands itself")
     try:
         return parse_time(text)
     except ValueError as error:
@@ -140,13 +142,12 @@ async def resource(
     query: Callable[[Connection[Any], AsOf], dict[str, Any]],
     status: int = 200,
 ) -> Response:
-    """Return the answer to an accepted write: what the query finds once the read model has come to it, and `position`.
+    """Return the answer to an accepted write: the query's result once the read models include the write, and `position`.
 
-    The write is done whatever happens here: when the read model does not come in time, the answer is 202 with what the
-    engine said.
+    The write is done whatever happens here: when the read models are late, the answer is 202 with the engine's result.
     """
     context = context_of(request)
-    if not await context.progress.wait_async(needs_of(needs), reply.position, SHOW_SECONDS):
+    if not await context.progress.wait_async(needs_of(needs), reply.position, RESOURCE_SECONDS):
         return json({**reply.result, "position": reply.position}, 202)
     return json({**await run_in_threadpool(_fetch, context, needs, query), "position": reply.position}, status)
 

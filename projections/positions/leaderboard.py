@@ -5,7 +5,7 @@ answered from the histories of positions, prices and trades.
 """
 
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 from psycopg import Connection
 
@@ -126,16 +126,19 @@ _RANKED: Final = """
         r.trades
     FROM ranked r LEFT JOIN accounts a USING (account_id) ORDER BY r.rank, r.account_id LIMIT %(limit)s"""
 
-SORTS: Final = {"pnl": "pnl DESC", "volume": "volume DESC", "roi": "roi DESC", "brier": "brier"}
-WINDOWS: Final = ("day", "week", "month", "all")
+Sort = Literal["pnl", "volume", "roi", "brier"]
+Window = Literal["day", "week", "month", "all"]
+
+SORTS: Final[dict[Sort, str]] = {"pnl": "pnl DESC", "volume": "volume DESC", "roi": "roi DESC", "brier": "brier"}
+WINDOWS: Final[tuple[Window, ...]] = get_args(Window)
 
 
 def leaderboard(
     connection: Connection,
     as_of: AsOf,
     *,
-    sort: str = "pnl",
-    window: str = "all",
+    sort: Sort = "pnl",
+    window: Window = "all",
     category: str | None = None,
     limit: int = 100,
 ) -> list[Standing]:

@@ -1,4 +1,4 @@
-"""A whole exchange in this process (PostgreSQL, engine, projector, HTTP on a socket), and what tests ask of it."""
+"""A whole exchange in this process (PostgreSQL, engine, projector, HTTP on a socket), and helpers to use it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _numbers = itertools.count(1)
 
 @dataclass
 class Api:
-    """A client that knows who it is; `post` and its like return the response."""
+    """An HTTP client with a key; `get`, `post` and `send` return the response."""
 
     client: httpx.Client
     key: str | None = OPERATOR_KEY
@@ -128,7 +128,7 @@ class Exchange:
         return answer
 
     def trader(self, deposit: str | None = "100") -> Trader:
-        """Open an account with so much cash, and give it a key."""
+        """Open an account with this deposit, and make a key for it."""
         name = f"trader {next(_numbers)}"
         account_id = self.api.done("/accounts", {"name": name})["account_id"]
         if deposit:
@@ -142,7 +142,7 @@ class Exchange:
         return position
 
     def events_after(self, position: int) -> list[dict[str, Any]]:
-        """Return the events behind a position, without those that only say how far commands are read."""
+        """Return the events after a position, without `CommandsRead`."""
         events = self.api.data("/events", after=position, limit=1000)
         return [event for event in events if event["type"] != "CommandsRead"]
 
@@ -161,7 +161,7 @@ def connected(running: Embedded) -> Exchange:
 
 @pytest.fixture
 def begin() -> Iterator[Callable[[str, Path], Exchange]]:
-    """Starts an exchange on a database, as often as one likes; those that still run end with the test."""
+    """A function that starts an exchange on a database; all exchanges that still run end with the test."""
     with ExitStack() as stack:
 
         def begun(dsn: str, home: Path) -> Exchange:

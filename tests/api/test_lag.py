@@ -1,4 +1,4 @@
-"""How far everything is: HTTP, Prometheus and the command line tell the same, whatever it is."""
+"""Positions and lags: HTTP, Prometheus and the command line report the same."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from psycopg_pool import ConnectionPool
 
 from api.http.app import create_app
-from api.processes import HttpServer
+from api.http.server import HttpServer
 from consumers.engine.command_source import LocalSource
 from consumers.engine.postgres_log import postgres_recorder
 from consumers.gateway import LocalGateway
@@ -24,7 +24,7 @@ from projections.machine.store import CONNECT_OPTIONS, advance, connect, ensure
 from projections.machine.workspace import Workspace
 from projections.registry import PROJECTIONS
 from settings import Settings
-from tests.api.cli.test_main import tidings
+from tests.api.command_line import tidings
 from tests.projections.simulation import START, simulate
 
 if TYPE_CHECKING:
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from domain.events import Recorded
 
 REACHED = {"markets": 120, "stories": 200}
-"""How far these are folded here; the third is not begun, the rest is not there."""
+"""The positions of two read models; a third exists but has folded nothing, and the others do not exist."""
 
 
 @pytest.fixture
 def events(database: str) -> Iterator[list[Recorded]]:
-    """A log of some days, of which one read model has folded more than another."""
+    """A log of some days; one read model has folded more of it than another."""
     events = simulate(21, 100)
     recorder: Any = postgres_recorder(database, 0)
     recorder.insert_events(
@@ -55,12 +55,15 @@ def events(database: str) -> Iterator[list[Recorded]]:
 
 @pytest.fixture
 def client(database: str, tmp_path: Path) -> Iterator[httpx.Client]:
-    """An HTTP server on a database that no engine and no projector works."""
+    """An HTTP server on a database without an engine and a projector."""
     recorder: Any = postgres_recorder(database, 0)
     with ConnectionPool(database, kwargs=CONNECT_OPTIONS, min_size=1, max_size=2) as pool:
-        app = create_app(gateway=LocalGateway(LocalSource()), pool=pool, log=recorder, progress=Progress(database))
+        settings = Settings(dsn=database, home=tmp_path, port=0)
+        app = create_app(
+            gateway=LocalGateway(LocalSource()), pool=pool, log=recorder, progress=Progress(database), settings=settings
+        )
         with (
-            HttpServer(app, Settings(dsn=database, home=tmp_path, port=0)) as server,
+            HttpServer(app, settings) as server,
             httpx.Client(base_url=server.url) as client,
         ):
             yield client
@@ -68,13 +71,13 @@ def client(database: str, tmp_path: Path) -> Iterator[httpx.Client]:
 
 
 def prometheus(text: str) -> dict[str, float]:
-    """Return our own numbers, by name and labels."""
+    """Return the metrics of Tidings, by name and labels."""
     found = re.findall(r"^(tidings_(?:log|projection|status)\S*) (\S+)$", text, re.MULTILINE)
     return {name: float(value) for name, value in found}
 
 
-def test_all_three_tell_the_same(database: str, events: list[Recorded], client: httpx.Client, tmp_path: Path) -> None:
-    """Positions and lags by HTTP are those of the log and of what was folded; Prometheus and `tidings lag` agree."""
+def test_all_three_report_the_same(database: str, events: list[Recorded], client: httpx.Client, tmp_path: Path) -> None:
+    """HTTP reports the positions and lags of the log and the read models; Prometheus and `tidings lag` agree."""
     status = client.get("/v1/status").json()["data"]
     numbers = prometheus(client.get("/metrics").text)
     shown = tidings(Settings(dsn=database, home=tmp_path), "lag", "--json")
@@ -113,7 +116,7 @@ def test_lag_for_people(database: str, events: list[Recorded], tmp_path: Path) -
 
 
 def test_an_empty_database_has_no_lag(database: str, client: httpx.Client, tmp_path: Path) -> None:
-    """Where nothing has happened nothing is behind; the command makes what is missing and says so."""
+    """In an empty log nothing is behind; the command creates the missing tables and reports that."""
     shown = tidings(Settings(dsn=database, home=tmp_path), "lag", "--json")
 
     assert json.loads(shown.stdout) == {"engine": {"position": 0, "time": None}, "projections": []}

@@ -1,4 +1,4 @@
-"""An exchange that is stopped and started again knows what it did."""
+"""An exchange that is stopped and started again remembers what it did."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def test_an_order_sent_again_after_a_restart_is_the_same_order(
     database: str, run_folder: Path, begin: Callable[[str, Path], Exchange]
 ) -> None:
-    """Same answer, one trade; another body is a 409; keys, balances and odds are as they were."""
+    """The answer is the same and there is one trade; another body is a 409; the market is as it was."""
     exchange = begin(database, run_folder)
     market, trader = exchange.market(), exchange.trader("100")
     body = trader.order(market["market_id"], quantity="5")

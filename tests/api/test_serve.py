@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def served(settings: Settings, log: IO[str] | None = None) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A server of its own process, ready, and the first line it printed; its log lines go to `log`."""
+    """A ready server in a process of its own, and the first line that it printed; its log lines go to `log`."""
     child = subprocess.Popen(
         [sys.executable, "-m", "api", "serve"], env=environment(settings), stdout=subprocess.PIPE, stderr=log, text=True
     )
@@ -47,7 +47,7 @@ def served(settings: Settings, log: IO[str] | None = None) -> Iterator[tuple[sub
 
 
 def test_the_first_start_shows_a_key_and_a_later_one_does_not(server_folder: Path) -> None:
-    """The key opens everything that operators and admins do; SIGTERM ends with 0; the second start prints no key."""
+    """The key has the roles operator and admin; SIGTERM ends with 0; the second start prints no key."""
     settings = Settings(home=server_folder, port=free_port(), log_level="error")
     with served(settings) as (child, _):
         assert child.stdout is not None
@@ -65,9 +65,9 @@ def test_the_first_start_shows_a_key_and_a_later_one_does_not(server_folder: Pat
 
 
 def test_nothing_that_was_answered_is_lost_by_a_kill(database: str, server_folder: Path) -> None:
-    """Killed (-9) under load and started again: what was answered is there once, what was not is done by sending again.
+    """After kill -9 under load and a restart, each answered order is there once; the others are placed when sent again.
 
-    A second server that is then started by mistake is refused in a sentence.
+    A second server that somebody starts by mistake is then refused in one sentence.
     """
     key = "operator-key-of-the-tests-0123456789"
     settings = Settings(
@@ -103,8 +103,8 @@ def test_nothing_that_was_answered_is_lost_by_a_kill(database: str, server_folde
         for thread in threads:
             thread.join()
 
-    told = dict(answers)
-    assert 40 <= len(told) < 200
+    answered = dict(answers)
+    assert 40 <= len(answered) < 200
     with served(settings), httpx.Client(base_url=url, timeout=10) as client:
         api = Api(client, trader.api.key)
         again = [api.done("/orders", body) for body in bodies]
@@ -115,13 +115,13 @@ def test_nothing_that_was_answered_is_lost_by_a_kill(database: str, server_folde
 
     assert (second.returncode, "tidings: another engine is running" in second.stderr) == (3, True), second.stderr
     assert "Traceback" not in second.stderr
-    assert {name: answer for name, answer in ((a["client_order_id"], a) for a in again) if name in told} == told
+    assert {name: answer for name, answer in ((a["client_order_id"], a) for a in again) if name in answered} == answered
     assert sorted(fill["order_id"] for fill in fills) == sorted(answer["order_id"] for answer in again)
     assert ledger["sum"] == "0.000000"
 
 
 def test_a_request_leaves_one_line_without_secrets(database: str, server_folder: Path) -> None:
-    """With its ids, position, status and milliseconds, and neither key nor body."""
+    """The line has ids, position, status and milliseconds, but neither key nor body."""
     key = "operator-key-of-the-tests-0123456789"
     settings = Settings(dsn=database, home=server_folder, port=free_port(), operator_key=SecretStr(key))
     url, headers = f"http://127.0.0.1:{settings.port}", {"x-request-id": "mine-1", "idempotency-key": "once"}

@@ -1,7 +1,7 @@
-"""`tidings serve` and its PostgreSQL are killed, paused and started twice under load, for many rounds: only `make chaos`.
+"""`tidings serve` and its PostgreSQL are killed, paused and started twice under load, many times. Only `make chaos` runs it.
 
-The same claims as of the log in Kafka
-(tests/eventsourcing_kafka/chaos.py): what was answered is in the log, once, as it was answered.
+It claims what the chaos runs of the log in Kafka claim (tests/eventsourcing_kafka/chaos.py): every answer is in the log
+once, as it was given.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ RECOVER_SECONDS = 60
 
 
 class Server:
-    """`tidings serve` as a process that may be killed, paused and started again, and its database; each fault is a method."""
+    """`tidings serve` as a process, and its database. Each fault that a test can inject is a method."""
 
     def __init__(self, settings: Settings, postgres: Postgres, output: Path, seed: int) -> None:
         self.settings = settings
@@ -62,7 +62,7 @@ class Server:
             self._child.wait()
 
     def wait_until_ready(self) -> None:
-        """Return when it takes orders; one that has ended by itself is started again, as a supervisor would."""
+        """Wait until it takes orders; if it has ended by itself, start it again, as a supervisor would."""
         for _ in polls(RECOVER_SECONDS):
             if self._child is None or self._child.poll() is not None:
                 self.start()
@@ -79,31 +79,31 @@ class Server:
         self.start()
 
     def pause(self) -> None:
-        """Stop it in the middle of whatever it does."""
+        """Pause it in the middle of its work."""
         assert self._child is not None, "it was started"
         self._child.send_signal(signal.SIGSTOP)
         self._let_pass(2.0)
         self._child.send_signal(signal.SIGCONT)
 
     def kill_postgresql(self) -> None:
-        """Kill -9 of the database server."""
+        """Kill -9 the database server."""
         self.postgres.kill()
         self._let_pass(0.5)
         self.postgres.restart()
 
     def pause_postgresql(self) -> None:
-        """Stop the database server and all its sessions for a while, long enough to leave appends in doubt."""
+        """Pause the database server with all its sessions, long enough to leave appends in doubt."""
         pause(self.postgres, self.chance.uniform(0, 3.0))
 
     def kill_all(self) -> None:
-        """Both at once."""
+        """Kill both at once."""
         self.postgres.kill()
         self.stop()
         self.postgres.restart()
         self.start()
 
     def start_another(self) -> None:
-        """By mistake: it ends with the reason, and the first one goes on."""
+        """Start a second server by mistake: it ends with the reason, and the first one goes on."""
         self.wait_until_ready()
         another = start_another(self.settings)
         assert (another.returncode, "tidings: another engine is running" in another.stderr) == (3, True), another.stderr
@@ -126,7 +126,7 @@ FAULTS: Final[list[Callable[[Server], None]]] = [
 
 @contextmanager
 def trading(url: str, keys: list[str], market: str) -> Iterator[list[dict[str, Any]]]:
-    """Keep orders coming inside the context, each sent again until it is answered; the list has the answers."""
+    """Place orders inside the context, sending each again until it is answered; the list has the answers."""
     ended = threading.Event()
     answers: list[dict[str, Any]] = []
 
@@ -155,7 +155,7 @@ def trading(url: str, keys: list[str], market: str) -> Iterator[list[dict[str, A
 
 
 def sent(api: Api, body: dict[str, Any]) -> dict[str, Any] | None:
-    """The answer to an order, or None where it has to be sent again; a refusal of the order itself is a failure."""
+    """The answer to an order, or None when it must be sent again; a refusal of the order fails the test."""
     try:
         response = api.post("/orders", body)
     except httpx.TransportError:
@@ -166,8 +166,8 @@ def sent(api: Api, body: dict[str, Any]) -> dict[str, Any] | None:
 
 @pytest.mark.chaos
 @pytest.mark.timeout(4 * 3600)
-def test_what_was_answered_is_in_the_log_once(own_postgres: Postgres, server_folder: Path) -> None:
-    """For a hundred rounds; `SERVE_CHAOS_ROUNDS` and `SERVE_CHAOS_SEED` vary it."""
+def test_every_answer_is_in_the_log_once(own_postgres: Postgres, server_folder: Path) -> None:
+    """After a hundred faults, each answer is in the log. `SERVE_CHAOS_ROUNDS` and `SERVE_CHAOS_SEED` vary the run."""
     rounds, seed = (
         int(os.environ.get(f"SERVE_CHAOS_{name}", default)) for name, default in (("ROUNDS", 100), ("SEED", 1))
     )

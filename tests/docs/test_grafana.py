@@ -1,4 +1,4 @@
-"""The dashboard for Grafana: every query of it, as the role that may read the views, on what the seed story's trading left."""
+"""The dashboard for Grafana: every query runs, by the role for dashboards, on the database that the demo left."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from api.demo.run import DATABASE
 from local.postgres import Postgres
 from projections.dashboards.views import VIEWS
 from settings import Settings
-from tests.api.cli.test_main import tidings
+from tests.api.command_line import tidings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,18 +29,18 @@ PANELS: Final[list[dict[str, Any]]] = DASHBOARD["panels"]
 VARIABLES: Final[dict[str, dict[str, Any]]] = {one["name"]: one for one in DASHBOARD["templating"]["list"]}
 
 
-def asked(sql: str, values: dict[str, str]) -> str:
-    """Return a query as Grafana sends it: macros and variables put in."""
+def rendered(sql: str, values: dict[str, str]) -> str:
+    """Return a query as Grafana sends it: with macros and variables replaced."""
     sql = re.sub(r"\$__timeFilter\(([\w.]+)\)", r"\1 BETWEEN '2024-01-01T00:00:00Z' AND '2030-01-01T00:00:00Z'", sql)
     for name, value in values.items():
         quoted = value.replace("'", "''")
         sql = sql.replace(f"${{{name}:sqlstring}}", f"'{quoted}'")
-    assert "$" not in sql, f"something was not put in: {sql}"
+    assert "$" not in sql, f"something was not replaced: {sql}"
     return sql
 
 
 def test_the_file_is_a_dashboard() -> None:
-    """Panels have ids of their own, do not lie on each other, and all take the data source that is chosen."""
+    """Panels have unique ids, do not overlap, and use the chosen data source."""
     assert len({panel["id"] for panel in PANELS}) == len(PANELS)
     for one, other in combinations([panel["gridPos"] for panel in PANELS], 2):
         apart = (
@@ -68,7 +68,7 @@ def test_every_view_is_shown() -> None:
 
 @pytest.fixture(scope="module")
 def reader() -> Iterator[psycopg.Connection[Any]]:
-    """A connection as Grafana has it, by a role that the command line made, to the database that the demo left."""
+    """Grafana's connection: a role that the command line made, on the database that the demo left."""
     home = Path(tempfile.mkdtemp(prefix="tidings-test-"))
     played = tidings(Settings(home=home), "demo", "--once", "--json")
     assert played.returncode == 0, played.stderr[-4000:]
@@ -89,7 +89,7 @@ def values(reader: psycopg.Connection[Any]) -> dict[str, str]:
     chosen: dict[str, str] = {}
     for name, variable in VARIABLES.items():
         if variable["type"] == "query":
-            row = reader.execute(asked(variable["query"], chosen).encode()).fetchone()
+            row = reader.execute(rendered(variable["query"], chosen).encode()).fetchone()
             assert row is not None, f"nothing to choose for {name}"
             chosen[name] = str(row[-1])
         elif variable["type"] == "custom":
@@ -101,9 +101,9 @@ def values(reader: psycopg.Connection[Any]) -> dict[str, str]:
 def test_every_panel_has_something_to_show(
     panel: dict[str, Any], reader: psycopg.Connection[Any], values: dict[str, str]
 ) -> None:
-    """Its query runs, brings rows, and has the columns that its kind of panel needs."""
+    """Its query runs, returns rows, and has the columns that its type of panel needs."""
     for target in panel["targets"]:
-        cursor = reader.execute(asked(target["rawSql"], values).encode())
+        cursor = reader.execute(rendered(target["rawSql"], values).encode())
         rows = cursor.fetchall()
         columns = [column.name for column in cursor.description or ()]
 

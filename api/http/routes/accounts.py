@@ -1,4 +1,4 @@
-"""Accounts: open, deposit, withdraw; and what an account has and did."""
+"""Accounts: open one, deposit, withdraw; read balances, positions, orders, fills, settlements and statements."""
 
 from typing import Any, Final, Literal
 
@@ -7,15 +7,15 @@ from psycopg import Connection
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.http.context import Admin, Anyone, WithContext
+from api.http.context import AccountId, Admin, Anyone, MarketFilter
 from api.http.errors import ApiError, invalid_field
-from api.http.fields import AccountName, Amount, Body
+from api.http.fields import AccountName, Amount, RequestBody
 from api.http.reads import Cursor, Limit, Read, answer, query_time
 from api.http.references import is_id
-from api.http.serializers import shown
+from api.http.serializers import serialize
 from api.http.writes import command_id_of, resource, submit
 from domain.account import DepositCash, OpenAccount, WithdrawCash
-from domain.money import MICRO
+from domain.money import MICRO, Time
 from messages.commands import new_id
 from projections import accounts, orders
 from projections.positions import positions
@@ -27,50 +27,53 @@ router = APIRouter(prefix="/accounts", tags=["accounts"])
 NEEDS: Final = ("accounts", "positions", "markets")
 
 Step = Literal["1m", "1h", "1d"]
-STEPS: Final[dict[Step, int]] = {"1m": 60 * MICRO, "1h": 3600 * MICRO, "1d": 24 * 3600 * MICRO}
+STEPS: Final[dict[Step, Time]] = {"1m": 60 * MICRO, "1h": 3600 * MICRO, "1d": 24 * 3600 * MICRO}
+"""The time between two points of an equity history."""
+
 POINTS_DEFAULT: Final = 90
+"""The number of steps in an equity history without a start."""
+
 POINTS_MAX: Final = 2000
+"""The most steps in an equity history."""
 
 
-class NewAccount(Body):
-    """An account with a name of its own."""
+class OpenAccountBody(RequestBody):
+    """The name of a new account."""
 
     name: AccountName
 
 
-class Transfer(Body):
+class CashBody(RequestBody):
     """An amount of credits."""
 
     amount: Amount
 
 
 @router.post("", status_code=201)
-async def open_account(request: Request, principal: Admin, body: NewAccount) -> Response:
-    """Open an account, empty at first."""
+async def open_account(request: Request, principal: Admin, body: OpenAccountBody) -> Response:
+    """Open an account. It is empty."""
     if is_id(body.name):
-        raise invalid_field("name", "must not look like an id")
+        raise invalid_field("name", "must not have the form of an id")
     command_id = command_id_of(request, principal)
     account_id = new_id("ac", command_id)
     reply = await submit(request, command_id, OpenAccount(account_id, body.name))
-    return await resource(request, reply, NEEDS, lambda c, a: account_json(_get(c, a, account_id)), 201)
+    return await resource(request, reply, NEEDS, lambda c, a: serialize(_get(c, a, account_id)), 201)
 
 
 @router.post("/{account}/deposits")
-async def deposit(request: Request, context: WithContext, principal: Admin, account: str, body: Transfer) -> Response:
-    """Put credits into an account; `Idempotency-Key` is the deposit's id."""
-    account_id = await context.names.resolve("account", account)
+async def deposit(request: Request, principal: Admin, account_id: AccountId, body: CashBody) -> Response:
+    """Put credits into an account; `Idempotency-Key` is the id of the deposit."""
     reply = await submit(request, command_id_of(request, principal), DepositCash(account_id, body.amount))
-    return await resource(request, reply, NEEDS, lambda c, a: account_json(_get(c, a, account_id)))
+    return await resource(request, reply, NEEDS, lambda c, a: serialize(_get(c, a, account_id)))
 
 
 @router.post("/{account}/withdrawals")
-async def withdraw(request: Request, context: WithContext, principal: Anyone, account: str, body: Transfer) -> Response:
-    """Take available credits out of an account: its own key may, or an admin."""
-    account_id = await context.names.resolve("account", account)
+async def withdraw(request: Request, principal: Anyone, account_id: AccountId, body: CashBody) -> Response:
+    """Take available credits out of an account, with the account's own key or an admin's."""
     if principal.account_id != account_id and "admin" not in principal.roles:
         raise ApiError("FORBIDDEN", "this needs the account's own key or one with the role admin")
     reply = await submit(request, command_id_of(request, principal), WithdrawCash(account_id, body.amount))
-    return await resource(request, reply, NEEDS, lambda c, a: account_json(_get(c, a, account_id)))
+    return await resource(request, reply, NEEDS, lambda c, a: serialize(_get(c, a, account_id)))
 
 
 @router.get("")
@@ -78,42 +81,38 @@ async def list_accounts(read: Read, limit: Limit = 100, cursor: Cursor = None) -
     """All accounts."""
     after = read.after(cursor)
     rows, as_of = await read.fetch(NEEDS, lambda c, a: accounts.list_accounts(c, a, limit=limit, after=after))
-    return read.page(rows, limit, account_json, as_of)
+    return read.page(rows, limit, serialize, as_of)
 
 
 @router.get("/{account}")
 async def get_account(read: Read, account: str) -> Response:
-    """What an account has: available and held cash, and with its positions at today's prices its equity."""
+    """An account: available and held cash, and its equity, with its positions at their current prices."""
     row, as_of = await read.fetch(NEEDS, lambda c, a: _get(c, a, account))
-    return answer(account_json(row), as_of)
+    return answer(serialize(row), as_of)
 
 
 @router.get("/{account}/positions")
-async def list_positions(read: Read, account: str, market: str | None = None, closed: bool = False) -> Response:
-    """Shares by market and outcome, with average cost and profit; `closed` adds those that are sold or settled."""
-    account_id = await read.context.names.resolve("account", account)
-    market_id = market and await read.context.names.resolve("market", market)
+async def list_positions(read: Read, account_id: AccountId, market_id: MarketFilter, closed: bool = False) -> Response:
+    """Positions by market and outcome, with average cost and profit; `closed` adds those that are sold or settled."""
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[positions.Position]:
         found = _get(connection, as_of, account_id)
         return positions.account_positions(connection, as_of, found.account_id, market_id=market_id, closed=closed)
 
     rows, as_of = await read.fetch(NEEDS, query)
-    return answer([shown(row) for row in rows], as_of)
+    return answer([serialize(row) for row in rows], as_of)
 
 
 @router.get("/{account}/orders")
 async def list_orders(
     read: Read,
-    account: str,
-    market: str | None = None,
+    account_id: AccountId,
+    market_id: MarketFilter,
     open: bool = False,  # noqa: A002  the name of the query parameter
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Response:
-    """The account's orders, newest first; with `open=true` those that rest."""
-    account_id = await read.context.names.resolve("account", account)
-    market_id = market and await read.context.names.resolve("market", market)
+    """The account's orders, newest first; with `open=true` only resting ones."""
     after = read.after(cursor)
     rows, as_of = await read.fetch(
         (orders.account_orders,),
@@ -121,62 +120,57 @@ async def list_orders(
             c, a, account_id, market_id=market_id, open_only=open, limit=limit, after=after
         ),
     )
-    return read.page(rows, limit, shown, as_of)
+    return read.page(rows, limit, serialize, as_of)
 
 
 @router.get("/{account}/fills")
 async def list_fills(
-    read: Read, account: str, market: str | None = None, limit: Limit = 100, cursor: Cursor = None
+    read: Read, account_id: AccountId, market_id: MarketFilter, limit: Limit = 100, cursor: Cursor = None
 ) -> Response:
-    """The account's fills, as taker and by resting orders, newest first."""
-    account_id = await read.context.names.resolve("account", account)
-    market_id = market and await read.context.names.resolve("market", market)
+    """The account's fills, as taker and as maker, newest first."""
     after = read.after(cursor)
     rows, as_of = await read.fetch(
         ("trades",),
         lambda c, a: trades.account_fills(c, a, account_id, market_id=market_id, limit=limit, after=after),
     )
-    return read.page(rows, limit, shown, as_of)
+    return read.page(rows, limit, serialize, as_of)
 
 
 @router.get("/{account}/settlements")
-async def list_settlements(read: Read, account: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
+async def list_settlements(read: Read, account_id: AccountId, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """What finalized, corrected and voided markets paid the account or took back, newest first."""
-    account_id = await read.context.names.resolve("account", account)
     after = read.after(cursor)
     rows, as_of = await read.fetch(
         ("positions",), lambda c, a: positions.settlements(c, a, account_id, limit=limit, after=after)
     )
-    return read.page(rows, limit, shown, as_of)
+    return read.page(rows, limit, serialize, as_of)
 
 
 @router.get("/{account}/ledger")
-async def list_ledger(read: Read, account: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
-    """The account's statement: every movement of its cash with what was available and held afterwards, newest first."""
-    account_id = await read.context.names.resolve("account", account)
+async def list_ledger(read: Read, account_id: AccountId, limit: Limit = 100, cursor: Cursor = None) -> Response:
+    """The account's statement: every movement of its cash, with available and held cash afterwards, newest first."""
     after = read.after(cursor)
     rows, as_of = await read.fetch(NEEDS, lambda c, a: accounts.statement(c, a, account_id, limit=limit, after=after))
-    return read.page(rows, limit, shown, as_of)
+    return read.page(rows, limit, serialize, as_of)
 
 
 @router.get("/{account}/equity-history")
 async def equity_history(
-    read: Read, account: str, start: str | None = None, end: str | None = None, step: Step = "1d"
+    read: Read, account_id: AccountId, start: str | None = None, end: str | None = None, step: Step = "1d"
 ) -> Response:
-    """Cash and positions at the prices of then, over time; the last 90 steps, if no start is given."""
-    account_id = await read.context.names.resolve("account", account)
+    """The account's equity over time, with positions at the prices of each time; the last 90 steps without a start."""
     since, until, length = query_time("start", start), query_time("end", end), STEPS[step]
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[accounts.EquityPoint]:
         last = as_of.time if until is None else until
         first = max(0, last - POINTS_DEFAULT * length) if since is None else since
         if (last - first) // length > POINTS_MAX:
-            raise invalid_field("start", f"lies more than {POINTS_MAX} steps before the end")
+            raise invalid_field("start", f"is more than {POINTS_MAX} steps before the end")
         found = _get(connection, as_of, account_id)
         return accounts.equity_history(connection, as_of, found.account_id, start=first, end=last, step=length)
 
     rows, as_of = await read.fetch((*NEEDS, "timeline"), query)
-    return answer([shown(row) for row in rows], as_of)
+    return answer([serialize(row) for row in rows], as_of)
 
 
 def _get(connection: Connection[Any], as_of: AsOf, reference: str) -> accounts.Account:
@@ -184,8 +178,3 @@ def _get(connection: Connection[Any], as_of: AsOf, reference: str) -> accounts.A
     if found is None:
         raise ApiError("ACCOUNT_NOT_FOUND", "no such account", {"account": reference})
     return found
-
-
-def account_json(row: accounts.Account) -> dict[str, Any]:
-    """Return an account as it is shown."""
-    return shown(row)

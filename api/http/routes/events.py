@@ -1,4 +1,4 @@
-"""The log itself, in its public form."""
+"""The event log in its public form, and its schemas."""
 
 from collections.abc import Sequence
 from typing import Annotated, Final
@@ -9,10 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.http import cursors
-from api.http.context import Context, WithContext, reader_of
+from api.http.context import Context, MarketFilter, WithContext, reader_of
 from api.http.errors import invalid_field
 from api.http.reads import POSITION_MAX, Cursor, Limit, json
-from api.http.request_log import facts_of
+from api.http.request_log import request_log_of
 from domain.events import Recorded
 from messages.events import TOPICS, event_schemas, public_event
 from messages.stored import from_stored
@@ -21,7 +21,7 @@ from messages.wire import format_time
 router = APIRouter(tags=["log"])
 
 SCANNED_MAX: Final = 10_000
-"""Events one request looks through when it asks for one market's."""
+"""The most events that one request for the events of a market searches."""
 
 _TYPES: Final = {topic: topic.partition(".v")[0] for topic in TOPICS}
 
@@ -30,19 +30,18 @@ _TYPES: Final = {topic: topic.partition(".v")[0] for topic in TOPICS}
 async def list_events(
     request: Request,
     context: WithContext,
-    after: Annotated[int, Query(ge=0, le=POSITION_MAX, description="a position: events behind it, oldest first")] = 0,
+    market_id: MarketFilter,
+    after: Annotated[int, Query(ge=0, le=POSITION_MAX, description="a position: only events after it")] = 0,
     limit: Limit = 100,
-    type: Annotated[str | None, Query(description="an event's type, as OrderPlaced")] = None,  # noqa: A002
-    market: str | None = None,
+    type: Annotated[str | None, Query(description="a type of event, such as OrderPlaced")] = None,  # noqa: A002
     cursor: Cursor = None,
 ) -> Response:
-    """The log, oldest first, as `GET /v1/schemas` describes it. With `market`, a page may be short: follow the cursor."""
+    """Events, oldest first, as `GET /v1/schemas` describes them. With `market`, a page may be short: follow the cursor."""
     topics = _topics(type)
-    market_id = market and await context.names.resolve("market", market)
     key = cursors.decode(request, cursor)
     start = int(key[0]) if key else after
     found, scanned_to, more, head = await run_in_threadpool(_scan, context, start, limit, topics, market_id)
-    facts_of(request).position = head
+    request_log_of(request).position = head
     time = format_time(found[-1].time) if found else None
     return json(
         {
@@ -55,7 +54,7 @@ async def list_events(
 
 @router.get("/schemas")
 async def get_schemas() -> Response:
-    """The JSON Schema of every event type, by its durable name."""
+    """The JSON Schema of every type of event, by its durable name."""
     return json({"data": event_schemas()})
 
 
@@ -71,7 +70,7 @@ def _topics(event_type: str | None) -> list[str]:
 def _scan(
     context: Context, after: int, limit: int, topics: Sequence[str], market_id: str | None
 ) -> tuple[list[Recorded], int, bool, int]:
-    """Return events behind a position, the last position looked at, whether there may be more, and the log's end."""
+    """Return events after a position, the last position searched, whether there may be more, and the log's end."""
     head = context.log.max_notification_id() or 0
     found: list[Recorded] = []
     scanned = 0

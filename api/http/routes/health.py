@@ -1,4 +1,4 @@
-"""Whether it lives, whether it can serve, how far everything is."""
+"""Health, readiness, positions and lag, metrics."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,13 +17,13 @@ router = APIRouter(tags=["health"])
 
 @router.get("/healthz")
 async def healthz() -> Response:
-    """The process answers."""
+    """Whether the process answers."""
     return json({"status": "ok"})
 
 
 @router.get("/readyz")
 async def readyz(context: WithContext) -> Response:
-    """Whether database, log and read models are there: 200 or 503, and which of them is not."""
+    """Whether the database, the log and the read models can be used: 200, or 503 with what is missing."""
     try:
         found = await run_in_threadpool(status_of, context)
         missing = [] if found["projections"] else ["projections"]
@@ -36,14 +36,14 @@ async def readyz(context: WithContext) -> Response:
 
 @router.get("/v1/status")
 async def get_status(context: WithContext) -> Response:
-    """Positions of the log and of each read model, and how far each is behind, in events and in seconds of the log."""
+    """The position of the log and of each read model, and the lag of each in events and in seconds of the log."""
     found = await run_in_threadpool(status_of, context)
     return json({"data": found, "as_of": {"position": found["engine"]["position"], "time": found["engine"]["time"]}})
 
 
 @router.get("/metrics")
 async def get_metrics(context: WithContext) -> Response:
-    """The same and the requests' numbers, for Prometheus."""
+    """The same positions and lags, and counts and times of requests, for Prometheus."""
     lines = [generate_latest(context.metrics.registry), generate_latest(REGISTRY)]
     try:
         found = await run_in_threadpool(status_of, context)
@@ -55,7 +55,7 @@ async def get_metrics(context: WithContext) -> Response:
 
 
 def status_of(context: Context) -> dict[str, Any]:
-    """Return positions and lags, with a connection of the pool."""
+    """Return positions and lags; uses a connection of the pool."""
     with context.pool.connection() as connection:
         return positions_of(context.log, connection)
 
@@ -66,14 +66,20 @@ def _status_metrics(found: dict[str, Any]) -> bytes:
     def gauge(name: str, text: str, labels: Sequence[str] = ()) -> Gauge:
         return Gauge(f"tidings_{name}", text, labels, registry=registry)
 
-    gauge("status_up", "Whether the log and the read models could be asked").set(1)
-    gauge("log_position", "Position of the last event that the engine has appended").set(found["engine"]["position"])
+    gauge("status_up", "Whether the log and the read models could be read (1 or 0)").set(1)
+    gauge("log_position", "Position of the last event in the log").set(found["engine"]["position"])
     labels = ("projection", "partition")
     gauges = {
-        "position": gauge("projection_position", "Position of the last event that is folded", labels),
-        "lag_events": gauge("projection_lag_events", "Events that are not folded yet", labels),
-        "lag_seconds": gauge("projection_lag_seconds", "Seconds from the last folded event to the last one", labels),
-        "parked": gauge("projection_parked_events", "Events that were set aside, and those behind them", labels),
+        "position": gauge("projection_position", "Position of the last event that the read model has folded", labels),
+        "lag_events": gauge(
+            "projection_lag_events", "Events in the log that the read model has not folded yet", labels
+        ),
+        "lag_seconds": gauge(
+            "projection_lag_seconds", "Seconds from the last folded event to the last event in the log", labels
+        ),
+        "parked": gauge(
+            "projection_parked_events", "Events that could not be folded, and events that wait behind them", labels
+        ),
     }
     for row in found["projections"]:
         for name, each in gauges.items():

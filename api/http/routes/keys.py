@@ -1,25 +1,23 @@
-"""API keys over HTTP, for admins: make, list, revoke."""
+"""API keys over HTTP, for admins: create, list, revoke."""
 
-from typing import Any
-
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from api import key_store
-from api.http.context import Admin, WithContext
+from api.http.context import WithContext, admin_of
 from api.http.errors import ApiError, invalid_field
-from api.http.fields import AccountName, Body, Reference
+from api.http.fields import AccountName, Reference, RequestBody
 from api.http.reads import json
 from api.http.references import is_id
 from api.key_store import Role
 
-router = APIRouter(prefix="/keys", tags=["keys"])
+router = APIRouter(prefix="/keys", tags=["keys"], dependencies=[Depends(admin_of)])
 
 
-class NewKey(Body):
-    """A key's roles, and for a trader its account."""
+class CreateKeyBody(RequestBody):
+    """The roles of a key, and the account of a trader's key."""
 
     roles: list[Role] = Field(min_length=1, max_length=3)
     account: Reference | None = Field(None, description="id or name; a trader's key needs one")
@@ -27,39 +25,36 @@ class NewKey(Body):
 
 
 @router.post("", status_code=201)
-async def create_key(context: WithContext, principal: Admin, body: NewKey) -> Response:
-    """Make a key. `key` is shown in this answer and never again."""
-    del principal
-    account_id = body.account and await context.names.resolve("account", body.account)
+async def create_key(context: WithContext, body: CreateKeyBody) -> Response:
+    """Create a key. Only this answer has its secret, in `key`."""
+    account_id = body.account and await context.references.resolve("account", body.account)
     if account_id is None and "trader" in body.roles:
         raise invalid_field("account", "is required for the role trader")
     if account_id is not None and not is_id(account_id):
         raise ApiError("ACCOUNT_NOT_FOUND", "no such account", {"account": account_id})
 
-    def make() -> tuple[str, key_store.Key]:
+    def create() -> tuple[str, key_store.Key]:
         with context.pool.connection() as connection:
             return key_store.create(connection, body.roles, account_id, body.label or "")
 
-    secret, key = await run_in_threadpool(make)
-    return json({"key": secret, **key_json(key)}, 201)
+    secret, key = await run_in_threadpool(create)
+    return json({"key": secret, **key_store.public(key)}, 201)
 
 
 @router.get("")
-async def list_keys(context: WithContext, principal: Admin) -> Response:
-    """All keys, revoked ones included, without what opens anything."""
-    del principal
+async def list_keys(context: WithContext) -> Response:
+    """All keys, revoked ones included, without their secrets."""
 
     def load() -> list[key_store.Key]:
         with context.pool.connection() as connection:
             return key_store.every(connection)
 
-    return json({"data": [key_json(key) for key in await run_in_threadpool(load)], "next_cursor": None})
+    return json({"data": [key_store.public(key) for key in await run_in_threadpool(load)], "next_cursor": None})
 
 
 @router.delete("/{key_id}")
-async def revoke_key(context: WithContext, principal: Admin, key_id: str) -> Response:
-    """Revoke a key: within seconds it opens nothing any more."""
-    del principal
+async def revoke_key(context: WithContext, key_id: str) -> Response:
+    """Revoke a key. It stops working within seconds."""
 
     def revoke() -> key_store.Key | None:
         with context.pool.connection() as connection:
@@ -69,17 +64,4 @@ async def revoke_key(context: WithContext, principal: Admin, key_id: str) -> Res
     if key is None:
         raise ApiError("KEY_NOT_FOUND", "no such key", {"key_id": key_id})
     context.keys.forget()
-    return json(key_json(key))
-
-
-def key_json(key: key_store.Key) -> dict[str, Any]:
-    """Return what is known of a key as it is shown."""
-    return {
-        "key_id": key.key_id,
-        "prefix": key.prefix,
-        "roles": key.roles,
-        "account_id": key.account_id,
-        "label": key.label,
-        "created_at": key.created_at.isoformat(),
-        "revoked_at": key.revoked_at.isoformat() if key.revoked_at else None,
-    }
+    return json(key_store.public(key))

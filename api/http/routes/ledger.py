@@ -1,4 +1,4 @@
-"""The books of the whole exchange: what is in each, and that all of them together are zero."""
+"""The ledger of the whole exchange: the sum of each book, and the sum of all, which is 0."""
 
 from fastapi import APIRouter
 from starlette.responses import Response
@@ -13,7 +13,7 @@ router = APIRouter(tags=["ledger"])
 
 @router.get("/ledger")
 async def get_ledger(read: Read) -> Response:
-    """Sums by book (cash, held, pools, fees, house, bonds, external) and `sum` over all of them, which is always 0."""
+    """The sum of each book (cash, held, pools, fees, house, bonds, external), and `sum` over all of them: always 0."""
     sums, as_of = await read.fetch(NEEDS, lambda c, _: accounts.ledger_sums(c))
     books = {book: format_decimal(amount) for book, amount in sums.items()}
     return answer({"books": books, "sum": format_decimal(sum(sums.values()))}, as_of)

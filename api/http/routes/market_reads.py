@@ -1,6 +1,6 @@
-"""What is read of markets: odds, histories, candles, trades, book, holders, events."""
+"""Reads of markets: odds, price histories, candles, trades, the book, holders, events."""
 
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query
 from psycopg import Connection
@@ -9,12 +9,12 @@ from starlette.responses import Response
 from api.http.errors import invalid_field
 from api.http.reads import Cursor, Limit, Read, answer, query_time
 from api.http.routes.markets import NEEDS, find, market_json, outcome_index
-from api.http.serializers import shown
+from api.http.serializers import serialize
 from domain.market import Status
 from domain.money import Time, format_decimal
 from messages.wire import format_time
 from projections import book, candles, lifecycle
-from projections.candles import CANDLES_MAX, PERIODS, Period
+from projections.candles import CANDLES_MAX
 from projections.markets import markets, prices
 from projections.positions import positions
 from projections.reading import AsOf
@@ -32,9 +32,10 @@ INTERVALS: Final[dict[Interval, Time | None]] = {
     "1w": 7 * DAY,
     "max": None,
 }
-TICKS_MAX: Final = 10_000
+"""The length of each interval in microseconds."""
 
-assert tuple(INTERVALS) == get_args(Interval)
+TICKS_MAX: Final = 10_000
+"""The most ticks of one answer."""
 
 
 @router.get("")
@@ -47,7 +48,7 @@ async def list_markets(
     cursor: Cursor = None,
 ) -> Response:
     """Markets with the odds of each outcome, newest first."""
-    story_id = story and await read.context.names.resolve("story", story)
+    story_id = story and await read.context.references.resolve("story", story)
     after = read.after(cursor)
     rows, as_of = await read.fetch(
         NEEDS,
@@ -60,12 +61,12 @@ async def list_markets(
 
 @router.get("/{market}")
 async def get_market(read: Read, market: str) -> Response:
-    """A market: odds, volume, open interest, status, and every wording of its resolution source."""
+    """A market: odds, volume, open interest, status, and all wordings of its resolution source."""
 
     def query(connection: Connection[Any], as_of: AsOf) -> dict[str, Any]:
         found = find(connection, as_of, market)
         wordings = markets.resolutions(connection, as_of, found.market_id)
-        return {**market_json(found), "resolutions": [shown(wording) for wording in wordings]}
+        return {**market_json(found), "resolutions": [serialize(wording) for wording in wordings]}
 
     found, as_of = await read.fetch(NEEDS, query)
     return answer(found, as_of)
@@ -81,7 +82,7 @@ async def prices_history(
     start: str | None = None,
     end: str | None = None,
 ) -> Response:
-    """The price of an outcome (the first, if none is named) over time, oldest first; kept for ever, tick by tick."""
+    """The price of an outcome (without a name: the first) over time, oldest first. Every tick is kept for ever."""
     since, until = query_time("start", start), query_time("end", end)
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[prices.Tick]:
@@ -111,15 +112,15 @@ async def candlesticks(
     read: Read,
     market: str,
     outcome: str | None = None,
-    period: Period = "1h",
+    period: candles.Period = "1h",
     start: str | None = None,
     end: str | None = None,
 ) -> Response:
-    """Candles of an outcome (the first, if none is named), UTC-aligned, without gaps, oldest first; at most 5,000."""
+    """Candles of an outcome (without a name: the first), UTC-aligned, without gaps, oldest first; at most 5,000."""
     since, until = query_time("start", start), query_time("end", end)
-    length = PERIODS[period]
+    length = candles.PERIODS[period]
     if since is not None and until is not None and (until - since) // length > CANDLES_MAX:
-        raise invalid_field("start", f"lies more than {CANDLES_MAX} candles before the end")
+        raise invalid_field("start", f"is more than {CANDLES_MAX} candles before the end")
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[candles.Candle]:
         found = find(connection, as_of, market)
@@ -128,7 +129,7 @@ async def candlesticks(
         return candles.candles(connection, as_of, found.market_id, outcome_index(found, outcome), period, first, last)
 
     rows, as_of = await read.fetch((*NEEDS, candles.candles), query)
-    return answer([shown(row) for row in rows], as_of)
+    return answer([serialize(row) for row in rows], as_of)
 
 
 @router.get("/{market}/trades")
@@ -141,23 +142,23 @@ async def list_trades(read: Read, market: str, limit: Limit = 100, cursor: Curso
         return trades.market_trades(connection, as_of, found.market_id, limit=limit, after=after)
 
     rows, as_of = await read.fetch((*NEEDS, "trades"), query)
-    return read.page(rows, limit, shown, as_of)
+    return read.page(rows, limit, serialize, as_of)
 
 
 @router.get("/{market}/book")
 async def get_book(read: Read, market: str) -> Response:
-    """Resting orders by price level, best first, and the maker's price, for each outcome."""
+    """For each outcome, the AMM's price and the resting orders by price level, best first."""
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[book.OutcomeBook]:
         return book.book(connection, as_of, find(connection, as_of, market))
 
     rows, as_of = await read.fetch((*NEEDS, book.book), query)
-    return answer([shown(row) for row in rows], as_of)
+    return answer([serialize(row) for row in rows], as_of)
 
 
 @router.get("/{market}/holders")
 async def list_holders(read: Read, market: str, outcome: str | None = None, limit: Limit = 100) -> Response:
-    """Who holds shares, most first."""
+    """The holders of shares, largest first."""
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[positions.Holder]:
         found = find(connection, as_of, market)
@@ -166,12 +167,12 @@ async def list_holders(read: Read, market: str, outcome: str | None = None, limi
         return positions.holders(connection, as_of, found.market_id, outcome=outcome, limit=limit)
 
     rows, as_of = await read.fetch((*NEEDS, "positions"), query)
-    return answer([shown(row) for row in rows], as_of)
+    return answer([serialize(row) for row in rows], as_of)
 
 
 @router.get("/{market}/events")
 async def list_events(read: Read, market: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
-    """What happened to the market itself: opened, halted, clarified, determined ...; newest first."""
+    """The lifecycle of the market: opened, halted, clarified, determined ...; newest first."""
     after = read.after(cursor)
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[lifecycle.LifecycleEntry]:
@@ -179,4 +180,4 @@ async def list_events(read: Read, market: str, limit: Limit = 100, cursor: Curso
         return lifecycle.market_events(connection, as_of, found.market_id, limit=limit, after=after)
 
     rows, as_of = await read.fetch((*NEEDS, lifecycle.market_events), query)
-    return read.page(rows, limit, shown, as_of)
+    return read.page(rows, limit, serialize, as_of)

@@ -1,19 +1,19 @@
-"""Markets: open one, take it through its life, split and merge its sets. What is read of markets is in `market_reads`."""
+"""Markets: open one, take it through its life, split and merge its sets. `market_reads` has the reads of markets."""
 
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from psycopg import Connection
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.http.auth import Principal
-from api.http.context import Anyone, Operator, WithContext
+from api.http.context import Anyone, MarketId, Operator, WithContext
 from api.http.errors import ApiError
 from api.http.fields import (
     Amount,
-    Body,
     Bond,
     DisputeSeconds,
     EvidenceText,
@@ -25,11 +25,12 @@ from api.http.fields import (
     Question,
     Reason,
     Reference,
+    RequestBody,
     ResolutionSource,
     Slug,
     Url,
 )
-from api.http.serializers import shown
+from api.http.serializers import serialize
 from api.http.writes import command_id_of, resource, submit
 from domain.market import (
     BOND_DEFAULT,
@@ -61,79 +62,101 @@ NEEDS: Final = ("markets",)
 POSITION_NEEDS: Final = ("positions", "markets")
 
 
-class NewMarket(Body):
+class OpenMarketBody(RequestBody):
     """A question with 2 to 64 outcomes, exactly one of which comes true."""
 
     slug: Slug
     question: Question
     outcomes: Outcomes
-    initial_prices: Prices | None = Field(None, description="one an outcome, sum 1; uniform if missing")
-    subsidy: Amount = Field(description="credits from the house for the market maker: the most it can lose")
-    fee_rate: Fraction = Field(0, description="of price * (1 - price) a share")
+    initial_prices: Prices | None = Field(None, description="one per outcome, sum 1; uniform if missing")
+    subsidy: Amount = Field(description="credits from the house for the AMM: the most that it can lose")
+    fee_rate: Fraction = Field(0, description="fraction of price * (1 - price) per share")
     close_time: Moment
     resolution_source: ResolutionSource
     dispute_seconds: DisputeSeconds = Field(0, description="how long a determination can be disputed")
-    dispute_bond: Bond = Field(BOND_DEFAULT, description="the least a disputer posts")
+    dispute_bond: Bond = Field(BOND_DEFAULT, description="the smallest bond of a dispute")
     draft: bool = Field(False, description="do not open for trading yet")
 
 
-class NoFields(Body):
-    """Nothing is asked."""
+class EmptyBody(RequestBody):
+    """No fields."""
 
 
-class Clarification(Body):
+class ClarifyMarketBody(RequestBody):
     """A new wording."""
 
     resolution_source: ResolutionSource
 
 
-class Liquidity(Body):
-    """How much more the house gives the maker."""
+class AddLiquidityBody(RequestBody):
+    """The credits that the house adds to the subsidy of the AMM."""
 
     amount: Amount
 
 
-class EvidenceBody(Body):
-    """Why a market is resolved as it is."""
+class EvidenceBody(RequestBody):
+    """Why a market is resolved in this way."""
 
     text: EvidenceText
     url: Url | None = None
 
 
-class Resolution(Body):
-    """What a share of each outcome pays; those not named pay 0."""
+class PayoutsBody(RequestBody):
+    """What a share of each outcome pays; outcomes that are not named pay 0."""
 
     payouts: Payouts = Field(description="outcome -> fraction, sum exactly 1")
     evidence: EvidenceBody | EvidenceText
 
 
-class Dispute(Body):
-    """An account contests a determination and posts a bond."""
+class DisputeMarketBody(RequestBody):
+    """Why an account contests a determination, and the bond that it posts."""
 
     reason: Reason
     bond: Bond | None = Field(None, description="the market's dispute_bond if missing")
     account: Reference | None = None
 
 
-class Void(Body):
-    """Why."""
+class VoidMarketBody(RequestBody):
+    """Why a market is voided."""
 
     reason: Reason = "voided by the operator"
 
 
-class Sets(Body):
-    """An amount of complete sets: one share of every outcome for a credit."""
+class SetsBody(RequestBody):
+    """An amount of complete sets. A set is one share of every outcome, for one credit."""
 
     amount: Amount
     account: Reference | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class MarketWrite:
+    """A write to the market in the path: the request, who asks, and the market's id."""
+
+    request: Request
+    principal: Principal
+    market_id: str
+
+    async def submit(self, command: Command) -> Response:
+        """Submit the command and return the market as it is afterwards."""
+        reply = await submit(self.request, command_id_of(self.request, self.principal), command)
+        return await resource(self.request, reply, NEEDS, lambda c, a: market_json(find(c, a, self.market_id)))
+
+
+async def operator_write(request: Request, principal: Operator, market_id: MarketId) -> MarketWrite:
+    """Return an operator's write to the market in the path."""
+    return MarketWrite(request, principal, market_id)
+
+
+OperatorWrite = Annotated[MarketWrite, Depends(operator_write)]
+
+
 @router.post("/stories/{story}/markets", status_code=201)
 async def open_market(
-    request: Request, context: WithContext, principal: Operator, story: str, market: NewMarket
+    request: Request, context: WithContext, principal: Operator, story: str, market: OpenMarketBody
 ) -> Response:
     """Open a market on a story: active at once, unless `draft`."""
-    story_id = await context.names.resolve("story", story)
+    story_id = await context.references.resolve("story", story)
     command_id = command_id_of(request, principal)
     market_id = new_id("mk", command_id)
     reply = await submit(request, command_id, open_market_command(market, market_id, story_id))
@@ -141,131 +164,97 @@ async def open_market(
 
 
 @router.post("/markets/{market}/activate")
-async def activate(
-    request: Request, context: WithContext, principal: Operator, market: str, _: NoFields | None = None
-) -> Response:
+async def activate(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
     """Open a draft for trading."""
-    market_id = await context.names.resolve("market", market)
-    return await _act(request, principal, market_id, ActivateMarket(market_id))
+    return await write.submit(ActivateMarket(write.market_id))
 
 
 @router.post("/markets/{market}/halt")
-async def halt(
-    request: Request, context: WithContext, principal: Operator, market: str, _: NoFields | None = None
-) -> Response:
+async def halt(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
     """Stop trading for a while; resting orders stay."""
-    market_id = await context.names.resolve("market", market)
-    return await _act(request, principal, market_id, HaltMarket(market_id))
+    return await write.submit(HaltMarket(write.market_id))
 
 
 @router.post("/markets/{market}/resume")
-async def resume(
-    request: Request, context: WithContext, principal: Operator, market: str, _: NoFields | None = None
-) -> Response:
+async def resume(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
     """Let a halted market trade again."""
-    market_id = await context.names.resolve("market", market)
-    return await _act(request, principal, market_id, ResumeMarket(market_id))
+    return await write.submit(ResumeMarket(write.market_id))
 
 
 @router.post("/markets/{market}/close")
-async def close(
-    request: Request, context: WithContext, principal: Operator, market: str, _: NoFields | None = None
-) -> Response:
+async def close(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
     """End trading for good; resting orders are canceled."""
-    market_id = await context.names.resolve("market", market)
-    return await _act(request, principal, market_id, CloseMarket(market_id))
+    return await write.submit(CloseMarket(write.market_id))
 
 
 @router.post("/markets/{market}/clarify")
-async def clarify(
-    request: Request, context: WithContext, principal: Operator, market: str, body: Clarification
-) -> Response:
+async def clarify(write: OperatorWrite, body: ClarifyMarketBody) -> Response:
     """Give the resolution source a new wording, as a new version."""
-    market_id = await context.names.resolve("market", market)
-    return await _act(request, principal, market_id, ClarifyMarket(market_id, body.resolution_source))
+    return await write.submit(ClarifyMarket(write.market_id, body.resolution_source))
 
 
 @router.post("/markets/{market}/add-liquidity")
-async def add_liquidity(
-    request: Request, context: WithContext, principal: Operator, market: str, body: Liquidity
-) -> Response:
-    """Move more subsidy from the house to the maker; prices stay."""
-    market_id = await context.names.resolve("market", market)
-    return await _act(request, principal, market_id, AddLiquidity(market_id, body.amount))
+async def add_liquidity(write: OperatorWrite, body: AddLiquidityBody) -> Response:
+    """Move more subsidy from the house to the AMM; prices stay."""
+    return await write.submit(AddLiquidity(write.market_id, body.amount))
 
 
 @router.post("/markets/{market}/determine")
-async def determine(
-    request: Request, context: WithContext, principal: Operator, market: str, body: Resolution
-) -> Response:
-    """Name the payouts of a closed market, or amend them while it is disputed; the dispute window begins."""
-    market_id = await context.names.resolve("market", market)
-    return await _act(request, principal, market_id, DetermineMarket(market_id, body.payouts, _evidence(body)))
+async def determine(write: OperatorWrite, body: PayoutsBody) -> Response:
+    """Set the payouts of a closed market, or amend them while it is disputed; the dispute window begins."""
+    return await write.submit(DetermineMarket(write.market_id, body.payouts, _evidence(body)))
 
 
 @router.post("/markets/{market}/dispute")
-async def dispute(request: Request, context: WithContext, principal: Anyone, market: str, body: Dispute) -> Response:
+async def dispute(
+    request: Request, context: WithContext, principal: Anyone, market_id: MarketId, body: DisputeMarketBody
+) -> Response:
     """Contest a determination within its window, posting a bond."""
-    market_id = await context.names.resolve("market", market)
-    account_id = await context.names.acting_account(principal, body.account)
-    return await _act(request, principal, market_id, DisputeMarket(market_id, account_id, body.reason, body.bond))
+    account_id = await context.references.acting_account(principal, body.account)
+    write = MarketWrite(request, principal, market_id)
+    return await write.submit(DisputeMarket(market_id, account_id, body.reason, body.bond))
 
 
 @router.post("/markets/{market}/uphold")
-async def uphold(
-    request: Request, context: WithContext, principal: Operator, market: str, _: NoFields | None = None
-) -> Response:
-    """Keep a disputed determination; the bond goes to the house, a new window begins."""
-    market_id = await context.names.resolve("market", market)
-    return await _act(request, principal, market_id, UpholdMarket(market_id))
+async def uphold(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
+    """Keep a disputed determination; the bond goes to the house, and a new window begins."""
+    return await write.submit(UpholdMarket(write.market_id))
 
 
 @router.post("/markets/{market}/finalize")
-async def finalize(
-    request: Request, context: WithContext, principal: Operator, market: str, _: NoFields | None = None
-) -> Response:
+async def finalize(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
     """Pay out a determined market whose dispute window is over."""
-    market_id = await context.names.resolve("market", market)
-    return await _act(request, principal, market_id, FinalizeMarket(market_id))
+    return await write.submit(FinalizeMarket(write.market_id))
 
 
 @router.post("/markets/{market}/correct")
-async def correct(
-    request: Request, context: WithContext, principal: Operator, market: str, body: Resolution
-) -> Response:
+async def correct(write: OperatorWrite, body: PayoutsBody) -> Response:
     """Replace the payouts of a finalized market: the old ones are reversed exactly, the new ones paid."""
-    market_id = await context.names.resolve("market", market)
-    return await _act(request, principal, market_id, CorrectMarket(market_id, body.payouts, _evidence(body)))
+    return await write.submit(CorrectMarket(write.market_id, body.payouts, _evidence(body)))
 
 
 @router.post("/markets/{market}/void")
-async def void(
-    request: Request, context: WithContext, principal: Operator, market: str, body: Void | None = None
-) -> Response:
+async def void(write: OperatorWrite, body: VoidMarketBody | None = None) -> Response:
     """Undo every cash movement of the market."""
-    market_id = await context.names.resolve("market", market)
-    return await _act(request, principal, market_id, VoidMarket(market_id, (body or Void()).reason))
+    return await write.submit(VoidMarket(write.market_id, (body or VoidMarketBody()).reason))
 
 
 @router.post("/markets/{market}/split")
-async def split(request: Request, context: WithContext, principal: Anyone, market: str, body: Sets) -> Response:
-    """Turn credits into as many shares of every outcome."""
-    market_id = await context.names.resolve("market", market)
-    account_id = await context.names.acting_account(principal, body.account)
+async def split(
+    request: Request, context: WithContext, principal: Anyone, market_id: MarketId, body: SetsBody
+) -> Response:
+    """Turn credits into the same number of shares of every outcome."""
+    account_id = await context.references.acting_account(principal, body.account)
     return await _change_sets(request, principal, SplitSets(account_id, market_id, body.amount))
 
 
 @router.post("/markets/{market}/merge")
-async def merge(request: Request, context: WithContext, principal: Anyone, market: str, body: Sets) -> Response:
-    """Turn as many shares of every outcome into credits."""
-    market_id = await context.names.resolve("market", market)
-    account_id = await context.names.acting_account(principal, body.account)
+async def merge(
+    request: Request, context: WithContext, principal: Anyone, market_id: MarketId, body: SetsBody
+) -> Response:
+    """Turn the same number of shares of every outcome into credits."""
+    account_id = await context.references.acting_account(principal, body.account)
     return await _change_sets(request, principal, MergeSets(account_id, market_id, body.amount))
-
-
-async def _act(request: Request, principal: Principal, market_id: str, command: Command) -> Response:
-    reply = await submit(request, command_id_of(request, principal), command)
-    return await resource(request, reply, NEEDS, lambda c, a: market_json(find(c, a, market_id)))
 
 
 async def _change_sets(request: Request, principal: Principal, command: SplitSets | MergeSets) -> Response:
@@ -279,13 +268,13 @@ async def _change_sets(request: Request, principal: Principal, command: SplitSet
             "account_id": command.account_id,
             "market_id": command.market_id,
             "amount": format_decimal(command.amount),
-            "positions": [shown(row) for row in rows],
+            "positions": [serialize(row) for row in rows],
         }
 
     return await resource(request, reply, POSITION_NEEDS, query)
 
 
-def open_market_command(market: NewMarket, market_id: str, story_id: str) -> OpenMarket:
+def open_market_command(market: OpenMarketBody, market_id: str, story_id: str) -> OpenMarket:
     """Return the command that opens a market with these terms."""
     return OpenMarket(
         market_id=market_id,
@@ -313,7 +302,7 @@ def find(connection: Connection[Any], as_of: AsOf, reference: str) -> markets.Ma
 
 
 def outcome_index(market: markets.Market, outcome: str | None) -> int:
-    """Return the place of an outcome, the first when none is named; raises ApiError UNKNOWN_OUTCOME."""
+    """Return the index of an outcome, 0 when none is named; raises ApiError UNKNOWN_OUTCOME."""
     if outcome is None:
         return 0
     if outcome not in market.outcomes:
@@ -322,17 +311,17 @@ def outcome_index(market: markets.Market, outcome: str | None) -> int:
 
 
 def market_json(row: markets.Market) -> dict[str, Any]:
-    """Return a market as it is shown: `outcomes` with the odds, open interest and payout of each."""
-    wire = shown(row)
-    odds = dict(zip(row.outcomes, wire["prices"], strict=True))
-    payouts = wire.pop("payouts") or [None] * len(row.outcomes)
+    """Return a market in JSON's types: `outcomes` has the price, open interest and payout of each."""
+    market = serialize(row)
+    odds = dict(zip(row.outcomes, market["prices"], strict=True))
+    payouts = market.pop("payouts") or [None] * len(row.outcomes)
     columns = zip(
-        wire.pop("outcomes"), wire.pop("prices"), wire.pop("initial_prices"), wire.pop("open_interest"), payouts,
+        market.pop("outcomes"), market.pop("prices"), market.pop("initial_prices"), market.pop("open_interest"), payouts,
         strict=True,
     )  # fmt: skip
-    wire["open_interest"] = wire.pop("open_interest_total")
+    market["open_interest"] = market.pop("open_interest_total")
     return {
-        **wire,
+        **market,
         "odds": odds,
         "outcomes": [
             {"outcome": name, "price": price, "initial_price": initial, "open_interest": interest, "payout": payout}
@@ -341,7 +330,7 @@ def market_json(row: markets.Market) -> dict[str, Any]:
     }
 
 
-def _evidence(body: Resolution) -> Evidence:
+def _evidence(body: PayoutsBody) -> Evidence:
     if isinstance(body.evidence, str):
         return Evidence(body.evidence)
     return Evidence(body.evidence.text, body.evidence.url)

@@ -1,4 +1,4 @@
-"""The hot path: `POST /v1/orders` and `/v1/orders/batch` without FastAPI, which only documents them.
+"""The fast path: `POST /v1/orders` and `/v1/orders/batch` without FastAPI, which only documents them.
 
     fast path       msgspec decodes the body, no reference needs a query, and `messages.order` reads the order
     general path    `api.http.routes.orders` judges any other order, and says what is wrong with it
@@ -14,10 +14,10 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 
 from api.http.auth import require
-from api.http.context import ANY_ROLE, Context
 from api.http.errors import ANSWERED, response_to
 from api.http.routes import orders
-from api.http.writes import asked, no_outcome, refusal, time_in
+from api.http.writes import await_reply, no_reply, refusal, time_in
+from api.key_store import ROLES
 from consumers.gateway import GatewayError
 from domain.account import OpenAccount
 from messages.codecs import command_codec
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from api.http.auth import Principal
-    from api.http.references import Names
-    from api.http.request_log import Facts
+    from api.http.context import Context
+    from api.http.references import References
+    from api.http.request_log import RequestLog
     from domain.money import Time
     from domain.orders import PlaceOrder
     from messages.replies import Reply
@@ -52,21 +53,21 @@ _encode: Final = msgspec.json.Encoder().encode
 _check_reference: Final = command_codec(OpenAccount).fields["name"].check
 
 
-def fast_command(body: Any, account: str | None, principal: Principal, names: Names) -> PlaceOrder | None:
+def fast_command(body: Any, account: str | None, principal: Principal, references: References) -> PlaceOrder | None:
     """Return the command of an `OrderBody` that surely keeps to the limits, or None: the general path then judges it.
 
     An order that names no account is for `account`; None means the principal's own.
     """
     reference = account if body.account is None else body.account
-    account_id = principal.account_id if reference is None else names.known("account", reference)
-    market_id = names.known("market", body.market_id)
+    account_id = principal.account_id if reference is None else references.known("account", reference)
+    market_id = references.known("market", body.market_id)
     if account_id is None or market_id is None or not principal.may_act_for(account_id):
         return None
     found = fast_order(body, account_id, market_id, "")
     return None if found is None else found[0]
 
 
-def fast_commands(raw: bytes, principal: Principal, names: Names) -> list[PlaceOrder] | None:
+def fast_commands(raw: bytes, principal: Principal, references: References) -> list[PlaceOrder] | None:
     """Return the commands of a batch, or None unless the fast path takes all its orders."""
     try:
         batch: Any = _decode_batch(raw)
@@ -74,7 +75,7 @@ def fast_commands(raw: bytes, principal: Principal, names: Names) -> list[PlaceO
             _check_reference(batch.account, "")
     except (ValueError, RecursionError):  # InvalidCommand and msgspec's errors are ValueErrors too
         return None
-    found = [fast_command(order, batch.account, principal, names) for order in batch.orders]
+    found = [fast_command(order, batch.account, principal, references) for order in batch.orders]
     commands = [command for command in found if command is not None]
     return commands if 0 < len(commands) == len(found) <= orders.BATCH_MAX else None
 
@@ -88,45 +89,45 @@ class OrderEntry:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        facts: Facts = scope["tidings.facts"]
+        request_log: RequestLog = scope["tidings.request_log"]
         scope["endpoint"] = self
         try:
-            status, body = await self.paths[scope["path"]](scope, receive, facts)
+            status, body = await self.paths[scope["path"]](scope, receive, request_log)
         except ANSWERED as error:
-            await response_to(error, facts)(scope, receive, send)
+            await response_to(error, request_log)(scope, receive, send)
             return
         headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    async def _place(self, scope: Scope, receive: Receive, facts: Facts) -> tuple[int, bytes]:
+    async def _place(self, scope: Scope, receive: Receive, request_log: RequestLog) -> tuple[int, bytes]:
         principal, at = await self._caller(scope)
         raw = await _body(receive)
         try:
-            command = fast_command(_decode_order(raw), None, principal, self._context.names)
+            command = fast_command(_decode_order(raw), None, principal, self._context.references)
         except (ValueError, RecursionError):
             command = None
         if command is None:
             status, answer = await orders.place(Request(scope), principal, raw)
             return status, _encode(answer)
-        facts.command_id = command_id = order_command_id(command.account_id, command.client_order_id)
-        reply = await asked(facts, self._context.gateway.submit(command_id, command, at))
+        request_log.command_id = command_id = order_command_id(command.account_id, command.client_order_id)
+        reply = await await_reply(request_log, self._context.gateway.submit(command_id, command, at))
         if reply.code is not None:
             raise refusal(reply)
-        return 201, _encode(orders.placed(reply))
+        return 201, _encode(orders.order_answer(reply))
 
-    async def _place_batch(self, scope: Scope, receive: Receive, facts: Facts) -> tuple[int, bytes]:
+    async def _place_batch(self, scope: Scope, receive: Receive, request_log: RequestLog) -> tuple[int, bytes]:
         principal, at = await self._caller(scope)
         raw = await _body(receive)
-        commands = fast_commands(raw, principal, self._context.names)
+        commands = fast_commands(raw, principal, self._context.references)
         if commands is None:
             results = await orders.place_each(Request(scope), principal, raw)
         else:
             ids = [order_command_id(command.account_id, command.client_order_id) for command in commands]
             replies = await self._context.gateway.submit_all(list(zip(ids, commands, strict=True)), at)
-            results = [_result(facts, *pair) for pair in zip(ids, replies, strict=True)]
+            results = [_result(request_log, *pair) for pair in zip(ids, replies, strict=True)]
         answer = orders.batch_answer(results)
-        facts.position = answer["position"] or None
+        request_log.position = answer["position"] or None
         return 200, _encode(answer)
 
     async def _caller(self, scope: Scope) -> tuple[Principal, Time | None]:
@@ -137,7 +138,7 @@ class OrderEntry:
                 key = value.decode("latin-1")
             elif name == b"tidings-time" and time is None:
                 time = value.decode("latin-1")
-        principal = require(await self._context.keys.principal(key), *ANY_ROLE)
+        principal = require(await self._context.keys.principal(key), *ROLES)
         return principal, time_in(self._context, time)
 
 
@@ -152,7 +153,7 @@ async def _body(receive: Receive) -> bytes:
     return body
 
 
-def _result(facts: Facts, command_id: str, reply: Reply | InvalidCommand | GatewayError) -> dict[str, Any]:
+def _result(request_log: RequestLog, command_id: str, reply: Reply | InvalidCommand | GatewayError) -> dict[str, Any]:
     if isinstance(reply, InvalidCommand | GatewayError):
-        return no_outcome(reply, facts, command_id).body()
-    return orders.placed(reply) if reply.code is None else refusal(reply).body()
+        return no_reply(reply, request_log, command_id).body()
+    return orders.order_answer(reply) if reply.code is None else refusal(reply).body()

@@ -1,7 +1,6 @@
-"""Orders: place, batch, quote, cancel, amend. The engine's reply alone answers them, without the database.
+"""Orders: place, batch, quote, cancel, amend. The engine's reply is the answer; no route here queries the read models.
 
-Placing is the hot path: `api.http.routes.order_entry` serves it, and comes here with the orders that its fast path
-leaves.
+`api.http.routes.order_entry`, the fast path, serves the requests that place orders, and passes on here what it cannot serve.
 """
 
 import asyncio
@@ -15,9 +14,9 @@ from starlette.responses import Response
 from api.http.auth import Principal
 from api.http.context import Anyone, WithContext, context_of
 from api.http.errors import ApiError, from_pydantic
-from api.http.fields import Amount, Body, BodyT, ClientOrderId, Price, Reference, with_fields_of
+from api.http.fields import Amount, BodyT, ClientOrderId, Price, Reference, RequestBody, with_fields_of
 from api.http.reads import json
-from api.http.writes import command_id_of, outcome, quoted, refusal, submit
+from api.http.writes import command_id_of, quote_reply, refusal, reply_to, submit
 from domain.orders import AmendOrder, CancelOrder, CancelOrders, PlaceOrder
 from messages.commands import order_command_id, with_ids
 from messages.order import ORDER_FIELDS
@@ -40,50 +39,50 @@ _SHARED_FIELDS: Final = tuple(name for name in ORDER_FIELDS if name not in _OWN_
     about={
         "quantity": "shares",
         "spend": "credits, for a market buy instead of `quantity`",
-        "time_in_force": "limit: GTC if missing; market: IOC",
-        "expires_at": "for GTD",
-        "max_cost": "refuse when more would be paid, fees included",
-        "min_proceeds": "refuse when less would be received, fees included",
+        "time_in_force": "if missing, GTC for a limit order and IOC for a market order",
+        "expires_at": "only with GTD",
+        "max_cost": "refuse the order if it would pay more, fees included",
+        "min_proceeds": "refuse the order if it would receive less, fees included",
     },
 )
-class Quote(Body):
-    """An order without an id: what it would do now."""
+class QuoteBody(RequestBody):
+    """An order without an id."""
 
-    account: Reference | None = Field(None, description="id or name; a trader's key has its own account")
+    account: Reference | None = Field(None, description="id or name; if missing, the account of the trader's key")
     market_id: Reference = Field(description="id or slug")
 
 
-class Order(Quote):
-    """An order. The same `client_order_id` with the same order is one order, however often it is sent."""
+class PlaceOrderBody(QuoteBody):
+    """An order. Sent again with the same `client_order_id` and the same fields, it is the same order."""
 
     client_order_id: ClientOrderId
     dry_run: bool = False
 
 
-class Batch(Body):
-    """Several orders; each has a result of its own."""
+class PlaceBatchBody(RequestBody):
+    """Up to 100 orders, each with a result of its own."""
 
-    account: Reference | None = Field(None, description="for orders that name none")
+    account: Reference | None = Field(None, description="the account of orders that name none")
     orders: list[dict[str, Any]] = Field(min_length=1, max_length=BATCH_MAX)
 
 
-class CancelMany(Body):
+class CancelOrdersBody(RequestBody):
     """All resting orders of the account, or those in one market."""
 
     account: Reference | None = None
     market_id: Reference | None = None
 
 
-class Amend(Body):
-    """A new price, a new total quantity (what is filled included), or both."""
+class AmendOrderBody(RequestBody):
+    """A new price, a new total quantity (the filled quantity included), or both."""
 
     account: Reference | None = None
     price: Price | None = None
     quantity: Amount | None = None
 
 
-def parsed(model: type[BodyT], raw: bytes) -> BodyT:
-    """Return the body of a request; raises ApiError MALFORMED_JSON or INVALID_FIELD."""
+def parse_body(model: type[BodyT], raw: bytes) -> BodyT:
+    """Return the parsed body of a request; raises ApiError MALFORMED_JSON or INVALID_FIELD."""
     try:
         return model.model_validate_json(raw)
     except ValidationError as error:
@@ -91,19 +90,19 @@ def parsed(model: type[BodyT], raw: bytes) -> BodyT:
 
 
 async def place(request: Request, principal: Principal, raw: bytes) -> tuple[int, dict[str, Any]]:
-    """Place the order of a body. Return 201 and what it did, or with `dry_run` 200 and what it would do."""
-    order = parsed(Order, raw)
+    """Place the order in a body; return 201 and what it did, or with `dry_run` 200 and what it would do."""
+    order = parse_body(PlaceOrderBody, raw)
     if order.dry_run:
         return 200, await _quoted(request, principal, order, order.client_order_id)
     reply = await _place(request, principal, order)
     if reply.code is not None:
         raise refusal(reply)
-    return 201, placed(reply)
+    return 201, order_answer(reply)
 
 
 async def place_each(request: Request, principal: Principal, raw: bytes) -> list[dict[str, Any]]:
-    """Place the orders of a body. Return for each what it did, or the error that it would have had alone."""
-    batch = parsed(Batch, raw)
+    """Place the orders in a body; return for each what it did, or the error that it would have alone."""
+    batch = parse_body(PlaceBatchBody, raw)
     return await asyncio.gather(*(_one_of_batch(request, principal, batch, item) for item in batch.orders))
 
 
@@ -112,27 +111,27 @@ def batch_answer(results: list[dict[str, Any]]) -> dict[str, Any]:
     return {"results": results, "position": max(result.get("position") or 0 for result in results)}
 
 
-def _documented(model: type[Body]) -> dict[str, Any]:
+def _documented(model: type[RequestBody]) -> dict[str, Any]:
     schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-@router.post("/orders", status_code=201, openapi_extra=_documented(Order))
+@router.post("/orders", status_code=201, openapi_extra=_documented(PlaceOrderBody))
 async def place_order(request: Request, principal: Anyone) -> Response:
-    """Place an order. The answer says what it did at once: status, fills, cost, fee and its position in the log."""
+    """Place an order. The answer says what it did at once: status, fills, cost, fee, and its position in the log."""
     status, answer = await place(request, principal, await request.body())
     return json(answer, status)
 
 
-@router.post("/orders/batch", openapi_extra=_documented(Batch))
+@router.post("/orders/batch", openapi_extra=_documented(PlaceBatchBody))
 async def place_batch(request: Request, principal: Anyone) -> Response:
-    """Place several orders. `results` has for each, in order, the order or the error it would have had alone."""
+    """Place up to 100 orders. `results` has, in the same order, what each did, or the error that it would have alone."""
     return json(batch_answer(await place_each(request, principal, await request.body())))
 
 
 @router.post("/quotes")
-async def quote(request: Request, principal: Anyone, order: Quote) -> Response:
-    """Say what an order would do now, prices afterwards included; nothing changes."""
+async def quote(request: Request, principal: Anyone, order: QuoteBody) -> Response:
+    """What an order would do now, and the prices afterwards. Nothing changes."""
     return json(await _quoted(request, principal, order, "quote"))
 
 
@@ -140,38 +139,40 @@ async def quote(request: Request, principal: Anyone, order: Quote) -> Response:
 async def cancel_order(
     request: Request, context: WithContext, principal: Anyone, order_id: str, account: Reference | None = None
 ) -> Response:
-    """Take a resting order out of the book."""
-    account_id = await context.names.acting_account(principal, account)
+    """Cancel a resting order."""
+    account_id = await context.references.acting_account(principal, account)
     command_id = command_id_of(request, principal)
     reply = await submit(request, command_id, CancelOrder(account_id, order_id))
-    return json(placed(reply))
+    return json(order_answer(reply))
 
 
 @router.post("/orders/cancel")
-async def cancel_orders(request: Request, context: WithContext, principal: Anyone, body: CancelMany) -> Response:
-    """Take all resting orders of the account, or those in one market, out of the book."""
-    account_id = await context.names.acting_account(principal, body.account)
-    market_id = None if body.market_id is None else await context.names.resolve("market", body.market_id)
+async def cancel_orders(request: Request, context: WithContext, principal: Anyone, body: CancelOrdersBody) -> Response:
+    """Cancel all resting orders of the account, or those in one market."""
+    account_id = await context.references.acting_account(principal, body.account)
+    market_id = None if body.market_id is None else await context.references.resolve("market", body.market_id)
     command_id = command_id_of(request, principal)
     reply = await submit(request, command_id, CancelOrders(account_id, market_id))
-    return json(placed(reply))
+    return json(order_answer(reply))
 
 
 @router.patch("/orders/{order_id}")
 async def amend_order(
-    request: Request, context: WithContext, principal: Anyone, order_id: str, body: Amend
+    request: Request, context: WithContext, principal: Anyone, order_id: str, body: AmendOrderBody
 ) -> Response:
-    """Give a resting order a new price or quantity. It keeps its place in time only when it just shrinks."""
-    account_id = await context.names.acting_account(principal, body.account)
+    """Give a resting order a new price or quantity. It keeps its time priority only if just the quantity shrinks."""
+    account_id = await context.references.acting_account(principal, body.account)
     command_id = command_id_of(request, principal)
     reply = await submit(request, command_id, AmendOrder(account_id, order_id, body.price, body.quantity))
-    return json(placed(reply))
+    return json(order_answer(reply))
 
 
-async def _one_of_batch(request: Request, principal: Principal, batch: Batch, item: dict[str, Any]) -> dict[str, Any]:
+async def _one_of_batch(
+    request: Request, principal: Principal, batch: PlaceBatchBody, item: dict[str, Any]
+) -> dict[str, Any]:
     try:
         try:
-            order = Order.model_validate(item)
+            order = PlaceOrderBody.model_validate(item)
         except ValidationError as error:
             raise from_pydantic(error.errors(include_url=False, include_input=False)) from error
         if order.account is None and batch.account is not None:
@@ -181,31 +182,31 @@ async def _one_of_batch(request: Request, principal: Principal, batch: Batch, it
         reply = await _place(request, principal, order)
         if reply.code is not None:
             raise refusal(reply)
-        return placed(reply)
+        return order_answer(reply)
     except ApiError as error:
         return error.body()
 
 
-async def _place(request: Request, principal: Principal, order: Order) -> Reply:
-    account_id = await context_of(request).names.acting_account(principal, order.account)
+async def _place(request: Request, principal: Principal, order: PlaceOrderBody) -> Reply:
+    account_id = await context_of(request).references.acting_account(principal, order.account)
     command = await _command(request, order, account_id, order.client_order_id)
-    return await outcome(request, order_command_id(account_id, order.client_order_id), command)
+    return await reply_to(request, order_command_id(account_id, order.client_order_id), command)
 
 
-async def _quoted(request: Request, principal: Principal, order: Quote, client_order_id: str) -> dict[str, Any]:
-    account_id = await context_of(request).names.acting_account(principal, order.account)
+async def _quoted(request: Request, principal: Principal, order: QuoteBody, client_order_id: str) -> dict[str, Any]:
+    account_id = await context_of(request).references.acting_account(principal, order.account)
     command = await _command(request, order, account_id, client_order_id)
-    reply = await quoted(request, command)
+    reply = await quote_reply(request, command)
     if reply.code is not None:
         raise refusal(reply)
     result = {name: value for name, value in reply.result.items() if name not in {"order_id", "client_order_id"}}
     return {**result, "position": reply.position}
 
 
-async def _command(request: Request, order: Quote, account_id: str, client_order_id: str) -> PlaceOrder:
+async def _command(request: Request, order: QuoteBody, account_id: str, client_order_id: str) -> PlaceOrder:
     command = PlaceOrder(
         account_id=account_id,
-        market_id=await context_of(request).names.resolve("market", order.market_id),
+        market_id=await context_of(request).references.resolve("market", order.market_id),
         order_id="",
         client_order_id=client_order_id,
         **{name: getattr(order, name) for name in _SHARED_FIELDS},
@@ -215,6 +216,6 @@ async def _command(request: Request, order: Quote, account_id: str, client_order
     return ordered
 
 
-def placed(reply: Reply) -> dict[str, Any]:
-    """Return the answer to an order that was accepted."""
+def order_answer(reply: Reply) -> dict[str, Any]:
+    """Return the answer to an accepted order."""
     return {**reply.result, "position": reply.position}

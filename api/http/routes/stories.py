@@ -1,4 +1,4 @@
-"""Stories: publish one with its markets, list them, read one."""
+"""Stories: publish one with its markets, list stories, read one."""
 
 from typing import Any, Final
 
@@ -10,10 +10,10 @@ from starlette.responses import Response
 
 from api.http.context import Operator
 from api.http.errors import ApiError
-from api.http.fields import Body, Category, Moment, Slug, StoryBody, Title, Url
+from api.http.fields import CategoryName, Moment, RequestBody, Slug, StoryText, Title, Url
 from api.http.reads import Cursor, Limit, Read, answer
-from api.http.routes.markets import NewMarket, market_json, open_market_command
-from api.http.serializers import shown
+from api.http.routes.markets import OpenMarketBody, market_json, open_market_command
+from api.http.serializers import serialize
 from api.http.writes import command_id_of, resource, submit
 from domain.story import STORY_MARKETS_MAX, PublishStory
 from messages.commands import new_id
@@ -26,20 +26,20 @@ router = APIRouter(prefix="/stories", tags=["stories"])
 NEEDS: Final = ("stories", "markets")
 
 
-class NewStory(Body):
-    """A news report, and the markets it opens with: all of it happens or nothing."""
+class PublishStoryBody(RequestBody):
+    """A news report and its first markets: all of it is published, or nothing."""
 
     title: Title
-    body: StoryBody
-    category: Category
+    body: StoryText
+    category: CategoryName
     published_at: Moment
     source_url: Url | None = None
-    slug: Slug | None = Field(None, description="made from the title if missing")
-    markets: list[NewMarket] = Field(default=[], max_length=STORY_MARKETS_MAX)
+    slug: Slug | None = Field(None, description="derived from the title if missing")
+    markets: list[OpenMarketBody] = Field(default=[], max_length=STORY_MARKETS_MAX)
 
 
 @router.post("", status_code=201)
-async def publish_story(request: Request, principal: Operator, story: NewStory) -> Response:
+async def publish_story(request: Request, principal: Operator, story: PublishStoryBody) -> Response:
     """Publish a story with its markets."""
     command_id = command_id_of(request, principal)
     story_id = new_id("st", command_id)
@@ -67,7 +67,7 @@ async def list_stories(read: Read, category: str | None = None, limit: Limit = 5
     rows, as_of = await read.fetch(
         ("stories",), lambda c, a: stories.list_stories(c, a, category=category, limit=limit, after=after)
     )
-    return read.page(rows, limit, shown, as_of)
+    return read.page(rows, limit, serialize, as_of)
 
 
 @router.get("/{story}")
@@ -78,7 +78,7 @@ async def get_story(read: Read, story: str) -> Response:
 
 
 def slug_of(title: str) -> str:
-    """Return a slug made from a title: its ASCII letters and digits in lower case, at most 100 characters."""
+    """Return a slug derived from a title: its ASCII letters and digits in lower case, at most 100 characters."""
     words = "".join(char if char.isascii() and char.isalnum() else " " for char in title.lower()).split()
     return "-".join(words)[:100].rstrip("-") or "story"
 
@@ -88,4 +88,4 @@ def _get(connection: Connection[Any], as_of: AsOf, reference: str) -> dict[str, 
     if story is None:
         raise ApiError("STORY_NOT_FOUND", "no such story", {"story": reference})
     found = markets.list_markets(connection, as_of, story_id=story.story_id, limit=1000)
-    return {**shown(story), "markets": [market_json(market) for market in sorted(found, key=lambda row: row.key)]}
+    return {**serialize(story), "markets": [market_json(market) for market in sorted(found, key=lambda row: row.key)]}

@@ -1,4 +1,4 @@
-"""The demo, as others will run it: both stores, one seed, the same leaderboard."""
+"""The demo: on both stores, the same seed leads to the same leaderboard."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def demo(home: Path, *arguments: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def module_folder() -> Iterator[Path]:
-    """A home of the demo's own, where PostgreSQL's user can get through."""
+    """A home of its own, in a folder that PostgreSQL's user can enter."""
     folder = Path(tempfile.mkdtemp(prefix="tidings-test-"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -49,7 +49,7 @@ def module_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def played(module_folder: Path) -> dict[str, Any]:
-    """What came of the demo with its usual seed."""
+    """The result of the demo with its default seed."""
     return demo(module_folder)
 
 
@@ -72,7 +72,7 @@ def test_what_is_promised(played: dict[str, Any]) -> None:
 
 
 def test_it_can_be_played_again(played: dict[str, Any], module_folder: Path) -> None:
-    """In the same home, the same seed ends the same, another one otherwise."""
+    """In the same home, the same seed has the same result and another seed another."""
     again, other = demo(module_folder), demo(module_folder, "--seed", "2")
 
     assert again["leaderboard"] == played["leaderboard"]
@@ -82,7 +82,7 @@ def test_it_can_be_played_again(played: dict[str, Any], module_folder: Path) -> 
 
 @pytest.mark.usefixtures("kafka")
 def test_kafka_ends_the_same(played: dict[str, Any], module_folder: Path) -> None:
-    """Played once more, with a broker and separate processes: the same leaderboard, odds and ledger."""
+    """With a broker and separate processes, leaderboard, odds and ledger are the same."""
     found = demo(module_folder, "--kafka")
 
     assert found["leaderboard"] == played["leaderboard"]

@@ -1,4 +1,4 @@
-"""Codes: one table, known to the rules, the code and the page alike."""
+"""Error codes: the rules, the routes and the page agree with one table."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def test_the_page_is_the_table() -> None:
 
 
 def test_every_refusal_of_the_rules_has_a_status() -> None:
-    """A code of the domain is in the table, with a status of 4xx."""
+    """The table has every code of the domain, with a status of 4xx."""
     assert {code.value for code in Code} - set(CODES) == set()
     assert all(400 <= CODES[code.value].status < 500 for code in Code)
 
 
 def test_codes_in_the_code_are_in_the_table_and_the_other_way_round() -> None:
-    """No route answers with a code that is not documented, and none is documented that nothing answers with."""
-    source = "\n".join(path.read_text() for path in (ROOT / "api").glob("*.py"))
+    """Every code that a route answers with is in the table, and every code in the table is used."""
+    source = "\n".join(path.read_text() for path in (ROOT / "api").rglob("*.py"))
     named = set(re.findall(r'ApiError\(\s*"([A-Z_]+)"', source)) | set(re.findall(r'\d{3}: "([A-Z_]+)"', source))
 
     assert named - set(CODES) == set()
@@ -32,7 +32,7 @@ def test_codes_in_the_code_are_in_the_table_and_the_other_way_round() -> None:
 
 
 def test_statuses_follow_the_name() -> None:
-    """What is not found is 404, what exists already or was used before 409."""
+    """Codes for what was not found are 404, codes for what exists or was used before 409."""
     for code, meaning in CODES.items():
         if code.endswith("_NOT_FOUND"):
             assert meaning.status == 404

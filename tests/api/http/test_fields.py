@@ -1,4 +1,4 @@
-"""Fields at the HTTP edge: strict decimal strings, every problem named."""
+"""Fields of request bodies: strict decimal strings, and every problem is named."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from api.http.errors import ApiError, from_pydantic
-from api.http.routes.orders import Order, parsed
-from api.http.routes.stories import NewStory
+from api.http.routes.orders import PlaceOrderBody, parse_body
+from api.http.routes.stories import PublishStoryBody
 
 GOOD = {
     "client_order_id": "a",
@@ -31,20 +31,20 @@ BAD_NUMBERS = [
 def problems_of(body: dict[str, object]) -> list[str]:
     """The fields that an order's body has problems with."""
     with pytest.raises(ApiError) as raised:
-        parsed(Order, json.dumps(body).encode())
+        parse_body(PlaceOrderBody, json.dumps(body).encode())
     assert raised.value.code == "INVALID_FIELD"
     return [problem["field"] for problem in raised.value.details["fields"]]
 
 
 def test_an_amount_becomes_micro_units() -> None:
     """A decimal string is read to the last of its six decimals."""
-    assert parsed(Order, json.dumps(GOOD).encode()).quantity == 12_500_000
-    assert parsed(Order, json.dumps(GOOD | {"quantity": "0.000001"}).encode()).quantity == 1
+    assert parse_body(PlaceOrderBody, json.dumps(GOOD).encode()).quantity == 12_500_000
+    assert parse_body(PlaceOrderBody, json.dumps(GOOD | {"quantity": "0.000001"}).encode()).quantity == 1
 
 
 @pytest.mark.parametrize("bad", [value for value in BAD_NUMBERS if value is not None], ids=repr)
-def test_what_is_no_amount_is_refused_by_name(bad: object) -> None:
-    """JSON numbers, exponents, NaN, signs, too many decimals, too much: the field is named."""
+def test_an_invalid_amount_is_refused_by_name(bad: object) -> None:
+    """The error of a JSON number, an exponent, NaN, a sign, too many decimals or too large an amount names the field."""
     assert problems_of(GOOD | {"quantity": bad}) == ["quantity"]
 
 
@@ -53,13 +53,13 @@ def test_a_json_nan_is_refused() -> None:
     text = json.dumps(GOOD | {"quantity": math.nan}).encode()
 
     with pytest.raises(ApiError) as raised:
-        parsed(Order, text)
+        parse_body(PlaceOrderBody, text)
 
     assert raised.value.code in {"INVALID_FIELD", "MALFORMED_JSON"}
 
 
-def test_all_problems_are_told_at_once() -> None:
-    """Each wrong, missing or unknown field has its line."""
+def test_all_problems_are_reported_at_once() -> None:
+    """The details have each wrong, missing and unknown field."""
     body = {**GOOD, "quantity": 1, "side": "hold", "colour": "red"}
     del body["outcome"]
 
@@ -67,9 +67,9 @@ def test_all_problems_are_told_at_once() -> None:
 
 
 def test_a_message_names_the_limit() -> None:
-    """Whoever sends too much is told how much is allowed."""
+    """The error of too large an amount says how much is allowed."""
     with pytest.raises(ApiError) as raised:
-        parsed(Order, json.dumps(GOOD | {"quantity": "1000000001"}).encode())
+        parse_body(PlaceOrderBody, json.dumps(GOOD | {"quantity": "1000000001"}).encode())
 
     assert "1000000000.000000" in raised.value.message
 
@@ -87,16 +87,16 @@ def test_problems_inside_lists_have_their_place() -> None:
     story = {"title": "t", "body": "b", "category": "c", "published_at": "2024-10-24T10:02:00Z", "markets": [market]}
 
     with pytest.raises(ValidationError) as raised:
-        NewStory.model_validate(story)
+        PublishStoryBody.model_validate(story)
 
     assert from_pydantic(raised.value.errors()).details["field"] == "markets.0.outcomes[1]"
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b'"x"', b"1", b"null", b"\xff", b"[" * 100_000])
-def test_what_is_no_object_is_malformed(text: bytes) -> None:
+def test_a_body_that_is_no_object_is_malformed(text: bytes) -> None:
     """A body that is not a JSON object is a 400, whatever it is."""
     with pytest.raises(ApiError) as raised:
-        parsed(Order, text)
+        parse_body(PlaceOrderBody, text)
 
     assert raised.value.code == "MALFORMED_JSON"
 
@@ -125,15 +125,15 @@ CHANGES: list[dict[str, object]] = [
 
 @pytest.mark.parametrize("change", CHANGES, ids=str)
 def test_the_documented_schema_and_the_route_agree(change: dict[str, object]) -> None:
-    """What OpenAPI's schema of an order takes, the quick route takes, and the other way round."""
+    """The schema of an order in OpenAPI accepts a body if and only if the route does."""
     body = GOOD | change
     try:
-        jsonschema.validate(body, Order.model_json_schema(), cls=jsonschema.Draft202012Validator)
+        jsonschema.validate(body, PlaceOrderBody.model_json_schema(), cls=jsonschema.Draft202012Validator)
         documented = True
     except jsonschema.ValidationError:
         documented = False
     try:
-        parsed(Order, json.dumps(body).encode())
+        parse_body(PlaceOrderBody, json.dumps(body).encode())
         taken = True
     except ApiError:
         taken = False

@@ -1,4 +1,4 @@
-"""Rows of read models as they are shown."""
+"""Rows of read models in JSON's types."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ ROWS = [
 
 
 def test_the_lists_do_not_overlap() -> None:
-    """A name is a time, a count or an amount."""
+    """The name of an integer column stands in one list: times, counts or amounts."""
     assert len(TIMES | COUNTS | AMOUNTS) == len(TIMES) + len(COUNTS) + len(AMOUNTS)
 
 
 def test_amounts_times_and_counts() -> None:
-    """The three forms, and lists of them."""
+    """Amounts, times, counts, and lists of them have their form."""
     assert encoder("cost")(12_500_000) == "12.500000"
     assert encoder("time")(0) == "1970-01-01T00:00:00.000000Z"
     assert encoder("position")(7) == 7
@@ -37,7 +37,7 @@ def test_amounts_times_and_counts() -> None:
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.__name__)
 def test_every_integer_of_a_row_has_a_form(row: type) -> None:
-    """A new integer must be put into one of the lists: micro-units do not come out by mistake."""
+    """A new integer column must stand in one of the lists: no amount leaves as micro-units by mistake."""
     derived = {
         name: get_type_hints(member.fget)["return"]
         for name, member in vars(row).items()

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from api.http.auth import Principal
 from api.http.errors import ApiError
-from api.http.references import Names
+from api.http.references import References
 from api.http.routes.order_entry import OrderBody, fast_command, fast_commands
-from api.http.routes.orders import Order, parsed
+from api.http.routes.orders import PlaceOrderBody, parse_body
 from domain.orders import PlaceOrder
-from tests.api.http.test_orders import REFUSED
+from tests.api.http.routes.test_orders import REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ACCOUNT, MARKET = "ac_" + "1" * 26, "mk_" + "2" * 26
 TRADER = Principal("key_1", frozenset({"trader"}), ACCOUNT)
-NAMES = Names(None)  # type: ignore[arg-type]  # what is an id needs no database
+NAMES = References(None)  # type: ignore[arg-type]  # what is an id needs no database
 TEXTS = ["", "Yes", "x" * 64, "x" * 65, "ü", "\n", "\u200b", "a b", MARKET, ACCOUNT, "or_" + "3" * 26]
 AMOUNTS = [
     "0", "1", "1.5", "0.000001", "0.0000001", "01", "+1", "-1", "-0", "1e3", "NaN", "٣", " 1", "1.", ".5", "",
@@ -68,7 +68,7 @@ def bodies(draw: st.DrawFn) -> bytes:
 def general(raw: bytes) -> PlaceOrder | None:
     """The command as the general path makes it, None where it refuses the body."""
     try:
-        order = parsed(Order, raw)
+        order = parse_body(PlaceOrderBody, raw)
     except ApiError:
         return None
     fields = order.model_dump(exclude={"account", "dry_run"})
@@ -121,12 +121,12 @@ def test_both_paths_answer_alike(exchange: Exchange, name: str, change: dict[str
     market, trader = exchange.market(), exchange.trader("100")
     order = trader.order(market["market_id"], **change)
 
-    hot = trader.api.post("/orders", order)
+    fast = trader.api.post("/orders", order)
     other = trader.api.post("/orders", order | {"dry_run": False})
 
-    assert (hot.status_code, hot.json()["code"]) == (status, code), name
-    assert (hot.status_code, hot.json()) == (other.status_code, other.json())
-    assert hot.headers.keys() == other.headers.keys()
+    assert (fast.status_code, fast.json()["code"]) == (status, code), name
+    assert (fast.status_code, fast.json()) == (other.status_code, other.json())
+    assert fast.headers.keys() == other.headers.keys()
 
 
 def test_both_paths_place_alike(exchange: Exchange) -> None:
@@ -134,13 +134,13 @@ def test_both_paths_place_alike(exchange: Exchange) -> None:
     market, trader = exchange.market(), exchange.trader("100")
     orders = [trader.order(market["market_id"]), trader.order(market["market_id"], quantity=None, spend="1000")]
 
-    hot = [trader.api.post("/orders", order) for order in orders]
+    fast = [trader.api.post("/orders", order) for order in orders]
     batch = trader.api.post("/orders/batch", {"orders": orders})
     other = trader.api.post("/orders/batch", {"orders": [order | {"dry_run": False} for order in orders]})
 
-    assert [response.status_code for response in [*hot, batch, other]] == [201, 422, 200, 200]
-    assert batch.json()["results"] == other.json()["results"] == [response.json() for response in hot]
-    assert batch.json()["position"] == other.json()["position"] == hot[0].json()["position"]
+    assert [response.status_code for response in [*fast, batch, other]] == [201, 422, 200, 200]
+    assert batch.json()["results"] == other.json()["results"] == [response.json() for response in fast]
+    assert batch.json()["position"] == other.json()["position"] == fast[0].json()["position"]
 
 
 BAD: list[tuple[str, Any, dict[str, str], int, str]] = [
@@ -160,7 +160,7 @@ BAD: list[tuple[str, Any, dict[str, str], int, str]] = [
 @pytest.mark.parametrize("path", ["/orders", "/orders/batch"])
 @pytest.mark.parametrize("bad", BAD, ids=[row[0] for row in BAD])
 def test_a_bad_request_has_its_code(exchange: Exchange, path: str, bad: tuple[str, Any, Any, int, str]) -> None:
-    """On the hot path as everywhere; nothing hangs and nothing is a mistake of ours."""
+    """The fast path answers bad requests as all routes do; none hangs and none is a 500."""
     name, content, headers, status, code = bad
     trader = exchange.trader()
     body: bytes | Iterator[bytes] = content() if callable(content) else content
@@ -172,15 +172,15 @@ def test_a_bad_request_has_its_code(exchange: Exchange, path: str, bad: tuple[st
 
 
 def test_a_body_may_come_in_parts(exchange: Exchange) -> None:
-    """Without a Content-Length it is put together."""
+    """A body without a Content-Length is put together from its parts."""
     market, trader = exchange.market(), exchange.trader()
     raw = json.dumps(trader.order(market["market_id"])).encode()
 
     assert trader.api.send("POST", "/orders", content=iter([raw[:10], raw[10:]])).status_code == 201
 
 
-def test_the_hot_path_is_counted_under_its_route(exchange: Exchange) -> None:
-    """In the metrics it is a route like the others."""
+def test_the_fast_path_is_counted_under_its_route(exchange: Exchange) -> None:
+    """The metrics have the fast path as a route like the others."""
     market, trader = exchange.market(), exchange.trader()
     trader.place(market["market_id"])
 

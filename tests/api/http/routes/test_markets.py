@@ -1,4 +1,4 @@
-"""Stories, markets and accounts over HTTP: from draft to paid out, and every write safe to repeat."""
+"""Markets over HTTP, from draft to paid out, disputed, corrected and voided."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tests.api.conftest import Exchange
 
+
 EVIDENCE = {"text": "It was in the papers", "url": "https://example.org/paper"}
 
 
 def test_from_draft_to_paid_out(exchange: Exchange) -> None:
-    """Each step answers with the market as it is then and its position; the winner is paid a credit a share."""
+    """Each step returns the market after it and its position; a share of the winning outcome pays one credit."""
     market, trader = exchange.market(draft=True), exchange.trader("100")
     path = f"/markets/{market['market_id']}"
     assert market["status"] == "draft"
@@ -38,7 +39,7 @@ def test_from_draft_to_paid_out(exchange: Exchange) -> None:
 
 
 def test_dispute_uphold_and_void(exchange: Exchange) -> None:
-    """A trader posts a bond and loses it to an uphold; a void gives back everything else."""
+    """An upheld determination costs the disputer its bond; a void returns everything else."""
     market, trader = exchange.market(dispute_seconds=3600, dispute_bond="5"), exchange.trader("100")
     path = f"/markets/{market['market_id']}"
     trader.place(market["market_id"], quantity="10")
@@ -59,7 +60,7 @@ def test_dispute_uphold_and_void(exchange: Exchange) -> None:
 
 
 def test_a_correction_pays_the_others(exchange: Exchange) -> None:
-    """After a correction the other side has the money, and the first is back to what it would have had."""
+    """After a correction the other side is paid, and the first side has what it would have had."""
     market, yes, no = exchange.market(), exchange.trader("100"), exchange.trader("100")
     path = f"/markets/{market['market_id']}"
     cost_yes = yes.place(market["market_id"], quantity="10")["cost"]
@@ -77,7 +78,7 @@ def test_a_correction_pays_the_others(exchange: Exchange) -> None:
 
 
 def test_payouts_must_be_right(exchange: Exchange) -> None:
-    """A sum other than 1, an unknown outcome, a number: refused by code; the market stays as it was."""
+    """A sum other than 1, an unknown outcome or a JSON number is refused with its code; the market stays as it was."""
     market = exchange.market()
     path = f"/markets/{market['market_id']}"
     exchange.api.done(f"{path}/close")
@@ -96,7 +97,7 @@ def test_payouts_must_be_right(exchange: Exchange) -> None:
 
 
 def test_what_the_status_does_not_allow(exchange: Exchange) -> None:
-    """An active market is not determined, a closed one not resumed: 409."""
+    """Actions that the status of an active market does not allow are 409."""
     market = exchange.market()
     path = f"/markets/{market['market_id']}"
     body = {"payouts": {"Yes": "1"}, "evidence": EVIDENCE}
@@ -106,7 +107,7 @@ def test_what_the_status_does_not_allow(exchange: Exchange) -> None:
 
 
 def test_bad_markets(exchange: Exchange) -> None:
-    """Terms that cannot be: 422 that names the field."""
+    """Invalid terms are a 422 that names the field."""
     story = exchange.market()["story_id"]
     terms = {
         "slug": "terms", "question": "Does it?", "outcomes": ["Yes", "No"], "subsidy": "100",
@@ -135,74 +136,3 @@ def test_bad_markets(exchange: Exchange) -> None:
         assert response.json()["details"]["field"] == field
     past = exchange.api.post(f"/stories/{story}/markets", terms | {"close_time": "2001-01-01T00:00:00Z"})
     assert (past.status_code, past.json()["code"]) == (409, "CLOSE_TIME_PASSED")
-
-
-def test_a_write_with_an_idempotency_key_happens_once(exchange: Exchange) -> None:
-    """The same key and body: the same deposit; another body: 409; no key: another deposit each time."""
-    trader = exchange.trader(None)
-    path, headers = f"/accounts/{trader.account_id}/deposits", {"idempotency-key": f"deposit-{trader.account_id}"}
-    first = exchange.api.done(path, {"amount": "10"}, headers=headers)
-
-    again = exchange.api.done(path, {"amount": "10"}, headers=headers)
-    other = exchange.api.post(path, {"amount": "11"}, headers=headers)
-
-    assert (again["position"], again["available"]) == (first["position"], "10.000000")
-    assert (other.status_code, other.json()["code"]) == (409, "COMMAND_ID_REUSED")
-    assert exchange.api.done(path, {"amount": "10"})["available"] == "20.000000"
-    long = exchange.api.post(path, {"amount": "1"}, headers={"idempotency-key": "x" * 129})
-    assert (long.status_code, long.json()["details"]["field"]) == (422, "Idempotency-Key")
-
-
-def test_a_story_that_is_sent_again_is_one_story(exchange: Exchange) -> None:
-    """With its markets: the ids are the same, nothing is there twice."""
-    market = {
-        "slug": "once", "question": "Does it?", "outcomes": ["Yes", "No"], "subsidy": "100",
-        "close_time": "2090-01-01T00:00:00Z", "resolution_source": "us",
-    }  # fmt: skip
-    story = {
-        "title": "Once",
-        "body": "b",
-        "category": "once",
-        "published_at": "2024-10-24T10:02:00Z",
-        "markets": [market],
-    }
-    headers = {"idempotency-key": "once"}
-
-    first = exchange.api.done("/stories", story, headers=headers)
-    again = exchange.api.done("/stories", story, headers=headers)
-
-    assert again == first
-    assert len(exchange.api.data("/stories", category="once")) == 1
-    assert first["slug"] == "once"
-
-
-def test_withdrawals(exchange: Exchange) -> None:
-    """No more than is available; the account's own key may, another's may not."""
-    trader, other = exchange.trader("10"), exchange.trader()
-    path = f"/accounts/{trader.account_id}/withdrawals"
-
-    assert trader.api.done(path, {"amount": "4"})["available"] == "6.000000"
-    more = trader.api.post(path, {"amount": "6.000001"})
-    assert (more.status_code, more.json()["code"]) == (422, "INSUFFICIENT_FUNDS")
-    assert other.api.post(path, {"amount": "1"}).status_code == 403
-
-
-def test_bodies_that_are_none(exchange: Exchange) -> None:
-    """Malformed JSON, a list, the wrong type: 400; too large: 413; all in the one form."""
-    client, headers = exchange.api.client, {"authorization": f"Bearer {exchange.api.key}"}
-    json_headers = headers | {"content-type": "application/json"}
-    for path in ("/v1/orders", "/v1/accounts", "/v1/orders/batch"):
-        for content in (b"{", b"[]", b'"x"', b""):
-            response = client.post(path, content=content, headers=json_headers)
-            assert (response.status_code, response.json()["code"]) == (400, "MALFORMED_JSON"), (path, content)
-        response = client.post(path, content=b"{" + b" " * 1_100_000 + b"}", headers=json_headers)
-        assert (response.status_code, response.json()["code"]) == (413, "BODY_TOO_LARGE")
-        chunks = client.post(path, content=(b" " * 65_536 for _ in range(20)), headers=json_headers)
-        assert (chunks.status_code, chunks.json()["code"]) == (413, "BODY_TOO_LARGE")
-
-
-def test_unknown_paths_and_methods(exchange: Exchange) -> None:
-    """404 and 405 in the one form."""
-    assert exchange.api.get("/nowhere").json() == {"code": "NOT_FOUND", "message": "not found", "details": {}}
-    response = exchange.api.send("PUT", "/markets")
-    assert (response.status_code, response.json()["code"]) == (405, "METHOD_NOT_ALLOWED")

@@ -1,6 +1,6 @@
-"""A small blocking client of the HTTP API, for the command line and the demo; standard library only.
+"""A small blocking client of the HTTP API, for the command line and the demo; it needs only the standard library.
 
-Every write carries an id, so whatever fails on the way (connection, 429, 503) is simply sent again.
+Every write carries an id. So a request that fails on the way (connection, 429, 503) is simply sent again.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from domain.money import Time
 
 RETRY_SECONDS: Final = 60.0
+"""The default time for which a request is sent again."""
+
 _PAUSE_SECONDS: Final = 0.1
 
 
 class ClientError(Exception):
-    """The server's refusal: HTTP status, code, message, details."""
+    """The server answered with an error: HTTP status, code, message, details."""
 
     def __init__(self, status: int, body: dict[str, Any]) -> None:
         super().__init__(f"{body.get('code')}: {body.get('message')}")
@@ -32,7 +34,7 @@ class ClientError(Exception):
 
 
 class Client:
-    """One keep-alive connection to a server, with a key (or none, for reads)."""
+    """One keep-alive connection to a server, with a key, or without one for reads."""
 
     def __init__(self, url: str, key: str | None = None, *, retry_seconds: float = RETRY_SECONDS) -> None:
         parts = urlsplit(url)
@@ -57,9 +59,9 @@ class Client:
         idempotency_key: str | None = None,
         at: Time | None = None,
     ) -> dict[str, Any]:
-        """Return the answer to a write, sent again with the same id until there is one. Raises ClientError.
+        """Return the answer to a write, which is sent again with the same id until there is one. Raises ClientError.
 
-        `at` is the time the command is to have, where the server takes it (`TIDINGS_CLOCK=command`).
+        `at` is the time of the command; the server must allow it (`TIDINGS_CLOCK=command`).
         """
         headers = {"idempotency-key": idempotency_key or secrets.token_hex(16), "content-type": "application/json"}
         if at is not None:

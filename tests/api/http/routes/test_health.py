@@ -17,7 +17,7 @@ def test_alive_and_ready(exchange: Exchange) -> None:
 
 
 def test_positions_of_engine_and_read_models(exchange: Exchange) -> None:
-    """After a write has been read, the log is at least there, and so is each read model that was asked."""
+    """After a read of a write, the log and the read model have reached at least the position of the write."""
     position = exchange.trader("10").place(exchange.market()["market_id"])["position"]
     exchange.api.data("/markets", min_position=position)
 
@@ -30,7 +30,7 @@ def test_positions_of_engine_and_read_models(exchange: Exchange) -> None:
 
 
 def test_metrics_by_route(exchange: Exchange) -> None:
-    """Routes are counted by their template, so that ids make no new series; read models by name."""
+    """The metrics have routes by template, so that ids make no new series, and read models by name."""
     exchange.api.get("/markets/nowhere")
     exchange.api.as_key(None).post("/orders")
     exchange.api.get("/nowhere/at-all")

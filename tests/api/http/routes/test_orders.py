@@ -1,4 +1,4 @@
-"""Orders over HTTP: what is taken, what is refused and with which code, and what is left in the log."""
+"""Orders over HTTP: which are accepted, which are refused with which code, and what the log has afterwards."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def test_an_order_says_what_it_did(exchange: Exchange) -> None:
 
 
 def test_a_market_goes_by_its_slug_too(exchange: Exchange) -> None:
-    """`market_id` takes the slug where it is unique."""
+    """`market_id` may be a slug."""
     market, trader = exchange.market(), exchange.trader()
 
     assert trader.place(market["slug"])["market_id"] == market["market_id"]
 
 
 def test_a_limit_order_rests_and_is_canceled(exchange: Exchange) -> None:
-    """Resting, it is in the book and holds its cash; canceled, the cash is back, and it cannot be canceled again."""
+    """A resting order is in the book and holds its cash; a cancel returns the cash, and a second cancel is refused."""
     market, trader = exchange.market(), exchange.trader("100")
     order = trader.place(market["market_id"], **LIMIT, quantity="10")
     assert order["status"] == "resting"
@@ -58,7 +58,7 @@ def test_a_limit_order_rests_and_is_canceled(exchange: Exchange) -> None:
 
 
 def test_amend_and_cancel_many(exchange: Exchange) -> None:
-    """A new price and quantity; then everything of the account in one market is canceled at once."""
+    """An order gets a new price and quantity; then all orders of the account in one market are canceled at once."""
     market, other, trader = exchange.market(), exchange.market(), exchange.trader("100")
     order = trader.place(market["market_id"], **LIMIT, quantity="10")
     kept = trader.place(other["market_id"], **LIMIT, quantity="5")
@@ -114,7 +114,7 @@ BY_FORM = {"INVALID_FIELD"}
 def test_a_bad_order_has_its_code_and_no_effect(
     exchange: Exchange, name: str, change: dict[str, Any], status: int, code: str
 ) -> None:
-    """Status and code of its own, details that name field or numbers; in the log its recorded rejection or nothing."""
+    """Each has its status and code, and details with a field or numbers; the log has its rejection or nothing."""
     market, trader = exchange.market(), exchange.trader("100")
     before = exchange.head()
 
@@ -145,7 +145,7 @@ def test_a_market_that_is_not_active_takes_no_order(exchange: Exchange) -> None:
 
 
 def test_the_same_id_is_one_order(exchange: Exchange) -> None:
-    """Sent twice, one trade and the same answer; with another body 409, and nothing changes."""
+    """An order sent twice is one trade with one answer; with another body it is a 409, and nothing changes."""
     market, trader = exchange.market(), exchange.trader("100")
     body = trader.order(market["market_id"], quantity="3")
     first = trader.api.done("/orders", body)
@@ -159,8 +159,8 @@ def test_the_same_id_is_one_order(exchange: Exchange) -> None:
     assert [event for event in exchange.events_after(before) if event["type"] != "CommandRejected"] == []
 
 
-def test_a_refusal_is_the_outcome_for_ever(exchange: Exchange) -> None:
-    """An order that was refused stays refused, also when it would be taken now."""
+def test_a_refusal_is_the_reply_for_ever(exchange: Exchange) -> None:
+    """A refused order stays refused, even when it would be accepted now."""
     market, trader = exchange.market(), exchange.trader("1")
     body = trader.order(market["market_id"], quantity=None, spend="50")
     first = trader.api.post("/orders", body)
@@ -172,7 +172,7 @@ def test_a_refusal_is_the_outcome_for_ever(exchange: Exchange) -> None:
 
 
 def test_a_batch_has_a_result_each(exchange: Exchange) -> None:
-    """In their order: an order, a field error, a refusal, an order."""
+    """The results have the order of the batch: an order, a field error, a refusal, an order."""
     market, trader = exchange.market(), exchange.trader("100")
     orders = [
         trader.order(market["market_id"]),
@@ -191,7 +191,7 @@ def test_a_batch_has_a_result_each(exchange: Exchange) -> None:
 
 
 def test_a_batch_has_1_to_100_orders(exchange: Exchange) -> None:
-    """None and 101 are refused as a whole."""
+    """Batches of 0 and 101 orders are refused as a whole."""
     market, trader = exchange.market(), exchange.trader()
     for count in (0, 101):
         orders = [trader.order(market["market_id"]) for _ in range(count)]

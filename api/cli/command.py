@@ -1,0 +1,63 @@
+"""What every command has in common: how it is declared, its exit codes, how it complains and shows progress."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from settings import Settings
+
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001  argparse has no public name for it
+    Run = Callable[[argparse.Namespace, Settings], int]
+
+DONE: Final = 0
+"""The command did what it was asked; for `verify`: everything agrees."""
+
+NO: Final = 1
+"""The answer is no: the server refused, or a check failed."""
+
+WRONG_USE: Final = 2
+"""An unknown option, an invalid setting or an unusable file. argparse ends with the same code."""
+
+UNREACHABLE: Final = 3
+"""A database, a broker or a server is missing, or the database is newer than this program."""
+
+INTERRUPTED: Final = 130
+"""Ctrl-C."""
+
+
+def add_command(commands: Commands, name: str, run: Run, text: str, *, json: bool = False) -> argparse.ArgumentParser:
+    """Declare a command that `run` carries out and return its parser. `json` adds `--json`."""
+    parser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(run=run)
+    if json:
+        parser.add_argument("--json", action="store_true")
+    return parser
+
+
+def add_group(commands: Commands, name: str, text: str) -> Commands:
+    """Declare a command that has commands of its own, as `tidings keys create`, and return the place for those."""
+    group: Any = commands.add_parser(name, help=text, description=text)
+    actions: Commands = group.add_subparsers(required=True, metavar="ACTION")
+    return actions
+
+
+def complain(problem: object) -> None:
+    """Print why a command does not go on, on stderr."""
+    print(f"tidings: {problem}", file=sys.stderr)
+
+
+def needs_kafka(command: str) -> int:
+    """Say that the command works only with the log in Kafka, and return its exit code."""
+    complain(f"`{command}` needs TIDINGS_LOG=kafka; all in one process is `tidings serve`")
+    return WRONG_USE
+
+
+def show_progress(line: str) -> None:
+    """Overwrite the last line of a terminal on stderr; elsewhere print nothing."""
+    if sys.stderr.isatty():
+        print(f"\r{line} ", end="", file=sys.stderr, flush=True)

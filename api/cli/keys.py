@@ -1,0 +1,89 @@
+"""`tidings keys create | list | revoke`: API keys, made without a server."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from api import key_store
+from api.cli.command import DONE, NO, WRONG_USE, add_command, add_group, complain
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from psycopg import Connection
+
+    from api.cli.command import Commands
+    from settings import Settings
+
+
+def add_commands(commands: Commands) -> None:
+    """Declare `keys` and its actions."""
+    keys = add_group(commands, "keys", "API keys")
+    create = add_command(keys, "create", _create, "make a key and print it, once")
+    create.add_argument("--role", action="append", required=True, choices=key_store.ROLES)
+    create.add_argument("--account", help="id or name; a trader's key needs one")
+    create.add_argument("--label", default="", help="for people")
+    create.add_argument("--json", action="store_true")
+    add_command(keys, "list", _list, "all keys, without their secrets", json=True)
+    add_command(keys, "revoke", _revoke, "make a key useless, for ever").add_argument("key_id")
+
+
+def _create(options: Namespace, settings: Settings) -> int:
+    from api.database import connect_migrated, with_database
+
+    roles = [role for role in key_store.ROLES if role in options.role]
+    if "trader" in roles and not options.account:
+        complain("a trader's key needs --account")
+        return WRONG_USE
+    with ExitStack() as stack:
+        connection = connect_migrated(with_database(settings, stack), stack)
+        account_id = None
+        if options.account:
+            account_id = _account_id(connection, options.account)
+            if account_id is None:
+                complain(f"no account (or more than one) is called {options.account}")
+                return NO
+        secret, key = key_store.create(connection, roles, account_id, options.label)
+    print(json.dumps({"key": secret, **key_store.public(key)}) if options.json else secret)
+    return DONE
+
+
+def _list(options: Namespace, settings: Settings) -> int:
+    from api.database import connect_migrated, with_database
+
+    with ExitStack() as stack:
+        connection = connect_migrated(with_database(settings, stack), stack)
+        keys = [key_store.public(key) for key in key_store.every(connection)]
+    if options.json:
+        print(json.dumps(keys))
+        return DONE
+    for key in keys:
+        state = f"revoked {key['revoked_at']}" if key["revoked_at"] else "valid"
+        account = key["account_id"] or ""
+        print(f"{key['key_id']}  {key['prefix']}...  {','.join(key['roles']):<22} {state}  {account}  {key['label']}")
+    return DONE
+
+
+def _revoke(options: Namespace, settings: Settings) -> int:
+    from api.database import connect_migrated, with_database
+
+    with ExitStack() as stack:
+        key = key_store.revoke(connect_migrated(with_database(settings, stack), stack), options.key_id)
+    if key is None:
+        complain("no such key")
+        return NO
+    return DONE
+
+
+def _account_id(connection: Connection, reference: str) -> str | None:
+    from projections import accounts
+    from projections.reading import UnknownProjection, read
+
+    try:
+        with read(connection, "accounts", "positions", "markets") as as_of:
+            account = accounts.get_account(connection, as_of, reference)
+    except UnknownProjection:
+        return None
+    return account.account_id if account else None

@@ -1,0 +1,56 @@
+"""The HTTP server: uvicorn in a thread of its own."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import TYPE_CHECKING, Self
+
+import uvicorn
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from settings import Settings
+
+
+class HttpServer:
+    """uvicorn on a socket that is bound at once: its port is known, and requests that come early wait. A context manager."""
+
+    def __init__(self, app: FastAPI, settings: Settings) -> None:
+        self._socket = socket.create_server((settings.host, settings.port), backlog=2048)
+        host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104  compared, not bound
+        self.url = f"http://{host}:{self._socket.getsockname()[1]}"
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=settings.stop_ms // 1000 or 1,
+                lifespan="off",
+            )
+        )
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        """Start to serve."""
+        self._thread = threading.Thread(target=self._run, name="http", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let requests in progress end, then stop."""
+        self._server.should_exit = True
+        assert self._thread is not None, "it was started"
+        self._thread.join()
+        self._socket.close()
+
+    @property
+    def running(self) -> bool:
+        """Whether it serves; False when it has stopped by itself."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def _run(self) -> None:
+        self._server.run(sockets=[self._socket])
