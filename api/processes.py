@@ -18,12 +18,12 @@ from psycopg_pool import ConnectionPool
 from api import key_store
 from api.cli.database import with_database
 from api.http.app import create_app
-from consumers.engine.command_source import LocalSource
-from consumers.engine.engine import Engine, Limits
+from consumers.engine.command_source import LocalCommandSource
+from consumers.engine.engine import Engine
 from consumers.gateway import LocalGateway
 from consumers.kafka.gateway import KafkaGateway
 from consumers.projector.projector import Projector
-from consumers.wiring import open_log, open_recorder
+from consumers.wiring import batch_limits, open_log, open_recorder
 from migrations import migrate
 from projections.machine.progress import Progress
 from projections.machine.store import CONNECT_OPTIONS
@@ -138,14 +138,13 @@ class Embedded:
             assert settings.dsn is not None, "just chosen"
             recorder = open_recorder(settings)
             start_projector(settings, stack)
-            source = LocalSource(commands_max=settings.queue_commands_max)
-            limits = Limits(settings.batch_commands_max, settings.batch_events_max, settings.batch_bytes_max)
+            source = LocalCommandSource(commands_max=settings.queue_commands_max)
             self.engine = Engine(
                 open_log(settings),
                 source,
                 partition=settings.partition,
                 clock=settings.clock,
-                limits=limits,
+                limits=batch_limits(settings),
                 folder=settings.home / "engine",
             )
             self.engine.start()

@@ -14,7 +14,7 @@ from messages.wire import format_time
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from consumers.kafka.dead_letters import Found
+    from consumers.kafka.dead_letters import NumberedLetter
     from settings import Settings
 
 COMMANDS: Final = "commands"
@@ -98,6 +98,6 @@ def _no(error: Exception) -> int:
     return 1
 
 
-def _letter(found: Found) -> dict[str, Any]:
+def _letter(found: NumberedLetter) -> dict[str, Any]:
     fields: dict[str, Any] = msgspec.to_builtins(found.letter)
     return {"number": found.number, "time": format_time(found.time), **fields}

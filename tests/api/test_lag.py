@@ -12,7 +12,7 @@ from psycopg_pool import ConnectionPool
 
 from api.http.app import create_app
 from api.processes import HttpServer
-from consumers.engine.command_source import LocalSource
+from consumers.engine.command_source import LocalCommandSource
 from consumers.engine.postgres_log import postgres_recorder
 from consumers.gateway import LocalGateway
 from domain.exchange import Entry
@@ -58,7 +58,9 @@ def client(database: str, tmp_path: Path) -> Iterator[httpx.Client]:
     """An HTTP server on a database that no engine and no projector works."""
     recorder: Any = postgres_recorder(database, 0)
     with ConnectionPool(database, kwargs=CONNECT_OPTIONS, min_size=1, max_size=2) as pool:
-        app = create_app(gateway=LocalGateway(LocalSource()), pool=pool, log=recorder, progress=Progress(database))
+        app = create_app(
+            gateway=LocalGateway(LocalCommandSource()), pool=pool, log=recorder, progress=Progress(database)
+        )
         with (
             HttpServer(app, Settings(dsn=database, home=tmp_path, port=0)) as server,
             httpx.Client(base_url=server.url) as client,

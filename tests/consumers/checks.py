@@ -34,6 +34,11 @@ def recorded(recorder: ApplicationRecorder) -> list[Recorded]:
     return events
 
 
+def command_ids(recorder: ApplicationRecorder) -> list[str]:
+    """Return the ids of the commands in the log, each as often as it has a first event."""
+    return [event.command_id for event in recorded(recorder) if event.digest is not None]
+
+
 def check_log(recorder: ApplicationRecorder, told: Iterable[Reply]) -> Exchange:
     """Compare the log with what clients were told, and return its state.
 

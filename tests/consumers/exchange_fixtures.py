@@ -1,9 +1,17 @@
-"""What the tests of engine and gateway trade with: one story, one market, a few accounts."""
+"""An engine in this process, and what the tests of engine and gateway trade with: one story, one market, a few accounts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
+from typing import Any
 
+from eventsourcing.persistence import ApplicationRecorder
+
+from consumers.engine.command_source import LocalCommandSource
+from consumers.engine.engine import Engine
+from consumers.engine.log import RecorderLog
+from consumers.gateway import LocalGateway
 from domain.account import DepositCash, OpenAccount
 from domain.market import OpenMarket
 from domain.orders import PlaceOrder
@@ -16,6 +24,19 @@ START = 1_729_764_120_000_000  # 2024-10-24T10:02:00Z
 YEAR = 365 * 24 * 3600 * MICRO
 
 Submit = Callable[[str, Command], Reply]
+
+
+@contextmanager
+def running(recorder: ApplicationRecorder, **options: Any) -> Iterator[tuple[Engine, LocalGateway, LocalCommandSource]]:
+    """Run an engine over the recorder, with a gateway to it."""
+    source = LocalCommandSource()
+    engine = Engine(RecorderLog(recorder), source, **options)
+    engine.start()
+    try:
+        engine.wait_until_ready(10)
+        yield engine, LocalGateway(source, timeout_seconds=10), source
+    finally:
+        engine.stop()
 
 
 @dataclass

@@ -15,7 +15,7 @@ from eventsourcing.persistence import OperationalError
 
 from consumers.client import Busy, Client, EngineStopped, InvalidCommand, ReplyTimeout
 from consumers.engine.engine import Engine
-from consumers.kafka.command_source import KafkaSource
+from consumers.kafka.command_source import KafkaCommandSource
 from consumers.kafka.gateway import KafkaGateway
 from consumers.kafka.topics import ensure_topics
 from consumers.wiring import open_log
@@ -39,7 +39,7 @@ def settings(tmp_path: Path, kafka: str, topic_prefix: str) -> Settings:
 @contextmanager
 def engine_of(settings: Settings) -> Iterator[Engine]:
     """Run an engine in a thread."""
-    engine = Engine(open_log(settings), KafkaSource(settings))
+    engine = Engine(open_log(settings), KafkaCommandSource(settings))
     engine.start()
     try:
         engine.wait_until_ready(30)
@@ -110,7 +110,7 @@ def test_it_tries_as_long_as_it_takes(settings: Settings, tmp_path: Path) -> Non
         caller.start()
         with engine:
             for _ in range(2):
-                while "log taken over" not in engine.output:
+                while "log_taken_over" not in engine.output:
                     assert caller.is_alive()
                     caller.join(0.1)
                 engine.kill()

@@ -26,8 +26,8 @@ def everything(log: Log) -> list[tuple[int, str, int, str, bytes]]:
     """Take the log over and return what is in it."""
     found: list[tuple[int, str, int, str, bytes]] = []
 
-    def add(chunk: EventBatch) -> None:
-        found.extend((n, *row[:3], bytes(row[3])) for n, row in zip(chunk.positions, chunk.rows, strict=True))
+    def add(batch: EventBatch) -> None:
+        found.extend((n, *row[:3], bytes(row[3])) for n, row in zip(batch.positions, batch.rows, strict=True))
 
     log.take_over(add)
     return found

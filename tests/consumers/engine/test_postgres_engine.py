@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from consumers.engine.command_source import LocalSource
+from consumers.engine.command_source import LocalCommandSource
 from consumers.engine.engine import Engine
 from consumers.engine.log import Fenced
 from consumers.engine.postgres_log import PostgresLog, postgres_recorder
@@ -20,7 +20,7 @@ from tests.consumers.exchange_fixtures import open_market
 @contextmanager
 def running(dsn: str) -> Iterator[tuple[Engine, LocalGateway]]:
     """Run an engine over the database, with a gateway to it."""
-    source = LocalSource()
+    source = LocalCommandSource()
     engine = Engine(PostgresLog(dsn, append_seconds=2), source)
     engine.start()
     try:
@@ -55,7 +55,7 @@ def test_a_second_engine_is_refused_with_a_clear_message(database: str) -> None:
     """Started by mistake beside one that runs: it ends with the reason, and the first one never notices."""
     with running(database) as (engine, gateway):
         market = open_market(gateway.submit_blocking)
-        second = Engine(PostgresLog(database), LocalSource())
+        second = Engine(PostgresLog(database), LocalCommandSource())
         with pytest.raises(Fenced, match="another engine is running"):
             second.run()
         assert gateway.submit_blocking(*market.buy("c-1")).code is None

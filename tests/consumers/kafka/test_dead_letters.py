@@ -14,8 +14,8 @@ from kafka.admin import ConfigResource
 
 from api.cli.main import main
 from consumers.engine.engine import Engine
-from consumers.kafka.command_source import KafkaSource
-from consumers.kafka.dead_letters import DeadLetters, Found
+from consumers.kafka.command_source import KafkaCommandSource
+from consumers.kafka.dead_letters import DeadLetters, NumberedLetter
 from consumers.kafka.gateway import KafkaGateway
 from consumers.wiring import open_log
 from domain.account import DepositCash
@@ -38,7 +38,7 @@ def settings(tmp_path: Path, kafka: str, topic_prefix: str) -> Settings:
 @pytest.fixture
 def gateway(settings: Settings) -> Iterator[KafkaGateway]:
     """A running engine, and the way to it."""
-    engine = Engine(open_log(settings), KafkaSource(settings))
+    engine = Engine(open_log(settings), KafkaCommandSource(settings))
     engine.start()
     engine.wait_until_ready(30)
     with KafkaGateway(settings) as gateway:
@@ -58,7 +58,7 @@ def produce(settings: Settings, *values: bytes | None, key: bytes | None = None)
     return offsets
 
 
-def letters_of(settings: Settings) -> list[Found]:
+def letters_of(settings: Settings) -> list[NumberedLetter]:
     """Return the open letters."""
     with DeadLetters(settings) as letters:
         return letters.open()
@@ -166,7 +166,7 @@ def test_what_the_engine_fails_on_lands_there(settings: Settings, monkeypatch: p
         raise RuntimeError("an error of ours")
 
     bad = dump_command("svc:bad", DepositCash("ac_1", 5))
-    engine = Engine(open_log(settings), KafkaSource(settings))
+    engine = Engine(open_log(settings), KafkaCommandSource(settings))
     with KafkaGateway(settings) as gateway:
         (offset,) = produce(settings, dump_record([NOOP, b"7", bad]))
         with monkeypatch.context() as patch:
@@ -180,7 +180,7 @@ def test_what_the_engine_fails_on_lands_there(settings: Settings, monkeypatch: p
         assert (offset, 2, bad) == (failed.letter.offset, failed.letter.index, failed.letter.raw)
         with DeadLetters(settings) as letters:
             letters.retry(failed.number)
-        engine = Engine(open_log(settings), KafkaSource(settings))
+        engine = Engine(open_log(settings), KafkaCommandSource(settings))
         engine.start()
         gateway.submit_blocking("t:later", AdvanceTime())
         engine.stop()

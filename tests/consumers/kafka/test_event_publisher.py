@@ -10,8 +10,8 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from consumers.engine.engine import Engine
-from consumers.kafka.command_source import KafkaSource
-from consumers.kafka.event_publisher import Feed, key_of
+from consumers.kafka.command_source import KafkaCommandSource
+from consumers.kafka.event_publisher import EventPublisher, key_of
 from consumers.kafka.gateway import KafkaGateway
 from consumers.wiring import open_log
 from domain.events import Recorded
@@ -31,7 +31,7 @@ def settings(tmp_path: Path, kafka: str, topic_prefix: str) -> Settings:
 @pytest.fixture
 def market(settings: Settings) -> Iterator[tuple[KafkaGateway, Market]]:
     """A running engine, the way to it, and a market."""
-    engine = Engine(open_log(settings), KafkaSource(settings))
+    engine = Engine(open_log(settings), KafkaCommandSource(settings))
     engine.start()
     engine.wait_until_ready(30)
     with KafkaGateway(settings) as gateway:
@@ -47,7 +47,7 @@ def log_of(settings: Settings) -> list[Recorded]:
 
 def feed_until(settings: Settings, position: int) -> None:
     """Run a feed until its topic holds this position."""
-    with Feed(settings) as feed:
+    with EventPublisher(settings) as feed:
         assert feed.wait_for(position, 60)
 
 
@@ -115,7 +115,7 @@ def test_it_goes_on_in_the_middle_of_a_batch(settings: Settings, market: tuple[K
     gateway, traded = market
     gateway.submit_blocking(*traded.buy("c-1"))
     log = log_of(settings)
-    whole = Feed(settings)
+    whole = EventPublisher(settings)
     feed_until(settings, log[0].position)
     assert positions(records_of(settings))[-1] == log[-1].position
     cut = records_of(settings)[-2]  # the batch's last record but one, as the last one that arrived
@@ -155,7 +155,7 @@ def test_it_reads_a_copied_log_from_its_beginning(settings: Settings, market: tu
 def test_two_feeds_leave_no_gap(settings: Settings, market: tuple[KafkaGateway, Market]) -> None:
     """Two that run at once repeat events; the first of each position still comes in order."""
     gateway, traded = market
-    with Feed(settings) as one, Feed(settings) as other:
+    with EventPublisher(settings) as one, EventPublisher(settings) as other:
         for number in range(20):
             gateway.submit_blocking(*traded.buy(f"c-{number}"))
         last = log_of(settings)[-1].position

@@ -13,12 +13,12 @@ import pytest
 from confluent_kafka import Producer
 from kafka import KafkaConsumer, TopicPartition
 
-from consumers.engine.command_source import Answer
+from consumers.engine.command_source import CommandReply
 from consumers.engine.engine import Engine
 from consumers.engine.log import Fenced
 from consumers.errors import Busy, EngineStopped, ReplyTimeout
 from consumers.gateway import Gateway
-from consumers.kafka.command_source import KafkaSource
+from consumers.kafka.command_source import KafkaCommandSource
 from consumers.kafka.gateway import KafkaGateway
 from consumers.wiring import open_log
 from domain.account import DepositCash
@@ -39,9 +39,9 @@ def settings(tmp_path: Path, kafka: str, topic_prefix: str) -> Settings:
 
 
 @contextmanager
-def engine_of(settings: Settings, source: KafkaSource | None = None) -> Iterator[Engine]:
+def engine_of(settings: Settings, source: KafkaCommandSource | None = None) -> Iterator[Engine]:
     """Run an engine in a thread."""
-    engine = Engine(open_log(settings), source or KafkaSource(settings))
+    engine = Engine(open_log(settings), source or KafkaCommandSource(settings))
     engine.start()
     try:
         engine.wait_until_ready(30)
@@ -211,10 +211,10 @@ def test_more_than_may_wait_are_refused(settings: Settings) -> None:
 # --- engines that end
 
 
-class ForgetfulSource(KafkaSource):
+class ForgetfulCommandSource(KafkaCommandSource):
     """A source whose replies get lost."""
 
-    def answer(self, answers: Sequence[Answer]) -> None:
+    def send_replies(self, replies: Sequence[CommandReply]) -> None:
         """Lose them."""
 
 
@@ -224,7 +224,7 @@ def test_a_new_engine_tells_the_last_outcomes_again(settings: Settings) -> None:
 
         async def ask() -> Reply:
             waiting = asyncio.ensure_future(gateway.submit("t:1", AdvanceTime()))
-            with engine_of(settings, ForgetfulSource(settings)) as engine:
+            with engine_of(settings, ForgetfulCommandSource(settings)) as engine:
                 while not engine.position:  # noqa: ASYNC110  the engine's progress is no event
                     await asyncio.sleep(0)
             assert not waiting.done()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from consumers.engine.engine import Engine
-from consumers.kafka.command_source import KafkaSource
+from consumers.kafka.command_source import KafkaCommandSource
 from consumers.kafka.topics import EVENTS, TOPICS, ensure_topics
 from consumers.wiring import open_log
 from domain.events import Recorded
@@ -47,7 +47,7 @@ def test_its_example_runs_as_printed(settings: Settings, tmp_path: Path) -> None
         "TIDINGS_KAFKA_BROKERS": settings.kafka_brokers,
         "TIDINGS_KAFKA_TOPIC_PREFIX": settings.kafka_topic_prefix,
     }
-    engine = Engine(open_log(settings), KafkaSource(settings))
+    engine = Engine(open_log(settings), KafkaCommandSource(settings))
     engine.start()
     outputs, positions = [], []
     for _ in range(2):

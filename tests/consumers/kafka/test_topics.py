@@ -11,8 +11,8 @@ from kafka.admin import ConfigResource
 
 from api.cli.main import main
 from consumers.engine.engine import Engine
-from consumers.kafka.command_source import KafkaSource
-from consumers.kafka.event_publisher import Feed
+from consumers.kafka.command_source import KafkaCommandSource
+from consumers.kafka.event_publisher import EventPublisher
 from consumers.kafka.gateway import KafkaGateway
 from consumers.kafka.topics import COMMANDS, DEAD_LETTERS, EVENTS, FEED, REPLIES, TOPICS, check_topics, ensure_topics
 from consumers.kafka.topics import unsafe_settings as unsafe
@@ -118,9 +118,9 @@ def test_nothing_starts_on_an_unsafe_topic(settings: Settings, admin: Any) -> No
     with pytest.raises(UnsafeTopic, match=name):
         KafkaGateway(settings).start()
     with pytest.raises(UnsafeTopic, match=name):
-        Feed(settings).run()
+        EventPublisher(settings).run()
     with pytest.raises(Exception, match=name):
-        Engine(open_log(settings), KafkaSource(settings)).run()
+        Engine(open_log(settings), KafkaCommandSource(settings)).run()
 
 
 def test_the_command_line_says_it(
