@@ -1,4 +1,4 @@
-"""What must hold of a log after whatever happened to those who wrote it."""
+"""Checks of a log: what must hold whatever happened to its writers."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -40,10 +40,10 @@ def command_ids(recorder: ApplicationRecorder) -> list[str]:
 
 
 def check_log(recorder: ApplicationRecorder, told: Iterable[Reply]) -> Exchange:
-    """Compare the log with what clients were told, and return its state.
+    """Compare the log with the replies that clients got, and return its state.
 
-    Every command stands there once; what a client was told is what its events say, at the position told; versions of each
-    stream are 1, 2, 3, ...; the ledger sums to zero.
+    Every command is in the log once. Each reply is what the command's events say, at the reply's position. The versions of
+    each stream are 1, 2, 3, .... The ledger sums to zero.
     """
     exchange = Exchange()
     events: dict[str, list[Recorded]] = {}

@@ -68,7 +68,7 @@ def open_market(submit: Submit, accounts: int = 3, close_time: int = START + 100
 
 
 class TickingClock:
-    """A clock that a test moves."""
+    """A clock that a test sets."""
 
     def __init__(self) -> None:
         self.now = START

@@ -1,4 +1,4 @@
-"""The client for other services, and what keeps callers from queueing without end."""
+"""The client for other services, and the back-pressure that keeps callers from queueing without end."""
 
 import asyncio
 import gc
@@ -57,8 +57,8 @@ def command_ids(settings: Settings) -> list[str]:
 # --- the client
 
 
-def test_it_places_an_order_and_gets_its_one_outcome(settings: Settings) -> None:
-    """Blocking and in an event loop; again it is the same outcome; a refusal is an outcome too."""
+def test_it_places_an_order_and_gets_the_reply(settings: Settings) -> None:
+    """Blocking and in an event loop; sent again it gets the same reply; a refusal is a reply too."""
     with Client(settings) as client, engine_of(settings):
         market = open_market(client._gateway.submit_blocking)
         order = {
@@ -98,7 +98,7 @@ def test_it_says_what_is_wrong_before_anything_is_sent(settings: Settings) -> No
 
 @pytest.mark.timeout(120)
 def test_it_tries_as_long_as_it_takes(settings: Settings, tmp_path: Path) -> None:
-    """No engine yet, one that is killed, one that comes at last: the caller sees one outcome, and the log holds it once."""
+    """No engine yet, one that is killed, one that comes at last: the caller sees one reply; the log has the command once."""
     engine = EngineProcess(settings, tmp_path / "engine.txt")
     told: list[Reply] = []
     with Client(settings) as client:
@@ -121,8 +121,8 @@ def test_it_tries_as_long_as_it_takes(settings: Settings, tmp_path: Path) -> Non
     assert [f"svc:{number}" for number in range(40)] == [reply.command_id for reply in told] == command_ids(settings)
 
 
-def test_it_gives_up_at_its_deadline_and_later_gets_the_outcome(settings: Settings) -> None:
-    """Without an engine the outcome is unknown; the same call, even of another client, gets it when there is one."""
+def test_it_gives_up_at_its_deadline_and_later_gets_the_reply(settings: Settings) -> None:
+    """Without an engine there is no reply; the same call, even of another client, gets it when there is an engine."""
     with Client(settings) as client:
         began = monotonic()
         with pytest.raises(ReplyTimeout):
@@ -134,15 +134,15 @@ def test_it_gives_up_at_its_deadline_and_later_gets_the_outcome(settings: Settin
     assert command_ids(settings) == ["svc:1"]
 
 
-def test_whoever_waits_is_let_go_at_the_end(settings: Settings) -> None:
-    """Closed, it keeps nobody waiting."""
-    outcomes: list[BaseException] = []
+def test_whoever_waits_is_released_at_the_end(settings: Settings) -> None:
+    """A client that is closed keeps nobody waiting."""
+    errors: list[BaseException] = []
 
     def call() -> None:
         try:
             client.submit("AdvanceTime", {}, "svc:1")
         except EngineStopped as error:
-            outcomes.append(error)
+            errors.append(error)
 
     with Client(settings) as client:
         caller = threading.Thread(target=call)
@@ -151,13 +151,13 @@ def test_whoever_waits_is_let_go_at_the_end(settings: Settings) -> None:
             caller.join(0.01)
     caller.join(10)
 
-    assert len(outcomes) == 1
+    assert len(errors) == 1
     with pytest.raises(EngineStopped):
         client.submit("AdvanceTime", {}, "svc:2")
 
 
 def test_without_a_broker_it_says_so_and_leaves_no_thread(tmp_path: Path) -> None:
-    """Trying again and again would otherwise run out of files."""
+    """Otherwise a caller that tries again and again would run out of files."""
     settings = kafka_settings(tmp_path, f"127.0.0.1:{free_port()}", "none.")
     before = set(threading.enumerate())
     with warnings.catch_warnings():  # kafka-python leaves the sockets to the garbage collector
@@ -173,7 +173,7 @@ def test_without_a_broker_it_says_so_and_leaves_no_thread(tmp_path: Path) -> Non
 
 
 def test_two_who_wait_for_one_command_have_their_own_deadlines(settings: Settings) -> None:
-    """The impatient one is told at its deadline, the other still gets the outcome."""
+    """The impatient one is told at its deadline; the other still gets the reply."""
 
     async def both(gateway: KafkaGateway) -> Reply:
         patient = asyncio.ensure_future(gateway.submit("t:1", AdvanceTime(), timeout_seconds=60))
@@ -189,14 +189,14 @@ def test_two_who_wait_for_one_command_have_their_own_deadlines(settings: Setting
 
 @pytest.mark.timeout(120)
 def test_callers_are_refused_while_the_engine_is_behind(settings: Settings, tmp_path: Path) -> None:
-    """The engine is paused: soon callers are told when to come back, only one command at a time is sent to find out,
-    whatever their patience; woken up, it is taken to be there at once, and nothing is lost.
+    """The engine is paused: soon callers are told when to come back, and whatever their patience, only one command at a
+    time is sent to find out. The gateway notices at once when the engine wakes up, and no command is lost.
     """
     accepted: list[str] = []
     refusals: list[Busy] = []
 
     async def press(gateway: KafkaGateway, seconds: float) -> None:
-        """Submit as quickly as one can, with little patience, for some time."""
+        """Submit as quickly as possible, with little patience, for some time."""
         end = monotonic() + seconds
         waiting: set[asyncio.Task[None]] = set()
 
@@ -241,7 +241,7 @@ def test_callers_are_refused_while_the_engine_is_behind(settings: Settings, tmp_
 
 
 def test_the_client_waits_while_the_engine_is_behind(settings: Settings) -> None:
-    """It is the gateway's callers that are refused; the client tries again until its deadline, then says so."""
+    """The gateway refuses its callers; the client tries again until its deadline, and only then raises the refusal."""
     with Client(settings) as client:
         client._gateway._behind_seconds = 0.2
         with pytest.raises(ReplyTimeout):

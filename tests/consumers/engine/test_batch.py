@@ -23,8 +23,8 @@ from tests.consumers.exchange_fixtures import MICRO, START, TickingClock, open_m
 # --- replies
 
 
-def test_an_order_is_answered_with_its_place_in_the_log(recorder: POPOApplicationRecorder) -> None:
-    """The reply's position is that of the command's last event, and its events bear the command's id."""
+def test_a_reply_has_the_position_of_the_command_in_the_log(recorder: POPOApplicationRecorder) -> None:
+    """The reply's position is that of the command's last event; all its events bear the command's id."""
     with running(recorder) as (_, gateway, _):
         market = open_market(gateway.submit_blocking)
         command_id, order = market.buy("c-1")
@@ -38,8 +38,8 @@ def test_an_order_is_answered_with_its_place_in_the_log(recorder: POPOApplicatio
     assert reply.result["status"] == "filled"
 
 
-def test_answered_commands_leave_nothing_for_the_garbage_collector(recorder: POPOApplicationRecorder) -> None:
-    """What a batch made is freed when it is answered: 10,000s of objects in cycles would stop the engine now and then."""
+def test_decided_commands_leave_nothing_for_the_garbage_collector(recorder: POPOApplicationRecorder) -> None:
+    """The objects of a batch are freed with its replies: tens of thousands in cycles would stop the engine now and then."""
     with running(recorder) as (_, gateway, _):
         market = open_market(gateway.submit_blocking)
         gc.collect()
@@ -53,7 +53,7 @@ def test_answered_commands_leave_nothing_for_the_garbage_collector(recorder: POP
 
 
 def test_every_batch_ends_with_how_far_the_commands_are_read(recorder: POPOApplicationRecorder) -> None:
-    """The last event of the log says it, and it counts the commands of the source."""
+    """The last event of the log says so; it counts the commands of the source."""
     with running(recorder) as (_, gateway, _):
         market = open_market(gateway.submit_blocking)
         gateway.submit_blocking(*market.buy("c-1"))
@@ -63,7 +63,7 @@ def test_every_batch_ends_with_how_far_the_commands_are_read(recorder: POPOAppli
 
 
 def test_a_refusal_is_an_event(recorder: POPOApplicationRecorder) -> None:
-    """A refused command has its outcome in the log, and its sender gets the numbers that decided it."""
+    """A refusal is in the log, and the sender gets the numbers that decided it."""
     with running(recorder) as (_, gateway, _):
         market = open_market(gateway.submit_blocking)
         reply = gateway.submit_blocking(*market.buy("c-1", spend=2_000 * MICRO))
@@ -75,13 +75,13 @@ def test_a_refusal_is_an_event(recorder: POPOApplicationRecorder) -> None:
 
 
 def test_an_invalid_command_is_refused_before_it_is_sent(recorder: POPOApplicationRecorder) -> None:
-    """A gateway holds what Python code hands over to the limits of the wire."""
+    """A gateway checks commands from Python code against the limits of the wire."""
     with running(recorder) as (_, gateway, _), pytest.raises(InvalidCommand):
         gateway.submit_blocking("cli:1", DepositCash("ac_1", -5))
 
 
-def test_an_invalid_command_that_came_over_a_wire_is_a_recorded_rejection(recorder: POPOApplicationRecorder) -> None:
-    """A source that parsed a command and found a bad field hands that on; its outcome is a rejection in the log."""
+def test_an_invalid_command_from_a_wire_is_a_recorded_rejection(recorder: POPOApplicationRecorder) -> None:
+    """A source that found a bad field in a command passes that on; the log has a rejection."""
     with running(recorder) as (_, _, source):
         future: Future[Reply] = Future()
         invalid = InvalidCommand("amount", "must be a string")
@@ -96,8 +96,8 @@ def test_an_invalid_command_that_came_over_a_wire_is_a_recorded_rejection(record
 # --- the same command again
 
 
-def test_the_same_command_has_one_outcome_for_ever(recorder: POPOApplicationRecorder) -> None:
-    """Again at once, and again after a restart that knows nothing but the log: the first reply, and no new event."""
+def test_the_same_command_has_one_reply_for_ever(recorder: POPOApplicationRecorder) -> None:
+    """Sent again at once, and after a restart that knows only the log: the first reply, and no new event."""
     with running(recorder) as (_, gateway, _):
         market = open_market(gateway.submit_blocking)
         first = gateway.submit_blocking(*market.buy("c-1"))
@@ -126,8 +126,8 @@ def test_another_command_with_a_used_id_is_refused_and_leaves_no_trace(recorder:
     assert length == len(recorded(recorder))
 
 
-def test_repetitions_inside_one_batch_share_one_outcome(recorder: POPOApplicationRecorder) -> None:
-    """Sent many times before any was answered: one outcome, told to each; another body among them is refused."""
+def test_repetitions_inside_one_batch_share_one_reply(recorder: POPOApplicationRecorder) -> None:
+    """Sent many times before the first reply: all get one reply; another command with the same id is refused."""
     with running(recorder) as (_, gateway, _):
         market = open_market(gateway.submit_blocking)
 
@@ -165,7 +165,7 @@ def test_a_quote_tells_what_the_next_order_does_and_changes_nothing(recorder: PO
 
 
 def test_a_market_closes_by_itself(recorder: POPOApplicationRecorder) -> None:
-    """At its close_time, without any command; the events bear ids of their own."""
+    """At its close_time, without any command; the event bears an id of its own."""
     clock = TickingClock()
     with running(recorder, clock=clock) as (engine, gateway, source):
         market = open_market(gateway.submit_blocking, close_time=START + 60 * MICRO)
@@ -194,7 +194,7 @@ def test_time_never_runs_backwards(recorder: POPOApplicationRecorder) -> None:
 
 
 def test_commands_bring_their_time_when_the_clock_is_theirs(recorder: POPOApplicationRecorder) -> None:
-    """With `clock=command` an order happens when its sender says, and what is due by then happens before."""
+    """With `clock=command` an order happens at its sender's time, after whatever is due by then."""
     with running(recorder, clock="command") as (_, gateway, _):
         market = open_market(
             lambda command_id, command: gateway.submit_blocking(command_id, command, START),
@@ -213,7 +213,7 @@ def test_commands_bring_their_time_when_the_clock_is_theirs(recorder: POPOApplic
 
 
 def test_small_batches_hold_all_and_each_says_how_far_it_read() -> None:
-    """Limits split what came together; every part ends with CommandsRead, and nothing is lost."""
+    """Limits split commands that came together into batches; each ends with CommandsRead, and nothing is lost."""
     inserted: list[int] = []
 
     class Counting(POPOApplicationRecorder):

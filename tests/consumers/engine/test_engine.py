@@ -30,7 +30,7 @@ from tests.consumers.exchange_fixtures import MICRO, open_market, running
 
 
 class UnsureRecorder(POPOApplicationRecorder):
-    """A recorder whose inserts fail as told: `lost` before, `late` after the events are in the log."""
+    """A recorder whose inserts fail as told: `lost` before the events are in the log, `late` after."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,8 +49,8 @@ class UnsureRecorder(POPOApplicationRecorder):
 
 @given(st.lists(st.sampled_from(["", "lost", "late"]), max_size=30))
 @settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
-def test_whatever_appends_fail_every_command_has_one_outcome(faults: list[str]) -> None:
-    """Lost or late, in any order: all callers are answered, each command is once in the log, and replay agrees."""
+def test_whatever_appends_fail_every_command_has_one_reply(faults: list[str]) -> None:
+    """Lost or late, in any order: all callers get replies, each command is in the log once, and a replay agrees."""
     recorder = UnsureRecorder()
     with running(recorder) as (engine, gateway, _):
         market = open_market(gateway.submit_blocking)
@@ -68,7 +68,7 @@ def test_whatever_appends_fail_every_command_has_one_outcome(faults: list[str]) 
 
 
 def test_writing_by_somebody_else_is_noticed(recorder: POPOApplicationRecorder) -> None:
-    """Another writer's events make the next append fail; the engine takes over again, and knows them then."""
+    """Another writer's events make the next append fail; the engine takes over again and then knows them."""
     with running(recorder) as (_, gateway, _):
         market = open_market(gateway.submit_blocking)
         with running(recorder) as (_, other, _):
@@ -81,7 +81,7 @@ def test_writing_by_somebody_else_is_noticed(recorder: POPOApplicationRecorder) 
 
 
 def test_a_command_that_the_engine_fails_on_is_put_aside(recorder: POPOApplicationRecorder) -> None:
-    """An error of ours on one command: it alone has no outcome, its sender is told, the others are decided."""
+    """An error of ours on one command: it alone gets no reply, its sender is told, the others are decided."""
     with running(recorder) as (engine, gateway, source):
         market = open_market(gateway.submit_blocking)
         command_id, order = market.buy("c-1")
@@ -99,7 +99,7 @@ def test_a_command_that_the_engine_fails_on_is_put_aside(recorder: POPOApplicati
 
 
 class UnreadableRecorder(POPOApplicationRecorder):
-    """A log in which something stands that no version of ours wrote."""
+    """A log with an event that no version of ours wrote."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class UnreadableRecorder(POPOApplicationRecorder):
 
 
 def test_a_log_that_cannot_be_read_stops_the_engine() -> None:
-    """Nothing is skipped: after a few tries the engine ends with the reason, and callers are told."""
+    """No event is skipped: after a few tries the engine ends with the reason, and callers are told."""
     source = LocalCommandSource()
     engine = Engine(RecorderLog(UnreadableRecorder()), source)
     engine.start()
@@ -119,8 +119,8 @@ def test_a_log_that_cannot_be_read_stops_the_engine() -> None:
         LocalGateway(source).submit_blocking("cli:1", AdvanceTime())
 
 
-def test_stopping_lets_go_whoever_waits(recorder: POPOApplicationRecorder) -> None:
-    """A command that nobody will decide any more fails at once, not at its deadline."""
+def test_stopping_releases_whoever_waits(recorder: POPOApplicationRecorder) -> None:
+    """A command that no engine will decide any more fails at once, not at its deadline."""
     source = LocalCommandSource()
     engine = Engine(RecorderLog(recorder), source)
     future: Future[Reply] = Future()
@@ -138,7 +138,7 @@ def test_stopping_lets_go_whoever_waits(recorder: POPOApplicationRecorder) -> No
 def test_paying_many_holders_is_one_command_over_many_batches(
     recorder: POPOApplicationRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The reply comes when all are paid, with the last position; asked again, also after a restart, it is the same."""
+    """The reply comes when all are paid and has the last position; sent again, even after a restart, it is the same."""
     monkeypatch.setattr(settlement, "STEP", 7)  # instead of the hundreds of holders that a step pays
     payouts = (Payout("Yes", MICRO),)
 
@@ -165,7 +165,7 @@ def test_paying_many_holders_is_one_command_over_many_batches(
 
 
 class StoppingRecorder(POPOApplicationRecorder):
-    """A recorder that calls back after so many appends."""
+    """A recorder that calls back after a number of appends."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -173,7 +173,7 @@ class StoppingRecorder(POPOApplicationRecorder):
         self.call: Callable[[], None] = lambda: None
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
-        """Insert, or be away for ever."""
+        """Insert, or fail for ever."""
         if self.countdown == 0:
             self.call()
             raise IntegrityError("away")
@@ -183,7 +183,7 @@ class StoppingRecorder(POPOApplicationRecorder):
 
 @pytest.mark.parametrize("appends", range(3))
 def test_a_payout_that_was_cut_off_is_finished_at_the_next_start(appends: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ended between two batches of one finalize: the next engine pays the rest before anything else, each once."""
+    """The engine ended between two batches of one finalize: the next one first pays the rest, each holder once."""
     monkeypatch.setattr(settlement, "STEP", 7)
     recorder = StoppingRecorder()
     source = LocalCommandSource()

@@ -1,4 +1,4 @@
-"""The engine's logs: what all stores promise alike, and what PostgreSQL's lock adds."""
+"""The engine's logs: the promises that all stores share, and PostgreSQL's lock."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -69,7 +69,7 @@ def open_one(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenLog
 
 
 def test_what_was_appended_is_read_at_the_next_take_over(open_one: OpenLog) -> None:
-    """In order, with positions that increase, streams, versions, topics and the bytes of the state."""
+    """In order, with increasing positions, and with streams, versions, topics and the bytes of the states."""
     log = open_one()
     assert everything(log) == []
     first = list(log.begin(events("market-ä", 1, 3)).result())
@@ -91,7 +91,7 @@ def test_what_was_appended_is_read_at_the_next_take_over(open_one: OpenLog) -> N
 
 
 def test_old_events_are_read_by_position(open_one: OpenLog) -> None:
-    """From a position on, so many at most."""
+    """From a position on, up to a limit."""
     log = open_one()
     everything(log)
     positions = list(log.begin(events("market-a", 1, 10)).result())
@@ -103,7 +103,7 @@ def test_old_events_are_read_by_position(open_one: OpenLog) -> None:
 
 
 def test_the_same_version_twice_is_never_in_the_log(open_one: OpenLog, request: pytest.FixtureRequest) -> None:
-    """A writer whose knowledge is old cannot append on the stores that check versions; Kafka fences by epochs instead."""
+    """A writer with old knowledge cannot append: most stores check versions, Kafka fences by epochs."""
     if "kafka" in request.node.name:
         old, new = open_one(), open_one()
         everything(old)
@@ -126,7 +126,7 @@ def test_the_same_version_twice_is_never_in_the_log(open_one: OpenLog, request: 
 
 
 def test_a_second_engine_is_refused(database: str) -> None:
-    """While one holds the partition's lock another cannot take over, is told why, and can as soon as the first is gone."""
+    """While one engine holds the partition's lock another cannot take over and is told why; it can when the first is gone."""
     first, second = PostgresLog(database), PostgresLog(database)
     everything(first)
 
@@ -152,7 +152,7 @@ def test_another_partition_has_a_lock_and_a_table_of_its_own(database: str) -> N
 
 
 def test_a_lost_session_is_in_doubt_and_can_be_taken_over_again(database: str) -> None:
-    """The server ends the session: the append fails, nothing of it is there, and the log goes on after a take-over."""
+    """The server ends the session: the append fails without a trace, and the log goes on after a take-over."""
     log = PostgresLog(database)
     everything(log)
     with psycopg.connect(database, autocommit=True) as admin:
@@ -186,7 +186,7 @@ def test_the_library_reads_and_follows_what_our_insert_wrote(database: str, tmp_
 
 
 def test_processes_may_start_at_once(database: str) -> None:
-    """Several that find no table make it once, and none of them fails."""
+    """Several processes that find no table make it once, and none of them fails."""
     with ThreadPoolExecutor(8) as pool:
         for made in pool.map(lambda _: postgres_recorder(database, 0), range(8)):
             assert made.max_notification_id() is None

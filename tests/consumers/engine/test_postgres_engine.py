@@ -1,4 +1,4 @@
-"""The embedded engine on a real PostgreSQL: one outcome for ever, a server that is killed, a second engine."""
+"""The embedded engine on a real PostgreSQL: one reply for ever, a server that is killed, a second engine."""
 
 import asyncio
 from collections.abc import Iterator
@@ -37,8 +37,8 @@ def check(dsn: str, told: list[Reply]) -> None:
     recorder.datastore.close()  # type: ignore[attr-defined]
 
 
-def test_one_outcome_for_ever(database: str) -> None:
-    """Sent again at once or after a restart, an order has the first outcome; positions increase."""
+def test_one_reply_for_ever(database: str) -> None:
+    """An order that is sent again, at once or after a restart, gets the first reply; positions increase."""
     with running(database) as (_, gateway):
         market = open_market(gateway.submit_blocking)
         first = gateway.submit_blocking(*market.buy("c-1"))
@@ -52,7 +52,7 @@ def test_one_outcome_for_ever(database: str) -> None:
 
 
 def test_a_second_engine_is_refused_with_a_clear_message(database: str) -> None:
-    """Started by mistake beside one that runs: it ends with the reason, and the first one never notices."""
+    """An engine started by mistake beside a running one ends with the reason; the running one never notices."""
     with running(database) as (engine, gateway):
         market = open_market(gateway.submit_blocking)
         second = Engine(PostgresLog(database), LocalCommandSource())

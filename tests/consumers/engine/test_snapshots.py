@@ -1,4 +1,4 @@
-"""Snapshots: a start from one is a replay from zero; one that does not fit or is damaged is thrown away."""
+"""Snapshots: a start from one equals a replay from zero; one that is damaged or does not fit is thrown away."""
 
 from pathlib import Path
 from random import Random
@@ -42,7 +42,7 @@ LOG = simulated(11, 1_500).log
 @given(st.data())
 @settings(deadline=None, max_examples=40)
 def test_a_snapshot_and_the_rest_is_a_replay_from_zero(data: st.DataObject) -> None:
-    """At any position: the same state, the same due times; and it goes on to the same end."""
+    """At any position: the same state and due times, and from there the same end."""
     cut = data.draw(st.integers(0, len(LOG)))
     end = min(len(LOG), cut + 200)
     before = replayed(LOG[:cut])
@@ -72,7 +72,7 @@ def test_right_after_every_type_of_event() -> None:
 
 
 def test_all_that_stands_beside_the_state_comes_back() -> None:
-    """Checkpoint, sources, the checkpoints of the log."""
+    """The checkpoint, how far the sources are read, the checkpoints for look-ups."""
     loaded = load(dump(snapshot_of(Exchange())))
 
     assert (Checkpoint(1, 7, 2, "w"), {"local": 9}, [Checkpoint(1, 1, 1, "w")]) == (
@@ -157,7 +157,7 @@ class CountingLog(RecorderLog):
 
 @pytest.mark.parametrize("lost", ["nothing", "index", "snapshots", "both"])
 def test_an_engine_starts_from_what_it_left(tmp_path: Path, lost: str) -> None:
-    """It reads only what it lacks, and knows every outcome; what is lost beside the log is made again."""
+    """It reads only the events that it lacks and knows every reply; files that were lost are made again."""
     recorder = POPOApplicationRecorder()
 
     def engine_of() -> tuple[Engine, LocalGateway, CountingLog]:
@@ -190,7 +190,7 @@ def test_an_engine_starts_from_what_it_left(tmp_path: Path, lost: str) -> None:
 
 
 def test_an_index_that_is_behind_the_snapshot_reads_no_more_than_it_lacks(tmp_path: Path) -> None:
-    """As of an engine that stood still while another wrote: it goes on at the last checkpoint known before its end."""
+    """An engine stood still while another one wrote: its index goes on at the last known checkpoint before its end."""
     checkpoints = [Checkpoint(position, position - 1, 1, "w") for position in (10, 20, 30)]
     with DiskCommandIndex(tmp_path) as index:
         for behind, wanted in ((5, START), (20, checkpoints[1]), (29, checkpoints[1])):
@@ -204,7 +204,7 @@ def test_an_index_that_is_behind_the_snapshot_reads_no_more_than_it_lacks(tmp_pa
 
 
 def test_what_is_kept_beside_a_lost_log_is_thrown_away(tmp_path: Path) -> None:
-    """The log lost its end (a restored copy): snapshot and index of the lost part do not count."""
+    """The log lost its end (a restored copy): the snapshot and the index of the lost part do not count."""
     recorder = POPOApplicationRecorder()
     for log in (recorder, POPOApplicationRecorder()):
         source = LocalCommandSource()

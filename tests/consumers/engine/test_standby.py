@@ -64,7 +64,7 @@ async def until(engine: EngineProcess, words: str) -> None:
 
 @pytest.mark.timeout(120)
 def test_a_standby_takes_over_from_a_killed_and_from_a_paused_engine(settings: Settings, engines: Engines) -> None:
-    """Clients only wait; nothing is lost or doubled; a paused engine that wakes up is fenced and stops at once."""
+    """Clients only wait; no reply is lost or doubled; a paused engine that wakes up is fenced and stops at once."""
     told: list[Reply] = []
     first = engines.start()
     with KafkaGateway(settings, retry_seconds=0.5) as gateway:
@@ -97,7 +97,7 @@ def test_a_standby_takes_over_from_a_killed_and_from_a_paused_engine(settings: S
 def test_a_planned_hand_over_refuses_and_loses_nothing(
     settings: Settings, engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The command makes the standby take over, the former engine ends well; without a standby a new engine does it."""
+    """The command makes the standby take over, and the earlier engine ends cleanly; a new engine can do the same."""
     for name in ("home", "log", "kafka_brokers", "kafka_replication", "kafka_topic_prefix"):
         monkeypatch.setenv(f"TIDINGS_{name.upper()}", str(getattr(settings, name)))
     told: list[Reply] = []
@@ -128,7 +128,7 @@ def test_a_planned_hand_over_refuses_and_loses_nothing(
 @pytest.mark.usefixtures("lost_connections")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_standby_reads_commands_before_it_takes_over(settings: Settings) -> None:
-    """It connects ahead, so that a take-over need not wait for that; where it cannot, it still stands by."""
+    """It connects ahead, so that a take-over need not wait for that; if it cannot, it stands by all the same."""
     ahead = KafkaCommandSource(settings)
     ahead.connect()
     connected = ahead._reader
@@ -175,7 +175,7 @@ def test_a_database_that_is_killed_loses_and_doubles_nothing(own_postgres: Postg
 
 @pytest.mark.timeout(120)
 def test_of_two_standbys_one_takes_over_and_the_other_goes_on_standing_by(settings: Settings, engines: Engines) -> None:
-    """Two that notice the silence at the same moment do not both serve; the one that lost takes over the next time."""
+    """Two that notice the silence at the same moment do not both serve; the loser takes over the next time."""
     told: list[Reply] = []
     first = engines.start()
     with KafkaGateway(settings, retry_seconds=0.5) as gateway:
@@ -204,8 +204,10 @@ def test_of_two_standbys_one_takes_over_and_the_other_goes_on_standing_by(settin
 
 
 @pytest.mark.timeout(120)
-def test_when_the_heir_dies_in_the_hand_over_the_next_standby_takes_over(settings: Settings, engines: Engines) -> None:
-    """An engine that was told to end has ended; whoever was to follow is killed at once; clients only wait."""
+def test_when_the_successor_dies_in_the_hand_over_the_next_standby_takes_over(
+    settings: Settings, engines: Engines
+) -> None:
+    """The writer has ended as told, and its successor is killed at once; clients only wait."""
     told: list[Reply] = []
     first = engines.start()
     with KafkaGateway(settings, retry_seconds=0.5) as gateway:
@@ -216,9 +218,9 @@ def test_when_the_heir_dies_in_the_hand_over_the_next_standby_takes_over(setting
             await until(standby, "standby_started")
             async with trading(gateway, market, told, tasks=8):
                 await more(told, 50)
-                heir = engines.start("--take-over")
+                successor = engines.start("--take-over")
                 await until(first, "handing_over")
-                heir.kill()
+                successor.kill()
                 assert await asyncio.to_thread(first.wait) == 0, first.output
                 await more(told, 50)
             assert "log_taken_over" in standby.output
@@ -233,7 +235,7 @@ def test_when_the_heir_dies_in_the_hand_over_the_next_standby_takes_over(setting
 
 @pytest.mark.timeout(60)
 def test_files_of_another_log_are_thrown_away(settings: Settings) -> None:
-    """A snapshot that stands behind the end of the log, or at a batch that is another one, is not believed."""
+    """A snapshot with a checkpoint after the end of the log, or after another batch, does not count."""
     source = LocalCommandSource()
     engine = Engine(open_log(settings), source, folder=settings.home / "engine")
     engine.start()

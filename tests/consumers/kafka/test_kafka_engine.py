@@ -1,4 +1,4 @@
-"""The engine over a real Kafka: round trips, what cannot be understood, and engines and brokers that are killed."""
+"""The engine over a real Kafka: round trips, values that are no commands, engines and brokers that are killed."""
 
 import asyncio
 import random
@@ -73,7 +73,7 @@ def dead_letters(settings: Settings, count: int) -> list[dict[str, object]]:
 
 
 def test_an_open_transaction_holds_nobody_up(settings: Settings) -> None:
-    """What is sent in a transaction of Kafka is decided when it arrives, and so is what others send after it."""
+    """A command in a transaction of Kafka is decided when it arrives, and so are the commands that others send after it."""
     sender = Producer(settings.rdkafka_client() | {"transactional.id": settings.kafka_topic_prefix})
     sender.init_transactions(30)
     with KafkaGateway(settings) as gateway, engine_of(settings):
@@ -91,8 +91,8 @@ def test_an_open_transaction_holds_nobody_up(settings: Settings) -> None:
     assert ids[-2:] == [market.buy("c-1")[0], market.buy("c-2")[0]]
 
 
-def test_orders_travel_over_kafka_and_have_one_outcome_for_ever(settings: Settings) -> None:
-    """The reply is the log's; again, and after a restart, it is the same; another body is refused."""
+def test_orders_travel_over_kafka_and_have_one_reply_for_ever(settings: Settings) -> None:
+    """The reply is what the log says, the same when sent again, even after a restart; another command with the id is refused."""
     with KafkaGateway(settings) as gateway:
         with engine_of(settings):
             market = open_market(gateway.submit_blocking)
@@ -112,7 +112,7 @@ def test_orders_travel_over_kafka_and_have_one_outcome_for_ever(settings: Settin
 
 
 def test_many_at_once_share_records_and_batches(settings: Settings) -> None:
-    """500 orders in flight: all are answered, in far fewer batches."""
+    """500 orders in flight: all get replies, in far fewer batches."""
     with KafkaGateway(settings) as gateway, engine_of(settings):
         market = open_market(gateway.submit_blocking)
 
@@ -128,7 +128,7 @@ def test_many_at_once_share_records_and_batches(settings: Settings) -> None:
 
 
 def test_a_quote_over_kafka_changes_nothing(settings: Settings) -> None:
-    """Its numbers are those of the order sent next; the log does not grow by it."""
+    """Its numbers are those of the order that is sent next; the log does not grow by it."""
     with KafkaGateway(settings) as gateway, engine_of(settings) as engine:
         market = open_market(gateway.submit_blocking)
         before = engine.position
@@ -139,11 +139,11 @@ def test_a_quote_over_kafka_changes_nothing(settings: Settings) -> None:
     assert quote.result["fills"] == reply.result["fills"]
 
 
-# --- what cannot be understood
+# --- values that are no commands
 
 
 def test_what_is_no_command_goes_to_the_dead_letters(settings: Settings) -> None:
-    """With its reason and place; what stands beside it in the record is decided, and the progress passes it."""
+    """With its reason and where it stands; the other commands of the record are decided, and the engine goes past it."""
     mixed = dump_record([b'{"command_id":"x","type":"Nonsense","data":{}}', dump_command("t:1", AdvanceTime())])
     with KafkaGateway(settings) as gateway, engine_of(settings) as engine:
         produce(gateway, b"nonsense")
@@ -163,8 +163,8 @@ def test_what_is_no_command_goes_to_the_dead_letters(settings: Settings) -> None
     assert CommandsRead(f"{settings.kafka_topic_prefix}commands-0", 1) == events[0]
 
 
-def test_a_command_with_an_invalid_field_has_its_outcome_in_the_log(settings: Settings) -> None:
-    """A JSON number for an amount: a recorded rejection that names the field, and the same again for the same bytes."""
+def test_a_command_with_an_invalid_field_has_a_rejection_in_the_log(settings: Settings) -> None:
+    """A JSON number for an amount: a recorded rejection that names the field, and the same one for the same bytes again."""
     value = dump_command("svc:1", DepositCash("ac_1", 5)).replace(b'"0.000005"', b"5")
     with KafkaGateway(settings) as gateway, engine_of(settings):
         produce(gateway, value)
@@ -181,8 +181,8 @@ def test_a_command_with_an_invalid_field_has_its_outcome_in_the_log(settings: Se
 # --- limits of the gateway
 
 
-def test_no_answer_in_time_is_told_as_such(settings: Settings) -> None:
-    """Without an engine the outcome is unknown at the deadline; the same id asks for it again later."""
+def test_no_reply_in_time_is_told_as_such(settings: Settings) -> None:
+    """Without an engine there is no reply by the deadline; the same id gets it later."""
     with KafkaGateway(settings, timeout_seconds=0.3) as gateway, pytest.raises(ReplyTimeout):
         gateway.submit_blocking("t:1", AdvanceTime())
     with KafkaGateway(settings) as gateway, engine_of(settings):
@@ -193,7 +193,7 @@ def test_no_answer_in_time_is_told_as_such(settings: Settings) -> None:
 
 
 def test_more_than_may_wait_are_refused(settings: Settings) -> None:
-    """Over the limit a caller is told at once to come back; when the gateway closes, the others are let go."""
+    """A caller over the limit is told at once to come back; when the gateway closes, the others are released."""
 
     async def crowd(gateway: KafkaGateway) -> Sequence[Reply | BaseException]:
         tasks = [asyncio.ensure_future(gateway.submit(f"t:{i}", AdvanceTime())) for i in range(5)]
@@ -203,9 +203,9 @@ def test_more_than_may_wait_are_refused(settings: Settings) -> None:
 
     gateway = KafkaGateway(settings, commands_max=3)
     gateway.start()
-    outcomes = asyncio.run(crowd(gateway))
+    replies = asyncio.run(crowd(gateway))
 
-    assert [EngineStopped] * 3 + [Busy] * 2 == [type(outcome) for outcome in outcomes]
+    assert [EngineStopped] * 3 + [Busy] * 2 == [type(reply) for reply in replies]
 
 
 # --- engines that end
@@ -218,8 +218,8 @@ class ForgetfulCommandSource(KafkaCommandSource):
         """Lose them."""
 
 
-def test_a_new_engine_tells_the_last_outcomes_again(settings: Settings) -> None:
-    """The engine ended after the append and before its replies arrived: whoever waits need not even ask again."""
+def test_a_new_engine_sends_the_last_replies_again(settings: Settings) -> None:
+    """The engine ended after the append and before its replies arrived: callers need not even send the command again."""
     with KafkaGateway(settings, retry_seconds=1000) as gateway:
 
         async def ask() -> Reply:
@@ -264,7 +264,7 @@ async def more(told: list[Reply], count: int) -> None:
 @pytest.mark.usefixtures("lost_connections")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_an_engine_that_is_killed_loses_and_doubles_nothing(settings: Settings, tmp_path: Path) -> None:
-    """Kill -9 at random moments under load, five times: every order is answered once, as the log says."""
+    """Kill -9 at random moments under load, five times: every order gets one reply, as the log says."""
     chance = random.Random(4)  # noqa: S311  no secret
     told: list[Reply] = []
     with (
