@@ -4,10 +4,10 @@
 
     with Client(settings) as client:
         reply = client.submit("PlaceOrder", {"account_id": ..., "market_id": ..., "client_order_id": "7", ...})
-        reply = await client.submit_async("DepositCash", {"account_id": ..., "amount": "10.000000"}, "payroll:2024-10:ac_1")
+        reply = await client.submit_async("DepositCash", {"account_id": ..., "amount": "10.000000"}, "payroll:10:ac_1")
 
-The sender chooses the id of each command. A sender that does not know what became of a command, even after a restart, sends
-it again with the same id and the same fields, and gets the reply. The client does so by itself until its deadline.
+The sender chooses the id of each command. A sender that does not know what became of a command, even after a restart,
+sends it again with the same id and the same fields, and gets the reply. The client does so by itself until its deadline.
 """
 
 import asyncio
@@ -64,8 +64,8 @@ class Client:
         Args:
             command_type: for example `PlaceOrder`; docs/schemas/commands has all of them.
             data: the command's fields, as the schema says.
-            command_id: makes a repetition harmless. An order's id follows from its account and `client_order_id`: leave it
-                out.
+            command_id: makes a repetition harmless. Leave it out for an order, whose id follows from its account and
+                `client_order_id`.
             at: the sender's time in microseconds; only where the engine takes its time from the commands.
             timeout_seconds: the time that it tries: the engine may be down, behind, or in the middle of a take-over.
 

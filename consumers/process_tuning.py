@@ -4,9 +4,9 @@ import gc
 import os
 from typing import Final
 
-# The threads of an engine share one interpreter, so only one of them runs at a time. Waking the next one takes several times
-# as long on another CPU (a round trip of 105 us against 27 on the same CPU, on a virtual machine). Only Linux lets a process
-# choose its CPU.
+# The threads of an engine share one interpreter, so only one of them runs at a time. Waking the next one takes several
+# times as long on another CPU (a round trip of 105 us against 27 on the same CPU, on a virtual machine). Only Linux
+# lets a process choose its CPU.
 
 _ALL: Final = frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else frozenset()
 """The CPUs on which this process was allowed to run when it started."""
@@ -25,14 +25,15 @@ def run_anywhere() -> None:
 
 
 THRESHOLDS: Final = (50_000, 20, 100)
-"""The thresholds of `gc`: new objects per collection of the young ones, and collections of each age per one of the next."""
+"""The thresholds of `gc`: new objects before a collection, and collections of each age before one of the next age."""
 
 
 def collect_rarely() -> None:
     """Have the garbage collector look at new objects rarely, and hardly ever at old ones.
 
     By default it runs after every 700 new objects, which is every 20 orders, and soon looks again at all objects that live:
-    the replies in memory, the state. That is as much work as deciding the orders. Objects in no cycle are freed without it.
+    the replies in memory, the state. That is as much work as deciding the orders. Objects in no cycle are freed without
+    it.
     """
     gc.collect()
     gc.freeze()

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def make_engine(settings: "Settings", *, standby: bool = False, take_over: bool = False) -> Engine:
     """Return the engine of the settings' partition, not started yet.
 
-    A `standby` waits until no other engine sends heartbeats. With `take_over` it reads the log, and then asks the engine that
-    writes it to hand over.
+    A `standby` waits until no other engine sends heartbeats. With `take_over` it reads the log, and then asks the
+    engine that writes it to hand over.
     """
     source = KafkaCommandSource(settings)
     if standby:

@@ -82,8 +82,8 @@ class AppendBatch:
 class DecidedCommand:
     """A command that was decided in memory, and its reply.
 
-    `last` is the index of its last event in `batch`. A repeated command has either an `original`, the command with the same
-    id that is not in the log yet, or a `recorded` reply, which that command got.
+    `last` is the index of its last event in `batch`. A repeated command has either an `original`, the command with the
+    same id that is not in the log yet, or a `recorded` reply, which that command got.
     """
 
     __slots__ = ("batch", "events", "last", "original", "recorded", "reply", "submitted", "time")

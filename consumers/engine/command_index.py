@@ -4,14 +4,14 @@ CommandIndex                what the engine needs
 ├── MemoryCommandIndex      a dictionary
 └── DiskCommandIndex        files beside the log
 
-On disk it is a row of hash tables in files that are mapped into memory. Each table is four times as large as the one before.
-When one is full the next is begun, so nothing is ever moved, and an entry costs the same however many there are. A look-up
-searches each table; their number is the logarithm of the number of commands. An entry is a 62-bit fingerprint of the
-command's id, and the position of its first event. Two ids may share a fingerprint: the caller reads the event at the
-position, which tells for certain. (It needs the event anyway, to make the reply again.)
+On disk it is a row of hash tables in files that are mapped into memory. Each table is four times as large as the one
+before. When one is full the next is begun, so nothing is ever moved, and an entry costs the same however many there
+are. A look-up searches each table; their number is the logarithm of the number of commands. An entry is a 62-bit
+fingerprint of the command's id, and the position of its first event. Two ids may share a fingerprint: the caller reads
+the event at the position, which tells for certain. (It needs the event anyway, to make the reply again.)
 
-The mapped files survive the process. A crash of the machine may lose pages in any order, so after it the index is thrown
-away and built again.
+The mapped files survive the process. A crash of the machine may lose pages in any order, so after it the index is
+thrown away and built again.
 """
 
 import mmap
@@ -27,7 +27,7 @@ FIRST_SLOTS: Final = 1 << 20
 GROWTH_BITS: Final = 2
 """The logarithm (base 2) of a table's size to that of the one before. Every table is searched, so there should be few."""
 FULL: Final = 0.4
-"""The largest share of slots in use. A search that finds nothing, as most do, looks at 1.9 slots; with 0.6 it would be 3.6."""
+"""The largest share of slots in use. A search that finds nothing, as most do, looks at 1.9 slots; with 0.6 at 3.6."""
 _HEADER: Final = struct.Struct("<24s16sQQQ")  # magic, boot id, clean, entries, position
 _HEADER_BYTES: Final = 4096
 _HASHING: Final = blake2b(digest_size=8)

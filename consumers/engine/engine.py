@@ -8,8 +8,8 @@
                when the log has a batch, send its replies
 
 The engine decides the next batch while one is on its way to the log. It sends no reply before the log has confirmed.
-Any doubt, an error or a timeout, ends in the same way: the engine drops the state in memory, makes it again from the log,
-and decides the commands again that have no reply there. There is no undo.
+Any doubt, an error or a timeout, ends in the same way: the engine drops the state in memory, makes it again from the
+log, and decides the commands again that have no reply there. There is no undo.
 """
 
 import random
@@ -38,7 +38,7 @@ IDLE_SECONDS: Final = 1.0
 """The longest wait for commands before the engine looks around again."""
 
 APPENDS: Final = 4
-"""The number of appends into which commands that came together are split: the first replies need not wait for the last."""
+"""The number of appends for commands that came together: the first replies need not wait for the last append."""
 
 APPEND_COMMANDS_MIN: Final = 32
 """The fewest commands of such an append: each append has costs of its own."""
@@ -59,7 +59,7 @@ Clock = Callable[[], Time]
 
 
 class Heartbeats(Protocol):
-    """Heartbeats between the engines of one log (`consumers.kafka.heartbeats`). They decide who claims, not who writes."""
+    """Heartbeats between the engines of one log (consumers/kafka/heartbeats.py). They decide who claims, not who writes."""
 
     seconds: float
     """The time from one heartbeat to the next."""

@@ -2,8 +2,8 @@
 
 An advisory lock ends with its session, and a session ends after its last transaction. So the holder of the lock knows
 that no earlier writer can append any more. The log itself is a second fence: each stream takes each version only once.
-Tables, reading and subscriptions are the library's. The insert is our own: it sends arrays, at a sixth of the cost of the
-composites that the library sends, and a batch here is large.
+Tables, reading and subscriptions are the library's. The insert is our own: it sends arrays, at a sixth of the cost of
+the composites that the library sends, and a batch here is large.
 """
 
 from collections.abc import Sequence

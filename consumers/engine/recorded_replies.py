@@ -57,7 +57,7 @@ class RecordedReplies:
         self._older.clear()
 
     def _read(self, command_id: str, first: int) -> Reply | None:
-        """Return the reply to the command if its first event has this position, None if another command's event has it."""
+        """Return the reply to the command, None if the event at `first` is not the first one of the command."""
         events: list[Event] = []
         head = None
         last = position = first

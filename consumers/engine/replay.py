@@ -38,8 +38,8 @@ class Replay:
         self.checkpoint: Checkpoint = snapshot.checkpoint if snapshot else START
         self.next_offsets: dict[str, int] = dict(snapshot.next_offsets) if snapshot else {}
         if snapshot is not None and index.position < self.checkpoint.position:
-            # The index was lost, or the snapshot is of another engine: the index reads on from where it ends, and the state
-            # skips the events that the snapshot covers.
+            # The index was lost, or the snapshot is of another engine: the index reads on from where it ends, and the
+            # state skips the events that the snapshot covers.
             self._skip = self.checkpoint
             self.checkpoint = checkpoint_before(snapshot.checkpoints, index.position + 1)
 
@@ -71,7 +71,7 @@ class Replay:
             raise StaleCheckpoint(f"the log ends at {self.checkpoint.position}, it was known up to {known}")
 
     def _check(self, after: Checkpoint) -> None:
-        """Raise StaleCheckpoint when the log does not have the snapshot's checkpoint: in Kafka it is the end of a batch."""
+        """Raise StaleCheckpoint when the snapshot's checkpoint is not in the log: in Kafka it is the end of a batch."""
         wanted = self._skip
         if wanted.writer and after.position >= wanted.position and after != wanted:
             raise StaleCheckpoint(f"the batch that ends at {after.position} is not the one that the snapshot ends with")

@@ -1,15 +1,15 @@
 """Snapshots: an engine's state at one position of the log, in a file, so that a start need not fold the log before it.
 
-The log always takes precedence over a snapshot. A snapshot counts only if its bytes are undamaged, the state made of them
-has the hash that stands beside them, this very code made it, and its checkpoint is in this log (the log checks that).
-Otherwise it is thrown away, and the engine folds the log from an older snapshot or from the beginning.
+The log always takes precedence over a snapshot. A snapshot counts only if its bytes are undamaged, the state made of
+them has the hash that stands beside them, this very code made it, and its checkpoint is in this log (the log checks
+that). Otherwise it is thrown away, and the engine folds the log from an older snapshot or from the beginning.
 
-The code's version is a hash of the sources that fold, not a number that somebody must remember to raise: a state that an
-old rule made must never go on under a new one. The price is one long replay after a change of the domain.
+The code's version is a hash of the sources that fold, not a number that somebody must remember to raise: a state that
+an old rule made must never go on under a new one. The price is one long replay after a change of the domain.
 
-Taking a snapshot must not hold up orders. So the engine forks; the child has the state as it was at that moment and writes
-the file with low priority. The child has only the forking thread, touches nothing but that file, closes whatever else was
-open (a lock or a connection must not outlive its owner), and exits without any clean-up of the interpreter.
+Taking a snapshot must not hold up orders. So the engine forks; the child has the state as it was at that moment and
+writes the file with low priority. The child has only the forking thread, touches nothing but that file, closes whatever
+else was open (a lock or a connection must not outlive its owner), and exits without any clean-up of the interpreter.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Commands from Kafka: the engine's partition of the topic `commands`; replies and dead letters go to topics of their own."""
+"""Commands from Kafka: the engine's partition of the topic `commands`. Replies and dead letters have their own topics."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -68,14 +68,14 @@ class KafkaCommandSource:
             first, end = reader.ends()
         wanted = first if next_offset is None else next_offset
         if not first <= wanted <= end:
-            # They were deleted unread, or the topic was made anew. Nobody can bring them back: say so, and take what comes.
+            # They were deleted unread, or the topic was made anew. They are gone: say so, and go on.
             _log.error("commands_missing", source=self.name, expected=wanted, first=first, end=end)
             wanted = min(max(wanted, first), end)
         reader.seek(wanted)
         return wanted
 
     def connect(self) -> None:
-        """Connect, unless that is done. It takes a moment, so a standby does it ahead. Raises InDoubt: no broker answers."""
+        """Connect, unless that is done. A standby does it ahead, because it takes a moment. Raises InDoubt: no broker."""
         if self._reader is not None:
             return
         with self._disconnected_on_error("the commands cannot be read"):
@@ -98,7 +98,7 @@ class KafkaCommandSource:
         return [group for _, group in self._taken]
 
     def send_replies(self, replies: Sequence[CommandReply]) -> None:
-        """Send the replies, those of one receiver together. When a reply is lost, its receiver sends the command again."""
+        """Send the replies, those of one receiver together. A receiver that misses a reply sends the command again."""
         by_receiver: dict[str | None, list[bytes]] = {}
         for submitted, reply in replies:
             by_receiver.setdefault(submitted.reply_to, []).append(dump_reply(reply))

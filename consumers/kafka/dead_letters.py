@@ -36,7 +36,7 @@ class NumberedLetter(NamedTuple):
 
 
 class DeadLetters:
-    """The topic `dead-letters`. A context manager; every method raises OperationalError when the broker does not answer."""
+    """The topic `dead-letters`. A context manager; every method raises OperationalError when no broker answers."""
 
     def __init__(self, settings: Settings) -> None:
         """Nothing is connected before the context is entered."""

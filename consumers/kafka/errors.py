@@ -1,6 +1,6 @@
 """Errors of the Kafka libraries, and which error of the log each becomes: one table for each thing that can fail.
 
-Every error that a table does not name passes as it is: it says that our use of a library is wrong, or a topic is unsafe.
+An error that the table does not name passes as it is: our use of a library is wrong, or a topic is unsafe.
 """
 
 from typing import Final

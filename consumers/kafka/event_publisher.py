@@ -4,9 +4,9 @@
     value    the event in its public form, as in `/v1/events`
     headers  position, type, time; and checkpoint, which is for the publisher itself
 
-A partition of the feed holds one partition of the log, in the log's order. The publisher keeps no state of its own: it goes
-on after the last position in the feed. So it may repeat events after an interruption, and never leaves one out. Readers skip
-positions that are not above the last one they saw.
+A partition of the feed holds one partition of the log, in the log's order. The publisher keeps no state of its own: it
+goes on after the last position in the feed. So it may repeat events after an interruption, and never leaves one out.
+Readers skip positions that are not above the last one they saw.
 """
 
 import signal

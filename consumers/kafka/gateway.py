@@ -3,13 +3,13 @@
     with KafkaGateway(settings) as gateway:
         reply = gateway.submit_blocking("order:ac_1:7", PlaceOrder(...))     # or: await gateway.submit(...)
 
-Commands that come together travel in one record. The gateway recognises a reply by the id of its command. It sends a command
-that has no reply after `retry_seconds` again with the same id, then after twice that time, and so on until the deadline; that
-has no second effect.
+Commands that come together travel in one record. The gateway recognises a reply by the id of its command. It sends a
+command that has no reply after `retry_seconds` again with the same id, then after twice that time, and so on until the
+deadline; that has no second effect.
 
-No queue grows without end. The gateway refuses callers while `commands_max` commands wait, and while the engine is behind: it
-has not read a command that was sent `behind_seconds` ago. While the engine does not reply at all, the gateway sends one command
-at a time, to find out when it is back.
+No queue grows without end. The gateway refuses callers while `commands_max` commands wait, and while the engine is
+behind: it has not read a command that was sent `behind_seconds` ago. While the engine does not reply at all, the
+gateway sends one command at a time, to find out when it is back.
 """
 
 import asyncio
@@ -313,7 +313,7 @@ class KafkaGateway:
         deliver(delivered)
 
     def _look(self, now: float) -> None:
-        """Send again commands that have waited too long, give up those past their deadline, see whether the engine is behind."""
+        """Send late commands again, give up those past their deadline, and see whether the engine is behind."""
         late: list[tuple[Waiter, Reply | Exception]] = []
         with self._lock:
             for command_id, pending in list(self._pending.items()):

@@ -1,10 +1,10 @@
 """Heartbeats between the engines of one partition. They decide who takes over, and when; the log decides who may write.
 
-Every engine sends heartbeats to the topic `heartbeats` several times a second, from its working loop. A standby takes over
-when it has heard nothing from the writer for `SILENCE_SECONDS` and the log has not grown. It measures that time between its
-own heartbeats as they come back to it. So while the broker is away the time stands still; and an engine that was paused
-first reads all that the others have sent meanwhile, and only then its own next heartbeat. The patience of two standbys
-differs at random. If both claim the log, one claim wins.
+Every engine sends heartbeats to the topic `heartbeats` several times a second, from its working loop. A standby takes
+over when it has heard nothing from the writer for `SILENCE_SECONDS` and the log has not grown. It measures that time
+between its own heartbeats as they come back to it. So while the broker is away the time stands still; and an engine
+that was paused first reads all that the others have sent meanwhile, and only then its own next heartbeat. The patience
+of two standbys differs at random. If both claim the log, one claim wins.
 
     {"name": "9f..", "role": "writer", "epoch": 4, "position": 17, "sent": 12.5}      "standby", "claiming", "ended", or:
     {"name": "77..", "role": "caller", "successor": "9f.."}                           the standby 9f.. is to take over

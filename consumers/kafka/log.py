@@ -1,4 +1,4 @@
-"""The log in Kafka: the reader and writer of `eventsourcing_kafka`, and checkpoints by which old events are found again."""
+"""The log in Kafka: the reader and writer of `eventsourcing_kafka`, and checkpoints for finding old events."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from settings import Settings
 
 CHECKPOINTS_MAX: Final = 8_192
-"""The most checkpoints in memory. With more, every other one is forgotten: in a log of 10^9 events they are 10^5 apart."""
+"""The most checkpoints in memory; beyond it every other one is forgotten. At 10^9 events they are 10^5 events apart."""
 
 
 class KafkaAppend:

@@ -52,7 +52,7 @@ class RecordReader:
         self._consumer.assign([TopicPartition(self._topic, self._partition, offset)])
 
     def seek_to_end(self) -> None:
-        """Go on with the record that is written next; from now on no record is missed. Raises OperationalError as `ends`."""
+        """Go on with the record that is written next, and miss none from now on. Raises OperationalError as `ends`."""
         self.seek(self.ends()[1])
 
     def take(self, records_max: int, timeout_seconds: float) -> Sequence[Message]:

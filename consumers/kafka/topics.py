@@ -7,7 +7,7 @@
 | `replies` | replies to commands, derived from the log | 1 day, as the operator likes |
 | `dead-letters` | values that are no commands, commands that nobody could decide, decisions about them | for ever |
 | `feed` | one record an event, derived from the log; partitions as the log | for ever, as the operator likes |
-| `heartbeats` | heartbeats of engines and standbys; a partition for each partition of the log | 1 hour, as the operator likes |
+| `heartbeats` | heartbeats of engines and standbys; partitions as the log | 1 hour, as the operator likes |
 """
 
 from collections.abc import Mapping
@@ -87,7 +87,7 @@ def ensure_topics(settings: "Settings", *, create: bool = True) -> None:
     """Create missing topics, the log's included, and check the settings of all.
 
     Raises:
-        UnsafeTopic: a topic is missing (without `create`), or a setting could lose data; the message names every such setting.
+        UnsafeTopic: a topic is missing (without `create`), or a setting could lose data; names every such setting.
         OperationalError: no broker answers.
         KafkaError: the broker refuses.
     """
