@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from eventsourcing.persistence import ApplicationRecorder
+from eventsourcing.persistence import ApplicationRecorder, StoredEvent
 
+from consumers.engine.log import EventBatch, Log
 from consumers.wiring import open_recorder
 from domain.events import Recorded
 from domain.exchange import Exchange
@@ -32,6 +33,22 @@ def recorded(recorder: ApplicationRecorder) -> list[Recorded]:
     while found := recorder.select_notifications((events[-1].position if events else 0) + 1, READ):
         events += [from_stored(event.id, event) for event in found]
     return events
+
+
+def events(stream: str, first: int, count: int) -> list[StoredEvent]:
+    """Return a number of events of a stream, from a version on."""
+    return [StoredEvent(stream, first + i, "T.v1", b'{"n":%d}' % i) for i in range(count)]
+
+
+def everything(log: Log) -> list[tuple[int, str, int, str, bytes]]:
+    """Take the log over and return what is in it."""
+    found: list[tuple[int, str, int, str, bytes]] = []
+
+    def add(batch: EventBatch) -> None:
+        found.extend((n, *row[:3], bytes(row[3])) for n, row in zip(batch.positions, batch.rows, strict=True))
+
+    log.take_over(add)
+    return found
 
 
 def command_ids(recorder: ApplicationRecorder) -> list[str]:

@@ -12,12 +12,15 @@ from consumers.engine.command_source import LocalCommandSource
 from consumers.engine.engine import Engine
 from consumers.engine.log import RecorderLog
 from consumers.gateway import LocalGateway
+from consumers.kafka.command_source import KafkaCommandSource
+from consumers.wiring import open_log
 from domain.account import DepositCash, OpenAccount
 from domain.market import OpenMarket
 from domain.orders import PlaceOrder
 from domain.story import PublishStory
 from messages.commands import Command, order_command_id
 from messages.replies import Reply
+from settings import Settings
 
 MICRO = 1_000_000
 START = 1_729_764_120_000_000  # 2024-10-24T10:02:00Z
@@ -35,6 +38,18 @@ def running(recorder: ApplicationRecorder, **options: Any) -> Iterator[tuple[Eng
     try:
         engine.wait_until_ready(10)
         yield engine, LocalGateway(source, timeout_seconds=10), source
+    finally:
+        engine.stop()
+
+
+@contextmanager
+def engine_over_kafka(settings: Settings, source: KafkaCommandSource | None = None) -> Iterator[Engine]:
+    """Run an engine over a log in Kafka, in a thread."""
+    engine = Engine(open_log(settings), source or KafkaCommandSource(settings))
+    engine.start()
+    try:
+        engine.wait_until_ready(30)
+        yield engine
     finally:
         engine.stop()
 

@@ -1,36 +1,18 @@
-"""The engine's logs: the promises that all stores share, and PostgreSQL's lock."""
+"""The engine's logs: the promises that all stores share."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import psycopg
 import pytest
-from eventsourcing.persistence import Notification, StoredEvent
+from eventsourcing.persistence import Notification
 from eventsourcing.popo import POPOApplicationRecorder
 
-from consumers.engine.log import EventBatch, Fenced, InDoubt, Log, RecorderLog
-from consumers.engine.postgres_log import PostgresLog, postgres_recorder, table_name
-from consumers.wiring import open_log, open_recorder
+from consumers.engine.log import Fenced, InDoubt, Log, RecorderLog
+from consumers.wiring import open_log
 from settings import Settings
+from tests.consumers.checks import events, everything
 
 OpenLog = Callable[[], Log]
-
-
-def events(stream: str, first: int, count: int) -> list[StoredEvent]:
-    """Return so many events of a stream, from a version on."""
-    return [StoredEvent(stream, first + i, "T.v1", b'{"n":%d}' % i) for i in range(count)]
-
-
-def everything(log: Log) -> list[tuple[int, str, int, str, bytes]]:
-    """Take the log over and return what is in it."""
-    found: list[tuple[int, str, int, str, bytes]] = []
-
-    def add(batch: EventBatch) -> None:
-        found.extend((n, *row[:3], bytes(row[3])) for n, row in zip(batch.positions, batch.rows, strict=True))
-
-    log.take_over(add)
-    return found
 
 
 @pytest.fixture(params=["memory", "postgres", "kafka"])
@@ -120,85 +102,3 @@ def test_the_same_version_twice_is_never_in_the_log(open_one: OpenLog, request: 
 
     again = open_one() if "kafka" in request.node.name else log
     assert len(everything(again)) == 1
-
-
-# --- PostgreSQL
-
-
-def test_a_second_engine_is_refused(database: str) -> None:
-    """While one engine holds the partition's lock another cannot take over and is told why; it can when the first is gone."""
-    first, second = PostgresLog(database), PostgresLog(database)
-    everything(first)
-
-    with pytest.raises(Fenced, match="another engine is running: it holds the lock of partition 0"):
-        everything(second)
-
-    first.close()
-    assert everything(second) == []
-    second.close()
-
-
-def test_another_partition_has_a_lock_and_a_table_of_its_own(database: str) -> None:
-    """Two engines of two partitions do not meet."""
-    zero, one = PostgresLog(database, 0), PostgresLog(database, 1)
-    everything(zero)
-    everything(one)
-    zero.begin(events("market-a", 1, 1))
-    one.begin(events("market-a", 1, 1))
-
-    assert [len(zero.read(1, 10)), len(one.read(1, 10))] == [1, 1]
-    zero.close()
-    one.close()
-
-
-def test_a_lost_session_is_in_doubt_and_can_be_taken_over_again(database: str) -> None:
-    """The server ends the session: the append fails without a trace, and the log goes on after a take-over."""
-    log = PostgresLog(database)
-    everything(log)
-    with psycopg.connect(database, autocommit=True) as admin:
-        admin.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' "
-            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-        )
-
-    with pytest.raises(InDoubt):
-        log.begin(events("market-a", 1, 1))
-    assert everything(log) == []
-    log.begin(events("market-a", 1, 1))
-    assert len(everything(log)) == 1
-    log.close()
-
-
-def test_the_library_reads_and_follows_what_our_insert_wrote(database: str, tmp_path: Path) -> None:
-    """Our faster insert fills the library's own table, and wakes its subscriptions."""
-    log = PostgresLog(database)
-    everything(log)
-    recorder = open_recorder(Settings(home=tmp_path, dsn=database))
-    with recorder.subscribe(gt=0) as subscription:
-        positions = list(log.begin(events("market-a", 1, 2)).result())
-        arrived = [next(subscription), next(subscription)]
-
-    assert positions == [event.id for event in arrived]
-    assert [event.state for event in recorder.select_events("market-a")] == [b'{"n":0}', b'{"n":1}']
-    assert recorder.max_notification_id() == positions[-1]
-    log.close()
-    recorder.datastore.close()  # type: ignore[attr-defined]
-
-
-def test_processes_may_start_at_once(database: str) -> None:
-    """Several processes that find no table make it once, and none of them fails."""
-    with ThreadPoolExecutor(8) as pool:
-        for made in pool.map(lambda _: postgres_recorder(database, 0), range(8)):
-            assert made.max_notification_id() is None
-            made.datastore.close()  # type: ignore[attr-defined]
-
-
-def test_a_dsn_may_say_more_than_the_library_has_settings_for(database: str) -> None:
-    """Options of a DSN reach the library's connections too."""
-    recorder = postgres_recorder(f"{database} application_name=tidings-test", 0)
-    with recorder.datastore.get_connection() as connection:  # type: ignore[attr-defined]
-        name = connection.execute("SHOW application_name").fetchone()
-
-    assert name == {"application_name": "tidings-test"}
-    assert table_name(0) == "log_0_events"
-    recorder.datastore.close()  # type: ignore[attr-defined]

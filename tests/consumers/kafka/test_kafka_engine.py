@@ -3,8 +3,8 @@
 import asyncio
 import random
 import signal
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from time import monotonic
 
@@ -14,9 +14,8 @@ from confluent_kafka import Producer
 from kafka import KafkaConsumer, TopicPartition
 
 from consumers.engine.command_source import CommandReply
-from consumers.engine.engine import Engine
 from consumers.engine.log import Fenced
-from consumers.errors import Busy, EngineStopped, ReplyTimeout
+from consumers.errors import ReplyTimeout
 from consumers.gateway import Gateway
 from consumers.kafka.command_source import KafkaCommandSource
 from consumers.kafka.gateway import KafkaGateway
@@ -28,7 +27,7 @@ from messages.commands import AdvanceTime, dump_command, dump_record
 from messages.replies import Reply
 from settings import Settings
 from tests.consumers.checks import check_log, reading, recorded
-from tests.consumers.exchange_fixtures import Market, open_market
+from tests.consumers.exchange_fixtures import Market, engine_over_kafka, open_market
 from tests.consumers.processes import EngineProcess, kafka_settings
 
 
@@ -36,18 +35,6 @@ from tests.consumers.processes import EngineProcess, kafka_settings
 def settings(tmp_path: Path, kafka: str, topic_prefix: str) -> Settings:
     """The settings of a fresh log on the run's broker."""
     return kafka_settings(tmp_path, kafka, topic_prefix)
-
-
-@contextmanager
-def engine_of(settings: Settings, source: KafkaCommandSource | None = None) -> Iterator[Engine]:
-    """Run an engine in a thread."""
-    engine = Engine(open_log(settings), source or KafkaCommandSource(settings))
-    engine.start()
-    try:
-        engine.wait_until_ready(30)
-        yield engine
-    finally:
-        engine.stop()
 
 
 def produce(gateway: KafkaGateway, value: bytes) -> None:
@@ -76,7 +63,7 @@ def test_an_open_transaction_holds_nobody_up(settings: Settings) -> None:
     """A command in a transaction of Kafka is decided when it arrives, and so are the commands that others send after it."""
     sender = Producer(settings.rdkafka_client() | {"transactional.id": settings.kafka_topic_prefix})
     sender.init_transactions(30)
-    with KafkaGateway(settings) as gateway, engine_of(settings):
+    with KafkaGateway(settings) as gateway, engine_over_kafka(settings):
         market = open_market(gateway.submit_blocking)
         sender.begin_transaction()
         sender.produce(
@@ -94,11 +81,11 @@ def test_an_open_transaction_holds_nobody_up(settings: Settings) -> None:
 def test_orders_travel_over_kafka_and_have_one_reply_for_ever(settings: Settings) -> None:
     """The reply is what the log says, the same when sent again, even after a restart; another command with the id is refused."""
     with KafkaGateway(settings) as gateway:
-        with engine_of(settings):
+        with engine_over_kafka(settings):
             market = open_market(gateway.submit_blocking)
             first = gateway.submit_blocking(*market.buy("c-1"))
             assert first == gateway.submit_blocking(*market.buy("c-1"))
-        with engine_of(settings):
+        with engine_over_kafka(settings):
             assert first == gateway.submit_blocking(*market.buy("c-1"))
             reused = gateway.submit_blocking(*market.buy("c-1", spend=7))
             second = gateway.submit_blocking(*market.buy("c-2"))
@@ -113,7 +100,7 @@ def test_orders_travel_over_kafka_and_have_one_reply_for_ever(settings: Settings
 
 def test_many_at_once_share_records_and_batches(settings: Settings) -> None:
     """500 orders in flight: all get replies, in far fewer batches."""
-    with KafkaGateway(settings) as gateway, engine_of(settings):
+    with KafkaGateway(settings) as gateway, engine_over_kafka(settings):
         market = open_market(gateway.submit_blocking)
 
         async def trade() -> list[Reply]:
@@ -129,7 +116,7 @@ def test_many_at_once_share_records_and_batches(settings: Settings) -> None:
 
 def test_a_quote_over_kafka_changes_nothing(settings: Settings) -> None:
     """Its numbers are those of the order that is sent next; the log does not grow by it."""
-    with KafkaGateway(settings) as gateway, engine_of(settings) as engine:
+    with KafkaGateway(settings) as gateway, engine_over_kafka(settings) as engine:
         market = open_market(gateway.submit_blocking)
         before = engine.position
         quote = asyncio.run(gateway.quote(market.buy("quote")[1]))
@@ -145,7 +132,7 @@ def test_a_quote_over_kafka_changes_nothing(settings: Settings) -> None:
 def test_what_is_no_command_goes_to_the_dead_letters(settings: Settings) -> None:
     """With its reason and where it stands; the other commands of the record are decided, and the engine goes past it."""
     mixed = dump_record([b'{"command_id":"x","type":"Nonsense","data":{}}', dump_command("t:1", AdvanceTime())])
-    with KafkaGateway(settings) as gateway, engine_of(settings) as engine:
+    with KafkaGateway(settings) as gateway, engine_over_kafka(settings) as engine:
         produce(gateway, b"nonsense")
         (first,) = dead_letters(settings, 1)
         deadline = monotonic() + 10
@@ -166,7 +153,7 @@ def test_what_is_no_command_goes_to_the_dead_letters(settings: Settings) -> None
 def test_a_command_with_an_invalid_field_has_a_rejection_in_the_log(settings: Settings) -> None:
     """A JSON number for an amount: a recorded rejection that names the field, and the same one for the same bytes again."""
     value = dump_command("svc:1", DepositCash("ac_1", 5)).replace(b'"0.000005"', b"5")
-    with KafkaGateway(settings) as gateway, engine_of(settings):
+    with KafkaGateway(settings) as gateway, engine_over_kafka(settings):
         produce(gateway, value)
         produce(gateway, value)
         gateway.submit_blocking("t:1", AdvanceTime())
@@ -176,36 +163,6 @@ def test_a_command_with_an_invalid_field_has_a_rejection_in_the_log(settings: Se
     assert [event.command_id for event in rejected] == ["svc:1"]
     assert isinstance(rejected[0].event, CommandRejected)
     assert (rejected[0].event.command, rejected[0].event.details["field"]) == ("DepositCash", "amount")
-
-
-# --- limits of the gateway
-
-
-def test_no_reply_in_time_is_told_as_such(settings: Settings) -> None:
-    """Without an engine there is no reply by the deadline; the same id gets it later."""
-    with KafkaGateway(settings, timeout_seconds=0.3) as gateway, pytest.raises(ReplyTimeout):
-        gateway.submit_blocking("t:1", AdvanceTime())
-    with KafkaGateway(settings) as gateway, engine_of(settings):
-        assert gateway.submit_blocking("t:1", AdvanceTime()).code is None
-
-    with reading(settings) as recorder:
-        assert [event.command_id for event in recorded(recorder) if event.digest] == ["t:1"]
-
-
-def test_more_than_may_wait_are_refused(settings: Settings) -> None:
-    """A caller over the limit is told at once to come back; when the gateway closes, the others are released."""
-
-    async def crowd(gateway: KafkaGateway) -> Sequence[Reply | BaseException]:
-        tasks = [asyncio.ensure_future(gateway.submit(f"t:{i}", AdvanceTime())) for i in range(5)]
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        await asyncio.to_thread(gateway.close)
-        return await asyncio.gather(*tasks, return_exceptions=True)
-
-    gateway = KafkaGateway(settings, commands_max=3)
-    gateway.start()
-    replies = asyncio.run(crowd(gateway))
-
-    assert [EngineStopped] * 3 + [Busy] * 2 == [type(reply) for reply in replies]
 
 
 # --- engines that end
@@ -224,11 +181,11 @@ def test_a_new_engine_sends_the_last_replies_again(settings: Settings) -> None:
 
         async def ask() -> Reply:
             waiting = asyncio.ensure_future(gateway.submit("t:1", AdvanceTime()))
-            with engine_of(settings, ForgetfulCommandSource(settings)) as engine:
+            with engine_over_kafka(settings, ForgetfulCommandSource(settings)) as engine:
                 while not engine.position:  # noqa: ASYNC110  the engine's progress is no event
                     await asyncio.sleep(0)
             assert not waiting.done()
-            with engine_of(settings):
+            with engine_over_kafka(settings):
                 return await waiting
 
         assert asyncio.run(ask()).position == 1
@@ -361,7 +318,7 @@ def test_a_broker_that_is_killed_loses_and_doubles_nothing(
 
 def test_a_log_that_is_claimed_away_stops_the_engine(settings: Settings) -> None:
     """In a thread, too: the error says that another engine writes."""
-    with KafkaGateway(settings) as gateway, engine_of(settings) as engine:
+    with KafkaGateway(settings) as gateway, engine_over_kafka(settings) as engine:
         gateway.submit_blocking("t:1", AdvanceTime())
         log = open_log(settings)
         log.take_over(lambda *_: None)
