@@ -17,8 +17,8 @@ from api.database import dsn_of, with_database
 from api.http.app import create_app
 from api.http.server import HttpServer
 from api.stop_signals import StopSignals
-from consumers.engine.command_source import LocalSource
-from consumers.engine.engine import Engine, Limits
+from consumers.engine.command_source import LocalCommandSource
+from consumers.engine.engine import Engine
 from consumers.gateway import LocalGateway
 from consumers.kafka.gateway import KafkaGateway
 from consumers.projector.projector import Projector
@@ -135,13 +135,13 @@ class Embedded(ServingProcess):
         settings = self.settings
         recorder = open_recorder(settings)
         start_projector(settings, stack)
-        source = LocalSource(commands_max=settings.queue_commands_max)
+        source = LocalCommandSource(commands_max=settings.queue_commands_max)
         self.engine = Engine(
             open_log(settings),
             source,
             partition=settings.partition,
             clock=settings.clock,
-            limits=Limits(settings.batch_commands_max, settings.batch_events_max, settings.batch_bytes_max),
+            limits=batch_limits(settings),
             folder=settings.home / "engine",
         )
         self.engine.start()

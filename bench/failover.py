@@ -116,12 +116,12 @@ async def one_fault(
     writer: EngineProcess, standby: EngineProcess, client: TradingClient, fault: signal.Signals
 ) -> tuple[float, float]:
     """Kill or pause the engine that writes. Return the gap, and the seconds until the standby has taken over."""
-    await standby.until("standing by")
+    await standby.until("standby_started")
     await asyncio.sleep(CATCH_UP_SECONDS)
     await client.settle()
     began = perf_counter()
     writer.process.send_signal(fault)
-    taken = await standby.until("log taken over")
+    taken = await standby.until("log_taken_over")
     await client.settle()
     found = client.gap(began), taken - began
     if fault == signal.SIGSTOP:

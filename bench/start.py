@@ -20,14 +20,13 @@ from uuid import uuid4
 import psutil
 import uvloop
 from eventsourcing.persistence import StoredEvent
-from eventsourcing.utils import Environment
 
 import eventsourcing_kafka as es_kafka
 from bench.engine import ACCOUNTS, CLOSE, MARKETS, order
 from bench.parts import show
 from bench.programs import running, settings_of
 from consumers.kafka.gateway import KafkaGateway
-from consumers.kafka.log import kafka_environment
+from consumers.kafka.log_settings import log_settings
 from consumers.kafka.topics import ensure_topics
 from domain.account import DepositCash, OpenAccount
 from domain.commands import Command
@@ -138,7 +137,7 @@ class CyclicLog:
 def write_log(settings: Settings, content: CyclicLog, events: int) -> tuple[int, int]:
     """Write the log. Return the number of its events, and of their bytes."""
     ensure_topics(settings)
-    log = es_kafka.Settings.from_env(Environment("", kafka_environment(settings)))
+    log = log_settings(settings)
     size = 0
     with es_kafka.Reader(log) as reader, es_kafka.Writer.take_over(reader) as writer:
         sent = None

@@ -1,13 +1,13 @@
-"""The client for other services: submit a command as JSON, await its one outcome, whatever happens in between.
+"""The client for other services: submit a command as JSON and await its reply, whatever happens in between.
 
     from consumers.client import Client
 
     with Client(settings) as client:
         reply = client.submit("PlaceOrder", {"account_id": ..., "market_id": ..., "client_order_id": "7", ...})
-        reply = await client.submit_async("DepositCash", {"account_id": ..., "amount": "10.000000"}, "payroll:2024-10:ac_1")
+        reply = await client.submit_async("DepositCash", {"account_id": ..., "amount": "10.000000"}, "payroll:10:ac_1")
 
-A command has an id, chosen by who sends it. Whoever does not know what became of a command, even after a restart, sends it
-again with the same id and the same fields, and gets its one outcome. The client does so by itself until its deadline.
+The sender chooses the id of each command. A sender that does not know what became of a command, even after a restart,
+sends it again with the same id and the same fields, and gets the reply. The client does so by itself until its deadline.
 """
 
 import asyncio
@@ -26,16 +26,17 @@ from settings import Settings
 __all__ = ["Busy", "Client", "EngineStopped", "InvalidCommand", "Reply", "ReplyTimeout"]
 
 TIMEOUT_SECONDS: Final = 60.0
+"""The time that `submit` tries by default."""
 
 
 class Client:
     """A connection to the engine, for any number of threads and event loops. A context manager.
 
-    It needs the right to write the topic `commands` and to read `replies`, no more.
+    It needs only the rights to write the topic `commands` and to read the topic `replies`.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
-        """Connect by these settings, by default those of the environment (`TIDINGS_KAFKA_...`)."""
+        """Take these settings, by default those of the environment (`TIDINGS_KAFKA_...`). Nothing is connected yet."""
         self._gateway = KafkaGateway(settings or Settings(), check_topics=False)
         self._closed = Event()
 
@@ -45,7 +46,7 @@ class Client:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Disconnect; whoever still waits gets EngineStopped."""
+        """Disconnect. Callers that still wait get EngineStopped."""
         self._closed.set()
         self._gateway.close()
 
@@ -58,19 +59,20 @@ class Client:
         at: Time | None = None,
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> Reply:
-        """Return the outcome of a command, a refusal included (`reply.code`).
+        """Return the reply to a command; a refusal is a reply too, with a `code`.
 
         Args:
-            command_type: as `PlaceOrder`; docs/schemas/commands has them all.
-            data: its fields, as the schema says.
-            command_id: makes a repetition harmless. An order's follows from its account and `client_order_id`: leave it out.
-            at: the sender's time in microseconds; only where the engine's clock is the commands'.
-            timeout_seconds: as long as this it tries: the engine may be down, behind, or in the middle of a take-over.
+            command_type: for example `PlaceOrder`; docs/schemas/commands has all of them.
+            data: the command's fields, as the schema says.
+            command_id: makes a repetition harmless. Leave it out for an order, whose id follows from its account and
+                `client_order_id`.
+            at: the sender's time in microseconds; only where the engine takes its time from the commands.
+            timeout_seconds: the time that it tries: the engine may be down, behind, or in the middle of a take-over.
 
         Raises:
-            InvalidCommand: a field breaks its schema, or the id is missing; nothing was sent.
-            Busy: not sent until the deadline; `retry_after_seconds` says when to try again.
-            ReplyTimeout: sent, no outcome by the deadline. The same call gets it later.
+            InvalidCommand: a field breaks its schema, or the id is missing; the command was not sent.
+            Busy: it could not be sent by the deadline; `retry_after_seconds` says when to try again.
+            ReplyTimeout: it was sent and has no reply by the deadline. The same call gets the reply later.
         """
         command_id, command = _command(command_type, data, command_id)
         deadline = monotonic() + timeout_seconds
@@ -81,7 +83,7 @@ class Client:
             except EngineStopped:
                 raise
             except Busy as busy:
-                if not _goes_on(busy, deadline):
+                if not _is_time_left(busy, deadline):
                     raise
                 self._closed.wait(busy.retry_after_seconds)
 
@@ -94,7 +96,7 @@ class Client:
         at: Time | None = None,
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> Reply:
-        """Do as `submit`, without blocking the event loop."""
+        """Submit without blocking the event loop. Takes, returns and raises as `submit`."""
         command_id, command = _command(command_type, data, command_id)
         deadline = monotonic() + timeout_seconds
         while True:
@@ -104,12 +106,12 @@ class Client:
             except EngineStopped:
                 raise
             except Busy as busy:
-                if not _goes_on(busy, deadline):
+                if not _is_time_left(busy, deadline):
                     raise
                 await asyncio.sleep(busy.retry_after_seconds)
 
 
-def _goes_on(busy: Busy, deadline: float) -> bool:
+def _is_time_left(busy: Busy, deadline: float) -> bool:
     return monotonic() + busy.retry_after_seconds < deadline
 
 

@@ -1,4 +1,4 @@
-"""Gateways: submit a command, await its one outcome. What else can come is in consumers/errors.py.
+"""Gateways: submit a command, await its reply. The errors that can come instead are in consumers/errors.py.
 
 Gateway                 what callers know
 ├── LocalGateway        the engine is in this process
@@ -13,7 +13,7 @@ from itertools import count
 from typing import Protocol
 from uuid import uuid4
 
-from consumers.engine.command_source import LocalCommand, LocalSource, Waiter
+from consumers.engine.command_source import LocalCommand, LocalCommandSource, Waiter
 from consumers.errors import Busy, EngineStopped, GatewayError, ReplyTimeout, Undecidable
 from domain.money import Time
 from domain.orders import PlaceOrder
@@ -24,43 +24,43 @@ __all__ = ["Busy", "EngineStopped", "Gateway", "GatewayError", "LocalGateway", "
 
 
 class Gateway(Protocol):
-    """The way to the engine. Ids of what a command creates are filled in, whatever stands in their fields."""
+    """The way to the engine. The gateway sets the ids of all that a command creates, whatever its fields hold."""
 
     async def submit(self, command_id: str, command: Command, at: Time | None = None) -> Reply:
-        """Return the outcome of the command, a refusal included; the first one when the id came before.
+        """Return the reply to the command; a refusal is a reply too. A repeated command gets the reply of the first time.
 
-        `at` is the sender's time, which counts where the engine's clock is the commands'.
+        `at` is the sender's time. It counts only where the engine takes its time from the commands.
 
         Raises:
-            InvalidCommand: a field, or the id, breaks a limit; nothing was sent.
-            Busy: it was not sent.
-            ReplyTimeout: it was sent.
-            Undecidable: an error of ours.
+            InvalidCommand: a field or the id breaks a limit; the command was not sent.
+            Busy: the command was not sent.
+            ReplyTimeout: the command was sent.
+            Undecidable: the engine failed on the command, an error of ours.
         """
 
     async def submit_all(
         self, commands: Sequence[tuple[str, Command]], at: Time | None = None
     ) -> list[Reply | InvalidCommand | GatewayError]:
-        """Do as `submit` with several, in their order; return for each its outcome or what `submit` would raise."""
+        """Submit several commands, in their order; return for each its reply, or the error that `submit` would raise."""
 
     async def quote(self, order: PlaceOrder, at: Time | None = None) -> Reply:
-        """Return what the order would do now, in the form of its reply; nothing changes. Raises as `submit`."""
+        """Return what the order would do now, as its reply; changes nothing. Raises as `submit`."""
 
     def submit_blocking(self, command_id: str, command: Command, at: Time | None = None) -> Reply:
-        """Do as `submit`, for threads without an event loop."""
+        """Submit from a thread without an event loop. Returns and raises as `submit`."""
 
 
 class LocalGateway:
     """The way to an engine in this process."""
 
-    def __init__(self, source: LocalSource, timeout_seconds: float = 10.0) -> None:
-        """Queue in this source; wait so long for an outcome."""
+    def __init__(self, source: LocalCommandSource, timeout_seconds: float = 10.0) -> None:
+        """Queue commands in this source; wait at most `timeout_seconds` for a reply."""
         self._source = source
         self._timeout_seconds = timeout_seconds
         self._quotes = (f"quote:{uuid4().hex}:{number}" for number in count())
 
     async def submit(self, command_id: str, command: Command, at: Time | None = None) -> Reply:
-        """Return the outcome of the command."""
+        """Return the reply to the command."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Reply] = loop.create_future()
         self._put(command_id, command, at, (loop, future))
@@ -68,12 +68,12 @@ class LocalGateway:
             async with asyncio.timeout(self._timeout_seconds):
                 return await future
         except TimeoutError:
-            raise _unknown(command_id, self._timeout_seconds) from None
+            raise _timed_out(command_id, self._timeout_seconds) from None
 
     async def submit_all(
         self, commands: Sequence[tuple[str, Command]], at: Time | None = None
     ) -> list[Reply | InvalidCommand | GatewayError]:
-        """Return the outcome of each command."""
+        """Return the reply to each command."""
         return await gather_replies([self.submit(command_id, command, at) for command_id, command in commands])
 
     async def quote(self, order: PlaceOrder, at: Time | None = None) -> Reply:
@@ -81,13 +81,13 @@ class LocalGateway:
         return await self.submit(next(self._quotes), QuoteOrder(order), at)
 
     def submit_blocking(self, command_id: str, command: Command, at: Time | None = None) -> Reply:
-        """Return the outcome of the command."""
+        """Return the reply to the command."""
         future: Future[Reply] = Future()
         self._put(command_id, command, at, (None, future))
         try:
             return future.result(self._timeout_seconds)
         except NoResultError:
-            raise _unknown(command_id, self._timeout_seconds) from None
+            raise _timed_out(command_id, self._timeout_seconds) from None
 
     def _put(self, command_id: str, command: Command, at: Time | None, waiter: Waiter) -> None:
         check_command(command_id, command)
@@ -101,12 +101,13 @@ class LocalGateway:
 
 async def gather_replies(replies: Sequence[Awaitable[Reply]]) -> list[Reply | InvalidCommand | GatewayError]:
     """Wait for several replies; return for each the reply or the gateway's refusal. Any other error is raised."""
-    outcomes = await asyncio.gather(*replies, return_exceptions=True)
-    found = [outcome for outcome in outcomes if isinstance(outcome, Reply | InvalidCommand | GatewayError)]
-    if len(found) < len(outcomes):
-        raise next(outcome for outcome in outcomes if not isinstance(outcome, Reply | InvalidCommand | GatewayError))
+    found: list[Reply | InvalidCommand | GatewayError] = []
+    for each in await asyncio.gather(*replies, return_exceptions=True):
+        if not isinstance(each, Reply | InvalidCommand | GatewayError):
+            raise each
+        found.append(each)
     return found
 
 
-def _unknown(command_id: str, seconds: float) -> ReplyTimeout:
-    return ReplyTimeout(f"no outcome of {command_id} within {seconds:g} s; the same id asks for it again")
+def _timed_out(command_id: str, seconds: float) -> ReplyTimeout:
+    return ReplyTimeout(f"no reply to {command_id} within {seconds:g} s; sending it again with the same id is harmless")

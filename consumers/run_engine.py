@@ -1,16 +1,16 @@
 """An engine as a process of its own, for a log in Kafka: `tidings engine`."""
 
 import signal
-from contextlib import suppress
+from contextlib import closing, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from consumers.engine.engine import Engine, Limits
+from consumers.engine.engine import Engine
 from consumers.engine.log import InDoubt
-from consumers.kafka.command_source import KafkaSource
-from consumers.kafka.heartbeats import Heartbeats
+from consumers.kafka.command_source import KafkaCommandSource
+from consumers.kafka.heartbeats import KafkaHeartbeats
 from consumers.process_tuning import collect_rarely, stay_on_one_cpu
-from consumers.wiring import open_log
+from consumers.wiring import batch_limits, open_log
 
 if TYPE_CHECKING:
     from settings import Settings
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 def make_engine(settings: "Settings", *, standby: bool = False, take_over: bool = False) -> Engine:
     """Return the engine of the settings' partition, not started yet.
 
-    A `standby` waits until no other engine gives signs of life; with `take_over` it reads the log and then asks for it.
+    A `standby` waits until no other engine sends heartbeats. With `take_over` it reads the log, and then asks the
+    engine that writes it to hand over.
     """
-    limits = Limits(settings.batch_commands_max, settings.batch_events_max, settings.batch_bytes_max)
-    source = KafkaSource(settings)
+    source = KafkaCommandSource(settings)
     if standby:
         with suppress(InDoubt):  # it will try again when it takes over
             source.connect()
@@ -31,9 +31,9 @@ def make_engine(settings: "Settings", *, standby: bool = False, take_over: bool 
         source,
         partition=settings.partition,
         clock=settings.clock,
-        limits=limits,
+        limits=batch_limits(settings),
         folder=settings.home / "engine",
-        beats=Heartbeats(settings, at_once=take_over),
+        heartbeats=KafkaHeartbeats(settings, at_once=take_over),
         standby=standby or take_over,
     )
 
@@ -41,17 +41,14 @@ def make_engine(settings: "Settings", *, standby: bool = False, take_over: bool 
 def take_over(settings: "Settings") -> str | None:
     """Have a standby take over from the engine that runs; return its name once it serves, None if there is no standby.
 
-    Raises InDoubt: no broker answers, or it was not done in time.
+    Raises InDoubt: no broker answers, or the standby has not taken over in time.
     """
-    beats = Heartbeats(settings)
-    try:
-        return beats.call()
-    finally:
-        beats.close()
+    with closing(KafkaHeartbeats(settings)) as heartbeats:
+        return heartbeats.call_hand_over()
 
 
 def run(settings: "Settings", *, standby: bool = False, take_over: bool = False) -> None:
-    """Run until SIGTERM or SIGINT, or until another engine was told to take over; must be called in the main thread.
+    """Run until SIGTERM or SIGINT, or until another engine takes over; must be called in the main thread.
 
     Raises:
         Fenced: another engine writes the log.

@@ -1,4 +1,8 @@
-"""Which log and which recorder the settings name: PostgreSQL for the embedded program, Kafka for the distributed one."""
+"""What the settings name: the log and its recorder (PostgreSQL or Kafka), and the limits of a batch.
+
+Command sources and gateways are not here. No setting names them; they follow from the processes that run: the embedded
+program has a queue in its process, an engine of its own has Kafka.
+"""
 
 from __future__ import annotations
 
@@ -7,30 +11,36 @@ from typing import TYPE_CHECKING
 from eventsourcing.persistence import ApplicationRecorder, InfrastructureFactory
 from eventsourcing.utils import Environment
 
+from consumers.engine.batch import BatchLimits
 from consumers.engine.postgres_log import PostgresLog, postgres_recorder
-from consumers.kafka.log import KafkaLog, kafka_environment
+from consumers.kafka.log import KafkaLog
+from consumers.kafka.log_settings import kafka_environment
 
 if TYPE_CHECKING:
     from consumers.engine.log import Log
     from settings import Settings
 
 
-def open_log(settings: Settings, dsn: str | None = None) -> Log:
-    """Return the log that the settings name, for the engine to take over. `dsn` overrides that of the settings."""
+def open_log(settings: Settings) -> Log:
+    """Return the log that the settings name, for an engine to take over."""
     if settings.log == "kafka":
         return KafkaLog(settings)
-    return PostgresLog(_dsn(settings, dsn), settings.partition, append_seconds=settings.append_ms / 1000)
+    return PostgresLog(_dsn(settings), settings.partition, append_seconds=settings.append_ms / 1000)
 
 
-def open_recorder(settings: Settings, dsn: str | None = None) -> ApplicationRecorder:
+def open_recorder(settings: Settings) -> ApplicationRecorder:
     """Return the library's recorder of the same log, for reading: projections, `/v1/events`, applications."""
     if settings.log == "kafka":
         return InfrastructureFactory.construct(Environment("", kafka_environment(settings))).application_recorder()
-    return postgres_recorder(_dsn(settings, dsn), settings.partition, settings.pool_connections_max)
+    return postgres_recorder(_dsn(settings), settings.partition, settings.pool_connections_max)
 
 
-def _dsn(settings: Settings, dsn: str | None) -> str:
-    chosen = dsn or settings.dsn
-    if chosen is None:
+def batch_limits(settings: Settings) -> BatchLimits:
+    """Return the most that one batch of the engine may hold."""
+    return BatchLimits(settings.batch_commands_max, settings.batch_events_max, settings.batch_bytes_max)
+
+
+def _dsn(settings: Settings) -> str:
+    if not settings.dsn:
         raise ValueError("the log is in PostgreSQL, and no DSN says where that is")
-    return chosen
+    return settings.dsn

@@ -31,6 +31,7 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 
 MODULES: Final = (
+    "consumers/engine/batch.py",
     "consumers/engine/command_index.py",
     "consumers/engine/engine.py",
     "consumers/engine/replay.py",

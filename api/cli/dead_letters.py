@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from api.cli.command import Commands, Run
-    from consumers.kafka.dead_letters import Found
+    from consumers.kafka.dead_letters import NumberedLetter
     from settings import Settings
 
 COMMANDS: Final = "commands"
@@ -136,7 +136,7 @@ def _no(error: Exception) -> int:
     return NO
 
 
-def _letter_json(found: Found) -> dict[str, Any]:
+def _letter_json(found: NumberedLetter) -> dict[str, Any]:
     import msgspec
 
     from messages.wire import format_time

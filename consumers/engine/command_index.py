@@ -1,12 +1,16 @@
-"""Where in the log each command has its outcome: exact, on disk, made again from the log when it is missing.
+"""The command index: the position in the log of each command's first event. Made again from the log when it is missing.
 
-A row of hash tables in files that are mapped into memory, each four times as large as the one before; when one is full the
-next is begun, so nothing is ever moved and an entry costs the same however many there are; a look-up asks each table,
-and there are only as many as the logarithm of the number of commands. An entry is a 62-bit fingerprint of the command's
-id and the position of its first event. Two ids may share a fingerprint: the caller reads the event at the position and
-so knows for certain (it needs the event anyway, to give the first outcome again).
+CommandIndex                what the engine needs
+├── MemoryCommandIndex      a dictionary
+└── DiskCommandIndex        files beside the log
 
-What is mapped survives the process. After a crash of the machine pages may be lost in any order, so then the index is
+On disk it is a row of hash tables in files that are mapped into memory. Each table is four times as large as the one
+before. When one is full the next is begun, so nothing is ever moved, and an entry costs the same however many there
+are. A look-up searches each table; their number is the logarithm of the number of commands. An entry is a 62-bit
+fingerprint of the command's id, and the position of its first event. Two ids may share a fingerprint: the caller reads
+the event at the position, which tells for certain. (It needs the event anyway, to make the reply again.)
+
+The mapped files survive the process. A crash of the machine may lose pages in any order, so after it the index is
 thrown away and built again.
 """
 
@@ -16,14 +20,14 @@ from collections.abc import Callable
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 MAGIC: Final = b"tidings-command-index-3\0"
 FIRST_SLOTS: Final = 1 << 20
 GROWTH_BITS: Final = 2
-"""Each table has four times the slots of the one before: all are looked into, so there should be few."""
+"""The logarithm (base 2) of a table's size to that of the one before. Every table is searched, so there should be few."""
 FULL: Final = 0.4
-"""Fuller tables make searches longer: one that finds nothing, as most do, looks at 1.9 slots here, at 3.6 with 0.6."""
+"""The largest share of slots in use. A search that finds nothing, as most do, looks at 1.9 slots; with 0.6 at 3.6."""
 _HEADER: Final = struct.Struct("<24s16sQQQ")  # magic, boot id, clean, entries, position
 _HEADER_BYTES: Final = 4096
 _HASHING: Final = blake2b(digest_size=8)
@@ -33,7 +37,7 @@ _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 def fingerprint(command_id: str) -> int:
-    """Return 62 bits of the id's hash, never 0: what compiled code holds in a register."""
+    """Return 62 bits of the id's hash, never 0: as much as compiled code holds in a register."""
     hashing = _HASHING.copy()  # quicker than a new one
     hashing.update(command_id.encode())
     return int(_NUMBER.unpack(hashing.digest())[0]) >> 2 or 1
@@ -41,11 +45,62 @@ def fingerprint(command_id: str) -> int:
 
 @cache
 def _boot() -> bytes:
-    """Return what tells this run of the machine from others; where nothing does, every start counts as another."""
+    """Return the id of this run of the machine; zeros where it has none: then every start counts as another run."""
     try:
         return blake2b(_BOOT_ID.read_bytes(), digest_size=16).digest()
     except OSError:
         return b"\0" * 16
+
+
+class CommandIndex(Protocol):
+    """Command id -> position of the command's first event."""
+
+    position: int
+    """Every command of the log up to this position is in the index."""
+
+    def positions(self, command_id: str) -> list[int]:
+        """Return the positions at which the command may have its first event: nearly always none or one."""
+
+    def add(self, command_id: str, position: int) -> None:
+        """Note the first event of a command that is in the log for certain; doing it again changes nothing."""
+
+    def advance(self, position: int) -> None:
+        """Note that every command of the log up to this position is in the index."""
+
+    def begin_again(self) -> None:
+        """Forget everything: the log is not the one that was indexed."""
+
+    def close(self) -> None:
+        """Close the index."""
+
+
+class MemoryCommandIndex:
+    """An index that is built from the log at each start: about 150 bytes a command."""
+
+    def __init__(self) -> None:
+        self.position = 0
+        self._positions: dict[str, int] = {}
+
+    def positions(self, command_id: str) -> list[int]:
+        """Return the position of the command's first event, if there is such a command."""
+        found = self._positions.get(command_id)
+        return [] if found is None else [found]
+
+    def add(self, command_id: str, position: int) -> None:
+        """Note the first event of a command."""
+        self._positions[command_id] = position
+
+    def advance(self, position: int) -> None:
+        """Note that every command up to this position is in the index."""
+        self.position = position
+
+    def begin_again(self) -> None:
+        """Forget everything."""
+        self.position = 0
+        self._positions.clear()
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 class _Table:
@@ -84,13 +139,13 @@ class _Table:
         self.map.close()
 
 
-class CommandIndex:
-    """Command id -> position of its first event. For one process; `position` says how far the log is in it."""
+class DiskCommandIndex:
+    """An index in files of a folder, for one process. A context manager."""
 
     def __init__(
         self, folder: Path, *, first_slots: int = FIRST_SLOTS, hashed: Callable[[str], int] = fingerprint
     ) -> None:
-        """Open the index in the folder, or begin an empty one (position 0) where there is none or it is not whole.
+        """Open the index in the folder; begin an empty one, at position 0, if there is none or it is damaged.
 
         `first_slots` is a power of two; `hashed` makes the fingerprint of an id.
         """
@@ -158,7 +213,7 @@ class CommandIndex:
             self._tables[0].note(clean=False, position=position)
 
     def close(self) -> None:
-        """Write everything to the disk and close the files; then it is whole also after a crash of the machine."""
+        """Write everything to the disk and close the files; after that a crash of the machine does no harm."""
         for table in self._tables:
             table.map.flush()
             table.note(clean=True, position=self.position)

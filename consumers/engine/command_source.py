@@ -1,4 +1,9 @@
-"""Where the engine's commands come from, and where its replies go: this process, or Kafka (consumers/kafka/command_source.py)."""
+"""Where the engine's commands come from, and where its replies go.
+
+CommandSource               what the engine needs
+├── LocalCommandSource      a queue in this process
+└── KafkaCommandSource      consumers/kafka/command_source.py
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,56 +17,60 @@ from consumers.errors import EngineStopped, Undecidable
 from messages.commands import Submitted
 from messages.replies import Reply
 
-Answer = tuple[Submitted, Reply]
+CommandReply = tuple[Submitted, Reply]
+"""A command, and the reply to it."""
 
 
-class Work(NamedTuple):
-    """Commands that came together. When all have their outcome, the source is read up to `following`."""
+class CommandGroup(NamedTuple):
+    """Commands that came together. When each has its reply, the source is read up to `next_offset`."""
 
     commands: Sequence[Submitted]
-    following: int
+    next_offset: int
     parked: bool = False
-    """Whether something in it went to the dead letters: then the progress is recorded even if nothing else happened."""
+    """Whether part of it went to the dead letters: then the progress is recorded even if nothing else happened."""
 
 
-class Source(Protocol):
-    """Commands in their order, each taken once until the engine rewinds."""
+class CommandSource(Protocol):
+    """Commands in their order. Each is taken once, until the engine rewinds. An offset counts commands or records."""
 
     @property
     def name(self) -> str:
         """The name under which the log says how far this source is read."""
 
-    def rewind(self, following: int | None) -> int:
-        """Go on from where the log says the source is read to, None where it says nothing yet; return from where."""
+    def rewind(self, next_offset: int | None) -> int:
+        """Go on at the offset up to which the log says the source is read, None if it says nothing yet.
 
-    def take(self, limit: int, timeout_seconds: float) -> Sequence[Work]:
-        """Return about `limit` commands at most, waiting for the first one; none after the time is up."""
+        Returns the offset of the next command: another one where commands are missing.
+        """
 
-    def answer(self, answers: Sequence[Answer]) -> None:
-        """Tell the senders; must not wait for them."""
+    def take(self, limit: int, timeout_seconds: float) -> Sequence[CommandGroup]:
+        """Return about `limit` commands at most; wait for the first one, and return none when the time is up."""
 
-    def announce(self, replies: Sequence[Reply]) -> None:
-        """Tell again what a former engine may not have told any more."""
+    def send_replies(self, replies: Sequence[CommandReply]) -> None:
+        """Send each reply to the sender of its command; must not wait for them."""
+
+    def repeat_replies(self, replies: Sequence[Reply]) -> None:
+        """Send replies that an earlier engine may not have sent."""
 
     def park(self, command: Submitted, reason: str) -> None:
-        """Put aside a command that cannot be decided; it is kept where people see it before this returns."""
+        """Put aside a command that cannot be decided. When this returns, the command is kept where people see it."""
 
     def wake(self) -> None:
-        """Let `take` return at once; from any thread."""
+        """Have `take` return at once; from any thread."""
 
     def close(self, error: BaseException | None) -> None:
-        """Take no more, and let go whoever waits."""
+        """Take no more commands, and release whoever waits for a reply."""
 
 
 Waiter = tuple[asyncio.AbstractEventLoop, asyncio.Future[Reply]] | tuple[None, Future[Reply]]
 """Who waits for a reply: a task of an event loop, or a thread."""
 
 
-def deliver(outcomes: Sequence[tuple[Waiter, Reply | Exception]]) -> None:
-    """Hand over replies, or why there are none, from any thread; an event loop is woken once for all of its own."""
+def deliver(replies: Sequence[tuple[Waiter, Reply | Exception]]) -> None:
+    """Hand over replies, or the reasons why there are none, from any thread. Each event loop is woken once."""
     by_loop: dict[asyncio.AbstractEventLoop | None, list[tuple[Any, Reply | Exception]]] = {}
-    for (loop, future), outcome in outcomes:
-        by_loop.setdefault(loop, []).append((future, outcome))
+    for (loop, future), reply in replies:
+        by_loop.setdefault(loop, []).append((future, reply))
     for loop, pairs in by_loop.items():
         if loop is None:
             _resolve(pairs)
@@ -71,13 +80,13 @@ def deliver(outcomes: Sequence[tuple[Waiter, Reply | Exception]]) -> None:
 
 
 def _resolve(pairs: Sequence[tuple[Any, Reply | Exception]]) -> None:
-    for future, outcome in pairs:
-        if future.done():  # it was given up
+    for future, reply in pairs:
+        if future.done():  # the waiter has given up
             continue
-        if isinstance(outcome, Exception):
-            future.set_exception(outcome)
+        if isinstance(reply, Exception):
+            future.set_exception(reply)
         else:
-            future.set_result(outcome)
+            future.set_result(reply)
 
 
 class LocalCommand(Submitted, kw_only=True):
@@ -89,8 +98,8 @@ class LocalCommand(Submitted, kw_only=True):
 _WAKE: Final = None
 
 
-class LocalSource:
-    """A queue in this process, bounded by those that have no answer yet."""
+class LocalCommandSource:
+    """A queue in this process, bounded by the number of commands that have no reply yet."""
 
     def __init__(self, commands_max: int = 10_000, name: str = "local") -> None:
         self._name = name
@@ -98,7 +107,7 @@ class LocalSource:
         self._queue: SimpleQueue[LocalCommand | None] = SimpleQueue()
         self._taken: dict[int, LocalCommand] = {}
         self._again: list[LocalCommand] = []
-        self._following = 1
+        self._next_offset = 1
         self._closed = False
 
     @property
@@ -108,7 +117,7 @@ class LocalSource:
 
     @property
     def full(self) -> bool:
-        """Whether as many commands wait as may."""
+        """Whether as many commands wait as are allowed."""
         return self._queue.qsize() + len(self._taken) >= self._commands_max
 
     def put(self, command: LocalCommand) -> None:
@@ -116,18 +125,18 @@ class LocalSource:
         if self._is_closed():
             raise EngineStopped("the engine has stopped")
         self._queue.put(command)
-        if self._is_closed():  # meanwhile: then nobody will take it
-            self._let_go(EngineStopped("the engine has stopped"))
+        if self._is_closed():  # it closed meanwhile: nobody will take the command
+            self._release(EngineStopped("the engine has stopped"))
 
-    def rewind(self, following: int | None) -> int:
-        """Give out again what was taken and not answered."""
-        self._following = following or 1
+    def rewind(self, next_offset: int | None) -> int:
+        """Give out again the commands that were taken and have no reply."""
+        self._next_offset = next_offset or 1
         self._again = [*self._taken.values(), *self._again]
         self._taken.clear()
-        return self._following
+        return self._next_offset
 
-    def take(self, limit: int, timeout_seconds: float) -> Sequence[Work]:
-        """Return what waits."""
+    def take(self, limit: int, timeout_seconds: float) -> Sequence[CommandGroup]:
+        """Return the commands that wait, as one group."""
         commands, self._again = self._again[:limit], self._again[limit:]
         queue = self._queue
         deadline = monotonic() + timeout_seconds
@@ -138,46 +147,46 @@ class LocalSource:
                 if command is _WAKE:
                     break
                 commands.append(command)
-        except Empty:  # that is all
+        except Empty:  # no more commands wait
             pass
         if not commands:
             return ()
         for command in commands:
             self._taken[id(command)] = command
-        self._following += len(commands)
-        return (Work(commands, self._following),)
+        self._next_offset += len(commands)
+        return (CommandGroup(commands, self._next_offset),)
 
-    def answer(self, answers: Sequence[Answer]) -> None:
+    def send_replies(self, replies: Sequence[CommandReply]) -> None:
         """Set the futures, those of one event loop all at once."""
-        outcomes: list[tuple[Waiter, Reply]] = []
-        for command, reply in answers:
+        delivered: list[tuple[Waiter, Reply]] = []
+        for command, reply in replies:
             assert isinstance(command, LocalCommand), "only such commands are put here"
             self._taken.pop(id(command), None)
-            outcomes.append((command.waiter, reply))
-        deliver(outcomes)
+            delivered.append((command.waiter, reply))
+        deliver(delivered)
 
-    def announce(self, replies: Sequence[Reply]) -> None:
-        """Nobody in this process waits for what was decided before it started."""
+    def repeat_replies(self, replies: Sequence[Reply]) -> None:
+        """Do nothing: nobody in this process waits for a command that was decided before it started."""
 
     def park(self, command: Submitted, reason: str) -> None:
-        """Tell the caller that there will be no outcome."""
+        """Tell the caller that the command gets no reply."""
         assert isinstance(command, LocalCommand), "only such commands are put here"
         self._taken.pop(id(command), None)
         deliver([(command.waiter, Undecidable(reason))])
 
     def wake(self) -> None:
-        """Let `take` return."""
+        """Have `take` return."""
         self._queue.put(_WAKE)
 
     def close(self, error: BaseException | None) -> None:
-        """Fail all who wait."""
+        """Raise EngineStopped for all who wait."""
         self._closed = True
-        self._let_go(EngineStopped(str(error) if error else "the engine has stopped"))
+        self._release(EngineStopped(str(error) if error else "the engine has stopped"))
 
     def _is_closed(self) -> bool:
         return self._closed
 
-    def _let_go(self, error: EngineStopped) -> None:
+    def _release(self, error: EngineStopped) -> None:
         waiting = [*self._taken.values(), *self._again]
         self._taken.clear()
         self._again = []

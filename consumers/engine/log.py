@@ -1,4 +1,4 @@
-"""The log as the engine uses it: take over, append, look up; and the recorder of it for everybody else.
+"""The log as the engine uses it: take over, append, look up.
 
 Log                     what the engine needs
 ├── RecorderLog         over any recorder of the library; for one process alone, as in unit tests
@@ -7,25 +7,27 @@ Log                     what the engine needs
 
 LogError
 ├── Fenced              another engine writes the log; this one must stop
-├── StaleCheckpoint          the place at which reading was to go on is not in this log: begin at its beginning
-└── InDoubt             it is unknown whether the append is in the log: take over again, then the log tells
+├── StaleCheckpoint     the checkpoint is not in this log; read it from the beginning
+└── InDoubt             it is unknown whether the append is in the log; take over again, then the log tells
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Final, NamedTuple, Protocol
 
-from eventsourcing.persistence import ApplicationRecorder, IntegrityError, Notification, PersistenceError, StoredEvent
+from eventsourcing.persistence import ApplicationRecorder, Notification, PersistenceError, StoredEvent
 
 Buffer = Any  # bytes, or what a decoder takes like bytes; `collections.abc.Buffer` came with Python 3.12
 
 READ_EVENTS: Final = 5_000
+"""The number of events that a recorder is asked for at a time."""
 
 
 class Checkpoint(NamedTuple):
-    """Where a reader of the log goes on: behind the event at `position`. What else a store must know is in the rest."""
+    """Where a reader of the log goes on: after the event at `position`. The other fields are for the store of the log."""
 
     position: int = 0
     offset: int = 0
@@ -37,19 +39,19 @@ START: Final = Checkpoint()
 """The beginning of every log."""
 
 
-def checkpoint_before(places: Sequence[Checkpoint], position: int) -> Checkpoint:
-    """Return the last of these places, which are in order, from which the event at the position is still ahead."""
-    found = bisect_right(places, position - 1, key=attrgetter("position"))
-    return places[found - 1] if found else START
+def checkpoint_before(checkpoints: Sequence[Checkpoint], position: int) -> Checkpoint:
+    """Return the last of the checkpoints, which are in order, that lies before the event at this position."""
+    found = bisect_right(checkpoints, position - 1, key=attrgetter("position"))
+    return checkpoints[found - 1] if found else START
 
 
 Row = tuple[str, int, str, Buffer]
-"""An event as it is read back: stream, version, topic, state."""
+"""An event as it is read from the log: stream, version, topic, state."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventBatch:
-    """Events that follow each other in the log, their positions, and where a reader goes on behind them."""
+    """Successive events of the log, their positions, and the checkpoint after them."""
 
     positions: Sequence[int]
     rows: Sequence[Row]
@@ -57,15 +59,15 @@ class EventBatch:
 
 
 EventHandler = Callable[[EventBatch], None]
-"""Takes the next events of the log, in its order."""
+"""Takes the next events of the log, in the log's order."""
 
 
 class LogError(Exception):
-    """Something that ends the writing of the log for now."""
+    """The log cannot be written for now."""
 
 
 class Fenced(LogError):  # noqa: N818  says what happened
-    """Another engine writes the log. What this one was about to append is not in it."""
+    """Another engine writes the log. The events that this one was about to append are not in it."""
 
 
 class InDoubt(LogError):  # noqa: N818  says what happened
@@ -73,53 +75,73 @@ class InDoubt(LogError):  # noqa: N818  says what happened
 
 
 class StaleCheckpoint(LogError):  # noqa: N818  says what happened
-    """What was kept beside the log does not belong to it, or the log has lost its end: read it from the beginning."""
+    """The files beside the log do not belong to it, or the log has lost its end: read it from the beginning."""
+
+
+ErrorTable = Mapping[type[Exception], type[LogError]]
+"""An error of a client library -> our error. The first entry that fits counts."""
+
+
+@contextmanager
+def mapped_errors(table: ErrorTable, doing: str = "") -> Iterator[None]:
+    """Raise an error that is in the table as ours; every other error passes as it is.
+
+    `doing` begins the message: what failed.
+    """
+    try:
+        yield
+    except tuple(table) as error:
+        ours = next(ours for theirs, ours in table.items() if isinstance(error, theirs))
+        raise ours(f"{doing}: {type(error).__name__}: {error}" if doing else str(error)) from error
+
+
+_RECORDER_ERRORS: Final[ErrorTable] = {PersistenceError: InDoubt}  # IntegrityError: another writer has appended
 
 
 class Append(Protocol):
     """Events on their way into the log."""
 
     def done(self) -> bool:
-        """Return whether `result` has not to wait."""
+        """Return whether `result` returns without waiting."""
 
     def result(self) -> Sequence[int]:
-        """Wait until they are in the log for certain and return their positions. Raises Fenced or InDoubt."""
+        """Wait until the events are in the log for certain, and return their positions. Raises Fenced or InDoubt."""
 
 
 class Log(Protocol):
     """One partition's log, with one writer. After Fenced or InDoubt only `take_over` and `close` may be called."""
 
-    marks: list[Checkpoint]
-    """Places by which `read` finds old events quickly, none where it needs none; a snapshot keeps them."""
+    checkpoints: list[Checkpoint]
+    """Checkpoints by which `read` finds old events quickly, none if the log needs none; a snapshot keeps them."""
 
     @property
     def epoch(self) -> int:
         """The number of this take-over, higher than all before; 0 where the log counts none."""
 
     @property
-    def place(self) -> Checkpoint:
-        """Where a reader goes on that knows all this writer has taken over and confirmed; while it is the writer."""
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint after all that this writer has read and confirmed."""
 
     def identity(self) -> str:
-        """Return what tells this log from every other, also from one that is made anew under the same name.
+        """Return the name that tells this log from every other, even from a log made anew under the same name.
 
         Raises InDoubt when the log cannot be reached.
         """
 
-    def follow(self, apply: EventHandler, after: Checkpoint, timeout_seconds: float) -> None:
-        """Pass what has come behind a place to `apply`, or return when nothing comes in time; claims nothing.
+    def follow(self, handle: EventHandler, after: Checkpoint, timeout_seconds: float) -> None:
+        """Pass the events after a checkpoint to `handle`; return when none come in time. Claims nothing.
 
         Raises:
-            StaleCheckpoint: the place is not in this log.
+            StaleCheckpoint: the checkpoint is not in this log.
             InDoubt: the log cannot be reached now.
         """
 
-    def take_over(self, apply: EventHandler, after: Checkpoint = START) -> None:
-        """Become the writer, and pass all that is in the log behind a place to `apply`, in order, before returning.
+    def take_over(self, handle: EventHandler, after: Checkpoint = START) -> None:
+        """Become the writer. Before this returns, all events after the checkpoint have gone to `handle`, in order.
 
         Raises:
-            Fenced: another engine writes this log. What was passed to `apply` is true all the same.
-            StaleCheckpoint: the place is not in this log.
+            Fenced: another engine writes this log. The events that `handle` was given are in the log all the same.
+            StaleCheckpoint: the checkpoint is not in this log.
             InDoubt: the log cannot be reached now.
         """
 
@@ -134,11 +156,11 @@ class Log(Protocol):
         """Return at most `limit` events from a position on. Raises InDoubt when the log cannot be reached."""
 
     def close(self) -> None:
-        """Let go of the log; another engine may take over."""
+        """Release the log; another engine may take over."""
 
 
-class Appended:
-    """An append that is done."""
+class FinishedAppend:
+    """An append that is in the log already."""
 
     def __init__(self, positions: Sequence[int]) -> None:
         self._positions = positions
@@ -153,56 +175,50 @@ class Appended:
 
 
 class RecorderLog:
-    """A log through any recorder of the library. Two writers are told apart by the versions in each stream alone."""
+    """A log through any recorder of the library. Only the versions in each stream tell two writers apart."""
 
     def __init__(self, recorder: ApplicationRecorder) -> None:
         self.recorder = recorder
         self.epoch = 0
-        self.marks: list[Checkpoint] = []
-        self._place = START
+        self.checkpoints: list[Checkpoint] = []
+        self._checkpoint = START
 
     @property
-    def place(self) -> Checkpoint:
-        """Where a reader goes on."""
-        return self._place
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint after all that this writer has read and confirmed."""
+        return self._checkpoint
 
     def identity(self) -> str:
         """Return a name for this object: it has no store of its own."""
         return f"recorder-{id(self.recorder)}"
 
-    def follow(self, apply: EventHandler, after: Checkpoint, timeout_seconds: float) -> None:  # noqa: ARG002  nobody else writes
-        """Pass what is behind the place to `apply`."""
-        self.take_over(apply, after)
+    def follow(self, handle: EventHandler, after: Checkpoint, timeout_seconds: float) -> None:  # noqa: ARG002  nobody else writes
+        """Pass the events after the checkpoint to `handle`."""
+        self.take_over(handle, after)
 
-    def take_over(self, apply: EventHandler, after: Checkpoint = START) -> None:
-        """Pass all that is in the log behind the place to `apply`."""
+    def take_over(self, handle: EventHandler, after: Checkpoint = START) -> None:
+        """Pass all events after the checkpoint to `handle`."""
         position = after.position
         if position and [event.id for event in self.read(position, 1)] != [position]:
             raise StaleCheckpoint(f"the log has no event at {position}")
         while found := self.read(position + 1, READ_EVENTS):
             position = found[-1].id
             rows = [(str(event.originator_id), event.originator_version, event.topic, event.state) for event in found]
-            apply(EventBatch([event.id for event in found], rows, Checkpoint(position)))
-        self._place = Checkpoint(position)
+            handle(EventBatch([event.id for event in found], rows, Checkpoint(position)))
+        self._checkpoint = Checkpoint(position)
 
     def begin(self, events: Sequence[StoredEvent]) -> Append:
         """Append the events; when this returns they are in the log."""
-        try:
+        with mapped_errors(_RECORDER_ERRORS, "the append failed"):
             positions = self.recorder.insert_events(events)
-        except IntegrityError as error:
-            raise InDoubt(f"somebody else has written to the log: {error}") from error
-        except PersistenceError as error:
-            raise InDoubt(str(error)) from error
         assert positions, "an application recorder returns positions"
-        self._place = Checkpoint(positions[-1])
-        return Appended(positions)
+        self._checkpoint = Checkpoint(positions[-1])
+        return FinishedAppend(positions)
 
     def read(self, first: int, limit: int) -> Sequence[Notification]:
         """Return events from a position on."""
-        try:
+        with mapped_errors(_RECORDER_ERRORS, "the log cannot be read"):
             return self.recorder.select_notifications(first, limit)
-        except PersistenceError as error:
-            raise InDoubt(str(error)) from error
 
     def close(self) -> None:
         """Nothing is held."""

@@ -1,9 +1,9 @@
 """The log in PostgreSQL: one session that holds the partition's lock and writes through nothing else.
 
-An advisory lock ends with its session, and a session ends after its last transaction. So whoever holds the lock knows
-that no former writer can append any more; that each stream takes a version only once is a second fence, in the log itself.
-Tables, reading and subscriptions are the library's; the insert is our own: its arrays cost a sixth of the composites
-that the library sends, and a batch here is large.
+An advisory lock ends with its session, and a session ends after its last transaction. So the holder of the lock knows
+that no earlier writer can append any more. The log itself is a second fence: each stream takes each version only once.
+Tables, reading and subscriptions are the library's. The insert is our own: it sends arrays, at a sixth of the cost of
+the composites that the library sends, and a batch here is large.
 """
 
 from collections.abc import Sequence
@@ -25,17 +25,30 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Identifier, Literal
 
-from consumers.engine.log import START, Append, Appended, Checkpoint, EventHandler, Fenced, InDoubt, RecorderLog
+from consumers.engine.log import (
+    START,
+    Append,
+    Checkpoint,
+    ErrorTable,
+    EventHandler,
+    Fenced,
+    FinishedAppend,
+    InDoubt,
+    RecorderLog,
+    mapped_errors,
+)
 
 LOCK_SECONDS: Final = 10.0
-"""How long a writer that lost its session waits for the server to notice that, and to give the lock back."""
+"""The longest wait of a writer that lost its session until the server notices that and frees the lock."""
+
+_ERRORS: Final[ErrorTable] = {psycopg.Error: InDoubt, PersistenceError: InDoubt}
 
 
 class PostgresLog:
     """One partition's log in a PostgreSQL database. Positions increase and may have gaps."""
 
     def __init__(self, dsn: str, partition: int = 0, *, append_seconds: float = 5.0) -> None:
-        """Connect at the first `take_over`. An append that takes longer than `append_seconds` is in doubt."""
+        """Nothing is connected before `take_over`. An append that takes longer than `append_seconds` is in doubt."""
         self._dsn = dsn
         self._partition = partition
         self._append_seconds = append_seconds
@@ -43,8 +56,8 @@ class PostgresLog:
         self._reading: RecorderLog | None = None
         self._was_writer = False
         self.epoch = 0
-        self.marks: list[Checkpoint] = []
-        self._place = START
+        self.checkpoints: list[Checkpoint] = []
+        self._checkpoint = START
         table = table_name(partition)
         self._insert = SQL(
             "WITH news AS MATERIALIZED (SELECT pg_notify({channel}, '')) "  # what the library's subscriptions wait for
@@ -55,42 +68,36 @@ class PostgresLog:
         ).format(channel=Literal(table), table=Identifier("public", table))
 
     @property
-    def place(self) -> Checkpoint:
-        """Where a reader goes on that knows all this writer has taken over and confirmed."""
-        return self._place
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint after all that this writer has read and confirmed."""
+        return self._checkpoint
 
     def identity(self) -> str:
-        """Return the server's, the database's and the table's number: a table made anew has another one."""
+        """Return the numbers of the server, the database and the table: a table made anew has another number."""
         query = SQL(
             "SELECT system_identifier, (SELECT oid FROM pg_database WHERE datname = current_database()), {}::regclass::oid "
             "FROM pg_control_system()"
         ).format(Literal(f"public.{table_name(self._partition)}"))
-        try:
+        with mapped_errors(_ERRORS, "the log cannot be reached"):
             self._recorder()  # makes the table
             with psycopg.connect(self._dsn, autocommit=True, connect_timeout=10) as session:
                 row = session.execute(query).fetchone()
-        except (psycopg.Error, PersistenceError) as error:
-            raise InDoubt(f"the log cannot be reached: {error}") from error
         assert row is not None, "the query has one row"
         return "postgres-" + "-".join(str(number) for number in row)
 
-    def follow(self, apply: EventHandler, after: Checkpoint, timeout_seconds: float) -> None:
-        """Pass what is behind the place to `apply`; waits for nothing."""
-        try:
-            self._recorder().follow(apply, after, timeout_seconds)
-        except (psycopg.Error, PersistenceError) as error:
-            raise InDoubt(f"the log cannot be reached: {error}") from error
+    def follow(self, handle: EventHandler, after: Checkpoint, timeout_seconds: float) -> None:
+        """Pass the events after the checkpoint to `handle`; waits for nothing."""
+        with mapped_errors(_ERRORS, "the log cannot be reached"):
+            self._recorder().follow(handle, after, timeout_seconds)
 
-    def take_over(self, apply: EventHandler, after: Checkpoint = START) -> None:
+    def take_over(self, handle: EventHandler, after: Checkpoint = START) -> None:
         """Take the partition's lock and read the log."""
         self._drop_session()
-        try:
+        with mapped_errors(_ERRORS, "the log cannot be reached"):
             reading = self._recorder()
             self._session = self._locked_session()
-            reading.take_over(apply, after)
-        except (psycopg.Error, PersistenceError) as error:
-            raise InDoubt(f"the log cannot be reached: {error}") from error
-        self._place = reading.place
+            reading.take_over(handle, after)
+        self._checkpoint = reading.checkpoint
         self._was_writer = True
 
     def begin(self, events: Sequence[StoredEvent]) -> Append:
@@ -103,20 +110,20 @@ class PostgresLog:
             [event.state for event in events],
         )
         try:
-            with self._session.cursor(binary=True) as cursor:
+            with mapped_errors(_ERRORS, "the append failed"), self._session.cursor(binary=True) as cursor:
                 positions = [row[0] for row in cursor.execute(self._insert, columns, prepare=True)]
-        except psycopg.Error as error:
+        except InDoubt:
             self._drop_session()
-            raise InDoubt(f"{type(error).__name__}: {error}") from error
-        self._place = Checkpoint(positions[-1])
-        return Appended(positions)
+            raise
+        self._checkpoint = Checkpoint(positions[-1])
+        return FinishedAppend(positions)
 
     def read(self, first: int, limit: int) -> Sequence[Notification]:
         """Return events from a position on."""
         return self._recorder().read(first, limit)
 
     def close(self) -> None:
-        """Give the lock back and close the connections."""
+        """Free the lock and close the connections."""
         self._drop_session()
         self._was_writer = False
         if self._reading is not None:
@@ -156,7 +163,7 @@ class PostgresLog:
 
 
 def table_name(partition: int) -> str:
-    """Return the name of the table that holds a partition's log, as the library derives it from `log_<partition>`."""
+    """Return the name of the table that holds a partition's log; the library derives it from `log_<partition>`."""
     return f"log_{partition}_events"
 
 
@@ -176,9 +183,9 @@ def postgres_recorder(dsn: str, partition: int, connections_max: int = 10) -> Ap
         "POSTGRES_CONNECT_TIMEOUT": "10",
     }
     factory = InfrastructureFactory.construct(Environment(f"log_{partition}", env))
-    # What else the DSN says (TLS, options) the library has no setting for.
+    # The library has no settings for the rest of the DSN (TLS, options).
     factory.datastore.pool.kwargs.update(given)  # type: ignore[attr-defined]
-    # Of two processes that make the table at once one would fail.
+    # Without the lock, one of two processes that make the table at once would fail.
     with psycopg.connect(dsn) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('tidings log', 0))")
         return factory.application_recorder()

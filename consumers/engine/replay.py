@@ -1,12 +1,12 @@
-"""What an engine makes of the log, chunk by chunk: while it starts, while it stands by, and when it takes over."""
+"""Folding the log into the state of an engine: while it starts, while it stands by, and when it takes over."""
 
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from consumers.engine.command_index import CommandIndex
 from consumers.engine.log import START, Checkpoint, EventBatch, StaleCheckpoint, checkpoint_before
-from consumers.engine.recorded_replies import Index
 from domain.exchange import Exchange
 from domain.partition import CommandsRead
 from messages.events import State
@@ -18,37 +18,39 @@ if TYPE_CHECKING:
     from domain.events import Event
     from domain.money import Time
 
-CHUNKS_TOLD: Final = 16
-"""The outcomes in so many of the last chunks are told again: their replies may not have reached anybody."""
+REPEATED_BATCHES: Final = 16
+"""The number of last batches whose replies are sent again: the earlier engine may not have sent them."""
 
 
 _envelope: Final = msgspec.json.Decoder(State[msgspec.Raw]).decode
-"""Reads what the command index needs of an event."""
+"""Reads the fields of an event that the command index needs."""
 
 
-class Fold:
+class Replay:
     """The state of one partition as the log tells it, from a snapshot on or from the beginning."""
 
-    def __init__(self, partition: int, index: Index, snapshot: "Snapshot | None" = None) -> None:
+    def __init__(self, partition: int, index: CommandIndex, snapshot: "Snapshot | None" = None) -> None:
         self._index = index
-        self._last: deque[EventBatch] = deque(maxlen=CHUNKS_TOLD)
-        self._known = snapshot.outcomes if snapshot else []
+        self._last: deque[EventBatch] = deque(maxlen=REPEATED_BATCHES)
+        self._snapshot_replies = snapshot.replies if snapshot else []
         self._skip = START
         self.exchange = snapshot.exchange if snapshot else Exchange(partition)
-        self.place: Checkpoint = snapshot.place if snapshot else START
-        self.sources: dict[str, int] = dict(snapshot.sources) if snapshot else {}
-        if snapshot is not None and index.position < self.place.position:
-            # It was lost, or the snapshot is of another engine: it learns the rest from the log, which the state skips.
-            self._skip, self.place = self.place, checkpoint_before(snapshot.marks, index.position + 1)
+        self.checkpoint: Checkpoint = snapshot.checkpoint if snapshot else START
+        self.next_offsets: dict[str, int] = dict(snapshot.next_offsets) if snapshot else {}
+        if snapshot is not None and index.position < self.checkpoint.position:
+            # The index was lost, or the snapshot is of another engine: the index reads on from where it ends, and the
+            # state skips the events that the snapshot covers.
+            self._skip = self.checkpoint
+            self.checkpoint = checkpoint_before(snapshot.checkpoints, index.position + 1)
 
-    def apply(self, chunk: EventBatch) -> None:
-        """Bring state and index to what they are after these events. Raises StaleCheckpoint: the snapshot is not of this log."""
-        if chunk.positions[0] <= self._skip.position:
-            self._check(chunk.after)
-            chunk = self._index_only(chunk)
+    def handle(self, batch: EventBatch) -> None:
+        """Bring state and index up to these events. Raises StaleCheckpoint: the snapshot is not of this log."""
+        if batch.positions[0] <= self._skip.position:
+            self._check(batch.after)
+            batch = self._index_only(batch)
         index, indexed = self._index, self._index.position
-        apply, sources = self.exchange.apply, self.sources
-        for position, (stream, version, topic, state) in zip(chunk.positions, chunk.rows, strict=True):
+        apply, next_offsets = self.exchange.apply, self.next_offsets
+        for position, (stream, version, topic, state) in zip(batch.positions, batch.rows, strict=True):
             read = decode_state(topic, state)
             event = read.data
             apply(event, stream=stream, version=version, time=read.time, command_id=read.command_id)
@@ -56,53 +58,51 @@ class Fold:
                 if position > indexed:
                     index.add(read.command_id, position)
             elif type(event) is CommandsRead:
-                sources[event.source] = event.next
-        if chunk.after.position > indexed:
-            index.advance(chunk.after.position)
-        self.place = chunk.after
-        self._last.append(chunk)
+                next_offsets[event.source] = event.next
+        if batch.after.position > indexed:
+            index.advance(batch.after.position)
+        self.checkpoint = batch.after
+        self._last.append(batch)
 
     def check_end(self) -> None:
-        """Raise StaleCheckpoint when this cannot be the whole log: it ends before what is known of it from elsewhere."""
+        """Raise StaleCheckpoint when the log ends before a position that the index or the snapshot has seen."""
         known = max(self._index.position, self._skip.position)
-        if self.place.position < known:
-            raise StaleCheckpoint(f"the log ends at {self.place.position}, it was known up to {known}")
+        if self.checkpoint.position < known:
+            raise StaleCheckpoint(f"the log ends at {self.checkpoint.position}, it was known up to {known}")
 
     def _check(self, after: Checkpoint) -> None:
-        """Raise StaleCheckpoint when the snapshot's place is none that the log has: in Kafka it stands behind a batch."""
+        """Raise StaleCheckpoint when the snapshot's checkpoint is not in the log: in Kafka it is the end of a batch."""
         wanted = self._skip
         if wanted.writer and after.position >= wanted.position and after != wanted:
-            raise StaleCheckpoint(
-                f"the batch that ends at {after.position} is not the one that the snapshot stands behind"
-            )
+            raise StaleCheckpoint(f"the batch that ends at {after.position} is not the one that the snapshot ends with")
 
-    def outcomes(self) -> list[Reply]:
-        """Return the last outcomes, whose replies may not have reached anybody."""
+    def last_replies(self) -> list[Reply]:
+        """Return the last replies, which may not have reached anybody."""
         found: dict[str, tuple[str, Time, list[Event]]] = {}
         last: dict[str, int] = {}
-        for chunk in self._last:
-            for position, (_, _, topic, state) in zip(chunk.positions, chunk.rows, strict=True):
+        for batch in self._last:
+            for position, (_, _, topic, state) in zip(batch.positions, batch.rows, strict=True):
                 read = decode_state(topic, state)
                 if read.digest is not None:
                     found[read.command_id] = (read.digest, read.time, [])
                 if read.command_id in found:
                     found[read.command_id][2].append(read.data)
                     last[read.command_id] = position
-        told = [
+        replies = [
             make_reply(command_id, digest, last[command_id], time, events)
             for command_id, (digest, time, events) in found.items()
         ]
-        return told if len(self._last) == CHUNKS_TOLD else [*self._known, *told]
+        return replies if len(self._last) == REPEATED_BATCHES else [*self._snapshot_replies, *replies]
 
-    def _index_only(self, chunk: EventBatch) -> EventBatch:
-        """Note the commands of a chunk that the snapshot has folded, and return what it has not."""
+    def _index_only(self, batch: EventBatch) -> EventBatch:
+        """Index the commands of a batch that the snapshot covers, and return the events that it does not cover."""
         index, indexed = self._index, self._index.position
         rows: list[Any] = []
         positions: list[int] = []
-        for position, row in zip(chunk.positions, chunk.rows, strict=True):
+        for position, row in zip(batch.positions, batch.rows, strict=True):
             if position > self._skip.position:
                 positions.append(position)
                 rows.append(row)
             elif position > indexed and (read := _envelope(row[3])).digest is not None:
                 index.add(read.command_id, position)
-        return EventBatch(positions, rows, chunk.after)
+        return EventBatch(positions, rows, batch.after)

@@ -1,7 +1,7 @@
-"""One partition's state in this process, folded from the log, with the files beside it: snapshots and the command index.
+"""One partition's state in this process, folded from the log, and the files beside the log: snapshots, command index.
 
-A standby's replica follows the log. An engine takes the log over with it and from then on decides on its state; that may
-be ahead of the log, so after any doubt it is dropped and made again.
+A standby's replica follows the log. An engine takes over the log with its replica, and from then on decides on the
+replica's state. That state may be ahead of the log, so after any doubt it is dropped and made again.
 """
 
 from collections.abc import Callable
@@ -9,10 +9,10 @@ from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from consumers.engine.command_index import CommandIndex
+from consumers.engine.command_index import DiskCommandIndex, MemoryCommandIndex
 from consumers.engine.log import Checkpoint, Log
-from consumers.engine.recorded_replies import MemoryIndex, Outcomes
-from consumers.engine.replay import Fold
+from consumers.engine.recorded_replies import RecordedReplies
+from consumers.engine.replay import Replay
 from consumers.engine.snapshots import EngineFolder, Snapshot
 from messages.replies import Reply
 
@@ -22,22 +22,23 @@ if TYPE_CHECKING:
     from domain.exchange import Exchange
 
 SNAPSHOT_EVENTS: Final = 100_000
-"""After so many events a snapshot is due: a start folds hardly more."""
+"""The number of events after which a snapshot is due: a start folds hardly more."""
 
 SNAPSHOT_SECONDS: Final = 10.0
-"""The least time from one snapshot to the next."""
+"""The shortest time from one snapshot to the next."""
 
-OUTCOMES_KEPT: Final = 1_000
-"""So many of the last outcomes go into a snapshot, to be told again."""
+SNAPSHOT_REPLIES: Final = 1_000
+"""The number of last replies in a snapshot, to be sent again."""
 
 
 class Replica:
-    """The state of one partition, and the outcome of every command in it.
+    """The state of one partition, and the reply to every command in it.
 
     Args:
-        log: where it comes from.
+        log: the log that is folded.
         partition: the partition's number.
-        base: where snapshots and the command index are kept; none: all is folded at each start, and the index is in memory.
+        base: where snapshots and the command index are kept. Without it the whole log is folded at each start, and the
+            index is in memory.
     """
 
     def __init__(self, log: Log, partition: int, base: "Path | None") -> None:
@@ -45,78 +46,80 @@ class Replica:
         self._partition = partition
         self._base = base
         self._folder: EngineFolder | None = None
-        self._folds_on = False
+        self._is_as_the_log = False
         self._snapshot_position = 0
         self._snapshot_at = 0.0
-        self.outcomes = Outcomes(log, MemoryIndex())
-        self._fold = Fold(partition, self.outcomes.index)
+        self.replies = RecordedReplies(log, MemoryCommandIndex())
+        self._replay = Replay(partition, self.replies.index)
 
     @property
     def exchange(self) -> "Exchange":
         """The state."""
-        return self._fold.exchange
+        return self._replay.exchange
 
     @property
-    def place(self) -> Checkpoint:
-        """How far the log is folded; an engine that has taken over knows better (`Log.place`)."""
-        return self._fold.place
+    def checkpoint(self) -> Checkpoint:
+        """How far the log is folded. After a take-over `Log.checkpoint` says how far the state is."""
+        return self._replay.checkpoint
 
     @property
-    def sources(self) -> dict[str, int]:
-        """By name of a source: up to where its commands are read. Who decides on the state keeps it up to date."""
-        return self._fold.sources
+    def next_offsets(self) -> dict[str, int]:
+        """Name of a command source -> the offset up to which it is read. Whoever decides on the state updates it."""
+        return self._replay.next_offsets
 
     def prepare(self) -> None:
-        """Begin with the newest snapshot, or with nothing, unless what is in memory is what the log tells."""
-        if self._folds_on:
+        """Begin with the newest snapshot, or with nothing, unless the state in memory is that of the log."""
+        if self._is_as_the_log:
             return
         if self._base is not None and self._folder is None:
             self._folder = EngineFolder(self._base, self._log.identity())
-            self.outcomes.index = CommandIndex(self._folder.path)
+            self.replies.index = DiskCommandIndex(self._folder.path)
         snapshot = self._folder.newest() if self._folder is not None else None
-        self._fold = Fold(self._partition, self.outcomes.index, snapshot)
-        self.outcomes.forget()
-        self._log.marks = snapshot.marks if snapshot else []
-        self._snapshot_position = snapshot.place.position if snapshot else 0
-        self._folds_on = True
+        self._replay = Replay(self._partition, self.replies.index, snapshot)
+        self.replies.forget()
+        self._log.checkpoints = snapshot.checkpoints if snapshot else []
+        self._snapshot_position = snapshot.checkpoint.position if snapshot else 0
+        self._is_as_the_log = True
 
     def drop(self) -> None:
-        """Have the next `prepare` begin anew: what is in memory may not be what the log tells."""
-        self._folds_on = False
+        """Have the next `prepare` begin anew: the state in memory may differ from that of the log."""
+        self._is_as_the_log = False
 
     def forget_files(self) -> None:
-        """Throw away what is kept beside the log, because it does not belong to it, and what was made of that."""
+        """Throw away the files beside the log, because they do not belong to it, and the state that was made of them."""
         self.drop()
-        self.outcomes.index.begin_again()
+        self.replies.index.begin_again()
         if self._folder is not None:
             self._folder.throw_away(0)
 
     def follow(self, timeout_seconds: float) -> bool:
-        """Fold what has come to the log, waiting so long for it; return whether anything has."""
-        before = self._fold.place
-        self._log.follow(self._fold.apply, before, timeout_seconds)
-        return self._fold.place != before
+        """Fold the new events of the log, waiting for them if there are none yet; return whether any have come."""
+        before = self._replay.checkpoint
+        self._log.follow(self._replay.handle, before, timeout_seconds)
+        return self._replay.checkpoint != before
 
     def take_over(self) -> list[Reply]:
-        """Claim the log and fold all of it; return the last outcomes, whose replies may not have reached anybody.
+        """Claim the log and fold all of it; return the last replies, which may not have reached anybody.
 
         From then on the caller may decide on the state. Raises StaleCheckpoint, Fenced or InDoubt.
         """
         self.prepare()
-        self._log.take_over(self._fold.apply, self._fold.place)  # when the claim is lost, what was folded is true
+        self._log.take_over(
+            self._replay.handle, self._replay.checkpoint
+        )  # if the claim is lost, the state is still right
         self.drop()
-        self._fold.check_end()
-        outcomes = self._fold.outcomes()
+        self._replay.check_end()
+        replies = self._replay.last_replies()
         unfinished = set(self.exchange.unfinished.values())
-        for outcome in outcomes:
-            if outcome.command_id not in unfinished:
-                self.outcomes.remember(outcome)
-        return outcomes
+        for reply in replies:
+            if reply.command_id not in unfinished:
+                self.replies.remember(reply)
+        return replies
 
     # --- snapshots
 
     def is_snapshot_due(self, position: int) -> bool:
-        """Return whether it is time for one."""
+        """Return whether it is time for a snapshot at this position."""
         return (
             self._folder is not None
             and position >= self._snapshot_position + SNAPSHOT_EVENTS
@@ -125,30 +128,30 @@ class Replica:
         )
 
     def save_followed(self) -> None:
-        """Begin to write a snapshot of what is folded, if one is due."""
-        if self.is_snapshot_due(self.place.position):
-            self._write_apart(self.place, self._fold.outcomes)
+        """Begin to write a snapshot of the folded log, if one is due."""
+        if self.is_snapshot_due(self.checkpoint.position):
+            self._write_apart(self.checkpoint, self._replay.last_replies)
 
     def save(self) -> None:
-        """Begin to write a snapshot, one being due; all that was decided must be in the log."""
-        self._write_apart(self._log.place, lambda: self.outcomes.recent(OUTCOMES_KEPT))
+        """Begin to write a snapshot. It must be due, and all that was decided must be in the log."""
+        self._write_apart(self._log.checkpoint, lambda: self.replies.recent(SNAPSHOT_REPLIES))
 
     def save_last(self, position: int) -> None:
         """Write a snapshot at a clean end, so that the next start is quick."""
         if self._folder is not None and position > self._snapshot_position and not self._folder.writing(wait=True):
             with suppress(OSError):  # the log has everything
-                self._folder.write(self._snapshot(self._log.place, self.outcomes.recent(OUTCOMES_KEPT)))
+                self._folder.write(self._snapshot(self._log.checkpoint, self.replies.recent(SNAPSHOT_REPLIES)))
 
-    def _write_apart(self, place: Checkpoint, outcomes: Callable[[], list[Reply]]) -> None:
+    def _write_apart(self, checkpoint: Checkpoint, replies: Callable[[], list[Reply]]) -> None:
         assert self._folder is not None, "one is due only where it can be kept"
-        self._folder.write_apart(self._snapshot(place, outcomes()))
-        self._snapshot_position, self._snapshot_at = place.position, monotonic() + SNAPSHOT_SECONDS
+        self._folder.write_apart(self._snapshot(checkpoint, replies()))
+        self._snapshot_position, self._snapshot_at = checkpoint.position, monotonic() + SNAPSHOT_SECONDS
 
-    def _snapshot(self, place: Checkpoint, outcomes: list[Reply]) -> Snapshot:
-        return Snapshot(self.exchange, place, self.sources, outcomes, self._log.marks)
+    def _snapshot(self, checkpoint: Checkpoint, replies: list[Reply]) -> Snapshot:
+        return Snapshot(self.exchange, checkpoint, self.next_offsets, replies, self._log.checkpoints)
 
     def close(self) -> None:
         """Close the files."""
-        self.outcomes.index.close()
+        self.replies.index.close()
         if self._folder is not None:
             self._folder.close()

@@ -1,15 +1,15 @@
-"""Snapshots: what an engine knows at one position of the log, in a file, so that a start need not fold all before it.
+"""Snapshots: an engine's state at one position of the log, in a file, so that a start need not fold the log before it.
 
-A snapshot is never trusted over the log. It counts only if its bytes are whole, if the state made of them has the hash
-that is written beside them, if it was made by this very code, and if its place is in this log (the log looks). Anything
-else is thrown away, and the log is folded from an older snapshot or from its beginning.
+The log always takes precedence over a snapshot. A snapshot counts only if its bytes are undamaged, the state made of
+them has the hash that stands beside them, this very code made it, and its checkpoint is in this log (the log checks
+that). Otherwise it is thrown away, and the engine folds the log from an older snapshot or from the beginning.
 
-The code's version is a hash of the sources that fold, not a number that somebody must remember to raise: a state folded
-by an old rule must never go on under a new one. The price is one long replay after a change of the domain.
+The code's version is a hash of the sources that fold, not a number that somebody must remember to raise: a state that
+an old rule made must never go on under a new one. The price is one long replay after a change of the domain.
 
-Taking one must not hold up orders: the engine forks, and the child, which has the state as it was at that moment, writes
-the file with low priority. It has only the forking thread, touches nothing but that file, closes whatever else was open
-(a lock or a connection must not outlive its owner) and leaves without any clean-up of the interpreter.
+Taking a snapshot must not hold up orders. So the engine forks; the child has the state as it was at that moment and
+writes the file with low priority. The child has only the forking thread, touches nothing but that file, closes whatever
+else was open (a lock or a connection must not outlive its owner), and exits without any clean-up of the interpreter.
 """
 
 import contextlib
@@ -42,25 +42,27 @@ from messages.replies import Reply
 _log: Final = structlog.get_logger()
 
 KEPT: Final = 2
-"""So many snapshots are kept: the last one may be damaged."""
+"""The number of snapshots that are kept: the last one may be damaged."""
 
 NICE: Final = 10
+"""The priority of the child that writes a snapshot: higher numbers give way to lower ones."""
 
 
 class Snapshot(msgspec.Struct):
-    """What an engine knows: the exchange, how far its sources are read, and what it may have to tell again."""
+    """An engine's state: the exchange, how far its sources are read, and the replies that it may have to send again."""
 
     exchange: Exchange
-    place: Checkpoint
-    sources: dict[str, int]
-    """By name of a source: up to where it is read."""
-    outcomes: list[Reply]
-    """The last ones, whose replies may not have reached anybody."""
-    marks: list[Checkpoint]
+    checkpoint: Checkpoint
+    next_offsets: dict[str, int]
+    """Name of a command source -> the offset up to which it is read."""
+    replies: list[Reply]
+    """The last ones, which may not have reached anybody."""
+    checkpoints: list[Checkpoint]
+    """Checkpoints by which the log finds old events quickly."""
 
 
-class _Form(msgspec.Struct):
-    """The same as it stands in the file."""
+class _Content(msgspec.Struct):
+    """A snapshot as it stands in the file."""
 
     partition: int
     time: Time
@@ -73,10 +75,10 @@ class _Form(msgspec.Struct):
     unfinished: dict[str, str]
     due: list[Due]
     due_most: int
-    place: Checkpoint
-    sources: dict[str, int]
-    outcomes: list[Reply]
-    marks: list[Checkpoint]
+    checkpoint: Checkpoint
+    next_offsets: dict[str, int]
+    replies: list[Reply]
+    checkpoints: list[Checkpoint]
 
 
 class _Head(msgspec.Struct):
@@ -88,36 +90,36 @@ class _Head(msgspec.Struct):
     content_hash: str
 
 
-class _BookForm(msgspec.Struct, array_like=True):
+class _BookContent(msgspec.Struct, array_like=True):
     outcomes: int
     ages: int
     orders: list[RestingOrder]
     """Oldest first."""
 
 
-def _book_to_form(book: Any) -> _BookForm:
+def _book_to_content(book: Any) -> _BookContent:
     if not isinstance(book, Book):
-        raise NotImplementedError(f"{type(book).__name__} has no form")
-    return _BookForm(2 if book.paired else len(book.lines), book.ages, list(book.orders.values()))
+        raise NotImplementedError(f"{type(book).__name__} has no form in a snapshot")
+    return _BookContent(2 if book.paired else len(book.lines), book.ages, list(book.orders.values()))
 
 
-def _book_from_form(kind: type, value: Any) -> Any:
+def _book_from_content(kind: type, value: Any) -> Any:
     assert kind is Book, "there is no other"
-    form = msgspec.convert(value, _BookForm)
-    book = Book(form.outcomes)
-    for order in form.orders:
+    content = msgspec.convert(value, _BookContent)
+    book = Book(content.outcomes)
+    for order in content.orders:
         book.add(order)
-    book.ages = form.ages
+    book.ages = content.ages
     return book
 
 
-_encoder: Final = msgspec.msgpack.Encoder(enc_hook=_book_to_form)
-_decoder: Final = msgspec.msgpack.Decoder(_Form, dec_hook=_book_from_form)
+_encoder: Final = msgspec.msgpack.Encoder(enc_hook=_book_to_content)
+_decoder: Final = msgspec.msgpack.Decoder(_Content, dec_hook=_book_from_content)
 
 
 @cache
 def code_version() -> str:
-    """Return a hash of the sources by which events become state and state becomes a file."""
+    """Return a hash of the sources that make events into state, and state into a file."""
     digest = blake2b(digest_size=16)
     folders = [Path(str(package.__file__)).parent for package in (domain, messages)]
     ours = [folders[1] / name for name in ("events.py", "replies.py", "stored.py")]
@@ -130,7 +132,7 @@ def dump(snapshot: Snapshot) -> bytes:
     """Return the content of a snapshot's file."""
     exchange = snapshot.exchange
     content = _encoder.encode(
-        _Form(
+        _Content(
             exchange.partition,
             exchange.time,
             exchange.stories,
@@ -142,39 +144,39 @@ def dump(snapshot: Snapshot) -> bytes:
             exchange.unfinished,
             exchange.due.heap,
             exchange.due.most,
-            snapshot.place,
-            snapshot.sources,
-            snapshot.outcomes,
-            snapshot.marks,
+            snapshot.checkpoint,
+            snapshot.next_offsets,
+            snapshot.replies,
+            snapshot.checkpoints,
         )
     )
-    head = _Head(code_version(), snapshot.place.position, exchange.state_hash(), _hash(content))
+    head = _Head(code_version(), snapshot.checkpoint.position, exchange.state_hash(), _hash(content))
     return msgspec.json.encode(head) + b"\n" + content
 
 
 def load(data: bytes) -> Snapshot:
-    """Return the snapshot of a file's content. Raises ValueError when it does not fit or is damaged."""
+    """Return the snapshot that a file holds. Raises ValueError when it is of other code or is damaged."""
     line, _, content = data.partition(b"\n")
     head = msgspec.json.decode(line, type=_Head)
     if head.code != code_version():
-        raise ValueError("it was made by another version of the code")
+        raise ValueError("another version of the code made it")
     if head.content_hash != _hash(content):
         raise ValueError("it is damaged")
-    form = _decoder.decode(content)
-    exchange = Exchange(form.partition)
+    read = _decoder.decode(content)
+    exchange = Exchange(read.partition)
     exchange.time, exchange.stories, exchange.markets, exchange.accounts = (
-        form.time,
-        form.stories,
-        form.markets,
-        form.accounts,
+        read.time,
+        read.stories,
+        read.markets,
+        read.accounts,
     )
-    exchange.holders = {market_id: dict.fromkeys(holders) for market_id, holders in form.holders.items()}
-    exchange.ledger.balances.update(form.balances)
-    exchange.versions, exchange.unfinished = form.versions, form.unfinished
-    exchange.due.heap, exchange.due.most = form.due, form.due_most
-    if (form.place.position, exchange.state_hash()) != (head.position, head.state_hash):
+    exchange.holders = {market_id: dict.fromkeys(holders) for market_id, holders in read.holders.items()}
+    exchange.ledger.balances.update(read.balances)
+    exchange.versions, exchange.unfinished = read.versions, read.unfinished
+    exchange.due.heap, exchange.due.most = read.due, read.due_most
+    if (read.checkpoint.position, exchange.state_hash()) != (head.position, head.state_hash):
         raise ValueError("the state is not the one that was written")
-    return Snapshot(exchange, form.place, form.sources, form.outcomes, form.marks)
+    return Snapshot(exchange, read.checkpoint, read.next_offsets, read.replies, read.checkpoints)
 
 
 def _hash(content: bytes) -> str:
@@ -182,13 +184,13 @@ def _hash(content: bytes) -> str:
 
 
 class EngineFolder:
-    """The files of one engine beside one log: its snapshots and its command index. Locked: two engines never share one.
+    """The files of one engine beside one log: its snapshots and its command index. A lock keeps other engines out.
 
-    Of several engines on a machine each has a folder of its own, `BASE/LOG/0`, `1`, ...; snapshots are read from all.
+    Each engine of a machine has a folder of its own, `BASE/LOG/0`, `1`, ...; snapshots are read from all of them.
     """
 
     def __init__(self, base: Path, identity: str) -> None:
-        """Take the first free folder. `identity` is the log's: another log never meets these files."""
+        """Take the first free folder. `identity` is the log's: another log never reads these files."""
         self._parent = base / identity
         for number in count():
             self.path = self._parent / str(number)
@@ -204,7 +206,7 @@ class EngineFolder:
         self._unreadable: set[Path] = set()
 
     def close(self) -> None:
-        """Give the folder free; a snapshot that is being written still ends by itself."""
+        """Free the folder. A snapshot that is still being written ends by itself."""
         self.writing()
         self._lock.close()
 
@@ -215,30 +217,30 @@ class EngineFolder:
         self.close()
 
     def newest(self) -> Snapshot | None:
-        """Return the newest snapshot that counts, or None."""
+        """Return the newest snapshot that counts, None if there is none. Throws away those that do not count."""
         for path in sorted(self._parent.glob("*/snapshot-*"), key=lambda path: path.name, reverse=True):
             if path.suffix or path in self._unreadable:
                 continue
             try:
                 return load(path.read_bytes())
-            except FileNotFoundError:  # another engine has written a newer one
+            except FileNotFoundError:  # its engine has written a newer one
                 continue
             except (ValueError, LookupError, TypeError, msgspec.MsgspecError) as error:
-                _log.warning("snapshot thrown away", file=path.name, reason=str(error))
+                _log.warning("snapshot_thrown_away", file=path.name, reason=str(error))
                 self._unreadable.add(path)
                 self._delete(path)
         return None
 
     def throw_away(self, position: int) -> None:
-        """Forget the snapshots from this position on: they are not of this log as it is now."""
+        """Throw away the snapshots from this position on: they do not fit the log as it is now."""
         for path in self._parent.glob("*/snapshot-*"):
             if int(path.stem.removeprefix("snapshot-")) >= position:
                 self._unreadable.add(path)
                 self._delete(path)
 
     def write(self, snapshot: Snapshot) -> None:
-        """Write a snapshot, so that a crash at any moment leaves a whole file or none; delete the older ones."""
-        path = self.path / f"snapshot-{snapshot.place.position:020}"
+        """Write a snapshot and delete older ones. A crash at any moment leaves a whole file or none."""
+        path = self.path / f"snapshot-{snapshot.checkpoint.position:020}"
         part = path.with_suffix(".part")
         with part.open("wb") as file:
             file.write(dump(snapshot))
@@ -252,7 +254,7 @@ class EngineFolder:
             old.unlink(missing_ok=True)
 
     def write_apart(self, snapshot: Snapshot) -> None:
-        """Write a snapshot of this moment in a process of its own; returns at once. Not while one is written."""
+        """Write a snapshot of this moment in a child process; returns at once. Not while another one is being written."""
         assert self._child is None, "one at a time"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads: see above
@@ -272,7 +274,7 @@ class EngineFolder:
             os._exit(code)
 
     def writing(self, *, wait: bool = False) -> bool:
-        """Return whether a snapshot is being written still; wait for its end if asked to."""
+        """Return whether a snapshot is still being written; with `wait`, wait for its end."""
         if self._child is None:
             return False
         with contextlib.suppress(ChildProcessError):
@@ -280,10 +282,10 @@ class EngineFolder:
             if pid == 0:
                 return True
             if status:
-                _log.warning("snapshot not written", status=os.waitstatus_to_exitcode(status))
+                _log.warning("snapshot_not_written", status=os.waitstatus_to_exitcode(status))
         self._child = None
         return False
 
     def _delete(self, path: Path) -> None:
-        if path.parent == self.path:  # what is another engine's it deletes itself
+        if path.parent == self.path:  # other engines delete their own files
             path.unlink(missing_ok=True)

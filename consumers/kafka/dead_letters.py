@@ -1,10 +1,10 @@
-"""Looking after the dead letters of the commands: which are open, send one again, pass over one for ever.
+"""Looking after the dead letters of the commands: list the open ones, send one again, skip one for ever.
 
     with DeadLetters(settings) as letters:
         for found in letters.open(): ...
         letters.retry(found.number)
 
-What is decided about a letter is a record of the same topic, so it is kept beside it.
+A decision about a letter is a record of the same topic, so it is kept as long as the letter.
 """
 
 from collections.abc import Iterator
@@ -21,11 +21,14 @@ from messages.dead_letters import DeadLetter, Decision, dump_letter, parse_lette
 from settings import Settings
 
 READ_SECONDS: Final = 10.0
+"""The longest wait for the next record of the topic."""
+
 WRITE_SECONDS: Final = 10.0
+"""The longest wait until the broker has kept a record."""
 
 
-class Found(NamedTuple):
-    """A letter with its number (its offset in the topic) and when it was written."""
+class NumberedLetter(NamedTuple):
+    """A letter, its number (its offset in the topic), and when it was written."""
 
     number: int
     time: Time
@@ -33,10 +36,10 @@ class Found(NamedTuple):
 
 
 class DeadLetters:
-    """The topic `dead-letters`. A context manager; every method raises OperationalError when the broker does not answer."""
+    """The topic `dead-letters`. A context manager; every method raises OperationalError when no broker answers."""
 
     def __init__(self, settings: Settings) -> None:
-        """Nothing is connected before it is entered."""
+        """Nothing is connected before the context is entered."""
         self._settings = settings
         self._topic = topic_name(settings, DEAD_LETTERS)
         self._reader: RecordReader
@@ -51,10 +54,10 @@ class DeadLetters:
         self._sender.close()
         self._reader.close()
 
-    def open(self) -> list[Found]:
-        """Return the letters about which nothing is decided; of one that was written twice, the first."""
-        found: dict[tuple[str, int, int, int | None], Found] = {}
-        places: dict[int, tuple[str, int, int, int | None]] = {}
+    def open(self) -> list[NumberedLetter]:
+        """Return the letters without a decision. A letter that was written twice is returned once, as first written."""
+        found: dict[tuple[str, int, int, int | None], NumberedLetter] = {}
+        places: dict[int, tuple[str, int, int, int | None]] = {}  # of each letter, by its number
         decided = set()
         for record in self._records():
             number = offset_of(record)
@@ -64,10 +67,10 @@ class DeadLetters:
                     decided.add(places[item.letter])
             else:
                 places[number] = item.place
-                found.setdefault(item.place, Found(number, record.timestamp()[1] * 1_000, item))
+                found.setdefault(item.place, NumberedLetter(number, record.timestamp()[1] * 1_000, item))
         return [each for place, each in found.items() if place not in decided]
 
-    def find(self, number: int) -> Found:
+    def find(self, number: int) -> NumberedLetter:
         """Return an open letter. Raises LookupError."""
         for found in self.open():
             if found.number == number:
@@ -75,11 +78,11 @@ class DeadLetters:
         raise LookupError(f"there is no open dead letter {number}")
 
     def retry(self, number: int) -> None:
-        """Send what the letter holds to the engine again: with the same ids, so that nothing happens twice.
+        """Send the letter's commands to the engine again. They have the same ids, so nothing happens twice.
 
         Raises:
             LookupError: there is no such letter.
-            ValueError: it does not hold the whole value.
+            ValueError: the letter holds only the beginning of its value.
         """
         letter = self.find(number).letter
         value = letter.raw
@@ -89,7 +92,7 @@ class DeadLetters:
         self._decide(Decision(number, "retried", ""))
 
     def skip(self, number: int, reason: str) -> None:
-        """Decide that nothing more is done about a letter; it stays in the topic, with the reason. Raises LookupError."""
+        """Decide that nothing is done about a letter. It stays in the topic, with the reason. Raises LookupError."""
         self.find(number)
         self._decide(Decision(number, "skipped", reason))
 
@@ -97,12 +100,12 @@ class DeadLetters:
         self._sender.write(self._topic, [dump_letter(decision)], WRITE_SECONDS)
 
     def _records(self) -> Iterator[Message]:
-        following, end = self._reader.ends()
-        self._reader.seek(following)
+        next_offset, end = self._reader.ends()
+        self._reader.seek(next_offset)
         deadline = monotonic() + READ_SECONDS
-        while following < end:
+        while next_offset < end:
             for record in self._reader.take(1_000, 0.5):
-                following = offset_of(record) + 1
+                next_offset = offset_of(record) + 1
                 deadline = monotonic() + READ_SECONDS
                 yield record
             if monotonic() > deadline:

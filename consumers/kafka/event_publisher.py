@@ -1,12 +1,12 @@
-"""The feed: the log again, one record an event, for tools that want that (Connect, ksqlDB, spreadsheets).
+"""The event publisher: copies the log to the topic `feed`, one record an event, for tools such as Connect and ksqlDB.
 
-    key      id of the event's market, account or story; `partition-<n>` for what belongs to none
+    key      id of the event's market, account or story; `partition-<n>` for other events
     value    the event in its public form, as in `/v1/events`
-    headers  position, type, time; and checkpoint, which is for the feed itself
+    headers  position, type, time; and checkpoint, which is for the publisher itself
 
-A partition of the feed holds one partition of the log, in its order. The feed keeps nothing of its own: it goes on after
-the last position that its topic holds. So it may repeat events when it was interrupted, and never leaves one out: whoever
-reads it passes over positions not above the last one seen.
+A partition of the feed holds one partition of the log, in the log's order. The publisher keeps no state of its own: it
+goes on after the last position in the feed. So it may repeat events after an interruption, and never leaves one out.
+Readers skip positions that are not above the last one they saw.
 """
 
 import signal
@@ -18,11 +18,10 @@ from typing import Any, Final, Self
 import msgspec
 import structlog
 from eventsourcing.persistence import OperationalError, PersistenceError
-from eventsourcing.utils import Environment
 from kafka.errors import KafkaError
 
 import eventsourcing_kafka as es_kafka
-from consumers.kafka.log import kafka_environment
+from consumers.kafka.log_settings import log_settings
 from consumers.kafka.records import Headers, RecordReader, RecordSender
 from consumers.kafka.topics import FEED, ensure_topics, topic_name
 from domain.events import Recorded
@@ -35,23 +34,28 @@ _log: Final = structlog.get_logger()
 
 PENDING_EVENTS_MAX: Final = 5_000
 PENDING_BYTES_MAX: Final = 16 * 1024 * 1024
-"""So many events, of so many bytes, may be on their way at once."""
+"""The most events, and the most bytes of them, that are on their way at once."""
 
 SEND_SECONDS: Final = 30.0
+"""The longest wait for the broker."""
+
 IDLE_SECONDS: Final = 0.5
+"""The longest wait for events before the publisher looks whether to stop."""
+
 RETRY_SECONDS_MAX: Final = 5.0
+"""The longest pause after an interruption."""
 
 _encode: Final = msgspec.json.Encoder().encode
 _CHECKPOINT: Final = msgspec.json.Decoder(es_kafka.Checkpoint)
 
 
-class Feed:
-    """Derives one partition of the feed from the log, in a thread of its own or in the caller's."""
+class EventPublisher:
+    """Copies one partition of the log to the feed, in a thread of its own or in the caller's. A context manager."""
 
     def __init__(self, settings: Settings) -> None:
-        """Nothing is connected before it runs."""
+        """Nothing is connected before `run`."""
         self._settings = settings
-        self._log = es_kafka.Settings.from_env(Environment("", kafka_environment(settings)))
+        self._log_settings = log_settings(settings)
         self._topic = topic_name(settings, FEED)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -61,11 +65,11 @@ class Feed:
         self.position = 0
         """The position of the last event that the feed holds."""
         self.error: Exception | None = None
-        """Why it stopped by itself, or None."""
+        """Why the publisher stopped by itself, or None."""
 
     def start(self) -> None:
         """Run in a thread; returns at once."""
-        self._thread = threading.Thread(target=self._run_in_thread, name="feed", daemon=True)
+        self._thread = threading.Thread(target=self._run_in_thread, name="event-publisher", daemon=True)
         self._thread.start()
 
     def request_stop(self) -> None:
@@ -73,7 +77,7 @@ class Feed:
         self._stopping.set()
 
     def stop(self) -> None:
-        """End; waits for it."""
+        """End, and wait for that."""
         self.request_stop()
         if self._thread is not None:
             self._thread.join()
@@ -92,11 +96,11 @@ class Feed:
         self.stop()
 
     def run(self) -> None:
-        """Run until stopped; where the broker cannot be reached it tries again.
+        """Run until stopped. Tries again while no broker answers.
 
         Raises:
             UnsafeTopic: a topic could lose data.
-            UnreadableEventError: the log holds an event that this version does not know; it is never passed over.
+            UnreadableEventError: the log holds an event that this version does not know; such an event is never skipped.
         """
         wait = 0.1
         while not self._stopping.is_set():
@@ -104,7 +108,9 @@ class Feed:
                 ensure_topics(self._settings)
                 self._follow()
             except (KafkaError, OperationalError) as error:
-                _log.warning("feed interrupted", position=self.position, error=f"{type(error).__name__}: {error}")
+                _log.warning(
+                    "event_publisher_interrupted", position=self.position, error=f"{type(error).__name__}: {error}"
+                )
                 self._stopping.wait(wait)
                 wait = min(2 * wait, RETRY_SECONDS_MAX)
 
@@ -115,16 +121,21 @@ class Feed:
             with self._moved:
                 self.error = error
                 self._moved.notify_all()
-            _log.exception("feed stopped", position=self.position)
+            _log.exception("event_publisher_stopped", position=self.position)
 
     def _follow(self) -> None:
-        """Go on after what the topic holds, until stopped or interrupted."""
+        """Go on after the last event of the feed, until stopped or interrupted."""
         position, checkpoint = self._last()
         self._move_to(position)
-        _log.info("feed goes on", topic=self._topic, partition=self._settings.partition, position=self.position)
+        _log.info(
+            "event_publisher_started", topic=self._topic, partition=self._settings.partition, position=self.position
+        )
         self._sent, self._sent_bytes, self._failed = 0, 0, None
-        with closing(RecordSender(self._settings, in_order=True)) as sender, es_kafka.Reader(self._log) as reader:
-            if _stands_at(reader, checkpoint):
+        with (
+            closing(RecordSender(self._settings, in_order=True)) as sender,
+            es_kafka.Reader(self._log_settings) as reader,
+        ):
+            if _has_batch_at(reader, checkpoint):
                 reader.seek(checkpoint)
             else:
                 reader.seek(es_kafka.Checkpoint())
@@ -135,7 +146,7 @@ class Feed:
                 self._confirm(sender)
 
     def _last(self) -> tuple[int, es_kafka.Checkpoint]:
-        """Return the position of the last event in the topic, and where the log has the batch that holds it."""
+        """Return the position of the last event of the feed, and the checkpoint of its batch in the log."""
         with closing(RecordReader(self._settings, self._topic, self._settings.partition)) as reader:
             first, end = reader.ends()
             if first == end:
@@ -148,7 +159,7 @@ class Feed:
         return int(headers["position"]), _CHECKPOINT.decode(headers["checkpoint"])
 
     def _copy(self, sender: RecordSender, batch: es_kafka.Batch) -> None:
-        """Send the events of a batch that the topic does not hold yet."""
+        """Send the events of a batch that the feed does not hold yet."""
         checkpoint = _encode(es_kafka.Checkpoint(batch.offset, batch.epoch, batch.writer, batch.first))
         for position, (stream, version, name, raw) in enumerate(batch.events, batch.first):
             if position <= self.position + self._sent:
@@ -180,7 +191,7 @@ class Feed:
         self._failed = self._failed or error
 
     def _confirm(self, sender: RecordSender) -> None:
-        """Wait until the topic holds all that was sent."""
+        """Wait until the feed holds all events that were sent."""
         sender.flush(SEND_SECONDS)
         if self._failed is not None:
             raise OperationalError(f"{self._topic} does not hold an event: {self._failed}")
@@ -194,8 +205,8 @@ class Feed:
             self._moved.notify_all()
 
 
-def _stands_at(reader: es_kafka.Reader, checkpoint: es_kafka.Checkpoint) -> bool:
-    """Return whether the log still has that batch at that offset: a topic that was copied has other offsets."""
+def _has_batch_at(reader: es_kafka.Reader, checkpoint: es_kafka.Checkpoint) -> bool:
+    """Return whether the log has the batch at this offset: after a copy of the topic its offset is another one."""
     if checkpoint.offset >= reader.end():
         return False
     reader.seek(checkpoint)
@@ -207,9 +218,9 @@ def _stands_at(reader: es_kafka.Reader, checkpoint: es_kafka.Checkpoint) -> bool
 
 
 def key_of(event: Recorded) -> str:
-    """Return the key of an event's record: the id of the market, account or story whose stream it stands in.
+    """Return the key of an event's record: the id of the market, account or story of its stream.
 
-    A refusal, which stands in the partition's stream, has that of the market or account it is about.
+    A refusal is in the partition's stream; its key is the market or account of the refused command.
     """
     kind, _, name = event.stream.partition("-")
     if kind != "partition":
@@ -221,15 +232,15 @@ def key_of(event: Recorded) -> str:
 
 
 def run(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT; must be called in the main thread. Raises as `Feed.run`."""
-    feed = Feed(settings)
+    """Run until SIGTERM or SIGINT; must be called in the main thread. Raises as `EventPublisher.run`."""
+    publisher = EventPublisher(settings)
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
-        feed.request_stop()
+        publisher.request_stop()
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    feed.run()
+    publisher.run()
 
 
 if __name__ == "__main__":

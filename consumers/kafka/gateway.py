@@ -1,15 +1,15 @@
-"""The way to an engine over Kafka: for the HTTP processes, and the client of other services written in Python.
+"""The way to an engine over Kafka, for the HTTP processes and for the client of other services written in Python.
 
     with KafkaGateway(settings) as gateway:
         reply = gateway.submit_blocking("order:ac_1:7", PlaceOrder(...))     # or: await gateway.submit(...)
 
-Commands that come together travel in one record. A reply is recognised by its command's id. What has no reply after
-`retry_seconds` is sent again with the same id, then after twice that time, and so on until the deadline: that has no
-second effect.
+Commands that come together travel in one record. The gateway recognises a reply by the id of its command. It sends a
+command that has no reply after `retry_seconds` again with the same id, then after twice that time, and so on until the
+deadline; that has no second effect.
 
-Nothing queues without end: callers are refused when `commands_max` wait, and when the engine is so far behind that what
-was sent `behind_seconds` ago is not read yet. Where it does not answer at all, one command at a time goes to find out
-when it is back.
+No queue grows without end. The gateway refuses callers while `commands_max` commands wait, and while the engine is
+behind: it has not read a command that was sent `behind_seconds` ago. While the engine does not reply at all, the
+gateway sends one command at a time, to find out when it is back.
 """
 
 import asyncio
@@ -50,13 +50,14 @@ if TYPE_CHECKING:
 _log: Final = structlog.get_logger()
 
 BEHIND_SECONDS: Final = 3.0
-"""An engine that has not read what was sent so long ago is behind. A take-over takes less."""
+"""The age of an unread command from which the engine counts as behind. A take-over takes less."""
 
 LOOK_SECONDS: Final = 0.1
-"""How often deadlines and retries are looked at."""
+"""The time from one look at deadlines and retries to the next."""
 
 PACK_COMMANDS_MAX: Final = 500
 PACK_BYTES_MAX: Final = RECORD_BYTES_MAX - 64 * 1024
+"""The most commands, and the most bytes of them, in one record."""
 
 
 class _Pending(msgspec.Struct):
@@ -64,11 +65,11 @@ class _Pending(msgspec.Struct):
 
     value: bytes
     digest: str
-    since: float
+    sent_at: float
     waiters: list[tuple[Waiter, float]]
-    """Who waits, and until when."""
+    """Each waiter with its deadline."""
     pause: float
-    again_at: float
+    retry_at: float
 
 
 class KafkaGateway:
@@ -90,15 +91,15 @@ class KafkaGateway:
         Args:
             settings: where Kafka is.
             partition: the partition whose engine decides the commands.
-            timeout_seconds: after this an outcome is unknown; the settings' `reply_ms` by default.
-            retry_seconds: after this a command is sent again.
-            behind_seconds: callers are refused while what was sent so long ago has not been read.
-            commands_max: how many may wait for their reply; the settings' `queue_commands_max` by default.
-            check_topics: whether to make and check the topics at the start, for which Kafka must grant the right.
+            timeout_seconds: the longest wait for a reply; the settings' `reply_ms` by default.
+            retry_seconds: the time after which a command is sent again.
+            behind_seconds: callers are refused while the engine has not read a command that was sent this long ago.
+            commands_max: the most commands that may wait for their reply; the settings' `queue_commands_max` by default.
+            check_topics: whether to make and check the topics at the start. Kafka must grant the right to do so.
         """
         self._settings = settings
         self._topic = topic_name(settings, COMMANDS)
-        self._replies = topic_name(settings, REPLIES)
+        self._replies_topic = topic_name(settings, REPLIES)
         self._partition = partition
         self._timeout_seconds = timeout_seconds if timeout_seconds is not None else settings.reply_ms / 1000
         self._retry_seconds = retry_seconds
@@ -110,8 +111,8 @@ class KafkaGateway:
         self._quotes = (f"quote:{self._name}:{number}" for number in count())
         self._pending: dict[str, _Pending] = {}
         self._outbox: deque[str] = deque()
-        self._read_until = 0.0  # what was sent before this moment has been read
-        self._given_up: float | None = None  # when the first was sent that was given up unread
+        self._read_until = 0.0  # commands that were sent before this moment have been read
+        self._given_up: float | None = None  # when the first command that was given up unread was sent
         self._behind = False
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -128,15 +129,15 @@ class KafkaGateway:
         """
         if self._check_topics:
             ensure_topics(self._settings)
-        # Once, and given up soon: we send again ourselves, under the same id.
+        # Without retries and with an early end: we send again ourselves, with the same id.
         self._sender = RecordSender(self._settings, retries=0, give_up_seconds=5.0)
-        self._reader = RecordReader(self._settings, self._replies, 0, may_skip=True)
+        self._reader = RecordReader(self._settings, self._replies_topic, 0, may_skip=True)
         self._reader.seek_to_end()
         self._thread = threading.Thread(target=self._receive, name="gateway", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Let go whoever waits, and disconnect."""
+        """Disconnect. Callers that still wait get EngineStopped."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join()
@@ -159,17 +160,17 @@ class KafkaGateway:
     async def submit(
         self, command_id: str, command: Command, at: Time | None = None, *, timeout_seconds: float | None = None
     ) -> Reply:
-        """Return the outcome of the command; see `Gateway.submit`. `timeout_seconds` overrides the gateway's."""
+        """Return the reply to the command; see `Gateway.submit`. `timeout_seconds` overrides the gateway's."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Reply] = loop.create_future()
         if self._put(command_id, command, at, (loop, future), timeout_seconds):
-            loop.call_soon(self._flush)  # what else is submitted in this turn of the loop goes along
+            loop.call_soon(self._flush)  # commands of the same turn of the loop share a record
         return await future
 
     async def submit_all(
         self, commands: Sequence[tuple[str, Command]], at: Time | None = None
     ) -> list[Reply | InvalidCommand | GatewayError]:
-        """Return the outcome of each command; they go in one record if it holds them."""
+        """Return the reply to each command; they share a record if it holds them."""
         loop = asyncio.get_running_loop()
         replies: list[asyncio.Future[Reply]] = []
         for command_id, command in commands:
@@ -189,7 +190,7 @@ class KafkaGateway:
     def submit_blocking(
         self, command_id: str, command: Command, at: Time | None = None, *, timeout_seconds: float | None = None
     ) -> Reply:
-        """Return the outcome of the command, for threads without an event loop."""
+        """Return the reply to the command, for threads without an event loop."""
         future: Future[Reply] = Future()
         self._put(command_id, command, at, (None, future), timeout_seconds)
         self._flush()
@@ -198,7 +199,7 @@ class KafkaGateway:
     def _put(
         self, command_id: str, command: Command, at: Time | None, waiter: Waiter, timeout_seconds: float | None
     ) -> bool:
-        """Note who waits; return whether the outbox was empty before."""
+        """Queue a command and its waiter; return whether the outbox was empty before."""
         check_command(command_id, command)
         value, digest = dump_with_digest(command_id, command, at, self._name)
         if len(value) >= PACK_BYTES_MAX:
@@ -213,9 +214,9 @@ class KafkaGateway:
                 pending.waiters.append((waiter, deadline))
                 return False
             if pending is not None:
-                raise Busy("another command with this id waits for its outcome")
+                raise Busy("another command with this id waits for its reply")
             if len(self._pending) >= self._commands_max:
-                raise Busy("too many commands wait for their outcome")
+                raise Busy("too many commands wait for their replies")
             if self._behind and self._pending:
                 raise Busy("the engine is behind with its commands")
             pause = self._retry_seconds
@@ -224,7 +225,7 @@ class KafkaGateway:
             return len(self._outbox) == 1
 
     def _flush(self) -> None:
-        """Send all that is in the outbox, in as few records as hold it."""
+        """Send the commands of the outbox, in as few records as hold them."""
         assert self._sender is not None, "start first"
         failed: list[str] = []
         with self._lock:
@@ -240,19 +241,19 @@ class KafkaGateway:
                         delivered=partial(self._delivered, ids),
                     )
                 except OperationalError as error:
-                    _log.warning("commands not sent", commands=len(pack), error=str(error))
+                    _log.warning("commands_not_sent", commands=len(pack), error=str(error))
                     failed += ids
         if failed:
             self._not_sent(failed)
 
     def _pack(self) -> tuple[list[str], list[bytes]]:
-        """Take from the outbox what one record can hold."""
+        """Take the commands of the next record from the outbox."""
         ids: list[str] = []
         pack: list[bytes] = []
         size = 0
         while self._outbox and len(pack) < PACK_COMMANDS_MAX:
             pending = self._pending.get(self._outbox[0])
-            if pending is not None:  # it may have its outcome by now
+            if pending is not None:  # it may have its reply by now
                 size += len(pending.value) + 1
                 if pack and size > PACK_BYTES_MAX:
                     break
@@ -266,25 +267,25 @@ class KafkaGateway:
             self._not_sent(ids)
 
     def _not_sent(self, ids: Sequence[str]) -> None:
-        """Send these again soon: the topic does not have them."""
+        """Send these commands again soon: the topic does not have them."""
         with self._lock:
             for command_id in ids:
                 pending = self._pending.get(command_id)
                 if pending is not None:
                     pending.pause = self._retry_seconds
-                    pending.again_at = monotonic() + pending.pause
+                    pending.retry_at = monotonic() + pending.pause
 
     # --- the thread that receives
 
     def _receive(self) -> None:
         assert self._sender is not None, "start first"
         assert self._reader is not None, "start first"
-        look_at = 0.0
+        next_look = 0.0
         while not self._stopping.is_set():
             try:
                 records = self._reader.take(1_000, LOOK_SECONDS)
             except OperationalError as error:
-                _log.warning("replies cannot be read", error=str(error))
+                _log.warning("replies_unreadable", error=str(error))
                 self._stopping.wait(LOOK_SECONDS)
                 records = ()
             for record in records:
@@ -293,54 +294,56 @@ class KafkaGateway:
                     self._deliver(record.value() or b"[]")
             self._sender.report()
             now = monotonic()
-            if now >= look_at:
+            if now >= next_look:
                 self._look(now)
-                look_at = now + LOOK_SECONDS
+                next_look = now + LOOK_SECONDS
 
     def _deliver(self, value: bytes) -> None:
-        outcomes: list[tuple[Waiter, Reply | Exception]] = []
+        delivered: list[tuple[Waiter, Reply | Exception]] = []
         replies = parse_replies(value)
         with self._lock:
             for reply in replies:
                 found = self._pending.get(reply.command_id)
                 if found is not None and found.digest == reply.digest:
                     del self._pending[reply.command_id]
-                    outcomes += [(waiter, reply) for waiter, _ in found.waiters]
-                    self._read_until = max(self._read_until, found.since)
-            if self._behind and outcomes:
+                    delivered += [(waiter, reply) for waiter, _ in found.waiters]
+                    self._read_until = max(self._read_until, found.sent_at)
+            if self._behind and delivered:
                 self._behind = self._is_behind(monotonic())
-        deliver(outcomes)
+        deliver(delivered)
 
     def _look(self, now: float) -> None:
-        """Send again what has waited too long, give up what is past its deadline, see how far the engine is behind."""
+        """Send late commands again, give up those past their deadline, and see whether the engine is behind."""
         late: list[tuple[Waiter, Reply | Exception]] = []
         with self._lock:
             for command_id, pending in list(self._pending.items()):
                 left = [(waiter, deadline) for waiter, deadline in pending.waiters if now < deadline]
                 if len(left) < len(pending.waiters):
-                    error = ReplyTimeout(f"no outcome of {command_id} in time; the same id asks for it again")
+                    error = ReplyTimeout(
+                        f"no reply to {command_id} in time; sending it again with the same id is harmless"
+                    )
                     late += [(waiter, error) for waiter, deadline in pending.waiters if now >= deadline]
                     pending.waiters = left
                 if not left:
                     del self._pending[command_id]
                     if self._given_up is None:
-                        self._given_up = pending.since
-                elif now >= pending.again_at:
+                        self._given_up = pending.sent_at
+                elif now >= pending.retry_at:
                     pending.pause *= 2
-                    pending.again_at = now + pending.pause
+                    pending.retry_at = now + pending.pause
                     self._outbox.append(command_id)
             self._behind = self._is_behind(now)
-            again = bool(self._outbox)
+            has_more = bool(self._outbox)
         deliver(late)
-        if again:
+        if has_more:
             self._flush()
 
     def _is_behind(self, now: float) -> bool:
-        """Return whether something that was sent long ago has not been read."""
-        read = self._read_until  # commands are read in order: what was sent before only lacks its reply
+        """Return whether a command that was sent long ago has not been read."""
+        read = self._read_until  # commands are read in order: earlier ones lack only their reply
         if self._given_up is not None and self._given_up <= read:
             self._given_up = None
-        unread = [pending.since for pending in self._pending.values() if pending.since > read]
+        unread = [pending.sent_at for pending in self._pending.values() if pending.sent_at > read]
         if self._given_up is not None:
             unread.append(self._given_up)
         return bool(unread) and now - min(unread) > self._behind_seconds

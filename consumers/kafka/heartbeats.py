@@ -1,14 +1,15 @@
-"""Signs of life between the engines of one partition: who takes over, and when. Never who may write: that is the log's.
+"""Heartbeats between the engines of one partition. They decide who takes over, and when; the log decides who may write.
 
-Every engine gives a sign on the topic `heartbeats` several times a second, from the loop in which it works. A standby takes
-over when it has heard nothing of the engine that writes for `silence_seconds`, and the log has not grown. It measures that
-between its own signs as they come back to it: while the broker is away none come, and an engine that was paused finds all
-that was said meanwhile before its own next sign. Two standbys have different patience, by chance; of two claims one wins.
+Every engine sends heartbeats to the topic `heartbeats` several times a second, from its working loop. A standby takes
+over when it has heard nothing from the writer for `SILENCE_SECONDS` and the log has not grown. It measures that time
+between its own heartbeats as they come back to it. So while the broker is away the time stands still; and an engine
+that was paused first reads all that the others have sent meanwhile, and only then its own next heartbeat. The patience
+of two standbys differs at random. If both claim the log, one claim wins.
 
-    {"name": "9f..", "role": "writer", "epoch": 4, "position": 17, "sent": 12.5}      "standby", "ended", or:
-    {"name": "77..", "role": "caller", "heir": "9f.."}                                the standby 9f.. is to take over
+    {"name": "9f..", "role": "writer", "epoch": 4, "position": 17, "sent": 12.5}      "standby", "claiming", "ended", or:
+    {"name": "77..", "role": "caller", "successor": "9f.."}                           the standby 9f.. is to take over
 
-An engine that writes and hears of a higher epoch is fenced, and stops; it would learn that at its next append anyway.
+A writer that hears of a higher epoch is fenced and stops. Its next append would tell it the same.
 """
 
 import random
@@ -20,9 +21,9 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 import structlog
 from eventsourcing.persistence import OperationalError
-from kafka.errors import KafkaError
 
-from consumers.engine.log import Fenced, InDoubt
+from consumers.engine.log import Fenced, InDoubt, mapped_errors
+from consumers.kafka.errors import TOPIC_ERRORS
 from consumers.kafka.records import RecordReader, RecordSender
 from consumers.kafka.topics import HEARTBEATS, ensure_topics_once, topic_name
 
@@ -32,126 +33,131 @@ if TYPE_CHECKING:
 _log: Final = structlog.get_logger()
 
 SECONDS: Final = 0.1
+"""The time from one heartbeat to the next."""
+
 SILENCE_SECONDS: Final = 0.7
-"""An engine that gives no sign for so long is succeeded, alive or not: shorter, and a slow moment of it would do."""
+"""The silence after which a standby succeeds the writer, alive or not. A shorter one would punish a slow moment."""
 
 PATIENCE_SECONDS: Final = 0.2
-"""Two standbys differ by up to so much."""
+"""The most that a standby adds to that silence, at random, so that two standbys differ."""
 
 HAND_OVER_SECONDS: Final = 1.0
-"""So long a standby that was told to take over waits for the other to end by itself."""
+"""The longest wait of a standby that was told to take over for the writer to end by itself."""
 
 LISTEN_SECONDS: Final = 1.0
-"""So long one who calls for a hand-over listens for standbys."""
+"""The time for which the caller of a hand-over listens for standbys."""
+
+TAKE_OVER_SECONDS: Final = 10.0
+"""The longest wait of that caller, after `HAND_OVER_SECONDS`, until the standby has taken over."""
 
 
-class Beat(msgspec.Struct, omit_defaults=True):
-    """One sign."""
+class Heartbeat(msgspec.Struct, omit_defaults=True):
+    """One heartbeat."""
 
     name: str
     role: Literal["writer", "standby", "claiming", "ended", "caller"]
     epoch: int = 0
     position: int = 0
     sent: float = 0.0
-    heir: str = ""
+    successor: str = ""
 
 
-_decode: Final = msgspec.json.Decoder(Beat).decode
+_decode: Final = msgspec.json.Decoder(Heartbeat).decode
 
 
-class Heartbeats:
-    """The signs of one engine. It belongs to the engine's thread."""
+class KafkaHeartbeats:
+    """The heartbeats that one engine sends and hears. It belongs to the engine's thread."""
 
     def __init__(self, settings: "Settings", *, at_once: bool = False) -> None:
-        """Nothing is connected before the first sign. `at_once`: take over as soon as the log is read."""
+        """Nothing is connected before the first heartbeat. `at_once`: take over as soon as the log is read."""
         self.seconds = SECONDS
         self.name = token_hex(8)
         self._settings = settings
         self._topic = topic_name(settings, HEARTBEATS)
         self._at_once = at_once
-        self._asked_at: float | None = None
-        self._epoch = 0
-        self._highest = 0
-        self._heard = 0.0
-        self._mine = 0.0
-        self._ended_for: str | None = None
-        self._ending = ""
-        self._next = 0.0
-        self._silence = SILENCE_SECONDS
+        self._called_at: float | None = None  # when this engine was called to take over
+        self._epoch = 0  # of this engine's claim
+        self._highest_epoch = 0  # of the others
+        self._heard_writer_at = 0.0
+        self._own_came_back = 0.0  # when the last of our heartbeats that came back was sent
+        self._ended_for: str | None = None  # the successor for which the writer has ended
+        self._successor = ""  # the engine for which this one is to end
+        self._next_at = 0.0
+        self._silence_seconds = SILENCE_SECONDS
         self._reader: RecordReader | None = None
         self._sender: RecordSender | None = None
 
     def stand_by(self) -> None:
         """Begin to listen. Raises InDoubt when no broker answers."""
         self._connect()
-        self._silence = SILENCE_SECONDS + random.uniform(0, PATIENCE_SECONDS)  # noqa: S311  no secret
-        self._heard, self._asked_at, self._ended_for = monotonic(), None, None
+        self._silence_seconds = SILENCE_SECONDS + random.uniform(0, PATIENCE_SECONDS)  # noqa: S311  no secret
+        self._heard_writer_at, self._called_at, self._ended_for = monotonic(), None, None
 
     def is_my_turn(self, position: int, *, behind: bool) -> bool:
-        """Give a sign, and return whether to take over now."""
+        """Send a heartbeat, and return whether to take over now."""
         if behind:
-            self._heard = monotonic()
-        self._turn("standby", position)
+            self._heard_writer_at = monotonic()
+        self._beat("standby", position)
         if behind:
-            return False  # first read what there is
-        if self._at_once and self._asked_at is None:
-            self._ask(self.name)
-        if self._asked_at is not None and (
-            self._ended_for == self.name or monotonic() > self._asked_at + HAND_OVER_SECONDS
+            return False  # first read the rest of the log
+        if self._at_once and self._called_at is None:
+            self._send_call(self.name)
+        if self._called_at is not None and (
+            self._ended_for == self.name or monotonic() > self._called_at + HAND_OVER_SECONDS
         ):
             return True
-        if self._mine - self._heard <= self._silence:
+        if self._own_came_back - self._heard_writer_at <= self._silence_seconds:
             return False
-        self._send(Beat(self.name, "claiming", position=position))
+        self._send(Heartbeat(self.name, "claiming", position=position))
         return True
 
     def hold(self, epoch: int, position: int) -> None:
         """Say that this engine writes the log from now on."""
         self._connect()
-        self._epoch, self._ending, self._next = epoch, "", 0.0
-        self._turn("writer", position)
+        self._epoch, self._successor, self._next_at = epoch, "", 0.0
+        self._beat("writer", position)
 
     def must_end(self, position: int) -> bool:
-        """Give a sign, and return whether another engine was told to take over. Raises Fenced when one has done so."""
-        self._turn("writer", position)
+        """Send a heartbeat; return whether another engine was told to take over. Raises Fenced when one has done so."""
+        self._beat("writer", position)
         self._raise_if_fenced()
-        return bool(self._ending)
+        return bool(self._successor)
 
     def check(self) -> None:
-        """Raise Fenced when another engine has taken over: hear all that was said before a sign that is given now."""
+        """Raise Fenced when another engine has taken over. Hears all heartbeats before one that is sent now."""
         now = monotonic()
-        self._send(Beat(self.name, "standby", sent=now))
-        while self._mine < now and monotonic() < now + SILENCE_SECONDS:
+        self._send(Heartbeat(self.name, "standby", sent=now))
+        while self._own_came_back < now and monotonic() < now + SILENCE_SECONDS:
             self._listen(0.05)
         self._raise_if_fenced()
 
     def end(self, position: int) -> None:
-        """Say that this engine has ended, so that its heir need not wait."""
-        self._send(Beat(self.name, "ended", self._epoch, position, heir=self._ending))
+        """Say that this engine has ended, so that its successor need not wait."""
+        self._send(Heartbeat(self.name, "ended", self._epoch, position, successor=self._successor))
         with suppress(OperationalError):
-            self._sending().flush(1.0)
+            self._connected_sender().flush(1.0)
 
-    def call(self) -> str | None:
+    def call_hand_over(self) -> str | None:
         """Tell a standby to take over, and wait until it has; return its name, None if there is no standby.
 
         Raises InDoubt when no broker answers, or the standby did not take over in time.
         """
         self._connect()
         until = monotonic() + LISTEN_SECONDS
-        heirs: dict[str, int] = {}
+        standbys: dict[str, int] = {}
         while monotonic() < until:
             for beat in self._listen(0.05):
                 if beat.role == "standby":
-                    heirs[beat.name] = beat.position
-        if not heirs:
+                    standbys[beat.name] = beat.position
+        if not standbys:
             return None
-        heir = max(heirs, key=heirs.__getitem__)
-        self._ask(heir)
-        until = monotonic() + HAND_OVER_SECONDS + 10
+        successor = max(standbys, key=standbys.__getitem__)
+        self._send_call(successor)
+        until = monotonic() + HAND_OVER_SECONDS + TAKE_OVER_SECONDS
         while monotonic() < until:
-            if any(beat.name == heir and beat.role == "writer" for beat in self._listen(0.05)):
-                return heir
-        raise InDoubt(f"the standby {heir} has not taken over in time")
+            if any(beat.name == successor and beat.role == "writer" for beat in self._listen(0.05)):
+                return successor
+        raise InDoubt(f"the standby {successor} has not taken over in time")
 
     def close(self) -> None:
         """Disconnect."""
@@ -162,59 +168,60 @@ class Heartbeats:
             sender.close()
 
     def _raise_if_fenced(self) -> None:
-        if self._highest > self._epoch:
-            raise Fenced(f"another engine writes the log, under epoch {self._highest}")
+        if self._highest_epoch > self._epoch:
+            raise Fenced(f"another engine writes the log, under epoch {self._highest_epoch}")
 
-    def _ask(self, heir: str) -> None:
-        self._send(Beat(self.name, "caller", heir=heir))
+    def _send_call(self, successor: str) -> None:
+        self._send(Heartbeat(self.name, "caller", successor=successor))
 
-    def _turn(self, role: Literal["writer", "standby"], position: int) -> None:
+    def _beat(self, role: Literal["writer", "standby"], position: int) -> None:
+        """Send a heartbeat if one is due, and hear those of the others."""
         now = monotonic()
-        if now < self._next:
+        if now < self._next_at:
             if role == "writer":
                 return
         else:
-            self._next = now + SECONDS
-            self._send(Beat(self.name, role, self._epoch if role == "writer" else 0, position, now))
+            self._next_at = now + SECONDS
+            self._send(Heartbeat(self.name, role, self._epoch if role == "writer" else 0, position, now))
         self._listen(0.0)
 
-    def _listen(self, timeout_seconds: float) -> list[Beat]:
-        """Take in what others have said."""
+    def _listen(self, timeout_seconds: float) -> list[Heartbeat]:
+        """Hear what has come, and return it."""
         assert self._reader is not None, "connect first"
-        beats: list[Beat] = []
+        beats: list[Heartbeat] = []
         try:
             for record in self._reader.take(1_000, timeout_seconds):
                 with suppress(msgspec.MsgspecError):
                     beats.append(_decode(record.value() or b""))
         except OperationalError as error:
-            _log.warning("heartbeats cannot be read", error=str(error))
+            _log.warning("heartbeats_unreadable", error=str(error))
         for beat in beats:
             self._hear(beat)
         return beats
 
-    def _hear(self, beat: Beat) -> None:
+    def _hear(self, beat: Heartbeat) -> None:
         if beat.name == self.name:
-            self._mine = beat.sent or self._mine
+            self._own_came_back = beat.sent or self._own_came_back
             if beat.role == "caller":
-                self._asked_at = monotonic()
+                self._called_at = monotonic()
         elif beat.role in {"writer", "claiming"}:
-            self._heard = monotonic()
-            self._highest = max(self._highest, beat.epoch)
+            self._heard_writer_at = monotonic()
+            self._highest_epoch = max(self._highest_epoch, beat.epoch)
         elif beat.role == "ended":
-            self._ended_for = beat.heir
+            self._ended_for = beat.successor
         elif beat.role == "caller":
-            if beat.heir == self.name:
-                self._asked_at = monotonic()
-            self._ending = beat.heir if beat.heir != self.name else ""
+            if beat.successor == self.name:
+                self._called_at = monotonic()
+            self._successor = beat.successor if beat.successor != self.name else ""
 
-    def _send(self, beat: Beat) -> None:
+    def _send(self, beat: Heartbeat) -> None:
         try:
-            self._sending().send(self._topic, msgspec.json.encode(beat), partition=self._settings.partition)
+            self._connected_sender().send(self._topic, msgspec.json.encode(beat), partition=self._settings.partition)
         except OperationalError as error:
-            _log.warning("no heartbeat", error=str(error))
-        self._sending().report()
+            _log.warning("heartbeat_not_sent", error=str(error))
+        self._connected_sender().report()
 
-    def _sending(self) -> RecordSender:
+    def _connected_sender(self) -> RecordSender:
         assert self._sender is not None, "connect first"
         return self._sender
 
@@ -222,10 +229,11 @@ class Heartbeats:
         if self._reader is not None:
             return
         try:
-            ensure_topics_once(self._settings)
-            self._sender = RecordSender(self._settings, retries=0, give_up_seconds=1.0)
-            self._reader = RecordReader(self._settings, self._topic, self._settings.partition, may_skip=True)
-            self._reader.seek_to_end()
-        except (KafkaError, OperationalError) as error:
+            with mapped_errors(TOPIC_ERRORS, "no heartbeats"):
+                ensure_topics_once(self._settings)
+                self._sender = RecordSender(self._settings, retries=0, give_up_seconds=1.0)
+                self._reader = RecordReader(self._settings, self._topic, self._settings.partition, may_skip=True)
+                self._reader.seek_to_end()
+        except InDoubt:
             self.close()
-            raise InDoubt(f"no heartbeats: {type(error).__name__}: {error}") from error
+            raise

@@ -1,6 +1,6 @@
-"""Records of one topic, read and sent by librdkafka: where a round trip must be quick, as with commands and their replies.
+"""Reading and sending records of one topic by librdkafka. Commands and their replies need its quick round trips.
 
-The log itself is the business of `eventsourcing_kafka`. Decision 15 tells why there are two clients.
+`eventsourcing_kafka` reads and writes the log itself. Decision 15 tells why there are two clients.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,20 +16,21 @@ if TYPE_CHECKING:
     from settings import Settings
 
 CONNECT_SECONDS: Final = 10.0
+"""The longest wait for a broker's first answer."""
 
 Headers = list[tuple[str, str | bytes | None]]
 
 Delivered = Callable[[Any, Message], None]
-"""Called with the error, or None, when the broker has answered for a record or can no longer do so."""
+"""Called with the error, or None, when the broker has acknowledged a record or can no longer do so."""
 
 
 class RecordReader:
-    """Reads one partition from an offset on, in no group; nothing is committed. It belongs to one thread at a time."""
+    """Reads one partition from an offset on. In no group, without commits. It belongs to one thread at a time."""
 
     def __init__(self, settings: "Settings", topic: str, partition: int, *, may_skip: bool = False) -> None:
-        """Connects in the background: `ends` tells whether that works.
+        """Connects in the background; `ends` tells whether that works.
 
-        `may_skip`: when the offset to go on at is gone, because the topic was made anew, go on with what comes next.
+        `may_skip`: where the next offset is gone, because the topic was made anew, go on with the records that come.
         """
         self._topic = topic
         self._partition = partition
@@ -37,7 +38,7 @@ class RecordReader:
         self._consumer = Consumer(settings.rdkafka_client() | _READING | options, logger=getLogger("librdkafka"))
 
     def ends(self) -> tuple[int, int]:
-        """Return the first offset that is there and the next to be written. Raises OperationalError: no broker answers."""
+        """Return the first offset of the topic and the next to be written. Raises OperationalError: no broker answers."""
         try:
             first, end = self._consumer.get_watermark_offsets(
                 TopicPartition(self._topic, self._partition), timeout=CONNECT_SECONDS
@@ -51,13 +52,13 @@ class RecordReader:
         self._consumer.assign([TopicPartition(self._topic, self._partition, offset)])
 
     def seek_to_end(self) -> None:
-        """Go on with the record that is written next: none from now on is missed. Raises OperationalError, as `ends`."""
+        """Go on with the record that is written next, and miss none from now on. Raises OperationalError as `ends`."""
         self.seek(self.ends()[1])
 
     def take(self, records_max: int, timeout_seconds: float) -> Sequence[Message]:
-        """Return records that have come, waiting for the first one; none when the time is up.
+        """Return the records that have come; wait for the first one, and return none when the time is up.
 
-        Raises OperationalError: the offset to go on at is gone (unless it may skip), or the broker refuses.
+        Raises OperationalError: the next offset is gone (unless the reader may skip), or the broker refuses.
         """
         first = self._consumer.poll(timeout_seconds)
         if first is None:
@@ -81,7 +82,7 @@ def offset_of(record: Message) -> int:
 
 
 class RecordSender:
-    """Sends records without waiting; may be used from any thread."""
+    """Sends records without waiting for the broker; for any thread."""
 
     def __init__(
         self, settings: "Settings", *, retries: int | None = None, give_up_seconds: float = 30.0, in_order: bool = False
@@ -90,9 +91,9 @@ class RecordSender:
 
         Args:
             settings: where Kafka is.
-            retries: how often a record is sent again; by default until it is given up.
-            give_up_seconds: until then the broker must have answered for a record.
-            in_order: records arrive in the order of their sending, once, and none after one that was given up.
+            retries: how often a record is sent again; by default until the sender gives up.
+            give_up_seconds: after this the sender gives up a record that the broker has not acknowledged.
+            in_order: records arrive once and in the order of their sending, and none after one that was given up.
         """
         options: dict[str, Any] = {"message.timeout.ms": round(give_up_seconds * 1000)}
         if retries is not None:
@@ -111,23 +112,23 @@ class RecordSender:
         headers: Headers | None = None,
         delivered: Delivered | None = None,
     ) -> None:
-        """Send a record. Raises OperationalError: too many are waiting to be sent already."""
+        """Send a record. Raises OperationalError: too many records are waiting to be sent already."""
         try:
             self._producer.produce(topic, value, key, partition, on_delivery=delivered, headers=headers)
         except (BufferError, KafkaException) as error:
             raise OperationalError(f"cannot send to {topic}: {error}") from error
 
     def report(self) -> None:
-        """Call the `delivered` of records that the broker has answered for; to be done now and then."""
+        """Call the `delivered` of records that the broker has acknowledged; to be called now and then."""
         self._producer.poll(0)
 
     def flush(self, timeout_seconds: float) -> None:
-        """Wait until the broker has answered for all that was sent. Raises OperationalError: it has not in time."""
+        """Wait until the broker has acknowledged all records. Raises OperationalError: it has not in time."""
         if self._producer.flush(timeout_seconds):
-            raise OperationalError("the broker has not answered in time")
+            raise OperationalError("the broker has not acknowledged the records in time")
 
     def write(self, topic: str, values: Sequence[bytes], timeout_seconds: float, *, partition: int = 0) -> None:
-        """Send records and wait until the topic has them. Raises OperationalError: perhaps it has not."""
+        """Send records and wait until the topic has them. Raises OperationalError: the topic may not have all of them."""
         errors: list[Any] = []
         for value in values:
             self.send(
@@ -138,16 +139,16 @@ class RecordSender:
             raise OperationalError(f"{topic} does not have the record: {errors[0]}")
 
     def close(self, timeout_seconds: float = 1.0) -> None:
-        """Give what is on its way a moment, and disconnect."""
+        """Disconnect, after a moment for the records that are on their way."""
         self._producer.flush(timeout_seconds)
 
 
 _READING: Final = {
-    "group.id": "tidings",  # the library wants one; there is no group unless one subscribes or commits
+    "group.id": "tidings",  # the library wants one; without subscriptions and commits there is no group
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
     "allow.auto.create.topics": False,
-    "isolation.level": "read_uncommitted",  # a transaction that somebody leaves open must not hold up the others
+    "isolation.level": "read_uncommitted",  # an open transaction of one sender must not hold up the others
     "max.poll.interval.ms": 86_400_000,  # a standby polls no commands
     "check.crcs": True,
     "fetch.error.backoff.ms": 100,

@@ -1,13 +1,13 @@
-"""The topics: what each holds, how it must be set, made where it is missing, refused where it could lose data.
+"""The topics and their settings. A topic that is missing is made; one that could lose data is refused.
 
 | topic | holds | kept |
 |---|---|---|
-| `commands` | what services send; a partition for each partition of the log | 7 days: what has no outcome by then is lost |
-| `events` | the log; made and checked by `eventsourcing_kafka` | for ever |
-| `replies` | outcomes, derived from the log | 1 day, as one likes |
-| `dead-letters` | what could not be understood or decided, and what was decided about it | for ever |
-| `feed` | one record an event, derived from the log; a partition for each partition of the log | for ever, as one likes |
-| `heartbeats` | signs of life of engines and standbys; a partition for each partition of the log | 1 hour, as one likes |
+| `commands` | commands of other services; a partition for each partition of the log | 7 days: older ones are lost |
+| `events` | the log; `eventsourcing_kafka` makes and checks it | for ever |
+| `replies` | replies to commands, derived from the log | 1 day, as the operator likes |
+| `dead-letters` | values that are no commands, commands that nobody could decide, decisions about them | for ever |
+| `feed` | one record an event, derived from the log; partitions as the log | for ever, as the operator likes |
+| `heartbeats` | heartbeats of engines and standbys; partitions as the log | 1 hour, as the operator likes |
 """
 
 from collections.abc import Mapping
@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from eventsourcing.utils import Environment
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource
 from kafka.errors import TopicAlreadyExistsError, UnknownTopicOrPartitionError
 
 import eventsourcing_kafka as es_kafka
-from consumers.kafka.log import kafka_environment
+from consumers.kafka.log_settings import log_settings
 from eventsourcing_kafka import UnsafeTopic
 from eventsourcing_kafka.clients import connect
 
@@ -46,11 +45,11 @@ _ENVELOPE_BYTES: Final = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class _Topic:
-    """How one of the topics must be set."""
+    """The settings that a topic must have."""
 
     kept_ms: int
     derived: bool = False
-    """Made anew from the log: how long it is kept is the operator's choice."""
+    """Whether it is made from the log: then the operator chooses how long it is kept."""
     by_partition: bool = False
     """Whether it has a partition for each partition of the log."""
     bytes_max: int = RECORD_BYTES_MAX + _ENVELOPE_BYTES
@@ -69,14 +68,14 @@ class _Topic:
 
 
 TOPICS: Final[Mapping[str, _Topic]] = {
-    # The broker takes the compression off: whatever codec a sender uses, the engine can read it.
+    # The broker decompresses what comes, so the engine can read it whatever codec its sender uses.
     COMMANDS: _Topic(7 * _DAY_MS, by_partition=True, compression="uncompressed"),
     REPLIES: _Topic(_DAY_MS, derived=True),
     DEAD_LETTERS: _Topic(-1, bytes_max=2 * RECORD_BYTES_MAX),
     FEED: _Topic(-1, derived=True, by_partition=True, bytes_max=2 * RECORD_BYTES_MAX),
     HEARTBEATS: _Topic(_DAY_MS // 24, derived=True, by_partition=True),
 }
-"""All topics but the log's own."""
+"""All topics except the log."""
 
 
 def topic_name(settings: "Settings", topic: str) -> str:
@@ -85,10 +84,10 @@ def topic_name(settings: "Settings", topic: str) -> str:
 
 
 def ensure_topics(settings: "Settings", *, create: bool = True) -> None:
-    """Create the topics that are missing, the log's included, and check the settings of all.
+    """Create missing topics, the log's included, and check the settings of all.
 
     Raises:
-        UnsafeTopic: a topic is missing (without `create`), or set so that it could lose data; says every such setting.
+        UnsafeTopic: a topic is missing (without `create`), or a setting could lose data; names every such setting.
         OperationalError: no broker answers.
         KafkaError: the broker refuses.
     """
@@ -99,16 +98,15 @@ def ensure_topics(settings: "Settings", *, create: bool = True) -> None:
 
 @lru_cache(maxsize=8)
 def ensure_topics_once(settings: "Settings") -> None:
-    """Do as `ensure_topics`, once in a process: each part of an engine asks for it. What failed is done again."""
+    """Call `ensure_topics` once in a process, because each part of an engine asks for it. A failure is not remembered."""
     ensure_topics(settings)
 
 
 def check_topics(settings: "Settings", *, create: bool = False) -> list[str]:
-    """Return a line for each topic that is missing or could lose data, with all that is wrong with it."""
+    """Return a line for each topic that is missing or could lose data; it lists all that is wrong with the topic."""
     found = []
-    log = es_kafka.Settings.from_env(Environment("", kafka_environment(settings)))
     try:
-        es_kafka.ensure_topic(log, create=create)
+        es_kafka.ensure_topic(log_settings(settings), create=create)
     except UnsafeTopic as error:
         found.append(str(error))
     with closing(connect(KafkaAdminClient, settings.kafka_client() | {"bootstrap_timeout_ms": 10_000})) as admin:
@@ -129,7 +127,7 @@ def check_topics(settings: "Settings", *, create: bool = False) -> list[str]:
 
 
 def _describe(admin: Any, names: list[str]) -> dict[str, dict[str, Any]]:
-    """Return what the broker says of those that there are, by name: in one request if all are there."""
+    """Return the broker's description of the existing topics, by name: in one request if all exist."""
     try:
         found = admin.describe_topics(names)
     except UnknownTopicOrPartitionError:
@@ -151,13 +149,13 @@ def _configs(admin: Any, names: list[str]) -> dict[str, dict[str, str]]:
 
 def _create(admin: Any, settings: "Settings", topic: str) -> None:
     name = topic_name(settings, topic)
-    made = {
+    spec = {
         "num_partitions": settings.partitions if TOPICS[topic].by_partition else 1,
         "replication_factor": settings.kafka_replication,
         "configs": TOPICS[topic].config(settings.kafka_replication),
     }
     try:
-        admin.create_topics({name: made}, wait_for_metadata=True)
+        admin.create_topics({name: spec}, wait_for_metadata=True)
     except TopicAlreadyExistsError:  # another process was first
         admin.wait_for_topics([name])
 
@@ -178,7 +176,7 @@ def _problems(
 def unsafe_settings(
     topic: str, actual: Mapping[str, str], *, replication: int, replicas: int, partitions: int, partition: int
 ) -> list[str]:
-    """Return a sentence for each setting of a topic that could lose data or stop the engine; none if all is well."""
+    """Return a sentence for each setting that could lose data or stop the engine, none if all are safe."""
     spec = TOPICS[topic]
     wanted = spec.config(replication)
     equal = ["cleanup.policy", "unclean.leader.election.enable"]

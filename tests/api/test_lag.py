@@ -12,7 +12,7 @@ from psycopg_pool import ConnectionPool
 
 from api.http.app import create_app
 from api.http.server import HttpServer
-from consumers.engine.command_source import LocalSource
+from consumers.engine.command_source import LocalCommandSource
 from consumers.engine.postgres_log import postgres_recorder
 from consumers.gateway import LocalGateway
 from domain.exchange import Entry
@@ -60,7 +60,11 @@ def client(database: str, tmp_path: Path) -> Iterator[httpx.Client]:
     with ConnectionPool(database, kwargs=CONNECT_OPTIONS, min_size=1, max_size=2) as pool:
         settings = Settings(dsn=database, home=tmp_path, port=0)
         app = create_app(
-            gateway=LocalGateway(LocalSource()), pool=pool, log=recorder, progress=Progress(database), settings=settings
+            gateway=LocalGateway(LocalCommandSource()),
+            pool=pool,
+            log=recorder,
+            progress=Progress(database),
+            settings=settings,
         )
         with (
             HttpServer(app, settings) as server,

@@ -1,11 +1,12 @@
-"""What must hold of a log after whatever happened to those who wrote it."""
+"""Checks of a log: what must hold whatever happened to its writers."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from eventsourcing.persistence import ApplicationRecorder
+from eventsourcing.persistence import ApplicationRecorder, StoredEvent
 
+from consumers.engine.log import EventBatch, Log
 from consumers.wiring import open_recorder
 from domain.events import Recorded
 from domain.exchange import Exchange
@@ -34,11 +35,32 @@ def recorded(recorder: ApplicationRecorder) -> list[Recorded]:
     return events
 
 
-def check_log(recorder: ApplicationRecorder, told: Iterable[Reply]) -> Exchange:
-    """Compare the log with what clients were told, and return its state.
+def events(stream: str, first: int, count: int) -> list[StoredEvent]:
+    """Return a number of events of a stream, from a version on."""
+    return [StoredEvent(stream, first + i, "T.v1", b'{"n":%d}' % i) for i in range(count)]
 
-    Every command stands there once; what a client was told is what its events say, at the position told; versions of each
-    stream are 1, 2, 3, ...; the ledger sums to zero.
+
+def everything(log: Log) -> list[tuple[int, str, int, str, bytes]]:
+    """Take the log over and return what is in it."""
+    found: list[tuple[int, str, int, str, bytes]] = []
+
+    def add(batch: EventBatch) -> None:
+        found.extend((n, *row[:3], bytes(row[3])) for n, row in zip(batch.positions, batch.rows, strict=True))
+
+    log.take_over(add)
+    return found
+
+
+def command_ids(recorder: ApplicationRecorder) -> list[str]:
+    """Return the ids of the commands in the log, each as often as it has a first event."""
+    return [event.command_id for event in recorded(recorder) if event.digest is not None]
+
+
+def check_log(recorder: ApplicationRecorder, told: Iterable[Reply]) -> Exchange:
+    """Compare the log with the replies that clients got, and return its state.
+
+    Every command is in the log once. Each reply is what the command's events say, at the reply's position. The versions of
+    each stream are 1, 2, 3, .... The ledger sums to zero.
     """
     exchange = Exchange()
     events: dict[str, list[Recorded]] = {}

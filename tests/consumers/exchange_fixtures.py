@@ -1,21 +1,57 @@
-"""What the tests of engine and gateway trade with: one story, one market, a few accounts."""
+"""An engine in this process, and what the tests of engine and gateway trade with: one story, one market, a few accounts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
+from typing import Any
 
+from eventsourcing.persistence import ApplicationRecorder
+
+from consumers.engine.command_source import LocalCommandSource
+from consumers.engine.engine import Engine
+from consumers.engine.log import RecorderLog
+from consumers.gateway import LocalGateway
+from consumers.kafka.command_source import KafkaCommandSource
+from consumers.wiring import open_log
 from domain.account import DepositCash, OpenAccount
 from domain.market import OpenMarket
 from domain.orders import PlaceOrder
 from domain.story import PublishStory
 from messages.commands import Command, order_command_id
 from messages.replies import Reply
+from settings import Settings
 
 MICRO = 1_000_000
 START = 1_729_764_120_000_000  # 2024-10-24T10:02:00Z
 YEAR = 365 * 24 * 3600 * MICRO
 
 Submit = Callable[[str, Command], Reply]
+
+
+@contextmanager
+def running(recorder: ApplicationRecorder, **options: Any) -> Iterator[tuple[Engine, LocalGateway, LocalCommandSource]]:
+    """Run an engine over the recorder, with a gateway to it."""
+    source = LocalCommandSource()
+    engine = Engine(RecorderLog(recorder), source, **options)
+    engine.start()
+    try:
+        engine.wait_until_ready(10)
+        yield engine, LocalGateway(source, timeout_seconds=10), source
+    finally:
+        engine.stop()
+
+
+@contextmanager
+def engine_over_kafka(settings: Settings, source: KafkaCommandSource | None = None) -> Iterator[Engine]:
+    """Run an engine over a log in Kafka, in a thread."""
+    engine = Engine(open_log(settings), source or KafkaCommandSource(settings))
+    engine.start()
+    try:
+        engine.wait_until_ready(30)
+        yield engine
+    finally:
+        engine.stop()
 
 
 @dataclass
@@ -47,7 +83,7 @@ def open_market(submit: Submit, accounts: int = 3, close_time: int = START + 100
 
 
 class TickingClock:
-    """A clock that a test moves."""
+    """A clock that a test sets."""
 
     def __init__(self) -> None:
         self.now = START

@@ -1,4 +1,4 @@
-"""On which CPU an engine runs, and what works beside it."""
+"""The CPU on which an engine runs, and the children beside it."""
 
 import os
 
@@ -9,7 +9,7 @@ from consumers import process_tuning
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="only Linux lets a process choose")
 def test_engines_of_two_partitions_do_not_share_a_cpu_where_there_are_two() -> None:
-    """Each is on one alone, and a child that works beside it is free again."""
+    """Each engine has one CPU; a child that works beside it may run on any."""
     allowed = os.sched_getaffinity(0)
     try:
         chosen = []

@@ -4,12 +4,12 @@ import struct
 from pathlib import Path
 
 from consumers.engine import command_index
-from consumers.engine.command_index import CommandIndex
+from consumers.engine.command_index import DiskCommandIndex
 
 
 def test_every_command_is_found_and_no_other(tmp_path: Path) -> None:
-    """What was added is found at its position, over many tables; what was not is nowhere."""
-    with CommandIndex(tmp_path, first_slots=64) as index:
+    """Ids that were added are found at their positions, over many tables; no other id is found."""
+    with DiskCommandIndex(tmp_path, first_slots=64) as index:
         for number in range(5_000):
             index.add(f"order:ac_1:{number}", number + 1)
 
@@ -20,7 +20,7 @@ def test_every_command_is_found_and_no_other(tmp_path: Path) -> None:
 
 def test_adding_again_changes_nothing(tmp_path: Path) -> None:
     """A log that is read twice leaves one entry a command."""
-    with CommandIndex(tmp_path, first_slots=64) as index:
+    with DiskCommandIndex(tmp_path, first_slots=64) as index:
         index.add("a", 7)
         index.add("a", 7)
 
@@ -30,39 +30,39 @@ def test_adding_again_changes_nothing(tmp_path: Path) -> None:
 
 def test_it_is_kept_over_a_restart(tmp_path: Path) -> None:
     """A closed index opens with its entries and its position."""
-    with CommandIndex(tmp_path, first_slots=64) as index:
+    with DiskCommandIndex(tmp_path, first_slots=64) as index:
         for number in range(200):
             index.add(str(number), number)
         index.advance(200)
-    with CommandIndex(tmp_path, first_slots=64) as index:
+    with DiskCommandIndex(tmp_path, first_slots=64) as index:
         assert index.position == 200
         assert all(index.positions(str(number)) == [number] for number in range(200))
 
 
 def test_it_is_kept_when_the_process_is_killed(tmp_path: Path) -> None:
-    """Without a close, in the same run of the machine, nothing that was advanced over is lost."""
-    index = CommandIndex(tmp_path, first_slots=64)
+    """Without a close, in the same run of the machine: all that the index had advanced over is there."""
+    index = DiskCommandIndex(tmp_path, first_slots=64)
     index.add("a", 1)
     index.advance(1)
-    with CommandIndex(tmp_path, first_slots=64) as again:
+    with DiskCommandIndex(tmp_path, first_slots=64) as again:
         assert again.position == 1
         assert again.positions("a") == [1]
 
 
 def test_it_begins_again_after_a_crash_of_the_machine(tmp_path: Path) -> None:
-    """Not closed, and another boot id: pages may be lost, so it starts empty at position 0."""
-    index = CommandIndex(tmp_path, first_slots=64)
+    """Not closed, and another boot id: pages may be lost, so the index starts empty at position 0."""
+    index = DiskCommandIndex(tmp_path, first_slots=64)
     index.add("a", 1)
     index.advance(1)
     struct.pack_into("<16s", index._tables[0].map, len(command_index.MAGIC), b"another boot....")
-    with CommandIndex(tmp_path, first_slots=64) as again:
+    with DiskCommandIndex(tmp_path, first_slots=64) as again:
         assert again.position == 0
         assert again.positions("a") == []
 
 
 def test_a_shared_fingerprint_gives_both_positions(tmp_path: Path) -> None:
-    """Two ids with one fingerprint are both found: the caller looks into the log which it is."""
-    with CommandIndex(tmp_path, first_slots=64, hashed=lambda _: 42) as index:
+    """Two ids with one fingerprint are both found: the caller sees in the log which one it is."""
+    with DiskCommandIndex(tmp_path, first_slots=64, hashed=lambda _: 42) as index:
         index.add("a", 1)
         index.add("b", 2)
 

@@ -1,4 +1,4 @@
-"""Snapshots: a start from one is a replay from zero; one that does not fit or is damaged is thrown away."""
+"""Snapshots: a start from one equals a replay from zero; one that is damaged or does not fit is thrown away."""
 
 from pathlib import Path
 from random import Random
@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumers.engine import snapshots
-from consumers.engine.command_index import CommandIndex
-from consumers.engine.command_source import LocalSource
+from consumers.engine.command_index import DiskCommandIndex
+from consumers.engine.command_source import LocalCommandSource
 from consumers.engine.engine import Engine
 from consumers.engine.log import START, Checkpoint, RecorderLog
-from consumers.engine.replay import Fold
+from consumers.engine.replay import Replay
 from consumers.engine.snapshots import EngineFolder, Snapshot, dump, load
 from consumers.gateway import LocalGateway
 from consumers.simulation.random_commands import RandomCommands
@@ -42,7 +42,7 @@ LOG = simulated(11, 1_500).log
 @given(st.data())
 @settings(deadline=None, max_examples=40)
 def test_a_snapshot_and_the_rest_is_a_replay_from_zero(data: st.DataObject) -> None:
-    """At any position: the same state, the same due times; and it goes on to the same end."""
+    """At any position: the same state and due times, and from there the same end."""
     cut = data.draw(st.integers(0, len(LOG)))
     end = min(len(LOG), cut + 200)
     before = replayed(LOG[:cut])
@@ -55,11 +55,11 @@ def test_a_snapshot_and_the_rest_is_a_replay_from_zero(data: st.DataObject) -> N
 
 def test_right_after_every_type_of_event() -> None:
     """Of each type that the simulation makes, the first and the last one."""
-    places: dict[str, set[int]] = {}
+    numbers_of: dict[str, set[int]] = {}
     for number, row in enumerate(LOG, 1):
-        seen = places.setdefault(row.entry.event.TOPIC, {number})
-        places[row.entry.event.TOPIC] = {min(seen), number}
-    cuts = {number for numbers in places.values() for number in numbers}
+        seen = numbers_of.setdefault(row.entry.event.TOPIC, {number})
+        numbers_of[row.entry.event.TOPIC] = {min(seen), number}
+    cuts = {number for numbers in numbers_of.values() for number in numbers}
     exchange = Exchange()
     for number, row in enumerate(LOG, 1):
         replayed([row], exchange)
@@ -67,18 +67,18 @@ def test_right_after_every_type_of_event() -> None:
             exchange = load(dump(snapshot_of(exchange))).exchange
 
     assert replayed(LOG).state_hash() == exchange.state_hash()
-    missing = {event_type.TOPIC for event_type in EVENT_TYPES} - set(places)
+    missing = {event_type.TOPIC for event_type in EVENT_TYPES} - set(numbers_of)
     assert missing <= {"CommandsRead.v1"}, "the engine alone makes this one"
 
 
 def test_all_that_stands_beside_the_state_comes_back() -> None:
-    """Checkpoint, sources, marks."""
+    """The checkpoint, how far the sources are read, the checkpoints for look-ups."""
     loaded = load(dump(snapshot_of(Exchange())))
 
     assert (Checkpoint(1, 7, 2, "w"), {"local": 9}, [Checkpoint(1, 1, 1, "w")]) == (
-        loaded.place,
-        loaded.sources,
-        loaded.marks,
+        loaded.checkpoint,
+        loaded.next_offsets,
+        loaded.checkpoints,
     )
 
 
@@ -91,15 +91,15 @@ def test_a_damaged_one_is_thrown_away_for_an_older(tmp_path: Path) -> None:
         assert len(list(folder.path.glob("snapshot-*"))) == snapshots.KEPT
         newest = max(folder.path.glob("snapshot-*"))
         whole = newest.read_bytes()
-        for place in (0, 30, 150, len(whole) // 2, len(whole) - 1):
+        for index in (0, 30, 150, len(whole) // 2, len(whole) - 1):
             with pytest.raises((ValueError, LookupError)):
-                load(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+                load(whole[:index] + bytes([whole[index] ^ 1]) + whole[index + 1 :])
         newest.write_bytes(whole[:-5])
 
         found = folder.newest()
 
     assert found is not None
-    assert found.place.position == 2
+    assert found.checkpoint.position == 2
     assert not newest.exists()
 
 
@@ -157,11 +157,11 @@ class CountingLog(RecorderLog):
 
 @pytest.mark.parametrize("lost", ["nothing", "index", "snapshots", "both"])
 def test_an_engine_starts_from_what_it_left(tmp_path: Path, lost: str) -> None:
-    """It reads only what it lacks, and knows every outcome; what is lost beside the log is made again."""
+    """It reads only the events that it lacks and knows every reply; files that were lost are made again."""
     recorder = POPOApplicationRecorder()
 
     def engine_of() -> tuple[Engine, LocalGateway, CountingLog]:
-        source, log = LocalSource(), CountingLog(recorder)
+        source, log = LocalCommandSource(), CountingLog(recorder)
         engine = Engine(log, source, folder=tmp_path)
         engine.start()
         engine.wait_until_ready(10)
@@ -190,22 +190,24 @@ def test_an_engine_starts_from_what_it_left(tmp_path: Path, lost: str) -> None:
 
 
 def test_an_index_that_is_behind_the_snapshot_reads_no_more_than_it_lacks(tmp_path: Path) -> None:
-    """As of an engine that stood still while another wrote: it goes on at the last place known before its end."""
-    places = [Checkpoint(position, position - 1, 1, "w") for position in (10, 20, 30)]
-    with CommandIndex(tmp_path) as index:
-        for behind, wanted in ((5, START), (20, places[1]), (29, places[1])):
+    """An engine stood still while another one wrote: its index goes on at the last known checkpoint before its end."""
+    checkpoints = [Checkpoint(position, position - 1, 1, "w") for position in (10, 20, 30)]
+    with DiskCommandIndex(tmp_path) as index:
+        for behind, wanted in ((5, START), (20, checkpoints[1]), (29, checkpoints[1])):
             index.advance(behind)
-            fold = Fold(0, index, Snapshot(Exchange(), places[-1], {}, [], places))
-            assert fold.place == wanted
+            replay = Replay(0, index, Snapshot(Exchange(), checkpoints[-1], {}, [], checkpoints))
+            assert replay.checkpoint == wanted
         index.advance(30)
-        assert Fold(0, index, Snapshot(Exchange(), places[-1], {}, [], places)).place == places[-1]
+        assert (
+            Replay(0, index, Snapshot(Exchange(), checkpoints[-1], {}, [], checkpoints)).checkpoint == checkpoints[-1]
+        )
 
 
 def test_what_is_kept_beside_a_lost_log_is_thrown_away(tmp_path: Path) -> None:
-    """The log lost its end (a restored copy): snapshot and index of the lost part do not count."""
+    """The log lost its end (a restored copy): the snapshot and the index of the lost part do not count."""
     recorder = POPOApplicationRecorder()
     for log in (recorder, POPOApplicationRecorder()):
-        source = LocalSource()
+        source = LocalCommandSource()
         engine = Engine(CountingLog(log), source, folder=tmp_path)
         engine.start()
         engine.wait_until_ready(10)

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from api.cli.main import main
-from consumers.engine.command_source import LocalSource
+from consumers.engine.command_source import LocalCommandSource
 from consumers.engine.engine import Engine
 from consumers.engine.log import Fenced
 from consumers.engine.snapshots import dump, load
 from consumers.gateway import LocalGateway
-from consumers.kafka.command_source import KafkaSource
+from consumers.kafka.command_source import KafkaCommandSource
 from consumers.kafka.gateway import KafkaGateway
 from consumers.run_engine import make_engine
 from consumers.wiring import open_log, open_recorder
@@ -64,7 +64,7 @@ async def until(engine: EngineProcess, words: str) -> None:
 
 @pytest.mark.timeout(120)
 def test_a_standby_takes_over_from_a_killed_and_from_a_paused_engine(settings: Settings, engines: Engines) -> None:
-    """Clients only wait; nothing is lost or doubled; a paused engine that wakes up is fenced and stops at once."""
+    """Clients only wait; no reply is lost or doubled; a paused engine that wakes up is fenced and stops at once."""
     told: list[Reply] = []
     first = engines.start()
     with KafkaGateway(settings, retry_seconds=0.5) as gateway:
@@ -72,13 +72,13 @@ def test_a_standby_takes_over_from_a_killed_and_from_a_paused_engine(settings: S
 
         async def run() -> None:
             second = engines.start("--standby")
-            await until(second, "standing by")
+            await until(second, "standby_started")
             async with trading(gateway, market, told, tasks=8):
                 await more(told, 100)
                 first.kill()
                 await more(told, 100)
                 third = engines.start("--standby")
-                await until(third, "standing by")
+                await until(third, "standby_started")
                 second.send(signal.SIGSTOP)
                 await more(told, 100)
                 second.send(signal.SIGCONT)
@@ -97,7 +97,7 @@ def test_a_standby_takes_over_from_a_killed_and_from_a_paused_engine(settings: S
 def test_a_planned_hand_over_refuses_and_loses_nothing(
     settings: Settings, engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The command makes the standby take over, the former engine ends well; without a standby a new engine does it."""
+    """The command makes the standby take over, and the earlier engine ends cleanly; a new engine can do the same."""
     for name in ("home", "log", "kafka_brokers", "kafka_replication", "kafka_topic_prefix"):
         monkeypatch.setenv(f"TIDINGS_{name.upper()}", str(getattr(settings, name)))
     told: list[Reply] = []
@@ -107,7 +107,7 @@ def test_a_planned_hand_over_refuses_and_loses_nothing(
 
         async def run() -> None:
             second = engines.start("--standby")
-            await until(second, "standing by")
+            await until(second, "standby_started")
             async with trading(gateway, market, told, tasks=8):
                 await more(told, 100)
                 assert await asyncio.to_thread(main, ["engine", "--take-over"]) == 0
@@ -128,8 +128,8 @@ def test_a_planned_hand_over_refuses_and_loses_nothing(
 @pytest.mark.usefixtures("lost_connections")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_standby_reads_commands_before_it_takes_over(settings: Settings) -> None:
-    """It connects ahead, so that a take-over need not wait for that; where it cannot, it still stands by."""
-    ahead = KafkaSource(settings)
+    """It connects ahead, so that a take-over need not wait for that; if it cannot, it stands by all the same."""
+    ahead = KafkaCommandSource(settings)
     ahead.connect()
     connected = ahead._reader
     assert ahead.rewind(None) == 0
@@ -147,7 +147,7 @@ def test_a_standby_reads_commands_before_it_takes_over(settings: Settings) -> No
 def test_a_database_that_is_killed_loses_and_doubles_nothing(own_postgres: Postgres, tmp_path: Path) -> None:
     """Kill -9 of PostgreSQL under load, twice; and a second engine is refused, and says why."""
     settings = Settings(home=tmp_path, dsn=own_postgres.dsn())
-    source = LocalSource()
+    source = LocalCommandSource()
     engine = Engine(open_log(settings), source, folder=tmp_path)
     engine.start()
     engine.wait_until_ready(20)
@@ -164,7 +164,7 @@ def test_a_database_that_is_killed_loses_and_doubles_nothing(own_postgres: Postg
             await more(told, 100)
 
     asyncio.run(run())
-    second = Engine(open_log(settings), LocalSource())
+    second = Engine(open_log(settings), LocalCommandSource())
     with pytest.raises(Fenced, match="another engine is running"):
         second.run()
     engine.stop()
@@ -175,7 +175,7 @@ def test_a_database_that_is_killed_loses_and_doubles_nothing(own_postgres: Postg
 
 @pytest.mark.timeout(120)
 def test_of_two_standbys_one_takes_over_and_the_other_goes_on_standing_by(settings: Settings, engines: Engines) -> None:
-    """Two that notice the silence at the same moment do not both serve; the one that lost takes over the next time."""
+    """Two that notice the silence at the same moment do not both serve; the loser takes over the next time."""
     told: list[Reply] = []
     first = engines.start()
     with KafkaGateway(settings, retry_seconds=0.5) as gateway:
@@ -184,18 +184,18 @@ def test_of_two_standbys_one_takes_over_and_the_other_goes_on_standing_by(settin
         async def run() -> None:
             standbys = [engines.start("--standby") for _ in range(2)]
             for standby in standbys:
-                await until(standby, "standing by")
+                await until(standby, "standby_started")
             async with trading(gateway, market, told, tasks=8):
                 await more(told, 50)
                 first.kill()
                 await more(told, 50)
-                serving = [standby for standby in standbys if "log taken over" in standby.output]
+                serving = [standby for standby in standbys if "log_taken_over" in standby.output]
                 assert len(serving) == 1
                 (other,) = (standby for standby in standbys if standby not in serving)
                 assert other.running, other.output
                 serving[0].kill()
                 await more(told, 50)
-                assert "log taken over" in other.output
+                assert "log_taken_over" in other.output
 
         asyncio.run(run())
 
@@ -204,8 +204,10 @@ def test_of_two_standbys_one_takes_over_and_the_other_goes_on_standing_by(settin
 
 
 @pytest.mark.timeout(120)
-def test_when_the_heir_dies_in_the_hand_over_the_next_standby_takes_over(settings: Settings, engines: Engines) -> None:
-    """An engine that was told to end has ended; whoever was to follow is killed at once; clients only wait."""
+def test_when_the_successor_dies_in_the_hand_over_the_next_standby_takes_over(
+    settings: Settings, engines: Engines
+) -> None:
+    """The writer has ended as told, and its successor is killed at once; clients only wait."""
     told: list[Reply] = []
     first = engines.start()
     with KafkaGateway(settings, retry_seconds=0.5) as gateway:
@@ -213,15 +215,15 @@ def test_when_the_heir_dies_in_the_hand_over_the_next_standby_takes_over(setting
 
         async def run() -> None:
             standby = engines.start("--standby")
-            await until(standby, "standing by")
+            await until(standby, "standby_started")
             async with trading(gateway, market, told, tasks=8):
                 await more(told, 50)
-                heir = engines.start("--take-over")
-                await until(first, "handing over")
-                heir.kill()
+                successor = engines.start("--take-over")
+                await until(first, "handing_over")
+                successor.kill()
                 assert await asyncio.to_thread(first.wait) == 0, first.output
                 await more(told, 50)
-            assert "log taken over" in standby.output
+            assert "log_taken_over" in standby.output
             standby.send(signal.SIGTERM)
             assert await asyncio.to_thread(standby.wait) == 0, standby.output
 
@@ -233,8 +235,8 @@ def test_when_the_heir_dies_in_the_hand_over_the_next_standby_takes_over(setting
 
 @pytest.mark.timeout(60)
 def test_files_of_another_log_are_thrown_away(settings: Settings) -> None:
-    """A snapshot that stands behind the end of the log, or at a batch that is another one, is not believed."""
-    source = LocalSource()
+    """A snapshot with a checkpoint after the end of the log, or after another batch, does not count."""
+    source = LocalCommandSource()
     engine = Engine(open_log(settings), source, folder=settings.home / "engine")
     engine.start()
     engine.wait_until_ready(20)
@@ -243,17 +245,20 @@ def test_files_of_another_log_are_thrown_away(settings: Settings) -> None:
     whole = engine.exchange.state_hash()
     (path,) = settings.home.glob("engine/*/*/snapshot-*")
     snapshot = load(path.read_bytes())
-    place = snapshot.place
-    wrong = [place._replace(position=place.position + 5, offset=place.offset + 5), place._replace(writer="another")]
+    checkpoint = snapshot.checkpoint
+    wrong = [
+        checkpoint._replace(position=checkpoint.position + 5, offset=checkpoint.offset + 5),
+        checkpoint._replace(writer="another"),
+    ]
     for number, (claimed, index_lost) in enumerate(product(wrong, [False, True])):
         snapshot.exchange.accounts.clear()
-        snapshot.place = claimed
-        path.with_name(f"snapshot-{place.position + 6 + number:020}").write_bytes(dump(snapshot))
+        snapshot.checkpoint = claimed
+        path.with_name(f"snapshot-{checkpoint.position + 6 + number:020}").write_bytes(dump(snapshot))
         if index_lost:
             for table in path.parent.glob("commands-*"):
                 table.unlink()
 
-        again = Engine(open_log(settings), LocalSource(), folder=settings.home / "engine")
+        again = Engine(open_log(settings), LocalCommandSource(), folder=settings.home / "engine")
         again.start()
         again.wait_until_ready(20)
         again.stop()

@@ -1,4 +1,4 @@
-"""What cannot be understood lands in the dead letters, with its reason and place; what stands beside it is decided."""
+"""Values that are no commands become dead letters with a reason; the other commands of the record are decided."""
 
 import json
 import re
@@ -14,8 +14,8 @@ from kafka.admin import ConfigResource
 
 from api.cli.main import main
 from consumers.engine.engine import Engine
-from consumers.kafka.command_source import KafkaSource
-from consumers.kafka.dead_letters import DeadLetters, Found
+from consumers.kafka.command_source import KafkaCommandSource
+from consumers.kafka.dead_letters import DeadLetters, NumberedLetter
 from consumers.kafka.gateway import KafkaGateway
 from consumers.wiring import open_log
 from domain.account import DepositCash
@@ -38,7 +38,7 @@ def settings(tmp_path: Path, kafka: str, topic_prefix: str) -> Settings:
 @pytest.fixture
 def gateway(settings: Settings) -> Iterator[KafkaGateway]:
     """A running engine, and the way to it."""
-    engine = Engine(open_log(settings), KafkaSource(settings))
+    engine = Engine(open_log(settings), KafkaCommandSource(settings))
     engine.start()
     engine.wait_until_ready(30)
     with KafkaGateway(settings) as gateway:
@@ -58,7 +58,7 @@ def produce(settings: Settings, *values: bytes | None, key: bytes | None = None)
     return offsets
 
 
-def letters_of(settings: Settings) -> list[Found]:
+def letters_of(settings: Settings) -> list[NumberedLetter]:
     """Return the open letters."""
     with DeadLetters(settings) as letters:
         return letters.open()
@@ -81,8 +81,8 @@ UNREADABLE: list[tuple[bytes | None, str]] = [
 ]
 
 
-def test_every_kind_lands_there_with_reason_and_place(settings: Settings, gateway: KafkaGateway) -> None:
-    """The engine goes on after each, and the bytes are kept as they came."""
+def test_every_kind_becomes_a_dead_letter_with_its_reason(settings: Settings, gateway: KafkaGateway) -> None:
+    """The engine goes on after each of them; the bytes are kept as they came."""
     offsets = produce(settings, *[value for value, _ in UNREADABLE])
     assert gateway.submit_blocking("t:after", AdvanceTime()).code is None
 
@@ -98,7 +98,7 @@ def test_every_kind_lands_there_with_reason_and_place(settings: Settings, gatewa
 
 
 def test_one_among_others_leaves_them_in_peace(settings: Settings, gateway: KafkaGateway) -> None:
-    """A letter holds only its own command, and says which one of the record it was."""
+    """A letter holds only its own command and says which one of the record it was."""
     bad = b'{"command_id":"x","type":"Nonsense","data":{}}'
     (offset,) = produce(settings, dump_record([NOOP, bad, dump_command("t:other", AdvanceTime()), b"7"]))
     gateway.submit_blocking("t:after", AdvanceTime())
@@ -111,7 +111,7 @@ def test_one_among_others_leaves_them_in_peace(settings: Settings, gateway: Kafk
 
 
 def test_a_key_must_be_the_market_or_account(settings: Settings, gateway: KafkaGateway) -> None:
-    """The key chooses the partition: one of somebody else is refused, the account's and none at all are taken."""
+    """The key chooses the partition: another account's key is refused; the account's own key and no key are accepted."""
     paid = [dump_command(f"svc:{number}", DepositCash("ac_1", 5)) for number in range(3)]
     produce(settings, paid[0], key=b"ac_2")
     produce(settings, paid[1], key=b"ac_1")
@@ -129,7 +129,7 @@ def test_a_key_must_be_the_market_or_account(settings: Settings, gateway: KafkaG
 
 
 def test_too_large_a_record_is_kept_by_its_beginning(settings: Settings, gateway: KafkaGateway) -> None:
-    """Where somebody let the topic take more than it should: size, place and the beginning; it cannot be sent again."""
+    """The topic was set to take larger records: the letter has the size and the beginning, and cannot be sent again."""
     topic = f"{settings.kafka_topic_prefix}commands"
     admin = KafkaAdminClient(**settings.kafka_client())
     admin.alter_configs([ConfigResource("topic", topic, {"max.message.bytes": "8000000"})])
@@ -150,7 +150,7 @@ def test_too_large_a_record_is_kept_by_its_beginning(settings: Settings, gateway
 
 
 def test_compressed_records_are_understood(settings: Settings, gateway: KafkaGateway) -> None:
-    """Whatever a sender compresses with, the broker hands it out plain."""
+    """The broker decompresses records, whatever codec the sender used."""
     producer = KafkaProducer(**settings.kafka_client(), compression_type="gzip")
     producer.send(f"{settings.kafka_topic_prefix}commands", NOOP, partition=0).get(timeout=10)
     producer.close()
@@ -160,13 +160,13 @@ def test_compressed_records_are_understood(settings: Settings, gateway: KafkaGat
 
 
 def test_what_the_engine_fails_on_lands_there(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error of ours: the command is kept with its place, the others are decided. Mended, a retry decides it too."""
+    """An error of ours: the command is kept, the others are decided. After a fix, a retry decides it too."""
 
     def fail(*_: Any, **__: Any) -> Any:
         raise RuntimeError("an error of ours")
 
     bad = dump_command("svc:bad", DepositCash("ac_1", 5))
-    engine = Engine(open_log(settings), KafkaSource(settings))
+    engine = Engine(open_log(settings), KafkaCommandSource(settings))
     with KafkaGateway(settings) as gateway:
         (offset,) = produce(settings, dump_record([NOOP, b"7", bad]))
         with monkeypatch.context() as patch:
@@ -180,7 +180,7 @@ def test_what_the_engine_fails_on_lands_there(settings: Settings, monkeypatch: p
         assert (offset, 2, bad) == (failed.letter.offset, failed.letter.index, failed.letter.raw)
         with DeadLetters(settings) as letters:
             letters.retry(failed.number)
-        engine = Engine(open_log(settings), KafkaSource(settings))
+        engine = Engine(open_log(settings), KafkaCommandSource(settings))
         engine.start()
         gateway.submit_blocking("t:later", AdvanceTime())
         engine.stop()
@@ -192,7 +192,7 @@ def test_what_the_engine_fails_on_lands_there(settings: Settings, monkeypatch: p
 
 
 def test_retry_and_skip_close_a_letter(settings: Settings, gateway: KafkaGateway) -> None:
-    """Retried it is sent again, and comes back when it still cannot be understood; skipped it is gone, and cannot be found."""
+    """A retried letter is sent again, and comes back if it is still no command; a skipped letter cannot be found any more."""
     produce(settings, b"one", b"two")
     gateway.submit_blocking("t:1", AdvanceTime())
     one, two = letters_of(settings)
@@ -209,7 +209,7 @@ def test_retry_and_skip_close_a_letter(settings: Settings, gateway: KafkaGateway
 
 
 def test_a_letter_that_was_written_twice_is_listed_once(settings: Settings, gateway: KafkaGateway) -> None:
-    """As happens when the engine ends between the letter and the progress; a decision about it holds for both."""
+    """This happens when the engine ends between the letter and the next batch; a decision about it holds for both."""
     produce(settings, b"one")
     gateway.submit_blocking("t:1", AdvanceTime())
     (found,) = letters_of(settings)

@@ -10,8 +10,8 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from consumers.engine.engine import Engine
-from consumers.kafka.command_source import KafkaSource
-from consumers.kafka.event_publisher import Feed, key_of
+from consumers.kafka.command_source import KafkaCommandSource
+from consumers.kafka.event_publisher import EventPublisher, key_of
 from consumers.kafka.gateway import KafkaGateway
 from consumers.wiring import open_log
 from domain.events import Recorded
@@ -31,7 +31,7 @@ def settings(tmp_path: Path, kafka: str, topic_prefix: str) -> Settings:
 @pytest.fixture
 def market(settings: Settings) -> Iterator[tuple[KafkaGateway, Market]]:
     """A running engine, the way to it, and a market."""
-    engine = Engine(open_log(settings), KafkaSource(settings))
+    engine = Engine(open_log(settings), KafkaCommandSource(settings))
     engine.start()
     engine.wait_until_ready(30)
     with KafkaGateway(settings) as gateway:
@@ -47,7 +47,7 @@ def log_of(settings: Settings) -> list[Recorded]:
 
 def feed_until(settings: Settings, position: int) -> None:
     """Run a feed until its topic holds this position."""
-    with Feed(settings) as feed:
+    with EventPublisher(settings) as feed:
         assert feed.wait_for(position, 60)
 
 
@@ -101,7 +101,7 @@ def test_it_has_one_record_an_event(settings: Settings, market: tuple[KafkaGatew
 
 
 def test_it_goes_on_where_it_stopped(settings: Settings, market: tuple[KafkaGateway, Market]) -> None:
-    """Stopped and started again and again, it neither repeats nor leaves out."""
+    """Stopped and started again and again, it neither repeats an event nor leaves one out."""
     gateway, traded = market
     for number in range(4):
         gateway.submit_blocking(*traded.buy(f"c-{number}"))
@@ -111,11 +111,11 @@ def test_it_goes_on_where_it_stopped(settings: Settings, market: tuple[KafkaGate
 
 
 def test_it_goes_on_in_the_middle_of_a_batch(settings: Settings, market: tuple[KafkaGateway, Market]) -> None:
-    """Killed when a part of a batch had arrived: the rest of it comes, then what follows."""
+    """Killed when part of a batch had arrived: it sends the rest, then the events that follow."""
     gateway, traded = market
     gateway.submit_blocking(*traded.buy("c-1"))
     log = log_of(settings)
-    whole = Feed(settings)
+    whole = EventPublisher(settings)
     feed_until(settings, log[0].position)
     assert positions(records_of(settings))[-1] == log[-1].position
     cut = records_of(settings)[-2]  # the batch's last record but one, as the last one that arrived
@@ -133,7 +133,7 @@ def test_it_goes_on_in_the_middle_of_a_batch(settings: Settings, market: tuple[K
 
 
 def test_it_reads_a_copied_log_from_its_beginning(settings: Settings, market: tuple[KafkaGateway, Market]) -> None:
-    """Where the log does not stand at the offsets remembered, as after copying it, positions still lead on without a gap."""
+    """After a copy the log has other offsets; the positions still go on without a gap."""
     gateway, traded = market
     feed_until(settings, log_of(settings)[-1].position)
     last = records_of(settings)[-1]
@@ -152,10 +152,10 @@ def test_it_reads_a_copied_log_from_its_beginning(settings: Settings, market: tu
 
 
 @pytest.mark.timeout(120)
-def test_two_feeds_leave_no_gap(settings: Settings, market: tuple[KafkaGateway, Market]) -> None:
-    """Two that run at once repeat events; the first of each position still comes in order."""
+def test_two_publishers_leave_no_gap(settings: Settings, market: tuple[KafkaGateway, Market]) -> None:
+    """Two that run at once repeat events; the first record of each position still comes in order."""
     gateway, traded = market
-    with Feed(settings) as one, Feed(settings) as other:
+    with EventPublisher(settings) as one, EventPublisher(settings) as other:
         for number in range(20):
             gateway.submit_blocking(*traded.buy(f"c-{number}"))
         last = log_of(settings)[-1].position

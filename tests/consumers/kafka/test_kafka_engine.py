@@ -1,10 +1,10 @@
-"""The engine over a real Kafka: round trips, what cannot be understood, and engines and brokers that are killed."""
+"""The engine over a real Kafka: round trips, values that are no commands, engines and brokers that are killed."""
 
 import asyncio
 import random
 import signal
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from time import monotonic
 
@@ -13,12 +13,11 @@ import pytest
 from confluent_kafka import Producer
 from kafka import KafkaConsumer, TopicPartition
 
-from consumers.engine.command_source import Answer
-from consumers.engine.engine import Engine
+from consumers.engine.command_source import CommandReply
 from consumers.engine.log import Fenced
-from consumers.errors import Busy, EngineStopped, ReplyTimeout
+from consumers.errors import ReplyTimeout
 from consumers.gateway import Gateway
-from consumers.kafka.command_source import KafkaSource
+from consumers.kafka.command_source import KafkaCommandSource
 from consumers.kafka.gateway import KafkaGateway
 from consumers.wiring import open_log
 from domain.account import DepositCash
@@ -28,7 +27,7 @@ from messages.commands import AdvanceTime, dump_command, dump_record
 from messages.replies import Reply
 from settings import Settings
 from tests.consumers.checks import check_log, reading, recorded
-from tests.consumers.exchange_fixtures import Market, open_market
+from tests.consumers.exchange_fixtures import Market, engine_over_kafka, open_market
 from tests.consumers.processes import EngineProcess, kafka_settings
 
 
@@ -36,18 +35,6 @@ from tests.consumers.processes import EngineProcess, kafka_settings
 def settings(tmp_path: Path, kafka: str, topic_prefix: str) -> Settings:
     """The settings of a fresh log on the run's broker."""
     return kafka_settings(tmp_path, kafka, topic_prefix)
-
-
-@contextmanager
-def engine_of(settings: Settings, source: KafkaSource | None = None) -> Iterator[Engine]:
-    """Run an engine in a thread."""
-    engine = Engine(open_log(settings), source or KafkaSource(settings))
-    engine.start()
-    try:
-        engine.wait_until_ready(30)
-        yield engine
-    finally:
-        engine.stop()
 
 
 def produce(gateway: KafkaGateway, value: bytes) -> None:
@@ -73,10 +60,10 @@ def dead_letters(settings: Settings, count: int) -> list[dict[str, object]]:
 
 
 def test_an_open_transaction_holds_nobody_up(settings: Settings) -> None:
-    """What is sent in a transaction of Kafka is decided when it arrives, and so is what others send after it."""
+    """A command in a transaction of Kafka is decided when it arrives, and so are the commands that others send after it."""
     sender = Producer(settings.rdkafka_client() | {"transactional.id": settings.kafka_topic_prefix})
     sender.init_transactions(30)
-    with KafkaGateway(settings) as gateway, engine_of(settings):
+    with KafkaGateway(settings) as gateway, engine_over_kafka(settings):
         market = open_market(gateway.submit_blocking)
         sender.begin_transaction()
         sender.produce(
@@ -91,14 +78,14 @@ def test_an_open_transaction_holds_nobody_up(settings: Settings) -> None:
     assert ids[-2:] == [market.buy("c-1")[0], market.buy("c-2")[0]]
 
 
-def test_orders_travel_over_kafka_and_have_one_outcome_for_ever(settings: Settings) -> None:
-    """The reply is the log's; again, and after a restart, it is the same; another body is refused."""
+def test_orders_travel_over_kafka_and_have_one_reply_for_ever(settings: Settings) -> None:
+    """The reply is what the log says, the same when sent again, even after a restart; another command with the id is refused."""
     with KafkaGateway(settings) as gateway:
-        with engine_of(settings):
+        with engine_over_kafka(settings):
             market = open_market(gateway.submit_blocking)
             first = gateway.submit_blocking(*market.buy("c-1"))
             assert first == gateway.submit_blocking(*market.buy("c-1"))
-        with engine_of(settings):
+        with engine_over_kafka(settings):
             assert first == gateway.submit_blocking(*market.buy("c-1"))
             reused = gateway.submit_blocking(*market.buy("c-1", spend=7))
             second = gateway.submit_blocking(*market.buy("c-2"))
@@ -112,8 +99,8 @@ def test_orders_travel_over_kafka_and_have_one_outcome_for_ever(settings: Settin
 
 
 def test_many_at_once_share_records_and_batches(settings: Settings) -> None:
-    """500 orders in flight: all are answered, in far fewer batches."""
-    with KafkaGateway(settings) as gateway, engine_of(settings):
+    """500 orders in flight: all get replies, in far fewer batches."""
+    with KafkaGateway(settings) as gateway, engine_over_kafka(settings):
         market = open_market(gateway.submit_blocking)
 
         async def trade() -> list[Reply]:
@@ -128,8 +115,8 @@ def test_many_at_once_share_records_and_batches(settings: Settings) -> None:
 
 
 def test_a_quote_over_kafka_changes_nothing(settings: Settings) -> None:
-    """Its numbers are those of the order sent next; the log does not grow by it."""
-    with KafkaGateway(settings) as gateway, engine_of(settings) as engine:
+    """Its numbers are those of the order that is sent next; the log does not grow by it."""
+    with KafkaGateway(settings) as gateway, engine_over_kafka(settings) as engine:
         market = open_market(gateway.submit_blocking)
         before = engine.position
         quote = asyncio.run(gateway.quote(market.buy("quote")[1]))
@@ -139,13 +126,13 @@ def test_a_quote_over_kafka_changes_nothing(settings: Settings) -> None:
     assert quote.result["fills"] == reply.result["fills"]
 
 
-# --- what cannot be understood
+# --- values that are no commands
 
 
 def test_what_is_no_command_goes_to_the_dead_letters(settings: Settings) -> None:
-    """With its reason and place; what stands beside it in the record is decided, and the progress passes it."""
+    """With its reason and where it stands; the other commands of the record are decided, and the engine goes past it."""
     mixed = dump_record([b'{"command_id":"x","type":"Nonsense","data":{}}', dump_command("t:1", AdvanceTime())])
-    with KafkaGateway(settings) as gateway, engine_of(settings) as engine:
+    with KafkaGateway(settings) as gateway, engine_over_kafka(settings) as engine:
         produce(gateway, b"nonsense")
         (first,) = dead_letters(settings, 1)
         deadline = monotonic() + 10
@@ -163,10 +150,10 @@ def test_what_is_no_command_goes_to_the_dead_letters(settings: Settings) -> None
     assert CommandsRead(f"{settings.kafka_topic_prefix}commands-0", 1) == events[0]
 
 
-def test_a_command_with_an_invalid_field_has_its_outcome_in_the_log(settings: Settings) -> None:
-    """A JSON number for an amount: a recorded rejection that names the field, and the same again for the same bytes."""
+def test_a_command_with_an_invalid_field_has_a_rejection_in_the_log(settings: Settings) -> None:
+    """A JSON number for an amount: a recorded rejection that names the field, and the same one for the same bytes again."""
     value = dump_command("svc:1", DepositCash("ac_1", 5)).replace(b'"0.000005"', b"5")
-    with KafkaGateway(settings) as gateway, engine_of(settings):
+    with KafkaGateway(settings) as gateway, engine_over_kafka(settings):
         produce(gateway, value)
         produce(gateway, value)
         gateway.submit_blocking("t:1", AdvanceTime())
@@ -178,57 +165,27 @@ def test_a_command_with_an_invalid_field_has_its_outcome_in_the_log(settings: Se
     assert (rejected[0].event.command, rejected[0].event.details["field"]) == ("DepositCash", "amount")
 
 
-# --- limits of the gateway
-
-
-def test_no_answer_in_time_is_told_as_such(settings: Settings) -> None:
-    """Without an engine the outcome is unknown at the deadline; the same id asks for it again later."""
-    with KafkaGateway(settings, timeout_seconds=0.3) as gateway, pytest.raises(ReplyTimeout):
-        gateway.submit_blocking("t:1", AdvanceTime())
-    with KafkaGateway(settings) as gateway, engine_of(settings):
-        assert gateway.submit_blocking("t:1", AdvanceTime()).code is None
-
-    with reading(settings) as recorder:
-        assert [event.command_id for event in recorded(recorder) if event.digest] == ["t:1"]
-
-
-def test_more_than_may_wait_are_refused(settings: Settings) -> None:
-    """Over the limit a caller is told at once to come back; when the gateway closes, the others are let go."""
-
-    async def crowd(gateway: KafkaGateway) -> Sequence[Reply | BaseException]:
-        tasks = [asyncio.ensure_future(gateway.submit(f"t:{i}", AdvanceTime())) for i in range(5)]
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        await asyncio.to_thread(gateway.close)
-        return await asyncio.gather(*tasks, return_exceptions=True)
-
-    gateway = KafkaGateway(settings, commands_max=3)
-    gateway.start()
-    outcomes = asyncio.run(crowd(gateway))
-
-    assert [EngineStopped] * 3 + [Busy] * 2 == [type(outcome) for outcome in outcomes]
-
-
 # --- engines that end
 
 
-class ForgetfulSource(KafkaSource):
+class ForgetfulCommandSource(KafkaCommandSource):
     """A source whose replies get lost."""
 
-    def answer(self, answers: Sequence[Answer]) -> None:
+    def send_replies(self, replies: Sequence[CommandReply]) -> None:
         """Lose them."""
 
 
-def test_a_new_engine_tells_the_last_outcomes_again(settings: Settings) -> None:
-    """The engine ended after the append and before its replies arrived: whoever waits need not even ask again."""
+def test_a_new_engine_sends_the_last_replies_again(settings: Settings) -> None:
+    """The engine ended after the append and before its replies arrived: callers need not even send the command again."""
     with KafkaGateway(settings, retry_seconds=1000) as gateway:
 
         async def ask() -> Reply:
             waiting = asyncio.ensure_future(gateway.submit("t:1", AdvanceTime()))
-            with engine_of(settings, ForgetfulSource(settings)) as engine:
+            with engine_over_kafka(settings, ForgetfulCommandSource(settings)) as engine:
                 while not engine.position:  # noqa: ASYNC110  the engine's progress is no event
                     await asyncio.sleep(0)
             assert not waiting.done()
-            with engine_of(settings):
+            with engine_over_kafka(settings):
                 return await waiting
 
         assert asyncio.run(ask()).position == 1
@@ -264,7 +221,7 @@ async def more(told: list[Reply], count: int) -> None:
 @pytest.mark.usefixtures("lost_connections")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_an_engine_that_is_killed_loses_and_doubles_nothing(settings: Settings, tmp_path: Path) -> None:
-    """Kill -9 at random moments under load, five times: every order is answered once, as the log says."""
+    """Kill -9 at random moments under load, five times: every order gets one reply, as the log says."""
     chance = random.Random(4)  # noqa: S311  no secret
     told: list[Reply] = []
     with (
@@ -361,7 +318,7 @@ def test_a_broker_that_is_killed_loses_and_doubles_nothing(
 
 def test_a_log_that_is_claimed_away_stops_the_engine(settings: Settings) -> None:
     """In a thread, too: the error says that another engine writes."""
-    with KafkaGateway(settings) as gateway, engine_of(settings) as engine:
+    with KafkaGateway(settings) as gateway, engine_over_kafka(settings) as engine:
         gateway.submit_blocking("t:1", AdvanceTime())
         log = open_log(settings)
         log.take_over(lambda *_: None)

@@ -1,4 +1,4 @@
-"""The page for other services: its example runs, what it says of topics, links and codes is true."""
+"""The page for other services: its example runs; its table, links and codes are true."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from consumers.engine.engine import Engine
-from consumers.kafka.command_source import KafkaSource
+from consumers.kafka.command_source import KafkaCommandSource
 from consumers.kafka.topics import EVENTS, TOPICS, ensure_topics
 from consumers.wiring import open_log
 from domain.events import Recorded
@@ -39,7 +39,7 @@ def settings(tmp_path: Path, kafka: str, topic_prefix: str) -> Settings:
 
 
 def test_its_example_runs_as_printed(settings: Settings, tmp_path: Path) -> None:
-    """In a process of its own, that has nothing but the settings; again it changes nothing."""
+    """In a process of its own that has nothing but the settings; a second run changes nothing."""
     script = tmp_path / "example.py"
     script.write_text(block("python"), encoding="utf-8")
     environment = os.environ | {
@@ -47,7 +47,7 @@ def test_its_example_runs_as_printed(settings: Settings, tmp_path: Path) -> None
         "TIDINGS_KAFKA_BROKERS": settings.kafka_brokers,
         "TIDINGS_KAFKA_TOPIC_PREFIX": settings.kafka_topic_prefix,
     }
-    engine = Engine(open_log(settings), KafkaSource(settings))
+    engine = Engine(open_log(settings), KafkaCommandSource(settings))
     engine.start()
     outputs, positions = [], []
     for _ in range(2):
@@ -77,7 +77,7 @@ def log_of(settings: Settings) -> list[Recorded]:
 
 
 def test_its_record_is_a_command() -> None:
-    """The JSON for other languages is understood; without its type it is not."""
+    """The JSON for other languages is a command; without its type it is none."""
     value = block("json").encode()
 
     assert parse_command(value).type == "DepositCash"
@@ -87,7 +87,7 @@ def test_its_record_is_a_command() -> None:
 
 
 def test_its_table_names_every_topic() -> None:
-    """And how long each is kept, as it is made."""
+    """And how long each topic is kept when it is made."""
     rows = dict(re.findall(r"^\| `tidings\.([\w-]+)` \|.*\| ([\w ]+) \|$", PAGE, re.MULTILINE))
     kept = {7 * 86_400_000: "7 days", 86_400_000: "1 day", -1: "for ever"}
 

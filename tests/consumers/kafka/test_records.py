@@ -1,4 +1,4 @@
-"""Records by librdkafka: what a reader does where its place is gone, and what a sender says when nobody answers."""
+"""Records by librdkafka: a reader whose offset is gone, and a sender without a broker."""
 
 from contextlib import closing
 from pathlib import Path
@@ -23,8 +23,8 @@ def settings(tmp_path: Path, kafka: str, topic_prefix: str) -> Settings:
 
 
 @pytest.mark.parametrize("may_skip", [True, False])
-def test_a_place_that_is_gone(settings: Settings, may_skip: bool) -> None:
-    """It is an error where everything must be read; whoever only wants what comes goes on with that."""
+def test_an_offset_that_is_gone(settings: Settings, may_skip: bool) -> None:
+    """It is an error where everything must be read; a reader that may skip goes on with the records that come."""
     topic = topic_name(settings, "replies")
     with (
         closing(RecordReader(settings, topic, 0, may_skip=may_skip)) as reader,
@@ -45,7 +45,7 @@ def test_a_place_that_is_gone(settings: Settings, may_skip: bool) -> None:
 
 
 def test_nobody_answers(settings: Settings) -> None:
-    """Reading and writing end with an error, the latter in its own time."""
+    """Writing ends with an error, in its own time."""
     nowhere = settings.model_copy(update={"kafka_brokers": f"127.0.0.1:{free_port()}"})
     with closing(RecordSender(nowhere, give_up_seconds=0.5)) as sender:
         before = monotonic()

@@ -1,4 +1,4 @@
-"""The topics: made as they must be, and refused by name where they could lose data."""
+"""The topics: made with safe settings, and refused by name where they could lose data."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,8 +11,8 @@ from kafka.admin import ConfigResource
 
 from api.cli.main import main
 from consumers.engine.engine import Engine
-from consumers.kafka.command_source import KafkaSource
-from consumers.kafka.event_publisher import Feed
+from consumers.kafka.command_source import KafkaCommandSource
+from consumers.kafka.event_publisher import EventPublisher
 from consumers.kafka.gateway import KafkaGateway
 from consumers.kafka.topics import COMMANDS, DEAD_LETTERS, EVENTS, FEED, REPLIES, TOPICS, check_topics, ensure_topics
 from consumers.kafka.topics import unsafe_settings as unsafe
@@ -71,7 +71,7 @@ def test_what_is_missing_is_named_and_then_made(settings: Settings) -> None:
 def test_each_unsafe_setting_is_refused_by_name(
     settings: Settings, admin: Any, topic: str, config: dict[str, str], complaint: str
 ) -> None:
-    """The topic, the setting, what it is and what it must be."""
+    """The message names the topic, the setting, its value, and what it must be."""
     ensure_topics(settings)
     alter(admin, settings, topic, **config)
 
@@ -83,8 +83,8 @@ def test_each_unsafe_setting_is_refused_by_name(
         ensure_topics(settings)
 
 
-def test_what_is_derived_is_kept_as_one_likes(settings: Settings, admin: Any) -> None:
-    """Replies and feed are made again from the log."""
+def test_derived_topics_are_kept_as_the_operator_likes(settings: Settings, admin: Any) -> None:
+    """Replies and feed can be made again from the log."""
     ensure_topics(settings)
     for topic in (REPLIES, FEED):
         alter(admin, settings, topic, retention_ms="60000", retention_bytes="100000000")
@@ -93,7 +93,7 @@ def test_what_is_derived_is_kept_as_one_likes(settings: Settings, admin: Any) ->
 
 
 def test_copies_and_partitions_are_counted() -> None:
-    """Too few copies, more of them needed than there are, and a partition that is missing."""
+    """Too few copies, more copies needed than there are, and a missing partition."""
     config = TOPICS[COMMANDS].config(3)
 
     assert unsafe(COMMANDS, config, replication=3, replicas=3, partitions=2, partition=1) == []
@@ -110,7 +110,7 @@ def test_copies_and_partitions_are_counted() -> None:
 
 
 def test_nothing_starts_on_an_unsafe_topic(settings: Settings, admin: Any) -> None:
-    """Neither engine nor gateway nor feed, whichever topic it is; and each names it."""
+    """Neither engine nor gateway nor event publisher, whichever topic it is; each names it."""
     ensure_topics(settings)
     alter(admin, settings, DEAD_LETTERS, retention_ms="1000")
     name = f"{settings.kafka_topic_prefix}dead-letters"
@@ -118,9 +118,9 @@ def test_nothing_starts_on_an_unsafe_topic(settings: Settings, admin: Any) -> No
     with pytest.raises(UnsafeTopic, match=name):
         KafkaGateway(settings).start()
     with pytest.raises(UnsafeTopic, match=name):
-        Feed(settings).run()
+        EventPublisher(settings).run()
     with pytest.raises(Exception, match=name):
-        Engine(open_log(settings), KafkaSource(settings)).run()
+        Engine(open_log(settings), KafkaCommandSource(settings)).run()
 
 
 def test_the_command_line_says_it(

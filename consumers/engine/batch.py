@@ -1,0 +1,294 @@
+"""Deciding commands: what an engine knows of them in memory before it is in the log.
+
+AppendBatch       events that are appended together
+DecidedCommand    a command and what its reply is made from
+Decider           decides commands on the exchange's state and fills one batch after the other
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from consumers.engine.command_source import CommandReply
+from consumers.engine.recorded_replies import REPLY_EVENTS_MAX, RecordedReplies
+from domain.events import Event
+from domain.exchange import Entry, Exchange
+from domain.money import Time
+from domain.partition import CommandHadNoEffect, CommandRejected
+from domain.rejections import Code, Rejection
+from messages.commands import AdvanceTime, Command, InvalidCommand, QuoteOrder, Submitted
+from messages.replies import Reply, make_reply, refusal
+from messages.stored import to_stored
+
+if TYPE_CHECKING:
+    from eventsourcing.persistence import StoredEvent
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """The most that one batch may hold."""
+
+    commands_max: int = 1_000
+    events_max: int = 4_000
+    bytes_max: int = 1024 * 1024
+
+
+class CommandFailedError(Exception):
+    """The exchange raised an error on the command with this id: a bug, and the state in memory may be damaged."""
+
+
+class AppendBatch:
+    """Events that are appended together, and the commands that get their replies when the events are in the log."""
+
+    __slots__ = (
+        "bytes",
+        "commands",
+        "decided",
+        "duplicates",
+        "events",
+        "first_events",
+        "parked",
+        "position_before",
+        "positions",
+        "rejected",
+        "started",
+    )
+
+    def __init__(self) -> None:
+        self.events: list[StoredEvent] = []
+        self.bytes = 0
+        self.commands = self.rejected = self.duplicates = 0
+        self.decided: list[DecidedCommand] = []
+        self.first_events: list[tuple[str, int]] = []  # for each new command id: the index of its first event
+        self.parked = False  # whether dead letters were written: then progress is appended even without events
+        self.started = 0.0  # when its first command or event came
+        self.positions: Sequence[int] = ()
+        self.position_before = 0
+
+    def position_of(self, index: int) -> int:
+        """Return the position of the event at this index once the batch is in the log; -1 is the event before it."""
+        return self.positions[index] if index >= 0 else self.position_before
+
+    def make_replies(self) -> None:
+        """Make the replies, their positions still open: done while the events are on their way to the log."""
+        for decided in self.decided:
+            if decided.events:
+                decided.reply = decided.make_reply()
+
+
+class DecidedCommand:
+    """A command that was decided in memory, and its reply.
+
+    `last` is the index of its last event in `batch`. A repeated command has either an `original`, the command with the
+    same id that is not in the log yet, or a `recorded` reply, which that command got.
+    """
+
+    __slots__ = ("batch", "events", "last", "original", "recorded", "reply", "submitted", "time")
+
+    def __init__(
+        self, submitted: Submitted, time: Time, batch: AppendBatch, last: int = -1, events: Sequence[Event] = ()
+    ) -> None:
+        self.submitted = submitted
+        self.time = time
+        self.batch = batch
+        self.last = last
+        self.events = events
+        self.reply: Reply | None = None
+        self.original: DecidedCommand | None = None
+        self.recorded: Reply | None = None
+
+    def make_reply(self) -> Reply:
+        """Return the reply, its position still open."""
+        return make_reply(self.submitted.command_id, self.submitted.digest, 0, self.time, self.events)
+
+
+class Decider:
+    """Decides commands on the exchange's state and fills batches with their events. Made anew at each take-over.
+
+    Args:
+        exchange: the state, as the log tells it; from now on only the decider changes it.
+        replies: the replies that are in the log.
+        limits: the most that one batch may hold.
+        sender_sets_time: whether commands happen at their sender's time; otherwise at the engine's.
+        failed: ids of commands that the exchange raised an error on; they are parked.
+        park: puts such a command aside.
+        append: called when the batch is half full; it must take the batch with `take_batch`.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        replies: RecordedReplies,
+        limits: BatchLimits,
+        *,
+        sender_sets_time: bool,
+        failed: set[str],
+        park: Callable[[Submitted, str], None],
+        append: Callable[[], None],
+    ) -> None:
+        self._exchange = exchange
+        self._replies = replies
+        self._limits = limits
+        self._sender_sets_time = sender_sets_time
+        self._failed = failed
+        self._park = park
+        self._append = append
+        self._unconfirmed: dict[str, DecidedCommand] = {}
+        self.batch = AppendBatch()
+        """What was decided and not taken yet."""
+
+    def take_batch(self) -> AppendBatch:
+        """Return the batch, and begin a new one."""
+        batch, self.batch = self.batch, AppendBatch()
+        return batch
+
+    # --- decide
+
+    def decide(self, submitted: Submitted, now: Time) -> None:
+        """Decide a command; before it, whatever is due by its time; after it, what it leaves unfinished.
+
+        Raises CommandFailedError.
+        """
+        command, command_id = submitted.command, submitted.command_id
+        batch = self.batch
+        batch.commands += 1
+        if not batch.started:
+            batch.started = perf_counter()
+        if self._is_repeated(submitted):
+            return
+        time = now if submitted.at is None or not self._sender_sets_time else submitted.at
+        time = max(time, self._exchange.time)
+        self.advance(time)
+        if type(command) is QuoteOrder:
+            self._quote(submitted, command, time)
+            return
+        if command_id in self._failed:
+            self._park(submitted, "the engine failed on this command")
+            self.batch.parked = True
+            return
+        self._make_room()
+        try:
+            entries = self._entries(submitted, command, time)
+        except Exception as error:
+            raise CommandFailedError(command_id) from error
+        batch = self.batch
+        events = [entry.event for entry in entries]
+        first = len(batch.events)
+        decided = DecidedCommand(submitted, time, batch, first + len(entries) - 1, events)
+        self._unconfirmed[command_id] = decided
+        batch.first_events.append((command_id, first))
+        batch.rejected += type(events[0]) is CommandRejected
+        self._add(entries, time, command_id, submitted.digest)
+        self.advance(time, decided)
+        self.batch.decided.append(decided)
+
+    def advance(self, time: Time, decided: DecidedCommand | None = None) -> None:
+        """Do all that is unfinished or due by this time. What `decided` left unfinished belongs to its reply."""
+        exchange = self._exchange
+        while not exchange.is_idle(time):
+            self._make_room()
+            found = exchange.step(time)
+            if found is None:
+                return
+            command_id, entries = found
+            self._add(entries, time, command_id, None)
+            if decided is not None and command_id == decided.submitted.command_id:
+                decided.batch, decided.last = self.batch, len(self.batch.events) - 1
+                room = REPLY_EVENTS_MAX - len(decided.events)
+                decided.events = [*decided.events, *[entry.event for entry in entries[:room]]]
+
+    def _is_repeated(self, submitted: Submitted) -> bool:
+        """Return whether a command with this id came before; the repetition then gets that command's reply."""
+        original = self._unconfirmed.get(submitted.command_id)
+        recorded = None if original is not None else self._replies.find(submitted.command_id)
+        if original is None and recorded is None:
+            return False
+        self.batch.duplicates += 1
+        repeated = DecidedCommand(submitted, 0, self.batch)
+        repeated.original, repeated.recorded = original, recorded
+        self.batch.decided.append(repeated)
+        return True
+
+    def _entries(self, submitted: Submitted, command: Command | InvalidCommand, time: Time) -> list[Entry]:
+        """Return the events of a command, applied to the state."""
+        command_id = submitted.command_id
+        if isinstance(command, InvalidCommand):
+            why = command.rejection
+            event = CommandRejected(submitted.type, why.code, why.message, why.details)
+            return [self._exchange.reply(event, time, command_id)]
+        if isinstance(command, AdvanceTime):
+            return [self._exchange.reply(CommandHadNoEffect("AdvanceTime"), time, command_id)]
+        assert not isinstance(command, QuoteOrder), "a quote has no events"
+        return self._exchange.handle(command, time, command_id)
+
+    def _quote(self, submitted: Submitted, command: QuoteOrder, time: Time) -> None:
+        """Reply with what the order would do after all that is decided by now."""
+        quoted = self._exchange.quote(command.order, time)
+        decided = DecidedCommand(submitted, time, self.batch, len(self.batch.events) - 1)
+        if isinstance(quoted, Rejection):
+            decided.reply = refusal(submitted.command_id, submitted.digest, 0, time, quoted)
+        else:
+            decided.events = [quoted]
+        self.batch.decided.append(decided)
+
+    def _add(self, entries: Sequence[Entry], time: Time, command_id: str, digest: str | None) -> None:
+        batch = self.batch
+        for entry in entries:
+            stored = to_stored(entry, time, command_id, digest)
+            batch.events.append(stored)
+            batch.bytes += len(stored.state)
+            digest = None
+        if not batch.started:
+            batch.started = perf_counter()
+
+    def _make_room(self) -> None:
+        """Append the batch when it is half full: no command or step has more events than the other half holds."""
+        batch, limits = self.batch, self._limits
+        if (
+            batch.commands > limits.commands_max
+            or 2 * len(batch.events) >= limits.events_max
+            or 2 * batch.bytes >= limits.bytes_max
+        ):
+            self._append()
+
+    # --- replies
+
+    def note_appended(self, batch: AppendBatch) -> None:
+        """Note in the command index where the commands of a batch stand, now that the log has it."""
+        index, positions = self._replies.index, batch.positions
+        for command_id, first in batch.first_events:
+            index.add(command_id, positions[first])
+        index.advance(positions[-1])
+
+    def replies_to(self, batch: AppendBatch) -> list[CommandReply]:
+        """Return the reply to each command of a batch whose events, if it has any, are in the log. To be called once."""
+        replies: list[CommandReply] = []
+        for decided in batch.decided:
+            submitted = decided.submitted
+            if decided.original is not None:
+                decided.recorded = decided.original.recorded
+            if decided.recorded is not None:
+                replies.append((submitted, _repeated_reply(submitted, decided.recorded)))
+                continue
+            reply = decided.reply or decided.make_reply()
+            msgspec.structs.force_setattr(reply, "position", decided.batch.position_of(decided.last))
+            if self._unconfirmed.get(submitted.command_id) is decided:
+                del self._unconfirmed[submitted.command_id]
+                decided.recorded = reply
+                self._replies.remember(reply)
+            replies.append((submitted, reply))
+        # The commands refer to their batch, and it to them. Unless the circle is cut here, only the garbage collector
+        # would free them, and it would stop the engine for long.
+        batch.decided.clear()
+        return replies
+
+
+def _repeated_reply(submitted: Submitted, recorded: Reply) -> Reply:
+    """Return the recorded reply if the same command came again, a refusal if another command has its id."""
+    if recorded.digest == submitted.digest:
+        return recorded
+    reused = Rejection(Code.COMMAND_ID_REUSED, "another command had this id", {"command_id": submitted.command_id})
+    return refusal(submitted.command_id, submitted.digest, recorded.position, recorded.time, reused)
