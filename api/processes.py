@@ -22,7 +22,7 @@ from consumers.engine.engine import Engine
 from consumers.gateway import LocalGateway
 from consumers.kafka.gateway import KafkaGateway
 from consumers.projector.projector import Projector
-from consumers.wiring import open_log, open_recorder
+from consumers.wiring import batch_limits, open_log, open_recorder
 from migrations import migrate
 from projections.machine.progress import Progress
 from projections.machine.store import CONNECT_OPTIONS
