@@ -40,7 +40,7 @@ def add_command(commands: Commands, name: str, run: Run, text: str, *, json: boo
 
 
 def add_group(commands: Commands, name: str, text: str) -> Commands:
-    """Declare a command that has commands of its own, as `tidings keys create`, and return the place for those."""
+    """Declare a command that has commands of its own, as `tidings keys create`, and return what those are added to."""
     group: Any = commands.add_parser(name, help=text, description=text)
     actions: Commands = group.add_subparsers(required=True, metavar="ACTION")
     return actions
@@ -53,7 +53,7 @@ def complain(problem: object) -> None:
 
 def needs_kafka(command: str) -> int:
     """Say that the command works only with the log in Kafka, and return its exit code."""
-    complain(f"`{command}` needs TIDINGS_LOG=kafka; all in one process is `tidings serve`")
+    complain(f"`{command}` needs TIDINGS_LOG=kafka; `tidings serve` runs everything in one process")
     return WRONG_USE
 
 

@@ -16,10 +16,14 @@ if TYPE_CHECKING:
 def add_commands(commands: Commands) -> None:
     """Declare `demo`."""
     demo = add_command(commands, "demo", _demo, "play ten weeks of trading on a real story, show it, serve it")
-    demo.add_argument("--kafka", action="store_true", help="a local Kafka broker, and api, engine, projector apart")
-    demo.add_argument("--once", action="store_true", help="end when it is shown")
+    demo.add_argument(
+        "--kafka",
+        action="store_true",
+        help="with a local Kafka broker, and api, engine and projector apart",
+    )
+    demo.add_argument("--once", action="store_true", help="end after showing the result")
     demo.add_argument("--json", action="store_true", help="one JSON object as the last line instead of text")
-    demo.add_argument("--seed", type=int, default=1, help="another number, other weeks (default 1)")
+    demo.add_argument("--seed", type=int, default=1, help="another number plays other weeks (default 1)")
 
 
 def _demo(options: Namespace, settings: Settings) -> int:

@@ -41,7 +41,7 @@ def _load(options: Namespace, settings: Settings) -> int:
 
 
 def load(file: Path, url: str, key: str, *, subsidy: str, as_json: bool) -> int:
-    """Publish every story of the file (`{"stories": [...]}`, each as the API takes it); return the exit code.
+    """Publish every story of the file (`{"stories": [...]}`, in the form of the API); return the exit code.
 
     A story's slug makes its id. So a file that is loaded again changes nothing, and a story whose fields have changed
     since is refused.
@@ -71,7 +71,7 @@ def load(file: Path, url: str, key: str, *, subsidy: str, as_json: bool) -> int:
 
 
 def story_body(story: dict[str, Any], subsidy: str) -> dict[str, Any]:
-    """Return a story as the API takes it: only the API's fields, and each market with the terms that it lacks."""
+    """Return a story in the form of the API: only its fields, and each market with the terms that the file leaves out."""
     from domain.money import MICRO
     from messages.wire import format_time, parse_time
 

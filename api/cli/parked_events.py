@@ -40,10 +40,10 @@ def show(name: str, position: int, settings: Settings) -> int:
 
 
 def retry(name: str, settings: Settings) -> int:
-    """Fold the parked events of a read model again; exit code 1 when some are parked still."""
+    """Fold the parked events of a read model again; exit code 1 when some are still parked."""
     with opened(settings) as (_, connection, log):
         left = _fold_again(connection, log, name, settings.partition)
-    print(f"{left} parked still")
+    print(f"{left} still parked")
     return NO if left else DONE
 
 
@@ -59,12 +59,12 @@ def skip(name: str, position: int, reason: str, settings: Settings) -> int:
             complain(error)
             return NO
         left = _fold_again(connection, log, name, settings.partition)
-    print(f"skipped; {left} parked still")
+    print(f"skipped; {left} still parked")
     return DONE
 
 
 def _fold_again(connection: Connection[Any], log: ApplicationRecorder, name: str, partition: int) -> int:
-    """Fold the parked events of a read model again; return how many are parked still."""
+    """Fold the parked events of a read model again; return how many are still parked."""
     from projections.machine import parking
     from projections.machine.log_reader import decode
     from projections.registry import PROJECTIONS

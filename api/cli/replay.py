@@ -43,6 +43,6 @@ def _replay(options: Namespace, settings: Settings) -> int:
     state = state_of(exchange, position, market=options.market, account=options.account)
     print(json.dumps(state) if options.format == "json" else table(state))
     if (options.market and not state["markets"]) or (options.account and not state["accounts"]):
-        complain("there was none of that name then")
+        complain("no market or account of that name existed then")
         return NO
     return DONE

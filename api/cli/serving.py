@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from api.cli.command import Commands
-    from api.processes import Embedded, HttpProcess
+    from api.processes import ServingProcess
     from settings import Settings
 
 
@@ -62,7 +62,7 @@ def _api(_: Namespace, settings: Settings) -> int:
     return _run_until_stopped(HttpProcess(settings))
 
 
-def _run_until_stopped(process: Embedded | HttpProcess) -> int:
+def _run_until_stopped(process: ServingProcess) -> int:
     """Start the process, print where it serves, wait for a signal or a failure; return the exit code."""
     from api.stop_signals import wait_for_stop
 

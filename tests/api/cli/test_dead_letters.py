@@ -50,8 +50,8 @@ def test_dead_letters_listed_shown_retried_and_skipped(home_settings: Settings, 
         (name, EVENTS + 1, "Odd.v9") for name in PROJECTIONS
     }
     assert json.loads(json.loads(shown.stdout)["state"])["command_id"] == "x"
-    assert (retried.returncode, retried.stdout) == (1, "1 parked still\n")
+    assert (retried.returncode, retried.stdout) == (1, "1 still parked\n")
     assert (refused.returncode, refused.stderr.startswith("tidings: markets has no event at 1")) == (1, True)
-    assert (skipped.returncode, skipped.stdout) == (0, "skipped; 0 parked still\n")
+    assert (skipped.returncode, skipped.stdout) == (0, "skipped; 0 still parked\n")
     assert (listed.returncode, listed.stdout) == (0, "")
     assert others.stdout.split()[:3] == ["trades", position, "Odd.v9"]
