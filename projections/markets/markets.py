@@ -22,8 +22,8 @@ from projections.machine.batch import EXECUTED, Batch
 from projections.machine.projection import Projection
 from projections.machine.table import Table
 from projections.machine.workspace import Rows, Workspace
+from projections.market_facts import RESOLVED
 from projections.markets.prices import signed
-from projections.positions.cost_basis import RESOLVED
 from projections.reading import AsOf, Conditions
 
 

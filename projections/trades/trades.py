@@ -16,7 +16,7 @@ from projections.machine.batch import EXECUTED, Batch
 from projections.machine.projection import Projection
 from projections.machine.table import Table
 from projections.machine.workspace import Rows, Workspace
-from projections.positions.cost_basis import RESOLVED, fractions_of
+from projections.market_facts import RESOLVED, fractions_of
 from projections.reading import AsOf, Conditions
 from projections.trades import scores
 
