@@ -8,6 +8,7 @@ from psycopg import Connection
 from domain.money import MICRO
 from domain.orders import Execution, OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
 from projections.machine.batch import Batch
+from projections.machine.making import maker
 from projections.machine.projection import Projection
 from projections.machine.table import Table
 from projections.machine.workspace import Workspace
@@ -76,6 +77,8 @@ RESTING = Table("book_orders", RestingOrder, key=["order_id"], by="order")
 LEVELS = Table("book_levels", LevelRow, key=["market_id", "outcome", "side", "price"], by="market")
 VERSIONS = Table("book_versions", LevelVersion, key=["market_id", "outcome", "side", "price", "position"])
 
+_version = maker(LevelVersion)
+
 KINDS: Final = frozenset({OrderPlaced, OrderAmended, OrderReduced, OrderCanceled, RestingOrderFilled})
 
 
@@ -102,7 +105,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:
                 book.set(event.order_id, event.remaining)
         for level in book.changed():
             versions.append(
-                LevelVersion(
+                _version(
                     partition=batch.partition,
                     market_id=level.market_id,
                     outcome=level.outcome,

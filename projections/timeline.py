@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 from psycopg import Connection
 
 from projections.machine.batch import Batch
+from projections.machine.making import maker
 from projections.machine.projection import Projection
 from projections.machine.table import Table
 from projections.machine.workspace import Workspace
@@ -21,6 +22,8 @@ class Moment(NamedTuple):
 
 TIMELINE = Table("timeline", Moment, key=["partition", "time"])
 
+_moment = maker(Moment)
+
 
 def fold(batch: Batch, workspace: Workspace) -> None:
     """Add a row whenever the time has moved."""
@@ -29,7 +32,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:
     for recorded in batch.events:
         if recorded.time != time:
             time = recorded.time
-            append(Moment(partition=partition, time=time, position=recorded.position, previous=position))
+            append(_moment(partition=partition, time=time, position=recorded.position, previous=position))
         position = recorded.position
 
 
