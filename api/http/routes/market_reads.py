@@ -140,7 +140,7 @@ async def list_trades(read: Read, market: str, limit: Limit = 100, cursor: Curso
         found = find(connection, as_of, market)
         return trades.market_trades(connection, as_of, found.market_id, limit=limit, after=after)
 
-    rows, as_of = await read.fetch((*NEEDS, "trades"), query)
+    rows, as_of = await read.fetch((*NEEDS, trades.market_trades), query)
     return read.page(rows, limit, shown, as_of)
 
 
