@@ -55,8 +55,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:
     for recorded in batch.of(KINDS):
         match recorded.event:
             case OrderPlaced() | OrderAmended() as event:
-                if event.execution.fills:
-                    activity.execute(event, recorded)
+                activity.execute(event, recorded)
             case RestingOrderFilled() as event:
                 activity.fill_resting(event, recorded)
             case SetsMinted() | SetsBurned() as event:
@@ -85,7 +84,7 @@ class Life:
         market = self._markets.add(drafted(event, category, self._partition, recorded.position, recorded.time))
         self._keep_wording(market)
         self._keep(market)
-        self._activity.keep(market, recorded, 0)
+        self._activity.keep(market, recorded)
 
     def follow(self, event: LifecycleEvent, recorded: Recorded) -> None:
         """Take in what happened to a market, and keep the versions that it made."""
@@ -96,14 +95,14 @@ class Life:
         self._keep(market)
         match event:
             case MarketActivated():
-                self._activity.keep(market, recorded, (1 << len(market.prices)) - 1)
+                self._activity.activate(market, recorded)
             case MarketFinalized():
                 self._forecast(market, None)
-                self._activity.keep(market, recorded, 0)
+                self._activity.keep(market, recorded)
             case MarketCorrected():
                 self._forecast(market, before)
             case MarketVoided():
-                self._activity.keep(market, recorded, 0)
+                self._activity.keep(market, recorded)
             case ResolutionClarified():
                 self._keep_wording(market)
             case _:
