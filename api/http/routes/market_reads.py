@@ -101,7 +101,7 @@ async def prices_history(
             limit=TICKS_MAX,
         )
 
-    ticks, as_of = await read.fetch((*NEEDS, "timeline"), query)
+    ticks, as_of = await read.fetch((*NEEDS, prices.history), query)
     history = [{"t": format_time(t.time), "p": format_decimal(t.price), "position": t.position} for t in ticks]
     return answer({"history": history}, as_of)
 
