@@ -12,7 +12,7 @@ from projections.machine.making import maker
 from projections.machine.projection import Projection
 from projections.machine.table import Table
 from projections.machine.workspace import Workspace
-from projections.markets.markets import Market
+from projections.markets.tables import MarketRow
 from projections.reading import AsOf, query
 
 
@@ -194,7 +194,7 @@ _PAST: Final = """
 
 
 @query("book")
-def book(connection: Connection, as_of: AsOf, market: Market) -> list[OutcomeBook]:
+def book(connection: Connection, as_of: AsOf, market: MarketRow) -> list[OutcomeBook]:
     """Return the book of each outcome of a market, in their order."""
     if as_of.past:
         rows = connection.execute(_PAST, [as_of.position, market.market_id]).fetchall()

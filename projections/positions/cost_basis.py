@@ -9,14 +9,10 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from domain.account import PayoutPaid, PayoutReversed, PositionVoided, SetsMerged, SetsSplit, TradeSettled
-from domain.market import MarketCorrected, MarketFinalized, Payout
 from domain.money import MICRO, divide_half_even
 
 OTHER_KINDS: Final = frozenset({SetsSplit, SetsMerged, PayoutPaid, PayoutReversed, PositionVoided})
 """The events, besides `TradeSettled`, that change a holding."""
-
-RESOLVED: Final = frozenset({MarketFinalized, MarketCorrected})
-"""The events that say what shares pay."""
 
 HOLDING_KINDS: Final = OTHER_KINDS | {TradeSettled}
 
@@ -125,12 +121,6 @@ def apply(holding: Holding, step: Step) -> int:
             holding.shares = holding.cost_basis = holding.realized = holding.fees = 0
             holding.settled_shares = holding.settled_basis = holding.settled_amount = 0
             return returned
-
-
-def fractions_of(payouts: Sequence[Payout], outcomes: Sequence[str]) -> list[int]:
-    """Return what each outcome pays, in their order; one that is not named pays 0."""
-    named = {payout.outcome: payout.fraction for payout in payouts}
-    return [named.get(outcome, 0) for outcome in outcomes]
 
 
 def split_evenly(amount: int, count: int) -> list[int]:

@@ -8,14 +8,23 @@ from psycopg.rows import args_row
 
 from domain.account import TradeSettled
 from domain.events import Recorded
-from domain.market import MarketActivated, MarketDrafted
+from domain.market import (
+    MarketActivated,
+    MarketCorrected,
+    MarketDrafted,
+    MarketFinalized,
+    MarketSettled,
+    MarketUnwound,
+)
 from domain.money import MICRO, divide_half_even
 from domain.orders import RestingOrderFilled
 from domain.story import StoryPublished
+from projections import market_facts
 from projections.machine.batch import ENDED, EXECUTED, Batch
 from projections.machine.projection import Projection
 from projections.machine.table import Table
 from projections.machine.workspace import Rows, Workspace
+from projections.market_facts import KnownMarkets, MarketFacts, category_table, facts_table
 from projections.positions import cost_basis
 from projections.positions.profits import TABLES, Profits, TotalRow, held_at
 from projections.reading import AsOf, Conditions
@@ -80,26 +89,14 @@ class PositionVersion(NamedTuple):
 
 
 @dataclass(slots=True)
-class MarketRow:
+class HeldMarket(MarketFacts):
     """What positions need of a market: prices to value them, payouts to settle them, from and to when it has holders.
 
     `over_position` is that of its end, from which on no shares are held; None where there are some, or may be.
     """
 
-    market_id: str
-    category: str
-    outcomes: list[str]
-    prices: list[int]
-    payouts: list[int] | None
-    opened_position: int
-    over_position: int | None
-
-
-class Category(NamedTuple):
-    """The category of a story, which is that of its markets."""
-
-    story_id: str
-    category: str
+    opened_position: int = 0
+    over_position: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,27 +179,19 @@ VERSIONS = Table(
         "account_id, category, position",
     ],
 )
-MARKETS = Table(
-    "positions_markets",
-    MarketRow,
-    key=["market_id"],
-    indexes=["USING gist (int8range(opened_position, over_position))"],
+MARKETS = facts_table(
+    "positions_markets", HeldMarket, indexes=["USING gist (int8range(opened_position, over_position))"]
 )
-CATEGORIES = Table("positions_categories", Category, key=["story_id"])
+CATEGORIES = category_table("positions_categories")
 
-KINDS: Final = (
-    cost_basis.HOLDING_KINDS
-    | cost_basis.RESOLVED
-    | EXECUTED
-    | ENDED
-    | {StoryPublished, MarketDrafted, MarketActivated, RestingOrderFilled}
-)
+KINDS: Final = cost_basis.HOLDING_KINDS | market_facts.KINDS | ENDED
 
 
 def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901  one case an event
     """Bring every touched position and its profits up to date, and keep the version that each event made."""
     positions = workspace.load_holdings(POSITIONS, batch)
-    markets = workspace.load(MARKETS, lambda: batch.markets)
+    known = KnownMarkets(workspace, MARKETS, CATEGORIES)
+    markets = known.rows
     append = workspace.rows(VERSIONS).append
     profits = Profits(workspace, batch)
     event: Any
@@ -229,8 +218,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901  one case an
                 append(_version(row, "trade", -quantity, cost, total))
         elif kind in EXECUTED:
             if event.execution.prices:
-                market = markets.changed[event.market_id] = markets.cache[event.market_id]
-                market.prices = list(event.execution.prices)
+                known.price(event.market_id, event.execution.prices)
         elif kind in cost_basis.OTHER_KINDS:
             market = markets.cache[event.market_id]
             total = profits.total(event.account_id, market.category)
@@ -247,32 +235,21 @@ def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901  one case an
             for change in changes:
                 append(_version(*change, total))
         else:
-            _follow_market(workspace, markets, recorded, batch)
+            _follow_market(known, recorded)
     profits.end()
 
 
-def _follow_market(workspace: Workspace, markets: Rows[MarketRow], recorded: Recorded, batch: Batch) -> None:
-    """Take in prices, payouts and the end of a market."""
-    event: Any = recorded.event
-    kind = type(event)
-    if kind is StoryPublished:
-        workspace.rows(CATEGORIES).put(event.story_id, Category(event.story_id, event.category))
-        return
-    if kind is MarketDrafted:
-        found = workspace.load(CATEGORIES, lambda: batch.stories).get(event.story_id)
-        category = found.category if found else ""
-        outcomes, prices = list(event.outcomes), list(event.initial_prices)
-        row = MarketRow(event.market_id, category, outcomes, prices, None, recorded.position, None)
-        markets.put(event.market_id, row)
-        return
-    market = markets.cache[event.market_id]
-    if kind in cost_basis.RESOLVED:
-        market.payouts, market.over_position = cost_basis.fractions_of(event.payouts, market.outcomes), None
-    elif kind in ENDED:
-        market.over_position = recorded.position
-    elif event.prices:
-        market.prices = list(event.prices)
-    markets.change(event.market_id)
+def _follow_market(known: KnownMarkets[HeldMarket], recorded: Recorded) -> None:
+    """Take in the facts of a market, its beginning and its end."""
+    match recorded.event:
+        case MarketDrafted() as event:
+            known.draft(event).opened_position = recorded.position
+        case MarketFinalized() | MarketCorrected() as event:
+            known.resolve(event).over_position = None
+        case MarketSettled() | MarketUnwound() as event:
+            known.rows.edit(event.market_id).over_position = recorded.position
+        case StoryPublished() | MarketActivated() | RestingOrderFilled() as event:
+            known.follow(event)
 
 
 def _touch(positions: Rows[PositionRow], partition: int, event: Any, outcome: str, recorded: Recorded) -> PositionRow:

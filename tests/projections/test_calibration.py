@@ -11,8 +11,7 @@ from domain.market import MarketActivated, MarketClosed, MarketCorrected, Market
 from domain.money import MICRO
 from domain.orders import RestingOrderFilled
 from domain.story import StoryPublished
-from projections.calibration import calibration
-from projections.forecasts import DECILES, HORIZONS
+from projections.calibration import DECILES, HORIZONS, calibration
 from projections.machine.batch import EXECUTED
 from projections.reading import read
 from tests.projections.simulation import simulate

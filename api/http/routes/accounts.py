@@ -130,7 +130,7 @@ async def list_fills(
     """The account's fills, as taker and as maker, newest first."""
     after = read.after(cursor)
     rows, as_of = await read.fetch(
-        ("trades",),
+        (trades.account_fills,),
         lambda c, a: trades.account_fills(c, a, account_id, market_id=market_id, limit=limit, after=after),
     )
     return read.page(rows, limit, serialize, as_of)
