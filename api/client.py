@@ -33,7 +33,7 @@ class ClientError(Exception):
         self.details = body.get("details", {})
 
 
-class Client:
+class HttpClient:
     """One keep-alive connection to a server, with a key, or without one for reads."""
 
     def __init__(self, url: str, key: str | None = None, *, retry_seconds: float = RETRY_SECONDS) -> None:

@@ -16,7 +16,7 @@ from domain.settlement import phase_of
 from domain.story import Story
 
 
-class State(Protocol):
+class HashedState(Protocol):
     """What is hashed: the state of one partition, as an `Exchange` has it."""
 
     partition: int
@@ -30,7 +30,7 @@ class State(Protocol):
     unfinished: dict[str, str]
 
 
-def state_hash(state: State) -> str:
+def state_hash(state: HashedState) -> str:
     """Return 32 hex digits of the state."""
     digest = blake2b(digest_size=16)
     for line in lines(state):
@@ -39,7 +39,7 @@ def state_hash(state: State) -> str:
     return digest.hexdigest()
 
 
-def lines(state: State) -> Iterator[str]:
+def lines(state: HashedState) -> Iterator[str]:
     """Yield the lines of the state; to find where two states differ, compare these."""
     yield f"partition {state.partition} time {state.time}"
     for stream, version in sorted(state.versions.items()):

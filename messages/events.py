@@ -34,7 +34,7 @@ class UnreadableEventError(ValueError):
 DataT = TypeVar("DataT")
 
 
-class State(msgspec.Struct, Generic[DataT], kw_only=True, omit_defaults=True):
+class EventState(msgspec.Struct, Generic[DataT], kw_only=True, omit_defaults=True):
     """The state of a stored event."""
 
     command_id: str

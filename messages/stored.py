@@ -16,7 +16,7 @@ from eventsourcing.persistence import StoredEvent
 from domain.events import Event, Recorded
 from domain.exchange import Entry
 from domain.money import Time
-from messages.events import TOPICS, State, UnreadableEventError
+from messages.events import TOPICS, EventState, UnreadableEventError
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -25,14 +25,14 @@ UPCASTERS: Final[dict[str, tuple[str, Upcaster]]] = {}
 
 
 _encode: Final = msgspec.json.Encoder().encode
-_DECODERS: Final = {topic: msgspec.json.Decoder(State[event_type]) for topic, event_type in TOPICS.items()}  # type: ignore[valid-type]
-_OLD_STATE: Final = msgspec.json.Decoder(State[dict[str, Any]])
+_DECODERS: Final = {topic: msgspec.json.Decoder(EventState[event_type]) for topic, event_type in TOPICS.items()}  # type: ignore[valid-type]
+_OLD_STATE: Final = msgspec.json.Decoder(EventState[dict[str, Any]])
 
 
 def to_stored(entry: Entry, time: Time, command_id: str, digest: str | None = None) -> StoredEvent:
     """Return the stored form of one event of a command. Only the command's first event gets the `digest`."""
     event = entry.event
-    state = State(command_id=command_id, time=time, digest=digest, data=event)
+    state = EventState(command_id=command_id, time=time, digest=digest, data=event)
     # Filled by hand: the constructor of a frozen dataclass takes four times as long, and this path is the hottest.
     stored = object.__new__(StoredEvent)
     fields = stored.__dict__
@@ -60,7 +60,7 @@ def from_stored(position: int, stored: StoredEvent) -> Recorded:
     )
 
 
-def decode_state(topic: str, state: bytes | msgspec.Raw) -> State[Event]:
+def decode_state(topic: str, state: bytes | msgspec.Raw) -> EventState[Event]:
     """Return the state of a stored event, with its data in the current version of its type.
 
     Raises UnreadableEventError when the topic is unknown or the state does not fit it.
@@ -74,7 +74,7 @@ def decode_state(topic: str, state: bytes | msgspec.Raw) -> State[Event]:
         raise UnreadableEventError(f"an event of topic {topic} cannot be read: {error}") from error
 
 
-def _upcast(topic: str, state: State[dict[str, Any]]) -> State[Event]:
+def _upcast(topic: str, state: EventState[dict[str, Any]]) -> EventState[Event]:
     data = state.data
     while topic not in TOPICS:
         if topic not in UPCASTERS:
@@ -82,4 +82,4 @@ def _upcast(topic: str, state: State[dict[str, Any]]) -> State[Event]:
         topic, upcast = UPCASTERS[topic]
         data = upcast(data)
     event = msgspec.convert(data, TOPICS[topic])
-    return State(command_id=state.command_id, time=state.time, digest=state.digest, data=event)
+    return EventState(command_id=state.command_id, time=state.time, digest=state.digest, data=event)

@@ -13,7 +13,7 @@ from projections.machine.workspace import Workspace
 from projections.reading import AsOf, Conditions, query
 
 
-class Story(NamedTuple):
+class StoryRow(NamedTuple):
     """A story; `position` and `time` are those of its event in the log, `published_at` is the time of the report."""
 
     story_id: str
@@ -33,7 +33,7 @@ class Story(NamedTuple):
         return self.position, self.story_id
 
 
-STORIES = Table("stories", Story, key=["story_id"], indexes=["slug", "position", "category, position"])
+STORIES = Table("stories", StoryRow, key=["story_id"], indexes=["slug", "position", "category, position"])
 
 KINDS = frozenset({StoryPublished})
 
@@ -44,7 +44,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:
     for recorded in batch.of(KINDS):
         event = cast("StoryPublished", recorded.event)
         stories.append(
-            Story(
+            StoryRow(
                 story_id=event.story_id,
                 slug=event.slug,
                 title=event.title,
@@ -63,9 +63,9 @@ PROJECTION = Projection("stories", 2, (STORIES,), fold, scope="story", weight=0.
 
 
 @query("stories")
-def get_story(connection: Connection, as_of: AsOf, ref: str) -> Story | None:
+def get_story(connection: Connection, as_of: AsOf, ref: str) -> StoryRow | None:
     """Return the story with this id, or the only one with this slug, or None."""
-    with connection.cursor(row_factory=args_row(Story)) as cursor:
+    with connection.cursor(row_factory=args_row(StoryRow)) as cursor:
         rows = cursor.execute(
             f"SELECT {STORIES.column_list} FROM stories WHERE (story_id = %(ref)s OR slug = %(ref)s) "
             "AND position <= %(at)s ORDER BY story_id <> %(ref)s LIMIT 2",
@@ -82,12 +82,12 @@ def list_stories(
     category: str | None = None,
     limit: int = 50,
     after: tuple[int, str] | None = None,
-) -> list[Story]:
+) -> list[StoryRow]:
     """Return stories, newest first."""
     where = Conditions("position <= %s", as_of.position)
     where.add_if("category = %s", category)
     where.after("position, story_id", after)
-    with connection.cursor(row_factory=args_row(Story)) as cursor:
+    with connection.cursor(row_factory=args_row(StoryRow)) as cursor:
         return cursor.execute(
             f"SELECT {STORIES.column_list} FROM stories {where.sql} ORDER BY position DESC, story_id DESC LIMIT %s",
             [*where.values, limit],

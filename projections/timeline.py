@@ -11,7 +11,7 @@ from projections.machine.table import Table
 from projections.machine.workspace import Workspace
 
 
-class Moment(NamedTuple):
+class TimelineRow(NamedTuple):
     """A time; `position` is the first one at it, `previous` the last one before it (0: none)."""
 
     partition: int
@@ -20,9 +20,9 @@ class Moment(NamedTuple):
     previous: int
 
 
-TIMELINE = Table("timeline", Moment, key=["partition", "time"])
+TIMELINE = Table("timeline", TimelineRow, key=["partition", "time"])
 
-_moment = maker(Moment)
+_moment = maker(TimelineRow)
 
 
 def fold(batch: Batch, workspace: Workspace) -> None:

@@ -46,7 +46,7 @@ def load(file: Path, url: str, key: str, *, subsidy: str, as_json: bool) -> int:
     A story's slug makes its id. So a file that is loaded again changes nothing, and a story whose fields have changed
     since is refused.
     """
-    from api.client import Client, ClientError
+    from api.client import ClientError, HttpClient
 
     try:
         stories = json.loads(file.read_text("utf-8"))["stories"]
@@ -54,7 +54,7 @@ def load(file: Path, url: str, key: str, *, subsidy: str, as_json: bool) -> int:
     except (OSError, ValueError, KeyError, TypeError) as error:
         complain(f"{file}: {type(error).__name__}: {error}")
         return WRONG_USE
-    client = Client(url, key, retry_seconds=10)
+    client = HttpClient(url, key, retry_seconds=10)
     published = []
     for body in bodies:
         try:

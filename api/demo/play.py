@@ -9,7 +9,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from api.client import ClientError
-from api.demo.traders import PlaceOne, Requote, Split, View, cast
+from api.demo.traders import MarketView, PlaceOne, Requote, Split, cast
 from domain.market import Status
 from domain.money import MICRO
 from messages.wire import format_time, parse_time
@@ -17,7 +17,7 @@ from messages.wire import format_time, parse_time
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from api.client import Client
+    from api.client import HttpClient
     from api.demo.traders import Trader
     from domain.money import Time
 
@@ -82,7 +82,7 @@ class Play:
     `refused` the number of refused orders by code. `progress` is told the day and the part that is done, 0 to 1.
     """
 
-    client: Client
+    client: HttpClient
     seed: int
     progress: Callable[[str, float], None] = lambda _day, _part: None
     position: int = 0
@@ -139,7 +139,7 @@ class Play:
             return
         drift = {outcome: price - seen[outcome] for outcome, price in prices.items()}
         shares = self._shares(trader.name, slug)
-        action = trader.strategy.act(View(part, slug, prices, shares, drift), random)
+        action = trader.strategy.act(MarketView(part, slug, prices, shares, drift), random)
         match action:
             case PlaceOne(body):
                 self._order(trader.name, slug, body, now)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import SecretStr
 
 from api import logs
-from api.client import Client, ClientError
+from api.client import ClientError, HttpClient
 from api.demo.kafka_processes import KafkaProcesses
 from api.demo.play import Play
 from api.demo.show import collect, show
@@ -58,7 +58,7 @@ def run_demo(settings: Settings, *, kafka: bool, once: bool, as_json: bool, seed
         logs.configure(settings, level="warning")
         running: KafkaProcesses | Embedded = KafkaProcesses(settings, folder) if kafka else Embedded(settings)
         stack.enter_context(running)
-        client = Client(running.url, key)
+        client = HttpClient(running.url, key)
         play = Play(client, seed, progress=_progress())
         try:
             play.run()

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 if TYPE_CHECKING:
-    from api.client import Client
+    from api.client import HttpClient
     from api.demo.play import Play
 
 CHART_ROWS: Final = 9
 CHART_COLUMNS: Final = 70
 
 
-def collect(client: Client, play: Play) -> dict[str, Any]:
+def collect(client: HttpClient, play: Play) -> dict[str, Any]:
     """Return the result of the play as of its last position, in JSON's types.
 
     `prices` has the price history by market and outcome, with at most one point every four hours; `opening` the opening

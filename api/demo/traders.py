@@ -22,7 +22,7 @@ HIGHEST: Final = 0.98
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class MarketView:
     """What a trader knows when it acts: how much of the ten weeks has passed (0 to 1), one market's prices, its shares.
 
     `drift` is how far each price has moved since the trader last looked.
@@ -62,7 +62,7 @@ Action = PlaceOne | Split | Requote
 class Strategy(Protocol):
     """A way to trade."""
 
-    def act(self, view: View, random: Random) -> Action | None:
+    def act(self, view: MarketView, random: Random) -> Action | None:
         """Return what to do now, or None."""
 
 
@@ -114,7 +114,7 @@ class Informed:
     skill: float
     size: float = 45.0
 
-    def act(self, view: View, random: Random) -> Action | None:
+    def act(self, view: MarketView, random: Random) -> Action | None:
         """Trade where belief and price differ most; one time in three with a patient limit order."""
         beliefs = self._beliefs(view, random)
         edges = {outcome: beliefs[outcome] - price for outcome, price in view.prices.items()}
@@ -130,7 +130,7 @@ class Informed:
             return PlaceOne(limit_order(best, "buy", limit, self.size / max(price, 0.1)))
         return buy(best, self.size * (0.5 + min(edge, 0.5) * 2))
 
-    def _beliefs(self, view: View, random: Random) -> dict[str, float]:
+    def _beliefs(self, view: MarketView, random: Random) -> dict[str, float]:
         count = len(view.prices)
         sure = self.skill * min(1.0, 0.2 + 1.2 * view.progress)
         weights = {
@@ -149,7 +149,7 @@ class Noise:
 
     size: float = 8.0
 
-    def act(self, view: View, random: Random) -> Action | None:
+    def act(self, view: MarketView, random: Random) -> Action | None:
         """Buy any outcome, or sell half of the shares of one."""
         outcome = random.choice(sorted(view.prices))
         held = view.shares.get(outcome, 0.0)
@@ -164,7 +164,7 @@ class Momentum:
 
     size: float = 20.0
 
-    def act(self, view: View, random: Random) -> Action | None:
+    def act(self, view: MarketView, random: Random) -> Action | None:
         """Follow the largest move, if there was one."""
         outcome = max(view.drift, key=lambda name: abs(view.drift[name]))
         move, held = view.drift[outcome], view.shares.get(outcome, 0.0)
@@ -185,7 +185,7 @@ class Stubborn:
     convictions: Mapping[str, str]
     size: float = 25.0
 
-    def act(self, view: View, random: Random) -> Action | None:
+    def act(self, view: MarketView, random: Random) -> Action | None:
         """Buy what it believes in."""
         outcome = self.convictions.get(view.slug)
         if outcome is None or view.prices[outcome] > 0.8:
@@ -201,7 +201,7 @@ class Quoter:
     size: float = 20.0
     stocked: set[str] = field(default_factory=set)
 
-    def act(self, view: View, random: Random) -> Action | None:
+    def act(self, view: MarketView, random: Random) -> Action | None:
         """Stock up on the first visit to a market; afterwards replace the quotes by new ones around the price."""
         if view.slug not in self.stocked:
             self.stocked.add(view.slug)

@@ -9,7 +9,7 @@ from consumers.engine.command_index import CommandIndex
 from consumers.engine.log import START, Checkpoint, EventBatch, StaleCheckpoint, checkpoint_before
 from domain.exchange import Exchange
 from domain.partition import CommandsRead
-from messages.events import State
+from messages.events import EventState
 from messages.replies import Reply, make_reply
 from messages.stored import decode_state
 
@@ -22,7 +22,7 @@ REPEATED_BATCHES: Final = 16
 """The number of last batches whose replies are sent again: the earlier engine may not have sent them."""
 
 
-_envelope: Final = msgspec.json.Decoder(State[msgspec.Raw]).decode
+_envelope: Final = msgspec.json.Decoder(EventState[msgspec.Raw]).decode
 """Reads the fields of an event that the command index needs."""
 
 

@@ -46,7 +46,7 @@ class LogGapError(RuntimeError):
     """A position is missing between the last folded event and the next one, in a log without gaps."""
 
 
-class UnreadableError(RuntimeError):
+class UnreadableBatchError(RuntimeError):
     """A batch holds an event that the codec could not read."""
 
 
@@ -169,7 +169,7 @@ def advance(
 
     Raises:
         LogGapError: the log should be `gapless`, and a batch does not begin behind the position.
-        UnreadableError: a batch holds an event that cannot be read.
+        UnreadableBatchError: a batch holds an event that cannot be read.
         VersionError: the tables are those of another version.
     """
     try:
@@ -237,7 +237,7 @@ def _fold(connection: Connection, projection: Projection, workspace: Workspace, 
     foldable = hold_back(connection, projection, batch)
     if foldable is not None:
         if (bad := unreadable(foldable)) is not None:
-            raise UnreadableError(f"position {bad.position} cannot be read: {bad.event}")
+            raise UnreadableBatchError(f"position {bad.position} cannot be read: {bad.event}")
         workspace.follow_markets(foldable)
         workspace.load_batch(foldable)
         projection.fold(foldable, workspace)

@@ -13,7 +13,7 @@ from projections.positions import leaderboard, positions
 from projections.trades import trades
 
 ROWS = [
-    stories.Story, MarketRow, ResolutionWording, candles.Candle, trades.Trade, trades.AccountFill, orders.Order,
+    stories.StoryRow, MarketRow, ResolutionWording, candles.Candle, trades.Trade, trades.AccountFill, orders.Order,
     book.OutcomeBook, book.Level, positions.Position, positions.Holder, positions.Settlement, accounts.Account,
     accounts.LedgerEntry, accounts.EquityPoint, leaderboard.Standing, lifecycle.LifecycleEntry,
     calibration.Calibration, calibration.Horizon, calibration.Decile,
