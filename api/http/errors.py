@@ -211,7 +211,7 @@ def response_to(error: Exception, request_log: RequestLog) -> Response:
             body = ApiError(request_log.code, str(error.detail).lower()).body()
             return JSONResponse(body, error.status_code, headers=error.headers)
         case _:
-            structlog.get_logger("api").warning("database unavailable", problem=type(error).__name__)
+            structlog.get_logger("api").warning("database_unavailable", problem=type(error).__name__)
             found = ApiError("UNAVAILABLE", "the database cannot be reached", retry_after_seconds=1)
     request_log.code = found.code
     return answer(found)

@@ -80,7 +80,7 @@ class RequestFrame:
         try:
             await self.app(scope, _Limited(scope, receive, self.body_bytes_max), send_with_id)
         except Exception:
-            self.log.exception("request failed", request_id=request_log.request_id, path=scope["path"])
+            self.log.exception("request_failed", request_id=request_log.request_id, path=scope["path"])
             request_log.code = "INTERNAL"
             if status:
                 raise  # a part of the answer is out already
