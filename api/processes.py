@@ -98,8 +98,7 @@ class Parts:
             open=False,
             timeout=5,
         )
-        pool.open(wait=True, timeout=READY_SECONDS)
-        stack.callback(pool.close)
+        stack.enter_context(pool).wait(READY_SECONDS)
         self.pool = pool
         self.progress = Progress(settings.dsn)
         self.progress.start()
@@ -136,7 +135,7 @@ class Embedded:
         with contextlib.ExitStack() as stack:
             settings = with_database(self._settings, stack)
             assert settings.dsn is not None, "just chosen"
-            recorder = open_recorder(settings)
+            recorder = stack.enter_context(open_recorder(settings))
             start_projector(settings, stack)
             source = LocalSource(commands_max=settings.queue_commands_max)
             limits = Limits(settings.batch_commands_max, settings.batch_events_max, settings.batch_bytes_max)
@@ -181,10 +180,8 @@ class HttpProcess:
         """Start it; it takes orders as soon as there is an engine."""
         with contextlib.ExitStack() as stack:
             settings = with_database(self._settings, stack)
-            parts = Parts(settings, open_recorder(settings), stack)
-            gateway = KafkaGateway(settings)
-            gateway.start()
-            stack.callback(gateway.close)
+            parts = Parts(settings, stack.enter_context(open_recorder(settings)), stack)
+            gateway = stack.enter_context(KafkaGateway(settings))
             self.http = stack.enter_context(HttpServer(parts.app(gateway), settings))
             self.first_key, self.url = parts.first_key, self.http.url
             self._stack = stack.pop_all()
@@ -202,9 +199,8 @@ class HttpProcess:
 def start_projector(settings: Settings, stack: contextlib.ExitStack) -> None:
     """Fold the log into the read models, in threads of their own, until the stack closes. Needs a DSN."""
     assert settings.dsn is not None, "the database was chosen before"
-    projector = Projector(
-        open_recorder(settings), settings.dsn, partition=settings.partition, gapless=settings.log == "kafka"
-    )
+    recorder = stack.enter_context(open_recorder(settings))
+    projector = Projector(recorder, settings.dsn, partition=settings.partition, gapless=settings.log == "kafka")
     projector.start()
     stack.callback(projector.stop)
 

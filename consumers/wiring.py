@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from eventsourcing.persistence import ApplicationRecorder, InfrastructureFactory
@@ -11,6 +12,8 @@ from consumers.engine.postgres_log import PostgresLog, postgres_recorder
 from consumers.kafka.log import KafkaLog, kafka_environment
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from consumers.engine.log import Log
     from settings import Settings
 
@@ -22,11 +25,18 @@ def open_log(settings: Settings, dsn: str | None = None) -> Log:
     return PostgresLog(_dsn(settings, dsn), settings.partition, append_seconds=settings.append_ms / 1000)
 
 
-def open_recorder(settings: Settings, dsn: str | None = None) -> ApplicationRecorder:
-    """Return the library's recorder of the same log, for reading: projections, `/v1/events`, applications."""
+@contextmanager
+def open_recorder(settings: Settings, dsn: str | None = None) -> Iterator[ApplicationRecorder]:
+    """Yield the library's recorder of the same log, for reading: projections, `/v1/events`, applications.
+
+    The recorder is closed at the end of the block. Nobody may read through it any more by then.
+    """
     if settings.log == "kafka":
-        return InfrastructureFactory.construct(Environment("", kafka_environment(settings))).application_recorder()
-    return postgres_recorder(_dsn(settings, dsn), settings.partition, settings.pool_connections_max)
+        with closing(InfrastructureFactory.construct(Environment("", kafka_environment(settings)))) as factory:
+            yield factory.application_recorder()
+    else:
+        with postgres_recorder(_dsn(settings, dsn), settings.partition, settings.pool_connections_max) as recorder:
+            yield recorder
 
 
 def _dsn(settings: Settings, dsn: str | None) -> str:

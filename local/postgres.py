@@ -10,7 +10,6 @@ folder is for its owner alone.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import fcntl
 import hashlib
@@ -53,7 +52,7 @@ _STOP_SECONDS = 20
 
 
 class Postgres:
-    """One server and this process's share in it. Started by `Postgres.start`, left by `stop` or an ordinary exit."""
+    """One server and this process's share in it. Started by `Postgres.start`, left by `stop`, or by a `with` block's end."""
 
     def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
         self.folder = folder
@@ -94,7 +93,6 @@ class Postgres:
             raise
         if end_with_process and (pid := server.pid):
             server._call_off_guard = end_with_us(pid, signal.SIGQUIT)
-        atexit.register(server.stop)
         return server
 
     def restart(self) -> None:
@@ -125,7 +123,6 @@ class Postgres:
 
     def stop(self) -> None:
         """Leave the server; the last one to leave shuts it down, ending what is still connected. May be repeated."""
-        atexit.unregister(self.stop)
         # A forked child shares our lock, so it must not leave in our name.
         if self._in_use.closed or os.getpid() != self._our_pid:
             return

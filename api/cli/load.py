@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
 from api.cli.client import Client, ClientError
@@ -30,17 +31,17 @@ def load(file: Path, url: str, key: str, *, subsidy: str, as_json: bool) -> int:
     except (OSError, ValueError, KeyError, TypeError) as error:
         print(f"tidings: {file}: {type(error).__name__}: {error}", file=sys.stderr)
         return 2
-    client = Client(url, key, retry_seconds=10)
     published = []
-    for body in bodies:
-        try:
-            answer = client.post("/v1/stories", body, idempotency_key=f"load-{body['slug']}"[:128])
-        except ClientError as error:
-            print(f"tidings: {body['slug']}: {error} {json.dumps(error.details)}", file=sys.stderr)
-            return 1
-        published.append(answer)
-        if not as_json:
-            print(f"{answer['slug']}  {len(answer['markets'])} markets  position {answer['position']}")
+    with closing(Client(url, key, retry_seconds=10)) as client:
+        for body in bodies:
+            try:
+                answer = client.post("/v1/stories", body, idempotency_key=f"load-{body['slug']}"[:128])
+            except ClientError as error:
+                print(f"tidings: {body['slug']}: {error} {json.dumps(error.details)}", file=sys.stderr)
+                return 1
+            published.append(answer)
+            if not as_json:
+                print(f"{answer['slug']}  {len(answer['markets'])} markets  position {answer['position']}")
     if as_json:
         print(json.dumps(published))
     return 0

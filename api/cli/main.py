@@ -359,7 +359,8 @@ def _replay(options: argparse.Namespace, settings: Settings) -> int:
         print(f"tidings: --until-time {error}", file=sys.stderr)
         return WRONG_USE
     with ExitStack() as stack:
-        log = open_recorder(with_database(settings, stack) if settings.log == "postgres" else settings)
+        settings = with_database(settings, stack) if settings.log == "postgres" else settings
+        log = stack.enter_context(open_recorder(settings))
         exchange, position = replay.fold(
             log, until_position=options.until_position, until_time=until, told=_progress("position")
         )

@@ -40,7 +40,7 @@ def _opened(settings: Settings) -> Iterator[tuple[str, psycopg.Connection[Any], 
         assert settings.dsn is not None, "just chosen"
         connection = stack.enter_context(psycopg.connect(settings.dsn, autocommit=True, **CONNECT_OPTIONS))
         migrate(connection)
-        yield settings.dsn, connection, open_recorder(settings)
+        yield settings.dsn, connection, stack.enter_context(open_recorder(settings))
 
 
 def verify_all(options: Namespace, settings: Settings) -> int:

@@ -64,7 +64,7 @@ def run_demo(settings: Settings, *, kafka: bool, once: bool, as_json: bool, seed
         else:
             running = stack.enter_context(Embedded(settings))
             url, wait, broken = running.url, lambda: wait_for_stop(running), running.broken
-        client = Client(url, key)
+        client = stack.enter_context(contextlib.closing(Client(url, key)))
         play = Play(client, seed, told=_progress())
         try:
             play.run()

@@ -6,8 +6,8 @@ Tables, reading and subscriptions are the library's; the insert is our own: its 
 that the library sends, and a batch here is large.
 """
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from hashlib import blake2b
 from time import monotonic, sleep
 from typing import Any, Final
@@ -41,6 +41,7 @@ class PostgresLog:
         self._append_seconds = append_seconds
         self._session: psycopg.Connection[tuple[Any, ...]] | None = None
         self._reading: RecorderLog | None = None
+        self._opened = ExitStack()  # closes what `_reading` reads through
         self._was_writer = False
         self.epoch = 0
         self.marks: list[Checkpoint] = []
@@ -119,14 +120,13 @@ class PostgresLog:
         """Give the lock back and close the connections."""
         self._drop_session()
         self._was_writer = False
-        if self._reading is not None:
-            datastore: Any = self._reading.recorder.datastore  # type: ignore[attr-defined]
-            datastore.close()
-            self._reading = None
+        self._reading = None
+        self._opened.close()
 
     def _recorder(self) -> RecorderLog:
         if self._reading is None:
-            self._reading = RecorderLog(postgres_recorder(self._dsn, self._partition))
+            recorder = self._opened.enter_context(postgres_recorder(self._dsn, self._partition))
+            self._reading = RecorderLog(recorder)
         return self._reading
 
     def _locked_session(self) -> psycopg.Connection[tuple[Any, ...]]:
@@ -160,8 +160,13 @@ def table_name(partition: int) -> str:
     return f"log_{partition}_events"
 
 
-def postgres_recorder(dsn: str, partition: int, connections_max: int = 10) -> ApplicationRecorder:
-    """Return the library's recorder for a log in PostgreSQL; the table is made if it is missing."""
+@contextmanager
+def postgres_recorder(dsn: str, partition: int, connections_max: int = 10) -> Iterator[ApplicationRecorder]:
+    """Yield the library's recorder for a log in PostgreSQL; the table is made if it is missing.
+
+    The end of the block closes its connections and ends their pool's threads. The library would do so in `__del__`, which
+    is too late: at the interpreter's end those threads are gone, and from Python 3.13 on it waits for them for ever.
+    """
     given: dict[str, Any] = conninfo_to_dict(dsn)
     env = {
         "PERSISTENCE_MODULE": "eventsourcing.postgres",
@@ -175,10 +180,11 @@ def postgres_recorder(dsn: str, partition: int, connections_max: int = 10) -> Ap
         "POSTGRES_MAX_OVERFLOW": str(connections_max - 1),
         "POSTGRES_CONNECT_TIMEOUT": "10",
     }
-    factory = InfrastructureFactory.construct(Environment(f"log_{partition}", env))
-    # What else the DSN says (TLS, options) the library has no setting for.
-    factory.datastore.pool.kwargs.update(given)  # type: ignore[attr-defined]
-    # Of two processes that make the table at once one would fail.
-    with psycopg.connect(dsn) as connection:
-        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('tidings log', 0))")
-        return factory.application_recorder()
+    with closing(InfrastructureFactory.construct(Environment(f"log_{partition}", env))) as factory:
+        # What else the DSN says (TLS, options) the library has no setting for.
+        factory.datastore.pool.kwargs.update(given)  # type: ignore[attr-defined]
+        # Of two processes that make the table at once one would fail.
+        with psycopg.connect(dsn) as connection:
+            connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('tidings log', 0))")
+            recorder = factory.application_recorder()
+        yield recorder

@@ -140,6 +140,9 @@ class RecordSender:
     def close(self, timeout_seconds: float = 1.0) -> None:
         """Give what is on its way a moment, and disconnect."""
         self._producer.flush(timeout_seconds)
+        self._producer.purge()  # else closing would wait for the broker's answer to what is left
+        self._producer.poll(0)
+        self._producer.close()
 
 
 _READING: Final = {

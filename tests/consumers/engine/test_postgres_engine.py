@@ -32,9 +32,8 @@ def running(dsn: str) -> Iterator[tuple[Engine, LocalGateway]]:
 
 def check(dsn: str, told: list[Reply]) -> None:
     """Compare the log with what clients were told."""
-    recorder = postgres_recorder(dsn, 0)
-    check_log(recorder, told)
-    recorder.datastore.close()  # type: ignore[attr-defined]
+    with postgres_recorder(dsn, 0) as recorder:
+        check_log(recorder, told)
 
 
 def test_one_outcome_for_ever(database: str) -> None:

@@ -1,0 +1,104 @@
+"""What `api.processes` opens, it closes: nothing is left for the interpreter's end, where Python 3.13 would hang on it."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import threading
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from eventsourcing.postgres import PostgresDatastore
+from psycopg_pool import ConnectionPool
+
+from api.processes import Embedded, HttpProcess, start_projector
+from consumers.kafka.topics import ensure_topics
+from eventsourcing_kafka.recorders import KafkaApplicationRecorder
+from local.processes import polls
+from settings import Settings
+from tests.consumers.processes import kafka_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(params=["serve", "projector", "api", "projector of Kafka"])
+def stack(request: pytest.FixtureRequest, database: str, tmp_path: Path) -> ExitStack:
+    """One of the ways to run, started; the stack ends it."""
+    settings = Settings(dsn=database, home=tmp_path, port=0)
+    if request.param in {"api", "projector of Kafka"}:
+        brokers, prefix = request.getfixturevalue("kafka"), request.getfixturevalue("topic_prefix")
+        settings = kafka_settings(tmp_path, brokers, prefix).model_copy(update={"dsn": database, "port": 0})
+        ensure_topics(settings)
+    stack = ExitStack()
+    if "projector" in request.param:
+        start_projector(settings, stack)
+    elif request.param == "serve":
+        stack.enter_context(Embedded(settings))
+    else:
+        stack.enter_context(HttpProcess(settings))
+    return stack
+
+
+@pytest.fixture
+def threads_before() -> set[threading.Thread]:
+    """The threads that other tests' servers have, before ours starts."""
+    return set(threading.enumerate())
+
+
+@pytest.fixture
+def opened_before() -> list[Any]:
+    """The pools and recorders that they have."""
+    return opened()
+
+
+def opened() -> list[Any]:
+    """Return every pool of PostgreSQL connections and every recorder of Kafka's log that is open in this process."""
+    kinds = ConnectionPool | KafkaApplicationRecorder
+    return [found for found in gc.get_objects() if isinstance(found, kinds) and not found.closed]
+
+
+def other_sessions(dsn: str) -> int:
+    """Return how many sessions but the asking one the database has."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute(query).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+@pytest.mark.timeout(120)
+def test_whoever_opens_closes(
+    database: str,
+    monkeypatch: pytest.MonkeyPatch,
+    opened_before: list[Any],
+    threads_before: set[threading.Thread],
+    stack: ExitStack,
+) -> None:
+    """When it has stopped, every pool and recorder is closed, no thread of ours runs and the database has no session."""
+    monkeypatch.delattr(PostgresDatastore, "__del__")  # it would hide that nobody closes
+    ours = [each for each in opened() if each not in opened_before]
+
+    stack.close()
+
+    assert ours
+    assert [each for each in ours if not each.closed] == []
+    assert set(threading.enumerate()) <= threads_before
+    assert any(other_sessions(database) == 0 for _ in polls(10))  # the server takes note of an end by and by
+
+
+def test_a_start_that_fails_closes_what_it_had_opened(
+    database: str, opened_before: list[Any], threads_before: set[threading.Thread], tmp_path: Path
+) -> None:
+    """The port is taken: the start ends at its last step, when everything else runs."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(OSError, match="in use"),
+        Embedded(Settings(dsn=database, home=tmp_path, port=taken.getsockname()[1])),
+    ):
+        pass
+
+    assert set(threading.enumerate()) <= threads_before
+    assert [each for each in opened() if each not in opened_before] == []
