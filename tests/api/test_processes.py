@@ -8,10 +8,14 @@ import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import psycopg
 import pytest
 from eventsourcing.postgres import PostgresDatastore
+from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Literal
 from psycopg_pool import ConnectionPool
+from pydantic import SecretStr
 
 from api.processes import Embedded, HttpProcess, start_projector
 from consumers.kafka.topics import ensure_topics
@@ -22,6 +26,8 @@ from tests.consumers.processes import kafka_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from local.postgres import Postgres
 
 
 @pytest.fixture(params=["serve", "projector", "api", "projector of Kafka"])
@@ -102,3 +108,28 @@ def test_a_start_that_fails_closes_what_it_had_opened(
 
     assert set(threading.enumerate()) <= threads_before
     assert [each for each in opened() if each not in opened_before] == []
+
+
+@pytest.mark.parametrize("password", ["p@ss/w#rd", "a%b", "it's \\ one"])
+def test_any_password_opens_the_database(own_postgres: Postgres, tmp_path: Path, password: str) -> None:
+    """Every connection logs in with it: those of the engine, the library, the migrations, the read models and HTTP."""
+    with psycopg.connect(own_postgres.dsn(), autocommit=True) as connection:
+        connection.execute("CREATE ROLE ann LOGIN")
+        connection.execute(SQL("ALTER ROLE ann PASSWORD {}").format(Literal(password)))
+        connection.execute("CREATE DATABASE exchange OWNER ann")
+        (own_postgres.folder / "data" / "pg_hba.conf").write_text(
+            "local all ann scram-sha-256\nlocal all postgres trust\n"
+        )
+        connection.execute("SELECT pg_reload_conf()")
+    dsn = make_conninfo(own_postgres.dsn("exchange"), user="ann")
+    settings = Settings(dsn=dsn, database_password=SecretStr(password), home=tmp_path, port=0)
+
+    with Embedded(settings) as running:
+        for _ in polls(30):
+            ready = httpx.get(f"{running.url}/readyz")
+            if ready.status_code == 200:
+                break
+
+    assert ready.status_code == 200, ready.text
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(dsn)
