@@ -1,7 +1,8 @@
-# One image for every process: `tidings api`, `engine`, `projector`, ... Not built in our CI, which has no Docker.
+# One image for every process: `tidings api`, `engine`, `projector`, ... Not built in our CI, which has no Docker; tests/test_image.py does what the first stage does.
 
 FROM python:3.13-slim AS build
 WORKDIR /app
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 RUN python -m venv /venv
 COPY requirements.txt .
 RUN /venv/bin/pip install --no-cache-dir --require-hashes --requirement requirements.txt
@@ -14,7 +15,8 @@ COPY projections projections
 COPY consumers consumers
 COPY api api
 COPY local local
-# A wheel, not an editable install: only the packages named in pyproject.toml get into the image.
+RUN /venv/bin/python -m local.compile --required
+# A wheel, not an editable install: only the packages named in pyproject.toml get into the image, and what is compiled.
 RUN /venv/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 
 FROM python:3.13-slim

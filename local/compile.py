@@ -1,6 +1,7 @@
 """The modules that every order passes, compiled to machine code by mypyc. They do the same, in about half the time.
 
     python -m local.compile             compile what has changed; `make` does so before it runs anything
+    python -m local.compile --required  the same, and fail where they cannot be compiled
     python -m local.compile --remove    go on with plain Python
 
 What is compiled stays plain Python to read, test and run: where there is no C compiler, or none that works, the program
@@ -61,6 +62,13 @@ def outdated() -> list[str]:
     return [name for name, digest in _recorded().get("sources", {}).items() if _digest(name) != digest]
 
 
+def compiled() -> list[Path]:
+    """Return the files that are compiled for this Python from the sources as they are; none where there are no such files."""
+    if _recorded().get("python") != sys.version or outdated():
+        return []
+    return [_group(), *map(_binary, MODULES)]
+
+
 def refuse_outdated() -> None:
     """End the program, with a message for people, where it would run other code than its sources say."""
     if names := outdated():
@@ -85,6 +93,12 @@ def main() -> None:
     if sys.argv[1:] == ["--remove"]:
         remove()
         return
+    _compile()
+    if sys.argv[1:] == ["--required"] and not compiled():
+        sys.exit("tidings: the rules are not compiled; is there a C compiler?")
+
+
+def _compile() -> None:
     record = {"python": sys.version, "sources": {name: _digest(name) for name in sorted(_sources())}}
     if _recorded() == record:
         return
