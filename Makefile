@@ -6,6 +6,7 @@
 #   make check         style, types, house rules: what CI checks before the tests
 #   make bench         the claims about speed, measured here         (ARGS="engine --seconds 2")
 #   make chaos         long fault runs on a Kafka cluster of three nodes
+#   make debian        all tests on a bare Debian 13 (Python 3.13), for root with debootstrap; see tests/bare_debian.sh
 #   make compile       the rules as machine code, where there is a C compiler; the verbs above do it by themselves
 #   make lock          requirements*.txt and local/kafka_jars.txt anew, from pyproject.toml
 #   make clean         removes .venv and caches; never data
@@ -23,7 +24,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 py
 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --root-user-action=ignore
 
-.PHONY: demo demo-kafka test check bench chaos compile lock clean
+.PHONY: demo demo-kafka test check bench chaos debian compile lock clean
 
 demo: compile
 	@$(BIN)/tidings demo $(ARGS)
@@ -45,6 +46,9 @@ bench: $(VENV)/.installed-dev compile
 
 chaos: $(VENV)/.installed-dev compile
 	@$(BIN)/python -m pytest -m chaos $(ARGS)
+
+debian:
+	@tests/bare_debian.sh $(ARGS)
 
 # Where there is a C compiler: the rules as machine code, anew after each change of them. See local/compile.py.
 compile: $(VENV)/.installed

@@ -10,6 +10,7 @@ import importlib
 import importlib.metadata
 import pkgutil
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -210,7 +211,11 @@ def unlocked(dependencies: list[str], lock: str) -> list[str]:
 
 
 def committed_files() -> list[str]:
-    """Every file that is, or is about to be, in the repository."""
+    """Every file that is, or is about to be, in the repository; without git, what is neither hidden nor made."""
+    if shutil.which("git") is None:
+        paths = [path.relative_to(ROOT) for path in ROOT.rglob("*") if path.is_file() and path.suffix != ".so"]
+        made = {"build", "dist", "__pycache__"}
+        return sorted(p.as_posix() for p in paths if not any(part in made or part[0] == "." for part in p.parts))
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return sorted(name for name in done.stdout.split("\0") if name and (ROOT / name).is_file())
