@@ -130,17 +130,19 @@ class PostgresLog:
         return self._reading
 
     def _locked_session(self) -> psycopg.Connection[tuple[Any, ...]]:
-        session = psycopg.connect(
-            self._dsn, autocommit=True, row_factory=tuple_row, connect_timeout=10, keepalives_idle=5
-        )
-        session.execute(SQL("SET statement_timeout = {}").format(Literal(int(self._append_seconds * 1000))))
-        deadline = monotonic() + (LOCK_SECONDS if self._was_writer else 0)
-        while not self._try_lock(session):
-            if monotonic() >= deadline:
-                session.close()
-                raise Fenced(f"another engine is running: it holds the lock of partition {self._partition}'s log")
-            sleep(0.1)
-        return session
+        with ExitStack() as failing:
+            session = psycopg.connect(
+                self._dsn, autocommit=True, row_factory=tuple_row, connect_timeout=10, keepalives_idle=5
+            )
+            failing.callback(session.close)
+            session.execute(SQL("SET statement_timeout = {}").format(Literal(int(self._append_seconds * 1000))))
+            deadline = monotonic() + (LOCK_SECONDS if self._was_writer else 0)
+            while not self._try_lock(session):
+                if monotonic() >= deadline:
+                    raise Fenced(f"another engine is running: it holds the lock of partition {self._partition}'s log")
+                sleep(0.1)
+            failing.pop_all()
+            return session
 
     def _try_lock(self, session: psycopg.Connection[tuple[Any, ...]]) -> bool:
         name = f"tidings log {self._partition}".encode()
