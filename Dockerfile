@@ -1,7 +1,9 @@
 # One image for every process: `tidings api`, `engine`, `projector`, ... Our CI has no Docker, and does not build it.
+# tests/test_image.py follows the steps of the first stage.
 
 FROM python:3.13-slim AS build
 WORKDIR /app
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 RUN python -m venv /venv
 COPY requirements.txt .
 RUN /venv/bin/pip install --no-cache-dir --require-hashes --requirement requirements.txt
@@ -14,7 +16,8 @@ COPY projections projections
 COPY consumers consumers
 COPY api api
 COPY local local
-# Not editable, so that the image gets only the packages that pyproject.toml names.
+RUN /venv/bin/python -m local.compile --required
+# Not editable, so that the image gets only the packages that pyproject.toml names, and the compiled modules.
 RUN /venv/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 
 FROM python:3.13-slim

@@ -7,6 +7,7 @@
 #   make bench         measure the claims about speed                (ARGS="engine --seconds 2")
 #   make chaos         run long fault tests on a Kafka cluster of three nodes
 #   make compile       compile the rules if there is a C compiler; all targets above except check do this first
+#   make debian        run all tests on a bare Debian 13 with Python 3.13; needs root, see tests/bare_debian.sh
 #   make lock          write requirements*.txt and local/kafka_jars.txt from pyproject.toml
 #   make clean         remove .venv and caches, never data
 #
@@ -23,7 +24,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 py
 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --root-user-action=ignore
 
-.PHONY: demo demo-kafka test check bench chaos compile lock clean
+.PHONY: demo demo-kafka test check bench chaos debian compile lock clean
 
 demo: compile
 	@$(BIN)/tidings demo $(ARGS)
@@ -45,6 +46,9 @@ bench: $(VENV)/.installed-dev compile
 
 chaos: $(VENV)/.installed-dev compile
 	@$(BIN)/python -m pytest -m chaos $(ARGS)
+
+debian:
+	@tests/bare_debian.sh $(ARGS)
 
 # If there is a C compiler, compiles the rules after each change of them. See local/compile.py.
 compile: $(VENV)/.installed

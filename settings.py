@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path  # noqa: TC003  # pydantic reads the annotations
 from typing import Any, Literal, NamedTuple
 
@@ -52,6 +53,10 @@ class Settings(BaseSettings):
         default=None,
         repr=False,
         description="the PostgreSQL database, as a URL or conninfo; none: a server of its own under the home",
+    )
+    database_password: SecretStr | None = Field(
+        default=None,
+        description="password for the DSN, instead of a password in it; unlike in a URL, nothing is escaped",
     )
     pool_connections_max: int = Field(
         default=10, ge=2, description="the most PostgreSQL connections that one process reads with"
@@ -128,6 +133,18 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="lowest level that is logged"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _put_password_into_dsn(cls, values: dict[str, Any]) -> dict[str, Any]:
+        dsn, password = values.get("dsn"), values.get("database_password")
+        if not dsn or not password:
+            return values
+        if isinstance(password, SecretStr):
+            password = password.get_secret_value()
+        with suppress(psycopg.ProgrammingError):  # `_is_dsn` complains
+            return {**values, "dsn": make_conninfo(dsn, password=password)}
+        return values
 
     @field_validator("dsn")
     @classmethod

@@ -49,7 +49,7 @@ class Dependencies:
         """Open everything, and migrate the database; the stack closes it."""
         self.settings = settings
         self.log = log
-        self.pool: ConnectionPool[Connection[Any]] = ConnectionPool(
+        pool: ConnectionPool[Connection[Any]] = ConnectionPool(
             dsn_of(settings),
             kwargs=CONNECT_OPTIONS,
             min_size=1,
@@ -57,8 +57,8 @@ class Dependencies:
             open=False,
             timeout=5,
         )
-        self.pool.open(wait=True, timeout=READY_SECONDS)
-        stack.callback(self.pool.close)
+        stack.enter_context(pool).wait(READY_SECONDS)
+        self.pool = pool
         self.progress = Progress(dsn_of(settings))
         self.progress.start()
         stack.callback(self.progress.stop)
@@ -133,7 +133,7 @@ class Embedded(ServingProcess):
 
     def _start(self, stack: contextlib.ExitStack) -> None:
         settings = self.settings
-        recorder = open_recorder(settings)
+        recorder = stack.enter_context(open_recorder(settings))
         start_projector(settings, stack)
         source = LocalCommandSource(commands_max=settings.queue_commands_max)
         self.engine = Engine(
@@ -155,18 +155,15 @@ class HttpProcess(ServingProcess):
     """The HTTP server alone, in front of an engine that it reaches through Kafka. It takes orders once there is an engine."""
 
     def _start(self, stack: contextlib.ExitStack) -> None:
-        self.dependencies = Dependencies(self.settings, open_recorder(self.settings), stack)
-        gateway = KafkaGateway(self.settings)
-        gateway.start()
-        stack.callback(gateway.close)
-        self._serve(gateway, stack)
+        recorder = stack.enter_context(open_recorder(self.settings))
+        self.dependencies = Dependencies(self.settings, recorder, stack)
+        self._serve(stack.enter_context(KafkaGateway(self.settings)), stack)
 
 
 def start_projector(settings: Settings, stack: contextlib.ExitStack) -> None:
     """Fold the log into the read models, in threads of their own, until the stack closes. Needs a DSN."""
-    projector = Projector(
-        open_recorder(settings), dsn_of(settings), partition=settings.partition, gapless=settings.log == "kafka"
-    )
+    recorder = stack.enter_context(open_recorder(settings))
+    projector = Projector(recorder, dsn_of(settings), partition=settings.partition, gapless=settings.log == "kafka")
     projector.start()
     stack.callback(projector.stop)
 

@@ -13,8 +13,8 @@ import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from statistics import quantiles
 from time import perf_counter, process_time, sleep
@@ -66,17 +66,20 @@ from bench.projections import recorder_of
 from consumers.process_tuning import collect_rarely
 from consumers.projector.projector import Projector
 collect_rarely()
-projector = Projector(recorder_of(sys.argv[1]), sys.argv[2])
-print("ready", flush=True)
-sys.stdin.readline()
-projector.start()
-threading.Event().wait()
+with recorder_of(sys.argv[1]) as recorder:
+    projector = Projector(recorder, sys.argv[2])
+    print("ready", flush=True)
+    sys.stdin.readline()
+    projector.start()
+    threading.Event().wait()
 """
 
 
-def recorder_of(dsn: str) -> ApplicationRecorder:
-    """Return the library's PostgreSQL recorder of the log."""
-    return InfrastructureFactory.construct(environment(dsn)).application_recorder()
+@contextmanager
+def recorder_of(dsn: str) -> Iterator[ApplicationRecorder]:
+    """Yield the library's PostgreSQL recorder of the log."""
+    with closing(InfrastructureFactory.construct(environment(dsn))) as factory:
+        yield factory.application_recorder()
 
 
 def environment(dsn: str, name: str = "bench") -> Environment:
@@ -120,8 +123,9 @@ def catch_up(server: Postgres, log: str, models: str, head: int, processes: int)
     progress = Progress(models)
     with connect(models) as connection:
         ensure(connection, PROJECTIONS.values())
-    progress.start()
     with ExitStack() as stack:
+        progress.start()
+        stack.callback(progress.stop)
         projectors = [projector(stack, log, models) for _ in range(processes)]
         began, own, of_server = perf_counter(), seconds_of(projectors), server_seconds(server)
         for process in projectors:
@@ -134,7 +138,6 @@ def catch_up(server: Postgres, log: str, models: str, head: int, processes: int)
             "python": round((seconds_of(projectors) - own) / head * 1e6, 1),
             "postgresql": round((server_seconds(server) - of_server) / head * 1e6, 1),
         }
-    progress.stop()
     return head / seconds, micros
 
 
@@ -293,19 +296,21 @@ class SharesProjection(Projection[SharesView]):
 
 def library(log: str, views: str, events: int) -> float:
     """Return the events per second of the library's runner, after the events that open accounts."""
-
-    class Log(LogApplication):
-        def __init__(self, env: dict[str, str] | None = None) -> None:
-            super().__init__(recorder_of(log), env)
-
-    runner: ProjectionRunner[Log, SharesView] = ProjectionRunner(
-        application_class=Log,
-        projection_class=SharesProjection,
-        view_class=SharesView,
-        env=dict(environment(views)),
-    )
     first = 3 * seasons.ACCOUNTS
-    with runner:
+    with ExitStack() as stack:
+        recorder = stack.enter_context(recorder_of(log))
+
+        class Log(LogApplication):
+            def __init__(self, env: dict[str, str] | None = None) -> None:
+                super().__init__(recorder, env)
+
+        runner: ProjectionRunner[Log, SharesView] = ProjectionRunner(
+            application_class=Log,
+            projection_class=SharesProjection,
+            view_class=SharesView,
+            env=dict(environment(views)),
+        )
+        stack.enter_context(runner)
         runner.wait(first, timeout=600)
         began = perf_counter()
         runner.wait(events, timeout=600)
@@ -331,7 +336,8 @@ def main() -> None:
             measure(server, size, options.processes, figures)
         log = server.database(f"bench_{sizes[-1]}")
         alone_events = min(options.alone, sizes[-1])
-        figures["alone_us"], rebuilt = alone(server, recorder_of(log), alone_events)
+        with recorder_of(log) as recorder:
+            figures["alone_us"], rebuilt = alone(server, recorder, alone_events)
         figures["rebuild_events_per_s"] = round(rebuilt)
         print(f"positions rebuilt at {rebuilt:,.0f} events/s")
         runner = library(log, new_database(server, "library"), min(options.library_events, sizes[-1]))
@@ -343,11 +349,11 @@ def main() -> None:
 def measure(server: Postgres, size: int, processes: int, figures: dict[str, Any]) -> None:
     """Add the figures for a log of one size."""
     log = server.database(f"bench_{size}")
-    recorder = recorder_of(log)
-    if recorder.max_notification_id() is None:
-        began = perf_counter()
-        seasons.write(recorder, size)
-        print(f"{size:,} events written in {perf_counter() - began:,.0f} s", flush=True)
+    with recorder_of(log) as recorder:
+        if recorder.max_notification_id() is None:
+            began = perf_counter()
+            seasons.write(recorder, size)
+            print(f"{size:,} events written in {perf_counter() - began:,.0f} s", flush=True)
     models = new_database(server, f"models_{size}")
     speed, micros = catch_up(server, log, models, size, processes)
     figures["catch_up_events_per_s"][str(size)], figures["catch_up_cpu_us"][str(size)] = round(speed), micros

@@ -6,6 +6,7 @@ program has a queue in its process, an engine of its own has Kafka.
 
 from __future__ import annotations
 
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from eventsourcing.persistence import ApplicationRecorder, InfrastructureFactory
@@ -17,6 +18,8 @@ from consumers.kafka.log import KafkaLog
 from consumers.kafka.log_settings import kafka_environment
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from consumers.engine.log import Log
     from settings import Settings
 
@@ -28,11 +31,18 @@ def open_log(settings: Settings) -> Log:
     return PostgresLog(_dsn(settings), settings.partition, append_seconds=settings.append_ms / 1000)
 
 
-def open_recorder(settings: Settings) -> ApplicationRecorder:
-    """Return the library's recorder of the same log, for reading: projections, `/v1/events`, applications."""
+@contextmanager
+def open_recorder(settings: Settings) -> Iterator[ApplicationRecorder]:
+    """Yield the library's recorder of the same log, for reading: projections, `/v1/events`, applications.
+
+    The end of the block closes the recorder. Nobody may read through it after that.
+    """
     if settings.log == "kafka":
-        return InfrastructureFactory.construct(Environment("", kafka_environment(settings))).application_recorder()
-    return postgres_recorder(_dsn(settings), settings.partition, settings.pool_connections_max)
+        with closing(InfrastructureFactory.construct(Environment("", kafka_environment(settings)))) as factory:
+            yield factory.application_recorder()
+    else:
+        with postgres_recorder(_dsn(settings), settings.partition, settings.pool_connections_max) as recorder:
+            yield recorder
 
 
 def batch_limits(settings: Settings) -> BatchLimits:

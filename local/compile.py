@@ -1,6 +1,7 @@
 """Compiles the modules that every order passes to machine code, with mypyc. They do the same in about half the time.
 
     python -m local.compile             compile if something has changed; `make` does so before it runs anything
+    python -m local.compile --required  the same, and fail if they cannot be compiled
     python -m local.compile --remove    return to plain Python
 
 The sources stay plain Python to read, test and run. Without a working C compiler the program runs them as they are.
@@ -69,6 +70,13 @@ def outdated() -> list[str]:
     return [name for name, digest in _recorded().get("sources", {}).items() if _digest(name) != digest]
 
 
+def compiled() -> list[Path]:
+    """Return the compiled files, or none if they do not fit this Python and the sources as they are."""
+    if _recorded().get("python") != sys.version or outdated():
+        return []
+    return [_group(), *map(_binary, MODULES)]
+
+
 def refuse_outdated() -> None:
     """End the program with a message if its compiled modules do not match the sources."""
     if names := outdated():
@@ -89,10 +97,17 @@ def remove() -> None:
 
 
 def main() -> None:
-    """Compile all modules if a source has changed; say so if that fails."""
+    """Do what the command line asks for."""
     if sys.argv[1:] == ["--remove"]:
         remove()
         return
+    _compile()
+    if sys.argv[1:] == ["--required"] and not compiled():
+        sys.exit("tidings: the rules are not compiled; is there a C compiler?")
+
+
+def _compile() -> None:
+    """Compile all modules if a source has changed; say so if that fails."""
     record = {"python": sys.version, "sources": {name: _digest(name) for name in sorted(_sources())}}
     if _recorded() == record:
         return

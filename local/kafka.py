@@ -6,7 +6,6 @@ even by kill -9. Its data stays in its folder, and the next start uses it.
 
 from __future__ import annotations
 
-import atexit
 import base64
 import importlib.util
 import os
@@ -112,7 +111,6 @@ class Broker:
                 start_new_session=True,  # Ctrl-C in the terminal reaches us only: services stop before their broker
             )
         self._call_off_guard = end_with_us(self._process.pid, signal.SIGKILL)
-        atexit.register(self.stop)
 
     def wait_until_ready(self, *, timeout_seconds: float = _START_SECONDS) -> None:
         """Wait until a client of this broker sees every running node of the cluster; raise `StartError` if it is late."""
@@ -148,7 +146,11 @@ class Broker:
             self._process.send_signal(signal.SIGCONT)
 
     def __enter__(self) -> Self:
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            self.kill()
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -156,7 +158,6 @@ class Broker:
         self.stop()
 
     def _end(self, sign: signal.Signals) -> None:
-        atexit.unregister(self.stop)
         if self._process:
             self._process.send_signal(sign)
             self._process.send_signal(signal.SIGCONT)  # a paused process handles no other signal

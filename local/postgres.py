@@ -10,7 +10,6 @@ only its owner may enter.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import fcntl
 import hashlib
@@ -53,7 +52,7 @@ _STOP_SECONDS = 20
 
 
 class Postgres:
-    """One server, as this process uses it: from `Postgres.start` to `stop` or the end of the program."""
+    """One server, as this process uses it: from `Postgres.start` to `stop`, or to the end of a `with` block."""
 
     def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
         self.folder = folder
@@ -94,7 +93,6 @@ class Postgres:
             raise
         if end_with_process and (pid := server.pid):
             server._call_off_guard = end_with_us(pid, signal.SIGQUIT)
-        atexit.register(server.stop)
         return server
 
     def restart(self) -> None:
@@ -125,7 +123,6 @@ class Postgres:
 
     def stop(self) -> None:
         """Leave the server. The last process to leave shuts it down and ends its connections. May be repeated."""
-        atexit.unregister(self.stop)
         # A forked child shares our lock, and must not release it.
         if self._in_use.closed or os.getpid() != self._our_pid:
             return

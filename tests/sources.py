@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -32,7 +33,13 @@ def sources(*packages: str) -> Iterator[tuple[str, str]]:
 
 
 def committed_files() -> list[str]:
-    """Every file that is, or is about to be, in the repository."""
+    """Every file that is, or is about to be, in the repository. Without git: all but hidden and generated files."""
+    if shutil.which("git") is None:
+        generated = {"build", "dist", "__pycache__"}
+        paths = [path.relative_to(ROOT) for path in ROOT.rglob("*") if path.is_file() and path.suffix != ".so"]
+        return sorted(
+            path.as_posix() for path in paths if not any(part in generated or part[0] == "." for part in path.parts)
+        )
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return sorted(name for name in done.stdout.split("\0") if name and (ROOT / name).is_file())

@@ -89,3 +89,19 @@ def test_a_module_that_is_older_than_its_source_is_refused(tmp_path: Path, monke
     compiling.remove()
     assert not list(tmp_path.glob("*.so"))
     compiling.refuse_outdated()
+
+
+def test_required_modules_that_cannot_be_compiled_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `--required` a missing compiler is an error, so that no image lacks the compiled rules. Otherwise it is none."""
+    monkeypatch.setattr(compiling, "ROOT", tmp_path)
+    monkeypatch.setattr(compiling, "_RECORD", tmp_path / "build" / "compiled.json")
+    monkeypatch.setattr(compiling, "MODULES", ())
+    monkeypatch.setattr(compiling, "has_compiler", lambda: False)
+
+    monkeypatch.setattr(sys, "argv", ["compile"])
+    compiling.main()
+    assert compiling.compiled() == []
+
+    monkeypatch.setattr(sys, "argv", ["compile", "--required"])
+    with pytest.raises(SystemExit, match="is there a C compiler"):
+        compiling.main()

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pydantic
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 
-from settings import Settings, described, unknown_variables
+from settings import Settings, described, environment, unknown_variables
 
 SECRET = "a-long-enough-operator-key"  # noqa: S105  # an example
+PASSWORDS = ["p@ss/w#rd", "a%b", "50%20off", 'it\'s \\ "one"', "password=1 host=x", "$x:y?z&"]
+"""Passwords with characters that mean something in a URL or in a conninfo string."""
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +78,36 @@ def test_secrets_are_not_shown() -> None:
     assert "hunter2" not in shown
     assert SECRET not in shown
     assert "db.example" in shown
+
+
+@pytest.mark.parametrize("password", PASSWORDS)
+def test_a_database_password_is_taken_as_it_is(password: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may contain any characters. A process that gets its settings from another one has the same DSN."""
+    monkeypatch.setenv("TIDINGS_DSN", "postgresql://ann@db.example/tidings?application_name=x")
+    monkeypatch.setenv("TIDINGS_DATABASE_PASSWORD", password)
+    settings = Settings()
+    wanted = {
+        "host": "db.example",
+        "user": "ann",
+        "dbname": "tidings",
+        "application_name": "x",
+        "password": password,
+    }
+
+    for name, value in environment(settings).items():
+        monkeypatch.setenv(name, value)
+
+    assert conninfo_to_dict(settings.dsn or "") == wanted
+    assert conninfo_to_dict(Settings().dsn or "") == wanted
+    assert password not in f"{settings!r} {described(settings)}"
+
+
+def test_a_database_password_alone_names_no_database() -> None:
+    """It belongs to the DSN; an embedded server needs no password."""
+    assert Settings(database_password=SecretStr("p")).dsn is None
+    with pytest.raises(pydantic.ValidationError, match="expected a PostgreSQL URL") as error:
+        Settings(dsn="hunter2", database_password=SecretStr("p"))
+    assert "hunter2" not in str(error.value)
 
 
 def test_kafka_clients_log_in() -> None:

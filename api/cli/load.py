@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -54,17 +55,17 @@ def load(file: Path, url: str, key: str, *, subsidy: str, as_json: bool) -> int:
     except (OSError, ValueError, KeyError, TypeError) as error:
         complain(f"{file}: {type(error).__name__}: {error}")
         return WRONG_USE
-    client = HttpClient(url, key, retry_seconds=10)
     published = []
-    for body in bodies:
-        try:
-            answer = client.post("/v1/stories", body, idempotency_key=f"load-{body['slug']}"[:128])
-        except ClientError as error:
-            complain(f"{body['slug']}: {error} {json.dumps(error.details)}")
-            return NO
-        published.append(answer)
-        if not as_json:
-            print(f"{answer['slug']}  {len(answer['markets'])} markets  position {answer['position']}")
+    with closing(HttpClient(url, key, retry_seconds=10)) as client:
+        for body in bodies:
+            try:
+                answer = client.post("/v1/stories", body, idempotency_key=f"load-{body['slug']}"[:128])
+            except ClientError as error:
+                complain(f"{body['slug']}: {error} {json.dumps(error.details)}")
+                return NO
+            published.append(answer)
+            if not as_json:
+                print(f"{answer['slug']}  {len(answer['markets'])} markets  position {answer['position']}")
     if as_json:
         print(json.dumps(published))
     return DONE

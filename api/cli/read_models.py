@@ -44,7 +44,8 @@ def opened(settings: Settings) -> Iterator[Opened]:
 
     with ExitStack() as stack:
         settings = with_database(settings, stack)
-        yield Opened(dsn_of(settings), connect_migrated(settings, stack), open_recorder(settings))
+        connection = connect_migrated(settings, stack)
+        yield Opened(dsn_of(settings), connection, stack.enter_context(open_recorder(settings)))
 
 
 def is_unknown(name: str) -> bool:

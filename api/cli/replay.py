@@ -38,7 +38,8 @@ def _replay(options: Namespace, settings: Settings) -> int:
         complain(f"--until-time {error}")
         return WRONG_USE
     with ExitStack() as stack:
-        log = open_recorder(with_database(settings, stack) if settings.log == "postgres" else settings)
+        settings = with_database(settings, stack) if settings.log == "postgres" else settings
+        log = stack.enter_context(open_recorder(settings))
         exchange, position = fold(log, until_position=options.until_position, until_time=until_time)
     state = state_of(exchange, position, market=options.market, account=options.account)
     print(json.dumps(state) if options.format == "json" else table(state))

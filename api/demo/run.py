@@ -58,7 +58,7 @@ def run_demo(settings: Settings, *, kafka: bool, once: bool, as_json: bool, seed
         logs.configure(settings, level="warning")
         running: KafkaProcesses | Embedded = KafkaProcesses(settings, folder) if kafka else Embedded(settings)
         stack.enter_context(running)
-        client = HttpClient(running.url, key)
+        client = stack.enter_context(contextlib.closing(HttpClient(running.url, key)))
         play = Play(client, seed, progress=_progress())
         try:
             play.run()

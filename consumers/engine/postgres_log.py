@@ -6,8 +6,8 @@ Tables, reading and subscriptions are the library's. The insert is our own: it s
 the composites that the library sends, and a batch here is large.
 """
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from hashlib import blake2b
 from time import monotonic, sleep
 from typing import Any, Final
@@ -54,6 +54,7 @@ class PostgresLog:
         self._append_seconds = append_seconds
         self._session: psycopg.Connection[tuple[Any, ...]] | None = None
         self._reading: RecorderLog | None = None
+        self._opened = ExitStack()  # closes the recorder of `_reading`
         self._was_writer = False
         self.epoch = 0
         self.checkpoints: list[Checkpoint] = []
@@ -126,28 +127,29 @@ class PostgresLog:
         """Free the lock and close the connections."""
         self._drop_session()
         self._was_writer = False
-        if self._reading is not None:
-            datastore: Any = self._reading.recorder.datastore  # type: ignore[attr-defined]
-            datastore.close()
-            self._reading = None
+        self._reading = None
+        self._opened.close()
 
     def _recorder(self) -> RecorderLog:
         if self._reading is None:
-            self._reading = RecorderLog(postgres_recorder(self._dsn, self._partition))
+            recorder = self._opened.enter_context(postgres_recorder(self._dsn, self._partition))
+            self._reading = RecorderLog(recorder)
         return self._reading
 
     def _locked_session(self) -> psycopg.Connection[tuple[Any, ...]]:
-        session = psycopg.connect(
-            self._dsn, autocommit=True, row_factory=tuple_row, connect_timeout=10, keepalives_idle=5
-        )
-        session.execute(SQL("SET statement_timeout = {}").format(Literal(int(self._append_seconds * 1000))))
-        deadline = monotonic() + (LOCK_SECONDS if self._was_writer else 0)
-        while not self._try_lock(session):
-            if monotonic() >= deadline:
-                session.close()
-                raise Fenced(f"another engine is running: it holds the lock of partition {self._partition}'s log")
-            sleep(0.1)
-        return session
+        with ExitStack() as failing:
+            session = psycopg.connect(
+                self._dsn, autocommit=True, row_factory=tuple_row, connect_timeout=10, keepalives_idle=5
+            )
+            failing.callback(session.close)
+            session.execute(SQL("SET statement_timeout = {}").format(Literal(int(self._append_seconds * 1000))))
+            deadline = monotonic() + (LOCK_SECONDS if self._was_writer else 0)
+            while not self._try_lock(session):
+                if monotonic() >= deadline:
+                    raise Fenced(f"another engine is running: it holds the lock of partition {self._partition}'s log")
+                sleep(0.1)
+            failing.pop_all()
+            return session
 
     def _try_lock(self, session: psycopg.Connection[tuple[Any, ...]]) -> bool:
         name = f"tidings log {self._partition}".encode()
@@ -167,8 +169,14 @@ def table_name(partition: int) -> str:
     return f"log_{partition}_events"
 
 
-def postgres_recorder(dsn: str, partition: int, connections_max: int = 10) -> ApplicationRecorder:
-    """Return the library's recorder for a log in PostgreSQL; the table is made if it is missing."""
+@contextmanager
+def postgres_recorder(dsn: str, partition: int, connections_max: int = 10) -> Iterator[ApplicationRecorder]:
+    """Yield the library's recorder for a log in PostgreSQL; the table is made if it is missing.
+
+    The end of the block closes the connections and stops the threads of their pool. The library alone would do this in
+    `__del__`. That is too late when the interpreter ends: the threads are gone by then, and from Python 3.13 on the pool
+    waits for them for ever.
+    """
     given: dict[str, Any] = conninfo_to_dict(dsn)
     env = {
         "PERSISTENCE_MODULE": "eventsourcing.postgres",
@@ -182,10 +190,11 @@ def postgres_recorder(dsn: str, partition: int, connections_max: int = 10) -> Ap
         "POSTGRES_MAX_OVERFLOW": str(connections_max - 1),
         "POSTGRES_CONNECT_TIMEOUT": "10",
     }
-    factory = InfrastructureFactory.construct(Environment(f"log_{partition}", env))
-    # The library has no settings for the rest of the DSN (TLS, options).
-    factory.datastore.pool.kwargs.update(given)  # type: ignore[attr-defined]
-    # Without the lock, one of two processes that make the table at once would fail.
-    with psycopg.connect(dsn) as connection:
-        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('tidings log', 0))")
-        return factory.application_recorder()
+    with closing(InfrastructureFactory.construct(Environment(f"log_{partition}", env))) as factory:
+        # The library has no settings for the rest of the DSN (TLS, options).
+        factory.datastore.pool.kwargs.update(given)  # type: ignore[attr-defined]
+        # Without the lock, one of two processes that make the table at once would fail.
+        with psycopg.connect(dsn) as connection:
+            connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('tidings log', 0))")
+            recorder = factory.application_recorder()
+        yield recorder

@@ -129,10 +129,14 @@ class KafkaGateway:
         """
         if self._check_topics:
             ensure_topics(self._settings)
-        # Without retries and with an early end: we send again ourselves, with the same id.
-        self._sender = RecordSender(self._settings, retries=0, give_up_seconds=5.0)
-        self._reader = RecordReader(self._settings, self._replies_topic, 0, may_skip=True)
-        self._reader.seek_to_end()
+        try:
+            # Without retries and with an early end: we send again ourselves, with the same id.
+            self._sender = RecordSender(self._settings, retries=0, give_up_seconds=5.0)
+            self._reader = RecordReader(self._settings, self._replies_topic, 0, may_skip=True)
+            self._reader.seek_to_end()
+        except BaseException:
+            self.close()
+            raise
         self._thread = threading.Thread(target=self._receive, name="gateway", daemon=True)
         self._thread.start()
 

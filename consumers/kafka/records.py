@@ -141,6 +141,9 @@ class RecordSender:
     def close(self, timeout_seconds: float = 1.0) -> None:
         """Disconnect, after a moment for the records that are on their way."""
         self._producer.flush(timeout_seconds)
+        self._producer.purge()  # otherwise closing waits for the broker's answer to the rest
+        self._producer.poll(0)
+        self._producer.close()
 
 
 _READING: Final = {

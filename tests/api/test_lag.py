@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -38,27 +38,28 @@ REACHED = {"markets": 120, "stories": 200}
 
 
 @pytest.fixture
-def events(database: str) -> Iterator[list[Recorded]]:
+def events(database: str) -> list[Recorded]:
     """A log of some days; one read model has folded more of it than another."""
     events = simulate(21, 100)
-    recorder: Any = postgres_recorder(database, 0)
-    recorder.insert_events(
-        [to_stored(Entry(r.stream, r.version, r.event), r.time, r.command_id, r.digest) for r in events]
-    )
+    with postgres_recorder(database, 0) as recorder:
+        recorder.insert_events(
+            [to_stored(Entry(r.stream, r.version, r.event), r.time, r.command_id, r.digest) for r in events]
+        )
     with connect(database) as connection:
         ensure(connection, [PROJECTIONS[name] for name in ("markets", "stories", "accounts")])
         for name, position in REACHED.items():
             advance(connection, PROJECTIONS[name], Workspace(PROJECTIONS[name].tables), [Batch(0, events[:position])])
-    yield events
-    recorder.datastore.close()
+    return events
 
 
 @pytest.fixture
 def client(database: str, tmp_path: Path) -> Iterator[httpx.Client]:
     """An HTTP server on a database without an engine and a projector."""
-    recorder: Any = postgres_recorder(database, 0)
-    with ConnectionPool(database, kwargs=CONNECT_OPTIONS, min_size=1, max_size=2) as pool:
-        settings = Settings(dsn=database, home=tmp_path, port=0)
+    settings = Settings(dsn=database, home=tmp_path, port=0)
+    with (
+        postgres_recorder(database, 0) as recorder,
+        ConnectionPool(database, kwargs=CONNECT_OPTIONS, min_size=1, max_size=2) as pool,
+    ):
         app = create_app(
             gateway=LocalGateway(LocalCommandSource()),
             pool=pool,
@@ -71,7 +72,6 @@ def client(database: str, tmp_path: Path) -> Iterator[httpx.Client]:
             httpx.Client(base_url=server.url) as client,
         ):
             yield client
-    recorder.datastore.close()
 
 
 def prometheus(text: str) -> dict[str, float]:

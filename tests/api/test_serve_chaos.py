@@ -203,10 +203,9 @@ def test_every_answer_is_in_the_log_once(own_postgres: Postgres, server_folder: 
 
     assert verified.returncode == 0, verified.stdout + verified.stderr
     assert json.loads(verified.stdout)["equal"]
-    recorder = postgres_recorder(dsn, 0)
-    check_log(recorder, [])
-    last = {event.command_id: event.position for event in recorded(recorder)}
-    recorder.datastore.close()  # type: ignore[attr-defined]
+    with postgres_recorder(dsn, 0) as recorder:
+        check_log(recorder, [])
+        last = {event.command_id: event.position for event in recorded(recorder)}
     for answer in answers:
         command_id = order_command_id(answer["account_id"], answer["client_order_id"])
         assert last.get(command_id) == answer["position"], f"{command_id} was answered otherwise"

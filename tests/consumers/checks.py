@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from eventsourcing.persistence import ApplicationRecorder, StoredEvent
 
@@ -20,11 +19,8 @@ READ = 5_000
 @contextmanager
 def reading(settings: Settings) -> Iterator[ApplicationRecorder]:
     """Open the log in Kafka for reading, and close it."""
-    recorder: Any = open_recorder(settings)
-    try:
+    with open_recorder(settings) as recorder:
         yield recorder
-    finally:
-        recorder.close()
 
 
 def recorded(recorder: ApplicationRecorder) -> list[Recorded]:

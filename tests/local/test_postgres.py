@@ -23,9 +23,11 @@ USER = """
 import sys
 from pathlib import Path
 from local.postgres import Postgres
-server = Postgres.start(Path(sys.argv[1]), settings={"fsync": "off"}, end_with_process=sys.argv[2:] == ["end"])
-print(server.pid, flush=True)
-sys.stdin.read()
+with Postgres.start(
+    Path(sys.argv[1]), settings={"fsync": "off"}, end_with_process=sys.argv[2:] == ["end"]
+) as server:
+    print(server.pid, flush=True)
+    sys.stdin.read()
 """
 
 

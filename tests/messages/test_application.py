@@ -1,6 +1,7 @@
 """The library's application over our log, on each store: it returns any market or account at any version."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,9 @@ def stored(stream: str, history: tuple[Event, ...]) -> list[StoredEvent]:
 @pytest.fixture(params=["memory", "postgres", "kafka"])
 def recorder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ApplicationRecorder]:
     """A log with one market and one account in it, on each store."""
-    opened: Any
+    opened: AbstractContextManager[ApplicationRecorder]
     if request.param == "memory":
-        opened = POPOApplicationRecorder()
+        opened = nullcontext(POPOApplicationRecorder())
     elif request.param == "postgres":
         opened = open_recorder(Settings(home=tmp_path, dsn=request.getfixturevalue("database")))
     else:
@@ -50,12 +51,9 @@ def recorder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Applica
                 kafka_topic_prefix=request.getfixturevalue("topic_prefix"),
             )
         )
-    opened.insert_events([*stored("market-m", MARKET), *stored("account-a", ACCOUNT)])
-    yield opened
-    if request.param == "postgres":
-        opened.datastore.close()
-    elif request.param == "kafka":
-        opened.close()
+    with opened as recorder:
+        recorder.insert_events([*stored("market-m", MARKET), *stored("account-a", ACCOUNT)])
+        yield recorder
 
 
 def test_a_market_is_returned_as_it_was_at_each_version(recorder: ApplicationRecorder) -> None:

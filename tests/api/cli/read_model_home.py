@@ -30,19 +30,17 @@ EVENTS = len(LOG)
 
 def append(dsn: str, events: list[Any]) -> None:
     """Write events into the log."""
-    recorder: Any = postgres_recorder(dsn, 0)
-    recorder.insert_events(
-        [to_stored(Entry(r.stream, r.version, r.event), r.time, r.command_id, r.digest) for r in events]
-    )
-    recorder.datastore.close()
+    with postgres_recorder(dsn, 0) as recorder:
+        recorder.insert_events(
+            [to_stored(Entry(r.stream, r.version, r.event), r.time, r.command_id, r.digest) for r in events]
+        )
 
 
 def append_unknown(dsn: str) -> None:
     """Write an event of an unknown type into the log."""
-    recorder: Any = postgres_recorder(dsn, 0)
     event = to_stored(Entry("market-m0", 99_999, MarketHalted("m0")), time=1, command_id="x")
-    recorder.insert_events([replace(event, topic="Odd.v9")])
-    recorder.datastore.close()
+    with postgres_recorder(dsn, 0) as recorder:
+        recorder.insert_events([replace(event, topic="Odd.v9")])
 
 
 def projected(settings: Settings, dsn: str, output: Path, positions: dict[str, int]) -> str:

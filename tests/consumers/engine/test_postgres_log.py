@@ -70,35 +70,38 @@ def test_the_library_reads_and_follows_what_our_insert_wrote(database: str, tmp_
     """Our faster insert fills the library's own table, and wakes its subscriptions."""
     log = PostgresLog(database)
     everything(log)
-    recorder = open_recorder(Settings(home=tmp_path, dsn=database))
-    with recorder.subscribe(gt=0) as subscription:
-        positions = list(log.begin(events("market-a", 1, 2)).result())
-        arrived = [next(subscription), next(subscription)]
+    with open_recorder(Settings(home=tmp_path, dsn=database)) as recorder:
+        with recorder.subscribe(gt=0) as subscription:
+            positions = list(log.begin(events("market-a", 1, 2)).result())
+            arrived = [next(subscription), next(subscription)]
 
-    assert positions == [event.id for event in arrived]
-    assert [event.state for event in recorder.select_events("market-a")] == [b'{"n":0}', b'{"n":1}']
-    assert recorder.max_notification_id() == positions[-1]
+        assert positions == [event.id for event in arrived]
+        assert [event.state for event in recorder.select_events("market-a")] == [b'{"n":0}', b'{"n":1}']
+        assert recorder.max_notification_id() == positions[-1]
     log.close()
-    recorder.datastore.close()  # type: ignore[attr-defined]
 
 
 def test_processes_may_start_at_once(database: str) -> None:
     """Several processes that find no table make it once, and none of them fails."""
+
+    def last_position(_: int) -> int | None:
+        with postgres_recorder(database, 0) as recorder:
+            return recorder.max_notification_id()
+
     with ThreadPoolExecutor(8) as pool:
-        for made in pool.map(lambda _: postgres_recorder(database, 0), range(8)):
-            assert made.max_notification_id() is None
-            made.datastore.close()  # type: ignore[attr-defined]
+        assert list(pool.map(last_position, range(8))) == [None] * 8
 
 
 def test_a_dsn_may_say_more_than_the_library_has_settings_for(database: str) -> None:
     """Options of a DSN reach the library's connections too."""
-    recorder = postgres_recorder(f"{database} application_name=tidings-test", 0)
-    with recorder.datastore.get_connection() as connection:  # type: ignore[attr-defined]
+    with (
+        postgres_recorder(f"{database} application_name=tidings-test", 0) as recorder,
+        recorder.datastore.get_connection() as connection,  # type: ignore[attr-defined]
+    ):
         name = connection.execute("SHOW application_name").fetchone()
 
     assert name == {"application_name": "tidings-test"}
     assert table_name(0) == "log_0_events"
-    recorder.datastore.close()  # type: ignore[attr-defined]
 
 
 # --- an engine over it
@@ -119,9 +122,8 @@ def running(dsn: str) -> Iterator[tuple[Engine, LocalGateway]]:
 
 def check(dsn: str, told: list[Reply]) -> None:
     """Compare the log with what clients were told."""
-    recorder = postgres_recorder(dsn, 0)
-    check_log(recorder, told)
-    recorder.datastore.close()  # type: ignore[attr-defined]
+    with postgres_recorder(dsn, 0) as recorder:
+        check_log(recorder, told)
 
 
 def test_one_reply_for_ever(database: str) -> None:

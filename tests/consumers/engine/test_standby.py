@@ -170,7 +170,8 @@ def test_a_database_that_is_killed_loses_and_doubles_nothing(own_postgres: Postg
     engine.stop()
 
     assert engine.error is None
-    check_log(open_recorder(settings), told)
+    with open_recorder(settings) as recorder:
+        check_log(recorder, told)
 
 
 @pytest.mark.timeout(120)

@@ -20,21 +20,21 @@ def test_the_log_is_read_in_pages_and_ahead(database: str, monkeypatch: pytest.M
     monkeypatch.setattr(log_reader, "PAGE_EVENTS", 7)
     monkeypatch.setattr(log_reader, "BATCH_EVENTS", 21)
     events = simulate(2, 100)
-    recorder = postgres_recorder(database, 0)
-    recorder.insert_events(stored(events))
-    with connect(database) as connection:
-        connection.execute(f"DELETE FROM public.{table_name(0)} WHERE notification_id BETWEEN 30 AND 90")
-        connection.execute(f"DELETE FROM public.{table_name(0)} WHERE notification_id = 8")
     positions = [position for position in range(1, len(events) + 1) if position != 8 and not 30 <= position <= 90]
+    with postgres_recorder(database, 0) as recorder:
+        recorder.insert_events(stored(events))
+        with connect(database) as connection:
+            connection.execute(f"DELETE FROM public.{table_name(0)} WHERE notification_id BETWEEN 30 AND 90")
+            connection.execute(f"DELETE FROM public.{table_name(0)} WHERE notification_id = 8")
 
-    batches = list(read_log(recorder, 0, 0, len(events)))
-    reader = LogReader(recorder)
-    read_ahead: list[int] = []
-    try:
-        while batch := reader.after(read_ahead[-1] if read_ahead else 0, 0.1, "test"):
-            read_ahead += [recorded.position for recorded in batch.events]
-    finally:
-        reader.stop()
+        batches = list(read_log(recorder, 0, 0, len(events)))
+        reader = LogReader(recorder)
+        read_ahead: list[int] = []
+        try:
+            while batch := reader.after(read_ahead[-1] if read_ahead else 0, 0.1, "test"):
+                read_ahead += [recorded.position for recorded in batch.events]
+        finally:
+            reader.stop()
 
     assert [recorded.position for batch in batches for recorded in batch.events] == positions
     assert {len(batch.events) for batch in batches[:-1]} == {21}
