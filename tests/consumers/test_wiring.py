@@ -21,9 +21,12 @@ def test_the_settings_name_the_log(tmp_path: Path) -> None:
 
 def test_a_log_in_postgresql_needs_a_dsn(tmp_path: Path) -> None:
     """The error says so."""
-    for opener in (open_log, open_recorder):
-        with pytest.raises(ValueError, match="no DSN"):
-            opener(Settings(home=tmp_path))
+    settings = Settings(home=tmp_path)
+
+    with pytest.raises(ValueError, match="no DSN"):
+        open_log(settings)
+    with pytest.raises(ValueError, match="no DSN"), open_recorder(settings):
+        pass
 
 
 def test_the_settings_name_the_limits_of_a_batch(tmp_path: Path) -> None:
