@@ -17,7 +17,7 @@ from projections.reading import AsOf, query
 
 
 @dataclass(slots=True)
-class RestingRow:
+class BookOrder:
     """An order that rests now."""
 
     order_id: str
@@ -73,7 +73,7 @@ class OutcomeBook(NamedTuple):
     asks: list[Level]
 
 
-RESTING = Table("book_orders", RestingRow, key=["order_id"], by="order")
+RESTING = Table("book_orders", BookOrder, key=["order_id"], by="order")
 LEVELS = Table("book_levels", LevelRow, key=["market_id", "outcome", "side", "price"], by="market")
 VERSIONS = Table("book_versions", LevelVersion, key=["market_id", "outcome", "side", "price", "position"])
 
@@ -149,7 +149,7 @@ class BookLevels:
         """Add an order of which something rests."""
         assert event.limit_price is not None, "only limit orders rest"
         order = self._orders.add(
-            RestingRow(
+            BookOrder(
                 order_id=event.order_id,
                 market_id=event.market_id,
                 outcome=event.outcome,
@@ -172,7 +172,7 @@ class BookLevels:
             level.orders -= 1
             self._orders.remove(order_id)
 
-    def _level(self, order: RestingRow) -> LevelRow:
+    def _level(self, order: BookOrder) -> LevelRow:
         """Return the level of an order, to be changed."""
         key = (order.market_id, order.outcome, order.side, order.price)
         if self._levels.get(key) is None:

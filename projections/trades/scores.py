@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from domain.money import Time
+from projections.machine.making import maker
 from projections.machine.table import Big, Table
-from projections.machine.workspace import Workspace
+from projections.machine.workspace import Rows, Workspace
 from projections.times import DAY
 
 
@@ -67,6 +68,8 @@ VERSIONS = Table(
 
 TABLES: Final = (TOTALS, DAYS, VERSIONS)
 
+_version = maker(ScoreVersion)
+
 
 class Scored(NamedTuple):
     """A market to score: the sides of its trades, what it pays `now`, and what it paid `before` a correction (else None)."""
@@ -81,31 +84,30 @@ def score(workspace: Workspace, market: Scored, position: int) -> None:
     """Add the scores of a market's trades to the sums of their parties."""
     category = market.category
     changes = _changes(market)
-    totals = workspace.rows(TOTALS)
+    totals, days, versions = workspace.rows(TOTALS), workspace.rows(DAYS), workspace.rows(VERSIONS)
     totals.prefetch(lambda: {(account_id, category) for account_id, _ in changes})
+    days.prefetch(lambda: [(account_id, category, day) for account_id, day in changes])
+    of_accounts: dict[str, ScoreTotal] = {}
     for (account_id, _), (error, weight) in changes.items():
-        key = (account_id, category)
-        if totals.get(key) is None:
-            total = totals.add(ScoreTotal(account_id=account_id, category=category, error=0, weight=0))
-        else:
-            total = totals.edit(key)
+        total = of_accounts.get(account_id)
+        if total is None:
+            total = of_accounts[account_id] = _total(totals, account_id, category)
         total.error += error
         total.weight += weight
-    days = workspace.rows(DAYS)
-    days.prefetch(lambda: [(account_id, category, day) for account_id, day in changes])
-    versions = workspace.rows(VERSIONS)
+    edit_day = days.edit
     for (account_id, day), (error, weight) in changes.items():
-        day_key = (account_id, category, day)
-        if days.get(day_key) is None:
-            row = days.add(ScoreDay(*day_key, position=position, error=0, weight=0))
-        else:
-            row = days.edit(day_key)
+        try:
+            row = edit_day((account_id, category, day))
+        except KeyError:
+            row = days.add(
+                ScoreDay(account_id=account_id, category=category, day=day, position=position, error=0, weight=0)
+            )
+        total = of_accounts[account_id]
         row.position = position
         row.error += error
         row.weight += weight
-        total = totals.edit((account_id, category))
         versions.append(
-            ScoreVersion(
+            _version(
                 account_id=account_id,
                 category=category,
                 day=day,
@@ -118,14 +120,24 @@ def score(workspace: Workspace, market: Scored, position: int) -> None:
         )
 
 
+def _total(totals: Rows[ScoreTotal], account_id: str, category: str) -> ScoreTotal:
+    """Return the sums of an account in a category, to be changed."""
+    try:
+        return totals.edit((account_id, category))
+    except KeyError:
+        return totals.add(ScoreTotal(account_id=account_id, category=category, error=0, weight=0))
+
+
 def _changes(market: Scored) -> dict[tuple[str, int], list[int]]:
     """Return what is added to `error` and `weight`, by account and day."""
     changes: defaultdict[tuple[str, int], list[int]] = defaultdict(lambda: [0, 0])
+    now, before = market.now, market.before
     for account_id, time, outcome, cost, price in market.sides:
         change = changes[account_id, time - time % DAY]
-        change[0] += cost * (price - market.now[outcome]) ** 2
-        if market.before is None:
+        error = cost * (price - now[outcome]) ** 2
+        if before is None:
             change[1] += cost
         else:
-            change[0] -= cost * (price - market.before[outcome]) ** 2
+            error -= cost * (price - before[outcome]) ** 2
+        change[0] += error
     return changes

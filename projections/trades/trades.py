@@ -9,7 +9,7 @@ from psycopg.rows import args_row
 from domain.events import Recorded
 from domain.market import MarketActivated, MarketCorrected, MarketDrafted, MarketFinalized
 from domain.money import MICRO, divide_half_even
-from domain.orders import Fill, OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
+from domain.orders import Execution, Fill, OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
 from domain.story import StoryPublished
 from projections import market_facts
 from projections.machine.batch import Batch
@@ -147,18 +147,19 @@ def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901, PLR0912  on
     for recorded in batch.of(KINDS):
         match recorded.event:
             case OrderPlaced() as event:
-                if event.execution.fills:
-                    fills.take(event, recorded)
-                if event.execution.resting:
-                    remaining = event.execution.remaining
-                    resting.add(RestingParty(event.order_id, event.outcome, event.side, remaining))
+                execution = event.execution
+                if execution.fills:
+                    fills.take(event, execution, recorded)
+                if execution.resting:
+                    resting.add(RestingParty(event.order_id, event.outcome, event.side, execution.remaining))
             case RestingOrderFilled() as event:
                 fills.fill_resting(event, recorded)
             case OrderAmended() as event:
-                if event.execution.fills:
-                    fills.take(event, recorded)
-                if event.execution.resting:
-                    resting.edit(event.order_id).remaining = event.execution.remaining
+                execution = event.execution
+                if execution.fills:
+                    fills.take(event, execution, recorded)
+                if execution.resting:
+                    resting.edit(event.order_id).remaining = execution.remaining
                 else:
                     resting.remove(event.order_id)
             case OrderCanceled() as event:
@@ -185,12 +186,12 @@ class Fills:
         self._append = workspace.rows(TRADES).append
         self._partition = batch.partition
 
-    def take(self, event: OrderPlaced | OrderAmended, recorded: Recorded) -> None:
+    def take(self, event: OrderPlaced | OrderAmended, execution: Execution, recorded: Recorded) -> None:
         """Take in the fills of a taker's order."""
-        execution, account_id, time = event.execution, event.account_id, recorded.time
+        account_id, time = event.account_id, recorded.time
         market = self._edit_market(event.market_id)
-        if execution.prices:  # as `KnownMarkets.price` does, without another call for each order
-            market.prices = list(execution.prices)
+        if prices := execution.prices:  # as `KnownMarkets.price` does, without another call for each order
+            market.prices = list(prices)
         outcome = market.outcomes.index(event.outcome)
         price_after = market.prices[outcome]
         sides = self.sides.get(market.market_id)
