@@ -1,5 +1,6 @@
-"""Read models: each is one file with its tables, its fold over the log, its row types and its queries.
+"""Read models: each is a file (or folder) with its row types, its tables, its fold over the log and its queries.
 
-`registry` lists them, `table` and `workspace` are what a fold writes with, `store` keeps schemas and positions in
-PostgreSQL, `reading` is for those who ask.
+`registry` lists them. `machine` folds them, whatever they are; its README.md is what one has to know to read or write a fold.
+`reading` gives readers one snapshot of several read models, `verify` compares them with the log, `dashboards` are the views
+for SQL.
 """

@@ -1,7 +1,7 @@
-"""Is what stands in the tables what the log says? Hashes of read models, and the first difference between two of them.
+"""Comparing read models with the log: hashes of read models, and the first difference between two copies of one.
 
-The hash is over the rows in the order of their keys, in PostgreSQL's text form of integers, texts and arrays: equal on
-every machine, whatever the batches were in which the log was folded.
+A hash covers the rows in the order of their keys, in PostgreSQL's text form of integers, texts and arrays. It is the same on
+every machine, and however the log was cut into batches.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -24,7 +24,7 @@ from projections.reading import hold_snapshot
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The first row that is not as the log says: `expected` (from the log) and `found`, None where there is none."""
+    """The first row that differs: `expected` according to the log, `found` in the table; None where there is no such row."""
 
     projection: str
     table: str
@@ -33,7 +33,7 @@ class Difference:
 
 
 def digest(connection: Connection, projection: Projection) -> str:
-    """Return the hash of a read model as it is in this transaction: 32 hexadecimal digits."""
+    """Return the hash of a read model as this transaction sees it: 32 hexadecimal digits."""
     total = blake2b(digest_size=16)
     for table in projection.tables:
         total.update(f"{table.name}({table.column_list})\n".encode())
@@ -83,9 +83,9 @@ Read = Callable[[int, int], Iterable[Batch]]
 def verify(
     dsn: str, schema: str, projections: Iterable[Projection], read: Read, partition: int = 0
 ) -> Iterator[tuple[str, int, Difference | None]]:
-    """Fold the log again into a schema of its own and compare every row; yield name, position and first difference.
+    """Fold the log into a schema of its own and compare every row; yield name, position and first difference.
 
-    The live read models go on meanwhile: each is compared as it was when its turn began.
+    The live read models are folded further meanwhile: each is compared as it was when its comparison began.
     """
     scratch = f"{schema}_verify"
     for projection in projections:
@@ -108,7 +108,7 @@ def verify(
 
 
 def _keep_skipped(live: Connection, again: Connection, name: str) -> None:
-    """What was skipped by decision is skipped again, what is parked is left out likewise."""
+    """Leave out the events that the live read model has skipped or parked."""
     for row in live.execute(
         "SELECT projection, partition, position, 'skipped' FROM projection_skipped WHERE projection = %(name)s "
         "UNION ALL SELECT projection, partition, position, 'parked' FROM projection_parked WHERE projection = %(name)s",
@@ -120,9 +120,9 @@ def _keep_skipped(live: Connection, again: Connection, name: str) -> None:
 
 
 def ledger_problem(events: Iterable[Recorded]) -> str | None:
-    """Return what is wrong with the money at the first position where something is, or None.
+    """Return what is wrong with the money at the first position where something is wrong, or None.
 
-    At every position the sum of all is zero and nobody is below zero but the house and those whom a correction left so.
+    At every position, all balances sum to zero, and none is negative but the house's and those that a correction left so.
     """
     ledger = Ledger()
     overdrawn: set[str] = set()

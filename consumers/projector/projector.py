@@ -1,17 +1,13 @@
-"""The projector: folds the log into the read models, each on its own, for ever.
+"""The projector: folds the log into the read models for ever, each by itself.
 
-Any number of processes may run it, and share the read models (`crew.py`); one is worked by one process at a time, which an
-advisory lock on its connection sees to. Each has a thread, a connection, transactions and a position of its own, so that
-one that fails or lags holds up no other; a batch is read and decoded once for all in a process that are abreast. While
-PostgreSQL or the log is away it waits, and goes on exactly where it was.
-
-A batch is a transaction; while a read model catches up with the log, many are: see `CatchUpTransaction`.
+Any number of processes may run it; they share the read models (`assignment.py`). One process at a time works a read model,
+which an advisory lock on its connection ensures. Each read model has its own thread, connection, transactions and position,
+so that one that fails or lags holds up no other. A batch of the log is read and decoded once for all read models of a process
+that are level. While PostgreSQL or the log is away the projector waits, then continues where it was.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
-from time import monotonic, perf_counter
+from collections.abc import Iterable
 from typing import Final
 
 import psycopg
@@ -20,34 +16,24 @@ from eventsourcing.persistence import ApplicationRecorder
 
 from consumers.projector.assignment import Assignment
 from projections.dashboards import roles
-from projections.machine.batch import Batch
+from projections.machine.catch_up import Folder
 from projections.machine.fold_slots import FoldSlots
-from projections.machine.log_reader import Feed, read_log
-from projections.machine.parking import park
+from projections.machine.log_reader import LogReader, read_log
 from projections.machine.projection import Projection
 from projections.machine.rebuild import rebuild
-from projections.machine.store import SCHEMA, LogGapError, advance, connect, ensure, make_indexes, position_of, try_lock
-from projections.machine.workspace import Workspace
+from projections.machine.store import SCHEMA, connect, ensure, make_indexes, position_of, try_lock
 from projections.registry import PROJECTIONS
 
 _log: Final = structlog.get_logger()
 
 RETRY_SECONDS_MAX: Final = 5.0
-LARGE_BATCH_EVENTS: Final = 1_000
-"""From so many events on, a batch waits for its turn."""
-
-STRETCH_EVENTS_MAX: Final = 500_000
-STRETCH_SECONDS_MAX: Final = 30.0
-"""So much may be lost, and is folded again, when a read model that catches up is interrupted."""
-
-STRETCH_WAIT_SECONDS: Final = 5.0
-"""So long does a stretch wait for its next batch, which is in the log, while other read models are further behind."""
+"""The longest pause after a failure; the first is 0.1 seconds, each one twice the last."""
 
 LOCK_SECONDS: Final = 0.1
-"""So often does a thread look whether another process has let go of a read model."""
+"""The pause between two attempts to take the lock that another process has."""
 
 WAIT_SECONDS: Final = 0.5
-"""How long a thread waits for news before it looks whether it should stop."""
+"""The longest that a thread waits for news before it checks whether it should stop."""
 
 
 class Projector:
@@ -77,10 +63,10 @@ class Projector:
         self._partition = partition
         self._gapless = gapless
         self._schema = schema
-        self._feed = Feed(recorder, partition)
-        self._crew = Assignment(dsn, schema, partition, chosen.values())
-        # A process that is alone folds two large batches at a time, one in Python while PostgreSQL works for the other one.
-        self._turns = FoldSlots(lambda: 2 if self._crew.size == 1 else 1)
+        self._log_reader = LogReader(recorder, partition)
+        self._assignment = Assignment(dsn, schema, partition, chosen.values())
+        # A process that is alone folds two large batches at a time: one in Python while PostgreSQL works for the other one.
+        self._slots = FoldSlots(lambda: 2 if self._assignment.members == 1 else 1)
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._work, args=[projection], name=f"project-{name}", daemon=True)
@@ -88,50 +74,50 @@ class Projector:
         ]
 
     def start(self) -> None:
-        """Begin; returns at once."""
-        self._feed.start()
-        self._crew.start()
+        """Start; returns at once."""
+        self._log_reader.start()
+        self._assignment.start()
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """End after the batches that are being folded."""
+        """Stop after the batches that are being folded."""
         self._stopping.set()
-        self._feed.stop()
-        self._crew.stop()
+        self._log_reader.stop()
+        self._assignment.stop()
         for thread in self._threads:
             if thread.is_alive():
                 thread.join()
 
     def _work(self, projection: Projection) -> None:
-        """Fold for ever; after any trouble begin again from what the database says, after a pause that grows."""
+        """Work a read model for ever; after any failure start again from what the database says, after a growing pause."""
         pause = 0.1
         while not self._stopping.is_set():
-            if not self._crew.wait(projection.name, WAIT_SECONDS):
+            if not self._assignment.wait(projection.name, WAIT_SECONDS):
                 continue
-            worked = False
+            folded = False
             try:
                 with connect(self._dsn, self._schema) as connection:
                     ensure(connection, [projection], self._partition, self._schema, roles)
                     if self._lock(connection, projection):
                         self._rebuild_if_old(connection, projection)
                         for _ in self._fold(connection, projection):
-                            worked = True
+                            folded = True
             except psycopg.OperationalError as error:
                 _log.warning("database_away", projection=projection.name, error=str(error), retry_seconds=pause)
-            except Exception:  # noqa: BLE001  whatever it is, this read model begins again and the others go on
+            except Exception:  # noqa: BLE001  whatever it is, this read model starts again and the others continue
                 _log.exception("projection_failed", projection=projection.name, retry_seconds=pause)
-            self._feed.leave(projection.name)
-            pause = 0.1 if worked else min(2 * pause, RETRY_SECONDS_MAX)
+            self._log_reader.leave(projection.name)
+            pause = 0.1 if folded else min(2 * pause, RETRY_SECONDS_MAX)
             self._stopping.wait(pause)
 
-    def _works(self, projection: Projection) -> bool:
+    def _is_ours(self, projection: Projection) -> bool:
         """Whether the read model is still this process's to work."""
-        return self._crew.has(projection.name) and not self._stopping.is_set()
+        return self._assignment.has(projection.name) and not self._stopping.is_set()
 
     def _lock(self, connection: psycopg.Connection, projection: Projection) -> bool:
-        """Take the read model's lock, waiting while another process has it; False where it is no more ours to work."""
-        while self._works(projection):
+        """Take the read model's lock, once no other process has it; return False where it is no longer ours to work."""
+        while self._is_ours(projection):
             if try_lock(connection, projection.name, self._partition, self._schema):
                 return True
             self._stopping.wait(LOCK_SECONDS)
@@ -139,7 +125,7 @@ class Projector:
 
     def _rebuild_if_old(self, connection: psycopg.Connection, projection: Projection) -> None:
         _, version = position_of(connection, projection.name, self._partition)
-        if version != projection.version and self._works(projection):
+        if version != projection.version and self._is_ours(projection):
             _log.info("rebuild_begun", projection=projection.name, version=projection.version, from_version=version)
             position = rebuild(
                 self._dsn,
@@ -153,118 +139,26 @@ class Projector:
             _log.info("rebuild_done", projection=projection.name, version=projection.version, position=position)
 
     def _fold(self, connection: psycopg.Connection, projection: Projection) -> Iterable[int]:
-        """Fold batch after batch, yielding each position reached; make the indexes when the log's end of now is reached."""
-        workspace = Workspace(projection.tables)
-        position, _ = position_of(connection, projection.name, self._partition)
-        end: int | None = self._recorder.max_notification_id() or 0
-        failed = 0  # up to here batches are folded one by one
-        while self._works(projection):
-            if end is not None and position >= end:
+        """Fold batch after batch and yield each position reached; make the indexes at the log's present end."""
+        end = self._recorder.max_notification_id() or 0
+        folder = Folder(
+            connection,
+            projection,
+            self._partition,
+            catch_up_to=end,
+            next_batch=lambda position, seconds: self._log_reader.after(position, seconds, projection.name),
+            goes_on=lambda: self._is_ours(projection),
+            slots=self._slots,
+            gapless=self._gapless,
+        )
+        indexed = False
+        while self._is_ours(projection):
+            if not indexed and folder.position >= end:
                 make_indexes(connection, projection)
-                end = None
-            batch = self._feed.after(position, WAIT_SECONDS, projection.name)
+                indexed = True
+            batch = self._log_reader.after(folder.position, WAIT_SECONDS, projection.name)
             if batch is None:
-                connection.execute("SELECT 1")  # whether we still have the connection, and with it the lock
+                connection.execute("SELECT 1")  # fails where the connection is lost, and with it the lock
                 continue
-            began = perf_counter()
-            large = len(batch.events) >= LARGE_BATCH_EVENTS
-            until = end if large and end is not None and position >= failed else position
-            stretch = CatchUpTransaction(batch, until, lambda at: self._next_of_stretch(projection, workspace, at))
-            try:
-                with self._turns.turn(projection.weight) if large else nullcontext():
-                    done = advance(connection, projection, workspace, stretch, gapless=self._gapless)
-            except (psycopg.OperationalError, LogGapError):
-                raise
-            except Exception as error:
-                if stretch.last is not batch:
-                    failed = stretch.last.last.position
-                    _log.warning("stretch_not_digested", projection=projection.name, position=failed, error=repr(error))
-                    continue
-                if projection.scope == "all":
-                    self._note_halt(connection, projection, batch, error)
-                    raise
-                _log.warning("batch_not_digested", projection=projection.name, position=position, error=repr(error))
-                fold_or_park(connection, projection, workspace, batch)
-                position = batch.last.position
-            else:
-                position = done.position
-                _log.debug(  # there are many; what is worth knowing at any time is the lag
-                    "batch_projected",
-                    projection=projection.name,
-                    position=position,
-                    events=done.events,
-                    rows=done.rows,
-                    milliseconds=round((perf_counter() - began) * 1000, 1),
-                )
-            yield position
-
-    def _next_of_stretch(self, projection: Projection, workspace: Workspace, position: int) -> Batch | None:
-        """Return the batch behind a position, having let others fold meanwhile; None where the stretch has to end."""
-        if workspace.is_full() or not self._works(projection):
-            return None
-        with self._turns.given_way(projection.weight):
-            return self._feed.after(position, STRETCH_WAIT_SECONDS, projection.name)
-
-    def _note_halt(
-        self, connection: psycopg.Connection, projection: Projection, batch: Batch, error: Exception
-    ) -> None:
-        """A read model in which all depends on all stops at the event: find it and show it."""
-        workspace = Workspace(projection.tables)
-        for recorded in batch.events:
-            one = Batch(batch.partition, [recorded])
-            try:
-                advance(connection, projection, workspace, [one])
-            except psycopg.OperationalError:
-                raise
-            except Exception as cause:  # noqa: BLE001  whatever it is, it is shown
-                park(connection, projection, batch.partition, recorded, repr(cause))
-                _log.error(
-                    "projection_halted", projection=projection.name, position=recorded.position, error=repr(error)
-                )
-                return
-
-
-class CatchUpTransaction:
-    """Batches that are folded in one transaction: the first one, and those behind it up to a position and to the bounds of
-    `STRETCH_*`.
-
-    So what changes with every batch is written once. `last` is the batch that was taken last, `following` returns the
-    one behind a position, or None to end here.
-    """
-
-    def __init__(self, first: Batch, until: int, following: Callable[[int], Batch | None]) -> None:
-        self.last = first
-        self._until = until
-        self._following = following
-
-    def __iter__(self) -> Iterator[Batch]:
-        ends = monotonic() + STRETCH_SECONDS_MAX
-        events = 0
-        batch: Batch | None = self.last
-        while batch is not None:
-            self.last = batch
-            yield batch
-            events += len(batch.events)
-            position = batch.last.position
-            more = position < self._until and events < STRETCH_EVENTS_MAX and monotonic() < ends
-            batch = self._following(position) if more else None
-
-
-def fold_or_park(connection: psycopg.Connection, projection: Projection, workspace: Workspace, batch: Batch) -> None:
-    """Fold a batch that failed as a whole: halve it until the event stands alone that cannot be digested, and park that."""
-    try:
-        advance(connection, projection, workspace, [batch])
-    except psycopg.OperationalError:
-        raise
-    except Exception as error:  # noqa: BLE001  whatever it is, it is shown
-        if len(batch.events) > 1:
-            middle = len(batch.events) // 2
-            fold_or_park(connection, projection, workspace, Batch(batch.partition, batch.events[:middle]))
-            fold_or_park(connection, projection, workspace, Batch(batch.partition, batch.events[middle:]))
-            return
-        (recorded,) = batch.events
-        with connection.transaction():
-            park(connection, projection, batch.partition, recorded, repr(error))
-            # Held back now, as everything behind it will be; the position moves past it.
-            advance(connection, projection, workspace, [batch])
-        _log.error("event_parked", projection=projection.name, position=recorded.position, error=repr(error))
+            folder.fold(batch)
+            yield folder.position

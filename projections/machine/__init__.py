@@ -1,1 +1,1 @@
-"""What every read model stands on: tables, rows in memory, batches of the log, transactions. It knows no read model."""
+"""Folds the log into read models without knowing any: tables, rows in memory, batches, transactions. See README.md."""

@@ -1,5 +1,7 @@
-"""Values as PostgreSQL has them: lists as binary arrays, packed ten times faster than psycopg does it (a batch has thousands
-of them), and its exact numbers, which in our tables are whole, as integers.
+"""How values are sent to and received from PostgreSQL.
+
+Lists are sent as binary arrays, packed in a tenth of the time that psycopg takes: a batch has thousands of them. Exact numbers,
+which are whole in our tables, are received as integers.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +15,7 @@ from psycopg.pq import Format
 
 
 class IntegerList(list[int | None]):
-    """Stands for the lists of integers in rows and among keys; see `IntegerListDumper`."""
+    """The type under which lists of integers are sent; see `IntegerListDumper`."""
 
 
 class IntegerListDumper(Dumper):
@@ -23,7 +25,7 @@ class IntegerListDumper(Dumper):
     oid = 1016
 
     def dump(self, obj: Sequence[int | None]) -> bytes:
-        """Return the array's bytes, as psycopg asks of a dumper."""
+        """Return the bytes of the array."""
         count = len(obj)
         if not count:
             return _EMPTY
@@ -38,17 +40,17 @@ class IntegerListDumper(Dumper):
 
 
 class TextList(list[str]):
-    """Stands for the lists of texts that a fold looks its rows up by; see `TextListDumper`."""
+    """The type under which lists of texts are sent, the keys of look-ups; see `TextListDumper`."""
 
 
 class TextListDumper(Dumper):
-    """Writes a list of texts as PostgreSQL's binary text[], likewise."""
+    """Writes a list of texts as PostgreSQL's binary text[]."""
 
     format = Format.BINARY
     oid = 1009
 
     def dump(self, obj: Sequence[str]) -> bytes:
-        """Return the array's bytes, as psycopg asks of a dumper."""
+        """Return the bytes of the array."""
         if not obj:
             return pack("!3i", 0, 0, 25)
         parts = [pack("!5i", 1, 0, 25, len(obj), 1)]
@@ -62,7 +64,7 @@ class WholeNumberLoader(Loader):
     """Reads a numeric without decimals."""
 
     def load(self, data: Buffer) -> int:
-        """Return the integer, as psycopg asks of a loader."""
+        """Return the integer."""
         return int(bytes(data))
 
 
@@ -70,7 +72,7 @@ _LENGTH: Final = Struct("!i").pack
 
 
 def _packer(count: int) -> Callable[..., bytes]:
-    """Return the function that packs so many integers: made once for each length, for it is called for every trade."""
+    """Return the function that packs this many integers; made once for each length, as it is called for every trade."""
     names = [f"i{n}" for n in range(count)]
     items = ", ".join(f"8, {name}" for name in names)
     layout = Struct("!5i" + "iq" * count)

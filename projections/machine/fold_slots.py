@@ -1,4 +1,4 @@
-"""Whose turn it is: threads that fold large batches do it one after another, with Python's garbage collector out of the way."""
+"""Fold slots: a bound on how many threads fold large batches at a time, with Python's garbage collector out of the way."""
 
 import gc
 import threading
@@ -6,57 +6,56 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-TURN_SECONDS: Final = 5.0
-"""So long does a thread wait for its turn before it goes on all the same."""
+SLOT_SECONDS: Final = 5.0
+"""The longest that a thread waits for a slot; then it continues without a free one."""
 
 
 class FoldSlots:
-    """Lets few threads of this process work at a time: many that take the interpreter from each other need a third more of
-    the processor for the same.
+    """Lets only a few threads of this process fold at a time: threads that contend for the GIL cost a third more CPU.
 
-    Nor does Python look for garbage meanwhile, nor among what was made meanwhile: hundreds of thousands of rows and events
-    are in no cycle, and to look at them costs a tenth.
+    The garbage collector is off while any of them folds. What they create is then excluded from collections: hundreds of
+    thousands of rows and events are part of no cycle, and traversing them costs a tenth of the CPU.
 
     Args:
-        most: how many may work at a time now.
+        slots: returns how many threads may fold at a time now.
     """
 
-    def __init__(self, most: Callable[[], int]) -> None:
-        self._most = most
+    def __init__(self, slots: Callable[[], int]) -> None:
+        self._slots = slots
         self._taken = 0
         self._waiting: list[float] = []
-        self._given = threading.Condition()
+        self._changed = threading.Condition()
 
     @contextmanager
-    def turn(self, weight: float) -> Iterator[None]:
-        """Wait for a turn, and give it back in the end. Of those who wait the one of the most weight is next."""
+    def slot(self, weight: float) -> Iterator[None]:
+        """Wait for a slot and hold it inside the context. Of the threads that wait, the one of most weight is next."""
         self._take(weight)
         try:
             yield
         finally:
-            self._give()
+            self._give_back()
 
     @contextmanager
-    def given_way(self, weight: float) -> Iterator[None]:
-        """Within a turn: let others have it, and wait for another one in the end."""
-        self._give()
+    def released(self, weight: float) -> Iterator[None]:
+        """Within a slot: give it back inside the context, and wait for another one at its end."""
+        self._give_back()
         try:
             yield
         finally:
             self._take(weight)
 
     def _take(self, weight: float) -> None:
-        with self._given:
+        with self._changed:
             self._waiting.append(weight)
-            self._given.wait_for(lambda: self._taken < self._most() and weight >= max(self._waiting), TURN_SECONDS)
+            self._changed.wait_for(lambda: self._taken < self._slots() and weight >= max(self._waiting), SLOT_SECONDS)
             self._waiting.remove(weight)
             self._taken += 1
             gc.disable()
 
-    def _give(self) -> None:
-        with self._given:
+    def _give_back(self) -> None:
+        with self._changed:
             self._taken -= 1
             if not self._taken:
                 gc.freeze()
                 gc.enable()
-            self._given.notify_all()
+            self._changed.notify_all()

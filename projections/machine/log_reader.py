@@ -1,4 +1,4 @@
-"""The log as batches: read and decoded once, whichever read model asks first, and kept for those a little behind."""
+"""The log as batches: each is read and decoded once, and kept for read models that are a little behind."""
 
 import threading
 from collections import deque
@@ -28,24 +28,25 @@ BATCH_EVENTS: Final = 50_000
 """The most events of a batch."""
 
 PAGE_EVENTS: Final = 5_000
-"""So many events are asked of PostgreSQL at a time: for more it may choose to sort all that come after."""
+"""The most events of one query: for more, PostgreSQL may choose to sort everything behind the position."""
 
 BATCHES_KEPT: Final = 3
-"""So many of the newest batches stay in memory for read models that come a little later."""
+"""The number of newest batches that stay in memory for read models that come a little later."""
 
 PATIENCE_SECONDS: Final = 30.0
-"""So long do read models that catch up wait for one that would lose sight of them, and would read the log for itself."""
+"""The longest that read models which catch up wait for one that falls behind and would read the log for itself."""
 
 TAIL_EVENTS_MAX: Final = 20_000
-"""So many events that came in while nobody asked are kept; older ones are read from the log again."""
+"""The most events that are kept while nobody asks for them; older ones are read from the log again."""
 
 RETRY_SECONDS_MAX: Final = 5.0
+"""The longest pause before the log is followed again; the first is 0.1 seconds, each one twice the last."""
 
 DataT = TypeVar("DataT")
 
 
 class _State(msgspec.Struct, Generic[DataT]):
-    """What folds need of the state of a stored event."""
+    """The part of a stored event's state that folds need."""
 
     time: Time
     data: DataT
@@ -55,7 +56,7 @@ _DECODERS: Final = {topic: msgspec.json.Decoder(_State[kind]).decode for topic, 
 
 
 def decode(notifications: Iterable[Notification]) -> list[Recorded]:
-    """Return the events; one that cannot be read becomes an `UnreadableEvent`, for every read model to park."""
+    """Return the events; one that cannot be read becomes an `UnreadableEvent`, which every read model parks."""
     events: list[Recorded] = []
     for notification in notifications:
         try:
@@ -72,7 +73,7 @@ def _unreadable(position: int, stream: str, version: int, topic: str, error: Exc
 
 
 def select(recorder: ApplicationRecorder, after: int, until: int | None = None) -> list[Recorded]:
-    """Return the next events behind a position, up to and with another one if that is given: a batch at the most."""
+    """Return the next events behind a position, up to and with `until` if it is given: at most `BATCH_EVENTS`."""
     if isinstance(recorder, PostgresApplicationRecorder):
         events: list[Recorded] = _select_rows(recorder, after, until)
         return events
@@ -88,8 +89,10 @@ _LAST: Final = (1 << 63) - 1
 
 @retry((InterfaceError, OperationalError), max_attempts=10, wait=0.2)
 def _select_rows(recorder: PostgresApplicationRecorder, after: int, until: int | None) -> list[Recorded]:
-    """Do as `select_notifications`, in a fifth of the time: the states come as bytes, not as text of their digits, and
-    no `Notification` is made of each row. Ids of commands, of which no fold knows anything, are left out.
+    """Do what `select_notifications` does in a fifth of its time.
+
+    States come in binary form, not as text of hexadecimal digits, and rows are not made `Notification`s. The ids of commands
+    are left out: no fold uses them.
     """
     query = _ROWS.format(Identifier(recorder.datastore.schema, recorder.events_table_name))
     events: list[Recorded] = []
@@ -117,7 +120,7 @@ def _decode_rows(rows: Iterable[tuple[Any, ...]], append: Callable[[Recorded], N
 
 
 def read_log(recorder: ApplicationRecorder, partition: int, after: int, until: int) -> Iterator[Batch]:
-    """Yield the log from behind one position up to and with another one, in batches."""
+    """Yield the log in batches, from behind one position up to and with another one."""
     while after < until:
         events = select(recorder, after, until)
         if not events:
@@ -126,52 +129,52 @@ def read_log(recorder: ApplicationRecorder, partition: int, after: int, until: i
         after = events[-1].position
 
 
-class Feed:
-    """One partition's log, for several readers. What is new is followed by a subscription of the recorder's.
+class LogReader:
+    """One partition's log, for several readers; a subscription of the recorder's tells what is new.
 
-    Readers that are far behind stay abreast, so that the log is read once for all of them: no batch goes out of memory that
-    one of them has still to take, unless that one stands still. While they fold a batch the next one is read.
+    Readers that are far behind stay level, so that the log is read once for all of them: a batch stays in memory until the
+    last of them has taken it, unless that reader makes no progress. While they fold a batch, the next one is read.
     """
 
     def __init__(self, recorder: ApplicationRecorder, partition: int = 0) -> None:
         self.partition = partition
         self._recorder = recorder
         self._batches: deque[tuple[int, Batch]] = deque(maxlen=BATCHES_KEPT)  # with the position each begins behind
-        self._next: dict[str, tuple[int, float]] = {}  # behind which position each reader goes on, and since when
+        self._next: dict[str, tuple[int, float]] = {}  # the position that each reader has reached, and since when
         self._reading = threading.Lock()
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
-        # The batch that is read ahead: behind which position it begins, and what it will be.
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
+        # The batch that is read ahead: the position it begins behind, and its events.
         self._ahead: tuple[int, Future[list[Recorded]]] | None = None
         self._moved = threading.Condition()
         self._tail: deque[Notification] = deque()
         self._tail_from: int | None = None  # the tail holds every event behind this position
         self._stopping = threading.Event()
         self._subscription: Any = None
-        self._follower = threading.Thread(target=self._follow, name="feed", daemon=True)
+        self._follower = threading.Thread(target=self._follow, name="log-reader", daemon=True)
 
     def start(self) -> None:
-        """Begin to follow what is new."""
+        """Start to follow what is new."""
         self._follower.start()
 
     def stop(self) -> None:
-        """End following; who waits for a batch gets none."""
+        """Stop following; readers that wait for a batch get None."""
         self._stopping.set()
         with self._moved:
             if self._subscription is not None:
                 self._subscription.stop()
             self._moved.notify_all()
-        with self._reading:  # who reads now has seen that we stop before it would read ahead
-            self._reader.shutdown()
+        with self._reading:  # a thread that reads now will see that we stop before it reads ahead
+            self._executor.shutdown()
         if self._follower.is_alive():
             self._follower.join()
 
     def after(self, position: int, timeout_seconds: float, reader: str) -> Batch | None:
-        """Return the next batch behind a position, waiting for one; None when none came in that time.
+        """Return the next batch behind a position, waiting for it; None when none came in that time.
 
         Raises whatever the recorder raises when the log cannot be read.
         """
         ends = monotonic() + timeout_seconds
-        self._goes_on(reader, position)
+        self._note_position(reader, position)
         while not self._stopping.is_set():
             with self._reading:
                 batch = self._kept(position) or self._from_tail(position)
@@ -179,31 +182,31 @@ class Feed:
                 if batch is None and not waits:
                     batch = self._from_log(position)
             if batch is not None:
-                self._goes_on(reader, batch.last.position)
+                self._note_position(reader, batch.last.position)
                 return batch
             with self._moved:
                 left = ends - monotonic()
                 if left <= 0:
                     return None
                 if waits or not self._has_news(position):
-                    # A subscription that has not begun yet, or broke, tells nothing: look again by and by.
+                    # A subscription that has not begun yet, or broke, tells nothing: look again soon.
                     self._moved.wait(left if self._tail_from is not None and not waits else min(left, 0.1))
         return None
 
     def leave(self, reader: str) -> None:
-        """Let nobody wait for a reader that takes no more batches."""
+        """Forget a reader that takes no more batches: the others do not wait for it."""
         with self._moved:
             self._next.pop(reader, None)
             self._moved.notify_all()
 
-    def _goes_on(self, reader: str, position: int) -> None:
+    def _note_position(self, reader: str, position: int) -> None:
         with self._moved:
             if self._next.get(reader, (-1,))[0] != position:
                 self._next[reader] = (position, monotonic())
                 self._moved.notify_all()
 
     def _is_ahead(self) -> bool:
-        """Whether the next batch would push one out that a reader is about to take."""
+        """Whether the next batch would displace one that a reader is about to take."""
         if len(self._batches) < BATCHES_KEPT:
             return False
         begins, oldest = self._batches[0]
@@ -241,7 +244,7 @@ class Feed:
             return None
         if len(events) >= BATCH_EVENTS and not self._stopping.is_set():
             last = events[-1].position
-            self._ahead = last, self._reader.submit(select, self._recorder, last)
+            self._ahead = last, self._executor.submit(select, self._recorder, last)
         return self._keep(position, events)
 
     def _keep(self, position: int, events: Sequence[Recorded]) -> Batch:
@@ -250,7 +253,7 @@ class Feed:
         return batch
 
     def _follow(self) -> None:
-        """Collect what is recorded from now on; begin again, behind what was collected, whenever the log breaks off."""
+        """Collect what is recorded from now on; after a failure continue behind what was collected."""
         pause = 0.1
         last: int | None = None
         while not self._stopping.is_set():

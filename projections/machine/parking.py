@@ -1,8 +1,8 @@
-"""Events that a read model could not digest: set aside with all that depends on them, until somebody decides.
+"""Parking: events that a read model cannot fold are set aside with everything that depends on them.
 
-A parked event is never passed over in silence: it stands in `projection_parked` with its error, what depends on it is
-parked behind it, and both wait for `retry` (after the cause is mended) or `skip` (a decision that is kept, and holds
-for every rebuild). The rest of the read model goes on.
+A parked event is recorded in `projection_parked` with its error, and what depends on it is parked behind it. Both wait for an
+operator: `retry` after the cause is fixed, or `skip`, a decision that also holds for every rebuild. The rest of the read model
+goes on.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from projections.machine.workspace import Workspace
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """An event set aside; without an `error` of its own it waits behind another one with which it shares a key."""
+    """A parked event; without an `error` of its own it waits behind another one with which it shares a key."""
 
     projection: str
     partition: int
@@ -33,7 +33,7 @@ class Parked:
 
 @dataclass(frozen=True, slots=True)
 class UnreadableEvent:
-    """What stands in the place of an event that the codec could not read."""
+    """Takes the place of an event that the codec could not read."""
 
     TOPIC: str
     error: str
@@ -71,7 +71,7 @@ def keys_of(scope: Scope, recorded: Recorded) -> tuple[list[str], list[str]]:
 
 
 def hold_back(connection: Connection, projection: Projection, batch: Batch) -> Batch | None:
-    """Return the batch without what was skipped and without what waits behind a parked event, which is parked too."""
+    """Return the batch without skipped events, and without those that depend on a parked event; these are parked too."""
     name, partition = projection.name, batch.partition
     row = connection.execute(
         "SELECT (SELECT array_agg(position) FROM projection_skipped WHERE projection = %(p)s AND partition = %(n)s "
@@ -86,7 +86,7 @@ def hold_back(connection: Connection, projection: Projection, batch: Batch) -> B
     parked = set(row[2] or ())
     if not skipped and not blocked and not parked:
         return batch
-    if projection.scope == "all":  # it stands at the event: if this succeeds, the cause is gone
+    if projection.scope == "all":  # it stopped at the event: if this fold succeeds, the cause is gone
         connection.execute(
             "DELETE FROM projection_parked WHERE projection = %s AND partition = %s AND position <= %s",
             [name, partition, batch.last.position],
@@ -106,7 +106,7 @@ def hold_back(connection: Connection, projection: Projection, batch: Batch) -> B
 
 
 def park(connection: Connection, projection: Projection, partition: int, recorded: Recorded, error: str | None) -> None:
-    """Set an event aside."""
+    """Park an event; without an `error` it waits for another one."""
     connection.execute(
         "INSERT INTO projection_parked (projection, partition, position, keys, topic, error) VALUES (%s, %s, %s, %s, %s, %s) "
         "ON CONFLICT (projection, partition, position) DO UPDATE SET "
@@ -141,10 +141,10 @@ def unreadable(batch: Batch) -> Recorded | None:
 def retry(
     connection: Connection, projection: Projection, events: Sequence[Recorded], partition: int = 0
 ) -> list[Parked]:
-    """Fold parked events again, in order, and return those of the read model that are parked still.
+    """Fold parked events again, in order, and return those of the read model that are still parked.
 
-    `events` are those at the positions of `list_parked`. Each is folded by itself and leaves the table when it succeeds;
-    the worker of the read model waits meanwhile, and forgets what it knew.
+    `events` are those at the positions of `list_parked`. Each is folded by itself and is unparked when that succeeds. The
+    worker of the read model waits meanwhile, and then discards its memory.
     """
     workspace = Workspace(projection.tables)
     with connection.transaction():
@@ -163,7 +163,7 @@ def retry(
                     _fold_one(connection, projection, workspace, recorded, partition)
             except OperationalError:
                 raise
-            except Exception as error:  # noqa: BLE001  whatever it is, it is shown
+            except Exception as error:  # noqa: BLE001  whatever a fold raises
                 workspace.forget()
                 blocked.update(own)
                 park(connection, projection, partition, recorded, repr(error))
@@ -187,7 +187,7 @@ def _fold_one(
 
 
 def skip(connection: Connection, projection: Projection, position: int, reason: str, partition: int = 0) -> None:
-    """Decide that the read model goes on without a parked event, now and in every rebuild; then `retry` what waits.
+    """Decide that the read model goes on without a parked event, now and in every rebuild; afterwards `retry` the rest.
 
     Raises LookupError when no such event is parked with an error of its own.
     """
@@ -197,7 +197,7 @@ def skip(connection: Connection, projection: Projection, position: int, reason: 
             [projection.name, partition, position],
         )
         if deleted.rowcount == 0:
-            raise LookupError(f"{projection.name} has no event at {position} that could not be digested")
+            raise LookupError(f"{projection.name} has no parked event at {position} with an error of its own")
         connection.execute(
             "INSERT INTO projection_skipped (projection, partition, position, reason) VALUES (%s, %s, %s, %s)",
             [projection.name, partition, position, reason],

@@ -1,6 +1,6 @@
-"""Waiting until read models have come to a position, without asking the database again and again.
+"""Waiting until read models have reached a position, without polling the database.
 
-A notification only says that it is time to look: anybody who may connect can send one, so what is believed is the table.
+A notification only says that it is time to look. Anybody who may connect can send one, so only the table is believed.
 """
 
 import asyncio
@@ -17,10 +17,11 @@ from projections.machine.store import CHANNEL, SCHEMA
 _log: Final = structlog.get_logger()
 
 RETRY_SECONDS_MAX: Final = 5.0
+"""The longest pause before it connects again; the first is 0.1 seconds, each one twice the last."""
 
 
 class Progress:
-    """How far every read model is, looked up whenever a notification comes; one thread and one connection a process."""
+    """The position of every read model, looked up at each notification, in one thread and one connection per process."""
 
     def __init__(self, dsn: str, partition: int = 0, schema: str = SCHEMA) -> None:
         self._dsn = dsn
@@ -32,11 +33,11 @@ class Progress:
         self._thread = threading.Thread(target=self._listen, name="progress", daemon=True)
 
     def start(self) -> None:
-        """Begin to listen."""
+        """Start to listen."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End listening; who still waits is told that it did not come."""
+        """Stop listening; calls that still wait return False."""
         self._stopping.set()
         with self._moved:
             self._moved.notify_all()
@@ -44,11 +45,11 @@ class Progress:
             self._thread.join()
 
     def position(self, names: Iterable[str]) -> int:
-        """Return the position that all of these read models have reached, as far as is known here."""
+        """Return the last known position that all of these read models have reached."""
         return min((self._positions.get(name, 0) for name in names), default=0)
 
     def wait(self, names: Iterable[str], position: int, timeout_seconds: float) -> bool:
-        """Wait until all of these read models have folded the position; return whether they have, in that time."""
+        """Wait until all of these read models have folded the position; return whether they did in that time."""
         ends = monotonic() + timeout_seconds
         with self._moved:
             while self.position(names) < position:
@@ -59,7 +60,7 @@ class Progress:
         return True
 
     async def wait_async(self, names: Iterable[str], position: int, timeout_seconds: float) -> bool:
-        """Wait likewise, without holding up the event loop."""
+        """Do the same without blocking the event loop."""
         if self.position(names) >= position:
             return True
         return await asyncio.to_thread(self.wait, names, position, timeout_seconds)
@@ -75,7 +76,7 @@ class Progress:
                     self._read_all(connection)
                     pause = 0.1
                     while not self._stopping.is_set():
-                        # One look for all that have come together.
+                        # One look-up for all notifications that came together.
                         if list(connection.notifies(timeout=0.2, stop_after=1)):
                             self._read_all(connection)
             except psycopg.Error as error:

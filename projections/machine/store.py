@@ -1,7 +1,7 @@
-"""Where read models live in PostgreSQL: a schema with their tables, and how far each of them is.
+"""Read models in PostgreSQL: a schema with their tables, and the position of each.
 
-`advance` folds batches into one read model: rows and position change in one transaction, and events at or before the
-position are left out, so that whatever is delivered twice, or again after a crash, changes nothing.
+`advance` folds batches into one read model. Rows and position change in one transaction, and events at or before the position
+are left out: what is delivered twice, or again after a crash, changes nothing.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,29 +21,29 @@ from projections.machine.workspace import Workspace
 SCHEMA: Final = "read_models"
 
 CONNECT_OPTIONS: Final[dict[str, Any]] = {"options": f"-c search_path={SCHEMA}"}
-"""What a connection (or the connections of a pool) must be opened with to run the queries."""
+"""The options with which a connection (or a pool of them) must be opened to run the queries."""
 
-# A batch touches few rows of large tables, by their keys; fresh tables have no statistics that would tell the planner.
-# What it tells the planner itself costs a tenth with a tenth of the sample.
+# A batch touches few rows of large tables, by their keys, and fresh tables have no statistics from which the planner could
+# tell. ANALYZE with a tenth of the default sample takes a tenth of the time.
 _WORKER_OPTIONS: Final = (
     "-c synchronous_commit=off -c jit=off -c enable_hashjoin=off -c enable_mergejoin=off -c enable_seqscan=off "
     "-c plan_cache_mode=force_custom_plan -c default_statistics_target=10 -c maintenance_work_mem=128MB"
 )
 
 CHANNEL: Final = "tidings_progress"
-"""Notified with `projection partition position` whenever a read model has moved."""
+"""The channel that is notified with `projection partition position` whenever a read model has advanced."""
 
 BOOKKEEPING: Final = ("projection_positions", "projection_tables", "projection_parked", "projection_skipped")
-"""Tables beside those of the read models, made by `migrations`; a schema other than the live one has the like."""
+"""The tables beside those of the read models. `migrations` creates them; schemas other than the live one get copies."""
 
 BATCHES_TOGETHER: Final = 10
-"""So many batches are a transaction where a whole log is folded: so much is folded again after an interruption."""
+"""The number of batches in a transaction when a whole log is folded; all of it is folded again after an interruption."""
 
 _NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::int8"
 
 
 class LogGapError(RuntimeError):
-    """A position is missing between what is folded and what came, in a log that has no gaps."""
+    """A position is missing between the last folded event and the next one, in a log without gaps."""
 
 
 class UnreadableError(RuntimeError):
@@ -51,12 +51,12 @@ class UnreadableError(RuntimeError):
 
 
 class VersionError(RuntimeError):
-    """The tables were made by another version of the read model: it must be rebuilt."""
+    """The tables are those of another version of the read model: it must be rebuilt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """What a transaction did: the position reached, how many events were new, and how many rows were written."""
+    """What a transaction did: the position reached, the number of new events, and the number of rows written."""
 
     position: int
     events: int
@@ -64,9 +64,9 @@ class Advance:
 
 
 def connect(dsn: str, schema: str = SCHEMA) -> Connection:
-    """Return a connection for the projector: its transactions may be lost by a crash of the server, whole, never in part.
+    """Return a connection for the projector. A crash of the server may lose its last transactions, as a whole.
 
-    That costs nothing, for the position is in the same transaction: what is lost is folded again.
+    That does no harm: the position is part of the transaction, so what is lost is folded again.
     """
     connection = Connection.connect(dsn, autocommit=True, options=f"-c search_path={schema} {_WORKER_OPTIONS}")
     connection.adapters.register_dumper(IntegerList, IntegerListDumper)
@@ -118,7 +118,7 @@ def _make_tables(connection: Connection, projection: Projection, partition: int)
 
 
 def make_indexes(connection: Connection, projection: Projection) -> None:
-    """Make the indexes of a read model that are not there yet, and let the server vacuum it."""
+    """Create the indexes of a read model that are missing, and turn autovacuum on for its tables."""
     for table in projection.tables:
         for statement in table.index_statements():
             connection.execute(statement)
@@ -140,7 +140,7 @@ def _make_bookkeeping(connection: Connection, schema: str) -> None:
 
 
 def position_of(connection: Connection, name: str, partition: int = 0) -> tuple[int, int]:
-    """Return the position and the version of a read model; (0, 0) where it is not there."""
+    """Return the position and the version of a read model; (0, 0) where it has no tables yet."""
     row = connection.execute(
         "SELECT position, version FROM projection_positions WHERE projection = %s AND partition = %s", [name, partition]
     ).fetchone()
@@ -148,7 +148,7 @@ def position_of(connection: Connection, name: str, partition: int = 0) -> tuple[
 
 
 def try_lock(connection: Connection, name: str, partition: int = 0, schema: str = SCHEMA) -> bool:
-    """Become the one that works a read model, until the connection ends; return False where another one is."""
+    """Take the lock of a read model until the connection ends; return False where another connection has it."""
     row = connection.execute(
         "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [f"tidings {schema} {name} {partition}"]
     ).fetchone()
@@ -163,12 +163,13 @@ def advance(
     *,
     gapless: bool = False,
 ) -> Advance:
-    """Fold batches of one partition that follow each other, at least one, in one transaction.
+    """Fold consecutive batches of one partition, at least one, in one transaction.
 
-    What changes with many of them is written once. After any error nothing has changed and the workspace is empty.
+    After any error nothing has changed and the workspace is empty.
 
     Raises:
         LogGapError: the log should be `gapless`, and a batch does not begin behind the position.
+        UnreadableError: a batch holds an event that cannot be read.
         VersionError: the tables are those of another version.
     """
     try:
@@ -184,7 +185,7 @@ def advance(
 def advance_through(
     connection: Connection, projection: Projection, workspace: Workspace, batches: Iterable[Batch]
 ) -> Iterator[Advance]:
-    """Fold batches that follow each other, `BATCHES_TOGETHER` in one transaction; yield what each transaction did."""
+    """Fold consecutive batches, `BATCHES_TOGETHER` in one transaction; yield what each transaction did."""
     behind = iter(batches)
     for first in behind:
         yield advance(connection, projection, workspace, chain([first], islice(behind, BATCHES_TOGETHER - 1)))
@@ -203,7 +204,7 @@ def _advance(
         prepare=True,
     ).fetchone()
     if row is None or row[2] != projection.version:
-        raise VersionError(f"{name} is not there in version {projection.version}")
+        raise VersionError(f"{name} has no tables of version {projection.version}")
     position, time, _, generation = row
     workspace.begin(connection, position, time, generation, empty=position == 0)
     events = rows = 0
@@ -232,7 +233,7 @@ def _advance(
 
 
 def _fold(connection: Connection, projection: Projection, workspace: Workspace, batch: Batch) -> None:
-    """Fold what is not held back of a batch, and let the workspace stand behind it."""
+    """Fold the part of a batch that is not held back, and move the workspace behind the batch."""
     foldable = hold_back(connection, projection, batch)
     if foldable is not None:
         if (bad := unreadable(foldable)) is not None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Copy:
-    """All read models (or some) in one schema, as far as they were folded."""
+    """All read models (or some) in one schema."""
 
     def __init__(self, dsn: str, schema: str, projections: Iterable[Projection]) -> None:
         self.projections = list(projections)
@@ -31,11 +31,11 @@ class Copy:
         self.restart()
 
     def restart(self) -> None:
-        """Forget all that is not in the database, as a new process would have to."""
+        """Forget everything that is not in the database, as a new process does."""
         self.workspaces = {projection.name: Workspace(projection.tables) for projection in self.projections}
 
     def fold(self, log: Sequence[Recorded], size: int, together: int = 1) -> Copy:
-        """Deliver a log in batches of this size, so many in one transaction."""
+        """Fold a log in batches of this size, `together` batches in one transaction."""
         batches = [Batch(0, log[start : start + size]) for start in range(0, len(log), size)]
         for start in range(0, len(batches), together):
             for projection in self.projections:

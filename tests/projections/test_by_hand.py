@@ -6,23 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from domain.account import AccountOpened, CashDeposited, PayoutPaid, PayoutReversed, SharesPaid, TradeSettled
-from domain.events import Event, Recorded
-from domain.market import (
-    Evidence,
-    MarketActivated,
-    MarketClosed,
-    MarketCorrected,
-    MarketDrafted,
-    MarketFinalized,
-    MarketReversed,
-    MarketSettled,
-    Payout,
-)
 from domain.money import MICRO
-from domain.orders import Execution, Fill, OrderPlaced
-from domain.story import StoryPublished
-from projections import calibration, candles
+from projections import calibration
 from projections.markets import markets
 from projections.positions import cost_basis, leaderboard, positions
 from projections.positions.cost_basis import payout_parts, split_evenly
@@ -31,81 +16,11 @@ from projections.positions.positions import PositionRow
 from projections.positions.profits import DAY
 from projections.reading import read
 from projections.registry import PROJECTIONS
+from tests.projections.by_hand import MONDAY, Story, folded
 
 if TYPE_CHECKING:
     from domain.book import Side
     from tests.projections.folding import Copy, ReadModels
-
-MONDAY = 1_729_468_800_000_000
-"""2024-10-21T00:00:00Z, a Monday."""
-
-MINUTE = 60_000_000
-
-
-class Story:
-    """Writes a log by hand: one story, one market of two outcomes, accounts that trade at prices of the test's choice."""
-
-    def __init__(self, *accounts: str) -> None:
-        self.log: list[Recorded] = []
-        self.time = MONDAY + 1
-        self.add("story-s", StoryPublished("s", "s", "S", "B", "world", MONDAY, None))
-        self.add(
-            "market-m",
-            MarketDrafted("m", "s", "m", "?", ("Yes", "No"), (500_000, 500_000), 10, 0, MONDAY + 60 * DAY, "R", 0, 1),
-        )
-        self.add("market-m", MarketActivated("m", 10, 10, (500_000, 500_000)))
-        for account in accounts:
-            self.add(f"account-{account}", AccountOpened(account, account))
-            self.add(f"account-{account}", CashDeposited(account, 1000 * MICRO))
-
-    def add(self, stream: str, event: Event) -> None:
-        """Record an event now."""
-        self.log.append(Recorded(len(self.log) + 1, stream, 1, self.time, "c", event))
-
-    def trade(self, account: str, side: Side, shares: int, cost: int, price: int, *, fee: int = 0) -> None:
-        """Let an account buy or sell Yes of the maker; `price` is that of Yes afterwards."""
-        cash = -cost - fee if side == "buy" else cost - fee
-        settled = TradeSettled(account, "m", f"o{len(self.log)}", "Yes", side, "taker", shares, cost, fee, cash, 0, 0)
-        fill = Fill(cost * MICRO // shares, shares, cost, "amm")
-        signed = shares if side == "buy" else -shares
-        execution = Execution(
-            "filled", shares, 0, cost, fee, (fill,), signed, 0, (price, MICRO - price), resting=False
-        )  # fmt: skip
-        placed = OrderPlaced(
-            "m", account, f"o{len(self.log)}", "k", "Yes", side, "market", shares, None, None, "IOC", None,
-            post_only=False, reduce_only=False, resolution_version=1, execution=execution,
-        )  # fmt: skip
-        self.add(f"account-{account}", settled)
-        self.add("market-m", placed)
-
-    def finalize(self, fraction: int, **shares: int) -> None:
-        """Pay `fraction` for each share of Yes, to accounts that hold so many."""
-        payouts = (Payout("Yes", fraction), Payout("No", MICRO - fraction))
-        self.add("market-m", MarketClosed("m", "operator", (500_000, 500_000)))
-        self.add("market-m", MarketFinalized("m", payouts))
-        self.pay(fraction, **shares)
-
-    def pay(self, fraction: int, **shares: int) -> None:
-        """Pay all holders."""
-        for account, held in shares.items():
-            paid = PayoutPaid(account, "m", (SharesPaid("Yes", held),), held * fraction // MICRO)
-            self.add(f"account-{account}", paid)
-        self.add("market-m", MarketSettled("m", 0))
-
-    def correct(self, before: int, fraction: int, **shares: int) -> None:
-        """Take back what was paid and pay another fraction."""
-        payouts = (Payout("Yes", fraction), Payout("No", MICRO - fraction))
-        self.add("market-m", MarketCorrected("m", payouts, Evidence("was wrong"), 0))
-        for account, held in shares.items():
-            taken = PayoutReversed(account, "m", (SharesPaid("Yes", held),), held * before // MICRO)
-            self.add(f"account-{account}", taken)
-        self.add("market-m", MarketReversed("m"))
-        self.pay(fraction, **shares)
-
-
-def folded(read_models: ReadModels, story: Story) -> Copy:
-    """Return all read models of a log."""
-    return read_models.copy().fold(story.log, 5000)
 
 
 def position(copy: Copy, account: str) -> positions.Position:
@@ -187,30 +102,6 @@ def test_traders_and_open_interest_follow_the_trades_and_end_with_the_market(rea
             assert market is not None
             found.append((at, market.traders, market.open_interest))
     assert found == expected
-
-
-def test_candles_of_ticks_and_gaps(read_models: ReadModels) -> None:
-    """Ticks 0.5, 0.6 | 0.4, 0.7 | none | 0.65 by minute make these candles; the gap carries 0.7, the end is exclusive."""
-    story = Story("a")
-    story.time = MONDAY + MINUTE - 1
-    story.trade("a", "buy", 10, 6, 600_000)
-    story.time = MONDAY + MINUTE
-    story.trade("a", "sell", 5, 2, 400_000)
-    story.trade("a", "buy", 5, 3, 700_000)
-    story.time = MONDAY + 3 * MINUTE
-    story.trade("a", "sell", 1, 1, 650_000)
-    copy = folded(read_models, story)
-    with read(copy.connection, *PROJECTIONS) as as_of:
-        found = candles.candles(copy.connection, as_of, "m", 0, "1m", MONDAY, MONDAY + 10 * MINUTE)
-        (day,) = candles.candles(copy.connection, as_of, "m", 1, "1d", MONDAY, MONDAY + DAY)
-
-    assert [
-        candles.Candle(MONDAY, MONDAY + MINUTE, 500_000, 600_000, 500_000, 600_000, None, 6, 10, 1),
-        candles.Candle(MONDAY + MINUTE, MONDAY + 2 * MINUTE, 400_000, 700_000, 400_000, 700_000, 600_000, 5, 10, 2),
-        candles.Candle(MONDAY + 2 * MINUTE, MONDAY + 3 * MINUTE, None, None, None, None, 700_000, 0, 0, 0),
-        candles.Candle(MONDAY + 3 * MINUTE, MONDAY + 4 * MINUTE, 650_000, 650_000, 650_000, 650_000, 700_000, 1, 1, 1),
-    ] == found
-    assert (day.open, day.high, day.low, day.close, day.trades) == (500_000, 600_000, 300_000, 350_000, 0)
 
 
 @pytest.fixture

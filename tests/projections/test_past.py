@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from projections import accounts, book, calibration, candles, stories, timeline
+from projections import accounts, book, calibration, stories
 from projections.machine.batch import Batch
 from projections.machine.store import advance
 from projections.markets import markets, prices
@@ -88,22 +88,6 @@ def test_the_past_is_what_a_stopped_read_model_says(read_models: ReadModels, see
             assert answer == found[name], name
 
 
-def test_a_time_is_the_last_position_at_or_before_it(read_models: ReadModels) -> None:
-    """`time` finds the last event of its microsecond, or the last one before it; before the first there is nothing."""
-    log = simulate(1, 200)
-    copy = read_models.copy().fold(log, 64)
-    for recorded in log[:: len(log) // 40]:
-        for time in (recorded.time, recorded.time - 1, recorded.time + 1):
-            expected = max((other.position for other in log if other.time <= time), default=0)
-
-            with read(copy.connection, "stories", time=time) as as_of:
-                assert expected == as_of.position
-        expected_time = log[recorded.position - 1].time
-        assert expected_time == timeline.time_of(copy.connection, recorded.position)
-    assert timeline.position_at(copy.connection, START - 1) == 0
-    assert timeline.time_of(copy.connection, 0) == 0
-
-
 def test_ahead_and_unknown_are_refused(read_models: ReadModels) -> None:
     """A position that is not projected yet is refused by number, a read model that is not there by name."""
     log = simulate(1, 5)
@@ -129,32 +113,3 @@ def test_read_models_apart_answer_as_of_the_one_behind(read_models: ReadModels) 
         assert (as_of.position, as_of.past) == (700, True)
         for name, answer in answers(expected.connection, now).items():
             assert answer == answers(copy.connection, as_of)[name], name
-
-
-def test_candles_are_what_ticks_and_trades_say(read_models: ReadModels) -> None:
-    """Every candle, gaps included, agrees with the ticks and trades that lie in it."""
-    log = simulate(3, 900)
-    copy = read_models.copy().fold(log, 500)
-    with read(copy.connection, *NAMES) as as_of:
-        for market in markets.list_markets(copy.connection, as_of):
-            for outcome, name in enumerate(market.outcomes):
-                ticks = prices.history(copy.connection, as_of, market.market_id, outcome)
-                fills = [
-                    trade
-                    for trade in trades.market_trades(copy.connection, as_of, market.market_id, limit=10_000)
-                    if trade.outcome == name
-                ]
-                for period, length in (("1h", HOUR), ("1d", 24 * HOUR)):
-                    for candle in candles.candles(
-                        copy.connection, as_of, market.market_id, outcome, period, START, START + 60 * 24 * HOUR
-                    ):
-                        inside = [tick.price for tick in ticks if candle.start <= tick.time < candle.end]
-                        before = [tick.price for tick in ticks if tick.time < candle.start]
-                        traded = [fill for fill in fills if candle.start <= fill.time < candle.end]
-                        expected = candles.Candle(
-                            candle.start, candle.start + length,
-                            inside[0] if inside else None, max(inside, default=None), min(inside, default=None),
-                            inside[-1] if inside else None, before[-1] if before else None,
-                            sum(fill.cost for fill in traded), sum(fill.quantity for fill in traded), len(traded),
-                        )  # fmt: skip
-                        assert expected == candle

@@ -1,4 +1,4 @@
-"""Projectors and PostgreSQL are killed, paused and restarted under load from a real Kafka; the rows stay the log's."""
+"""Projectors and PostgreSQL are killed, paused and restarted under load from a real Kafka; the rows still match the log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FoldSlots: few threads work at a time, the weightiest of those who wait first."""
+"""FoldSlots: only a few threads fold at a time; of those that wait, the one of most weight is next."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ WAIT = 10.0
 
 
 def started(work: Callable[[], None]) -> threading.Thread:
-    """Return a thread that does this."""
+    """Return a thread that runs this function."""
     thread = threading.Thread(target=work)
     thread.start()
     return thread
 
 
-def waiting(turns: FoldSlots, count: int) -> bool:
-    """Return whether so many threads come to wait for a turn."""
-    return any(len(turns._waiting) == count for _ in polls(WAIT))
+def waiting(slots: FoldSlots, count: int) -> bool:
+    """Return whether this many threads come to wait for a slot."""
+    return any(len(slots._waiting) == count for _ in polls(WAIT))
 
 
-def test_the_weightiest_is_next() -> None:
-    """Of three who wait for the only turn the one of the most weight has it first, whoever came first."""
-    turns = FoldSlots(lambda: 1)
+def test_the_heaviest_is_next() -> None:
+    """Of three threads that wait for the only slot, the one of most weight gets it first, whichever came first."""
+    slots = FoldSlots(lambda: 1)
     order: list[float] = []
 
     def work(weight: float) -> None:
-        with turns.turn(weight):
+        with slots.slot(weight):
             order.append(weight)
 
-    with turns.turn(9.0):
+    with slots.slot(9.0):
         threads = [started(lambda weight=weight: work(weight)) for weight in (1.0, 3.0, 2.0)]  # type: ignore[misc]
-        assert waiting(turns, 3)
+        assert waiting(slots, 3)
         assert order == []
     for thread in threads:
         thread.join(WAIT)
@@ -46,20 +46,20 @@ def test_the_weightiest_is_next() -> None:
     assert order == [3.0, 2.0, 1.0]
 
 
-def test_giving_way_lets_another_one_work_meanwhile() -> None:
-    """Who gives way within its turn goes on when the other one has had one; python collects garbage only between turns."""
-    turns = FoldSlots(lambda: 1)
+def test_a_released_slot_goes_to_another_thread() -> None:
+    """A thread that releases its slot continues after the other one has used it; no garbage is collected meanwhile."""
+    slots = FoldSlots(lambda: 1)
     order: list[str] = []
 
     def other() -> None:
-        with turns.turn(1.0):
+        with slots.slot(1.0):
             order.append("other")
 
-    with turns.turn(2.0):
+    with slots.slot(2.0):
         thread = started(other)
-        assert waiting(turns, 1)
+        assert waiting(slots, 1)
         assert not gc.isenabled()
-        with turns.given_way(2.0):
+        with slots.released(2.0):
             thread.join(WAIT)
         order.append("first")
 

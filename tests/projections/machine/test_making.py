@@ -1,0 +1,50 @@
+"""maker and copier: the values of a row in the order of its columns, from names."""
+
+from typing import NamedTuple
+
+import pytest
+
+from domain.events import Recorded
+from domain.market import MarketHalted
+from projections.machine.making import KEYWORDS_MAX, copier, maker
+from projections.machine.table import Values
+
+
+class Halt(NamedTuple):
+    """A row with fields of an event, of its envelope and of its own."""
+
+    partition: int
+    market_id: str
+    position: int
+    reason: str
+
+
+RECORDED = Recorded(7, "market-m", 3, 1_000, "c", MarketHalted("m"))
+
+
+def test_a_maker_takes_every_field_by_name() -> None:
+    """In any order; a missing or unknown name raises."""
+    make = maker(Halt)
+
+    assert make(position=7, partition=0, reason="late", market_id="m") == (0, "m", 7, "late")
+    with pytest.raises(TypeError):
+        make(position=7, partition=0, reason="late")  # type: ignore[call-arg]
+
+
+def test_a_copier_copies_what_its_sources_have() -> None:
+    """Fields of the sources are copied; the others are named, and no others."""
+    copy = copier(Halt, MarketHalted, Recorded)
+
+    assert copy(RECORDED.event, RECORDED, partition=0, reason="late") == Values((0, "m", 7, "late"))
+    with pytest.raises(TypeError):
+        copy(RECORDED.event, RECORDED, partition=0)
+    with pytest.raises(TypeError):
+        copy(RECORDED.event, RECORDED, partition=0, reason="late", position=8)
+
+
+def test_more_keywords_than_are_cheap_are_refused() -> None:
+    """A row with more fields than a call passes cheaply needs sources."""
+    wide = NamedTuple("wide", [(f"field_{number}", int) for number in range(KEYWORDS_MAX + 1)])  # type: ignore[misc]
+
+    with pytest.raises(AssertionError, match="16 keywords"):
+        maker(wide)
