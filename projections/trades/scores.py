@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from domain.money import Time
 from projections.machine.table import Big, Table
 from projections.machine.workspace import Workspace
-from projections.positions.profits import DAY
+from projections.times import DAY
 
 
 @dataclass(slots=True)

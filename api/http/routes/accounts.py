@@ -1,6 +1,6 @@
 """Accounts: open, deposit, withdraw; and what an account has and did."""
 
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from fastapi import APIRouter
 from psycopg import Connection
@@ -15,19 +15,17 @@ from api.http.references import is_id
 from api.http.serializers import shown
 from api.http.writes import command_id_of, resource, submit
 from domain.account import DepositCash, OpenAccount, WithdrawCash
-from domain.money import MICRO
 from messages.commands import new_id
-from projections import accounts, orders
+from projections import accounts, equity, orders
+from projections.candles import PERIODS, Period
 from projections.positions import positions
 from projections.reading import AsOf
 from projections.trades import trades
 
 router = APIRouter(prefix="/accounts", tags=["accounts"])
 
-NEEDS: Final = ("accounts", "positions", "markets")
+NEEDS: Final = (accounts.get_account,)
 
-Step = Literal["1m", "1h", "1d"]
-STEPS: Final[dict[Step, int]] = {"1m": 60 * MICRO, "1h": 3600 * MICRO, "1d": 24 * 3600 * MICRO}
 POINTS_DEFAULT: Final = 90
 POINTS_MAX: Final = 2000
 
@@ -77,7 +75,9 @@ async def withdraw(request: Request, context: WithContext, principal: Anyone, ac
 async def list_accounts(read: Read, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """All accounts."""
     after = read.after(cursor)
-    rows, as_of = await read.fetch(NEEDS, lambda c, a: accounts.list_accounts(c, a, limit=limit, after=after))
+    rows, as_of = await read.fetch(
+        (accounts.list_accounts,), lambda c, a: accounts.list_accounts(c, a, limit=limit, after=after)
+    )
     return read.page(rows, limit, account_json, as_of)
 
 
@@ -98,7 +98,7 @@ async def list_positions(read: Read, account: str, market: str | None = None, cl
         found = _get(connection, as_of, account_id)
         return positions.account_positions(connection, as_of, found.account_id, market_id=market_id, closed=closed)
 
-    rows, as_of = await read.fetch(NEEDS, query)
+    rows, as_of = await read.fetch((*NEEDS, positions.account_positions), query)
     return answer([shown(row) for row in rows], as_of)
 
 
@@ -145,7 +145,7 @@ async def list_settlements(read: Read, account: str, limit: Limit = 100, cursor:
     account_id = await read.context.names.resolve("account", account)
     after = read.after(cursor)
     rows, as_of = await read.fetch(
-        ("positions",), lambda c, a: positions.settlements(c, a, account_id, limit=limit, after=after)
+        (positions.settlements,), lambda c, a: positions.settlements(c, a, account_id, limit=limit, after=after)
     )
     return read.page(rows, limit, shown, as_of)
 
@@ -155,37 +155,39 @@ async def list_ledger(read: Read, account: str, limit: Limit = 100, cursor: Curs
     """The account's statement: every movement of its cash with what was available and held afterwards, newest first."""
     account_id = await read.context.names.resolve("account", account)
     after = read.after(cursor)
-    rows, as_of = await read.fetch(NEEDS, lambda c, a: accounts.statement(c, a, account_id, limit=limit, after=after))
+    rows, as_of = await read.fetch(
+        (accounts.statement,), lambda c, a: accounts.statement(c, a, account_id, limit=limit, after=after)
+    )
     return read.page(rows, limit, shown, as_of)
 
 
 @router.get("/{account}/equity-history")
 async def equity_history(
-    read: Read, account: str, start: str | None = None, end: str | None = None, step: Step = "1d"
+    read: Read, account: str, start: str | None = None, end: str | None = None, step: Period = "1d"
 ) -> Response:
     """Cash and positions at the prices of then, over time; the last 90 steps, if no start is given."""
     account_id = await read.context.names.resolve("account", account)
-    since, until, length = query_time("start", start), query_time("end", end), STEPS[step]
+    since, until, length = query_time("start", start), query_time("end", end), PERIODS[step]
 
-    def query(connection: Connection[Any], as_of: AsOf) -> list[accounts.EquityPoint]:
+    def query(connection: Connection[Any], as_of: AsOf) -> list[equity.EquityPoint]:
         last = as_of.time if until is None else until
         first = max(0, last - POINTS_DEFAULT * length) if since is None else since
         if (last - first) // length > POINTS_MAX:
             raise invalid_field("start", f"lies more than {POINTS_MAX} steps before the end")
         found = _get(connection, as_of, account_id)
-        return accounts.equity_history(connection, as_of, found.account_id, start=first, end=last, step=length)
+        return equity.equity_history(connection, as_of, found.account_id, start=first, end=last, step=length)
 
-    rows, as_of = await read.fetch((*NEEDS, "timeline"), query)
+    rows, as_of = await read.fetch((*NEEDS, equity.equity_history), query)
     return answer([shown(row) for row in rows], as_of)
 
 
-def _get(connection: Connection[Any], as_of: AsOf, reference: str) -> accounts.Account:
+def _get(connection: Connection[Any], as_of: AsOf, reference: str) -> accounts.ValuedAccount:
     found = accounts.get_account(connection, as_of, reference)
     if found is None:
         raise ApiError("ACCOUNT_NOT_FOUND", "no such account", {"account": reference})
     return found
 
 
-def account_json(row: accounts.Account) -> dict[str, Any]:
+def account_json(row: accounts.ValuedAccount) -> dict[str, Any]:
     """Return an account as it is shown."""
     return shown(row)

@@ -1,6 +1,6 @@
 """Who earns most, who trades most, whose prices were right; and whether the market's were."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from starlette.responses import Response
@@ -12,21 +12,18 @@ from projections.positions import leaderboard as leaderboards
 
 router = APIRouter(tags=["leaderboard"])
 
-Sort = Literal["pnl", "volume", "roi", "brier"]
-Window = Literal["day", "week", "month", "all"]
-
 
 @router.get("/leaderboard")
 async def get_leaderboard(
     read: Read,
-    sort: Sort = "pnl",
-    window: Annotated[Window, Query(description="UTC calendar, weeks from Monday")] = "all",
+    sort: leaderboards.Sort = "pnl",
+    window: Annotated[leaderboards.Window, Query(description="UTC calendar, weeks from Monday")] = "all",
     category: str | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Response:
     """Accounts by profit, volume, return or Brier score; equal values share a rank and the next one skips."""
     rows, as_of = await read.fetch(
-        leaderboards.NEEDS,
+        (leaderboards.leaderboard,),
         lambda c, a: leaderboards.leaderboard(c, a, sort=sort, window=window, category=category, limit=limit),
     )
     return answer([standing_json(row) for row in rows], as_of)
