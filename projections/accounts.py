@@ -128,8 +128,11 @@ BOOKS: Final = ("cash", "held", "pool", "fees", "house", "bonds", "external")
 KINDS: Final = frozenset(EVENT_TYPES) - {OrderPlaced, CommandsRead, CommandRejected, CommandHadNoEffect}
 """All events but the most frequent ones of those that move no money."""
 
-_settled = copier(LedgerEntry, Recorded, TradeSettled)
-_entry = copier(LedgerEntry, Recorded)
+_NOTHING: Final = {"house": 0, "bonds": 0, "external": 0}
+
+_settled = copier(LedgerEntry, Recorded, TradeSettled, constants={"kind": "TradeSettled", **_NOTHING})
+_moved = copier(LedgerEntry, Recorded, constants={"fees": 0, **_NOTHING})
+_posted = copier(LedgerEntry, Recorded)
 
 
 def fold(batch: Batch, workspace: Workspace) -> None:
@@ -138,10 +141,11 @@ def fold(batch: Batch, workspace: Workspace) -> None:
     The most frequent events do not go through `postings`. Their entries are the same; a test compares them.
     """
     books = Books(batch, workspace)
+    settle = books.settle
     for recorded in batch.of(KINDS):
         match recorded.event:
             case TradeSettled() as event:
-                books.settle(event, recorded)
+                settle(event, recorded)
             case OrderReserved() as event:
                 books.move(event, recorded, order_id=event.order_id, cash=-event.cash, held=event.cash, pool=0)
             case OrderReleased() as event:
@@ -197,12 +201,8 @@ class Books:
                 recorded,
                 event,
                 partition=self._partition,
-                kind="TradeSettled",
                 pool=pool,
                 fees=fee,
-                house=0,
-                bonds=0,
-                external=0,
                 available_after=account.available,
                 held_after=account.held,
             )
@@ -227,7 +227,7 @@ class Books:
         account = self._change(event.account_id, cash, held, recorded)
         self._pools[event.market_id] += pool
         self._append(
-            _entry(
+            _moved(
                 recorded,
                 partition=self._partition,
                 kind=type(event).__name__,
@@ -237,10 +237,6 @@ class Books:
                 cash=cash,
                 held=held,
                 pool=pool,
-                fees=0,
-                house=0,
-                bonds=0,
-                external=0,
                 available_after=account.available,
                 held_after=account.held,
             )
@@ -260,7 +256,7 @@ class Books:
         if account_id and (amounts["cash"] or amounts["held"]):
             account = self._change(account_id, amounts["cash"], amounts["held"], recorded)
         self._append(
-            _entry(
+            _posted(
                 recorded,
                 partition=self._partition,
                 kind=type(event).__name__,

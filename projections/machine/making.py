@@ -12,6 +12,8 @@ from projections.machine.table import Values
 
 P = ParamSpec("P")
 
+EMPTY: Final[Mapping[str, object]] = {}
+
 KEYWORDS_MAX: Final = 15
 """The most keywords of a call that Python passes without a dict."""
 
@@ -21,18 +23,22 @@ def maker(row: Callable[P, Any]) -> Callable[P, Values]:
     return cast("Callable[P, Values]", _generate(cast("type[Any]", row), {}))
 
 
-def copier(row: type[Any], *sources: type, **prefixes: type) -> Callable[..., Values]:
+def copier(
+    row: type[Any], *sources: type, constants: Mapping[str, object] = EMPTY, **prefixes: type
+) -> Callable[..., Values]:
     """Return a function that takes an object of each source type, and by keyword the fields that none of these has.
 
     Fields are copied by their names, from the first source that has them. A source that is given by keyword has the
     fields that its keyword is the prefix of: `account=Total` copies `account_volume` from the `volume` of a `Total`, which
-    the function takes as `account`. To name a field that is copied raises TypeError.
+    the function takes as `account`. `constants` are the fields that have the same value in every row: a number, a text or
+    None. To name a field that is copied or constant raises TypeError.
     """
     copied = {
         f"{prefix}_{name}": f"{prefix}.{name}" for prefix, source in prefixes.items() for name in get_type_hints(source)
     }
     for number, source in reversed([*enumerate(sources)]):
         copied.update((name, f"s{number}.{name}") for name in get_type_hints(source))
+    copied.update((name, repr(value)) for name, value in constants.items())
     return _generate(row, copied, len(sources), list(prefixes))
 
 

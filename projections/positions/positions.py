@@ -195,7 +195,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901  one case an
     known = KnownMarkets(workspace, MARKETS, CATEGORIES)
     profits = Profits(batch, workspace)
     holdings = Holdings(batch, workspace, known, profits)
-    trade = holdings.trade
+    trade, price = holdings.trade, known.price
     for recorded in batch.of(KINDS):
         if recorded.time >= profits.until:
             profits.pass_time(recorded.time)
@@ -204,7 +204,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901  one case an
                 trade(event, recorded)
             case OrderPlaced() | OrderAmended() as event:
                 if event.execution.prices:
-                    known.price(event.market_id, event.execution.prices)
+                    price(event.market_id, event.execution.prices)
             case SetsSplit() | SetsMerged() | PayoutPaid() | PayoutReversed() | PositionVoided() as event:
                 holdings.settle(event, recorded)
             case StoryPublished() | MarketActivated() | RestingOrderFilled() as event:
