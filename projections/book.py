@@ -12,12 +12,12 @@ from projections.machine.making import maker
 from projections.machine.projection import Projection
 from projections.machine.table import Table
 from projections.machine.workspace import Workspace
-from projections.markets.markets import Market
+from projections.markets.tables import MarketRow
 from projections.reading import AsOf, query
 
 
 @dataclass(slots=True)
-class RestingOrder:
+class BookOrder:
     """An order that rests now."""
 
     order_id: str
@@ -73,7 +73,7 @@ class OutcomeBook(NamedTuple):
     asks: list[Level]
 
 
-RESTING = Table("book_orders", RestingOrder, key=["order_id"], by="order")
+RESTING = Table("book_orders", BookOrder, key=["order_id"], by="order")
 LEVELS = Table("book_levels", LevelRow, key=["market_id", "outcome", "side", "price"], by="market")
 VERSIONS = Table("book_versions", LevelVersion, key=["market_id", "outcome", "side", "price", "position"])
 
@@ -149,7 +149,7 @@ class Book:
         """Add an order of which something rests."""
         assert event.limit_price is not None, "only limit orders rest"
         order = self._orders.add(
-            RestingOrder(
+            BookOrder(
                 order_id=event.order_id,
                 market_id=event.market_id,
                 outcome=event.outcome,
@@ -172,7 +172,7 @@ class Book:
             level.orders -= 1
             self._orders.remove(order_id)
 
-    def _level(self, order: RestingOrder) -> LevelRow:
+    def _level(self, order: BookOrder) -> LevelRow:
         """Return the level of an order, to be changed."""
         key = (order.market_id, order.outcome, order.side, order.price)
         if self._levels.get(key) is None:
@@ -194,7 +194,7 @@ _PAST: Final = """
 
 
 @query("book")
-def book(connection: Connection, as_of: AsOf, market: Market) -> list[OutcomeBook]:
+def book(connection: Connection, as_of: AsOf, market: MarketRow) -> list[OutcomeBook]:
     """Return the book of each outcome of a market, in their order."""
     if as_of.past:
         rows = connection.execute(_PAST, [as_of.position, market.market_id]).fetchall()

@@ -1,22 +1,149 @@
-"""Calibration: how good the market's prices were as forecasts, at close, a day and a week before it.
+"""Calibration: how well market prices forecast what was paid, at close, a day and a week before it.
 
-Every outcome of every finalized market is one forecast: its price then, against the fraction that it paid. Their sums are kept
-with the markets; the sums of then are looked up.
+Every outcome of a finalized market is one forecast for each horizon at which the market was trading: its price then, against
+the fraction that it paid. The read model `markets` adds these forecasts to sums by category, and keeps the versions of the
+sums. A correction takes back what the market had added.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from psycopg import Connection
 
-from domain.money import MICRO
-from projections.forecasts import DECILES, HORIZONS, LOG_UNITS
-from projections.reading import AsOf
+from domain.money import MICRO, Time
+from projections.machine.table import Big, Table
+from projections.machine.workspace import Workspace
+from projections.reading import AsOf, query
+from projections.times import DAY
+
+HORIZONS: Final = {"close": 0, "1d": DAY, "7d": 7 * DAY}
+"""The times before the close of a market, in microseconds."""
+
+DECILES: Final = 10
+
+LOG_UNITS: Final = 10**18
+"""The unit of logarithms: integers of 1e-18, whose sums are exact in any order."""
+
+
+@dataclass(slots=True)
+class ForecastSums:
+    """The sums over all forecasts of a horizon in one category.
+
+    `finalized` counts markets, `markets` and `outcomes` those that were trading at the horizon. `squares` sums
+    (price - paid)^2 in 1e-12, `logs` sums -paid * ln(price) in 1e-24. The lists are by decile of the price: the number of
+    forecasts, the sum of their prices, and the sum of what they paid.
+    """
+
+    category: str
+    horizon: str
+    finalized: int
+    markets: int
+    outcomes: int
+    squares: Big
+    logs: Big
+    counts: list[int]
+    prices: list[int]
+    paid: list[int]
+
+
+class ForecastVersion(NamedTuple):
+    """The same from `position` on."""
+
+    category: str
+    horizon: str
+    finalized: int
+    markets: int
+    outcomes: int
+    squares: Big
+    logs: Big
+    counts: list[int]
+    prices: list[int]
+    paid: list[int]
+    position: int
+
+
+SUMS = Table("forecast_sums", ForecastSums, key=["category", "horizon"])
+VERSIONS = Table("forecast_versions", ForecastVersion, key=["category", "horizon", "position"])
+
+TABLES: Final = (SUMS, VERSIONS)
+
+
+class ResolvedMarket(NamedTuple):
+    """A closed market that pays `now`, and paid `before` if this is a correction (else None); by outcome."""
+
+    category: str
+    closed_at: Time
+    before: Sequence[int] | None
+    now: Sequence[int]
+
+
+def add(
+    workspace: Workspace,
+    market: ResolvedMarket,
+    prices_at: Callable[[Time], Sequence[int] | None],
+    position: int,
+) -> None:
+    """Add the forecasts of a market by what it pays now, and take back those by what it paid before.
+
+    `prices_at` returns the market's prices at a time, None where it was not trading yet.
+    """
+    rows = workspace.rows(SUMS)
+    rows.prefetch(lambda: [(market.category, horizon) for horizon in HORIZONS])
+    for horizon, earlier in HORIZONS.items():
+        key = (market.category, horizon)
+        sums = rows.add(_nothing(*key)) if rows.get(key) is None else rows.edit(key)
+        prices = prices_at(market.closed_at - earlier)
+        for payouts, sign in ((market.before, -1), (market.now, 1)):
+            if payouts is not None:
+                sums.finalized += sign
+                if prices is not None:
+                    _add(sums, prices, payouts, sign)
+        workspace.rows(VERSIONS).append(ForecastVersion(**asdict(sums), position=position))  # its lists are copies
+
+
+def _nothing(category: str, horizon: str) -> ForecastSums:
+    """Return the sums over no forecasts."""
+    return ForecastSums(
+        category=category,
+        horizon=horizon,
+        finalized=0,
+        markets=0,
+        outcomes=0,
+        squares=0,
+        logs=0,
+        counts=[0] * DECILES,
+        prices=[0] * DECILES,
+        paid=[0] * DECILES,
+    )
+
+
+def _add(sums: ForecastSums, prices: Sequence[int], payouts: Sequence[int], sign: int) -> None:
+    sums.markets += sign
+    for price, paid in zip(prices, payouts, strict=True):
+        sums.outcomes += sign
+        sums.squares += sign * (price - paid) ** 2
+        sums.logs -= sign * paid * _log(price)
+        decile = price * DECILES // MICRO
+        sums.counts[decile] += sign
+        sums.prices[decile] += sign * price
+        sums.paid[decile] += sign * paid
+
+
+@lru_cache(maxsize=100_000)
+def _log(price: int) -> int:
+    """Return the natural logarithm of a price; a price of 0 counts as the least that there is."""
+    return int((Decimal(max(price, 1)) / MICRO).ln() * LOG_UNITS)
+
+
+# --- queries
 
 
 @dataclass(frozen=True, slots=True)
 class Decile:
-    """The forecasts with a price from `low` to below `high`: how many, their mean price, the mean of what they paid."""
+    """The forecasts with a price from `low` to below `high`: their number, their mean price, the mean of what they paid."""
 
     low: int
     high: int
@@ -26,7 +153,7 @@ class Decile:
 
 
 class Horizon(NamedTuple):
-    """The forecasts of one moment before the close. Scores are means, in millionths, rounded down; None without a forecast.
+    """The forecasts of one horizon. Scores are means, in millionths, rounded down; None without a forecast.
 
     `brier` is (price - paid)^2 per outcome, `log_score` is -paid * ln(price) summed over a market's outcomes.
     """
@@ -53,8 +180,9 @@ _SUMS: Final = """
     WHERE %(category)s::text IS NULL OR s.category = %(category)s"""
 
 
+@query("markets")
 def calibration(connection: Connection, as_of: AsOf, *, category: str | None = None) -> Calibration:
-    """Return how well prices forecast what was paid. `read` must hold calibration.
+    """Return how well prices forecast what was paid.
 
     A market that was not yet trading at a horizon does not count there.
     """

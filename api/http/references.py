@@ -83,7 +83,7 @@ class Names:
             with self._pool.connection() as connection:
                 match kind:
                     case "story":
-                        with read(connection, "stories") as as_of:
+                        with read(connection, stories.get_story) as as_of:
                             story = stories.get_story(connection, as_of, reference)
                             return story.story_id if story else None
                     case "market":

@@ -197,7 +197,7 @@ def skip(connection: Connection, projection: Projection, position: int, reason: 
             [projection.name, partition, position],
         )
         if deleted.rowcount == 0:
-            raise LookupError(f"{projection.name} has no parked event at {position} with an error of its own")
+            raise LookupError(f"{projection.name} has no event at {position} that could not be folded")
         connection.execute(
             "INSERT INTO projection_skipped (projection, partition, position, reason) VALUES (%s, %s, %s, %s)",
             [projection.name, partition, position, reason],

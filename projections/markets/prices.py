@@ -1,7 +1,7 @@
-"""Price ticks, kept for ever: each event that changed the price of an outcome, with its position.
+"""Price ticks: each event that changed the price of an outcome, with its position. All of them are kept.
 
-They stand in `market_activity`, with what else a trade changes; a tick of one outcome is a row in which the outcome's bit
-of `changed` is set.
+They are rows of `market_activity`, beside everything else that a trade changes. A tick of an outcome is a row in which the
+outcome's bit of `changed` is set.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from psycopg import Connection
 
 from projections import timeline
-from projections.reading import AsOf
+from projections.reading import AsOf, query
 from projections.times import MINUTE
 
 
@@ -23,10 +23,11 @@ class Tick(NamedTuple):
 
 
 def signed(mask: int) -> int:
-    """Return 64 bits as the signed integer that PostgreSQL keeps."""
+    """Return 64 bits as the signed integer that PostgreSQL stores."""
     return mask - (1 << 64) if mask >> 63 else mask
 
 
+@query("markets")
 def latest(connection: Connection, as_of: AsOf, market_ids: Sequence[str]) -> dict[str, list[int]]:
     """Return the prices of each of these markets, in the order of its outcomes; a draft has its initial prices."""
     rows = connection.execute(
@@ -37,6 +38,7 @@ def latest(connection: Connection, as_of: AsOf, market_ids: Sequence[str]) -> di
     return dict(rows)
 
 
+@query("markets", "timeline")
 def history(
     connection: Connection,
     as_of: AsOf,
@@ -48,10 +50,10 @@ def history(
     fidelity: int = 0,
     limit: int = 10_000,
 ) -> list[Tick]:
-    """Return the ticks of the outcome (by its index) from `start` and before `end`, oldest first, at most `limit`.
+    """Return the ticks of an outcome (by its index) from `start` and before `end`, oldest first.
 
-    With a `fidelity` of so many minutes, only the last tick of each such interval (aligned to UTC). Where there are more
-    than `limit`, the newest of them.
+    With a `fidelity` in minutes, only the last tick of each interval of this length (aligned to UTC). Where there are more
+    than `limit` ticks, these are the newest.
     """
     first = timeline.position_before(connection, start) + 1 if start is not None else 0
     last = min(as_of.position, timeline.position_before(connection, end)) if end is not None else as_of.position
@@ -73,7 +75,7 @@ _EVERY: Final = """
     WHERE market_id = %(market)s AND position BETWEEN %(first)s AND %(last)s AND changed & %(bit)s <> 0
     ORDER BY position DESC LIMIT %(limit)s"""
 
-# Hops from the last tick of an interval to the last tick before the interval: as many steps as there are points.
+# Each step goes from the last tick of an interval to the last tick before that interval: one step for each point.
 _THINNED: Final = """
     WITH RECURSIVE hop AS (
         (SELECT time, prices, position, partition FROM market_activity

@@ -1,25 +1,26 @@
-"""How well accounts forecast: sums of each account's trades in finalized markets, kept with the trades they come from.
+"""How well accounts forecast: sums over each account's trades in finalized markets, kept with the trades.
 
-Every trade counts once for each of its parties, by the price of the party's outcome after it, against the fraction that a
-share paid. A correction takes back what the market had added.
+Every trade counts once for each of its parties: the price of the party's outcome after the trade is compared with the
+fraction that a share paid. A correction takes back what the market had added.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from domain.money import Time
+from projections.machine.making import maker
 from projections.machine.table import Big, Table
-from projections.machine.workspace import Workspace
+from projections.machine.workspace import Rows, Workspace
 from projections.times import DAY
 
 
 @dataclass(slots=True)
 class ScoreTotal:
-    """How an account's trades in the finalized markets of a category forecast them.
+    """The sums over an account's trades in the finalized markets of a category.
 
-    `error` sums cost * (price after - paid)^2 in 1e-18 credits, `weight` the cost: their quotient is the Brier score, in 1e-12.
+    `error` sums cost * (price after - paid)^2 in 1e-18 credits, `weight` the cost. Their quotient is the Brier score, in 1e-12.
     """
 
     account_id: str
@@ -41,7 +42,7 @@ class ScoreDay:
 
 
 class ScoreVersion(NamedTuple):
-    """The same from `position` on; `total_*` is that of all the account's days in the category."""
+    """The same from `position` on; `total_*` are the sums over all the account's days in the category."""
 
     account_id: str
     category: str
@@ -53,9 +54,8 @@ class ScoreVersion(NamedTuple):
     total_weight: int
 
 
-Side = tuple[str, Time, int, int, int]
-"""One party's side of a trade: account, time, which of the market's outcomes, cost, the outcome's price after it."""
-
+TradeSide = tuple[str, Time, int, int, int]
+"""One party's side of a trade: account, time, index of its outcome, cost, price of the outcome after the trade."""
 
 TOTALS = Table("trade_score_totals", ScoreTotal, key=["account_id", "category"])
 DAYS = Table("trade_score_days", ScoreDay, key=["account_id", "category", "day"], indexes=["day"])
@@ -68,48 +68,76 @@ VERSIONS = Table(
 
 TABLES: Final = (TOTALS, DAYS, VERSIONS)
 
+_version = maker(ScoreVersion)
+
 
 class Scored(NamedTuple):
-    """What is scored: the sides of a market's trades by what it pays now, no more by what it paid `before` a correction."""
+    """A market to score: the sides of its trades, what it pays `now`, and what it paid `before` a correction (else None)."""
 
     category: str
-    sides: Iterable[Side]
+    sides: Sequence[TradeSide]
     before: Sequence[int] | None
     now: Sequence[int]
 
 
 def score(workspace: Workspace, market: Scored, position: int) -> None:
-    """Add what the trades of a market say of their parties."""
+    """Add the scores of a market's trades to the sums of their parties."""
     category = market.category
-    changes: defaultdict[tuple[str, int], list[int]] = defaultdict(lambda: [0, 0])
-    for account_id, time, outcome, cost, price in market.sides:
-        change = changes[account_id, time - time % DAY]
-        change[0] += cost * (price - market.now[outcome]) ** 2
-        if market.before is None:
-            change[1] += cost
-        else:
-            change[0] -= cost * (price - market.before[outcome]) ** 2
-    totals = workspace.load(TOTALS, lambda: {(account_id, category) for account_id, _ in changes})
+    changes = _changes(market)
+    totals, days, versions = workspace.rows(TOTALS), workspace.rows(DAYS), workspace.rows(VERSIONS)
+    totals.prefetch(lambda: {(account_id, category) for account_id, _ in changes})
+    days.prefetch(lambda: [(account_id, category, day) for account_id, day in changes])
+    of_accounts: dict[str, ScoreTotal] = {}
     for (account_id, _), (error, weight) in changes.items():
-        key = (account_id, category)
-        total = totals.cache.get(key)
+        total = of_accounts.get(account_id)
         if total is None:
-            total = ScoreTotal(account_id, category, 0, 0)
-            totals.put(key, total)
+            total = of_accounts[account_id] = _total(totals, account_id, category)
         total.error += error
         total.weight += weight
-        totals.changed[key] = total
-    days = workspace.load(DAYS, lambda: [(account_id, category, day) for account_id, day in changes])
-    append = workspace.rows(VERSIONS).append
+    edit_day = days.edit
     for (account_id, day), (error, weight) in changes.items():
-        of_day = (account_id, category, day)
-        row = days.cache.get(of_day)
-        if row is None:
-            row = ScoreDay(account_id, category, day, position, 0, 0)
-            days.put(of_day, row)
+        try:
+            row = edit_day((account_id, category, day))
+        except KeyError:
+            row = days.add(
+                ScoreDay(account_id=account_id, category=category, day=day, position=position, error=0, weight=0)
+            )
+        total = of_accounts[account_id]
         row.position = position
         row.error += error
         row.weight += weight
-        days.changed[of_day] = row
-        total = totals.cache[account_id, category]
-        append((account_id, category, day, position, row.error, row.weight, total.error, total.weight))
+        versions.append(
+            _version(
+                account_id=account_id,
+                category=category,
+                day=day,
+                position=position,
+                error=row.error,
+                weight=row.weight,
+                total_error=total.error,
+                total_weight=total.weight,
+            )
+        )
+
+
+def _total(totals: Rows[ScoreTotal], account_id: str, category: str) -> ScoreTotal:
+    """Return the sums of an account in a category, to be changed."""
+    try:
+        return totals.edit((account_id, category))
+    except KeyError:
+        return totals.add(ScoreTotal(account_id=account_id, category=category, error=0, weight=0))
+
+
+def _changes(market: Scored) -> dict[tuple[str, int], list[int]]:
+    """Return what is added to `error` and `weight`, by account and day."""
+    changes: defaultdict[tuple[str, int], list[int]] = defaultdict(lambda: [0, 0])
+    now, before = market.now, market.before
+    for account_id, time, outcome, cost, price in market.sides:
+        change = changes[account_id, time - time % DAY]
+        error = cost * (price - now[outcome]) ** 2
+        if before is None:
+            change[1] += cost
+        else:
+            error -= cost * (price - before[outcome]) ** 2
+        change[0] += error
+    return changes

@@ -1,34 +1,35 @@
 """Trades: every fill, with both its sides."""
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from psycopg import Connection
 from psycopg.rows import args_row
 
 from domain.events import Recorded
-from domain.market import MarketDrafted, Payout
+from domain.market import MarketActivated, MarketCorrected, MarketDrafted, MarketFinalized
 from domain.money import MICRO, divide_half_even
-from domain.orders import OrderAmended, OrderCanceled, OrderReduced, RestingOrderFilled
+from domain.orders import Execution, Fill, OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
 from domain.story import StoryPublished
-from projections.machine.batch import EXECUTED, Batch
+from projections import market_facts
+from projections.machine.batch import Batch
+from projections.machine.making import copier
 from projections.machine.projection import Projection
 from projections.machine.table import Table
-from projections.machine.workspace import Rows, Workspace
-from projections.market_facts import RESOLVED, fractions_of
-from projections.reading import AsOf, Conditions
+from projections.machine.workspace import Notes, Workspace
+from projections.market_facts import KnownMarkets, MarketFacts, Resolved, category_table, facts_table
+from projections.reading import AsOf, Conditions, query
 from projections.trades import scores
 
 
 class Trade(NamedTuple):
     """One fill; `number` counts those of one event, from 0.
 
-    `outcome`, `side`, `account_id`, `order_id` are those of the party that `role` names: the taker or, where the maker
-    came to a resting order's price, that resting order. `source` is what it traded with: the maker or an order, then the
-    other party is in `resting_*`; its outcome is another one where two bids met to make complete sets.
-    `cost` is without `fee`, the fee of the whole execution stands on its first fill. `price_after` is the maker's price
-    of the outcome after the event, `resting_price_after` that of the other party's outcome.
+    `outcome`, `side`, `account_id` and `order_id` are those of the party that `role` names: the taker or, where the AMM
+    filled a resting order, the resting order. `source` says what that party traded with: the AMM, or an order in the book.
+    In the latter case `resting_*` name the other party. Its outcome is another one where two bids met to make complete
+    sets. `cost` excludes `fee`; the fee of a whole execution stands on its first fill. `price_after` is the AMM's price of
+    the outcome after the event, `resting_price_after` its price of the other party's outcome.
     """
 
     partition: int
@@ -61,7 +62,7 @@ class Trade(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Fill:
+class AccountFill:
     """A trade as one of its parties sees it."""
 
     position: int
@@ -84,30 +85,13 @@ class Fill:
 
 
 @dataclass(slots=True)
-class MarketPrices:
-    """A market's category, outcomes and prices; its payouts once it is finalized."""
-
-    market_id: str
-    category: str
-    outcomes: list[str]
-    prices: list[int]
-    payouts: list[int] | None
-
-
-class Resting(NamedTuple):
-    """What a trade has to say of an order that rests now."""
+class RestingParty:
+    """An order that rests now: what the trades that fill it say of it, and the shares that remain of it."""
 
     order_id: str
     outcome: str
     side: str
     remaining: int
-
-
-class Category(NamedTuple):
-    """The category of a story, which is that of its markets."""
-
-    story_id: str
-    category: str
 
 
 TRADES = Table(
@@ -119,177 +103,181 @@ TRADES = Table(
         "resting_account_id, position, number WHERE resting_account_id IS NOT NULL",
     ],
 )
-PRICES_NOW = Table("trades_markets", MarketPrices, key=["market_id"])
-RESTING = Table("trades_resting", Resting, key=["order_id"])
-CATEGORIES = Table("trades_categories", Category, key=["story_id"])
+MARKETS = facts_table("trades_markets", MarketFacts)
+RESTING = Table("trades_resting", RestingParty, key=["order_id"], by="order")
+CATEGORIES = category_table("trades_categories")
 
-KINDS: Final = EXECUTED | RESOLVED | {StoryPublished, MarketDrafted, OrderCanceled, OrderReduced, RestingOrderFilled}
+SIDES: Final[Notes[scores.TradeSide]] = Notes("sides")
+"""All sides of a market's trades."""
+
+KINDS: Final = market_facts.KINDS | {OrderCanceled, OrderReduced}
 
 
-def fold(batch: Batch, workspace: Workspace) -> None:
-    """Add a row for each fill; score the trades of a market when it is finalized."""
+@dataclass(frozen=True, slots=True)
+class OtherParty:
+    """The resting order that an order traded with, if any, and the AMM's price of its outcome after the event."""
+
+    resting_account_id: str | None = None
+    resting_order_id: str | None = None
+    resting_outcome: str | None = None
+    resting_side: str | None = None
+    resting_price_after: int | None = None
+
+
+AMM: Final = OtherParty()
+
+
+class TradedOrder(Protocol):
+    """What a trade copies from the event of the order that traded."""
+
+    outcome: str
+    side: str
+    account_id: str
+    order_id: str
+
+
+_taken = copier(Trade, MarketFacts, TradedOrder, Fill, Recorded, OtherParty)
+_rested = copier(Trade, MarketFacts, TradedOrder, RestingOrderFilled, Recorded, OtherParty)
+
+
+def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901, PLR0912  one case an event
+    """Add a row for each fill; score the trades of a market when it is finalized or corrected."""
     fills = Fills(batch, workspace)
     markets, resting = fills.markets, fills.resting
-    event: Any
     for recorded in batch.of(KINDS):
-        event = recorded.event
-        kind = type(event)
-        if kind in EXECUTED:
-            if event.execution.fills:
-                fills.execute(recorded)
-            if event.execution.resting:
-                order = Resting(event.order_id, event.outcome, event.side, event.execution.remaining)
-                resting.put(event.order_id, order)
-            elif kind is OrderAmended:
-                resting.delete(event.order_id)
-        elif kind is RestingOrderFilled:
-            fills.sweep(recorded)
-        elif kind is OrderCanceled:
-            resting.delete(event.order_id)
-        elif kind is OrderReduced:
-            resting.put(event.order_id, Resting(event.order_id, event.outcome, event.side, event.remaining))
-        elif kind in RESOLVED:
-            _score(workspace, markets.cache[event.market_id], event.payouts, recorded.position)
-            markets.change(event.market_id)
-        else:
-            _follow_market(batch, workspace, recorded)
-
-
-def _follow_market(batch: Batch, workspace: Workspace, recorded: Recorded) -> None:
-    """Take in what a market is."""
-    markets, categories = workspace.rows(PRICES_NOW), workspace.rows(CATEGORIES)
-    event: Any = recorded.event
-    if isinstance(event, StoryPublished):
-        categories.put(event.story_id, Category(event.story_id, event.category))
-    else:
-        found = workspace.load(CATEGORIES, lambda: batch.stories).get(event.story_id)
-        category = found.category if found else ""
-        outcomes, prices = list(event.outcomes), list(event.initial_prices)
-        markets.put(event.market_id, MarketPrices(event.market_id, category, outcomes, prices, None))
-        workspace.notes[event.market_id] = []
+        match recorded.event:
+            case OrderPlaced() as event:
+                execution = event.execution
+                if execution.fills:
+                    fills.take(event, execution, recorded)
+                if execution.resting:
+                    resting.add(RestingParty(event.order_id, event.outcome, event.side, execution.remaining))
+            case RestingOrderFilled() as event:
+                fills.fill_resting(event, recorded)
+            case OrderAmended() as event:
+                execution = event.execution
+                if execution.fills:
+                    fills.take(event, execution, recorded)
+                if execution.resting:
+                    resting.edit(event.order_id).remaining = execution.remaining
+                else:
+                    resting.remove(event.order_id)
+            case OrderCanceled() as event:
+                resting.remove(event.order_id)
+            case OrderReduced() as event:
+                resting.edit(event.order_id).remaining = event.remaining
+            case MarketDrafted() as event:
+                markets.draft(event)
+                fills.sides[event.market_id] = []
+            case MarketFinalized() | MarketCorrected() as event:
+                _score(workspace, markets, event, recorded.position)
+            case StoryPublished() | MarketActivated() as event:
+                markets.follow(event)
 
 
 class Fills:
-    """Takes in the fills of one batch: a row for each, and the sides of its parties while all of the market are kept."""
+    """Takes in the fills of a batch: adds a row for each, and notes the sides of its parties."""
 
     def __init__(self, batch: Batch, workspace: Workspace) -> None:
-        self.markets: Rows[MarketPrices] = workspace.load(PRICES_NOW, lambda: batch.markets)
-        self.resting: Rows[Resting] = workspace.load(RESTING, lambda: batch.orders)
+        self.markets = KnownMarkets(workspace, MARKETS, CATEGORIES)
+        self._edit_market = self.markets.rows.edit
+        self.resting = workspace.rows(RESTING)
+        self.sides = workspace.notes_of(SIDES)
         self._append = workspace.rows(TRADES).append
-        self._notes = workspace.notes
         self._partition = batch.partition
 
-    def execute(self, recorded: Recorded) -> None:
-        """Take in a taker's order."""
-        event: Any = recorded.event
-        position, time, fee = recorded.position, recorded.time, event.execution.fee
-        market_id, outcome, side = event.market_id, event.outcome, event.side
-        account_id, order_id = event.account_id, event.order_id
-        market = self._price(market_id, event.execution.prices)
-        place = market.outcomes.index(outcome)
-        price_after = market.prices[place]
-        sides = self._notes.get(market_id)
-        for number, fill in enumerate(event.execution.fills):
-            other_outcome = other_side = other_price = None
+    def take(self, event: OrderPlaced | OrderAmended, execution: Execution, recorded: Recorded) -> None:
+        """Take in the fills of a taker's order."""
+        account_id, time = event.account_id, recorded.time
+        market = self._edit_market(event.market_id)
+        if prices := execution.prices:  # as `KnownMarkets.price` does, without another call for each order
+            market.prices = list(prices)
+        outcome = market.outcomes.index(event.outcome)
+        price_after = market.prices[outcome]
+        sides = self.sides.get(market.market_id)
+        fee = execution.fee
+        for number, fill in enumerate(execution.fills):
+            other = AMM
             if fill.order_id is not None:
-                _, other_outcome, other_side, _ = self._fill(fill.order_id, fill.quantity)
-                other_place = market.outcomes.index(other_outcome)
-                other_price = market.prices[other_place]
-                if sides is not None:
-                    sides.append((fill.account_id, time, other_place, fill.resting_cost, other_price))
+                other = self._fill_other(fill, market, recorded)
             if sides is not None:
-                sides.append((account_id, time, place, fill.cost, price_after))
+                sides.append((account_id, time, outcome, fill.cost, price_after))
             self._append(
-                (
-                    self._partition,
-                    position,
-                    number,
-                    time,
-                    market_id,
-                    outcome,
-                    side,
-                    fill.price,
-                    fill.quantity,
-                    fill.cost,
-                    fee,
-                    fill.source,
-                    "taker",
-                    account_id,
-                    order_id,
-                    fill.account_id,
-                    fill.order_id,
-                    other_outcome,
-                    other_side,
-                    fill.resting_cost,
-                    price_after,
-                    other_price,
+                _taken(
+                    market,
+                    event,
+                    fill,
+                    recorded,
+                    other,
+                    partition=self._partition,
+                    number=number,
+                    fee=fee,
+                    role="taker",
+                    price_after=price_after,
                 )
             )
             fee = 0
 
-    def sweep(self, recorded: Recorded) -> None:
-        """Take in a resting order that the maker's price came to."""
-        event: Any = recorded.event
-        market = self._price(event.market_id, event.prices)
-        self._fill(event.order_id, event.quantity)
-        place = market.outcomes.index(event.outcome)
-        if (sides := self._notes.get(event.market_id)) is not None:
-            sides.append((event.account_id, recorded.time, place, event.cost, market.prices[place]))
+    def fill_resting(self, event: RestingOrderFilled, recorded: Recorded) -> None:
+        """Take in the fill of a resting order by the AMM."""
+        market = self.markets.price(event.market_id, event.prices)
+        self._reduce(event.order_id, event.quantity)
+        outcome = market.outcomes.index(event.outcome)
+        price_after = market.prices[outcome]
+        if (sides := self.sides.get(event.market_id)) is not None:
+            sides.append((event.account_id, recorded.time, outcome, event.cost, price_after))
         self._append(
-            (
-                self._partition,
-                recorded.position,
-                0,
-                recorded.time,
-                event.market_id,
-                event.outcome,
-                event.side,
-                divide_half_even(event.cost * MICRO, event.quantity),
-                event.quantity,
-                event.cost,
-                0,
-                "amm",
-                "resting",
-                event.account_id,
-                event.order_id,
-                None,
-                None,
-                None,
-                None,
-                0,
-                market.prices[place],
-                None,
+            _rested(
+                market,
+                event,
+                event,
+                recorded,
+                AMM,
+                partition=self._partition,
+                number=0,
+                price=divide_half_even(event.cost * MICRO, event.quantity),
+                fee=0,
+                source="amm",
+                role="resting",
+                resting_cost=0,
+                price_after=price_after,
             )
         )
 
-    def _price(self, market_id: str, prices: Sequence[int]) -> MarketPrices:
-        """Return the market, with these prices if there are any."""
-        market = self.markets.cache[market_id]
-        if prices:
-            market.prices = list(prices)
-            self.markets.changed[market_id] = market
-        return market
+    def _fill_other(self, fill: Fill, market: MarketFacts, recorded: Recorded) -> OtherParty:
+        """Take in the other side of a fill, and return whose it is."""
+        assert fill.order_id is not None, "the AMM is no other party"
+        assert fill.account_id is not None, "every order has an account"
+        order = self._reduce(fill.order_id, fill.quantity)
+        outcome = market.outcomes.index(order.outcome)
+        price_after = market.prices[outcome]
+        if (sides := self.sides.get(market.market_id)) is not None:
+            sides.append((fill.account_id, recorded.time, outcome, fill.resting_cost, price_after))
+        return OtherParty(
+            resting_account_id=fill.account_id,
+            resting_order_id=fill.order_id,
+            resting_outcome=order.outcome,
+            resting_side=order.side,
+            resting_price_after=price_after,
+        )
 
-    def _fill(self, order_id: str, quantity: int) -> Resting:
-        """Take a fill off an order that rests, and return what it was before."""
-        order = self.resting.get(order_id)
-        assert order is not None, "a resting order was placed first"
-        remaining = order.remaining - quantity
-        if remaining:
-            self.resting.put(order_id, order._replace(remaining=remaining))
-        else:
-            self.resting.delete(order_id)
+    def _reduce(self, order_id: str, quantity: int) -> RestingParty:
+        """Take a fill off a resting order, and return the order."""
+        order = self.resting.edit(order_id)
+        order.remaining -= quantity
+        if not order.remaining:
+            self.resting.remove(order_id)
         return order
 
 
-def _score(workspace: Workspace, market: MarketPrices, payouts: Sequence[Payout], position: int) -> None:
-    """Score the trades of a market by what it pays: from memory while that has all of them, else from the table."""
-    before, market.payouts = market.payouts, fractions_of(payouts, market.outcomes)
-    sides: Iterable[scores.Side] | None = workspace.notes.pop(market.market_id, None)
+def _score(workspace: Workspace, markets: KnownMarkets[MarketFacts], event: Resolved, position: int) -> None:
+    """Score the trades of a market by what it pays: from the notes where they are complete, else from the table."""
+    before = markets.rows.edit(event.market_id).payouts
+    market = markets.resolve(event)
+    assert market.payouts is not None, "just set"
+    sides = workspace.notes_of(SIDES).pop(market.market_id, None)
     if sides is None:
-        workspace.rows(TRADES).make_ready(workspace.connection)
-        values = {"market": market.market_id, "outcomes": market.outcomes}
-        sides = workspace.connection.execute(_SIDES, values).fetchall()
+        sides = workspace.query(_SIDES, {"market": market.market_id, "outcomes": market.outcomes}, TRADES)
     scores.score(workspace, scores.Scored(market.category, sides, before, market.payouts), position)
 
 
@@ -300,17 +288,12 @@ _SIDES: Final = """
     SELECT resting_account_id, time, array_position(%(outcomes)s::text[], resting_outcome) - 1, resting_cost, resting_price_after
     FROM trades WHERE market_id = %(market)s AND resting_account_id IS NOT NULL"""
 
-
 PROJECTION = Projection(
-    "trades",
-    6,
-    (TRADES, PRICES_NOW, RESTING, CATEGORIES, *scores.TABLES),
-    fold,
-    scope="market",
-    weight=6.9,
+    "trades", 6, (TRADES, MARKETS, RESTING, CATEGORIES, *scores.TABLES), fold, scope="market", weight=6.9
 )
 
 
+@query("trades")
 def market_trades(
     connection: Connection, as_of: AsOf, market_id: str, *, limit: int = 50, after: tuple[int, int] | None = None
 ) -> list[Trade]:
@@ -331,6 +314,7 @@ _OTHERS: Final = (
 )
 
 
+@query("trades")
 def account_fills(
     connection: Connection,
     as_of: AsOf,
@@ -339,8 +323,8 @@ def account_fills(
     market_id: str | None = None,
     limit: int = 50,
     after: tuple[int, int] | None = None,
-) -> list[Fill]:
-    """Return the account's side of every trade it took part in, newest first."""
+) -> list[AccountFill]:
+    """Return the account's side of every trade that it took part in, newest first."""
     parts: list[str] = []
     values: list[Any] = []
     for columns, account in ((_OWN, "account_id"), (_OTHERS, "resting_account_id")):
@@ -349,7 +333,7 @@ def account_fills(
         where.after("position, number", after)
         parts.append(f"(SELECT {columns} FROM trades {where.sql} ORDER BY position DESC, number DESC LIMIT %s)")
         values += [*where.values, limit]
-    with connection.cursor(row_factory=args_row(Fill)) as cursor:
+    with connection.cursor(row_factory=args_row(AccountFill)) as cursor:
         return cursor.execute(
             f"{' UNION ALL '.join(parts)} ORDER BY position DESC, number DESC LIMIT %s", [*values, limit]
         ).fetchall()

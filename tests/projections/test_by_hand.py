@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from domain.money import MICRO
-from projections import calibration
-from projections.markets import markets
 from projections.positions import cost_basis, leaderboard, positions
 from projections.positions.cost_basis import payout_parts, split_evenly
 from projections.positions.leaderboard import window_start
@@ -19,7 +17,6 @@ from projections.times import DAY
 from tests.projections.by_hand import MONDAY, Story, folded
 
 if TYPE_CHECKING:
-    from domain.book import Side
     from tests.projections.folding import Copy, ReadModels
 
 
@@ -73,35 +70,6 @@ def test_settlement_and_correction(read_models: ReadModels) -> None:
     with read(copy.connection, *PROJECTIONS) as as_of:
         kinds = [(s.kind, s.amount) for s in positions.settlements(copy.connection, as_of, "a")]
     assert kinds == [("payout", 2_500_000), ("reversal", -10 * MICRO), ("payout", 10 * MICRO)]
-
-
-def test_traders_and_open_interest_follow_the_trades_and_end_with_the_market(read_models: ReadModels) -> None:
-    """An account counts from its first trade on, once; no share is open from the moment on that the market is finalized."""
-    story = Story("a", "b")
-    trades: list[tuple[str, Side, int, int]] = [
-        ("a", "buy", 1, 2),
-        ("a", "buy", 1, 4),
-        ("b", "buy", 2, 6),
-        ("a", "sell", 2, 4),
-    ]
-    expected = []
-    for account, side, traders, interest in trades:
-        story.trade(account, side, 2 * MICRO, 1 * MICRO, 500_000)
-        expected.append((len(story.log), traders, [interest * MICRO, 0]))
-    story.finalize(MICRO, a=2 * MICRO, b=2 * MICRO)
-    ends = [recorded.position for recorded in story.log if recorded.position > expected[-1][0] + 1]
-    story.correct(MICRO, 0, a=2 * MICRO, b=2 * MICRO)
-    ends += [recorded.position for recorded in story.log if recorded.position > ends[-1]]
-    expected += [(position, 2, [0, 0]) for position in ends]
-    copy = folded(read_models, story)
-
-    found = []
-    for at, _, _ in expected:
-        with read(copy.connection, *PROJECTIONS, at=at) as as_of:
-            market = markets.get_market(copy.connection, as_of, "m")
-            assert market is not None
-            found.append((at, market.traders, market.open_interest))
-    assert found == expected
 
 
 @pytest.fixture
@@ -174,27 +142,6 @@ def test_brier_is_weighted_by_cost_and_follows_a_correction(read_models: ReadMod
         with read(copy.connection, leaderboard.leaderboard) as as_of:
             found = leaderboard.leaderboard(copy.connection, as_of, sort="brier", window=window)
         assert [(row.rank, row.account_id, row.brier) for row in found] == [(1, "a", 570_000), (2, "b", 810_000)]
-
-
-def test_calibration_of_one_market(read_models: ReadModels) -> None:
-    """Yes at 0.8 paid 1: both outcomes err by 0.2, so Brier is 0.04; the log score is -ln 0.8 = 0.223143."""
-    story = Story("a")
-    story.trade("a", "buy", 10 * MICRO, 6 * MICRO, 700_000)
-    story.time = MONDAY + 2 * DAY
-    story.trade("a", "buy", 10 * MICRO, 6 * MICRO, 800_000)
-    story.finalize(MICRO, a=20 * MICRO)
-    copy = folded(read_models, story)
-    with read(copy.connection, *PROJECTIONS) as as_of:
-        found = calibration.calibration(copy.connection, as_of)
-
-    close, day, week = found.horizons
-    assert (found.markets, close.markets, close.outcomes, close.brier, close.log_score) == (1, 1, 2, 40_000, 223_143)
-    assert (day.brier, week.brier) == (90_000, None)
-    assert [
-        (i, decile.count, decile.mean_price, decile.mean_outcome)
-        for i, decile in enumerate(close.deciles)
-        if decile.count
-    ] == [(2, 1, 200_000, 0), (8, 1, 800_000, MICRO)]
 
 
 def test_windows_begin_in_utc() -> None:

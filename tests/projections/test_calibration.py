@@ -1,4 +1,4 @@
-"""Calibration beside a naive count over the whole log, and what must not be kept: forecasts of what was paid before."""
+"""Calibration beside a naive count over the whole log, corrections included, and beside numbers computed by hand."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from domain.market import MarketActivated, MarketClosed, MarketCorrected, Market
 from domain.money import MICRO
 from domain.orders import RestingOrderFilled
 from domain.story import StoryPublished
-from projections.calibration import calibration
-from projections.forecasts import DECILES, HORIZONS
+from projections.calibration import DECILES, HORIZONS, calibration
 from projections.machine.batch import EXECUTED
 from projections.reading import read
+from projections.registry import PROJECTIONS
+from projections.times import DAY
+from tests.projections.by_hand import MONDAY, Story, folded
 from tests.projections.simulation import simulate
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ Forecast = tuple[tuple[int, ...], list[int]]
 
 
 def forecasts(log: list[Recorded], category: str | None, earlier: int) -> tuple[int, list[Forecast]]:
-    """Return how many markets are finalized, and prices and payouts of those that were trading so long before their close."""
+    """Return the number of finalized markets, and prices and payouts of those that were trading this long before their close."""
     categories: dict[str, str] = {}
     drafts: dict[str, Any] = {}
     prices: dict[str, list[tuple[int, tuple[int, ...]]]] = {}
@@ -56,7 +58,7 @@ def forecasts(log: list[Recorded], category: str | None, earlier: int) -> tuple[
 
 @pytest.mark.parametrize("seed", range(3))
 def test_sums_are_those_of_every_market(read_models: ReadModels, seed: int) -> None:
-    """At every horizon, in one category and in all, after corrections too, the sums are those of all forecasts one by one."""
+    """At every horizon, in one category and in all, the sums are those of all forecasts one by one, after corrections too."""
     log = simulate(seed, 1500)
     copy = read_models.copy(["markets"]).fold(log, 700)
     assert any(isinstance(recorded.event, MarketCorrected) for recorded in log)
@@ -78,3 +80,24 @@ def test_sums_are_those_of_every_market(read_models: ReadModels, seed: int) -> N
                 inside = [pair for pair in pairs if pair[0] * DECILES // MICRO == i]
                 means = [sum(values) // len(inside) for values in zip(*inside, strict=True)] or [None, None]
                 assert (len(inside), *means) == (decile.count, decile.mean_price, decile.mean_outcome)
+
+
+def test_calibration_of_one_market(read_models: ReadModels) -> None:
+    """Yes at 0.8 paid 1: both outcomes err by 0.2, so Brier is 0.04; the log score is -ln 0.8 = 0.223143."""
+    story = Story("a")
+    story.trade("a", "buy", 10 * MICRO, 6 * MICRO, 700_000)
+    story.time = MONDAY + 2 * DAY
+    story.trade("a", "buy", 10 * MICRO, 6 * MICRO, 800_000)
+    story.finalize(MICRO, a=20 * MICRO)
+    copy = folded(read_models, story)
+    with read(copy.connection, *PROJECTIONS) as as_of:
+        found = calibration(copy.connection, as_of)
+
+    close, day, week = found.horizons
+    assert (found.markets, close.markets, close.outcomes, close.brier, close.log_score) == (1, 1, 2, 40_000, 223_143)
+    assert (day.brier, week.brier) == (90_000, None)
+    assert [
+        (i, decile.count, decile.mean_price, decile.mean_outcome)
+        for i, decile in enumerate(close.deciles)
+        if decile.count
+    ] == [(2, 1, 200_000, 0), (8, 1, 800_000, MICRO)]

@@ -133,7 +133,7 @@ async def list_fills(
     market_id = market and await read.context.names.resolve("market", market)
     after = read.after(cursor)
     rows, as_of = await read.fetch(
-        ("trades",),
+        (trades.account_fills,),
         lambda c, a: trades.account_fills(c, a, account_id, market_id=market_id, limit=limit, after=after),
     )
     return read.page(rows, limit, shown, as_of)

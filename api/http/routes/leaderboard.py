@@ -32,7 +32,9 @@ async def get_leaderboard(
 @router.get("/calibration")
 async def get_calibration(read: Read, category: str | None = None) -> Response:
     """How right market prices were at close, a day and a week before it: Brier and log score, reliability by decile."""
-    found, as_of = await read.fetch(("markets",), lambda c, a: calibrations.calibration(c, a, category=category))
+    found, as_of = await read.fetch(
+        (calibrations.calibration,), lambda c, a: calibrations.calibration(c, a, category=category)
+    )
     return answer(shown(found), as_of)
 
 

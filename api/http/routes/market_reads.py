@@ -101,7 +101,7 @@ async def prices_history(
             limit=TICKS_MAX,
         )
 
-    ticks, as_of = await read.fetch((*NEEDS, "timeline"), query)
+    ticks, as_of = await read.fetch((*NEEDS, prices.history), query)
     history = [{"t": format_time(t.time), "p": format_decimal(t.price), "position": t.position} for t in ticks]
     return answer({"history": history}, as_of)
 
@@ -140,7 +140,7 @@ async def list_trades(read: Read, market: str, limit: Limit = 100, cursor: Curso
         found = find(connection, as_of, market)
         return trades.market_trades(connection, as_of, found.market_id, limit=limit, after=after)
 
-    rows, as_of = await read.fetch((*NEEDS, "trades"), query)
+    rows, as_of = await read.fetch((*NEEDS, trades.market_trades), query)
     return read.page(rows, limit, shown, as_of)
 
 

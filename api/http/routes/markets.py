@@ -52,6 +52,7 @@ from domain.money import format_decimal
 from domain.orders import MergeSets, SplitSets
 from messages.commands import Command, new_id
 from projections.markets import markets
+from projections.markets.tables import MarketRow
 from projections.positions import positions
 from projections.reading import AsOf
 
@@ -303,7 +304,7 @@ def open_market_command(market: NewMarket, market_id: str, story_id: str) -> Ope
     )
 
 
-def find(connection: Connection[Any], as_of: AsOf, reference: str) -> markets.Market:
+def find(connection: Connection[Any], as_of: AsOf, reference: str) -> MarketRow:
     """Return a market by id or slug; raises ApiError MARKET_NOT_FOUND."""
     found = markets.get_market(connection, as_of, reference)
     if found is None:
@@ -311,7 +312,7 @@ def find(connection: Connection[Any], as_of: AsOf, reference: str) -> markets.Ma
     return found
 
 
-def outcome_index(market: markets.Market, outcome: str | None) -> int:
+def outcome_index(market: MarketRow, outcome: str | None) -> int:
     """Return the place of an outcome, the first when none is named; raises ApiError UNKNOWN_OUTCOME."""
     if outcome is None:
         return 0
@@ -320,7 +321,7 @@ def outcome_index(market: markets.Market, outcome: str | None) -> int:
     return market.outcomes.index(outcome)
 
 
-def market_json(row: markets.Market) -> dict[str, Any]:
+def market_json(row: MarketRow) -> dict[str, Any]:
     """Return a market as it is shown: `outcomes` with the odds, open interest and payout of each."""
     wire = shown(row)
     odds = dict(zip(row.outcomes, wire["prices"], strict=True))

@@ -24,7 +24,7 @@ from projections.reading import AsOf
 
 router = APIRouter(prefix="/stories", tags=["stories"])
 
-NEEDS: Final = ("stories", "markets")
+NEEDS: Final = (stories.get_story, "markets")
 
 
 class NewStory(Body):
@@ -66,7 +66,7 @@ async def list_stories(read: Read, category: str | None = None, limit: Limit = 5
     """Stories, newest first, without their markets."""
     after = read.after(cursor)
     rows, as_of = await read.fetch(
-        ("stories",), lambda c, a: stories.list_stories(c, a, category=category, limit=limit, after=after)
+        (stories.list_stories,), lambda c, a: stories.list_stories(c, a, category=category, limit=limit, after=after)
     )
     return read.page(rows, limit, shown, as_of)
 

@@ -8,12 +8,12 @@ import pytest
 
 from api.http.serializers import AMOUNTS, COUNTS, HIDDEN, TIMES, encoder
 from projections import accounts, book, calibration, candles, equity, lifecycle, orders, stories
-from projections.markets import markets
+from projections.markets.tables import MarketRow, ResolutionWording
 from projections.positions import leaderboard, positions
 from projections.trades import trades
 
 ROWS = [
-    stories.Story, markets.Market, markets.Resolution, candles.Candle, trades.Trade, trades.Fill, orders.Order,
+    stories.Story, MarketRow, ResolutionWording, candles.Candle, trades.Trade, trades.AccountFill, orders.Order,
     book.OutcomeBook, book.Level, positions.Position, positions.Holder, positions.Settlement, accounts.ValuedAccount,
     accounts.LedgerEntry, equity.EquityPoint, leaderboard.Standing, lifecycle.LifecycleEntry,
     calibration.Calibration, calibration.Horizon, calibration.Decile,

@@ -1,0 +1,146 @@
+"""The tables of the read model `markets`: the market now, and its versions.
+
+`market_activity` keeps a version for everything that trading changes, prices included; `market_lifecycle` keeps one for
+every other event of the market's life. Each version is valid from its position on.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from projections.machine.table import Table
+from projections.market_facts import category_table
+
+
+@dataclass(slots=True)
+class MarketRow:
+    """A market. Lists are in the order of `outcomes`; `payouts` are the fractions that a share pays, None before there are any.
+
+    `volume` is in credits (the cost of the fills, without fees), `quantity` in shares. `trades` counts fills, `traders` the
+    accounts that had one. `open_interest` counts the shares that accounts hold, none once the market is finalized or voided.
+    `liquidity` is b in 1e-12 credits. `position` and `time` are those of the last change.
+    """
+
+    partition: int
+    market_id: str
+    story_id: str
+    slug: str
+    question: str
+    category: str
+    outcomes: list[str]
+    initial_prices: list[int]
+    close_time: int
+    fee_rate: int
+    dispute_seconds: int
+    dispute_bond: int
+    opened_position: int
+    opened_at: int
+    prices: list[int]
+    open_interest: list[int]
+    volume: int
+    quantity: int
+    trades: int
+    traders: int
+    status: str
+    subsidy: int
+    liquidity: int
+    closed_at: int | None
+    resolution_version: int
+    resolution_source: str
+    payouts: list[int] | None
+    evidence_text: str | None
+    evidence_url: str | None
+    dispute_until: int | None
+    disputed_by: str | None
+    dispute_reason: str | None
+    void_reason: str | None
+    settled: bool
+    residual: int
+    position: int
+    time: int
+
+    @property
+    def open_interest_total(self) -> int:
+        """The shares of all outcomes that accounts hold."""
+        return sum(self.open_interest)
+
+    @property
+    def key(self) -> tuple[int, str]:
+        """Its place in lists, newest first."""
+        return self.opened_position, self.market_id
+
+
+class LifecycleVersion(NamedTuple):
+    """What a market's lifecycle events have made of it, from this position on."""
+
+    partition: int
+    market_id: str
+    position: int
+    time: int
+    status: str
+    subsidy: int
+    liquidity: int
+    closed_at: int | None
+    resolution_version: int
+    resolution_source: str
+    payouts: list[int] | None
+    evidence_text: str | None
+    evidence_url: str | None
+    dispute_until: int | None
+    disputed_by: str | None
+    dispute_reason: str | None
+    void_reason: str | None
+    settled: bool
+    residual: int
+
+
+class ActivityVersion(NamedTuple):
+    """What trading has made of a market, from this position on. Bit i of `changed`: the price of outcome i is another one."""
+
+    partition: int
+    market_id: str
+    position: int
+    time: int
+    prices: list[int]
+    changed: int
+    open_interest: list[int]
+    volume: int
+    quantity: int
+    trades: int
+    traders: int
+
+
+class ResolutionWording(NamedTuple):
+    """A wording of the resolution source; version 1 is that of the draft."""
+
+    market_id: str
+    version: int
+    position: int
+    time: int
+    resolution_source: str
+
+
+class MarketTrader(NamedTuple):
+    """An account that has had a fill in a market."""
+
+    account_id: str
+    market_id: str
+
+
+MARKETS = Table(
+    "markets",
+    MarketRow,
+    key=["market_id"],
+    by="market",
+    indexes=[
+        "slug",
+        "story_id, opened_position",
+        "status, opened_position",
+        "category, opened_position",
+        "opened_position",
+    ],
+)
+LIFECYCLE = Table("market_lifecycle", LifecycleVersion, key=["market_id", "position"])
+ACTIVITY = Table("market_activity", ActivityVersion, key=["market_id", "position"])
+RESOLUTIONS = Table("market_resolutions", ResolutionWording, key=["market_id", "version"])
+TRADERS = Table("market_traders", MarketTrader, key=["account_id", "market_id"], by="holding")
+CATEGORIES = category_table("market_categories")
