@@ -34,7 +34,7 @@ from bench.parts import show
 from domain.account import TradeSettled
 from local.postgres import Postgres, drop_database
 from messages.application import LogApplication, LogEvent
-from projections import accounts, book, calibration, candles, orders
+from projections import accounts, book, calibration, candles, equity, orders
 from projections.machine.log_reader import read_log
 from projections.machine.progress import Progress
 from projections.machine.rebuild import rebuild
@@ -223,7 +223,7 @@ def reads(connection: psycopg.Connection[Any], at: int) -> dict[str, Callable[[A
         "statement": lambda a, r: accounts.statement(c, a, r.choice(names)),
         "holders": lambda a, r: positions.holders(c, a, r.choice(ids)),
         "settlements": lambda a, r: positions.settlements(c, a, r.choice(names)),
-        "equity of a day": lambda a, r: accounts.equity_history(
+        "equity of a day": lambda a, r: equity.equity_history(
             c, a, r.choice(names), start=a.time - day, end=a.time, step=day // 24
         ),
         "calibration": lambda a, _: calibration.calibration(c, a),

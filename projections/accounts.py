@@ -1,29 +1,33 @@
-"""Accounts and the ledger: who has what, and every movement of money as a row that sums to zero."""
+"""Accounts and the ledger: the cash of every account, and every movement of money as a row that sums to zero."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from psycopg import Connection
 from psycopg.rows import args_row
 
 from domain.account import AccountOpened, OrderReleased, OrderReserved, PayoutPaid, TradeSettled
-from domain.events import Recorded
+from domain.events import EVENT_TYPES, Recorded
 from domain.ledger import Posting, postings
 from domain.orders import OrderPlaced
 from domain.partition import CommandHadNoEffect, CommandRejected, CommandsRead
 from projections.machine.batch import Batch
+from projections.machine.making import copier
 from projections.machine.projection import Projection
 from projections.machine.table import Table
-from projections.machine.workspace import Rows, Workspace
-from projections.positions.profits import held_at, worth
-from projections.reading import AsOf, Conditions
+from projections.machine.workspace import Workspace
+from projections.positions.valuation import positions_value_at, positions_value_now
+from projections.reading import AsOf, Conditions, query
 
 
 @dataclass(slots=True)
 class AccountRow:
-    """An account's cash: `available` (below zero: overdrawn) and `held` by its resting orders."""
+    """The cash of an account: `available` (below zero: overdrawn) and `held` by its resting orders.
+
+    `position` and `time` are those of the last movement of its cash.
+    """
 
     partition: int
     account_id: str
@@ -37,10 +41,11 @@ class AccountRow:
 
 
 class LedgerEntry(NamedTuple):
-    """One event's postings: the signed changes sum to zero.
+    """The postings of an event: signed changes that sum to zero.
 
-    `cash` and `held` are those of `account_id`, `pool` that of `market_id`; `fees`, `house`, `bonds` and `external` are the
-    operator's. `available_after` and `held_after` are the account's balances after it.
+    `cash` and `held` are changes of `account_id`, `pool` is one of `market_id`; `fees`, `house`, `bonds` and `external`
+    belong to the operator. `available_after` and `held_after` are the account's balances afterwards, None where they did
+    not change. `kind` is the name of the event's type.
     """
 
     partition: int
@@ -76,8 +81,8 @@ class Balance:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    """An account with its positions valued at the maker's prices, each rounded down."""
+class ValuedAccount:
+    """An account with the mark value of its positions, each rounded down."""
 
     account_id: str
     name: str
@@ -91,12 +96,12 @@ class Account:
 
     @property
     def equity(self) -> int:
-        """All it has: cash, held cash and positions at their price."""
+        """Available cash, held cash and the mark value of its positions."""
         return self.available + self.held + self.positions_value
 
     @property
     def overdrawn(self) -> bool:
-        """Whether a payout that was taken back left it below zero."""
+        """Whether a reversed payout has left its available cash below zero."""
         return self.available < 0
 
     @property
@@ -105,17 +110,9 @@ class Account:
         return self.opened_position, self.account_id
 
 
-class EquityPoint(NamedTuple):
-    """What an account had at a moment."""
-
-    time: int
-    available: int
-    held: int
-    positions: int
-    equity: int
-
-
-ACCOUNTS = Table("accounts", AccountRow, key=["account_id"], indexes=["name", "opened_position, account_id"])
+ACCOUNTS = Table(
+    "accounts", AccountRow, key=["account_id"], by="account", indexes=["name", "opened_position, account_id"]
+)
 LEDGER = Table(
     "ledger",
     LedgerEntry,
@@ -125,199 +122,219 @@ LEDGER = Table(
 )
 BALANCES = Table("ledger_balances", Balance, key=["partition", "name"])
 
-_NO_MONEY: Final = frozenset({OrderPlaced, CommandsRead, CommandRejected, CommandHadNoEffect})
-_MOVES: Final[dict[type[Any], Callable[[Any], tuple[int, int, int, int]]]] = {
-    TradeSettled: lambda event: (event.cash, event.held, -(event.cash + event.held + event.fee), event.fee),
-    OrderReserved: lambda event: (-event.cash, event.cash, 0, 0),
-    OrderReleased: lambda event: (event.cash, -event.cash, 0, 0),
-    PayoutPaid: lambda event: (event.amount, 0, -event.amount, 0),
-}
-"""What the events of which there are most add to an account's cash, to what is held of it, to the pool of the market and to
-the fees: the same as their postings, which a test sees to.
-"""
-_BOOKS: Final = {"cash": 0, "held": 1, "pool": 2, "fees": 3, "house": 4, "bonds": 5, "external": 6}
-_NAMES: Final = tuple(_BOOKS)
+BOOKS: Final = ("cash", "held", "pool", "fees", "house", "bonds", "external")
+"""The kinds of books, as columns of the ledger."""
+
+KINDS: Final = frozenset(EVENT_TYPES) - {OrderPlaced, CommandsRead, CommandRejected, CommandHadNoEffect}
+"""All events but the most frequent ones of those that move no money."""
+
+_NOTHING: Final = {"house": 0, "bonds": 0, "external": 0}
+
+_settled = copier(LedgerEntry, Recorded, TradeSettled, constants={"kind": "TradeSettled", **_NOTHING})
+_moved = copier(LedgerEntry, Recorded, constants={"fees": 0, **_NOTHING})
+_posted = copier(LedgerEntry, Recorded)
 
 
 def fold(batch: Batch, workspace: Workspace) -> None:
-    """Add the row of every movement of money, and bring the balances up to date."""
-    accounts = workspace.load(ACCOUNTS, lambda: batch.accounts)
-    cache, touched = accounts.cache, accounts.changed
-    append = workspace.rows(LEDGER).append
-    partition = batch.partition
-    moved: defaultdict[str, int] = defaultdict(int)
-    pools: defaultdict[str, int] = defaultdict(int)
-    event: Any
-    for recorded in batch.events:
-        event = recorded.event
-        kind = type(event)
-        if kind in _NO_MONEY:
-            continue
-        if (move := _MOVES.get(kind)) is not None:
-            cash, held, pool, fee = move(event)
-            if not (cash or held or kind is TradeSettled):  # a payout of nothing; shares that a sale holds
-                continue
-            account_id, market_id = event.account_id, event.market_id
-            position, time = recorded.position, recorded.time
-            account = cache[account_id]
-            account.available = available = account.available + cash
-            account.held = held_after = account.held + held
-            account.position, account.time = position, time
-            touched[account_id] = account
-            pools[market_id] += pool
-            if fee:
-                moved["fees"] += fee
-            append(
-                (
-                    partition,
-                    position,
-                    time,
-                    kind.__name__,
-                    account_id,
-                    market_id,
-                    None if kind is PayoutPaid else event.order_id,
-                    cash,
-                    held,
-                    pool,
-                    fee,
-                    0,
-                    0,
-                    0,
-                    available,
-                    held_after,
-                )
+    """Add an entry for every movement of money, and bring the balances up to date.
+
+    The most frequent events do not go through `postings`. Their entries are the same; a test compares them.
+    """
+    books = Books(batch, workspace)
+    settle = books.settle
+    for recorded in batch.of(KINDS):
+        match recorded.event:
+            case TradeSettled() as event:
+                settle(event, recorded)
+            case OrderReserved() as event:
+                books.move(event, recorded, order_id=event.order_id, cash=-event.cash, held=event.cash, pool=0)
+            case OrderReleased() as event:
+                books.move(event, recorded, order_id=event.order_id, cash=event.cash, held=-event.cash, pool=0)
+            case PayoutPaid() as event:
+                books.move(event, recorded, order_id=None, cash=event.amount, held=0, pool=-event.amount)
+            case AccountOpened() as event:
+                books.open(event, recorded)
+            case event:
+                if lines := postings(event):
+                    books.post(lines, recorded)
+    books.end()
+
+
+class Books:
+    """The balances of the accounts and of the other books while a batch is folded."""
+
+    def __init__(self, batch: Batch, workspace: Workspace) -> None:
+        self._partition = batch.partition
+        self._accounts = workspace.rows(ACCOUNTS)
+        self._edit = self._accounts.edit
+        self._append = workspace.rows(LEDGER).append
+        self._balances = workspace.rows(BALANCES)
+        self._pools: defaultdict[str, int] = defaultdict(int)
+        self._moved: defaultdict[str, int] = defaultdict(int)
+
+    def open(self, event: AccountOpened, recorded: Recorded) -> None:
+        """Add an account without cash."""
+        self._accounts.add(
+            AccountRow(
+                partition=self._partition,
+                account_id=event.account_id,
+                name=event.name,
+                available=0,
+                held=0,
+                opened_position=recorded.position,
+                opened_at=recorded.time,
+                position=recorded.position,
+                time=recorded.time,
             )
-        elif kind is AccountOpened:
-            at = (recorded.position, recorded.time)
-            accounts.put(event.account_id, AccountRow(partition, event.account_id, event.name, 0, 0, *at, *at))
-        elif lines := postings(event):
-            append(_posted(partition, recorded, lines, accounts, moved))
-    for market_id, amount in pools.items():
-        moved[f"pool:{market_id}"] += amount
-    _balance(workspace, partition, moved)
+        )
 
+    def settle(self, event: TradeSettled, recorded: Recorded) -> None:
+        """Move what an execution costs or brings between the account, the pool of the market, and the fees."""
+        fee = event.fee
+        pool = -(event.cash + event.held + fee)
+        account = self._change(event.account_id, event.cash, event.held, recorded)
+        self._pools[event.market_id] += pool
+        if fee:
+            self._moved["fees"] += fee
+        self._append(
+            _settled(
+                recorded,
+                event,
+                partition=self._partition,
+                pool=pool,
+                fees=fee,
+                available_after=account.available,
+                held_after=account.held,
+            )
+        )
 
-def _balance(workspace: Workspace, partition: int, moved: Mapping[str, int]) -> None:
-    """Add what was moved to the balances of the books."""
-    balances = workspace.load(BALANCES, lambda: [(partition, name) for name in moved])
-    for name, amount in moved.items():
-        balance = balances.get((partition, name))
-        if balance is None:
-            balances.put((partition, name), Balance(partition, name, amount))
-        else:
-            balance.balance += amount
-            balances.change((partition, name))
+    def move(
+        self,
+        event: OrderReserved | OrderReleased | PayoutPaid,
+        recorded: Recorded,
+        *,
+        order_id: str | None,
+        cash: int,
+        held: int,
+        pool: int,
+    ) -> None:
+        """Move cash between what is available to the account, what is held of it, and the pool of the market.
 
+        There is no entry where no cash moves: a sale reserves shares, and a payout may be 0.
+        """
+        if not cash:
+            return
+        account = self._change(event.account_id, cash, held, recorded)
+        self._pools[event.market_id] += pool
+        self._append(
+            _moved(
+                recorded,
+                partition=self._partition,
+                kind=type(event).__name__,
+                account_id=event.account_id,
+                market_id=event.market_id,
+                order_id=order_id,
+                cash=cash,
+                held=held,
+                pool=pool,
+                available_after=account.available,
+                held_after=account.held,
+            )
+        )
 
-def _posted(
-    partition: int,
-    recorded: Recorded,
-    lines: Sequence[Posting],
-    accounts: Rows[AccountRow],
-    moved: defaultdict[str, int],
-) -> LedgerEntry:
-    """Return the entry of an event with these postings."""
-    event: Any = recorded.event
-    amounts = [0] * 7
-    for book, amount in lines:
-        amounts[_BOOKS[book.partition(":")[0]]] += amount
-        if book[:5] not in {"cash:", "held:"}:
-            moved[book] += amount
-    account_id = getattr(event, "account_id", None)
-    after: tuple[int | None, int | None] = (None, None)
-    if account_id and (amounts[0] or amounts[1]):
-        account = accounts.cache[account_id]
-        account.available += amounts[0]
-        account.held += amounts[1]
+    def post(self, lines: Sequence[Posting], recorded: Recorded) -> None:
+        """Move what the postings of an event say."""
+        amounts = dict.fromkeys(BOOKS, 0)
+        for name, amount in lines:
+            book = name.partition(":")[0]
+            amounts[book] += amount
+            if book not in {"cash", "held"}:
+                self._moved[name] += amount
+        event = recorded.event
+        account_id = getattr(event, "account_id", None)
+        account = None
+        if account_id and (amounts["cash"] or amounts["held"]):
+            account = self._change(account_id, amounts["cash"], amounts["held"], recorded)
+        self._append(
+            _posted(
+                recorded,
+                partition=self._partition,
+                kind=type(event).__name__,
+                account_id=account_id,
+                market_id=getattr(event, "market_id", None),
+                order_id=getattr(event, "order_id", None),
+                **amounts,
+                available_after=account.available if account else None,
+                held_after=account.held if account else None,
+            )
+        )
+
+    def end(self) -> None:
+        """Add what was moved to the balances of the books."""
+        for market_id, amount in self._pools.items():
+            self._moved[f"pool:{market_id}"] += amount
+        self._balances.prefetch(lambda: [(self._partition, name) for name in self._moved])
+        for name, amount in self._moved.items():
+            key = (self._partition, name)
+            if self._balances.get(key) is None:
+                self._balances.add(Balance(partition=self._partition, name=name, balance=amount))
+            else:
+                self._balances.edit(key).balance += amount
+
+    def _change(self, account_id: str, cash: int, held: int, recorded: Recorded) -> AccountRow:
+        """Change the balances of an account, and return it."""
+        account = self._edit(account_id)
+        account.available += cash
+        account.held += held
         account.position, account.time = recorded.position, recorded.time
-        accounts.change(account_id)
-        after = (account.available, account.held)
-    return LedgerEntry(
-        partition,
-        recorded.position,
-        recorded.time,
-        type(event).__name__,
-        account_id,
-        getattr(event, "market_id", None),
-        getattr(event, "order_id", None),
-        *amounts,
-        *after,  # type: ignore[call-arg]  # seven amounts come before it
-    )
+        return account
 
 
 PROJECTION = Projection("accounts", 3, (ACCOUNTS, LEDGER, BALANCES), fold, scope="account", weight=4.6)
 
-_SUM: Final = "coalesce(sum({}), 0)::int8"
-_WORTH: Final = _SUM.format(worth("s.shares", "p.prices[array_position(k.outcomes, s.outcome)]"))
-_WORTH_NOW: Final = _SUM.format(worth("s.shares", "m.prices[array_position(m.outcomes, s.outcome)]"))
-
-_VALUE_NOW: Final = f"""(
-    SELECT {_WORTH_NOW} FROM positions s JOIN positions_markets m USING (market_id)
-    WHERE s.account_id = a.account_id AND s.open)"""
-
-
-def _value_at(at: str, positions: str) -> str:
-    """Return the query for what these positions, with the outcomes of their markets, were worth at a position of the log."""
-    return f"""(
-    SELECT {_WORTH} FROM ({positions}) k CROSS JOIN LATERAL (
-        SELECT outcome, shares FROM position_versions WHERE account_id = k.account_id AND market_id = k.market_id
-        AND outcome = k.outcome AND position <= {at} ORDER BY position DESC LIMIT 1) s
-    CROSS JOIN LATERAL (SELECT prices FROM market_activity WHERE market_id = k.market_id AND position <= {at}
-        ORDER BY position DESC LIMIT 1) p
-    WHERE s.shares > 0)"""
-
-
-def positions_value_at(at: str, account_id: str) -> str:
-    """Return the SQL for the value of an account's positions at a position of the log, in micro-credits.
-
-    Both arguments are SQL expressions. Each position is valued at the AMM's price then, and rounded down.
-    """
-    return _value_at(
-        at,
-        "SELECT k.account_id, k.market_id, k.outcome, m.outcomes FROM positions_markets m JOIN positions k USING (market_id) "
-        f"WHERE {held_at(at)} AND k.account_id = {account_id} AND k.opened_position <= {at}",
-    )
-
-
-_VALUE_THEN: Final = positions_value_at("%(at)s", "a.account_id")
+_VALUE_NOW: Final = positions_value_now("a.account_id")
+_VALUE_PAST: Final = positions_value_at("%(at)s", "a.account_id")
 
 _NOW: Final = f"""
     SELECT account_id, name, available, held, {_VALUE_NOW} AS positions_value, opened_position, opened_at, position, time
     FROM accounts a"""
-_THEN: Final = f"""
+_PAST: Final = f"""
     SELECT account_id, name, coalesce(e.available_after, 0) AS available, coalesce(e.held_after, 0) AS held,
-    {_VALUE_THEN} AS positions_value, opened_position, opened_at,
+    {_VALUE_PAST} AS positions_value, opened_position, opened_at,
     coalesce(e.position, opened_position) AS position, coalesce(e.time, opened_at) AS time
     FROM accounts a LEFT JOIN LATERAL (
         SELECT available_after, held_after, position, time FROM ledger WHERE account_id = a.account_id
         AND position <= %(at)s AND available_after IS NOT NULL ORDER BY position DESC LIMIT 1) e ON true"""
 
 
-def get_account(connection: Connection, as_of: AsOf, ref: str) -> Account | None:
+@query("accounts", "positions", "markets")
+def get_account(connection: Connection, as_of: AsOf, ref: str) -> ValuedAccount | None:
     """Return the account with this id, or the only one with this name, or None."""
-    with connection.cursor(row_factory=args_row(Account)) as cursor:
+    with connection.cursor(row_factory=args_row(ValuedAccount)) as cursor:
         rows = cursor.execute(
-            f"{_THEN if as_of.past else _NOW} WHERE (account_id = %(ref)s OR name = %(ref)s) "
+            f"{_PAST if as_of.past else _NOW} WHERE (account_id = %(ref)s OR name = %(ref)s) "
             "AND opened_position <= %(at)s ORDER BY account_id <> %(ref)s LIMIT 2",
             {"ref": ref, "at": as_of.position},
         ).fetchall()
     return rows[0] if rows and (len(rows) == 1 or rows[0].account_id == ref) else None
 
 
+@query("accounts", "positions", "markets")
 def list_accounts(
     connection: Connection, as_of: AsOf, *, limit: int = 50, after: tuple[int, str] | None = None
-) -> list[Account]:
+) -> list[ValuedAccount]:
     """Return accounts, newest first."""
     before = "AND (opened_position, account_id) < (%(p)s, %(a)s)" if after else ""
     position, account_id = after or (0, "")
-    with connection.cursor(row_factory=args_row(Account)) as cursor:
+    with connection.cursor(row_factory=args_row(ValuedAccount)) as cursor:
         return cursor.execute(
-            f"{_THEN if as_of.past else _NOW} WHERE opened_position <= %(at)s {before} "
+            f"{_PAST if as_of.past else _NOW} WHERE opened_position <= %(at)s {before} "
             "ORDER BY opened_position DESC, account_id DESC LIMIT %(limit)s",
             {"at": as_of.position, "p": position, "a": account_id, "limit": limit},
         ).fetchall()
 
 
+@query("accounts")
 def statement(
     connection: Connection, as_of: AsOf, account_id: str, *, limit: int = 50, after: tuple[int] | None = None
 ) -> list[LedgerEntry]:
@@ -332,9 +349,10 @@ def statement(
         ).fetchall()
 
 
-def ledger_sums(connection: Connection) -> dict[str, int]:
-    """Return the sum of each kind of book now: cash, held, pool, fees, house, bonds, external; together they are 0."""
-    sums = dict.fromkeys(_NAMES, 0)
+@query("accounts")
+def ledger_sums(connection: Connection, _: AsOf) -> dict[str, int]:
+    """Return the sum of each of `BOOKS` now, also for the past; together they are 0."""
+    sums = dict.fromkeys(BOOKS, 0)
     row = connection.execute("SELECT sum(available), sum(held) FROM accounts").fetchone()
     assert row is not None, "an aggregate always has a row"
     sums["cash"], sums["held"] = int(row[0] or 0), int(row[1] or 0)
@@ -343,35 +361,3 @@ def ledger_sums(connection: Connection) -> dict[str, int]:
     ):
         sums[name] = int(balance)
     return sums
-
-
-_VALUE_AT_POINTS: Final = _value_at(
-    "g.at",
-    "SELECT * FROM held WHERE opened_position <= g.at AND (over_position IS NULL OR over_position > g.at)",
-)
-
-_EQUITY: Final = f"""
-    WITH points AS (
-        SELECT g.time, coalesce(least((SELECT previous FROM timeline WHERE partition = 0 AND time > g.time
-            ORDER BY time LIMIT 1), %(at)s), %(at)s) AS at FROM generate_series(%(start)s::int8, %(end)s, %(step)s) g(time)),
-    held AS MATERIALIZED (  -- of all that the account ever had, what it may have had at one of the points
-        SELECT k.account_id, k.market_id, k.outcome, k.opened_position, m.outcomes, m.over_position
-        FROM positions k JOIN positions_markets m USING (market_id)
-        WHERE k.account_id = %(account)s AND int8range(m.opened_position, m.over_position)
-            && int8range((SELECT min(at) FROM points), (SELECT max(at) FROM points), '[]'))
-    SELECT g.time, coalesce(e.available_after, 0), coalesce(e.held_after, 0), {_VALUE_AT_POINTS}
-    FROM points g LEFT JOIN LATERAL (
-        SELECT available_after, held_after FROM ledger WHERE account_id = %(account)s
-        AND position <= g.at AND available_after IS NOT NULL ORDER BY position DESC LIMIT 1) e ON true
-    ORDER BY g.time"""
-
-
-def equity_history(
-    connection: Connection, as_of: AsOf, account_id: str, *, start: int, end: int, step: int
-) -> list[EquityPoint]:
-    """Return what the account had at `start` and each `step` after it, up to `end` and to the moment of `as_of`."""
-    rows = connection.execute(
-        _EQUITY,
-        {"at": as_of.position, "start": start, "end": min(end, as_of.time), "step": step, "account": account_id},
-    ).fetchall()
-    return [EquityPoint(time, cash, held, value, cash + held + value) for time, cash, held, value in rows]

@@ -82,7 +82,7 @@ def _account_id(connection: Connection, reference: str) -> str | None:
     from projections.reading import UnknownProjection, read
 
     try:
-        with read(connection, "accounts", "positions", "markets") as as_of:
+        with read(connection, accounts.get_account) as as_of:
             account = accounts.get_account(connection, as_of, reference)
     except UnknownProjection:
         return None

@@ -92,7 +92,7 @@ class References:
                             market = markets.get_market(connection, as_of, reference)
                             return market.market_id if market else None
                     case "account":
-                        with read(connection, "accounts", "positions", "markets") as as_of:
+                        with read(connection, accounts.get_account) as as_of:
                             account = accounts.get_account(connection, as_of, reference)
                             return account.account_id if account else None
         except UnknownProjection:

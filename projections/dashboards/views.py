@@ -11,15 +11,15 @@ from typing import Final, get_args
 
 from domain.book import Side
 from domain.market import Status
-from projections.accounts import positions_value_at
 from projections.candles import PERIODS
 from projections.dashboards.columns import View, count, decimal, flag, one_of, text, time
-from projections.positions.profits import OPEN_POSITIONS, UNREALIZED, worth
+from projections.positions.cost_basis import IS_SETTLEMENT, SETTLEMENT_KINDS
+from projections.positions.valuation import IS_OPEN, OPEN_POSITIONS, UNREALIZED, mark_value, positions_value_at
 
 _POSITION: Final = "position of the event in the log"
 _TRADES: Final = "one for an order that trades when it is placed, one for each fill of a resting order"
 _PRICE: Final = "m.prices[array_position(m.outcomes, p.outcome)]"
-_MARK_VALUE: Final = worth("p.shares", _PRICE)
+_MARK_VALUE: Final = mark_value("p.shares", _PRICE)
 _PERIOD: Final = " ".join(f"WHEN {length} THEN '{name}'" for name, length in PERIODS.items())
 
 STORIES: Final = View(
@@ -193,14 +193,17 @@ SETTLEMENTS: Final = View(
         "account_id": text("account_id", "id of the account"),
         "market_id": text("market_id", "id of the market"),
         "outcome": text("outcome", "name of the outcome"),
-        "kind": text("kind", "payout, reversal (a correction takes the payout back) or void (the market is voided)"),
+        "kind": text(
+            "kind",
+            f"{one_of(SETTLEMENT_KINDS)}; a correction reverses payouts",
+        ),
         "quantity": decimal("quantity", "change of the shares held"),
         "amount": decimal("amount", "change of the account's cash"),
         "realized": decimal("realized", "realized profit of the position afterwards"),
         "time": time("time", "when it happened"),
         "position": count("position", _POSITION),
     },
-    "FROM position_versions WHERE kind IN ('payout', 'reversal', 'void')",
+    f"FROM position_versions WHERE {IS_SETTLEMENT}",
 )
 
 PROFITS: Final = View(
@@ -219,7 +222,7 @@ PROFITS: Final = View(
     },
     f"FROM profit_totals t CROSS JOIN LATERAL (SELECT coalesce(sum({UNREALIZED}), 0) AS unrealized "
     f"FROM {OPEN_POSITIONS} WHERE h.account_id = t.account_id "
-    "AND m.category = t.category AND m.over_position IS NULL AND h.shares > 0) u",
+    f"AND m.category = t.category AND {IS_OPEN}) u",
 )
 
 DAILY_PROFITS: Final = View(

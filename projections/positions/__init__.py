@@ -1,1 +1,1 @@
-"""The read model `positions`: holdings, cost basis, profits; and the leaderboard that is read from their sums."""
+"""The read model `positions`: holdings, cost basis and profits; and the leaderboard, which sums the profits."""

@@ -1,24 +1,36 @@
-"""Cost basis and realized profit of one account in one outcome: the arithmetic that positions and leaderboard share.
+"""Cost basis and realized profit of one account in one outcome: the arithmetic of positions.
 
-Fees count against realized profit when they are paid. For a settled market the realized profit of an account, summed
-over its outcomes, is the net cash that its trades, sets and payouts moved, to the micro-credit. A dispute's bond is no
-part of it.
+Fees reduce the realized profit when they are paid. The realized profit of an account in a settled market, summed over its
+outcomes, equals the net cash of the account's trades, sets and payouts there, to the micro-credit. Bonds of disputes are
+not part of it.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol, assert_never, get_args
 
 from domain.account import PayoutPaid, PayoutReversed, PositionVoided, SetsMerged, SetsSplit, TradeSettled
 from domain.money import MICRO, divide_half_even
 
-OTHER_KINDS: Final = frozenset({SetsSplit, SetsMerged, PayoutPaid, PayoutReversed, PositionVoided})
-"""The events, besides `TradeSettled`, that change a holding."""
+SettlementKind = Literal["payout", "reversal", "void"]
+"""The kinds of changes by the end of a market. A reversal takes a payout back, for a correction."""
 
-HOLDING_KINDS: Final = OTHER_KINDS | {TradeSettled}
+SETTLEMENT_KINDS: Final[tuple[SettlementKind, ...]] = get_args(SettlementKind)
+
+IS_SETTLEMENT: Final = f"kind IN ({', '.join(map(repr, SETTLEMENT_KINDS))})"
+"""The SQL for whether a change of the column `kind` is a settlement."""
+
+StepKind = Literal["split", "merge", SettlementKind]
+"""The kinds of changes other than a trade."""
+
+Settled = SetsSplit | SetsMerged | PayoutPaid | PayoutReversed | PositionVoided
+"""The events, besides `TradeSettled`, that change what an account holds."""
+
+HOLDING_KINDS: Final = frozenset({TradeSettled, *get_args(Settled)})
+"""The events that change what an account holds."""
 
 
-class Holding(Protocol):
-    """What the arithmetic changes; `settled_*` is what a payout took and paid, for a correction to give back."""
+class PositionSums(Protocol):
+    """What the arithmetic changes. `settled_*` are what a payout took and paid, which a reversal gives back."""
 
     shares: int
     cost_basis: int
@@ -28,51 +40,48 @@ class Holding(Protocol):
     buys: int
     trades: int
     settled_shares: int
-    settled_basis: int
+    settled_cost_basis: int
     settled_amount: int
 
 
-def trade(holding: Holding, side: str, quantity: int, cost: int, fee: int) -> None:
-    """Take in an execution: a buy adds its cost to the basis, a sale realizes its proceeds less its part of the basis."""
+def trade(sums: PositionSums, side: str, quantity: int, cost: int, fee: int) -> None:
+    """Take in an execution. A buy adds its cost to the cost basis; a sale realizes its proceeds less its cost basis."""
     if side == "buy":
-        holding.shares += quantity
-        holding.cost_basis += cost
-        holding.buys += cost
+        sums.shares += quantity
+        sums.cost_basis += cost
+        sums.buys += cost
     else:
-        remove(holding, quantity, cost)
-    holding.volume += cost
-    holding.trades += 1
+        remove(sums, quantity, cost)
+    sums.volume += cost
+    sums.trades += 1
     if fee:
-        holding.fees += fee
-        holding.realized -= fee
+        sums.fees += fee
+        sums.realized -= fee
 
 
-def add(holding: Holding, quantity: int, cost: int) -> None:
-    """Take in shares at a cost."""
-    holding.shares += quantity
-    holding.cost_basis += cost
+def remove(sums: PositionSums, quantity: int, proceeds: int) -> None:
+    """Take out shares for these proceeds.
 
-
-def remove(holding: Holding, quantity: int, proceeds: int) -> None:
-    """Take shares out: the basis goes in proportion, rounded half even; the last share takes the rest."""
-    basis, shares = holding.cost_basis, holding.shares
-    part = basis if quantity == shares else divide_half_even(basis * quantity, shares)
-    holding.shares -= quantity
-    holding.cost_basis -= part
-    holding.realized += proceeds - part
+    Their part of the cost basis is proportional, rounded half even; the last share takes all that is left.
+    """
+    cost_basis, shares = sums.cost_basis, sums.shares
+    part = cost_basis if quantity == shares else divide_half_even(cost_basis * quantity, shares)
+    sums.shares -= quantity
+    sums.cost_basis -= part
+    sums.realized += proceeds - part
 
 
 class Step(NamedTuple):
-    """What one event other than a trade does to one outcome of an account: `quantity` shares are signed."""
+    """What an event other than a trade does to one outcome of an account: `quantity` is the signed change of shares."""
 
     outcome: str
-    kind: str
+    kind: StepKind
     quantity: int
     amount: int
 
 
-def steps(event: Any, outcomes: Sequence[str], payouts: Sequence[int] | None) -> list[Step]:
-    """Return what an event of `OTHER_KINDS` does, by outcome. `payouts` are the fractions that the market pays now."""
+def steps(event: Settled, outcomes: Sequence[str], payouts: Sequence[int] | None) -> list[Step]:
+    """Return what an event does to each outcome. `payouts` are the fractions that the market pays now."""
     match event:
         case SetsSplit(amount=amount):
             parts = split_evenly(amount, len(outcomes))
@@ -92,48 +101,51 @@ def steps(event: Any, outcomes: Sequence[str], payouts: Sequence[int] | None) ->
             ]
         case PayoutReversed(shares=shares):
             return [Step(paid.outcome, "reversal", paid.quantity, 0) for paid in shares]
-        case _:
+        case PositionVoided():
             return [Step(outcome, "void", 0, 0) for outcome in outcomes]
 
 
-def apply(holding: Holding, step: Step) -> int:
-    """Take in a step, and return the signed cash that went to the account."""
+def apply(sums: PositionSums, step: Step) -> int:
+    """Take in a step, and return the signed cash that the account received."""
     match step.kind:
         case "split":
-            add(holding, step.quantity, step.amount)
+            sums.shares += step.quantity
+            sums.cost_basis += step.amount
             return -step.amount
         case "merge":
-            remove(holding, -step.quantity, step.amount)
+            remove(sums, -step.quantity, step.amount)
             return step.amount
         case "payout":
-            basis, amount = holding.cost_basis, step.amount
-            holding.settled_shares, holding.settled_basis, holding.settled_amount = holding.shares, basis, amount
-            remove(holding, holding.shares, amount)
-            return amount
+            sums.settled_shares, sums.settled_cost_basis = sums.shares, sums.cost_basis
+            sums.settled_amount = step.amount
+            remove(sums, sums.shares, step.amount)
+            return step.amount
         case "reversal":
-            amount = holding.settled_amount
-            holding.realized -= amount - holding.settled_basis
-            holding.shares, holding.cost_basis = holding.settled_shares, holding.settled_basis
-            holding.settled_shares = holding.settled_basis = holding.settled_amount = 0
+            amount = sums.settled_amount
+            sums.realized -= amount - sums.settled_cost_basis
+            sums.shares, sums.cost_basis = sums.settled_shares, sums.settled_cost_basis
+            sums.settled_shares = sums.settled_cost_basis = sums.settled_amount = 0
             return -amount
-        case _:  # a void: the profit becomes 0; what was traded stays traded, volume and buys do not change
-            returned = holding.cost_basis - holding.realized
-            holding.shares = holding.cost_basis = holding.realized = holding.fees = 0
-            holding.settled_shares = holding.settled_basis = holding.settled_amount = 0
+        case "void":  # profit and fees become 0; the trades did happen, so volume, buys and trades stay
+            returned = sums.cost_basis - sums.realized
+            sums.shares = sums.cost_basis = sums.realized = sums.fees = 0
+            sums.settled_shares = sums.settled_cost_basis = sums.settled_amount = 0
             return returned
+        case _:
+            assert_never(step.kind)
 
 
 def split_evenly(amount: int, count: int) -> list[int]:
-    """Return equal parts that sum to the amount; what does not divide goes to the first ones.
+    """Return equal parts that sum to the amount; the first ones take the remainder.
 
-    So much of the credits of complete sets falls on each outcome.
+    These are the parts of the credits of complete sets that count for each outcome.
     """
     share, rest = divmod(amount, count)
     return [share + (i < rest) for i in range(count)]
 
 
 def payout_parts(quantities: Sequence[int], fractions: Sequence[int]) -> list[int]:
-    """Return what a payout pays for each outcome: cumulated and rounded down, so that it sums to the whole payout."""
+    """Return what a payout pays for each outcome: cumulative sums are rounded down, so the parts sum to the payout."""
     parts: list[int] = []
     total = paid = 0
     for quantity, fraction in zip(quantities, fractions, strict=True):

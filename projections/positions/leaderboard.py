@@ -1,24 +1,35 @@
-"""Leaderboard: who has made most, traded most, forecast best; by day, week, month and for ever, also by category.
+"""Leaderboard: accounts by profit, volume, return or Brier score; of a day, week, month or all time, also by category.
 
-It is read from sums that others keep: profits (with the positions) and forecast scores (with the trades). The past is
-answered from the histories of positions, prices and trades.
+It is read from sums that other read models keep: profits (with the positions) and scores of forecasts (with the trades).
+A past leaderboard is read from the versions of positions, prices and scores.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 from psycopg import Connection
 
+from domain.money import Time
 from projections import timeline
-from projections.positions.profits import held_at, worth
-from projections.reading import AsOf
+from projections.positions.valuation import held_at, mark_value
+from projections.reading import AsOf, query
+from projections.times import DAY, SECOND
 
-NEEDS: Final = ("positions", "trades", "accounts", "markets", "timeline")
-"""What `read` is to hold for a leaderboard, of now or of then."""
+Sort = Literal["pnl", "volume", "roi", "brier"]
+Window = Literal["day", "week", "month", "all"]
+
+SORTS: Final[dict[Sort, str]] = {"pnl": "pnl DESC", "volume": "volume DESC", "roi": "roi DESC", "brier": "brier"}
+"""The order of each sort in SQL."""
+
+WINDOWS: Final[tuple[Window, ...]] = get_args(Window)
 
 
 class Standing(NamedTuple):
-    """A line of the leaderboard. `roi` and `brier` are in millionths, rounded down; None where there is nothing to divide by."""
+    """A line of the leaderboard.
+
+    `roi` is profit by purchases, `brier` the mean of squared errors: millionths, rounded down, and None where there is
+    nothing to divide by.
+    """
 
     rank: int
     account_id: str
@@ -33,16 +44,19 @@ class Standing(NamedTuple):
     trades: int
 
 
-def window_start(window: str, time: int) -> int | None:
-    """Return when the day, week (from Monday) or month of a moment began, in UTC; None for `all`."""
-    if window == "all":
-        return None
-    moment = datetime.fromtimestamp(time // 1_000_000, UTC).replace(hour=0, minute=0, second=0)
-    if window == "week":
-        moment -= timedelta(days=moment.weekday())
-    elif window == "month":
-        moment = moment.replace(day=1)
-    return int(moment.timestamp()) * 1_000_000
+def window_start(window: Window, time: Time) -> Time | None:
+    """Return the start of the day, week (from Monday) or month that a time lies in, in UTC; None for `all`."""
+    day = time - time % DAY
+    date = datetime.fromtimestamp(day // SECOND, UTC)
+    match window:
+        case "day":
+            return day
+        case "week":
+            return day - date.weekday() * DAY
+        case "month":
+            return day - (date.day - 1) * DAY
+        case "all":
+            return None
 
 
 _IN_CATEGORY: Final = "(%(category)s::text IS NULL OR {column} = %(category)s)"
@@ -66,15 +80,15 @@ _OPENINGS: Final = f"""
     WHERE day = (SELECT max(day) FROM profit_opened_days WHERE day <= %(start)s)
     AND {_IN_CATEGORY.format(column="category")}"""
 
-# OFFSET 0: the planner knows little of how many positions are open in how few markets, and would look for them again and
-# again, market by market.
+# OFFSET 0: the planner underestimates how many positions are open in how few markets, and would look them up again for
+# each market.
 _UNREALIZED_NOW: Final = f"""
-    SELECT h.account_id, 0, {worth("h.shares", "m.price")} - h.cost_basis, 0, 0, 0, 0, 0
+    SELECT h.account_id, 0, {mark_value("h.shares", "m.price")} - h.cost_basis, 0, 0, 0, 0, 0
     FROM (SELECT market_id, unnest(outcomes) AS outcome, unnest(prices) AS price FROM positions_markets
-        WHERE over_position IS NULL AND {_IN_CATEGORY.format(column="category")}) m
+        WHERE ended_position IS NULL AND {_IN_CATEGORY.format(column="category")}) m
     JOIN (SELECT * FROM positions WHERE open OFFSET 0) h USING (market_id, outcome)"""
 
-_SUMS_THEN: Final = f"""
+_SUMS_PAST: Final = f"""
     SELECT t.account_id, {{sign}} * account_realized, 0::int8 AS unrealized, {{sign}} * account_volume, {{sign}} * account_buys,
         {{sign}} * account_trades, 0::numeric AS error, 0::numeric AS weight
     FROM profit_totals t CROSS JOIN LATERAL (
@@ -82,9 +96,9 @@ _SUMS_THEN: Final = f"""
         AND v.position <= {{at}} ORDER BY v.position DESC LIMIT 1) v
     WHERE {_IN_CATEGORY.format(column="t.category")}"""
 
-# A position that has not changed since is as it was.
-_UNREALIZED_THEN: Final = f"""
-    SELECT k.account_id, 0, {worth("h.shares", "m.price")} - h.cost_basis, 0, 0, 0, 0, 0
+# The current row serves for a position that has not changed since; for others a version is looked up.
+_UNREALIZED_PAST: Final = f"""
+    SELECT k.account_id, 0, {mark_value("h.shares", "m.price")} - h.cost_basis, 0, 0, 0, 0, 0
     FROM (SELECT m.market_id, unnest(m.outcomes) AS outcome, unnest(p.prices) AS price FROM positions_markets m
         CROSS JOIN LATERAL (SELECT prices FROM market_activity WHERE market_id = m.market_id
             AND position <= %(at)s ORDER BY position DESC LIMIT 1) p
@@ -97,14 +111,14 @@ _UNREALIZED_THEN: Final = f"""
             AND market_id = k.market_id AND outcome = k.outcome AND position <= %(at)s ORDER BY position DESC LIMIT 1)) h
     WHERE h.shares > 0"""
 
-_SCORES_THEN: Final = f"""
+_SCORES_PAST: Final = f"""
     SELECT t.account_id, 0, 0, 0, 0, 0, v.error, v.weight FROM trade_score_totals t CROSS JOIN LATERAL (
         SELECT total_error AS error, total_weight AS weight FROM trade_score_versions v
         WHERE v.account_id = t.account_id AND v.category = t.category AND v.position <= %(at)s ORDER BY v.position DESC LIMIT 1) v
     WHERE {_IN_CATEGORY.format(column="t.category")}"""
 
-# Most days have not changed since.
-_SCORES_OF_WINDOW_THEN: Final = f"""
+# The current row serves for a day that has not changed since, which is so for most days.
+_SCORES_OF_WINDOW_PAST: Final = f"""
     SELECT d.account_id, 0, 0, 0, 0, 0, v.error, v.weight FROM trade_score_days d CROSS JOIN LATERAL (
         SELECT d.error, d.weight WHERE d.position <= %(at)s
         UNION ALL (SELECT error, weight FROM trade_score_versions WHERE d.position > %(at)s AND account_id = d.account_id
@@ -126,13 +140,8 @@ _RANKED: Final = """
         r.trades
     FROM ranked r LEFT JOIN accounts a USING (account_id) ORDER BY r.rank, r.account_id LIMIT %(limit)s"""
 
-Sort = Literal["pnl", "volume", "roi", "brier"]
-Window = Literal["day", "week", "month", "all"]
 
-SORTS: Final[dict[Sort, str]] = {"pnl": "pnl DESC", "volume": "volume DESC", "roi": "roi DESC", "brier": "brier"}
-WINDOWS: Final[tuple[Window, ...]] = get_args(Window)
-
-
+@query("positions", "trades", "accounts", "markets", "timeline")
 def leaderboard(
     connection: Connection,
     as_of: AsOf,
@@ -142,10 +151,10 @@ def leaderboard(
     category: str | None = None,
     limit: int = 100,
 ) -> list[Standing]:
-    """Return the best accounts by `sort` (one of `SORTS`) in the window that the moment of `as_of` lies in.
+    """Return the best accounts by `sort` in the window that the time of `as_of` lies in.
 
-    Equal values share a rank and the next rank skips; without a value (no purchase for roi, no finalized market for
-    brier) there is no line. `read` must hold `NEEDS`.
+    Equal values share a rank, and the next rank skips. An account without the value that is sorted by (no purchase for
+    roi, no finalized market for brier) has no line.
     """
     start = window_start(window, as_of.time)
     values: dict[str, Any] = {
@@ -156,14 +165,14 @@ def leaderboard(
         "time": as_of.time,
     }
     if as_of.past:
-        parts = [_SUMS_THEN.format(sign="1", at="%(at)s"), _UNREALIZED_THEN]
+        parts = [_SUMS_PAST.format(sign="1", at="%(at)s"), _UNREALIZED_PAST]
         if start is None:
-            parts.append(_SCORES_THEN)
+            parts.append(_SCORES_PAST)
         else:
             values["before"] = timeline.position_before(connection, start)
-            parts += [_SUMS_THEN.format(sign="-1", at="%(before)s"), _OPENINGS, _SCORES_OF_WINDOW_THEN]
+            parts += [_SUMS_PAST.format(sign="-1", at="%(before)s"), _OPENINGS, _SCORES_OF_WINDOW_PAST]
     else:
         parts = [_ALL_TIME] if start is None else [_IN_WINDOW, _OPENINGS]
         parts.append(_UNREALIZED_NOW)
-    query = _RANKED.format(parts=" UNION ALL ".join(parts), order=SORTS[sort], sort=sort)
-    return [Standing(*row) for row in connection.execute(query, values).fetchall()]
+    statement = _RANKED.format(parts=" UNION ALL ".join(parts), order=SORTS[sort], sort=sort)
+    return [Standing(*row) for row in connection.execute(statement, values).fetchall()]

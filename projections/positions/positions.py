@@ -1,12 +1,12 @@
-"""Positions: what every account holds of every outcome, what it cost, what it has brought; now and at any position."""
+"""Positions: what every account holds of every outcome, its cost and its profit; now and at any position of the log."""
 
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from psycopg import Connection
 from psycopg.rows import args_row
 
-from domain.account import TradeSettled
+from domain.account import PayoutPaid, PayoutReversed, PositionVoided, SetsMerged, SetsSplit, TradeSettled
 from domain.events import Recorded
 from domain.market import (
     MarketActivated,
@@ -17,52 +17,56 @@ from domain.market import (
     MarketUnwound,
 )
 from domain.money import MICRO, divide_half_even
-from domain.orders import RestingOrderFilled
+from domain.orders import OrderAmended, OrderPlaced, RestingOrderFilled
 from domain.story import StoryPublished
 from projections import market_facts
-from projections.machine.batch import ENDED, EXECUTED, Batch
+from projections.machine.batch import ENDED, Batch
+from projections.machine.making import copier
 from projections.machine.projection import Projection
 from projections.machine.table import Table
-from projections.machine.workspace import Rows, Workspace
+from projections.machine.workspace import Workspace
 from projections.market_facts import KnownMarkets, MarketFacts, category_table, facts_table
 from projections.positions import cost_basis
-from projections.positions.profits import TABLES, Profits, TotalRow, held_at
-from projections.reading import AsOf, Conditions
+from projections.positions.cost_basis import HOLDING_KINDS, IS_SETTLEMENT, Settled
+from projections.positions.profits import TABLES, Profits, ProfitTotal
+from projections.positions.valuation import HELD_RANGE, held_at
+from projections.reading import AsOf, Conditions, query
 
 
 @dataclass(slots=True)
 class PositionRow:
-    """An account's position in an outcome now, closed ones included.
+    """The position of an account in an outcome now; closed positions stay.
 
-    `realized` is net of `fees`; `volume` is the cost of all its fills, `buys` that of the purchases. `open` says that it has
-    shares: in an index it changes seldom, where `shares` would with every trade. `opened_position` is where it began.
+    `realized` is net of `fees`; `volume` is the cost of all fills, `buys` the cost of the purchases. `open` says whether
+    there are shares: an index on it rarely changes, one on `shares` would with every trade. `opened_position` is the
+    position of the event that began it, `position` and `time` are those of its last change.
     """
 
     partition: int
     account_id: str
     market_id: str
     outcome: str
-    shares: int
-    cost_basis: int
-    realized: int
-    fees: int
-    volume: int
-    buys: int
-    trades: int
-    settled_shares: int
-    settled_basis: int
-    settled_amount: int
+    opened_position: int
     position: int
     time: int
-    open: bool
-    opened_position: int
+    shares: int = 0
+    cost_basis: int = 0
+    realized: int = 0
+    fees: int = 0
+    volume: int = 0
+    buys: int = 0
+    trades: int = 0
+    settled_shares: int = 0
+    settled_cost_basis: int = 0
+    settled_amount: int = 0
+    open: bool = False
 
 
 class PositionVersion(NamedTuple):
-    """A position from `position` on; `kind` is what changed it: trade, split, merge, payout, reversal or void.
+    """A position from `position` on; `kind` says what changed it.
 
     `quantity` is the signed change of shares, `amount` the signed cash for them, without the fee. `account_*` are the sums
-    of the account over all its positions in the category, after the event.
+    over all positions of the account in the category, after the event.
     """
 
     partition: int
@@ -90,18 +94,19 @@ class PositionVersion(NamedTuple):
 
 @dataclass(slots=True)
 class HeldMarket(MarketFacts):
-    """What positions need of a market: prices to value them, payouts to settle them, from and to when it has holders.
+    """The facts of a market, and the positions of the events that drafted and ended it.
 
-    `over_position` is that of its end, from which on no shares are held; None where there are some, or may be.
+    `ended_position` is that of the last payout: nobody holds shares from there on. It is None before, and again after a
+    correction.
     """
 
-    opened_position: int = 0
-    over_position: int | None = None
+    drafted_position: int = 0
+    ended_position: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A position valued at the maker's price: `value` is shares times price, rounded down; `unrealized` is value - basis."""
+    """A position with the AMM's price of a share; `price` is None where the market has none."""
 
     account_id: str
     market_id: str
@@ -118,17 +123,17 @@ class Position:
 
     @property
     def average_price(self) -> int | None:
-        """The basis per share, rounded half even; None where no share is held."""
+        """The cost basis per share, rounded half even; None where no share is held."""
         return divide_half_even(self.cost_basis * MICRO, self.shares) if self.shares else None
 
     @property
     def value(self) -> int:
-        """What the shares are worth at the price of now."""
+        """The mark value: shares times price, rounded down."""
         return self.shares * (self.price or 0) // MICRO
 
     @property
     def unrealized(self) -> int:
-        """The profit if the shares were worth their price."""
+        """The mark value less the cost basis."""
         return self.value - self.cost_basis
 
 
@@ -141,10 +146,11 @@ class Holder(NamedTuple):
     cost_basis: int
 
 
-class Settlement(NamedTuple):
-    """What the end of a market did to a position: `kind` payout, reversal (of a payout, by a correction) or void.
+class AccountSettlement(NamedTuple):
+    """What the end of a market did to a position; `kind` is one of `SETTLEMENT_KINDS`.
 
-    `quantity` is the signed change of shares, `amount` the signed cash for them, `realized` the position's profit after.
+    `quantity` is the signed change of shares, `amount` the signed cash for them, `realized` the profit of the position
+    afterwards.
     """
 
     position: int
@@ -167,204 +173,192 @@ POSITIONS = Table(
     "positions",
     PositionRow,
     key=["account_id", "market_id", "outcome"],
-    group=["account_id", "market_id"],
+    by="holding",
     indexes=["market_id, outcome", "account_id WHERE open"],
 )
 VERSIONS = Table(
     "position_versions",
     PositionVersion,
     key=["account_id", "market_id", "outcome", "position"],
-    indexes=[
-        "account_id, position, outcome WHERE kind IN ('payout', 'reversal', 'void')",
-        "account_id, category, position",
-    ],
+    indexes=[f"account_id, position, outcome WHERE {IS_SETTLEMENT}", "account_id, category, position"],
 )
-MARKETS = facts_table(
-    "positions_markets", HeldMarket, indexes=["USING gist (int8range(opened_position, over_position))"]
-)
+MARKETS = facts_table("positions_markets", HeldMarket, indexes=[f"USING gist ({HELD_RANGE})"])
 CATEGORIES = category_table("positions_categories")
 
-KINDS: Final = cost_basis.HOLDING_KINDS | market_facts.KINDS | ENDED
+KINDS: Final = HOLDING_KINDS | market_facts.KINDS | ENDED
+
+_version = copier(PositionVersion, PositionRow, account=ProfitTotal)
 
 
 def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901  one case an event
-    """Bring every touched position and its profits up to date, and keep the version that each event made."""
-    positions = workspace.load_holdings(POSITIONS, batch)
+    """Bring the positions and profits that each event changes up to date, and keep a version of each position."""
     known = KnownMarkets(workspace, MARKETS, CATEGORIES)
-    markets = known.rows
-    append = workspace.rows(VERSIONS).append
-    profits = Profits(workspace, batch)
-    event: Any
+    profits = Profits(batch, workspace)
+    holdings = Holdings(batch, workspace, known, profits)
+    trade, price = holdings.trade, known.price
     for recorded in batch.of(KINDS):
-        event = recorded.event
-        kind = type(event)
-        time = recorded.time
-        if time >= profits.until:
-            profits.pass_time(time)
-        if kind is TradeSettled:
-            side, quantity, cost = event.side, event.quantity, event.cost
-            row = _touch(positions, batch.partition, event, event.outcome, recorded)
-            before = row.realized
-            cost_basis.trade(row, side, quantity, cost, event.fee)
-            row.open = row.shares > 0
-            total = profits.total(event.account_id, markets.cache[event.market_id].category)
-            total.realized += row.realized - before
-            total.volume += cost
-            total.trades += 1
-            if side == "buy":
-                total.buys += cost
-                append(_version(row, "trade", quantity, -cost, total))
-            else:
-                append(_version(row, "trade", -quantity, cost, total))
-        elif kind in EXECUTED:
-            if event.execution.prices:
-                known.price(event.market_id, event.execution.prices)
-        elif kind in cost_basis.OTHER_KINDS:
-            market = markets.cache[event.market_id]
-            total = profits.total(event.account_id, market.category)
-            changes: list[tuple[PositionRow, str, int, int]] = []
-            for step in cost_basis.steps(event, market.outcomes, market.payouts):
-                if step.kind == "void" and positions.get((event.account_id, event.market_id, step.outcome)) is None:
-                    continue
-                row = _touch(positions, batch.partition, event, step.outcome, recorded)
-                shares, before = row.shares, row.realized
-                cash = cost_basis.apply(row, step)
-                row.open = row.shares > 0
-                changes.append((row, step.kind, row.shares - shares, cash))
-                total.realized += row.realized - before
-            for change in changes:
-                append(_version(*change, total))
-        else:
-            _follow_market(known, recorded)
+        if recorded.time >= profits.until:
+            profits.pass_time(recorded.time)
+        match recorded.event:
+            case TradeSettled() as event:
+                trade(event, recorded)
+            case OrderPlaced() | OrderAmended() as event:
+                if event.execution.prices:
+                    price(event.market_id, event.execution.prices)
+            case SetsSplit() | SetsMerged() | PayoutPaid() | PayoutReversed() | PositionVoided() as event:
+                holdings.settle(event, recorded)
+            case StoryPublished() | MarketActivated() | RestingOrderFilled() as event:
+                known.follow(event)
+            case MarketDrafted() as event:
+                known.draft(event).drafted_position = recorded.position
+            case MarketFinalized() | MarketCorrected() as event:
+                known.resolve(event).ended_position = None
+            case MarketSettled() | MarketUnwound() as event:
+                known.rows.edit(event.market_id).ended_position = recorded.position
     profits.end()
 
 
-def _follow_market(known: KnownMarkets[HeldMarket], recorded: Recorded) -> None:
-    """Take in the facts of a market, its beginning and its end."""
-    match recorded.event:
-        case MarketDrafted() as event:
-            known.draft(event).opened_position = recorded.position
-        case MarketFinalized() | MarketCorrected() as event:
-            known.resolve(event).over_position = None
-        case MarketSettled() | MarketUnwound() as event:
-            known.rows.edit(event.market_id).over_position = recorded.position
-        case StoryPublished() | MarketActivated() | RestingOrderFilled() as event:
-            known.follow(event)
+class Holdings:
+    """The positions while a batch is folded."""
 
+    def __init__(self, batch: Batch, workspace: Workspace, known: KnownMarkets[HeldMarket], profits: Profits) -> None:
+        self._partition = batch.partition
+        self._positions = workspace.rows(POSITIONS)
+        self._append = workspace.rows(VERSIONS).append
+        self._market = known.rows.get
+        self._total = profits.total
 
-def _touch(positions: Rows[PositionRow], partition: int, event: Any, outcome: str, recorded: Recorded) -> PositionRow:
-    """Return the row of a position, a new one where there is none, marked as changed by this event."""
-    account_id, market_id, at = event.account_id, event.market_id, recorded.position
-    key = (account_id, market_id, outcome)
-    row = positions.cache.get(key)
-    if row is None:
-        row = PositionRow(
-            partition, account_id, market_id, outcome, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, at, recorded.time, False, at
-        )  # fmt: skip
-        positions.cache[key] = positions.new[key] = row
-    else:
-        row.position, row.time = at, recorded.time
-        positions.changed[key] = row
-    return row
+    def trade(self, event: TradeSettled, recorded: Recorded) -> None:
+        """Take in an execution."""
+        market = self._market(event.market_id)
+        assert market is not None, "a market is drafted before it is traded"
+        total = self._total(event.account_id, market.category)
+        row = self._edit(event.account_id, event.market_id, event.outcome, recorded)
+        before = row.realized
+        quantity, cost = event.quantity, event.cost
+        cost_basis.trade(row, event.side, quantity, cost, event.fee)
+        row.open = row.shares > 0
+        total.realized += row.realized - before
+        total.volume += cost
+        total.trades += 1
+        if event.side == "buy":
+            total.buys += cost
+            cost = -cost
+        else:
+            quantity = -quantity
+        self._append(
+            _version(row, account=total, kind="trade", quantity=quantity, amount=cost, category=total.category)
+        )
 
+    def settle(self, event: Settled, recorded: Recorded) -> None:
+        """Take in any other change, which may concern several outcomes."""
+        market = self._market(event.market_id)
+        assert market is not None, "a market is drafted before anybody holds its shares"
+        total = self._total(event.account_id, market.category)
+        changes: list[tuple[PositionRow, cost_basis.Step, int, int]] = []
+        for step in cost_basis.steps(event, market.outcomes, market.payouts):
+            if step.kind == "void" and self._positions.get((event.account_id, event.market_id, step.outcome)) is None:
+                continue
+            row = self._edit(event.account_id, event.market_id, step.outcome, recorded)
+            shares, before = row.shares, row.realized
+            cash = cost_basis.apply(row, step)
+            row.open = row.shares > 0
+            changes.append((row, step, row.shares - shares, cash))
+            total.realized += row.realized - before
+        for row, step, quantity, cash in changes:
+            self._append(
+                _version(row, account=total, kind=step.kind, quantity=quantity, amount=cash, category=total.category)
+            )
 
-def _version(row: PositionRow, kind: str, quantity: int, amount: int, total: TotalRow) -> tuple[Any, ...]:
-    """Return the values of the `PositionVersion` that an event made."""
-    return (
-        row.partition,
-        row.account_id,
-        row.market_id,
-        row.outcome,
-        row.position,
-        row.time,
-        kind,
-        quantity,
-        amount,
-        row.shares,
-        row.cost_basis,
-        row.realized,
-        row.fees,
-        row.volume,
-        row.buys,
-        row.trades,
-        total.category,
-        total.realized,
-        total.volume,
-        total.buys,
-        total.trades,
-    )
+    def _edit(self, account_id: str, market_id: str, outcome: str, recorded: Recorded) -> PositionRow:
+        """Return a position that an event changes; it begins with the event where there is none."""
+        key = (account_id, market_id, outcome)
+        if self._positions.get(key) is None:
+            return self._positions.add(
+                PositionRow(
+                    partition=self._partition,
+                    account_id=account_id,
+                    market_id=market_id,
+                    outcome=outcome,
+                    opened_position=recorded.position,
+                    position=recorded.position,
+                    time=recorded.time,
+                )
+            )
+        row = self._positions.edit(key)
+        row.position, row.time = recorded.position, recorded.time
+        return row
 
 
 PROJECTION = Projection(
-    "positions", 5, (POSITIONS, VERSIONS, MARKETS, CATEGORIES, *TABLES), fold, scope="holding", weight=16.0
+    "positions", 6, (POSITIONS, VERSIONS, MARKETS, CATEGORIES, *TABLES), fold, scope="holding", weight=16.0
 )
 
 _COLUMNS: Final = "account_id, market_id, outcome, shares, cost_basis, realized, fees, volume, buys, position, time"
 
-_OF_THEN: Final = """
+_NOW: Final = "SELECT * FROM positions k"
+_PAST: Final = """
     SELECT v.* FROM positions k CROSS JOIN LATERAL (
         SELECT * FROM position_versions WHERE account_id = k.account_id AND market_id = k.market_id
         AND outcome = k.outcome AND position <= %s ORDER BY position DESC LIMIT 1) v"""
+_PAST_OF_HELD_MARKETS: Final = _PAST.replace("positions k", "positions_markets m JOIN positions k USING (market_id)", 1)
+
+_PRICE_NOW: Final = "m.prices[array_position(m.outcomes, s.outcome)]"
+_PRICE_PAST: Final = """
+    (SELECT p.prices[array_position(m.outcomes, s.outcome)] FROM market_activity p WHERE p.market_id = s.market_id
+        AND p.position <= %s ORDER BY p.position DESC LIMIT 1)"""
 
 
-_OF_OPEN_MARKETS_THEN: Final = _OF_THEN.replace(
-    "positions k", "positions_markets m JOIN positions k USING (market_id)", 1
-)
-
-
+@query("positions", "markets")
 def account_positions(
     connection: Connection, as_of: AsOf, account_id: str, *, market_id: str | None = None, closed: bool = False
 ) -> list[Position]:
-    """Return the account's positions, those without shares only if `closed`, by market and outcome."""
+    """Return the account's positions by market and outcome, those without shares only if `closed`."""
     where = Conditions("k.account_id = %s", account_id)
     where.add_if("k.market_id = %s", market_id)
-    source, times = (_OF_THEN, [as_of.position]) if as_of.past else ("SELECT * FROM positions k", [])
+    price, source, at = _PRICE_NOW, _NOW, []
     if as_of.past:
+        price, source, at = _PRICE_PAST, _PAST if closed else _PAST_OF_HELD_MARKETS, [as_of.position] * 2
         where.add("k.opened_position <= %s", as_of.position)
         if not closed:
-            source = _OF_OPEN_MARKETS_THEN
             where.add(held_at("%s"), as_of.position)
     elif not closed:
         where.add("k.open")
-    price = (
-        "(SELECT p.prices[array_position(m.outcomes, s.outcome)] FROM market_activity p WHERE p.market_id = s.market_id "
-        f"AND p.position <= {as_of.position} ORDER BY p.position DESC LIMIT 1)"
-        if as_of.past
-        else "m.prices[array_position(m.outcomes, s.outcome)]"
-    )
     with connection.cursor(row_factory=args_row(Position)) as cursor:
         return cursor.execute(
             f"SELECT {_COLUMNS}, {price} FROM ({source} {where.sql}) s JOIN positions_markets m USING (market_id) "
             f"{'' if closed else 'WHERE shares > 0'} ORDER BY market_id, outcome",
-            [*times, *where.values],
+            [*at, *where.values],
         ).fetchall()
 
 
+@query("positions")
 def holders(
     connection: Connection, as_of: AsOf, market_id: str, *, outcome: str | None = None, limit: int = 100
 ) -> list[Holder]:
-    """Return who holds shares of the market, most shares first, equal ones by account."""
+    """Return who holds shares of the market: most shares first, equal ones by account."""
     where = Conditions("k.market_id = %s", market_id)
     where.add_if("k.outcome = %s", outcome)
-    source, times = (_OF_THEN, [as_of.position]) if as_of.past else ("SELECT * FROM positions k", [])
+    source, at = (_PAST, [as_of.position]) if as_of.past else (_NOW, [])
     rows = connection.execute(
         f"SELECT account_id, outcome, shares, cost_basis FROM ({source} {where.sql}) s WHERE shares > 0 "
         "ORDER BY shares DESC, account_id, outcome LIMIT %s",
-        [*times, *where.values, limit],
+        [*at, *where.values, limit],
     ).fetchall()
     return [Holder(*row) for row in rows]
 
 
+@query("positions")
 def settlements(
     connection: Connection, as_of: AsOf, account_id: str, *, limit: int = 50, after: tuple[int, str] | None = None
-) -> list[Settlement]:
+) -> list[AccountSettlement]:
     """Return what the ends of markets did to the account's positions, newest first."""
     where = Conditions("account_id = %s AND position <= %s", account_id, as_of.position)
-    where.add("kind IN ('payout', 'reversal', 'void')")
+    where.add(IS_SETTLEMENT)
     where.after("position, outcome", after)
     rows = connection.execute(
-        f"SELECT {', '.join(Settlement._fields)} FROM position_versions {where.sql} "
+        f"SELECT {', '.join(AccountSettlement._fields)} FROM position_versions {where.sql} "
         "ORDER BY position DESC, outcome DESC LIMIT %s",
         [*where.values, limit],
     ).fetchall()
-    return [Settlement(*row) for row in rows]
+    return [AccountSettlement(*row) for row in rows]

@@ -11,9 +11,9 @@ from projections.positions import cost_basis, leaderboard, positions
 from projections.positions.cost_basis import payout_parts, split_evenly
 from projections.positions.leaderboard import window_start
 from projections.positions.positions import PositionRow
-from projections.positions.profits import DAY
 from projections.reading import read
 from projections.registry import PROJECTIONS
+from projections.times import DAY
 from tests.projections.by_hand import MONDAY, Story, folded
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def test_cost_basis_and_profit_of_a_position(read_models: ReadModels) -> None:
 
 def test_the_basis_part_is_rounded_half_even_and_the_last_sale_takes_the_rest() -> None:
     """Basis 5 of 2 shares: the first sold share takes 2 (2.5 to the even), the last 3; in all nothing is lost."""
-    row: Any = PositionRow(0, "a", "m", "Yes", 2, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, True, 0)
+    row: Any = PositionRow(0, "a", "m", "Yes", 1, 1, MONDAY, shares=2, cost_basis=5, open=True)
     cost_basis.trade(row, "sell", 1, 10, 0)
     assert (row.shares, row.cost_basis, row.realized) == (1, 3, 8)
     cost_basis.trade(row, "sell", 1, 10, 0)
@@ -87,7 +87,7 @@ def week(read_models: ReadModels) -> Copy:
 
 def standings(copy: Copy, **asked: Any) -> list[tuple[Any, ...]]:
     """Return rank, account, profit, realized and unrealized."""
-    with read(copy.connection, *leaderboard.NEEDS) as as_of:
+    with read(copy.connection, leaderboard.leaderboard) as as_of:
         rows = leaderboard.leaderboard(copy.connection, as_of, **asked)
     return [(row.rank, row.account_id, row.pnl / MICRO, row.realized / MICRO, row.unrealized / MICRO) for row in rows]
 
@@ -112,7 +112,7 @@ def test_a_window_counts_from_its_start(week: Copy) -> None:
 
 def test_volume_and_return(week: Copy) -> None:
     """Volume is what the fills cost: a 9, d 8, b and c 6. Return is profit by purchases: a 3/5, b and c 2/6, d 0/8."""
-    with read(week.connection, *leaderboard.NEEDS) as as_of:
+    with read(week.connection, leaderboard.leaderboard) as as_of:
         by_volume = leaderboard.leaderboard(week.connection, as_of, sort="volume")
         by_roi = leaderboard.leaderboard(week.connection, as_of, sort="roi", limit=3)
 
@@ -132,14 +132,14 @@ def test_brier_is_weighted_by_cost_and_follows_a_correction(read_models: ReadMod
     story.trade("b", "buy", 1 * MICRO, 1 * MICRO, 900_000)
     story.finalize(MICRO, a=6 * MICRO, b=MICRO)
     copy = folded(read_models, story)
-    with read(copy.connection, *leaderboard.NEEDS) as as_of:
+    with read(copy.connection, leaderboard.leaderboard) as as_of:
         found = leaderboard.leaderboard(copy.connection, as_of, sort="brier")
     assert [(row.rank, row.account_id, row.brier) for row in found] == [(1, "b", 10_000), (2, "a", 70_000)]
 
     story.correct(MICRO, 0, a=6 * MICRO, b=MICRO)
     copy = folded(read_models, story)
     for window in leaderboard.WINDOWS:
-        with read(copy.connection, *leaderboard.NEEDS) as as_of:
+        with read(copy.connection, leaderboard.leaderboard) as as_of:
             found = leaderboard.leaderboard(copy.connection, as_of, sort="brier", window=window)
         assert [(row.rank, row.account_id, row.brier) for row in found] == [(1, "a", 570_000), (2, "b", 810_000)]
 

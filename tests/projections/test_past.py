@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from projections import accounts, book, calibration, stories
+from projections import accounts, book, calibration, equity, stories
 from projections.machine.batch import Batch
 from projections.machine.store import advance
 from projections.markets import markets, prices
@@ -54,7 +54,7 @@ def answers(connection: Connection[Any], as_of: AsOf) -> dict[str, Any]:
         found[f"{name} settlements"] = positions.settlements(connection, as_of, name)
         found[f"{name} fills"] = trades.account_fills(connection, as_of, name, limit=1000)
         found[f"{name} statement"] = accounts.statement(connection, as_of, name, limit=1000)
-        found[f"{name} equity"] = accounts.equity_history(
+        found[f"{name} equity"] = equity.equity_history(
             connection, as_of, name, start=START, end=START + 1000 * HOUR, step=24 * HOUR
         )
     for sort in leaderboard.SORTS:

@@ -1,6 +1,6 @@
 """Accounts: open one, deposit, withdraw; read balances, positions, orders, fills, settlements and statements."""
 
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from fastapi import APIRouter
 from psycopg import Connection
@@ -15,20 +15,16 @@ from api.http.references import is_id
 from api.http.serializers import serialize
 from api.http.writes import command_id_of, resource, submit
 from domain.account import DepositCash, OpenAccount, WithdrawCash
-from domain.money import MICRO, Time
 from messages.commands import new_id
-from projections import accounts, orders
+from projections import accounts, equity, orders
+from projections.candles import PERIODS, Period
 from projections.positions import positions
 from projections.reading import AsOf
 from projections.trades import trades
 
 router = APIRouter(prefix="/accounts", tags=["accounts"])
 
-NEEDS: Final = ("accounts", "positions", "markets")
-
-Step = Literal["1m", "1h", "1d"]
-STEPS: Final[dict[Step, Time]] = {"1m": 60 * MICRO, "1h": 3600 * MICRO, "1d": 24 * 3600 * MICRO}
-"""The time between two points of an equity history."""
+NEEDS: Final = (accounts.get_account,)
 
 POINTS_DEFAULT: Final = 90
 """The number of steps in an equity history without a start."""
@@ -80,7 +76,9 @@ async def withdraw(request: Request, principal: Anyone, account_id: AccountId, b
 async def list_accounts(read: Read, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """All accounts."""
     after = read.after(cursor)
-    rows, as_of = await read.fetch(NEEDS, lambda c, a: accounts.list_accounts(c, a, limit=limit, after=after))
+    rows, as_of = await read.fetch(
+        (accounts.list_accounts,), lambda c, a: accounts.list_accounts(c, a, limit=limit, after=after)
+    )
     return read.page(rows, limit, serialize, as_of)
 
 
@@ -99,7 +97,7 @@ async def list_positions(read: Read, account_id: AccountId, market_id: MarketFil
         found = _get(connection, as_of, account_id)
         return positions.account_positions(connection, as_of, found.account_id, market_id=market_id, closed=closed)
 
-    rows, as_of = await read.fetch(NEEDS, query)
+    rows, as_of = await read.fetch((*NEEDS, positions.account_positions), query)
     return answer([serialize(row) for row in rows], as_of)
 
 
@@ -141,7 +139,7 @@ async def list_settlements(read: Read, account_id: AccountId, limit: Limit = 100
     """What finalized, corrected and voided markets paid the account or took back, newest first."""
     after = read.after(cursor)
     rows, as_of = await read.fetch(
-        ("positions",), lambda c, a: positions.settlements(c, a, account_id, limit=limit, after=after)
+        (positions.settlements,), lambda c, a: positions.settlements(c, a, account_id, limit=limit, after=after)
     )
     return read.page(rows, limit, serialize, as_of)
 
@@ -150,30 +148,32 @@ async def list_settlements(read: Read, account_id: AccountId, limit: Limit = 100
 async def list_ledger(read: Read, account_id: AccountId, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """The account's statement: every movement of its cash, with available and held cash afterwards, newest first."""
     after = read.after(cursor)
-    rows, as_of = await read.fetch(NEEDS, lambda c, a: accounts.statement(c, a, account_id, limit=limit, after=after))
+    rows, as_of = await read.fetch(
+        (accounts.statement,), lambda c, a: accounts.statement(c, a, account_id, limit=limit, after=after)
+    )
     return read.page(rows, limit, serialize, as_of)
 
 
 @router.get("/{account}/equity-history")
 async def equity_history(
-    read: Read, account_id: AccountId, start: str | None = None, end: str | None = None, step: Step = "1d"
+    read: Read, account_id: AccountId, start: str | None = None, end: str | None = None, step: Period = "1d"
 ) -> Response:
     """The account's equity over time, with positions at the prices of each time; the last 90 steps without a start."""
-    since, until, length = query_time("start", start), query_time("end", end), STEPS[step]
+    since, until, length = query_time("start", start), query_time("end", end), PERIODS[step]
 
-    def query(connection: Connection[Any], as_of: AsOf) -> list[accounts.EquityPoint]:
+    def query(connection: Connection[Any], as_of: AsOf) -> list[equity.EquityPoint]:
         last = as_of.time if until is None else until
         first = max(0, last - POINTS_DEFAULT * length) if since is None else since
         if (last - first) // length > POINTS_MAX:
             raise invalid_field("start", f"is more than {POINTS_MAX} steps before the end")
         found = _get(connection, as_of, account_id)
-        return accounts.equity_history(connection, as_of, found.account_id, start=first, end=last, step=length)
+        return equity.equity_history(connection, as_of, found.account_id, start=first, end=last, step=length)
 
-    rows, as_of = await read.fetch((*NEEDS, "timeline"), query)
+    rows, as_of = await read.fetch((*NEEDS, equity.equity_history), query)
     return answer([serialize(row) for row in rows], as_of)
 
 
-def _get(connection: Connection[Any], as_of: AsOf, reference: str) -> accounts.Account:
+def _get(connection: Connection[Any], as_of: AsOf, reference: str) -> accounts.ValuedAccount:
     found = accounts.get_account(connection, as_of, reference)
     if found is None:
         raise ApiError("ACCOUNT_NOT_FOUND", "no such account", {"account": reference})

@@ -23,7 +23,7 @@ async def get_leaderboard(
 ) -> Response:
     """Accounts by profit, volume, return or Brier score. Equal values share a rank, and the next rank is skipped."""
     rows, as_of = await read.fetch(
-        leaderboards.NEEDS,
+        (leaderboards.leaderboard,),
         lambda c, a: leaderboards.leaderboard(c, a, sort=sort, window=window, category=category, limit=limit),
     )
     return answer([standing_json(row) for row in rows], as_of)

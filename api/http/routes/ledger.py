@@ -4,7 +4,6 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from api.http.reads import Read, answer
-from api.http.routes.accounts import NEEDS
 from domain.money import format_decimal
 from projections import accounts
 
@@ -14,6 +13,6 @@ router = APIRouter(tags=["ledger"])
 @router.get("/ledger")
 async def get_ledger(read: Read) -> Response:
     """The sum of each book (cash, held, pools, fees, house, bonds, external), and `sum` over all of them: always 0."""
-    sums, as_of = await read.fetch(NEEDS, lambda c, _: accounts.ledger_sums(c))
+    sums, as_of = await read.fetch((accounts.ledger_sums,), accounts.ledger_sums)
     books = {book: format_decimal(amount) for book, amount in sums.items()}
     return answer({"books": books, "sum": format_decimal(sum(sums.values()))}, as_of)

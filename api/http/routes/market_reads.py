@@ -166,7 +166,7 @@ async def list_holders(read: Read, market: str, outcome: str | None = None, limi
             outcome_index(found, outcome)
         return positions.holders(connection, as_of, found.market_id, outcome=outcome, limit=limit)
 
-    rows, as_of = await read.fetch((*NEEDS, "positions"), query)
+    rows, as_of = await read.fetch((*NEEDS, positions.holders), query)
     return answer([serialize(row) for row in rows], as_of)
 
 

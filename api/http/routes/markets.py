@@ -60,7 +60,6 @@ from projections.reading import AsOf
 router = APIRouter(tags=["markets"])
 
 NEEDS: Final = ("markets",)
-POSITION_NEEDS: Final = ("positions", "markets")
 
 
 class OpenMarketBody(RequestBody):
@@ -272,7 +271,7 @@ async def _change_sets(request: Request, principal: Principal, command: SplitSet
             "positions": [serialize(row) for row in rows],
         }
 
-    return await resource(request, reply, POSITION_NEEDS, query)
+    return await resource(request, reply, (positions.account_positions,), query)
 
 
 def open_market_command(market: OpenMarketBody, market_id: str, story_id: str) -> OpenMarket:

@@ -7,15 +7,15 @@ from typing import get_type_hints
 import pytest
 
 from api.http.serializers import AMOUNTS, COUNTS, HIDDEN, TIMES, encoder
-from projections import accounts, book, calibration, candles, lifecycle, orders, stories
+from projections import accounts, book, calibration, candles, equity, lifecycle, orders, stories
 from projections.markets.tables import MarketRow, ResolutionWording
 from projections.positions import leaderboard, positions
 from projections.trades import trades
 
 ROWS = [
     stories.StoryRow, MarketRow, ResolutionWording, candles.Candle, trades.Trade, trades.AccountFill, orders.Order,
-    book.OutcomeBook, book.Level, positions.Position, positions.Holder, positions.Settlement, accounts.Account,
-    accounts.LedgerEntry, accounts.EquityPoint, leaderboard.Standing, lifecycle.LifecycleEntry,
+    book.OutcomeBook, book.Level, positions.Position, positions.Holder, positions.AccountSettlement, accounts.ValuedAccount,
+    accounts.LedgerEntry, equity.EquityPoint, leaderboard.Standing, lifecycle.LifecycleEntry,
     calibration.Calibration, calibration.Horizon, calibration.Decile,
 ]  # fmt: skip
 

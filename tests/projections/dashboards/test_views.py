@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 
 from domain.market import Status
 from local.postgres import create_database, drop_database
-from projections import accounts, candles
+from projections import accounts, candles, equity
 from projections.dashboards.views import MARKETS, PAGE, VIEWS, page
 from projections.machine.store import CONNECT_OPTIONS
 from projections.markets import markets, prices
@@ -190,10 +190,10 @@ def test_profits_and_forecasts_are_exact(folded: Connection[Any], standings: lis
 def test_cash_and_equity_are_exact(folded: Connection[Any], standings: list[Standing]) -> None:
     """Balances, the sums of the ledger and the newest equity are those of the accounts."""
     with read(folded, *PROJECTIONS) as as_of:
-        ledger_sums = accounts.ledger_sums(folded)
+        ledger_sums = accounts.ledger_sums(folded, as_of)
         names = [s.account_id for s in standings]
         all_accounts = {name: accounts.get_account(folded, as_of, name) for name in names}
-        equity = accounts.equity_history(folded, as_of, names[0], start=as_of.time, end=as_of.time, step=1)
+        points = equity.equity_history(folded, as_of, names[0], start=as_of.time, end=as_of.time, step=1)
 
     assert rows_of(folded, "SELECT -sum(external), sum(fees) FROM dashboards.ledger") == [
         (shown(-ledger_sums["external"]), shown(ledger_sums["fees"]))
@@ -206,7 +206,7 @@ def test_cash_and_equity_are_exact(folded: Connection[Any], standings: list[Stan
         [names[0]],
     ).fetchone()
     assert last is not None
-    assert last[:2] == (shown(equity[-1].available), shown(equity[-1].held))
+    assert last[:2] == (shown(points[-1].available), shown(points[-1].held))
     assert last[3] == sum(last[:3])
 
 

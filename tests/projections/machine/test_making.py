@@ -42,6 +42,22 @@ def test_a_copier_copies_what_its_sources_have() -> None:
         copy(RECORDED.event, RECORDED, partition=0, reason="late", position=8)
 
 
+class Fact(NamedTuple):
+    """A source with a field that a row has with a prefix."""
+
+    id: str
+    text: str
+
+
+def test_a_copier_copies_by_prefix_and_has_constants() -> None:
+    """The source `market` has `market_id`; a constant need not be named, and must not be."""
+    copy = copier(Halt, Recorded, market=Fact, constants={"reason": "it's late"})
+
+    assert copy(RECORDED, market=Fact("m", "?"), partition=0) == Values((0, "m", 7, "it's late"))
+    with pytest.raises(TypeError):
+        copy(RECORDED, market=Fact("m", "?"), partition=0, reason="late")
+
+
 def test_more_keywords_than_are_cheap_are_refused() -> None:
     """A row with more fields than a call passes cheaply needs sources."""
     wide = NamedTuple("wide", [(f"field_{number}", int) for number in range(KEYWORDS_MAX + 1)])  # type: ignore[misc]

@@ -1,0 +1,51 @@
+"""The equity of an account over time: its cash and the mark value of its positions."""
+
+from typing import Final, NamedTuple
+
+from psycopg import Connection
+
+from projections.positions.valuation import HELD_RANGE, value_at
+from projections.reading import AsOf, query
+
+
+class EquityPoint(NamedTuple):
+    """The cash and the mark value of the positions of an account at a time; `equity` is their sum."""
+
+    time: int
+    available: int
+    held: int
+    positions: int
+    equity: int
+
+
+_VALUE_AT_POINTS: Final = value_at(
+    "g.at",
+    "SELECT * FROM held WHERE opened_position <= g.at AND (ended_position IS NULL OR ended_position > g.at)",
+)
+
+_EQUITY: Final = f"""
+    WITH points AS (
+        SELECT g.time, coalesce(least((SELECT previous FROM timeline WHERE partition = 0 AND time > g.time
+            ORDER BY time LIMIT 1), %(at)s), %(at)s) AS at FROM generate_series(%(start)s::int8, %(end)s, %(step)s) g(time)),
+    held AS MATERIALIZED (  -- the positions that the account may have held at one of the points
+        SELECT k.account_id, k.market_id, k.outcome, k.opened_position, m.outcomes, m.ended_position
+        FROM positions k JOIN positions_markets m USING (market_id)
+        WHERE k.account_id = %(account)s AND {HELD_RANGE}
+            && int8range((SELECT min(at) FROM points), (SELECT max(at) FROM points), '[]'))
+    SELECT g.time, coalesce(e.available_after, 0), coalesce(e.held_after, 0), {_VALUE_AT_POINTS}
+    FROM points g LEFT JOIN LATERAL (
+        SELECT available_after, held_after FROM ledger WHERE account_id = %(account)s
+        AND position <= g.at AND available_after IS NOT NULL ORDER BY position DESC LIMIT 1) e ON true
+    ORDER BY g.time"""
+
+
+@query("accounts", "positions", "markets", "timeline")
+def equity_history(
+    connection: Connection, as_of: AsOf, account_id: str, *, start: int, end: int, step: int
+) -> list[EquityPoint]:
+    """Return the equity of the account at `start` and at each `step` after it, up to `end` or the time of `as_of`."""
+    rows = connection.execute(
+        _EQUITY,
+        {"at": as_of.position, "start": start, "end": min(end, as_of.time), "step": step, "account": account_id},
+    ).fetchall()
+    return [EquityPoint(time, cash, held, value, cash + held + value) for time, cash, held, value in rows]
