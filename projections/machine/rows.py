@@ -42,30 +42,30 @@ class Rows(Generic[Row]):
     __slots__ = (
         "_analyze_at",
         "_appended",
+        "_cache",
+        "_changed",
         "_connection",
+        "_gone",
         "_has_key",
+        "_loaded",
+        "_new",
         "_staged",
+        "_whole",
         "_written",
         "append",
-        "cache",
-        "changed",
         "get",
-        "gone",
-        "loaded",
-        "new",
         "table",
-        "whole",
     )
 
     def __init__(self, table: Table[Row]) -> None:
         self.table = table
-        self.cache: dict[Hashable, Row] = {}
-        self.loaded: set[Hashable] = set()
+        self._cache: dict[Hashable, Row] = {}
+        self._loaded: set[Hashable] = set()
         """The groups of which all rows are in memory."""
-        self.changed: dict[Hashable, Row] = {}
-        self.new: dict[Hashable, Row] = {}
-        self.gone: set[Hashable] = set()
-        self.whole = False
+        self._changed: dict[Hashable, Row] = {}
+        self._new: dict[Hashable, Row] = {}
+        self._gone: set[Hashable] = set()
+        self._whole = False
         """Whether all rows are in memory but those that were appended: so it is with a table that was empty at first."""
         self._connection: Connection | None = None
         self._has_key = False
@@ -75,7 +75,7 @@ class Rows(Generic[Row]):
         self._appended: list[tuple[Any, ...]] = []
         # Methods of the collections themselves: folds call these for every event.
         self.append: Callable[[Row | tuple[Any, ...]], None] = cast("Any", self._appended.append)
-        self.get: Callable[[Hashable], Row | None] = self.cache.get if table.by else self._look_up
+        self.get: Callable[[Hashable], Row | None] = self._cache.get if table.by else self._look_up
 
     @property
     def connection(self) -> Connection:
@@ -87,46 +87,51 @@ class Rows(Generic[Row]):
 
     def edit(self, key: Hashable) -> Row:
         """Return a row that is in memory, to be changed in place: it is marked as changed."""
-        row = self.changed[key] = self.cache[key]
+        row = self._changed[key] = self._cache[key]
         return row
 
     def add(self, row: Row) -> Row:
         """Add a row that was not there, and return it."""
         key = self.table.key_of(row)
-        assert key not in self.cache, f"{self.table.name} has a row {key} already"
-        self.cache[key] = self.new[key] = row
+        assert key not in self._cache, f"{self.table.name} has a row {key} already"
+        self._cache[key] = self._new[key] = row
         return row
 
     def remove(self, key: Hashable) -> None:
         """Delete a row, if it is there."""
-        if self.cache.pop(key, None) is not None:
-            self.changed.pop(key, None)
-            if self.new.pop(key, None) is None:
-                self.gone.add(key)
+        if self._cache.pop(key, None) is not None:
+            self._changed.pop(key, None)
+            if self._new.pop(key, None) is None:
+                self._gone.add(key)
 
     def prefetch(self, groups: Callable[[], Iterable[Hashable]]) -> None:
         """Load all rows of these groups, named by the values of the table's `group` columns, with one query.
 
         The groups are computed only where the table is not in memory as a whole.
         """
-        if self.whole:
+        if self._whole:
             return
-        missing = [group for group in groups() if group not in self.loaded]
+        missing = [group for group in groups() if group not in self._loaded]
         if missing:
             self._load(missing)
-            self.loaded.update(missing)
+            self._loaded.update(missing)
 
     def _look_up(self, key: Any) -> Row | None:
         """Return a row from memory, or else from the table."""
-        row = self.cache.get(key)
-        if row is None and not self.whole and key not in self.gone and self.table.group_of_key(key) not in self.loaded:
+        row = self._cache.get(key)
+        if (
+            row is None
+            and not self._whole
+            and key not in self._gone
+            and self.table.group_of_key(key) not in self._loaded
+        ):
             self.make_key()
             where = " AND ".join(f"{column} = %s" for column in self.table.key)
             query = f"SELECT {self.table.column_list} FROM {self.table.name} WHERE {where}"
             parameters = key if isinstance(key, tuple) else (key,)
             values = self.connection.execute(query, parameters, prepare=True).fetchone()
             if values is not None:
-                row = self.cache[key] = self.table.row(*values)
+                row = self._cache[key] = self.table.row(*values)
         return row
 
     # --- for the workspace
@@ -135,7 +140,7 @@ class Rows(Generic[Row]):
         """Begin a transaction. Of a table that is `empty`, all rows will be in memory."""
         self._connection = connection
         self._staged = False
-        self.whole = self.whole or empty
+        self._whole = self._whole or empty
 
     def _load(self, missing: Sequence[Hashable]) -> None:
         self.make_key()
@@ -155,8 +160,8 @@ class Rows(Generic[Row]):
         for values in self.connection.execute(query, parameters, prepare=True):
             row = table.row(*values)
             key = table.key_of(row)
-            if key not in self.cache and key not in self.gone:
-                self.cache[key] = row
+            if key not in self._cache and key not in self._gone:
+                self._cache[key] = row
 
     def make_key(self) -> None:
         """Create the index of the table's key, if it is missing: before a look-up by it."""
@@ -177,12 +182,12 @@ class Rows(Generic[Row]):
 
     def flush(self) -> int:
         """Write what was added, changed and removed; return how many rows that is."""
-        table, new = self.table, self.new
-        changed = [row for key, row in self.changed.items() if key not in new] if new else [*self.changed.values()]
-        count = len(self._appended) + len(new) + len(changed) + len(self.gone)
+        table, new = self.table, self._new
+        changed = [row for key, row in self._changed.items() if key not in new] if new else [*self._changed.values()]
+        count = len(self._appended) + len(new) + len(changed) + len(self._gone)
         if not count:
             return 0
-        if self.gone:
+        if self._gone:
             self._delete()
         if self._appended or new:
             self._copy(table.name, chain(self._appended, map(table.values_of, new.values())))
@@ -191,7 +196,7 @@ class Rows(Generic[Row]):
             new.clear()
         if changed:
             self._update(changed)
-        self.changed.clear()
+        self._changed.clear()
         if self._written >= self._analyze_at:  # autovacuum would not look at a new table for a minute
             self.connection.execute(f"ANALYZE {table.name}")
             self._analyze_at = 4 * self._written
@@ -199,29 +204,29 @@ class Rows(Generic[Row]):
 
     def forget(self) -> None:
         """Discard all rows in memory, with everything that is not yet written."""
-        self.cache.clear()
-        self.loaded.clear()
-        self.changed.clear()
-        self.new.clear()
-        self.gone.clear()
+        self._cache.clear()
+        self._loaded.clear()
+        self._changed.clear()
+        self._new.clear()
+        self._gone.clear()
         self._appended.clear()
-        self.whole = self._has_key = False
+        self._whole = self._has_key = False
 
     def is_full(self) -> bool:
         """Whether there are more rows in memory than `ROWS_IN_MEMORY_MAX`."""
-        return len(self.cache) > ROWS_IN_MEMORY_MAX or len(self.loaded) > ROWS_IN_MEMORY_MAX
+        return len(self._cache) > ROWS_IN_MEMORY_MAX or len(self._loaded) > ROWS_IN_MEMORY_MAX
 
     def drop(self, markets: AbstractSet[str]) -> None:
         """Let the rows of these markets leave the memory, if the key names the market; everything must be written."""
         market_of_key, market_of_group = self.table.market_of_key, self.table.market_of_group
         if market_of_key is not None:
-            for key in [key for key in self.cache if market_of_key(key) in markets]:
-                del self.cache[key]
+            for key in [key for key in self._cache if market_of_key(key) in markets]:
+                del self._cache[key]
             if market_of_group is None:
-                self.loaded.clear()
+                self._loaded.clear()
             else:
-                self.loaded -= {group for group in self.loaded if market_of_group(group) in markets}
-            self.whole = False
+                self._loaded -= {group for group in self._loaded if market_of_group(group) in markets}
+            self._whole = False
 
     def _update(self, rows: Sequence[Row]) -> None:
         """Write the changed rows over the stored ones: a few by statements, more through a COPY."""
@@ -256,33 +261,10 @@ class Rows(Generic[Row]):
         self.make_key()
         table = self.table
         arrays = ", ".join(f"%s::{table.type_of(column)}[]" for column in table.key)
-        keys = [key if isinstance(key, tuple) else (key,) for key in self.gone]
+        keys = [key if isinstance(key, tuple) else (key,) for key in self._gone]
         self.connection.execute(
             f"DELETE FROM {table.name} WHERE ({', '.join(table.key)}) IN (SELECT * FROM unnest({arrays}))",
             [list(values) for values in zip(*keys, strict=True)],
             prepare=True,
         )
-        self.gone.clear()
-
-    # --- the old verbs, until every read model uses the new ones
-
-    def change(self, key: Hashable) -> None:
-        """Mark a row as changed."""
-        self.changed[key] = self.cache[key]
-
-    def put(self, key: Hashable, row: Row) -> None:
-        """Write a row over the one with the same key in memory, or as a new one."""
-        if key in self.cache and key not in self.new:
-            self.changed[key] = row
-        else:
-            self.new[key] = row
-        self.cache[key] = row
-
-    def delete(self, key: Hashable) -> None:
-        """Take a row out."""
-        self.remove(key)
-
-    def make_ready(self, _connection: Connection) -> None:
-        """Write everything, and make the key: before a query of the fold's own."""
-        self.flush()
-        self.make_key()
+        self._gone.clear()

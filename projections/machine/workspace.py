@@ -1,6 +1,6 @@
 """What a fold works with: the rows of its projection's tables, loaded before each batch, and its notes."""
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Hashable, Iterable
 from collections.abc import Set as AbstractSet
 from typing import Any, Generic, TypeVar
 
@@ -153,25 +153,3 @@ class Workspace:
         self._notes.clear()
         for rows in self._rows.values():
             rows.forget()
-
-    # --- the old verbs, until every read model uses the new ones
-
-    @property
-    def notes(self) -> dict[str, list[Any]]:
-        """What a fold notes by market."""
-        return self._notes.setdefault("", {})
-
-    def load(self, table: Table[Row], groups: Callable[[], Iterable[Hashable]]) -> Rows[Row]:
-        """Return the rows of a table, with those of these groups in memory."""
-        rows = self._rows[table.name]
-        rows.prefetch(groups)
-        return rows
-
-    def load_holdings(self, table: Table[Row], batch: Batch) -> Rows[Row]:
-        """Return the rows of a table, with those of the batch's pairs of account and market in memory."""
-
-        def unknown() -> Iterable[Hashable]:
-            markets = batch.markets - self._drafted
-            return [holding for holding in batch.holdings if holding[1] in markets] if markets else ()
-
-        return self.load(table, unknown)

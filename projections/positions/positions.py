@@ -1,5 +1,6 @@
 """Positions: what every account holds of every outcome, its cost and its profit; now and at any position of the log."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -195,19 +196,24 @@ def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901  one case an
     known = KnownMarkets(workspace, MARKETS, CATEGORIES)
     profits = Profits(batch, workspace)
     holdings = Holdings(batch, workspace, known, profits)
-    trade, price = holdings.trade, known.price
+    trade = holdings.trade
+    prices: dict[str, Sequence[int]] = {}  # of the markets whose prices have changed: only the last ones are stored
     for recorded in batch.of(KINDS):
         if recorded.time >= profits.until:
+            _set_prices(known, prices)
             profits.pass_time(recorded.time)
         match recorded.event:
             case TradeSettled() as event:
                 trade(event, recorded)
             case OrderPlaced() | OrderAmended() as event:
                 if event.execution.prices:
-                    price(event.market_id, event.execution.prices)
+                    prices[event.market_id] = event.execution.prices
+            case RestingOrderFilled() | MarketActivated() as event:
+                if event.prices:
+                    prices[event.market_id] = event.prices
             case SetsSplit() | SetsMerged() | PayoutPaid() | PayoutReversed() | PositionVoided() as event:
                 holdings.settle(event, recorded)
-            case StoryPublished() | MarketActivated() | RestingOrderFilled() as event:
+            case StoryPublished() as event:
                 known.follow(event)
             case MarketDrafted() as event:
                 known.draft(event).drafted_position = recorded.position
@@ -215,7 +221,15 @@ def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901  one case an
                 known.resolve(event).ended_position = None
             case MarketSettled() | MarketUnwound() as event:
                 known.rows.edit(event.market_id).ended_position = recorded.position
+    _set_prices(known, prices)
     profits.end()
+
+
+def _set_prices(known: KnownMarkets[HeldMarket], prices: dict[str, Sequence[int]]) -> None:
+    """Store the prices by market, and clear them."""
+    for market_id, changed in prices.items():
+        known.price(market_id, changed)
+    prices.clear()
 
 
 class Holdings:
@@ -223,7 +237,8 @@ class Holdings:
 
     def __init__(self, batch: Batch, workspace: Workspace, known: KnownMarkets[HeldMarket], profits: Profits) -> None:
         self._partition = batch.partition
-        self._positions = workspace.rows(POSITIONS)
+        positions = workspace.rows(POSITIONS)
+        self._get, self._change, self._add = positions.get, positions.edit, positions.add
         self._append = workspace.rows(VERSIONS).append
         self._market = known.rows.get
         self._total = profits.total
@@ -233,7 +248,7 @@ class Holdings:
         market = self._market(event.market_id)
         assert market is not None, "a market is drafted before it is traded"
         total = self._total(event.account_id, market.category)
-        row = self._edit(event.account_id, event.market_id, event.outcome, recorded)
+        row = self._edit((event.account_id, event.market_id, event.outcome), recorded)
         before = row.realized
         quantity, cost = event.quantity, event.cost
         cost_basis.trade(row, event.side, quantity, cost, event.fee)
@@ -257,9 +272,9 @@ class Holdings:
         total = self._total(event.account_id, market.category)
         changes: list[tuple[PositionRow, cost_basis.Step, int, int]] = []
         for step in cost_basis.steps(event, market.outcomes, market.payouts):
-            if step.kind == "void" and self._positions.get((event.account_id, event.market_id, step.outcome)) is None:
+            if step.kind == "void" and self._get((event.account_id, event.market_id, step.outcome)) is None:
                 continue
-            row = self._edit(event.account_id, event.market_id, step.outcome, recorded)
+            row = self._edit((event.account_id, event.market_id, step.outcome), recorded)
             shares, before = row.shares, row.realized
             cash = cost_basis.apply(row, step)
             row.open = row.shares > 0
@@ -270,23 +285,14 @@ class Holdings:
                 _version(row, account=total, kind=step.kind, quantity=quantity, amount=cash, category=total.category)
             )
 
-    def _edit(self, account_id: str, market_id: str, outcome: str, recorded: Recorded) -> PositionRow:
+    def _edit(self, key: tuple[str, str, str], recorded: Recorded) -> PositionRow:
         """Return a position that an event changes; it begins with the event where there is none."""
-        key = (account_id, market_id, outcome)
-        if self._positions.get(key) is None:
-            return self._positions.add(
-                PositionRow(
-                    partition=self._partition,
-                    account_id=account_id,
-                    market_id=market_id,
-                    outcome=outcome,
-                    opened_position=recorded.position,
-                    position=recorded.position,
-                    time=recorded.time,
-                )
-            )
-        row = self._positions.edit(key)
-        row.position, row.time = recorded.position, recorded.time
+        at, time = recorded.position, recorded.time
+        if self._get(key) is None:
+            # By place: most trades of a new market open a position, and names would cost a tenth of such a trade.
+            return self._add(PositionRow(self._partition, *key, at, at, time))
+        row = self._change(key)
+        row.position, row.time = at, time
         return row
 
 

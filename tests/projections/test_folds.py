@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import pytest
 from msgspec.structs import replace
 from psycopg.errors import UniqueViolation
 
-from domain.account import BondForfeited, BondPosted, BondReturned, CashDeposited
+from domain.account import CashDeposited
 from domain.events import EVENT_TYPES
-from domain.ledger import postings
 from domain.story import StoryPublished
-from projections.accounts import LEDGER
 from projections.machine import rows as rows_module
 from projections.machine.batch import Batch
 from projections.machine.store import advance, make_indexes
-from projections.verify import ledger_problem
 from tests.projections.folding import assert_same
 from tests.projections.simulation import simulate
 
@@ -104,75 +100,3 @@ def test_a_failed_batch_leaves_no_trace(read_models: ReadModels) -> None:
     assert before == copy.digests()
 
     assert_same(read_models.copy(["accounts", "stories"]).fold(log, 5000), copy.fold(log[600:], 100))
-
-
-# --- money
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_realized_profit_is_net_cash_flow(read_models: ReadModels, seed: int) -> None:
-    """For every account and settled market, corrections and voids included, realized profit is the cash that moved.
-
-    Bonds are no part of it, but where a void returned them with the rest. Summed over all accounts, fees and the maker
-    (what the house gained), it is zero.
-    """
-    log = simulate(seed, 1500)
-    copy = read_models.copy(["positions", "markets"]).fold(log, 5000)
-    voided = {row[0] for row in copy.connection.execute("SELECT market_id FROM markets WHERE status = 'voided'")}
-    flow: defaultdict[tuple[str, str], int] = defaultdict(int)
-    for recorded in log:
-        market_id = getattr(recorded.event, "market_id", None)
-        if isinstance(recorded.event, BondPosted | BondReturned | BondForfeited) and market_id not in voided:
-            continue
-        for name, amount in postings(recorded.event):
-            book, _, account_id = name.partition(":")
-            if book in {"cash", "held"} and market_id:
-                flow[account_id, market_id] += amount
-            elif book == "house":
-                flow["house", market_id or ""] += amount
-            elif book == "fees":
-                flow["fees", market_id or ""] += amount
-    settled = {row[0] for row in copy.connection.execute("SELECT market_id FROM markets WHERE settled")}
-    realized = {
-        (account_id, market_id): int(total)
-        for account_id, market_id, total in copy.connection.execute(
-            "SELECT account_id, market_id, sum(realized) FROM positions GROUP BY account_id, market_id"
-        )
-        if market_id in settled
-    }
-
-    assert settled
-    assert {key: value for key, value in flow.items() if key in realized} == realized
-    for market_id in settled:
-        everybody = sum(value for key, value in realized.items() if key[1] == market_id)
-        house, fees = flow["house", market_id], flow["fees", market_id]
-        assert everybody + house + fees == 0
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_ledger_rows_are_the_postings(read_models: ReadModels, seed: int) -> None:
-    """Each ledger row carries its event's postings, the balances after it, and the sums over all books are zero."""
-    log = simulate(seed, 800)
-    copy = read_models.copy(["accounts"]).fold(log, 333)
-    expected = {}
-    balances: defaultdict[str, int] = defaultdict(int)
-    for recorded in log:
-        lines = postings(recorded.event)
-        if not lines:
-            continue
-        sums = dict.fromkeys(("cash", "held", "pool", "fees", "house", "bonds", "external"), 0)
-        for name, amount in lines:
-            balances[name] += amount
-            sums[name.partition(":")[0]] += amount
-        after = None
-        if sums["cash"] or sums["held"]:
-            account = recorded.event.account_id  # type: ignore[union-attr]
-            after = (balances[f"cash:{account}"], balances[f"held:{account}"])
-        expected[recorded.position] = (*sums.values(), *(after or (None, None)))
-    found = {
-        row[1]: (*row[7:14], *row[14:])
-        for row in copy.connection.execute(f"SELECT {LEDGER.column_list} FROM ledger").fetchall()
-    }
-
-    assert expected == found
-    assert ledger_problem(log) is None

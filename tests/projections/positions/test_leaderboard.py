@@ -1,4 +1,4 @@
-"""Read models against numbers that were computed by hand."""
+"""The leaderboard, against numbers computed by hand."""
 
 from __future__ import annotations
 
@@ -7,69 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from domain.money import MICRO
-from projections.positions import cost_basis, leaderboard, positions
-from projections.positions.cost_basis import payout_parts, split_evenly
+from projections.positions import leaderboard
 from projections.positions.leaderboard import window_start
-from projections.positions.positions import PositionRow
 from projections.reading import read
-from projections.registry import PROJECTIONS
 from projections.times import DAY
 from tests.projections.by_hand import MONDAY, Story, folded
 
 if TYPE_CHECKING:
     from tests.projections.folding import Copy, ReadModels
-
-
-def position(copy: Copy, account: str) -> positions.Position:
-    """Return an account's position in Yes."""
-    with read(copy.connection, *PROJECTIONS) as as_of:
-        (found,) = positions.account_positions(copy.connection, as_of, account, closed=True)
-    return found
-
-
-def test_cost_basis_and_profit_of_a_position(read_models: ReadModels) -> None:
-    """10 shares for 5 and 5 for 4 are 15 for 9, 0.6 each; 5 sold for 4 with a fee of 0.1 realize 4 - 3 - 0.1."""
-    story = Story("a")
-    story.trade("a", "buy", 10 * MICRO, 5 * MICRO, 550_000)
-    story.trade("a", "buy", 5 * MICRO, 4 * MICRO, 800_000)
-    story.trade("a", "sell", 5 * MICRO, 4 * MICRO, 700_000, fee=100_000)
-    found = position(folded(read_models, story), "a")
-
-    assert (found.shares, found.cost_basis, found.average_price) == (10 * MICRO, 6 * MICRO, 600_000)
-    assert (found.realized, found.fees) == (900_000, 100_000)
-    assert (found.value, found.unrealized) == (7 * MICRO, 1 * MICRO)
-    assert (found.volume, found.buys) == (13 * MICRO, 9 * MICRO)
-
-
-def test_the_basis_part_is_rounded_half_even_and_the_last_sale_takes_the_rest() -> None:
-    """Basis 5 of 2 shares: the first sold share takes 2 (2.5 to the even), the last 3; in all nothing is lost."""
-    row: Any = PositionRow(0, "a", "m", "Yes", 1, 1, MONDAY, shares=2, cost_basis=5, open=True)
-    cost_basis.trade(row, "sell", 1, 10, 0)
-    assert (row.shares, row.cost_basis, row.realized) == (1, 3, 8)
-    cost_basis.trade(row, "sell", 1, 10, 0)
-    assert (row.shares, row.cost_basis, row.realized) == (0, 0, 15)
-
-
-def test_parts_of_sets_and_payouts_sum_to_the_whole() -> None:
-    """10 over 3 outcomes are 4, 3, 3; payouts of 1.5 and 1.5 micro-credits are 1 and 2, the whole of 3."""
-    assert split_evenly(10, 3) == [4, 3, 3]
-    assert payout_parts([3, 3], [500_000, 500_000]) == [1, 2]
-
-
-def test_settlement_and_correction(read_models: ReadModels) -> None:
-    """10 shares for 6: paid 1 each they realize 4; corrected to 0.25 each, -3.5, as if it had been so from the start."""
-    story = Story("a")
-    story.trade("a", "buy", 10 * MICRO, 6 * MICRO, 600_000)
-    story.finalize(MICRO, a=10 * MICRO)
-    found = position(folded(read_models, story), "a")
-    assert (found.shares, found.cost_basis, found.realized) == (0, 0, 4 * MICRO)
-
-    story.correct(MICRO, 250_000, a=10 * MICRO)
-    copy = folded(read_models, story)
-    assert position(copy, "a").realized == -3_500_000
-    with read(copy.connection, *PROJECTIONS) as as_of:
-        kinds = [(s.kind, s.amount) for s in positions.settlements(copy.connection, as_of, "a")]
-    assert kinds == [("payout", 2_500_000), ("reversal", -10 * MICRO), ("payout", 10 * MICRO)]
 
 
 @pytest.fixture
@@ -93,12 +38,12 @@ def standings(copy: Copy, **asked: Any) -> list[tuple[Any, ...]]:
 
 
 def test_equal_profits_share_a_rank_and_the_next_one_skips(week: Copy) -> None:
-    """a: 1.5 realized and 5 * 0.8 - 2.5; b and c: 8 - 6; d: 8 - 8."""
+    """A has realized 1.5 and has 5 * 0.8 - 2.5 unrealized; b and c have 8 - 6, d has 8 - 8."""
     assert standings(week) == [(1, "a", 3.0, 1.5, 1.5), (2, "b", 2.0, 0, 2.0), (2, "c", 2.0, 0, 2.0), (4, "d", 0, 0, 0)]
 
 
 def test_a_window_counts_from_its_start(week: Copy) -> None:
-    """On Tuesday at 0:00 all were valued at 0.6: a 1, b and c 0. What came since is the day's; of d only its trade."""
+    """On Tuesday at 0:00 the price was 0.6: a had 1 unrealized, b and c had 0. The window has what came since."""
     assert sorted(standings(week, window="day"), key=lambda line: (line[0], line[1] == "a", line[1])) == [
         (1, "b", 2.0, 0, 2.0),
         (1, "c", 2.0, 0, 2.0),
@@ -111,7 +56,7 @@ def test_a_window_counts_from_its_start(week: Copy) -> None:
 
 
 def test_volume_and_return(week: Copy) -> None:
-    """Volume is what the fills cost: a 9, d 8, b and c 6. Return is profit by purchases: a 3/5, b and c 2/6, d 0/8."""
+    """Volume is the cost of all fills: a 9, d 8, b and c 6. Return is profit by purchases: a 3/5, b and c 2/6, d 0/8."""
     with read(week.connection, leaderboard.leaderboard) as as_of:
         by_volume = leaderboard.leaderboard(week.connection, as_of, sort="volume")
         by_roi = leaderboard.leaderboard(week.connection, as_of, sort="roi", limit=3)
