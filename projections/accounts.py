@@ -14,8 +14,8 @@ from domain.ledger import Posting, postings
 from domain.orders import OrderPlaced
 from domain.partition import CommandHadNoEffect, CommandRejected, CommandsRead
 from projections.machine.batch import Batch
-from projections.machine.making import copier
 from projections.machine.projection import Projection
+from projections.machine.row_values import copying
 from projections.machine.table import Table
 from projections.machine.workspace import Workspace
 from projections.positions.valuation import positions_value_at, positions_value_now
@@ -130,9 +130,9 @@ KINDS: Final = frozenset(EVENT_TYPES) - {OrderPlaced, CommandsRead, CommandRejec
 
 _NOTHING: Final = {"house": 0, "bonds": 0, "external": 0}
 
-_settled = copier(LedgerEntry, Recorded, TradeSettled, constants={"kind": "TradeSettled", **_NOTHING})
-_moved = copier(LedgerEntry, Recorded, constants={"fees": 0, **_NOTHING})
-_posted = copier(LedgerEntry, Recorded)
+_settled = copying(LedgerEntry, Recorded, TradeSettled, constants={"kind": "TradeSettled", **_NOTHING})
+_moved = copying(LedgerEntry, Recorded, constants={"fees": 0, **_NOTHING})
+_posted = copying(LedgerEntry, Recorded)
 
 
 def fold(batch: Batch, workspace: Workspace) -> None:

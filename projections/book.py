@@ -8,8 +8,8 @@ from psycopg import Connection
 from domain.money import MICRO
 from domain.orders import Execution, OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
 from projections.machine.batch import Batch
-from projections.machine.making import maker
 from projections.machine.projection import Projection
+from projections.machine.row_values import by_name
 from projections.machine.table import Table
 from projections.machine.workspace import Workspace
 from projections.markets.tables import MarketRow
@@ -77,7 +77,7 @@ RESTING = Table("book_orders", BookOrder, key=["order_id"], by="order")
 LEVELS = Table("book_levels", LevelRow, key=["market_id", "outcome", "side", "price"], by="market")
 VERSIONS = Table("book_versions", LevelVersion, key=["market_id", "outcome", "side", "price", "position"])
 
-_version = maker(LevelVersion)
+_version = by_name(LevelVersion)
 
 KINDS: Final = frozenset({OrderPlaced, OrderAmended, OrderReduced, OrderCanceled, RestingOrderFilled})
 

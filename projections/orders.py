@@ -10,8 +10,8 @@ from domain.events import Recorded
 from domain.money import MICRO, divide_half_even
 from domain.orders import Execution, OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
 from projections.machine.batch import Batch
-from projections.machine.making import copier
 from projections.machine.projection import Projection
+from projections.machine.row_values import copying
 from projections.machine.table import Table
 from projections.machine.workspace import Rows, Workspace
 from projections.reading import AsOf, Conditions, query
@@ -70,7 +70,7 @@ ORDERS = Table(
 
 KINDS: Final = frozenset({OrderPlaced, OrderAmended, OrderReduced, OrderCanceled, RestingOrderFilled})
 
-_placed = copier(Order, OrderPlaced, Execution, Recorded)
+_placed = copying(Order, OrderPlaced, Execution, Recorded)
 
 
 def fold(batch: Batch, workspace: Workspace) -> None:

@@ -5,8 +5,8 @@ from typing import Final, NamedTuple
 from psycopg import Connection
 
 from projections.machine.batch import Batch
-from projections.machine.making import maker
 from projections.machine.projection import Projection
+from projections.machine.row_values import by_name
 from projections.machine.table import Table
 from projections.machine.workspace import Workspace
 
@@ -22,7 +22,7 @@ class TimelineRow(NamedTuple):
 
 TIMELINE = Table("timeline", TimelineRow, key=["partition", "time"])
 
-_moment = maker(TimelineRow)
+_moment = by_name(TimelineRow)
 
 
 def fold(batch: Batch, workspace: Workspace) -> None:

@@ -7,12 +7,12 @@ from typing import Final
 from domain.events import Recorded
 from domain.market import SetsBurned, SetsMinted
 from domain.orders import OrderAmended, OrderPlaced, RestingOrderFilled
-from projections.machine.making import copier
+from projections.machine.row_values import copying
 from projections.machine.workspace import Workspace
 from projections.markets.prices import signed
 from projections.markets.tables import ACTIVITY, MARKETS, TRADERS, ActivityVersion, MarketRow, MarketTrader
 
-_version = copier(ActivityVersion, MarketRow)
+_version = copying(ActivityVersion, MarketRow)
 
 
 _ALL: Final = [signed((1 << count) - 1) for count in range(65)]

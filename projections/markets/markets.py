@@ -23,8 +23,8 @@ from domain.orders import OrderAmended, OrderPlaced, RestingOrderFilled
 from domain.story import StoryPublished
 from projections import calibration
 from projections.machine.batch import EXECUTED, Batch
-from projections.machine.making import copier
 from projections.machine.projection import Projection
+from projections.machine.row_values import copying
 from projections.machine.workspace import Workspace
 from projections.market_facts import Categories
 from projections.markets.activity import Activity
@@ -45,7 +45,7 @@ from projections.reading import AsOf, Conditions, query
 
 KINDS: Final = LIFECYCLE_EVENTS | SETS | EXECUTED | {StoryPublished, MarketDrafted, RestingOrderFilled}
 
-_lifecycle_version = copier(LifecycleVersion, MarketRow)
+_lifecycle_version = copying(LifecycleVersion, MarketRow)
 
 
 def fold(batch: Batch, workspace: Workspace) -> None:

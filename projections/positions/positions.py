@@ -22,8 +22,8 @@ from domain.orders import OrderAmended, OrderPlaced, RestingOrderFilled
 from domain.story import StoryPublished
 from projections import market_facts
 from projections.machine.batch import ENDED, Batch
-from projections.machine.making import copier
 from projections.machine.projection import Projection
+from projections.machine.row_values import copying
 from projections.machine.table import Table
 from projections.machine.workspace import Workspace
 from projections.market_facts import KnownMarkets, MarketFacts, category_table, facts_table
@@ -188,7 +188,7 @@ CATEGORIES = category_table("positions_categories")
 
 KINDS: Final = HOLDING_KINDS | market_facts.KINDS | ENDED
 
-_version = copier(PositionVersion, PositionRow, account=ProfitTotal)
+_version = copying(PositionVersion, PositionRow, account=ProfitTotal)
 
 
 def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901  one case an event

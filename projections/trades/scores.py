@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from domain.money import Time
-from projections.machine.making import maker
+from projections.machine.row_values import by_name
 from projections.machine.table import Big, Table
 from projections.machine.workspace import Rows, Workspace
 from projections.times import DAY
@@ -68,7 +68,7 @@ VERSIONS = Table(
 
 TABLES: Final = (TOTALS, DAYS, VERSIONS)
 
-_version = maker(ScoreVersion)
+_version = by_name(ScoreVersion)
 
 
 class Scored(NamedTuple):

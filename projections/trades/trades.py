@@ -13,8 +13,8 @@ from domain.orders import Execution, Fill, OrderAmended, OrderCanceled, OrderPla
 from domain.story import StoryPublished
 from projections import market_facts
 from projections.machine.batch import Batch
-from projections.machine.making import copier
 from projections.machine.projection import Projection
+from projections.machine.row_values import copying
 from projections.machine.table import Table
 from projections.machine.workspace import Notes, Workspace
 from projections.market_facts import KnownMarkets, MarketFacts, Resolved, category_table, facts_table
@@ -136,8 +136,8 @@ class TradedOrder(Protocol):
     order_id: str
 
 
-_taken = copier(Trade, MarketFacts, TradedOrder, Fill, Recorded, OtherParty)
-_rested = copier(Trade, MarketFacts, TradedOrder, RestingOrderFilled, Recorded, OtherParty)
+_taken = copying(Trade, MarketFacts, TradedOrder, Fill, Recorded, OtherParty)
+_rested = copying(Trade, MarketFacts, TradedOrder, RestingOrderFilled, Recorded, OtherParty)
 
 
 def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901, PLR0912  one case an event

@@ -18,12 +18,12 @@ KEYWORDS_MAX: Final = 15
 """The most keywords of a call that Python passes without a dict."""
 
 
-def maker(row: Callable[P, Any]) -> Callable[P, Values]:
+def by_name(row: Callable[P, Any]) -> Callable[P, Values]:
     """Return a function that takes the fields of a row type by keyword and returns their values."""
     return cast("Callable[P, Values]", _generate(cast("type[Any]", row), {}))
 
 
-def copier(
+def copying(
     row: type[Any], *sources: type, constants: Mapping[str, object] = EMPTY, **prefixes: type
 ) -> Callable[..., Values]:
     """Return a function that takes an object of each source type, and by keyword the fields that none of these has.

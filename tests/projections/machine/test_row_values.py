@@ -1,4 +1,4 @@
-"""maker and copier: the values of a row in the order of its columns, from names."""
+"""by_name and copying: the values of a row in the order of its columns, from names."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import pytest
 
 from domain.events import Recorded
 from domain.market import MarketHalted
-from projections.machine.making import KEYWORDS_MAX, copier, maker
+from projections.machine.row_values import KEYWORDS_MAX, by_name, copying
 from projections.machine.table import Values
 
 
@@ -24,7 +24,7 @@ RECORDED = Recorded(7, "market-m", 3, 1_000, "c", MarketHalted("m"))
 
 def test_a_maker_takes_every_field_by_name() -> None:
     """In any order; a missing or unknown name raises."""
-    make = maker(Halt)
+    make = by_name(Halt)
 
     assert make(position=7, partition=0, reason="late", market_id="m") == (0, "m", 7, "late")
     with pytest.raises(TypeError):
@@ -33,7 +33,7 @@ def test_a_maker_takes_every_field_by_name() -> None:
 
 def test_a_copier_copies_what_its_sources_have() -> None:
     """Fields of the sources are copied; the others are named, and no others."""
-    copy = copier(Halt, MarketHalted, Recorded)
+    copy = copying(Halt, MarketHalted, Recorded)
 
     assert copy(RECORDED.event, RECORDED, partition=0, reason="late") == Values((0, "m", 7, "late"))
     with pytest.raises(TypeError):
@@ -51,7 +51,7 @@ class Fact(NamedTuple):
 
 def test_a_copier_copies_by_prefix_and_has_constants() -> None:
     """The source `market` has `market_id`; a constant need not be named, and must not be."""
-    copy = copier(Halt, Recorded, market=Fact, constants={"reason": "it's late"})
+    copy = copying(Halt, Recorded, market=Fact, constants={"reason": "it's late"})
 
     assert copy(RECORDED, market=Fact("m", "?"), partition=0) == Values((0, "m", 7, "it's late"))
     with pytest.raises(TypeError):
@@ -63,4 +63,4 @@ def test_more_keywords_than_are_cheap_are_refused() -> None:
     wide = NamedTuple("wide", [(f"field_{number}", int) for number in range(KEYWORDS_MAX + 1)])  # type: ignore[misc]
 
     with pytest.raises(AssertionError, match="16 keywords"):
-        maker(wide)
+        by_name(wide)
