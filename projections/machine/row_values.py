@@ -12,7 +12,7 @@ from projections.machine.table import Values
 
 P = ParamSpec("P")
 
-EMPTY: Final[Mapping[str, object]] = {}
+_NO_CONSTANTS: Final[Mapping[str, object]] = {}
 
 KEYWORDS_MAX: Final = 15
 """The most keywords of a call that Python passes without a dict."""
@@ -24,7 +24,7 @@ def by_name(row: Callable[P, Any]) -> Callable[P, Values]:
 
 
 def copying(
-    row: type[Any], *sources: type, constants: Mapping[str, object] = EMPTY, **prefixes: type
+    row: type[Any], *sources: type, constants: Mapping[str, object] = _NO_CONSTANTS, **prefixes: type
 ) -> Callable[..., Values]:
     """Return a function that takes an object of each source type, and by keyword the fields that none of these has.
 
