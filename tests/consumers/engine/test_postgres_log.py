@@ -16,10 +16,25 @@ from consumers.engine.postgres_log import PostgresLog, postgres_recorder, table_
 from consumers.gateway import LocalGateway
 from consumers.wiring import open_recorder
 from local.postgres import Postgres
+from local.processes import polls
 from messages.replies import Reply
 from settings import Settings
 from tests.consumers.checks import check_log, events, everything
 from tests.consumers.exchange_fixtures import open_market
+
+LOCKS = """SELECT FROM pg_locks WHERE locktype = 'advisory'
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+LISTENERS = """SELECT FROM pg_stat_activity WHERE datname = current_database()
+    AND state = 'idle' AND query LIKE 'LISTEN%'"""
+
+
+def wait_for(database: str, condition: str) -> None:
+    """Wait until an SQL condition holds."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        for _ in polls(10):
+            if connection.execute(f"SELECT {condition}").fetchone() == (True,):
+                return
+    pytest.fail(f"not in time: {condition}")
 
 
 def test_a_second_engine_is_refused(database: str) -> None:
@@ -31,6 +46,7 @@ def test_a_second_engine_is_refused(database: str) -> None:
         everything(second)
 
     first.close()
+    wait_for(database, f"NOT EXISTS ({LOCKS})")  # the server notices the end of a session after a moment
     assert everything(second) == []
     second.close()
 
@@ -72,6 +88,8 @@ def test_the_library_reads_and_follows_what_our_insert_wrote(database: str, tmp_
     everything(log)
     with open_recorder(Settings(home=tmp_path, dsn=database)) as recorder:
         with recorder.subscribe(gt=0) as subscription:
+            # The library reads the log first and listens then. It misses what is appended in between.
+            wait_for(database, f"EXISTS ({LISTENERS})")
             positions = list(log.begin(events("market-a", 1, 2)).result())
             arrived = [next(subscription), next(subscription)]
 
