@@ -218,9 +218,9 @@ class Decider:
         if isinstance(command, InvalidCommand):
             why = command.rejection
             event = CommandRejected(submitted.type, why.code, why.message, why.details)
-            return [self._exchange.reply(event, time, command_id)]
+            return [self._exchange.emit_partition_event(event, time, command_id)]
         if isinstance(command, AdvanceTime):
-            return [self._exchange.reply(CommandHadNoEffect("AdvanceTime"), time, command_id)]
+            return [self._exchange.emit_partition_event(CommandHadNoEffect("AdvanceTime"), time, command_id)]
         assert not isinstance(command, QuoteOrder), "a quote has no events"
         return self._exchange.handle(command, time, command_id)
 

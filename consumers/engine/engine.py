@@ -339,7 +339,7 @@ class Engine:
         batch = self._decider.take_batch()
         if batch.events or batch.parked:
             assert self._next_offset is not None, "the source said where it begins"
-            read = self._exchange.read_to(self._source.name, self._next_offset)
+            read = self._exchange.commands_read(self._source.name, self._next_offset)
             self._replica.next_offsets[self._source.name] = self._next_offset
             batch.events.append(to_stored(read, self._exchange.time or self._clock(), ""))
             self._sent = (self._log.begin(batch.events), batch)
