@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 KEYS: Final = {
-    f"{name}_{size}_{figure}": f"{what} of {size} events: {meaning}"
-    for size in (1, 500)
+    f"{name}_{size}_{figure}": f"{what} of {count}: {meaning}"
+    for size, count in ((1, "one event"), (500, "500 events"))
     for name, what in (("bare", "a bare `send().get()`"), ("append", "`Writer.append`"))
     for figure, meaning in (
         ("p50_ms", "median in milliseconds"),

@@ -44,7 +44,8 @@ KEYS: Final = {
     "p50_ms": "median time from an order to its reply in milliseconds, by window",
     "p99_ms": "99th percentile of the same, by window",
     "cpu_us_per_order": "CPU per order in microseconds, by process, at the last window",
-    "stages_us": "the engine's work on one order by stage, each measured alone, in microseconds of CPU",
+    "stages_us": "the engine's work on one order by stage, each measured alone, in microseconds of CPU; `encode` makes the "
+    "record for an append, `replay` is per event, `record_bytes` is the bytes of the record per order",
     "baseline_orders_per_s": "orders per second of the library as documented, on PostgreSQL; null with `--no-baseline`",
     "times_baseline": "orders per second at the last window, divided by the baseline; null with `--no-baseline`",
 }

@@ -1,4 +1,4 @@
-"""Whether an order costs the same at position 100 and at position 100,000: prints both costs and their ratio.
+"""Compares the cost of an order at position 100 and at position 100,000: prints both costs and their ratio.
 
     python -m bench history [--position 100000]
 
@@ -63,9 +63,9 @@ class Run:
         random = Random(1)  # noqa: S311  the same orders in every run
         for n in count():
             account, market = f"a{random.randrange(ACCOUNTS)}", f"m{random.randrange(5)}"
-            side = random.choice(["No", "Yes"])
+            outcome = random.choice(["No", "Yes"])
             quantity = random.randrange(1, 5 * MICRO)
-            order = PlaceOrder(account, market, f"o{n}", f"c{n}", side, "buy", "market", quantity=quantity)
+            order = PlaceOrder(account, market, f"o{n}", f"c{n}", outcome, "buy", "market", quantity=quantity)
             yield order, f"order:{account}:c{n}"
 
     def sample(self) -> float:

@@ -122,7 +122,7 @@ def _first_season(orders: int) -> tuple[list[StoredEvent], list[StoredEvent]]:
         while (step := exchange.step(time)) is not None:
             written.extend(to_stored(entry, time=time, command_id=step[0]) for entry in step[1])
         if number % 500 == 0:
-            written.append(to_stored(exchange.read_to("bench", number + 1), time=time, command_id=""))
+            written.append(to_stored(exchange.commands_read("bench", number + 1), time=time, command_id=""))
 
     names = [f"ac_{i:016x}" for i in range(ACCOUNTS)]
     for name in names:

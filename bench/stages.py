@@ -56,7 +56,7 @@ def stages() -> dict[str, float]:
     decided = timed("decide", lambda: [_decide(exchange, item) for item in submitted])
     stored = timed("store", lambda: [_store(item, found) for item, found in zip(submitted, decided, strict=True)])
     batches = [list(chain.from_iterable(stored[i : i + BATCH_ORDERS])) for i in range(0, ORDERS, BATCH_ORDERS)]
-    values = timed("append", lambda: [encode_batch("w" * 32, 1, 1, batch, states_are_json=True) for batch in batches])
+    values = timed("encode", lambda: [encode_batch("w" * 32, 1, 1, batch, states_are_json=True) for batch in batches])
     timed(
         "reply",
         lambda: [

@@ -46,11 +46,11 @@ def deposit_cash(command: DepositCash) -> CashDeposited:
 
 def withdraw_cash(account: Account, command: WithdrawCash) -> CashWithdrawn | Rejection:
     """Return the withdrawal, or why it is refused: no more than the available cash."""
-    return spendable(account, command.amount) or CashWithdrawn(command.account_id, command.amount)
+    return cannot_spend(account, command.amount) or CashWithdrawn(command.account_id, command.amount)
 
 
-def spendable(account: Account, amount: Credits) -> Rejection | None:
-    """Return why the account may not spend this amount now, or None."""
+def cannot_spend(account: Account, amount: Credits) -> Rejection | None:
+    """Return why the account cannot spend this amount now, or None if it can."""
     if account.overdrawn:
         return reject(
             Code.ACCOUNT_OVERDRAWN,

@@ -48,7 +48,7 @@ class Ladder:
     mask: int = 0
 
     def add(self, level: int, order: RestingOrder) -> None:
-        """Add an order behind the others of its level."""
+        """Add an order after the others of its level."""
         queue = self.levels.get(level)
         if queue is None:
             queue = self.levels[level] = OrderedDict()
@@ -96,7 +96,7 @@ class Book:
         return len(self.orders)
 
     def add(self, order: RestingOrder) -> None:
-        """Add an order behind the others of its price."""
+        """Add an order after the others of its price."""
         self.orders[order.order_id] = order
         ladder, level = self.place_of(order.outcome, order.side, order.price)
         ladder.add(level, order)

@@ -12,7 +12,7 @@ from domain.money import Time
 from domain.orders import OrderAmended, OrderPlaced
 
 PRUNE_AT: Final = 1_000
-"""The most due times before those that are no longer pending are dropped; after that, twice what was left then."""
+"""The number of entries in the heap above which stale ones are dropped; the next limit is twice what remains, if that is more."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -31,7 +31,7 @@ class Due:
 
 
 def is_pending(due: Due, market: Market) -> bool:
-    """Return whether it would still change its market: not when the order is gone, or the market closed or moved on."""
+    """Return whether it would still change its market: False if the order is gone or the market has left the status."""
     match due.kind:
         case "close":
             return market.status in {Status.ACTIVE, Status.HALTED}

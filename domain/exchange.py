@@ -95,15 +95,15 @@ class Exchange:
             entries += [self._emit(event, command_id) for event in self._sweep(decided)]
         return entries
 
-    def reply(self, event: PartitionEvent, time: Time, command_id: str) -> Entry:
-        """Apply the reply to a command that no aggregate decides: one that cannot be read, or that only moves time."""
+    def emit_partition_event(self, event: PartitionEvent, time: Time, command_id: str) -> Entry:
+        """Apply and return the event of a command that no aggregate decides: an unreadable one, or one that only moves time."""
         assert time >= self.time, "time came in backwards"
         self.time = time
         return self._emit(event, command_id)
 
-    def read_to(self, source: str, following: int) -> Entry:
-        """Return the event that ends a batch: the commands of `source` before `following` have their replies."""
-        return self._emit(CommandsRead(source, following), "")
+    def commands_read(self, source: str, next_offset: int) -> Entry:
+        """Apply and return the event that ends a batch: all commands of `source` before `next_offset` have been answered."""
+        return self._emit(CommandsRead(source, next_offset), "")
 
     def apply(self, event: Event, *, stream: str, version: int, time: Time, command_id: str) -> None:
         """Apply a recorded event to the state. Events come in the order of the log, each once."""

@@ -1,4 +1,4 @@
-"""What an order does at once, as events: its conditions are checked, its fills are settled, its remainder rests or not.
+"""Executes an order: checks its conditions, settles its fills, and reserves for the remainder if it rests.
 
 Placing, amending and quoting share this. The events of an execution come in three groups: those of the payers, the market's
 own event, those of the receivers. In this order the pool covers the market's worst outcome at every position of the log.
@@ -6,7 +6,7 @@ own event, those of the receivers. In this order the pool covers the market's wo
 
 from domain import lmsr
 from domain.account import Account, OrderReserved, TradeSettled
-from domain.account_rules import spendable
+from domain.account_rules import cannot_spend
 from domain.events import Event
 from domain.market_state import Market
 from domain.matching import Taker
@@ -76,7 +76,7 @@ def execute(
         freed = released + sum([account.orders[own.order_id].cash for own in taker.canceled])
         # The whole spend must be available, also where the AMM stops before all of it is used.
         required = max(taker.cost + fee + reserved, order.spend or 0)
-        if refusal := spendable(account, required - freed):
+        if refusal := cannot_spend(account, required - freed):
             return refusal
     done = ExecutionEvents(_execution(taker, fee, remaining, rests=rests))
     _settle(done, account, order, taker)

@@ -1,7 +1,7 @@
-"""What operators and disputers decide about a market: which command is legal in which status, and what events it leaves.
+"""Decides the commands of operators and disputers: which are legal in which status, and which events follow.
 
-`decide` has one case for each command to a market that exists. Two decisions need more than the market, so they stand beside
-it: `open_market`, which makes one, and `dispute`, for which an account posts a bond. `fall_due` decides what the clock does.
+`decide` has one case for each command that needs nothing but its market. Two others have functions of their own: `open_market`
+creates a market, and `dispute` also needs the account that posts the bond. `fall_due` decides what happens at a due time.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from typing import Final, Literal, assert_never
 
 from domain import lmsr
 from domain.account import Account, BondForfeited, BondPosted, BondReturned
-from domain.account_rules import spendable
+from domain.account_rules import cannot_spend
 from domain.events import Event
 from domain.market import (
     DISPUTE_SECONDS_MAX,
@@ -192,9 +192,9 @@ def _activation(terms: MarketDrafted) -> MarketActivated:
 
 
 def _add_liquidity(market: Market, command: AddLiquidity) -> Sequence[Event] | Rejection:
-    """Return the event that raises b without moving a price.
+    """Return the event that raises the liquidity b without moving a price.
 
-    The loss that is still possible stays covered: `b' = b + amount / max_i(-ln p_i)` at the current prices.
+    The largest loss that is still possible stays covered: `b' = b + amount / max_i(-ln p_i)` at the current prices.
     """
     if market.subsidy + command.amount > SUBSIDY_MAX:
         return invalid("amount", f"would raise the subsidy above {format_decimal(SUBSIDY_MAX)}", subsidy=market.subsidy)
@@ -207,7 +207,7 @@ def _closing(market: Market, reason: str) -> MarketClosed:
 
 
 def fall_due(market: Market, kind: Literal["close", "window"]) -> Sequence[Event]:
-    """Return the events of the market's close time, or of the end of its dispute window."""
+    """Close the market at its close time, or finalize it when its dispute window ends."""
     match kind:
         case "close":
             return [_closing(market, "close_time")]
@@ -238,7 +238,7 @@ def _check_payouts(market: Market, payouts: tuple[Payout, ...]) -> Rejection | N
 
 
 def _determine(market: Market, command: DetermineMarket, time: Time) -> Sequence[Event] | Rejection:
-    """Return the determination, which opens a dispute window; amending a disputed one returns the bond."""
+    """Return the determination, which opens a dispute window. To determine a disputed market again returns the bond."""
     if refusal := _check_payouts(market, command.payouts):
         return refusal
     dispute_until = time + market.terms.dispute_seconds * SECOND
@@ -265,7 +265,7 @@ def dispute(market: Market, account: Account, command: DisputeMarket, time: Time
     bond = least if command.bond is None else command.bond
     if bond < least:
         return reject(Code.BOND_TOO_SMALL, f"the bond must be at least {format_decimal(least)}", bond=bond, least=least)
-    return spendable(account, bond) or [
+    return cannot_spend(account, bond) or [
         BondPosted(account.account_id, market.market_id, bond),
         MarketDisputed(market.market_id, account.account_id, bond, command.reason),
     ]

@@ -28,7 +28,8 @@ class Taker:
     Exactly one of `quantity` and `spend` is given; it counts down to what is left. `filled` and `cost` are the sums of the
     `fills`. `met` are the resting orders that it traded with, `canceled` the account's own orders that gave way.
     `amm_shares` is what the AMM sold (negative: bought), `sets` the number of complete sets created (negative: dissolved),
-    `prices` are the AMM's prices by now. `stop` says why the order was not completed; None if it was.
+    `prices` are the AMM's prices by now. `stop` says why the order was not completed, None if it was; `price` also stands
+    for a book and an AMM with nothing left to trade.
     """
 
     __slots__ = (
@@ -100,12 +101,12 @@ class Taker:
             return True
         return price <= self.limit if self.buys else price >= self.limit
 
-    def _take_amm(self, resting: Price | None) -> None:
+    def _take_amm(self, resting_price: Price | None) -> None:
         """Trade with the AMM until it reaches the order's limit or the resting order's price, or the order is complete."""
         market = self.market
         b, price = market.liquidity, self.prices[self.index]
         if self.buys:
-            bound = min(lmsr.HIGHEST, (self.limit or MICRO) / MICRO, (resting or MICRO) / MICRO)
+            bound = min(lmsr.HIGHEST, (self.limit or MICRO) / MICRO, (resting_price or MICRO) / MICRO)
             quantity = offered = lmsr.buyable(b, price, bound)
             if self.spend is not None:
                 quantity, cost = lmsr.affordable(b, price, self.spend, offered)
@@ -115,7 +116,7 @@ class Taker:
                 cost = lmsr.cost_up(b, price, quantity)
             signed = quantity
         else:
-            bound = max(lmsr.LOWEST, (self.limit or 0) / MICRO, (resting or 0) / MICRO)
+            bound = max(lmsr.LOWEST, (self.limit or 0) / MICRO, (resting_price or 0) / MICRO)
             assert self.quantity is not None, "a sell names its quantity"
             quantity = offered = min(lmsr.sellable(b, price, bound), self.quantity)
             cost = lmsr.proceeds_down(b, price, quantity)

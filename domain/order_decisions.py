@@ -1,11 +1,11 @@
-"""What a trader's command leads to: placing and amending orders, splitting and merging complete sets.
+"""Decides the commands of traders: placing and amending orders, splitting and merging complete sets.
 
 Guards first, then the match, then the events. A quote is the same decision, not applied. Canceling is in
 `domain.reservations`, since expiry, the end of a market and an order's own taker cancel too.
 """
 
 from domain.account import Account, OrderReleased, SetsMerged, SetsSplit
-from domain.account_rules import spendable
+from domain.account_rules import cannot_spend
 from domain.book import RestingOrder
 from domain.events import Event
 from domain.executions import execute
@@ -191,7 +191,7 @@ def split_sets(market: Market, account: Account, command: SplitSets) -> list[Eve
     """Return the events that turn credits into complete sets, or why it is refused."""
     if refusal := not_active(market):
         return refusal
-    if refusal := spendable(account, command.amount):
+    if refusal := cannot_spend(account, command.amount):
         return refusal
     return [
         SetsSplit(account.account_id, market.market_id, market.terms.outcomes, command.amount),

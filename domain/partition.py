@@ -1,4 +1,4 @@
-"""Events of the partition itself: how far its commands are read, and replies that belong to no aggregate."""
+"""Events of the partition itself: commands that changed no aggregate, and how far the commands are read."""
 
 from typing import ClassVar
 
@@ -7,7 +7,7 @@ from domain.values import Value
 
 
 class CommandRejected(Value):
-    """The reply to a refused command: `command` is its type, `code` is stable, `details` are the values that decided it."""
+    """A command was refused: `command` is its type, `code` is stable, `details` are the values that decided it."""
 
     TOPIC: ClassVar[str] = "CommandRejected.v1"
 
@@ -20,7 +20,7 @@ class CommandRejected(Value):
 
 
 class CommandHadNoEffect(Value):
-    """The reply to a command that was accepted but changed nothing: what it asks for was already so."""
+    """A command was accepted but changed nothing: what it asks for was already so."""
 
     TOPIC: ClassVar[str] = "CommandHadNoEffect.v1"
 
@@ -30,7 +30,7 @@ class CommandHadNoEffect(Value):
 
 
 class CommandsRead(Value):
-    """The last event of every batch: the commands of `source` before `next` have their replies up to here."""
+    """The last event of every batch. All commands of `source` before `next` have been answered."""
 
     TOPIC: ClassVar[str] = "CommandsRead.v1"
 

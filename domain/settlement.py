@@ -1,7 +1,7 @@
 """The end of a market, for everybody in it: canceling its book, paying out, reversing, refunding.
 
-This touches every order and every holder, so it is done in phases of bounded steps. The accounts that a phase still has to do
-follow from the state alone, so a step that was lost in a crash is simply done again.
+This touches every order and every holder, so it is done in phases of bounded steps. The state alone says which
+accounts remain, so a step that was lost in a crash is simply done again.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -25,7 +25,7 @@ __all__ = ["ClaimLost", "Fenced", "InDoubt", "LogTruncated", "UnsafeTopic"]
 
 
 class Fenced(OperationalError):  # noqa: N818
-    """Another writer has taken over the partition. The batch is void for ever, and this writer cannot append any more."""
+    """Another writer has taken over the partition. The batch is invalid for ever, and this writer cannot append any more."""
 
 
 class ClaimLost(Fenced):

@@ -10,7 +10,7 @@ Every reader folds the records, in the order of their offsets, into ``State(epoc
 
 - a claim is valid if its epoch is greater than the current one; it then sets epoch and writer;
 - a batch is valid if its epoch and writer are the current ones and ``first == next``; then ``next += len(events)``;
-- any other record is void and skipped: records of a former writer, duplicates, late arrivals, records of other programs.
+- any other record is invalid and skipped: records of a former writer, duplicates, late arrivals, records of other programs.
 
 Whether a record counts depends only on the records before it, and a writer checks exactly those before it answers
 anybody. Fencing needs nothing else: no transactions, no lock in the broker, no clock.
@@ -64,7 +64,7 @@ class State(NamedTuple):
     next: int = 1
 
     def after(self, record: Claim | Batch | None) -> State | None:
-        """Return the state after this record, or None if the record is void."""
+        """Return the state after this record, or None if the record is invalid."""
         if isinstance(record, Batch):
             if record.epoch == self.epoch and record.writer == self.writer and record.first == self.next:
                 return State(self.epoch, self.writer, self.next + len(record.events))
@@ -151,7 +151,7 @@ class Batch:
         return notifications
 
 
-# Bounds that SQLite and every JSON reader can represent. A record beyond them is void for every reader.
+# Bounds that SQLite and every JSON reader can represent. A record beyond them is invalid for every reader.
 Count = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 Version = Annotated[int, msgspec.Meta(ge=-(2**53), lt=2**53)]
 
@@ -181,7 +181,7 @@ def encode_batch(
     """Return the record that holds these events.
 
     With ``states_are_json`` the caller promises that every state is the text of a JSON object, nested no deeper than
-    ``DEPTH_MAX``; the states are then not checked. A false promise makes the record void.
+    ``DEPTH_MAX``; the states are then not checked. A false promise makes the record invalid.
 
     Raises:
         DataError: there is no event, or an event cannot be encoded.
@@ -205,7 +205,7 @@ def decode(value: bytes | None) -> Claim | Batch | None:
     """Return the claim or batch in the value of a record, or None if it is neither.
 
     A RecursionError is not caught: it depends on the caller's stack, and two readers must never disagree on which records
-    are void.
+    are invalid.
     """
     if value is None:
         return None

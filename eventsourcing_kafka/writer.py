@@ -45,7 +45,7 @@ class Writer:
         """Claim the reader's partition, read up to the claim, and return a writer if the claim won.
 
         When this returns, the caller knows the whole log, including any batch that was in doubt, and the reader is just
-        behind the claim.
+        after the claim.
 
         Args:
             reader: where to begin; it must not be used by another thread.
@@ -83,7 +83,7 @@ class Writer:
 
     @property
     def checkpoint(self) -> Checkpoint:
-        """Where a reader continues that knows every confirmed batch."""
+        """The checkpoint after the last confirmed batch."""
         return Checkpoint(self._offset, *self._state)
 
     def append(self, events: Sequence[StoredEvent]) -> range:
@@ -182,7 +182,7 @@ class Writer:
                 raise fenced
             self._end(fenced)  # the batch counts, and is this writer's last one
         elif not accepted:
-            raise InDoubt("The batch is void, although nobody else has claimed the partition")
+            raise InDoubt("The batch is invalid, although nobody else has claimed the partition")
         self._state, self._offset = at.state, at.offset
 
 

@@ -130,7 +130,10 @@ def fast_order(wire: Any, account_id: str, market_id: str, order_id: str) -> tup
 
 
 def surely_valid(order: PlaceOrder) -> bool:
-    """Return whether an order that Python code made surely keeps to the codecs of its fields; False decides nothing."""
+    """Return whether an order that Python code made surely keeps to the codecs of its fields.
+
+    False means: let the codec decide.
+    """
     values = list(astuple(order))
     del values[_ORDER_ID]
     if values[_EXPIRES_AT] is not None or not _are_texts(values) or not _surely_fit(values):

@@ -1,4 +1,4 @@
-"""Deciding commands: what an engine knows of them in memory before it is in the log.
+"""Decides commands, and keeps their events and replies until the log has them.
 
 AppendBatch       events that are appended together
 DecidedCommand    a command and what its reply is made from
@@ -69,11 +69,14 @@ class AppendBatch:
         self.position_before = 0
 
     def position_of(self, index: int) -> int:
-        """Return the position of the event at this index once the batch is in the log; -1 is the event before it."""
+        """Return the position of the event at this index once the batch is in the log.
+
+        -1 means the last event before this batch.
+        """
         return self.positions[index] if index >= 0 else self.position_before
 
     def make_replies(self) -> None:
-        """Make the replies, their positions still open: done while the events are on their way to the log."""
+        """Make the replies while the events are on their way to the log. The log positions are still unknown (0)."""
         for decided in self.decided:
             if decided.events:
                 decided.reply = decided.make_reply()
@@ -82,8 +85,8 @@ class AppendBatch:
 class DecidedCommand:
     """A command that was decided in memory, and its reply.
 
-    `last` is the index of its last event in `batch`. A repeated command has either an `original`, the command with the
-    same id that is not in the log yet, or a `recorded` reply, which that command got.
+    `last` is the index of its last event in `batch`. A repeated command has one of two: `original`, the command that
+    came first with its id and is still unconfirmed, or `recorded`, the confirmed reply to that one.
     """
 
     __slots__ = ("batch", "events", "last", "original", "recorded", "reply", "submitted", "time")
@@ -101,7 +104,7 @@ class DecidedCommand:
         self.recorded: Reply | None = None
 
     def make_reply(self) -> Reply:
-        """Return the reply, its position still open."""
+        """Return the reply. Its log position is still unknown (0)."""
         return make_reply(self.submitted.command_id, self.submitted.digest, 0, self.time, self.events)
 
 
@@ -115,7 +118,7 @@ class Decider:
         sender_sets_time: whether commands happen at their sender's time; otherwise at the engine's.
         failed: ids of commands that the exchange raised an error on; they are parked.
         park: puts such a command aside.
-        append: called when the batch is half full; it must take the batch with `take_batch`.
+        append: called when the batch has no room for another command or step; it must take the batch with `take_batch`.
     """
 
     def __init__(
@@ -148,7 +151,7 @@ class Decider:
     # --- decide
 
     def decide(self, submitted: Submitted, now: Time) -> None:
-        """Decide a command; before it, whatever is due by its time; after it, what it leaves unfinished.
+        """First do what is due by then, then decide the command, then finish what it left.
 
         Raises CommandFailedError.
         """
@@ -174,7 +177,7 @@ class Decider:
             entries = self._entries(submitted, command, time)
         except Exception as error:
             raise CommandFailedError(command_id) from error
-        batch = self.batch
+        batch = self.batch  # `_make_room` may have begun a new batch
         events = [entry.event for entry in entries]
         first = len(batch.events)
         decided = DecidedCommand(submitted, time, batch, first + len(entries) - 1, events)
@@ -218,9 +221,9 @@ class Decider:
         if isinstance(command, InvalidCommand):
             why = command.rejection
             event = CommandRejected(submitted.type, why.code, why.message, why.details)
-            return [self._exchange.reply(event, time, command_id)]
+            return [self._exchange.emit_partition_event(event, time, command_id)]
         if isinstance(command, AdvanceTime):
-            return [self._exchange.reply(CommandHadNoEffect("AdvanceTime"), time, command_id)]
+            return [self._exchange.emit_partition_event(CommandHadNoEffect("AdvanceTime"), time, command_id)]
         assert not isinstance(command, QuoteOrder), "a quote has no events"
         return self._exchange.handle(command, time, command_id)
 
@@ -245,7 +248,10 @@ class Decider:
             batch.started = perf_counter()
 
     def _make_room(self) -> None:
-        """Append the batch when it is half full: no command or step has more events than the other half holds."""
+        """Append the batch when it has all commands that it may hold, or half of the events or bytes.
+
+        One command or step has no more events than the other half holds.
+        """
         batch, limits = self.batch, self._limits
         if (
             batch.commands > limits.commands_max

@@ -22,7 +22,7 @@ CommandReply = tuple[Submitted, Reply]
 
 
 class CommandGroup(NamedTuple):
-    """Commands that came together. When each has its reply, the source is read up to `next_offset`."""
+    """Commands that came together. `next_offset` may be recorded once all have replies."""
 
     commands: Sequence[Submitted]
     next_offset: int

@@ -4,7 +4,7 @@
     take over: claim the log; fold the part of it that the snapshot does not cover
     serve:     take the commands that have come
                decide each: first what is due by its time, then the command, then what it leaves unfinished
-               append the events, and how far the commands are read, as one batch, or as several where many have come
+               append the events and the read offset; split them into several batches if many commands came
                when the log has a batch, send its replies
 
 The engine decides the next batch while one is on its way to the log. It sends no reply before the log has confirmed.
@@ -32,13 +32,13 @@ from messages.stored import to_stored
 if TYPE_CHECKING:
     from pathlib import Path
 
-_log: Final = structlog.get_logger()
+_logger: Final = structlog.get_logger()
 
 IDLE_SECONDS: Final = 1.0
 """The longest wait for commands before the engine looks around again."""
 
 APPENDS: Final = 4
-"""The number of appends for commands that came together: the first replies need not wait for the last append."""
+"""The number of appends into which a large group of commands is split: the first replies need not wait for the last."""
 
 APPEND_COMMANDS_MIN: Final = 32
 """The fewest commands of such an append: each append has costs of its own."""
@@ -67,8 +67,8 @@ class Heartbeats(Protocol):
     def stand_by(self) -> None:
         """Begin to listen."""
 
-    def is_my_turn(self, position: int, *, behind: bool) -> bool:
-        """Send a heartbeat; return whether to take over now. `behind`: the log has just grown, so its writer lives."""
+    def is_my_turn(self, position: int, *, log_grew: bool) -> bool:
+        """Send a heartbeat; return whether to take over now. `log_grew`: the log has just grown, so its writer lives."""
 
     def hold(self, epoch: int, position: int) -> None:
         """Say that this engine writes the log from now on, under this epoch."""
@@ -135,7 +135,7 @@ class Engine:
         self._exchange = self._replica.exchange
         self._decider = self._new_decider()
         self._sent: tuple[Append, AppendBatch] | None = None
-        self._next_offset: int | None = None  # of the source, behind all that was decided
+        self._next_offset: int | None = None  # of the source, after all that was decided
         self._failures = 0
         self._stopping = threading.Event()
         self._ready = threading.Event()
@@ -182,15 +182,17 @@ class Engine:
             Fenced: another engine writes the log.
             EngineFailedError: an error of ours came again and again.
         """
-        _log.info("engine_started", partition=self._partition, source=self._source.name)
+        _logger.info("engine_started", partition=self._partition, source=self._source.name)
         try:
             self._run()
         except Exception as error:
             self.error = error
-            _log.error("engine_stopped", partition=self._partition, error=str(error), position=self.position)
+            _logger.error(  # noqa: TRY400  the error is raised: its traceback is not lost
+                "engine_stopped", partition=self._partition, error=str(error), position=self.position
+            )
             raise
         else:
-            _log.info("engine_stopped", partition=self._partition, position=self.position)
+            _logger.info("engine_stopped", partition=self._partition, position=self.position)
         finally:
             self._ready.set()
             if self._heartbeats is not None:
@@ -220,20 +222,20 @@ class Engine:
                     raise
                 self._stopping.wait(random.uniform(0.05, 0.5))  # noqa: S311  two that duel back off at random
             except StaleCheckpoint as error:
-                _log.warning("log_read_from_beginning", partition=self._partition, reason=str(error))
+                _logger.warning("log_read_from_beginning", partition=self._partition, reason=str(error))
                 self._replica.forget_files()
             except InDoubt as error:
                 self._replica.drop()
-                _log.warning("log_in_doubt", partition=self._partition, reason=str(error), retry_seconds=wait)
+                _logger.warning("log_in_doubt", partition=self._partition, reason=str(error), retry_seconds=wait)
                 self._stopping.wait(wait)
                 wait = min(2 * wait, RETRY_SECONDS_MAX)
             except CommandFailedError as error:
-                _log.exception("command_failed", partition=self._partition, command_id=str(error))
+                _logger.exception("command_failed", partition=self._partition, command_id=str(error))
                 self._failed_commands.add(str(error))
             except Exception as error:
                 self._replica.drop()
                 self._failures += 1
-                _log.exception("engine_failed", partition=self._partition, failures=self._failures)
+                _logger.exception("engine_failed", partition=self._partition, failures=self._failures)
                 if self._failures == FAILURES_MAX:
                     raise EngineFailedError(f"{type(error).__name__}: {error}") from error
 
@@ -244,11 +246,11 @@ class Engine:
         assert self._heartbeats is not None, "a standby listens"
         replica = self._replica
         replica.prepare()
-        _log.info("standby_started", partition=self._partition, position=replica.checkpoint.position)
+        _logger.info("standby_started", partition=self._partition, position=replica.folded_checkpoint.position)
         self._heartbeats.stand_by()
         while not self._stopping.is_set():
-            behind = replica.follow(FOLLOW_SECONDS)
-            if self._heartbeats.is_my_turn(replica.checkpoint.position, behind=behind):
+            log_grew = replica.follow(FOLLOW_SECONDS)
+            if self._heartbeats.is_my_turn(replica.folded_checkpoint.position, log_grew=log_grew):
                 return True
             replica.save_followed()
         return False
@@ -260,10 +262,10 @@ class Engine:
             self._heartbeats.check()  # in doubt, or paused: perhaps another engine has taken over long ago
         self._sent = None
         last_replies = self._replica.take_over()
-        self._exchange, self.position = self._replica.exchange, self._replica.checkpoint.position
+        self._exchange, self.position = self._replica.exchange, self._replica.folded_checkpoint.position
         self._decider = self._new_decider()
         self._next_offset = self._source.rewind(self._replica.next_offsets.get(self._source.name))
-        _log.info(
+        _logger.info(
             "log_taken_over",
             partition=self._partition,
             position=self.position,
@@ -273,7 +275,7 @@ class Engine:
             self._heartbeats.hold(self._log.epoch, self.position)
         # What a command left unfinished belongs to its reply, so it is done before anybody is told of that.
         self._decider.advance(self._exchange.time)
-        self._append()
+        self._confirm_and_append()
         self._confirm()
         ids = [reply.command_id for reply in last_replies]
         self._source.repeat_replies([found for each in ids if (found := self._replica.replies.find(each))])
@@ -286,7 +288,7 @@ class Engine:
             sender_sets_time=self._sender_sets_time,
             failed=self._failed_commands,
             park=self._source.park,
-            append=self._append,
+            append=self._confirm_and_append,
         )
 
     # --- serve
@@ -294,23 +296,23 @@ class Engine:
     def _serve(self) -> None:
         decider = self._decider
         while not self._stopping.is_set():
-            groups = self._source.take(self._limits.commands_max, 0.0 if self._sent else self._patience())
+            groups = self._source.take(self._limits.commands_max, 0.0 if self._sent else self._seconds_to_wait())
             now = self._clock()
             enough = max(APPEND_COMMANDS_MIN, sum([len(group.commands) for group in groups]) // APPENDS)
             for group in groups:
                 for submitted in group.commands:
                     decider.decide(submitted, now)
                     if decider.batch.commands >= enough and (self._sent is None or self._sent[0].done()):
-                        self._append()
+                        self._confirm_and_append()
                 self._next_offset = group.next_offset
                 decider.batch.parked |= group.parked
             if not groups and not self._sender_sets_time:
                 decider.advance(max(now, self._exchange.time))
-            self._append()
+            self._confirm_and_append()
             if self._heartbeats is not None and self._heartbeats.must_end(self.position):
                 self._hand_over()
             if self._replica.is_snapshot_due(self.position):
-                self._append()
+                self._confirm_and_append()
                 self._confirm()  # now the state in memory is that of the log
                 self._replica.save()
         self._confirm()
@@ -318,33 +320,33 @@ class Engine:
 
     def _hand_over(self) -> None:
         """Finish the current batch, say so, and end: another engine was told to take over."""
-        self._append()
+        self._confirm_and_append()
         self._confirm()
         assert self._heartbeats is not None, "they told it"
-        _log.info("handing_over", partition=self._partition, position=self.position)
+        _logger.info("handing_over", partition=self._partition, position=self.position)
         self._heartbeats.end(self.position)
         self._stopping.set()
 
-    def _patience(self) -> float:
-        """Return for how many seconds nothing is due."""
+    def _seconds_to_wait(self) -> float:
+        """Return how long to wait for commands: until something is due, at most `IDLE_SECONDS` or one heartbeat."""
         idle = IDLE_SECONDS if self._heartbeats is None else self._heartbeats.seconds
         due = None if self._sender_sets_time else self._exchange.next_due()
         if due is None:
             return idle
         return min(max((due - self._clock()) / 1_000_000, 0.0), idle)
 
-    def _append(self) -> None:
+    def _confirm_and_append(self) -> None:
         """Confirm the batch that is on its way, and begin to append the next one."""
         self._confirm()
         batch = self._decider.take_batch()
         if batch.events or batch.parked:
             assert self._next_offset is not None, "the source said where it begins"
-            read = self._exchange.read_to(self._source.name, self._next_offset)
+            read = self._exchange.commands_read(self._source.name, self._next_offset)
             self._replica.next_offsets[self._source.name] = self._next_offset
             batch.events.append(to_stored(read, self._exchange.time or self._clock(), ""))
             self._sent = (self._log.begin(batch.events), batch)
             batch.make_replies()
-        elif batch.decided:
+        elif batch.decided:  # only quotes and repeats: nothing to append
             batch.position_before = self.position
             self._source.send_replies(self._decider.replies_to(batch))
 
@@ -359,7 +361,7 @@ class Engine:
         self._decider.note_appended(batch)
         self._source.send_replies(self._decider.replies_to(batch))
         self._failures = 0
-        _log.info(
+        _logger.info(
             "batch_appended",
             partition=self._partition,
             first=positions[0],

@@ -58,8 +58,8 @@ class Replica:
         return self._replay.exchange
 
     @property
-    def checkpoint(self) -> Checkpoint:
-        """How far the log is folded. After a take-over `Log.checkpoint` says how far the state is."""
+    def folded_checkpoint(self) -> Checkpoint:
+        """The checkpoint after the last event that was folded. What this engine appends later moves only `Log.checkpoint`."""
         return self._replay.checkpoint
 
     @property
@@ -129,8 +129,8 @@ class Replica:
 
     def save_followed(self) -> None:
         """Begin to write a snapshot of the folded log, if one is due."""
-        if self.is_snapshot_due(self.checkpoint.position):
-            self._write_apart(self.checkpoint, self._replay.last_replies)
+        if self.is_snapshot_due(self.folded_checkpoint.position):
+            self._write_apart(self.folded_checkpoint, self._replay.last_replies)
 
     def save(self) -> None:
         """Begin to write a snapshot. It must be due, and all that was decided must be in the log."""

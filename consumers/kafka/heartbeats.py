@@ -93,12 +93,12 @@ class KafkaHeartbeats:
         self._silence_seconds = SILENCE_SECONDS + random.uniform(0, PATIENCE_SECONDS)  # noqa: S311  no secret
         self._heard_writer_at, self._called_at, self._ended_for = monotonic(), None, None
 
-    def is_my_turn(self, position: int, *, behind: bool) -> bool:
+    def is_my_turn(self, position: int, *, log_grew: bool) -> bool:
         """Send a heartbeat, and return whether to take over now."""
-        if behind:
+        if log_grew:
             self._heard_writer_at = monotonic()
         self._beat("standby", position)
-        if behind:
+        if log_grew:
             return False  # first read the rest of the log
         if self._at_once and self._called_at is None:
             self._send_call(self.name)

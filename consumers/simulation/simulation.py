@@ -1,6 +1,6 @@
 """A seeded simulation: random commands, crashes and repeated deliveries, with every invariant checked at every position.
 
-It runs the domain behind a miniature of the engine: the log is a list, a repeated command is recognized by its id, and at a crash
+It runs the domain under a miniature of the engine: the log is a list, a repeated command is recognized by its id, and at a crash
 the exchange is thrown away and made again from the log. The same seed always fails in the same way. The deliveries that made it
 fail are then reduced to a short script.
 """

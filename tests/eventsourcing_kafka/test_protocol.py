@@ -1,4 +1,4 @@
-"""Records: every event is read back byte by byte, and records of other programs are void for every reader."""
+"""Records: every event is read back byte by byte, and records of other programs are invalid for every reader."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_an_empty_batch_is_refused() -> None:
         b"\xff\xfe",
     ],
 )
-def test_other_records_are_void(value: bytes | None) -> None:
+def test_other_records_are_invalid(value: bytes | None) -> None:
     """A record that is neither a claim nor a batch does not change the state."""
     assert decode(value) is None or State(1, "b", 1).after(decode(value)) is None
 

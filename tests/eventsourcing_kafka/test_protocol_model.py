@@ -216,7 +216,7 @@ def judged(world: World, index: int, heard: tuple[Record, int], rules: Rules) ->
     if (state.epoch, state.writer) != mine:
         fenced = world._replace(refused=world.refused | {r.event for r in left})
         return replaced(fenced, index, out(writer))
-    if batch in left:  # void although nobody else has claimed: a later copy may still count
+    if batch in left:  # invalid although nobody else has claimed: a later copy may still count
         return replaced(world, index, out(writer))
     history = writer.history + tuple(r.event for r in counted)
     offset = max(writer.offset, offset + 1)

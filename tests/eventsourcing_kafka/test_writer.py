@@ -73,7 +73,7 @@ def test_appended_events_are_read_at_their_positions(settings: Settings) -> None
 
 
 def test_a_former_writer_is_fenced_at_its_next_append(settings: Settings) -> None:
-    """Its append after the claim is void for ever. Every further call raises `Fenced`."""
+    """Its append after the claim is invalid for ever. Every further call raises `Fenced`."""
     with taken(settings) as former:
         former.append(made(1))
         with taken(settings) as holder:
@@ -134,7 +134,7 @@ def test_whatever_else_is_in_the_topic_is_skipped(settings: Settings) -> None:
 
 
 def test_a_batch_that_counts_by_an_earlier_copy_counts(settings: Settings) -> None:
-    """The acknowledged copy is void, but an earlier copy of the same record counts."""
+    """The acknowledged copy is invalid, but an earlier copy of the same record counts."""
     with taken(settings) as writer:
         mine = writer.checkpoint
         send(settings, encode_batch(mine.writer, mine.epoch, 1, made(1)))
@@ -185,7 +185,7 @@ def test_partitions_are_logs_of_their_own(settings: Settings) -> None:
 
 
 def test_a_reader_starts_in_the_middle(settings: Settings) -> None:
-    """From any checkpoint it sees the same as a reader that began at the start, even if void records follow."""
+    """From any checkpoint it sees the same as a reader that began at the start, even if invalid records follow."""
     for owner in range(3):
         with taken(settings) as writer:
             for version in range(3):
@@ -234,7 +234,7 @@ def test_deleted_records_are_noticed(settings: Settings) -> None:
 def test_an_acknowledgement_without_an_offset_is_doubt(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Librdkafka gives no offset if the broker reports a duplicate, because it may be of any record."""
     with taken(settings) as writer:
-        sent = writer._producer.send(b"void")
+        sent = writer._producer.send(b"invalid")
         sent.offset(5)
         sent._offset = confluent_kafka.OFFSET_INVALID
         monkeypatch.setattr(writer._producer, "send", lambda _: sent)

@@ -71,7 +71,7 @@ class Simulation:
         self._steps()
         self._record(command_id, self.exchange.handle(command, self.time, command_id))
         self._steps()
-        self._record("", [self.exchange.read_to("test", self.number + 1)])
+        self._record("", [self.exchange.commands_read("test", self.number + 1)])
 
     def _steps(self) -> None:
         while (step := self.exchange.step(self.time)) is not None:
