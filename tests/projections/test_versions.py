@@ -17,7 +17,7 @@ VERSIONS: Final[dict[str, tuple[int, str]]] = {
     "stories": (2, "9b2df539b68c1053"),
     "markets": (5, "9bf65aae380c5d3e"),
     "lifecycle": (3, "fc02a211f20db732"),
-    "candles": (3, "c9c26fa5f8cc682b"),
+    "candles": (4, "ab8d3fa19e23bd27"),
     "trades": (6, "b4ac744efbcd6c45"),
     "orders": (2, "2948c03507b6cb3e"),
     "book": (3, "cecedf00fdce1fa0"),
