@@ -27,8 +27,8 @@ WINDOWS: Final[tuple[Window, ...]] = get_args(Window)
 class Standing(NamedTuple):
     """A line of the leaderboard.
 
-    `roi` is profit by purchases, `brier` the mean of squared errors: millionths, rounded down, and None where there is
-    nothing to divide by.
+    `roi` is profit divided by purchases, `brier` the mean of squared errors: millionths, rounded down, and None where there
+    is nothing to divide by. `trades` counts executions, not fills.
     """
 
     rank: int
