@@ -101,7 +101,7 @@ class ValuedAccount:
 
     @property
     def overdrawn(self) -> bool:
-        """Whether a reversed payout has left its available cash below zero."""
+        """True if a reversed payout has left its available cash below zero."""
         return self.available < 0
 
     @property

@@ -30,7 +30,7 @@ class BookOrder:
 
 @dataclass(slots=True)
 class LevelRow:
-    """What rests at one price. A level that has become empty stays, with a quantity of 0."""
+    """The quantity that rests at one price. A level that has become empty stays, with a quantity of 0."""
 
     market_id: str
     outcome: str
@@ -41,7 +41,7 @@ class LevelRow:
 
 
 class LevelVersion(NamedTuple):
-    """What rested at one price, from this position on."""
+    """The quantity that rests at one price, valid from log position `position`."""
 
     partition: int
     market_id: str

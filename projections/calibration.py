@@ -50,7 +50,7 @@ class ForecastSums:
 
 
 class ForecastVersion(NamedTuple):
-    """The same from `position` on."""
+    """Forecast sums, valid from log position `position`."""
 
     category: str
     horizon: str

@@ -15,8 +15,9 @@ from projections.market_facts import category_table
 class MarketRow:
     """A market. Lists are in the order of `outcomes`; `payouts` are the fractions that a share pays, None before there are any.
 
-    `volume` is in credits (the cost of the fills, without fees), `quantity` in shares. `trades` counts fills, `traders` the
-    accounts that had one. `open_interest` counts the shares that accounts hold, none once the market is finalized or voided.
+    `volume` is in credits (the cost of the fills, without fees), `quantity` in shares. `trades` counts fills, not
+    executions; `traders` counts the accounts that had one. `open_interest` counts the shares that accounts hold, none once
+    the market is finalized or voided.
     `liquidity` is b in 1e-12 credits. `position` and `time` are those of the last change.
     """
 
@@ -70,7 +71,7 @@ class MarketRow:
 
 
 class LifecycleVersion(NamedTuple):
-    """What a market's lifecycle events have made of it, from this position on."""
+    """The columns of a market that lifecycle events change, valid from log position `position`."""
 
     partition: int
     market_id: str
@@ -94,7 +95,10 @@ class LifecycleVersion(NamedTuple):
 
 
 class ActivityVersion(NamedTuple):
-    """What trading has made of a market, from this position on. Bit i of `changed`: the price of outcome i is another one."""
+    """The columns of a market that trading changes, valid from log position `position`; `trades` counts fills.
+
+    Bit i of `changed` is set if the event changed the price of outcome i.
+    """
 
     partition: int
     market_id: str

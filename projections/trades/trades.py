@@ -128,7 +128,7 @@ AMM: Final = OtherParty()
 
 
 class TradedOrder(Protocol):
-    """What a trade copies from the event of the order that traded."""
+    """The fields that a trade copies from the event of the order that traded."""
 
     outcome: str
     side: str
