@@ -1,4 +1,4 @@
-"""Whether an order costs the same at position 100 and at position 100,000: prints both costs and their ratio.
+"""Compares the cost of an order at position 100 with that at position 100,000: prints both and their ratio.
 
     python -m bench history [--position 100000]
 

@@ -83,7 +83,7 @@ class Writer:
 
     @property
     def checkpoint(self) -> Checkpoint:
-        """Where a reader continues that knows every confirmed batch."""
+        """The place where a reader that knows every confirmed batch continues."""
         return Checkpoint(self._offset, *self._state)
 
     def append(self, events: Sequence[StoredEvent]) -> range:

@@ -59,7 +59,7 @@ class Replica:
 
     @property
     def checkpoint(self) -> Checkpoint:
-        """How far the log is folded. After a take-over `Log.checkpoint` says how far the state is."""
+        """The position to which the log is folded. After a take-over `Log.checkpoint` says how far the state is."""
         return self._replay.checkpoint
 
     @property

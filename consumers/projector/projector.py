@@ -90,7 +90,10 @@ class Projector:
                 thread.join()
 
     def _work(self, projection: Projection) -> None:
-        """Keep a read model up to date for ever; after any failure start again from what the database says, after a growing pause."""
+        """Keep a read model up to date for ever.
+
+        After a failure pause, each time for longer, and start again from what the database says.
+        """
         pause = 0.1
         while not self._stopping.is_set():
             if not self._assignment.wait(projection.name, WAIT_SECONDS):
