@@ -5,8 +5,9 @@ from typing import Final, NamedTuple
 
 from psycopg import Connection
 
-from domain.money import MICRO
+from domain.money import MICRO, Price, Shares
 from domain.orders import Execution, OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
+from projections.forms import Count
 from projections.machine.batch import Batch
 from projections.machine.projection import Projection
 from projections.machine.row_values import by_name
@@ -56,9 +57,9 @@ class LevelVersion(NamedTuple):
 class Level(NamedTuple):
     """A price, the shares that rest at it, and the number of their orders."""
 
-    price: int
-    quantity: int
-    orders: int
+    price: Price
+    quantity: Shares
+    orders: Count
 
 
 class OutcomeBook(NamedTuple):
@@ -68,7 +69,7 @@ class OutcomeBook(NamedTuple):
     """
 
     outcome: str
-    price: int
+    price: Price
     bids: list[Level]
     asks: list[Level]
 

@@ -11,7 +11,9 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 
 from domain.market import MarketActivated, MarketDrafted
+from domain.money import Credits, Price, Shares, Time
 from domain.orders import OrderAmended, OrderPlaced, RestingOrderFilled
+from projections.forms import Count
 from projections.machine.batch import Batch
 from projections.machine.projection import Projection
 from projections.machine.table import Table
@@ -65,16 +67,16 @@ class LatestPrices:
 class Candle:
     """One outcome in one period, from `start` to before `end`; `trades` counts fills."""
 
-    start: int
-    end: int
-    open: int | None = None
-    high: int | None = None
-    low: int | None = None
-    close: int | None = None
-    previous: int | None = None
-    volume: int = 0
-    quantity: int = 0
-    trades: int = 0
+    start: Time
+    end: Time
+    open: Price | None = None
+    high: Price | None = None
+    low: Price | None = None
+    close: Price | None = None
+    previous: Price | None = None
+    volume: Credits = 0
+    quantity: Shares = 0
+    trades: Count = 0
 
 
 CANDLES = Table("candles", CandleRow, key=["market_id", "period", "start"])

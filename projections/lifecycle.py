@@ -9,7 +9,9 @@ from typing import Any, Final, NamedTuple, cast, get_args
 from psycopg import Connection
 
 from domain.market import LifecycleEvent, MarketDrafted, SetsBurned, SetsMinted
+from domain.money import Time
 from messages.events import public_data
+from projections.forms import Count
 from projections.machine.batch import Batch
 from projections.machine.projection import Projection
 from projections.machine.table import Table
@@ -31,8 +33,8 @@ class LifecycleRow(NamedTuple):
 class LifecycleEntry(NamedTuple):
     """An event of a market's life, its fields in their public form: amounts as decimal strings, times in RFC 3339."""
 
-    position: int
-    time: int
+    position: Count
+    time: Time
     market_id: str
     type: str
     data: dict[str, Any]

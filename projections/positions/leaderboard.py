@@ -9,8 +9,9 @@ from typing import Any, Final, Literal, NamedTuple, get_args
 
 from psycopg import Connection
 
-from domain.money import Time
+from domain.money import Credits, Fraction, Time
 from projections import timeline
+from projections.forms import Count
 from projections.positions.valuation import held_at, mark_value
 from projections.reading import AsOf, query
 from projections.times import DAY, SECOND
@@ -31,17 +32,17 @@ class Standing(NamedTuple):
     is nothing to divide by. `trades` counts executions, not fills.
     """
 
-    rank: int
+    rank: Count
     account_id: str
     name: str
-    pnl: int
-    realized: int
-    unrealized: int
-    volume: int
-    buys: int
-    roi: int | None
-    brier: int | None
-    trades: int
+    pnl: Credits
+    realized: Credits
+    unrealized: Credits
+    volume: Credits
+    buys: Credits
+    roi: Fraction | None
+    brier: Fraction | None
+    trades: Count
 
 
 def window_start(window: Window, time: Time) -> Time | None:

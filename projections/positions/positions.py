@@ -17,10 +17,11 @@ from domain.market import (
     MarketSettled,
     MarketUnwound,
 )
-from domain.money import MICRO, divide_half_even
+from domain.money import MICRO, Credits, Price, Shares, Time, divide_half_even
 from domain.orders import OrderAmended, OrderPlaced, RestingOrderFilled
 from domain.story import StoryPublished
 from projections import market_facts
+from projections.forms import Count
 from projections.machine.batch import ENDED, Batch
 from projections.machine.projection import Projection
 from projections.machine.row_values import copying
@@ -113,28 +114,28 @@ class Position:
     account_id: str
     market_id: str
     outcome: str
-    shares: int
-    cost_basis: int
-    realized: int
-    fees: int
-    volume: int
-    buys: int
-    position: int
-    time: int
-    price: int | None
+    shares: Shares
+    cost_basis: Credits
+    realized: Credits
+    fees: Credits
+    volume: Credits
+    buys: Credits
+    position: Count
+    time: Time
+    price: Price | None
 
     @property
-    def average_price(self) -> int | None:
+    def average_price(self) -> Price | None:
         """The cost basis per share, rounded half even; None where no share is held."""
         return divide_half_even(self.cost_basis * MICRO, self.shares) if self.shares else None
 
     @property
-    def value(self) -> int:
+    def value(self) -> Credits:
         """The mark value: shares times price, rounded down."""
         return self.shares * (self.price or 0) // MICRO
 
     @property
-    def unrealized(self) -> int:
+    def unrealized(self) -> Credits:
         """The mark value less the cost basis."""
         return self.value - self.cost_basis
 
@@ -144,8 +145,8 @@ class Holder(NamedTuple):
 
     account_id: str
     outcome: str
-    shares: int
-    cost_basis: int
+    shares: Shares
+    cost_basis: Credits
 
 
 class AccountSettlement(NamedTuple):
@@ -155,15 +156,15 @@ class AccountSettlement(NamedTuple):
     afterwards.
     """
 
-    position: int
-    time: int
+    position: Count
+    time: Time
     account_id: str
     market_id: str
     outcome: str
     kind: str
-    quantity: int
-    amount: int
-    realized: int
+    quantity: Shares
+    amount: Credits
+    realized: Credits
 
     @property
     def key(self) -> tuple[int, str]:
