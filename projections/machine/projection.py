@@ -19,11 +19,11 @@ Scope = Literal["story", "market", "account", "holding", "all"]
 class Projection:
     """One read model.
 
-    `version` is raised whenever the fold or a table changes: the projector then rebuilds the read model by itself.
+    Raise `version` whenever the fold or a table changes: the projector then rebuilds the read model by itself.
     `scope` says what depends on an event that cannot be folded: everything with the same story, market, account, or pair
     of account and market; "all" where later rows depend on all earlier ones.
-    `weight` is the time that an event takes in Python and PostgreSQL, in about microseconds: processes share the read
-    models by it.
+    `weight` is the approximate number of microseconds that an event takes in Python and PostgreSQL: processes share the
+    read models by it.
     """
 
     name: str
