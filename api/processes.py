@@ -1,4 +1,4 @@
-"""What the commands run: the exchange in one process (`serve`), or its HTTP server or its projector alone.
+"""The long-running processes: the exchange in one process (`serve`), or its HTTP server or its projector alone.
 
 The engine alone is `consumers.run_engine`. An exit stack starts everything here in order and stops it in reverse: a source
 is stopped before what it feeds.
@@ -40,7 +40,7 @@ READY_SECONDS: Final = 120.0
 
 
 class Dependencies:
-    """What an HTTP server needs: the database, the keys, the log for reading, the positions of the read models.
+    """The dependencies of an HTTP server: the database, the keys, the log for reading, the positions of the read models.
 
     `first_key` is the first API key if this start made it, else None.
     """

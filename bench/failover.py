@@ -1,4 +1,4 @@
-"""How long clients wait if the engine that writes is killed or paused, and whether their replies were true.
+"""Measures how long clients wait if the engine that writes is killed or paused, and checks that their replies were true.
 
     python -m bench failover [--kills 20] [--pauses 20] [--tasks 32]
 

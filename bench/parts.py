@@ -19,7 +19,7 @@ PARTS: Final = {
     "history": "an order at position 100 and at position 100,000",
     "projections": "how fast read models follow the log and answer",
 }
-"""What each part measures, by name, in the order in which all parts run."""
+"""The measurement of each part, by name, in the order in which all parts run."""
 
 
 def show(figures: Mapping[str, Any], keys: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""How fast read models follow the log and answer, compared with the library's own projection runner on the same events.
+"""Measures how fast read models follow the log and answer, compared with the library's own projection runner on the same events.
 
     python -m bench projections [--events 10000,200000] [--processes 2] [--alone 200000] [--library-events 10000]
         [--folder FOLDER]

@@ -1,4 +1,4 @@
-"""How a process uses the machine: the CPU it runs on, and how often Python's garbage collector runs."""
+"""The use of the machine by a process: the CPU it runs on, and how often Python's garbage collector runs."""
 
 import gc
 import os

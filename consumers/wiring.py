@@ -1,4 +1,4 @@
-"""What the settings name: the log and its recorder (PostgreSQL or Kafka), and the limits of a batch.
+"""The parts that the settings name: the log and its recorder (PostgreSQL or Kafka), and the limits of a batch.
 
 Command sources and gateways are not here. No setting names them; they follow from the processes that run: the embedded
 program has a queue in its process, an engine of its own has Kafka.

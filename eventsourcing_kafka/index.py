@@ -49,7 +49,7 @@ class Damaged(Exception):  # noqa: N818  # as in errors.py
 
 
 class BatchLocation(NamedTuple):
-    """Where a batch stands in the log."""
+    """The place of a batch in the log."""
 
     first: int
     """The position of its first event."""

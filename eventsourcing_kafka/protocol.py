@@ -74,7 +74,7 @@ class State(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-    """Where a reader continues: the offset of the next record, and the state of the fold before that record.
+    """The place where a reader continues: the offset of the next record, and the state of the fold before that record.
 
     Store all four values together with whatever was derived from the records before ``offset`` (a read model, a snapshot).
     """

@@ -53,7 +53,7 @@ class Reader:
 
     @property
     def checkpoint(self) -> Checkpoint:
-        """Where another reader could continue: after everything that this one has returned."""
+        """The place where another reader could continue: after everything that this one has returned."""
         return Checkpoint(self._offset, *self._state)
 
     def seek(self, at: Checkpoint) -> None:

@@ -126,7 +126,7 @@ class KafkaAggregateRecorder(AggregateRecorder):
 
     @property
     def closed(self) -> bool:
-        """Whether ``close`` was called."""
+        """True after ``close`` was called."""
         return self._closed.is_set()
 
     def close(self) -> None:

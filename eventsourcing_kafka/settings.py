@@ -23,7 +23,7 @@ def _setting(default: Any, doc: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How to reach one log, and how long to wait for it. Each field has the environment variable ``KAFKA_<FIELD>``."""
+    """The connection to one log, and the longest waits for it. Each field has the environment variable ``KAFKA_<FIELD>``."""
 
     bootstrap_servers: str = _setting("", "host:port of one or more brokers, separated by commas; required")
     topic: str = _setting("stored_events", "the log's topic; default <application name>_events")

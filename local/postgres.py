@@ -224,7 +224,7 @@ class Postgres:
             return None
 
     def _answers(self) -> bool:
-        """Whether the server runs and accepts connections; one that is starting gets a minute."""
+        """Return whether the server runs and accepts connections; one that is starting gets a minute."""
         for left in polls(_START_SECONDS):
             if self._process() is None:
                 return False
@@ -285,7 +285,7 @@ def drop_database(dsn: str, name: str) -> None:
 
 
 def _lives(process: psutil.Process) -> bool:
-    """Whether the process has not ended. A zombie has: process 1 may take seconds to reap it."""
+    """Return whether the process has not ended. A zombie has: process 1 may take seconds to reap it."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

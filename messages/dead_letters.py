@@ -40,7 +40,7 @@ class DeadLetter(msgspec.Struct, omit_defaults=True):
 
     @property
     def place(self) -> tuple[str, int, int, int | None]:
-        """Where the value stands. A letter may be written twice; its place tells that the two are one."""
+        """The place of the value. A letter may be written twice; its place tells that the two are one."""
         return self.topic, self.partition, self.offset, self.index
 
     @property
@@ -52,7 +52,7 @@ class DeadLetter(msgspec.Struct, omit_defaults=True):
 
 
 class Decision(msgspec.Struct):
-    """What somebody did about a letter."""
+    """The action that somebody took on a letter."""
 
     letter: int
     decision: Verdict

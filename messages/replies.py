@@ -34,7 +34,7 @@ class Reply(msgspec.Struct, frozen=True):
 
     @property
     def rejected(self) -> bool:
-        """Whether the command was refused."""
+        """True if the command was refused."""
         return self.code is not None
 
 

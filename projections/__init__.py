@@ -2,5 +2,5 @@
 
 `registry` lists them. `machine` folds them, whatever they are; its README.md is what one has to know to read or write a fold.
 `reading` gives readers one snapshot of several read models, `verify` compares them with the log, `dashboards` are the views
-for SQL.
+for SQL. `forms` are types of integers that say how the API writes them.
 """

@@ -11,8 +11,10 @@ from psycopg.rows import args_row
 from domain.account import AccountOpened, OrderReleased, OrderReserved, PayoutPaid, TradeSettled
 from domain.events import EVENT_TYPES, Recorded
 from domain.ledger import Posting, postings
+from domain.money import Credits, Time
 from domain.orders import OrderPlaced
 from domain.partition import CommandHadNoEffect, CommandRejected, CommandsRead
+from projections.forms import Count
 from projections.machine.batch import Batch
 from projections.machine.projection import Projection
 from projections.machine.row_values import copying
@@ -49,21 +51,21 @@ class LedgerEntry(NamedTuple):
     """
 
     partition: int
-    position: int
-    time: int
+    position: Count
+    time: Time
     kind: str
     account_id: str | None
     market_id: str | None
     order_id: str | None
-    cash: int
-    held: int
-    pool: int
-    fees: int
-    house: int
-    bonds: int
-    external: int
-    available_after: int | None
-    held_after: int | None
+    cash: Credits
+    held: Credits
+    pool: Credits
+    fees: Credits
+    house: Credits
+    bonds: Credits
+    external: Credits
+    available_after: Credits | None
+    held_after: Credits | None
 
     @property
     def key(self) -> tuple[int]:
@@ -86,22 +88,22 @@ class ValuedAccount:
 
     account_id: str
     name: str
-    available: int
-    held: int
-    positions_value: int
+    available: Credits
+    held: Credits
+    positions_value: Credits
     opened_position: int
-    opened_at: int
-    position: int
-    time: int
+    opened_at: Time
+    position: Count
+    time: Time
 
     @property
-    def equity(self) -> int:
+    def equity(self) -> Credits:
         """Available cash, held cash and the mark value of its positions."""
         return self.available + self.held + self.positions_value
 
     @property
     def overdrawn(self) -> bool:
-        """Whether a reversed payout has left its available cash below zero."""
+        """True if a reversed payout has left its available cash below zero."""
         return self.available < 0
 
     @property

@@ -5,8 +5,9 @@ from typing import Final, NamedTuple
 
 from psycopg import Connection
 
-from domain.money import MICRO
+from domain.money import MICRO, Price, Shares
 from domain.orders import Execution, OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
+from projections.forms import Count
 from projections.machine.batch import Batch
 from projections.machine.projection import Projection
 from projections.machine.row_values import by_name
@@ -30,7 +31,7 @@ class BookOrder:
 
 @dataclass(slots=True)
 class LevelRow:
-    """What rests at one price. A level that has become empty stays, with a quantity of 0."""
+    """The quantity that rests at one price. A level that has become empty stays, with a quantity of 0."""
 
     market_id: str
     outcome: str
@@ -41,7 +42,7 @@ class LevelRow:
 
 
 class LevelVersion(NamedTuple):
-    """What rested at one price, from this position on."""
+    """The quantity that rests at one price, valid from log position `position`."""
 
     partition: int
     market_id: str
@@ -56,9 +57,9 @@ class LevelVersion(NamedTuple):
 class Level(NamedTuple):
     """A price, the shares that rest at it, and the number of their orders."""
 
-    price: int
-    quantity: int
-    orders: int
+    price: Price
+    quantity: Shares
+    orders: Count
 
 
 class OutcomeBook(NamedTuple):
@@ -68,7 +69,7 @@ class OutcomeBook(NamedTuple):
     """
 
     outcome: str
-    price: int
+    price: Price
     bids: list[Level]
     asks: list[Level]
 

@@ -13,7 +13,8 @@ from typing import Any, Final, NamedTuple
 
 from psycopg import Connection
 
-from domain.money import MICRO, Time
+from domain.money import MICRO, Fraction, Price, Time
+from projections.forms import Count
 from projections.machine.table import Big, Table
 from projections.machine.workspace import Workspace
 from projections.reading import AsOf, query
@@ -50,7 +51,7 @@ class ForecastSums:
 
 
 class ForecastVersion(NamedTuple):
-    """The same from `position` on."""
+    """Forecast sums, valid from log position `position`."""
 
     category: str
     horizon: str
@@ -145,11 +146,11 @@ def _log(price: int) -> int:
 class Decile:
     """The forecasts with a price from `low` to below `high`: their number, their mean price, the mean of what they paid."""
 
-    low: int
-    high: int
-    count: int
-    mean_price: int | None
-    mean_outcome: int | None
+    low: Price
+    high: Price
+    count: Count
+    mean_price: Price | None
+    mean_outcome: Fraction | None
 
 
 class Horizon(NamedTuple):
@@ -159,17 +160,17 @@ class Horizon(NamedTuple):
     """
 
     name: str
-    markets: int
-    outcomes: int
-    brier: int | None
-    log_score: int | None
+    markets: Count
+    outcomes: Count
+    brier: Fraction | None
+    log_score: Fraction | None
     deciles: list[Decile]
 
 
 class Calibration(NamedTuple):
     """The finalized markets that count, and their forecasts at each horizon."""
 
-    markets: int
+    markets: Count
     horizons: list[Horizon]
 
 

@@ -3,14 +3,17 @@
 Rows exist only for periods in which something happened; a query fills the gaps.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from psycopg import Connection
+from psycopg.rows import dict_row
 
 from domain.market import MarketActivated, MarketDrafted
+from domain.money import Credits, Price, Shares, Time
 from domain.orders import OrderAmended, OrderPlaced, RestingOrderFilled
+from projections.forms import Count
 from projections.machine.batch import Batch
 from projections.machine.projection import Projection
 from projections.machine.table import Table
@@ -31,8 +34,9 @@ CANDLES_MAX: Final = 5_000
 class CandleRow:
     """One period of a market from `start`; lists are in the order of its outcomes.
 
-    Prices are None for an outcome without a tick. `previous` are the prices before the period, None before the first tick.
-    `volume` is in credits, `quantity` in shares, `trades` counts fills: each under the outcome that the taker traded.
+    Prices are None for an outcome whose price did not change in the period. `previous` are the prices before the period,
+    None before the first price. `volume` is in credits, `quantity` in shares, `trades` counts fills, not executions. Each
+    fill counts under the outcome of the taker, or of the resting order that the AMM filled.
     """
 
     partition: int
@@ -50,40 +54,40 @@ class CandleRow:
 
 
 @dataclass(slots=True)
-class Current:
+class LatestPrices:
     """A market's prices now, the names of its outcomes, and the start of the last minute that has rows (-1: none)."""
 
     market_id: str
     outcomes: list[str]
     prices: list[int | None]
-    time: int
+    last_minute: int
 
 
 @dataclass(frozen=True, slots=True)
 class Candle:
-    """One outcome in one period, from `start` to before `end`."""
+    """One outcome in one period, from `start` to before `end`; `trades` counts fills."""
 
-    start: int
-    end: int
-    open: int | None
-    high: int | None
-    low: int | None
-    close: int | None
-    previous: int | None
-    volume: int
-    quantity: int
-    trades: int
+    start: Time
+    end: Time
+    open: Price | None = None
+    high: Price | None = None
+    low: Price | None = None
+    close: Price | None = None
+    previous: Price | None = None
+    volume: Credits = 0
+    quantity: Shares = 0
+    trades: Count = 0
 
 
 CANDLES = Table("candles", CandleRow, key=["market_id", "period", "start"])
-CURRENT = Table("candles_current", Current, key=["market_id"], by="market")
+LATEST = Table("candles_latest_prices", LatestPrices, key=["market_id"], by="market")
 
 KINDS: Final = frozenset({OrderPlaced, OrderAmended, RestingOrderFilled, MarketActivated, MarketDrafted})
 
 
 def fold(batch: Batch, workspace: Workspace) -> None:
     """Collect each minute of every market, and add it to the rows of its minute, hour and day."""
-    markets = workspace.rows(CURRENT)
+    markets = workspace.rows(LATEST)
     minutes = Minutes(batch.partition, markets, workspace.rows(CANDLES))
     for recorded in batch.of(KINDS):
         match recorded.event:
@@ -104,35 +108,42 @@ def fold(batch: Batch, workspace: Workspace) -> None:
                 _tick(minutes.at(market, recorded.time), market, event.prices)
             case MarketDrafted() as event:
                 outcomes = list(event.outcomes)
-                markets.add(Current(event.market_id, outcomes, [None] * len(outcomes), -1))
+                markets.add(
+                    LatestPrices(
+                        market_id=event.market_id,
+                        outcomes=outcomes,
+                        prices=[None] * len(outcomes),
+                        last_minute=-1,
+                    )
+                )
     minutes.end()
 
 
 class Minutes:
     """The minute that each market is in while a batch is folded."""
 
-    def __init__(self, partition: int, markets: Rows[Current], candles: Rows[CandleRow]) -> None:
+    def __init__(self, partition: int, markets: Rows[LatestPrices], candles: Rows[CandleRow]) -> None:
         self._partition = partition
         self._markets = markets
         self._candles = candles
-        self._open: dict[str, CandleRow] = {}
+        self._current: dict[str, CandleRow] = {}
         self._touched: dict[tuple[str, int], CandleRow] = {}
 
-    def at(self, market: Current, time: int) -> CandleRow:
-        """Return the market's minute at this time, an empty one where the batch has not come to it before."""
-        minute = self._open.get(market.market_id)
+    def at(self, market: LatestPrices, time: int) -> CandleRow:
+        """Return the market's minute at this time, or a new empty one."""
+        minute = self._current.get(market.market_id)
         if minute is None or time >= minute.start + MINUTE:
             if minute is not None:
                 self._add(market, minute)
-            minute = self._open[market.market_id] = _empty(self._partition, market, MINUTE, time)
+            minute = self._current[market.market_id] = _empty(self._partition, market, MINUTE, time)
         return minute
 
     def end(self) -> None:
-        """Add the minutes that are open at the end of the batch."""
-        for market_id, minute in self._open.items():
+        """Add the current minutes, at the end of the batch."""
+        for market_id, minute in self._current.items():
             self._add(self._markets.edit(market_id), minute)
 
-    def _add(self, market: Current, minute: CandleRow) -> None:
+    def _add(self, market: LatestPrices, minute: CandleRow) -> None:
         """Add a minute to the rows of the minute, hour and day that it lies in."""
         market_id, time = market.market_id, minute.start
         for period in PERIODS.values():
@@ -141,20 +152,23 @@ class Minutes:
                 row = self._touched[market_id, period] = self._row(market, minute, period, time - time % period)
             if row is not minute:
                 _merge(row, minute)
-        market.time = time
+        market.last_minute = time
 
-    def _row(self, market: Current, minute: CandleRow, period: int, start: int) -> CandleRow:
-        """Return a row to be changed; a missing one begins with this minute, or is this minute."""
+    def _row(self, market: LatestPrices, minute: CandleRow, period: int, start: int) -> CandleRow:
+        """Return the stored row to change.
+
+        If there is none, store the minute itself as the minute row, or an empty hour or day.
+        """
         key = (market.market_id, period, start)
-        if market.time >= start and self._candles.get(key) is not None:
+        if market.last_minute >= start and self._candles.get(key) is not None:
             return self._candles.edit(key)
         row = minute if period == MINUTE else _empty(self._partition, market, period, start)
         row.previous = minute.previous
         return self._candles.add(row)
 
 
-def _empty(partition: int, market: Current, period: int, time: int) -> CandleRow:
-    """Return the period in which the time lies, as it is before anything has happened in it."""
+def _empty(partition: int, market: LatestPrices, period: int, time: int) -> CandleRow:
+    """Return the period that contains the time, before anything has happened in it."""
     count = len(market.outcomes)
     none: list[int | None] = [None] * count
     return CandleRow(
@@ -174,14 +188,14 @@ def _empty(partition: int, market: Current, period: int, time: int) -> CandleRow
 
 
 def _trade(minute: CandleRow, i: int, cost: int, quantity: int, trades: int) -> None:
-    """Add what was traded of an outcome, by its index."""
+    """Add the fills of an outcome, which is given by its index; `trades` is their number."""
     minute.volume[i] += cost
     minute.quantity[i] += quantity
     minute.trades[i] += trades
 
 
-def _tick(minute: CandleRow, market: Current, prices: Sequence[int]) -> None:
-    """Take in the prices after an event; none, where they did not change."""
+def _tick(minute: CandleRow, market: LatestPrices, prices: Sequence[int]) -> None:
+    """Record the prices after an event. `prices` is empty if none changed."""
     before = market.prices
     for i, price in enumerate(prices):
         if price == before[i]:
@@ -212,7 +226,7 @@ def _merge(row: CandleRow, minute: CandleRow) -> None:
         row.close[i] = minute.close[i]
 
 
-PROJECTION = Projection("candles", 3, (CANDLES, CURRENT), fold, scope="market", weight=3.0)
+PROJECTION = Projection("candles", 4, (CANDLES, LATEST), fold, scope="market", weight=3.0)
 
 
 @query("candles")
@@ -228,27 +242,35 @@ def candles(  # noqa: PLR0917  read in one order everywhere
     start -= start % length
     end = min(end, as_of.time + 1, start + CANDLES_MAX * length)
     i = outcome + 1
-    rows = connection.execute(
+    cursor = connection.cursor(row_factory=dict_row)
+    rows = cursor.execute(
         "SELECT start, open[%(i)s], high[%(i)s], low[%(i)s], close[%(i)s], previous[%(i)s], volume[%(i)s], quantity[%(i)s], "
         "trades[%(i)s] FROM candles WHERE market_id = %(market)s AND period = %(period)s "
         "AND start >= coalesce((SELECT max(start) FROM candles WHERE market_id = %(market)s AND period = %(period)s "
         "AND start <= %(start)s), %(start)s) AND start < %(end)s ORDER BY start",
         {"i": i, "market": market_id, "period": length, "start": start, "end": end},
     ).fetchall()
-    by_start = {row[0]: row for row in rows}
+    by_start = {row["start"]: row for row in rows}
     if not rows:
         return []
     carried: int | None = None
-    if rows[0][0] < start:
-        carried = rows[0][4] if rows[0][4] is not None else rows[0][5]
+    if rows[0]["start"] < start:
+        carried = _price_after(rows[0])
     else:
-        start = rows[0][0]
+        start = rows[0]["start"]
     answer: list[Candle] = []
     for moment in range(start, end, length):
         row = by_start.get(moment)
         if row is None:
-            answer.append(Candle(moment, moment + length, None, None, None, None, carried, 0, 0, 0))
+            answer.append(Candle(start=moment, end=moment + length, previous=carried))
             continue
-        answer.append(Candle(moment, moment + length, *row[1:]))
-        carried = row[4] if row[4] is not None else row[5]
+        answer.append(Candle(end=moment + length, **row))
+        carried = _price_after(row)
     return answer
+
+
+def _price_after(row: Mapping[str, Any]) -> int | None:
+    """Return the price of the outcome at the end of a stored period."""
+    close: int | None = row["close"]
+    previous: int | None = row["previous"]
+    return previous if close is None else close

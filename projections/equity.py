@@ -4,6 +4,7 @@ from typing import Final, NamedTuple
 
 from psycopg import Connection
 
+from domain.money import Credits, Time
 from projections.positions.valuation import HELD_RANGE, value_at
 from projections.reading import AsOf, query
 
@@ -11,11 +12,11 @@ from projections.reading import AsOf, query
 class EquityPoint(NamedTuple):
     """The cash and the mark value of the positions of an account at a time; `equity` is their sum."""
 
-    time: int
-    available: int
-    held: int
-    positions: int
-    equity: int
+    time: Time
+    available: Credits
+    held: Credits
+    positions: Credits
+    equity: Credits
 
 
 _VALUE_AT_POINTS: Final = value_at(

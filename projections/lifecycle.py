@@ -1,4 +1,7 @@
-"""What happened to a market besides trading, as a list."""
+"""The list of the lifecycle events of a market, as people read it: everything but its trading.
+
+`markets/lifecycle.py` applies the same events to the market's row, and the table `market_lifecycle` keeps its versions.
+"""
 
 import json
 from typing import Any, Final, NamedTuple, cast, get_args
@@ -6,7 +9,9 @@ from typing import Any, Final, NamedTuple, cast, get_args
 from psycopg import Connection
 
 from domain.market import LifecycleEvent, MarketDrafted, SetsBurned, SetsMinted
+from domain.money import Time
 from messages.events import public_data
+from projections.forms import Count
 from projections.machine.batch import Batch
 from projections.machine.projection import Projection
 from projections.machine.table import Table
@@ -28,8 +33,8 @@ class LifecycleRow(NamedTuple):
 class LifecycleEntry(NamedTuple):
     """An event of a market's life, its fields in their public form: amounts as decimal strings, times in RFC 3339."""
 
-    position: int
-    time: int
+    position: Count
+    time: Time
     market_id: str
     type: str
     data: dict[str, Any]
@@ -69,7 +74,7 @@ PROJECTION = Projection("lifecycle", 3, (LIFECYCLE,), fold, scope="market", weig
 def market_events(
     connection: Connection, as_of: AsOf, market_id: str, *, limit: int = 50, after: tuple[int] | None = None
 ) -> list[LifecycleEntry]:
-    """Return what happened to the market, newest first."""
+    """Return the lifecycle events of the market, newest first."""
     where = Conditions("market_id = %s AND position <= %s", market_id, as_of.position)
     where.after("position", after)
     rows = connection.execute(

@@ -1,4 +1,4 @@
-"""What read models need of a market: its category, outcomes, prices and payouts.
+"""The facts of a market that read models need: its category, outcomes, prices and payouts.
 
 Each read model folds in transactions of its own, so each keeps these facts in tables of its own. How the facts follow from
 the events stands here once.

@@ -7,8 +7,9 @@ from psycopg import Connection
 from psycopg.rows import args_row
 
 from domain.events import Recorded
-from domain.money import MICRO, divide_half_even
+from domain.money import MICRO, Credits, Price, Shares, Time, divide_half_even
 from domain.orders import Execution, OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
+from projections.forms import Count
 from projections.machine.batch import Batch
 from projections.machine.projection import Projection
 from projections.machine.row_values import copying
@@ -33,28 +34,28 @@ class Order:
     outcome: str
     side: str
     type: str
-    quantity: int | None
-    spend: int | None
-    limit_price: int | None
+    quantity: Shares | None
+    spend: Credits | None
+    limit_price: Price | None
     time_in_force: str
-    expires_at: int | None
+    expires_at: Time | None
     post_only: bool
     reduce_only: bool
-    resolution_version: int
+    resolution_version: Count
     status: str
     open: bool
-    filled: int
-    remaining: int
-    cost: int
-    fee: int
+    filled: Shares
+    remaining: Shares
+    cost: Credits
+    fee: Credits
     reason: str | None
-    position: int
-    time: int
-    changed_position: int
-    changed_time: int
+    position: Count
+    time: Time
+    changed_position: Count
+    changed_time: Time
 
     @property
-    def average_price(self) -> int | None:
+    def average_price(self) -> Price | None:
         """Its cost per share, rounded half even; None before its first fill."""
         return divide_half_even(self.cost * MICRO, self.filled) if self.filled else None
 

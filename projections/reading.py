@@ -29,7 +29,7 @@ class UnknownProjection(LookupError):  # noqa: N818  likewise
 
 @dataclass(frozen=True, slots=True)
 class AsOf:
-    """The position that an answer stands for, and its time; `past` where the current rows may be newer."""
+    """The position that an answer stands for, and its time. `past` is true if the tables may hold later changes."""
 
     position: int
     time: int
@@ -38,7 +38,7 @@ class AsOf:
 
 @dataclass(frozen=True, slots=True)
 class ProjectionStatus:
-    """How far a read model is. `updated_at` is the database's clock when it last moved, `parked` counts parked events."""
+    """The progress of a read model. `updated_at` is the database's clock when it last moved, `parked` counts parked events."""
 
     projection: str
     partition: int
@@ -70,7 +70,7 @@ Need = str | Query[..., Any]
 
 
 def query(*needs: Need) -> Callable[[Callable[Concatenate[Connection[Any], AsOf, P], T]], Query[P, T]]:
-    """Make a function a query of the read models that it names and that the queries it calls need."""
+    """Declare the read models that a query needs. Name a read model, or another query to include its needs."""
     return lambda function: Query(function, needs_of(needs))
 
 
@@ -155,7 +155,7 @@ class Conditions:
             self.add(condition, value)
 
     def after(self, columns: str, key: Sequence[Any] | None) -> None:
-        """Continue behind the row with this key, in descending order of the columns."""
+        """Continue after the row with this key, in descending order of the columns."""
         if key is not None:
             self.add(f"({columns}) < ({', '.join(['%s'] * len(key))})", *key)
 

@@ -5,7 +5,9 @@ from typing import NamedTuple, cast
 from psycopg import Connection
 from psycopg.rows import args_row
 
+from domain.money import Time
 from domain.story import StoryPublished
+from projections.forms import Count
 from projections.machine.batch import Batch
 from projections.machine.projection import Projection
 from projections.machine.table import Table
@@ -21,11 +23,11 @@ class StoryRow(NamedTuple):
     title: str
     body: str
     category: str
-    published_at: int
+    published_at: Time
     source_url: str | None
     partition: int
-    position: int
-    time: int
+    position: Count
+    time: Time
 
     @property
     def key(self) -> tuple[int, str]:

@@ -77,7 +77,7 @@ def _named(table: Table[Any], values: tuple[Any, ...] | None) -> dict[str, Any] 
 
 
 Read = Callable[[int, int], Iterable[Batch]]
-"""Reads the log: batches of the events after the first position, up to and with the second."""
+"""Reads the log: batches of the events after the first position, up to and including the second."""
 
 
 def verify(

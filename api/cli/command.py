@@ -1,4 +1,4 @@
-"""What every command has in common: how it is declared, its exit codes, how it complains and shows progress."""
+"""The base of every command: its declaration, its exit codes, its error messages and its progress."""
 
 from __future__ import annotations
 

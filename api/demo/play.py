@@ -41,7 +41,7 @@ TRUTH: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a market is determined, and when: in days after the story."""
+    """The determination of a market and its time, in days after the story."""
 
     slug: str
     day: int

@@ -23,7 +23,7 @@ HIGHEST: Final = 0.98
 
 @dataclass(frozen=True, slots=True)
 class MarketView:
-    """What a trader knows when it acts: how much of the ten weeks has passed (0 to 1), one market's prices, its shares.
+    """The knowledge of a trader when it acts: how much of the ten weeks has passed (0 to 1), one market's prices, its shares.
 
     `drift` is how far each price has moved since the trader last looked.
     """

@@ -5,8 +5,8 @@
     context         what a route gets: dependencies, who asks, the account or market in the path
     auth            from the key to a principal and its roles
     references      from an id, slug or name to the id
-    reads           what every read does, with `cursors` for its pages and `serializers` for its rows
-    writes          what every write does, with `fields` for its body
+    reads           the steps of every read, with `cursors` for its pages and `serializers` for its rows
+    writes          the steps of every write, with `fields` for its body
     errors          every error code, and the answers made from them
     middleware      what surrounds every request; `request_log` is its log line
 

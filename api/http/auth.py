@@ -39,7 +39,7 @@ class Principal:
         return self.account_id or self.key_id
 
     def may_act_for(self, account_id: str) -> bool:
-        """Whether it may trade for the account: its own, or any with the role operator or admin."""
+        """Return whether it may trade for the account: its own, or any with the role operator or admin."""
         return self.account_id == account_id or not self.roles.isdisjoint({"operator", "admin"})
 
 

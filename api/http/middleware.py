@@ -1,4 +1,4 @@
-"""What surrounds every request: its id, the limit of its body, its log line, its metrics."""
+"""Middleware of every request: its id, the limit of its body, its log line, its metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every read does: wait for the requested position, query one snapshot, put the answer into one envelope."""
+"""The steps of every read: wait for the requested position, query one snapshot, put the answer into one envelope."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

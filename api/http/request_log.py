@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class RequestLog:
-    """What the log line of one request says, filled in while the request is served.
+    """The contents of the log line of one request, filled in while the request is served.
 
     `position` is that of the command's reply, or the one that a read stands for.
     """

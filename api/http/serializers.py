@@ -1,154 +1,83 @@
 """Serializers: rows of read models in JSON's types, amounts as decimal strings and times in RFC 3339.
 
-Rows hold plain integers; the name of a column says what its integer means. A name that stands in no list here is an error,
-and a test looks at the names of all rows: a new amount cannot leave as micro-units by mistake.
+Rows hold plain integers; the annotated type of each column (`Credits`, `Time`, `Count`, ...) says the form of its integer.
+A row type with a plain `int` is refused: an amount cannot leave as micro-units by mistake.
 """
 
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Final, Union, get_args, get_origin, get_type_hints
 
 from domain.lmsr import PICO
 from domain.money import MICRO, format_decimal
-from messages.wire import format_time
+from messages.wire import AMOUNT_MARKS, TIME_MARK, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TIMES: Final = frozenset(
-    [
-        "changed_time",
-        "close_time",
-        "closed_at",
-        "dispute_until",
-        "end",
-        "expires_at",
-        "opened_at",
-        "published_at",
-        "start",
-        "time",
-    ]
-)
-COUNTS: Final = frozenset(
-    [
-        "changed_position",
-        "count",
-        "dispute_seconds",
-        "markets",
-        "number",
-        "opened_position",
-        "orders",
-        "outcomes",
-        "position",
-        "rank",
-        "resolution_version",
-        "traders",
-        "trades",
-        "version",
-    ]
-)
-AMOUNTS: Final = frozenset(
-    [
-        "amount",
-        "available",
-        "available_after",
-        "average_price",
-        "bonds",
-        "brier",
-        "buys",
-        "cash",
-        "close",
-        "cost",
-        "cost_basis",
-        "dispute_bond",
-        "equity",
-        "external",
-        "fee",
-        "fee_rate",
-        "fees",
-        "filled",
-        "held",
-        "held_after",
-        "high",
-        "house",
-        "initial_prices",
-        "limit_price",
-        "log_score",
-        "low",
-        "mean_outcome",
-        "mean_price",
-        "open",
-        "open_interest",
-        "open_interest_total",
-        "payouts",
-        "pnl",
-        "pool",
-        "positions",
-        "positions_value",
-        "previous",
-        "price",
-        "price_after",
-        "prices",
-        "quantity",
-        "realized",
-        "remaining",
-        "residual",
-        "resting_cost",
-        "resting_price_after",
-        "roi",
-        "shares",
-        "spend",
-        "subsidy",
-        "unrealized",
-        "value",
-        "volume",
-    ]
-)
+    Encode = Callable[[Any], Any]
+
 HIDDEN: Final = frozenset({"partition", "opened_position", "key"})
 """Columns that stay inside."""
 
 
 def serialize(row: Any) -> dict[str, Any]:
     """Return a row (a named tuple or a dataclass) in JSON's types."""
-    return {name: encode(getattr(row, name)) for name, encode in _encoders(type(row))}
-
-
-def _encoders(row_type: Any) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
-    stored = [field.name for field in fields(row_type)] if is_dataclass(row_type) else row_type._fields
-    derived = [name for name, member in vars(row_type).items() if isinstance(member, property)]
-    names = [*stored, *derived]
-    return tuple((name, encoder(name)) for name in names if name not in HIDDEN)
+    row_type: Any = type(row)
+    return {name: encode(getattr(row, name)) for name, encode in encoders(row_type)}
 
 
 @cache
-def encoder(name: str) -> Callable[[Any], Any]:
-    """Return the function that encodes the values of a column of this name."""
-    if name in TIMES:
-        integer: Callable[[int], Any] | None = format_time
-    elif name in COUNTS:
-        integer = int
-    elif name in AMOUNTS:
-        integer = format_decimal
-    elif name == "liquidity":
-        integer = _liquidity
-    else:
-        integer = None
+def encoders(row_type: Any) -> tuple[tuple[str, Encode], ...]:
+    """Return the names of a row type's columns and properties, each with the function that encodes its values.
 
-    def encode(value: Any) -> Any:
-        if value is None or isinstance(value, str | bool | dict):
-            return value
-        if isinstance(value, int):
-            if integer is None:
-                raise TypeError(f"the integer column {name} is in no list of serializers.py")
-            return integer(value)
-        if isinstance(value, list) or (isinstance(value, tuple) and not hasattr(value, "_fields")):
-            return [encode(item) for item in value]
-        return serialize(value)
+    Raises TypeError for a type that has no form, such as a plain `int`.
+    """
+    hints = get_type_hints(row_type, include_extras=True)
+    stored = [field.name for field in fields(row_type)] if is_dataclass(row_type) else row_type._fields
+    for name, member in vars(row_type).items():
+        if isinstance(member, property):
+            hints[name] = get_type_hints(member.fget, include_extras=True)["return"]
+    derived = [name for name, member in vars(row_type).items() if isinstance(member, property)]
+    return tuple((name, encoder(hints[name])) for name in [*stored, *derived] if name not in HIDDEN)
 
-    return encode
+
+def encoder(hint: Any) -> Encode:
+    """Return the function that encodes the values of a type."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Annotated and len(args) == 2 and args[1] in _FORMS:
+        return _FORMS[args[1]]
+    if origin in {UnionType, Union}:
+        (inner,) = (part for part in args if part is not NoneType)
+        encode = encoder(inner)
+        return lambda value: None if value is None else encode(value)
+    if origin is list:
+        item = encoder(args[0])
+        return lambda values: [item(value) for value in values]
+    if hint in {str, bool} or origin is dict:
+        return _same
+    if is_dataclass(hint) or hasattr(hint, "_fields"):
+        return serialize
+    raise TypeError(
+        f"{hint} has no form in JSON: give the column one of the types of domain/money.py or projections/forms.py"
+    )
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 def _liquidity(pico: int) -> str:
     return format_decimal(pico // (PICO // MICRO))
+
+
+_FORMS: Final[dict[str, Encode]] = {
+    **dict.fromkeys(AMOUNT_MARKS, format_decimal),
+    TIME_MARK: format_time,
+    "count": _same,
+    "liquidity": _liquidity,
+}
+"""The encoding of an integer by the mark of its annotated type."""

@@ -49,7 +49,7 @@ class HttpServer:
 
     @property
     def running(self) -> bool:
-        """Whether it serves; False when it has stopped by itself."""
+        """True while it serves; False when it has stopped by itself."""
         return self._thread is not None and self._thread.is_alive()
 
     def _run(self) -> None:

@@ -1,4 +1,4 @@
-"""What every write does: give its command an id, await the engine's reply, return the resource as it is afterwards."""
+"""The steps of every write: give its command an id, await the engine's reply, return the resource as it is afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the engine's commands come from, and where its replies go.
+"""The source of the engine's commands, which also takes its replies.
 
 CommandSource               what the engine needs
 ├── LocalCommandSource      a queue in this process
@@ -27,7 +27,7 @@ class CommandGroup(NamedTuple):
     commands: Sequence[Submitted]
     next_offset: int
     parked: bool = False
-    """Whether part of it went to the dead letters: then the progress is recorded even if nothing else happened."""
+    """True if part of it went to the dead letters: then the progress is recorded even if nothing else happened."""
 
 
 class CommandSource(Protocol):
@@ -63,7 +63,7 @@ class CommandSource(Protocol):
 
 
 Waiter = tuple[asyncio.AbstractEventLoop, asyncio.Future[Reply]] | tuple[None, Future[Reply]]
-"""Who waits for a reply: a task of an event loop, or a thread."""
+"""The waiter for a reply: a task of an event loop, or a thread."""
 
 
 def deliver(replies: Sequence[tuple[Waiter, Reply | Exception]]) -> None:
@@ -117,7 +117,7 @@ class LocalCommandSource:
 
     @property
     def full(self) -> bool:
-        """Whether as many commands wait as are allowed."""
+        """True if as many commands wait as are allowed."""
         return self._queue.qsize() + len(self._taken) >= self._commands_max
 
     def put(self, command: LocalCommand) -> None:

@@ -27,7 +27,7 @@ READ_EVENTS: Final = 5_000
 
 
 class Checkpoint(NamedTuple):
-    """Where a reader of the log goes on: after the event at `position`. The other fields are for the store of the log."""
+    """The place from which a reader of the log goes on: after `position`. The other fields are for the store of the log."""
 
     position: int = 0
     offset: int = 0

@@ -49,9 +49,9 @@ class _Topic:
 
     kept_ms: int
     derived: bool = False
-    """Whether it is made from the log: then the operator chooses how long it is kept."""
+    """True if it is made from the log: then the operator chooses how long it is kept."""
     by_partition: bool = False
-    """Whether it has a partition for each partition of the log."""
+    """True if it has a partition for each partition of the log."""
     bytes_max: int = RECORD_BYTES_MAX + _ENVELOPE_BYTES
     compression: str = "producer"
 

@@ -1,9 +1,9 @@
-"""Which process works which read models: every projector process computes the same assignment by itself.
+"""The assignment of read models to projector processes: every process computes the same one by itself.
 
 A process becomes a member by taking the lowest free number, an advisory lock, which PostgreSQL releases when the process's
 connection ends, however that happens. From the numbers that are taken, each member knows every member's read models. An
 assignment only affects speed. The read model's own lock (`try_lock` in projections/machine/store.py) ensures that one process
-at a time works it.
+at a time keeps it up to date.
 """
 
 import threading

@@ -1,9 +1,9 @@
 """The projector: folds the log into the read models for ever, each by itself.
 
-Any number of processes may run it; they share the read models (`assignment.py`). One process at a time works a read model,
-which an advisory lock on its connection ensures. Each read model has its own thread, connection, transactions and position,
-so that one that fails or lags holds up no other. A batch of the log is read and decoded once for all read models of a process
-that are level. While PostgreSQL or the log is away the projector waits, then continues where it was.
+Any number of processes may run it; they share the read models (`assignment.py`). One process at a time keeps a read model
+up to date, which an advisory lock on its connection ensures. Each read model has its own thread, connection, transactions
+and position, so that one that fails or lags holds up no other. A batch of the log is read and decoded once for all read
+models of a process that are level. While PostgreSQL or the log is away the projector waits, then continues where it was.
 """
 
 import threading
@@ -37,13 +37,13 @@ WAIT_SECONDS: Final = 0.5
 
 
 class Projector:
-    """Works the read models of one partition in threads of this process.
+    """Keeps the read models of one partition up to date, in threads of this process.
 
     Args:
         recorder: the log.
         dsn: the database of the read models.
-        names: those to work, which other processes with the same names share; all by default.
-        partition: the partition that the log is.
+        names: the read models, which processes with the same names share; all by default.
+        partition: the log's partition number.
         gapless: whether the log's positions are 1, 2, 3, ... without a gap (Kafka): then a gap stops a read model.
     """
 
@@ -90,7 +90,10 @@ class Projector:
                 thread.join()
 
     def _work(self, projection: Projection) -> None:
-        """Work a read model for ever; after any failure start again from what the database says, after a growing pause."""
+        """Keep a read model up to date for ever.
+
+        After a failure pause, each time for longer, and start again from what the database says.
+        """
         pause = 0.1
         while not self._stopping.is_set():
             if not self._assignment.wait(projection.name, WAIT_SECONDS):
@@ -112,11 +115,11 @@ class Projector:
             self._stopping.wait(pause)
 
     def _is_ours(self, projection: Projection) -> bool:
-        """Whether the read model is still this process's to work."""
+        """Return whether the read model is still assigned to this process."""
         return self._assignment.has(projection.name) and not self._stopping.is_set()
 
     def _lock(self, connection: psycopg.Connection, projection: Projection) -> bool:
-        """Take the read model's lock, once no other process has it; return False where it is no longer ours to work."""
+        """Take the read model's lock, once no other process has it; return False if it is no longer assigned to this process."""
         while self._is_ours(projection):
             if try_lock(connection, projection.name, self._partition, self._schema):
                 return True

@@ -42,7 +42,7 @@ SHRINK_SECONDS: Final = 60.0
 """The most time for making a failing script shorter."""
 
 Fate = Literal["once", "twice", "reused", "lost", "crash"]
-"""What happens to a delivery.
+"""The fate of a delivery.
 
 - once: it comes once.
 - twice: it comes a second time.
@@ -74,7 +74,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a simulation did, and the state it ended in."""
+    """The outcome of a simulation: what it did, and the state it ended in."""
 
     seed: int
     commands: int

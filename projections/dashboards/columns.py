@@ -1,4 +1,4 @@
-"""What a view for dashboards consists of: columns with SQL types and descriptions. The views themselves are in views.py.
+"""The parts of a view for dashboards: columns with SQL types and descriptions. The views themselves are in views.py.
 
 Read models keep amounts as whole millionths and times as microseconds since 1970. Views show exact decimal numbers of
 credits or shares, and `timestamptz`.

@@ -17,7 +17,9 @@ from projections.positions.cost_basis import IS_SETTLEMENT, SETTLEMENT_KINDS
 from projections.positions.valuation import IS_OPEN, OPEN_POSITIONS, UNREALIZED, mark_value, positions_value_at
 
 _POSITION: Final = "position of the event in the log"
-_TRADES: Final = "one for an order that trades when it is placed, one for each fill of a resting order"
+_TRADES: Final = (
+    "number of executions: one for an order that trades when it is placed, one for each fill of a resting order"
+)
 _PRICE: Final = "m.prices[array_position(m.outcomes, p.outcome)]"
 _MARK_VALUE: Final = mark_value("p.shares", _PRICE)
 _PERIOD: Final = " ".join(f"WHEN {length} THEN '{name}'" for name, length in PERIODS.items())
@@ -58,7 +60,7 @@ MARKETS: Final = View(
         "favourite_price": decimal("(SELECT max(price) FROM unnest(prices) price)", "price of that outcome"),
         "volume": decimal("volume", "credits paid or received for shares, each trade counted once, without fees"),
         "quantity": decimal("quantity", "shares traded"),
-        "trades": count("trades", "number of fills"),
+        "trades": count("trades", "number of fills; an order may have several"),
         "traders": count("traders", "number of accounts that have traded in it"),
         "open_interest": decimal(
             "(SELECT sum(held) FROM unnest(open_interest) held)",
@@ -128,11 +130,14 @@ CANDLES: Final = View(
         "low": decimal("o.low", "lowest price"),
         "close": decimal("o.close", "last price"),
         "previous": decimal("o.previous", "price before the period; null in the first period"),
-        "volume": decimal("o.volume", "credits paid or received, counted under the outcome that the taker traded"),
+        "volume": decimal(
+            "o.volume",
+            "credits paid or received, under the taker's outcome or that of the resting order that the AMM filled",
+        ),
         "quantity": decimal("o.quantity", "shares traded, counted in the same way"),
-        "trades": count("o.trades", "number of fills, counted in the same way"),
+        "trades": count("o.trades", "number of fills, counted in the same way; an order may have several"),
     },
-    "FROM candles c JOIN candles_current m USING (market_id) CROSS JOIN LATERAL unnest(m.outcomes, c.open, c.high, c.low, "
+    "FROM candles c JOIN candles_latest_prices m USING (market_id) CROSS JOIN LATERAL unnest(m.outcomes, c.open, c.high, c.low, "
     "c.close, c.previous, c.volume, c.quantity, c.trades) "
     "o(outcome, open, high, low, close, previous, volume, quantity, trades)",
 )

@@ -1,4 +1,4 @@
-"""How values are sent to and received from PostgreSQL.
+"""Adapters: the forms in which values are sent to and received from PostgreSQL.
 
 Lists are sent as binary arrays, packed in a tenth of the time that psycopg takes: a batch has thousands of them. Exact numbers,
 which are whole in our tables, are received as integers.

@@ -38,7 +38,7 @@ class Batch:
         return self.events[-1]
 
     def after(self, position: int) -> "Batch | None":
-        """Return the part of the batch behind a position, or None where nothing is."""
+        """Return the part of the batch after a position, or None if there is nothing."""
         if self.events[0].position > position:
             return self
         rest = [recorded for recorded in self.events if recorded.position > position]

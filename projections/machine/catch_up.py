@@ -9,11 +9,11 @@ from time import monotonic, perf_counter
 from typing import Final
 
 import structlog
-from psycopg import Connection, OperationalError
+from psycopg import Connection
 
 from projections.machine.batch import Batch
 from projections.machine.fold_slots import FoldSlots
-from projections.machine.parking import park
+from projections.machine.parking import NO_FAULT_OF_THE_EVENT, park
 from projections.machine.projection import Projection
 from projections.machine.store import LogGapError, advance, position_of
 from projections.machine.workspace import Workspace
@@ -21,7 +21,7 @@ from projections.machine.workspace import Workspace
 _log: Final = structlog.get_logger()
 
 LARGE_BATCH_EVENTS: Final = 1_000
-"""The fewest events of a batch that waits for a fold slot, and that others may follow in its transaction."""
+"""A batch of at least this size needs a fold slot and may begin a catch-up transaction."""
 
 TRANSACTION_EVENTS_MAX: Final = 500_000
 """The number of events after which a transaction of several batches ends."""
@@ -30,10 +30,10 @@ TRANSACTION_SECONDS_MAX: Final = 30.0
 """The time after which it ends: all of it is folded again after an interruption."""
 
 NEXT_BATCH_SECONDS: Final = 5.0
-"""The longest that a transaction waits for its next batch, which is in the log, while other read models are further behind."""
+"""The longest wait of a transaction for its next batch, which the log already has."""
 
 NextBatch = Callable[[int, float], Batch | None]
-"""Returns the batch behind a position, None where none came within these seconds."""
+"""Returns the batch after a position, or None if none came within these seconds."""
 
 
 class Folder:
@@ -42,10 +42,10 @@ class Folder:
     Args:
         connection: of this read model alone.
         projection: the read model.
-        partition: the partition that the log is.
+        partition: the log's partition number.
         catch_up_to: the position up to which several batches may be one transaction.
         next_batch: reads the log.
-        goes_on: whether this process still works the read model; asked between the batches of a transaction.
+        goes_on: whether this process still keeps the read model up to date; asked between the batches of a transaction.
         slots: shared by the threads of this process.
         gapless: whether the log's positions are 1, 2, 3, ... without a gap.
     """
@@ -75,10 +75,13 @@ class Folder:
         self._one_by_one_to = 0
 
     def fold(self, batch: Batch) -> None:
-        """Fold the batch behind the position and, while catching up, those behind it in the same transaction.
+        """Fold the batch after the position and, while catching up, later ones in the same transaction.
 
-        Raises whatever the fold raised, if the read model stops at an event; OperationalError where the database is away;
-        LogGapError where an event is missing.
+        Raises:
+            OperationalError: PostgreSQL is away.
+            ProgrammingError: the code does not fit the tables, so that no event could be folded; none is parked.
+            LogGapError: an event is missing.
+            Exception: whatever the fold raised, if the read model stops at an event.
         """
         began = perf_counter()
         large = len(batch.events) >= LARGE_BATCH_EVENTS
@@ -87,7 +90,7 @@ class Folder:
         try:
             with self._slots.slot(self._projection.weight) if large else nullcontext():
                 done = advance(self._connection, self._projection, self._workspace, transaction, gapless=self._gapless)
-        except (OperationalError, LogGapError):
+        except (*NO_FAULT_OF_THE_EVENT, LogGapError):
             raise
         except Exception as error:  # noqa: BLE001  whatever a fold raises
             self._after_error(transaction, error)
@@ -125,9 +128,9 @@ class Folder:
 
 
 class CatchUpTransaction:
-    """The batches of one transaction: `first`, and those behind it up to a position and within `TRANSACTION_*_MAX`.
+    """The batches of one transaction: `first`, and those after it up to a position and within `TRANSACTION_*_MAX`.
 
-    `last` is the batch that was taken last; `following` returns the batch behind a position, None to end the transaction.
+    `last` is the batch that was taken last; `following` returns the batch after a position, or None to end the transaction.
     """
 
     def __init__(self, first: Batch, until: int, following: Callable[[int], Batch | None]) -> None:
@@ -153,7 +156,7 @@ def fold_or_park(connection: Connection, projection: Projection, workspace: Work
     """Fold a batch that failed as a whole: halve it until a failing event stands alone, and park that event."""
     try:
         advance(connection, projection, workspace, [batch])
-    except OperationalError:
+    except NO_FAULT_OF_THE_EVENT:
         raise
     except Exception as error:  # noqa: BLE001  whatever a fold raises
         if len(batch.events) > 1:
@@ -175,7 +178,7 @@ def park_and_stop(connection: Connection, projection: Projection, batch: Batch) 
     for recorded in batch.events:
         try:
             advance(connection, projection, workspace, [Batch(batch.partition, [recorded])])
-        except OperationalError:
+        except NO_FAULT_OF_THE_EVENT:
             raise
         except Exception as error:  # noqa: BLE001  whatever a fold raises
             park(connection, projection, batch.partition, recorded, repr(error))

@@ -28,13 +28,13 @@ BATCH_EVENTS: Final = 50_000
 """The most events of a batch."""
 
 PAGE_EVENTS: Final = 5_000
-"""The most events of one query: for more, PostgreSQL may choose to sort everything behind the position."""
+"""The most events of one query: for more, PostgreSQL may choose to sort everything after the position."""
 
 BATCHES_KEPT: Final = 3
 """The number of newest batches that stay in memory for read models that come a little later."""
 
 PATIENCE_SECONDS: Final = 30.0
-"""The longest that read models which catch up wait for one that falls behind and would read the log for itself."""
+"""The longest wait of the fast read models for a slow one, so that the log is read once."""
 
 TAIL_EVENTS_MAX: Final = 20_000
 """The most events that are kept while nobody asks for them; older ones are read from the log again."""
@@ -73,7 +73,7 @@ def _unreadable(position: int, stream: str, version: int, topic: str, error: Exc
 
 
 def select(recorder: ApplicationRecorder, after: int, until: int | None = None) -> list[Recorded]:
-    """Return the next events behind a position, up to and with `until` if it is given: at most `BATCH_EVENTS`."""
+    """Return the next events after a position, up to and including `until` if it is given: at most `BATCH_EVENTS`."""
     if isinstance(recorder, PostgresApplicationRecorder):
         events: list[Recorded] = _select_rows(recorder, after, until)
         return events
@@ -120,7 +120,7 @@ def _decode_rows(rows: Iterable[tuple[Any, ...]], append: Callable[[Recorded], N
 
 
 def read_log(recorder: ApplicationRecorder, partition: int, after: int, until: int) -> Iterator[Batch]:
-    """Yield the log in batches, from behind one position up to and with another one."""
+    """Yield the events after one position, up to and including another one, in batches."""
     while after < until:
         events = select(recorder, after, until)
         if not events:
@@ -139,15 +139,15 @@ class LogReader:
     def __init__(self, recorder: ApplicationRecorder, partition: int = 0) -> None:
         self.partition = partition
         self._recorder = recorder
-        self._batches: deque[tuple[int, Batch]] = deque(maxlen=BATCHES_KEPT)  # with the position each begins behind
+        self._batches: deque[tuple[int, Batch]] = deque(maxlen=BATCHES_KEPT)  # with the position that each begins after
         self._next: dict[str, tuple[int, float]] = {}  # the position that each reader has reached, and since when
         self._reading = threading.Lock()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
-        # The batch that is read ahead: the position it begins behind, and its events.
+        # The batch that is read ahead: the position that it begins after, and its events.
         self._ahead: tuple[int, Future[list[Recorded]]] | None = None
         self._moved = threading.Condition()
         self._tail: deque[Notification] = deque()
-        self._tail_from: int | None = None  # the tail holds every event behind this position
+        self._tail_from: int | None = None  # the tail holds every event after this position
         self._stopping = threading.Event()
         self._subscription: Any = None
         self._follower = threading.Thread(target=self._follow, name="log-reader", daemon=True)
@@ -169,7 +169,7 @@ class LogReader:
             self._follower.join()
 
     def after(self, position: int, timeout_seconds: float, reader: str) -> Batch | None:
-        """Return the next batch behind a position, waiting for it; None when none came in that time.
+        """Wait for the next batch after a position, and return it; None if none came in that time.
 
         Raises whatever the recorder raises when the log cannot be read.
         """
@@ -178,7 +178,7 @@ class LogReader:
         while not self._stopping.is_set():
             with self._reading:
                 batch = self._kept(position) or self._from_tail(position)
-                waits = batch is None and self._is_ahead()
+                waits = batch is None and self._must_wait_for_slower()
                 if batch is None and not waits:
                     batch = self._from_log(position)
             if batch is not None:
@@ -205,8 +205,8 @@ class LogReader:
                 self._next[reader] = (position, monotonic())
                 self._moved.notify_all()
 
-    def _is_ahead(self) -> bool:
-        """Whether the next batch would displace one that a reader is about to take."""
+    def _must_wait_for_slower(self) -> bool:
+        """Return whether the next batch would displace one that a slower reader is about to take."""
         if len(self._batches) < BATCHES_KEPT:
             return False
         begins, oldest = self._batches[0]
@@ -253,7 +253,7 @@ class LogReader:
         return batch
 
     def _follow(self) -> None:
-        """Collect what is recorded from now on; after a failure continue behind what was collected."""
+        """Collect what is recorded from now on; after a failure continue after what was collected."""
         pause = 0.1
         last: int | None = None
         while not self._stopping.is_set():

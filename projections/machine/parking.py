@@ -1,6 +1,6 @@
 """Parking: events that a read model cannot fold are set aside with everything that depends on them.
 
-A parked event is recorded in `projection_parked` with its error, and what depends on it is parked behind it. Both wait for an
+A parked event is recorded in `projection_parked` with its error, and what depends on it is parked after it. Both wait for an
 operator: `retry` after the cause is fixed, or `skip`, a decision that also holds for every rebuild. The rest of the read model
 goes on.
 """
@@ -9,17 +9,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from psycopg import Connection, OperationalError
+from psycopg import Connection, OperationalError, ProgrammingError
 
 from domain.events import Recorded
 from projections.machine.batch import Batch
 from projections.machine.projection import Projection, Scope
 from projections.machine.workspace import Workspace
 
+NO_FAULT_OF_THE_EVENT: Final = (OperationalError, ProgrammingError)
+"""Errors for which no event is parked: PostgreSQL is away, or the code does not fit the tables (a column is missing)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """A parked event; without an `error` of its own it waits behind another one with which it shares a key."""
+    """A parked event; without an `error` of its own it waits for an earlier one with which it shares a key."""
 
     projection: str
     partition: int
@@ -43,7 +46,7 @@ _UNREADABLE: Final = frozenset({UnreadableEvent})
 
 
 def keys_of(scope: Scope, recorded: Recorded) -> tuple[list[str], list[str]]:
-    """Return the keys that an event blocks when it is parked, and those that block it."""
+    """Return the keys that an event blocks when it is parked, and those that it is blocked by."""
     event: Any = recorded.event
     if isinstance(event, UnreadableEvent):
         kind, _, name = recorded.stream.partition("-")
@@ -54,20 +57,20 @@ def keys_of(scope: Scope, recorded: Recorded) -> tuple[list[str], list[str]]:
     match scope:
         case "story":
             own = [story]
-            behind = [story]
+            blocked_by = [story]
         case "market":
             own = [market or story]
-            behind = [market, story]
+            blocked_by = [market, story]
         case "account":
             own = [account]
-            behind = [account]
+            blocked_by = [account]
         case "holding" if market and account:
             own = [f"holding:{account_id}:{market_id}"]
-            behind = [own[0], market, account]
+            blocked_by = [own[0], market, account]
         case _:
             own = [market or account or story]
-            behind = own
-    return [key for key in own if key], [key for key in behind if key]
+            blocked_by = own
+    return [key for key in own if key], [key for key in blocked_by if key]
 
 
 def hold_back(connection: Connection, projection: Projection, batch: Batch) -> Batch | None:
@@ -96,8 +99,8 @@ def hold_back(connection: Connection, projection: Projection, batch: Batch) -> B
     for recorded in batch.events:
         if recorded.position in skipped:
             continue
-        own, behind = keys_of(projection.scope, recorded)
-        if recorded.position not in parked and blocked.isdisjoint(behind):
+        own, blocked_by = keys_of(projection.scope, recorded)
+        if recorded.position not in parked and blocked.isdisjoint(blocked_by):
             kept.append(recorded)
             continue
         blocked.update(own)
@@ -154,14 +157,14 @@ def retry(
         )
         blocked: set[str] = set()
         for recorded in events:
-            own, behind = keys_of(projection.scope, recorded)
-            if not blocked.isdisjoint(behind):
+            own, blocked_by = keys_of(projection.scope, recorded)
+            if not blocked.isdisjoint(blocked_by):
                 blocked.update(own)
                 continue
             try:
                 with connection.transaction():
                     _fold_one(connection, projection, workspace, recorded, partition)
-            except OperationalError:
+            except NO_FAULT_OF_THE_EVENT:
                 raise
             except Exception as error:  # noqa: BLE001  whatever a fold raises
                 workspace.forget()

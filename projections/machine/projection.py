@@ -19,10 +19,11 @@ Scope = Literal["story", "market", "account", "holding", "all"]
 class Projection:
     """One read model.
 
-    `version` is raised whenever the fold or a table changes: the projector then rebuilds the read model by itself.
+    Raise `version` whenever the fold or a table changes: the projector then rebuilds the read model by itself.
     `scope` says what depends on an event that cannot be folded: everything with the same story, market, account, or pair
     of account and market; "all" where later rows depend on all earlier ones.
-    `weight` is about how many microseconds of Python and PostgreSQL an event takes; processes share the read models by it.
+    `weight` is the approximate number of microseconds that an event takes in Python and PostgreSQL: processes share the
+    read models by it.
     """
 
     name: str
@@ -34,13 +35,13 @@ class Projection:
 
 
 class Views(Protocol):
-    """What reads the tables of live read models in SQL: it is created and exchanged together with them."""
+    """SQL views over live tables, created and exchanged with them."""
 
     def make_views(self, connection: Connection, read_model: str, /) -> None:
-        """Create what reads a read model, where it is missing; called in the transaction that creates the tables."""
+        """Create the views that read a read model, if they are missing; called in the transaction that creates the tables."""
 
     def exchange_views(self, connection: Connection, read_model: str, /) -> None:
-        """Let everything that reads a read model read its new tables, which come first in the search path.
+        """Let all views that read a read model read its new tables, which come first in the search path.
 
         Called in the transaction that exchanges the tables. Raises psycopg.errors.LockNotAvailable to try again later.
         """

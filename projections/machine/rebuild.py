@@ -17,7 +17,7 @@ from projections.machine.store import SCHEMA, advance, advance_through, connect,
 from projections.machine.workspace import Workspace
 
 Read = Callable[[int, int], Iterable[Batch]]
-"""Reads the log: batches of the events after the first position, up to and with the second."""
+"""Reads the log: batches of the events after the first position, up to and including the second."""
 
 CLOSE_EVENTS: Final = 2_000
 """The most events that may be missing when the exchange begins; it holds the live read model still and folds them."""
@@ -51,7 +51,7 @@ def rebuild(
         read: reads the log.
         head: returns the last position of the log.
         views: what reads the live tables in SQL. Without it, dropping the old tables drops every view on them.
-        partition: the partition that the log is.
+        partition: the log's partition number.
         schema: where the live tables are.
         progress: is told the position reached and the one to reach.
     """

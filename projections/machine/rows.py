@@ -23,7 +23,7 @@ ROWS_BY_STATEMENT_MAX: Final = 50
 """The most changed rows of a table that are written by a statement each, sent together; more go through a COPY."""
 
 ANALYZE_ROWS: Final = 1_000
-"""The number of new rows after which a table is analyzed; afterwards whenever it has four times as many."""
+"""A table is analyzed after this many new rows, then each time it has grown fourfold."""
 
 
 class Rows(Generic[Row]):
@@ -66,7 +66,7 @@ class Rows(Generic[Row]):
         self._new: dict[Hashable, Row] = {}
         self._gone: set[Hashable] = set()
         self._whole = False
-        """Whether all rows are in memory but those that were appended: so it is with a table that was empty at first."""
+        """Whether memory holds all rows except appended ones, as for a table that began empty."""
         self._connection: Connection | None = None
         self._has_key = False
         self._staged = False
@@ -213,7 +213,7 @@ class Rows(Generic[Row]):
         self._whole = self._has_key = False
 
     def is_full(self) -> bool:
-        """Whether there are more rows in memory than `ROWS_IN_MEMORY_MAX`."""
+        """Return whether there are more rows in memory than `ROWS_IN_MEMORY_MAX`."""
         return len(self._cache) > ROWS_IN_MEMORY_MAX or len(self._loaded) > ROWS_IN_MEMORY_MAX
 
     def drop(self, markets: AbstractSet[str]) -> None:

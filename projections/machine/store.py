@@ -56,7 +56,7 @@ class VersionError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """What a transaction did: the position reached, the number of new events, and the number of rows written."""
+    """The result of a transaction: the position reached, the number of new events, and the number of rows written."""
 
     position: int
     events: int
@@ -168,7 +168,7 @@ def advance(
     After any error nothing has changed and the workspace is empty.
 
     Raises:
-        LogGapError: the log should be `gapless`, and a batch does not begin behind the position.
+        LogGapError: the log should be `gapless`, and a batch does not begin right after the position.
         UnreadableBatchError: a batch holds an event that cannot be read.
         VersionError: the tables are those of another version.
     """
@@ -186,16 +186,16 @@ def advance_through(
     connection: Connection, projection: Projection, workspace: Workspace, batches: Iterable[Batch]
 ) -> Iterator[Advance]:
     """Fold consecutive batches, `BATCHES_TOGETHER` in one transaction; yield what each transaction did."""
-    behind = iter(batches)
-    for first in behind:
-        yield advance(connection, projection, workspace, chain([first], islice(behind, BATCHES_TOGETHER - 1)))
+    remaining = iter(batches)
+    for first in remaining:
+        yield advance(connection, projection, workspace, chain([first], islice(remaining, BATCHES_TOGETHER - 1)))
 
 
 def _advance(
     connection: Connection, projection: Projection, workspace: Workspace, batches: Iterable[Batch], *, gapless: bool
 ) -> Advance:
-    behind = iter(batches)
-    first = next(behind)
+    remaining = iter(batches)
+    first = next(remaining)
     name, partition = projection.name, first.partition
     row = connection.execute(
         "SELECT position, time, version, generation FROM projection_positions WHERE projection = %s AND partition = %s "
@@ -208,7 +208,7 @@ def _advance(
     position, time, _, generation = row
     workspace.begin(connection, position, time, generation, empty=position == 0)
     events = rows = 0
-    for batch in chain([first], behind):
+    for batch in chain([first], remaining):
         fresh = batch.after(workspace.position)
         if fresh is None:
             continue
@@ -233,7 +233,7 @@ def _advance(
 
 
 def _fold(connection: Connection, projection: Projection, workspace: Workspace, batch: Batch) -> None:
-    """Fold the part of a batch that is not held back, and move the workspace behind the batch."""
+    """Fold the part of a batch that is not held back, and move the workspace's position to the end of the batch."""
     foldable = hold_back(connection, projection, batch)
     if foldable is not None:
         if (bad := unreadable(foldable)) is not None:

@@ -30,7 +30,7 @@ Big = Annotated[int, "numeric"]
 """An integer that may pass 64 bits: sums of squares."""
 
 By = Literal["market", "account", "holding", "order", "story", "partition"]
-"""What rows may be grouped by. A holding is a pair of account and market."""
+"""The kinds of groups of rows. A holding is a pair of account and market."""
 
 GROUP_COLUMNS: Final[dict[By, tuple[str, ...]]] = {
     "market": ("market_id",),

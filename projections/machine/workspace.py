@@ -1,4 +1,4 @@
-"""What a fold works with: the rows of its projection's tables, loaded before each batch, and its notes."""
+"""The workspace of a fold: the rows of its read model's tables, loaded before each batch, and its notes."""
 
 from collections.abc import Hashable, Iterable
 from collections.abc import Set as AbstractSet
@@ -17,7 +17,7 @@ Note = TypeVar("Note")
 
 
 class Notes(Generic[Note]):
-    """What a fold remembers of each market and stores nowhere: a shortcut to what it could read from its tables.
+    """Lists by market that a fold keeps in memory and stores nowhere: a shortcut to what it could read from its tables.
 
     A fold gives a market an empty list when it is drafted, so that its notes are complete or missing. They leave the
     memory with the market's rows, and after any error: then the fold has to read its tables.
@@ -76,7 +76,7 @@ class Workspace:
     def begin(
         self, connection: Connection, position: int, time: int, generation: int = 0, *, empty: bool = False
     ) -> None:
-        """Begin a transaction of this connection, behind this event.
+        """Begin a transaction of this connection, after the event at this position and time.
 
         Another `generation` than before says that somebody else has changed the tables: the memory is discarded.
         Of tables that are `empty`, all rows will be in memory.
@@ -120,7 +120,7 @@ class Workspace:
         return sum(rows.flush() for rows in self._rows.values())
 
     def is_full(self) -> bool:
-        """Whether the memory has grown above its bound: then `flush` and `trim`."""
+        """Return whether the memory has grown above its bound: then `flush` and `trim`."""
         return any(rows.is_full() for rows in self._rows.values()) or self._has_too_many_notes()
 
     def _has_too_many_notes(self) -> bool:

@@ -1,4 +1,4 @@
-"""What trading changes of a market: volume, prices, open interest, traders; and the version that each event makes of it."""
+"""Updates volume, prices, open interest and traders of a market, and keeps a version per event."""
 
 from collections.abc import Sequence
 from operator import ne

@@ -28,7 +28,7 @@ from projections.machine.row_values import copying
 from projections.machine.workspace import Workspace
 from projections.market_facts import Categories
 from projections.markets.activity import Activity
-from projections.markets.market_life import LIFECYCLE_EVENTS, SETS, apply, drafted
+from projections.markets.lifecycle import LIFECYCLE_EVENTS, SETS, apply, drafted
 from projections.markets.tables import (
     ACTIVITY,
     CATEGORIES,

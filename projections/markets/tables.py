@@ -7,6 +7,8 @@ every other event of the market's life. Each version is valid from its position 
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from domain.money import Credits, Fraction, Price, Shares, Time
+from projections.forms import Count, Liquidity
 from projections.machine.table import Table
 from projections.market_facts import category_table
 
@@ -15,8 +17,9 @@ from projections.market_facts import category_table
 class MarketRow:
     """A market. Lists are in the order of `outcomes`; `payouts` are the fractions that a share pays, None before there are any.
 
-    `volume` is in credits (the cost of the fills, without fees), `quantity` in shares. `trades` counts fills, `traders` the
-    accounts that had one. `open_interest` counts the shares that accounts hold, none once the market is finalized or voided.
+    `volume` is in credits (the cost of the fills, without fees), `quantity` in shares. `trades` counts fills, not
+    executions; `traders` counts the accounts that had one. `open_interest` counts the shares that accounts hold, none once
+    the market is finalized or voided.
     `liquidity` is b in 1e-12 credits. `position` and `time` are those of the last change.
     """
 
@@ -27,39 +30,39 @@ class MarketRow:
     question: str
     category: str
     outcomes: list[str]
-    initial_prices: list[int]
-    close_time: int
-    fee_rate: int
-    dispute_seconds: int
-    dispute_bond: int
+    initial_prices: list[Price]
+    close_time: Time
+    fee_rate: Fraction
+    dispute_seconds: Count
+    dispute_bond: Credits
     opened_position: int
-    opened_at: int
-    prices: list[int]
-    open_interest: list[int]
-    volume: int
-    quantity: int
-    trades: int
-    traders: int
+    opened_at: Time
+    prices: list[Price]
+    open_interest: list[Shares]
+    volume: Credits
+    quantity: Shares
+    trades: Count
+    traders: Count
     status: str
-    subsidy: int
-    liquidity: int
-    closed_at: int | None
-    resolution_version: int
+    subsidy: Credits
+    liquidity: Liquidity
+    closed_at: Time | None
+    resolution_version: Count
     resolution_source: str
-    payouts: list[int] | None
+    payouts: list[Fraction] | None
     evidence_text: str | None
     evidence_url: str | None
-    dispute_until: int | None
+    dispute_until: Time | None
     disputed_by: str | None
     dispute_reason: str | None
     void_reason: str | None
     settled: bool
-    residual: int
-    position: int
-    time: int
+    residual: Credits
+    position: Count
+    time: Time
 
     @property
-    def open_interest_total(self) -> int:
+    def open_interest_total(self) -> Shares:
         """The shares of all outcomes that accounts hold."""
         return sum(self.open_interest)
 
@@ -70,7 +73,7 @@ class MarketRow:
 
 
 class LifecycleVersion(NamedTuple):
-    """What a market's lifecycle events have made of it, from this position on."""
+    """The columns of a market that lifecycle events change, valid from log position `position`."""
 
     partition: int
     market_id: str
@@ -94,7 +97,10 @@ class LifecycleVersion(NamedTuple):
 
 
 class ActivityVersion(NamedTuple):
-    """What trading has made of a market, from this position on. Bit i of `changed`: the price of outcome i is another one."""
+    """The columns of a market that trading changes, valid from log position `position`; `trades` counts fills.
+
+    Bit i of `changed` is set if the event changed the price of outcome i.
+    """
 
     partition: int
     market_id: str
@@ -113,9 +119,9 @@ class ResolutionWording(NamedTuple):
     """A wording of the resolution source; version 1 is that of the draft."""
 
     market_id: str
-    version: int
-    position: int
-    time: int
+    version: Count
+    position: Count
+    time: Time
     resolution_source: str
 
 

@@ -22,15 +22,18 @@ IS_SETTLEMENT: Final = f"kind IN ({', '.join(map(repr, SETTLEMENT_KINDS))})"
 StepKind = Literal["split", "merge", SettlementKind]
 """The kinds of changes other than a trade."""
 
-Settled = SetsSplit | SetsMerged | PayoutPaid | PayoutReversed | PositionVoided
+HoldingChange = SetsSplit | SetsMerged | PayoutPaid | PayoutReversed | PositionVoided
 """The events, besides `TradeSettled`, that change what an account holds."""
 
-HOLDING_KINDS: Final = frozenset({TradeSettled, *get_args(Settled)})
+HOLDING_KINDS: Final = frozenset({TradeSettled, *get_args(HoldingChange)})
 """The events that change what an account holds."""
 
 
 class PositionSums(Protocol):
-    """What the arithmetic changes. `settled_*` are what a payout took and paid, which a reversal gives back."""
+    """The sums of a position that the arithmetic changes; `trades` counts executions, not fills.
+
+    `settled_*` are the state before the payout, so that a reversal can restore it, and the amount that it paid.
+    """
 
     shares: int
     cost_basis: int
@@ -45,7 +48,10 @@ class PositionSums(Protocol):
 
 
 def trade(sums: PositionSums, side: str, quantity: int, cost: int, fee: int) -> None:
-    """Take in an execution. A buy adds its cost to the cost basis; a sale realizes its proceeds less its cost basis."""
+    """Take in an execution, whatever the number of its fills. A buy adds its cost to the cost basis.
+
+    A sale realizes the proceeds minus the cost basis of the shares sold.
+    """
     if side == "buy":
         sums.shares += quantity
         sums.cost_basis += cost
@@ -72,7 +78,7 @@ def remove(sums: PositionSums, quantity: int, proceeds: int) -> None:
 
 
 class Step(NamedTuple):
-    """What an event other than a trade does to one outcome of an account: `quantity` is the signed change of shares."""
+    """The effect of an event, other than a trade, on one outcome of an account; `quantity` is the signed change of shares."""
 
     outcome: str
     kind: StepKind
@@ -80,8 +86,8 @@ class Step(NamedTuple):
     amount: int
 
 
-def steps(event: Settled, outcomes: Sequence[str], payouts: Sequence[int] | None) -> list[Step]:
-    """Return what an event does to each outcome. `payouts` are the fractions that the market pays now."""
+def steps(event: HoldingChange, outcomes: Sequence[str], payouts: Sequence[int] | None) -> list[Step]:
+    """Return the effect of an event on each outcome. `payouts` are the fractions that the market pays now."""
     match event:
         case SetsSplit(amount=amount):
             parts = split_evenly(amount, len(outcomes))
@@ -89,7 +95,7 @@ def steps(event: Settled, outcomes: Sequence[str], payouts: Sequence[int] | None
         case SetsMerged(amount=amount):
             parts = split_evenly(amount, len(outcomes))
             return [Step(outcome, "merge", -amount, part) for outcome, part in zip(outcomes, parts, strict=True)]
-        case PayoutPaid(shares=(paid,), amount=amount):
+        case PayoutPaid(shares=(paid,), amount=amount):  # one outcome gets the whole amount: there is nothing to divide
             return [Step(paid.outcome, "payout", -paid.quantity, amount)]
         case PayoutPaid(shares=shares):
             assert payouts is not None, "a market is finalized before it pays"
@@ -136,9 +142,9 @@ def apply(sums: PositionSums, step: Step) -> int:
 
 
 def split_evenly(amount: int, count: int) -> list[int]:
-    """Return equal parts that sum to the amount; the first ones take the remainder.
+    """Spread the price of complete sets over the outcomes.
 
-    These are the parts of the credits of complete sets that count for each outcome.
+    The parts are equal and sum to the amount; the first ones take the remainder.
     """
     share, rest = divmod(amount, count)
     return [share + (i < rest) for i in range(count)]

@@ -9,8 +9,9 @@ from typing import Any, Final, Literal, NamedTuple, get_args
 
 from psycopg import Connection
 
-from domain.money import Time
+from domain.money import Credits, Fraction, Time
 from projections import timeline
+from projections.forms import Count
 from projections.positions.valuation import held_at, mark_value
 from projections.reading import AsOf, query
 from projections.times import DAY, SECOND
@@ -27,21 +28,21 @@ WINDOWS: Final[tuple[Window, ...]] = get_args(Window)
 class Standing(NamedTuple):
     """A line of the leaderboard.
 
-    `roi` is profit by purchases, `brier` the mean of squared errors: millionths, rounded down, and None where there is
-    nothing to divide by.
+    `roi` is profit divided by purchases, `brier` the mean of squared errors: millionths, rounded down, and None where there
+    is nothing to divide by. `trades` counts executions, not fills.
     """
 
-    rank: int
+    rank: Count
     account_id: str
     name: str
-    pnl: int
-    realized: int
-    unrealized: int
-    volume: int
-    buys: int
-    roi: int | None
-    brier: int | None
-    trades: int
+    pnl: Credits
+    realized: Credits
+    unrealized: Credits
+    volume: Credits
+    buys: Credits
+    roi: Fraction | None
+    brier: Fraction | None
+    trades: Count
 
 
 def window_start(window: Window, time: Time) -> Time | None:

@@ -1,4 +1,4 @@
-"""Positions: what every account holds of every outcome, its cost and its profit; now and at any position of the log."""
+"""Positions: what every account holds of every outcome, its cost and its profit; now and at any log position."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +17,11 @@ from domain.market import (
     MarketSettled,
     MarketUnwound,
 )
-from domain.money import MICRO, divide_half_even
+from domain.money import MICRO, Credits, Price, Shares, Time, divide_half_even
 from domain.orders import OrderAmended, OrderPlaced, RestingOrderFilled
 from domain.story import StoryPublished
 from projections import market_facts
+from projections.forms import Count
 from projections.machine.batch import ENDED, Batch
 from projections.machine.projection import Projection
 from projections.machine.row_values import copying
@@ -28,7 +29,7 @@ from projections.machine.table import Table
 from projections.machine.workspace import Workspace
 from projections.market_facts import KnownMarkets, MarketFacts, category_table, facts_table
 from projections.positions import cost_basis
-from projections.positions.cost_basis import HOLDING_KINDS, IS_SETTLEMENT, Settled
+from projections.positions.cost_basis import HOLDING_KINDS, IS_SETTLEMENT, HoldingChange
 from projections.positions.profits import TABLES, Profits, ProfitTotal
 from projections.positions.valuation import HELD_RANGE, held_at
 from projections.reading import AsOf, Conditions, query
@@ -38,9 +39,10 @@ from projections.reading import AsOf, Conditions, query
 class PositionRow:
     """The position of an account in an outcome now; closed positions stay.
 
-    `realized` is net of `fees`; `volume` is the cost of all fills, `buys` the cost of the purchases. `open` says whether
-    there are shares: an index on it rarely changes, one on `shares` would with every trade. `opened_position` is the
-    position of the event that began it, `position` and `time` are those of its last change.
+    `realized` is net of `fees`; `volume` is the cost of all fills, `buys` the cost of the purchases. `trades` counts
+    executions, not fills. `open` says whether there are shares: it is a column because an index on `shares` would change
+    with every trade. `opened_position` is the log position of the event that began the position, `position` and `time` are
+    the log position and time of its last change.
     """
 
     partition: int
@@ -64,10 +66,10 @@ class PositionRow:
 
 
 class PositionVersion(NamedTuple):
-    """A position from `position` on; `kind` says what changed it.
+    """A row for each log position at which the holding changed, valid from there; `kind` says what changed it.
 
-    `quantity` is the signed change of shares, `amount` the signed cash for them, without the fee. `account_*` are the sums
-    over all positions of the account in the category, after the event.
+    `quantity` is the signed change of shares, `amount` the signed cash for them, without the fee. `trades` counts
+    executions. `account_*` are the sums over all positions of the account in the category, after the event.
     """
 
     partition: int
@@ -95,10 +97,10 @@ class PositionVersion(NamedTuple):
 
 @dataclass(slots=True)
 class HeldMarket(MarketFacts):
-    """The facts of a market, and the positions of the events that drafted and ended it.
+    """The facts of a market, and the log positions of the events that drafted and ended it.
 
-    `ended_position` is that of the last payout: nobody holds shares from there on. It is None before, and again after a
-    correction.
+    `ended_position` is the log position of the last payout: nobody holds shares from there on. It is None before, and again
+    after a correction.
     """
 
     drafted_position: int = 0
@@ -107,33 +109,33 @@ class HeldMarket(MarketFacts):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A position with the AMM's price of a share; `price` is None where the market has none."""
+    """A position with the AMM's price of a share; `price` is None if the market has none, `position` is a log position."""
 
     account_id: str
     market_id: str
     outcome: str
-    shares: int
-    cost_basis: int
-    realized: int
-    fees: int
-    volume: int
-    buys: int
-    position: int
-    time: int
-    price: int | None
+    shares: Shares
+    cost_basis: Credits
+    realized: Credits
+    fees: Credits
+    volume: Credits
+    buys: Credits
+    position: Count
+    time: Time
+    price: Price | None
 
     @property
-    def average_price(self) -> int | None:
+    def average_price(self) -> Price | None:
         """The cost basis per share, rounded half even; None where no share is held."""
         return divide_half_even(self.cost_basis * MICRO, self.shares) if self.shares else None
 
     @property
-    def value(self) -> int:
+    def value(self) -> Credits:
         """The mark value: shares times price, rounded down."""
         return self.shares * (self.price or 0) // MICRO
 
     @property
-    def unrealized(self) -> int:
+    def unrealized(self) -> Credits:
         """The mark value less the cost basis."""
         return self.value - self.cost_basis
 
@@ -143,26 +145,26 @@ class Holder(NamedTuple):
 
     account_id: str
     outcome: str
-    shares: int
-    cost_basis: int
+    shares: Shares
+    cost_basis: Credits
 
 
 class AccountSettlement(NamedTuple):
-    """What the end of a market did to a position; `kind` is one of `SETTLEMENT_KINDS`.
+    """The effect of the end of a market on a position; `kind` is one of `SETTLEMENT_KINDS`.
 
     `quantity` is the signed change of shares, `amount` the signed cash for them, `realized` the profit of the position
     afterwards.
     """
 
-    position: int
-    time: int
+    position: Count
+    time: Time
     account_id: str
     market_id: str
     outcome: str
     kind: str
-    quantity: int
-    amount: int
-    realized: int
+    quantity: Shares
+    amount: Credits
+    realized: Credits
 
     @property
     def key(self) -> tuple[int, str]:
@@ -201,7 +203,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901  one case an
     for recorded in batch.of(KINDS):
         if recorded.time >= profits.until:
             _set_prices(known, prices)
-            profits.pass_time(recorded.time)
+            profits.begin_day(recorded.time)
         match recorded.event:
             case TradeSettled() as event:
                 trade(event, recorded)
@@ -212,7 +214,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901  one case an
                 if event.prices:
                     prices[event.market_id] = event.prices
             case SetsSplit() | SetsMerged() | PayoutPaid() | PayoutReversed() | PositionVoided() as event:
-                holdings.settle(event, recorded)
+                holdings.change(event, recorded)
             case StoryPublished() as event:
                 known.follow(event)
             case MarketDrafted() as event:
@@ -238,7 +240,7 @@ class Holdings:
     def __init__(self, batch: Batch, workspace: Workspace, known: KnownMarkets[HeldMarket], profits: Profits) -> None:
         self._partition = batch.partition
         positions = workspace.rows(POSITIONS)
-        self._get, self._change, self._add = positions.get, positions.edit, positions.add
+        self._get, self._edit_row, self._add = positions.get, positions.edit, positions.add
         self._append = workspace.rows(VERSIONS).append
         self._market = known.rows.get
         self._total = profits.total
@@ -265,8 +267,8 @@ class Holdings:
             _version(row, account=total, kind="trade", quantity=quantity, amount=cost, category=total.category)
         )
 
-    def settle(self, event: Settled, recorded: Recorded) -> None:
-        """Take in any other change, which may concern several outcomes."""
+    def change(self, event: HoldingChange, recorded: Recorded) -> None:
+        """Take in any other change of a holding, which may concern several outcomes."""
         market = self._market(event.market_id)
         assert market is not None, "a market is drafted before anybody holds its shares"
         total = self._total(event.account_id, market.category)
@@ -291,7 +293,7 @@ class Holdings:
         if self._get(key) is None:
             # By place: most trades of a new market open a position, and names would cost a tenth of such a trade.
             return self._add(PositionRow(self._partition, *key, at, at, time))
-        row = self._change(key)
+        row = self._edit_row(key)
         row.position, row.time = at, time
         return row
 
@@ -342,7 +344,7 @@ def account_positions(
 def holders(
     connection: Connection, as_of: AsOf, market_id: str, *, outcome: str | None = None, limit: int = 100
 ) -> list[Holder]:
-    """Return who holds shares of the market: most shares first, equal ones by account."""
+    """Return the holders of shares of the market: most shares first, equal ones by account."""
     where = Conditions("k.market_id = %s", market_id)
     where.add_if("k.outcome = %s", outcome)
     source, at = (_PAST, [as_of.position]) if as_of.past else (_NOW, [])
@@ -358,7 +360,7 @@ def holders(
 def settlements(
     connection: Connection, as_of: AsOf, account_id: str, *, limit: int = 50, after: tuple[int, str] | None = None
 ) -> list[AccountSettlement]:
-    """Return what the ends of markets did to the account's positions, newest first."""
+    """Return the effects of the ends of markets on the account's positions, newest first."""
     where = Conditions("account_id = %s AND position <= %s", account_id, as_of.position)
     where.add(IS_SETTLEMENT)
     where.after("position, outcome", after)

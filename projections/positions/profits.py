@@ -13,14 +13,17 @@ from domain.money import Time
 from projections.machine.batch import Batch
 from projections.machine.table import Table
 from projections.machine.workspace import Workspace
-from projections.positions.cost_basis import HOLDING_KINDS, Settled
+from projections.positions.cost_basis import HOLDING_KINDS, HoldingChange
 from projections.positions.valuation import IS_OPEN, OPEN_POSITIONS, UNREALIZED
 from projections.times import DAY
 
 
 @dataclass(slots=True)
 class ProfitDay:
-    """The sums of an account in a category on one UTC day (its first microsecond). `realized` is net of fees."""
+    """The sums of an account in a category on one UTC day (its first microsecond).
+
+    `realized` is net of fees, `trades` counts executions, not fills.
+    """
 
     day: int
     account_id: str
@@ -33,7 +36,7 @@ class ProfitDay:
 
 @dataclass(slots=True)
 class ProfitTotal:
-    """The sums of an account in a category over all days."""
+    """The sums of an account in a category over all days; `trades` counts executions."""
 
     account_id: str
     category: str
@@ -82,7 +85,7 @@ _STORE_OPENINGS: Final = f"""
 
 
 class Profits:
-    """The sums while a batch is folded, in the day that ends at `until`."""
+    """The sums while a batch is folded. `until` is the end of the current day."""
 
     def __init__(self, batch: Batch, workspace: Workspace) -> None:
         self._partition = batch.partition
@@ -97,8 +100,8 @@ class Profits:
         # The totals that have changed since the beginning of the day or batch, with what they were then.
         self._changed: dict[tuple[str, str], tuple[ProfitTotal, int, int, int, int]] = {}
 
-    def pass_time(self, time: Time) -> None:
-        """Begin a day, at `until` or later: store the unrealized profits at the end of the day before."""
+    def begin_day(self, time: Time) -> None:
+        """Store the unrealized profits at the end of the old day, then begin the day of `time`, which is `until` or later."""
         self.end()
         last, self._day = self._day, time - time % DAY
         self.until = self._day + DAY
@@ -145,6 +148,6 @@ def _account_days(batch: Batch) -> Iterable[tuple[str, int]]:
         return [(account_id, day) for account_id in batch.accounts]
     pairs: set[tuple[str, int]] = set()
     for recorded in batch.of(HOLDING_KINDS):
-        assert isinstance(recorded.event, TradeSettled | Settled), "events of these types"
+        assert isinstance(recorded.event, TradeSettled | HoldingChange), "events of these types"
         pairs.add((recorded.event.account_id, recorded.time - recorded.time % DAY))
     return pairs

@@ -1,4 +1,4 @@
-"""SQL for what positions are worth at the AMM's prices: now, and at any position of the log.
+"""SQL for the value of positions at the AMM's prices: now, and at any log position.
 
 Amounts are in micro-credits. The mark value of a position is its shares times their price, rounded down. Names of columns
 and tables are those of the read models `positions` and `markets`.
@@ -21,15 +21,15 @@ UNREALIZED: Final = f"{mark_value('h.shares', 'm.prices[array_position(m.outcome
 """The unrealized profit of an open position now."""
 
 HELD_RANGE: Final = "int8range(drafted_position, ended_position)"
-"""The positions of the log at which shares of a market, a row of positions_markets, may have been held.
+"""The range of log positions in which somebody may have held shares of a market, a row of positions_markets.
 
-The expression has an index. Of all markets that ever were, the index finds the few of a past position, and these lead to
-the positions in them.
+The expression has an index. Of all markets that ever were, the index finds the few that were open at a past log position,
+and these lead to the positions in them.
 """
 
 
 def held_at(position: str) -> str:
-    """Return the SQL for whether shares of a market may have been held at a position of the log."""
+    """Return the SQL for whether shares of a market may have been held at a log position."""
     return f"{HELD_RANGE} @> {position}::int8"
 
 
@@ -42,7 +42,7 @@ def positions_value_now(account_id: str) -> str:
 
 
 def positions_value_at(at: str, account_id: str) -> str:
-    """Return the SQL for the mark value of an account's positions at a position of the log. Both are SQL expressions."""
+    """Return the SQL for the mark value of an account's positions at a log position. Both are SQL expressions."""
     return value_at(
         at,
         "SELECT k.account_id, k.market_id, k.outcome, m.outcomes FROM positions_markets m JOIN positions k USING (market_id) "
@@ -51,7 +51,7 @@ def positions_value_at(at: str, account_id: str) -> str:
 
 
 def value_at(at: str, positions: str) -> str:
-    """Return the SQL for the mark value of positions at a position of the log.
+    """Return the SQL for the mark value of positions at a log position.
 
     `positions` is a query for their keys and the outcomes of their markets.
     """

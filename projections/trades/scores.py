@@ -1,4 +1,4 @@
-"""How well accounts forecast: sums over each account's trades in finalized markets, kept with the trades.
+"""Forecast scores: sums over each account's trades in finalized markets, kept with the trades.
 
 Every trade counts once for each of its parties: the price of the party's outcome after the trade is compared with the
 fraction that a share paid. A correction takes back what the market had added.
@@ -31,7 +31,7 @@ class ScoreTotal:
 
 @dataclass(slots=True)
 class ScoreDay:
-    """The same for the trades of one UTC day (its first microsecond); `position` is that of the last change."""
+    """The sums over the trades of one UTC day (its first microsecond); `position` is the log position of the last change."""
 
     account_id: str
     category: str
@@ -42,7 +42,7 @@ class ScoreDay:
 
 
 class ScoreVersion(NamedTuple):
-    """The same from `position` on; `total_*` are the sums over all the account's days in the category."""
+    """The sums of a day, valid from log position `position`; `total_*` are those of all the account's days in the category."""
 
     account_id: str
     category: str

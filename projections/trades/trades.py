@@ -8,10 +8,11 @@ from psycopg.rows import args_row
 
 from domain.events import Recorded
 from domain.market import MarketActivated, MarketCorrected, MarketDrafted, MarketFinalized
-from domain.money import MICRO, divide_half_even
+from domain.money import MICRO, Credits, Price, Shares, Time, divide_half_even
 from domain.orders import Execution, Fill, OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
 from domain.story import StoryPublished
 from projections import market_facts
+from projections.forms import Count
 from projections.machine.batch import Batch
 from projections.machine.projection import Projection
 from projections.machine.row_values import copying
@@ -33,16 +34,16 @@ class Trade(NamedTuple):
     """
 
     partition: int
-    position: int
-    number: int
-    time: int
+    position: Count
+    number: Count
+    time: Time
     market_id: str
     outcome: str
     side: str
-    price: int
-    quantity: int
-    cost: int
-    fee: int
+    price: Price
+    quantity: Shares
+    cost: Credits
+    fee: Credits
     source: str
     role: str
     account_id: str
@@ -51,9 +52,9 @@ class Trade(NamedTuple):
     resting_order_id: str | None
     resting_outcome: str | None
     resting_side: str | None
-    resting_cost: int
-    price_after: int
-    resting_price_after: int | None
+    resting_cost: Credits
+    price_after: Price
+    resting_price_after: Price | None
 
     @property
     def key(self) -> tuple[int, int]:
@@ -65,18 +66,18 @@ class Trade(NamedTuple):
 class AccountFill:
     """A trade as one of its parties sees it."""
 
-    position: int
-    number: int
-    time: int
+    position: Count
+    number: Count
+    time: Time
     market_id: str
     outcome: str
     side: str
     role: str
     order_id: str
-    price: int
-    quantity: int
-    cost: int
-    fee: int
+    price: Price
+    quantity: Shares
+    cost: Credits
+    fee: Credits
 
     @property
     def key(self) -> tuple[int, int]:
@@ -128,7 +129,7 @@ AMM: Final = OtherParty()
 
 
 class TradedOrder(Protocol):
-    """What a trade copies from the event of the order that traded."""
+    """The fields that a trade copies from the event of the order that traded."""
 
     outcome: str
     side: str

@@ -136,7 +136,7 @@ async def list_fills(
 
 @router.get("/{account}/settlements")
 async def list_settlements(read: Read, account_id: AccountId, limit: Limit = 100, cursor: Cursor = None) -> Response:
-    """What finalized, corrected and voided markets paid the account or took back, newest first."""
+    """Payments to the account by finalized, corrected and voided markets, and what they took back, newest first."""
     after = read.after(cursor)
     rows, as_of = await read.fetch(
         (positions.settlements,), lambda c, a: positions.settlements(c, a, account_id, limit=limit, after=after)

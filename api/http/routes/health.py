@@ -17,13 +17,13 @@ router = APIRouter(tags=["health"])
 
 @router.get("/healthz")
 async def healthz() -> Response:
-    """Whether the process answers."""
+    """Liveness: the process answers."""
     return json({"status": "ok"})
 
 
 @router.get("/readyz")
 async def readyz(context: WithContext) -> Response:
-    """Whether the database, the log and the read models can be used: 200, or 503 with what is missing."""
+    """Readiness: 200 if the database, the log and the read models can be used, else 503 with what is missing."""
     try:
         found = await run_in_threadpool(status_of, context)
         missing = [] if found["projections"] else ["projections"]

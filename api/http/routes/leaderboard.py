@@ -21,7 +21,10 @@ async def get_leaderboard(
     category: str | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Response:
-    """Accounts by profit, volume, return or Brier score. Equal values share a rank, and the next rank is skipped."""
+    """Accounts by profit, volume, return or Brier score. Equal values share a rank, and the next rank is skipped.
+
+    `trades` counts executions: one for an order that trades when it is placed, one for each fill of a resting order.
+    """
     rows, as_of = await read.fetch(
         (leaderboards.leaderboard,),
         lambda c, a: leaderboards.leaderboard(c, a, sort=sort, window=window, category=category, limit=limit),
@@ -31,7 +34,7 @@ async def get_leaderboard(
 
 @router.get("/calibration")
 async def get_calibration(read: Read, category: str | None = None) -> Response:
-    """How right prices were at the close, a day before and a week before: Brier and log score, reliability by decile."""
+    """The accuracy of prices at the close, a day and a week before it: Brier and log score, reliability by decile."""
     found, as_of = await read.fetch(
         (calibrations.calibration,), lambda c, a: calibrations.calibration(c, a, category=category)
     )

@@ -47,7 +47,7 @@ async def list_markets(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
-    """Markets with the odds of each outcome, newest first."""
+    """Markets with the odds of each outcome, newest first; `trades` counts fills."""
     story_id = story and await read.context.references.resolve("story", story)
     after = read.after(cursor)
     rows, as_of = await read.fetch(
@@ -61,7 +61,7 @@ async def list_markets(
 
 @router.get("/{market}")
 async def get_market(read: Read, market: str) -> Response:
-    """A market: odds, volume, open interest, status, and all wordings of its resolution source."""
+    """A market: odds, volume, open interest, status, and all wordings of its resolution source; `trades` counts fills."""
 
     def query(connection: Connection[Any], as_of: AsOf) -> dict[str, Any]:
         found = find(connection, as_of, market)
@@ -116,7 +116,10 @@ async def candlesticks(
     start: str | None = None,
     end: str | None = None,
 ) -> Response:
-    """Candles of an outcome (without a name: the first), UTC-aligned, without gaps, oldest first; at most 5,000."""
+    """Candles of an outcome (without a name: the first), UTC-aligned, without gaps, oldest first; at most 5,000.
+
+    `trades` counts fills.
+    """
     since, until = query_time("start", start), query_time("end", end)
     length = candles.PERIODS[period]
     if since is not None and until is not None and (until - since) // length > CANDLES_MAX:
@@ -134,7 +137,7 @@ async def candlesticks(
 
 @router.get("/{market}/trades")
 async def list_trades(read: Read, market: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
-    """Trades, newest first."""
+    """Every fill of the market as a trade, newest first."""
     after = read.after(cursor)
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[trades.Trade]:

@@ -102,7 +102,7 @@ class EvidenceBody(RequestBody):
 
 
 class PayoutsBody(RequestBody):
-    """What a share of each outcome pays; outcomes that are not named pay 0."""
+    """The payout of a share of each outcome; outcomes that are not named pay 0."""
 
     payouts: Payouts = Field(description="outcome -> fraction, sum exactly 1")
     evidence: EvidenceBody | EvidenceText

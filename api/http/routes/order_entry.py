@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 
 
 OrderBody: Final = wire_form("OrderBody", account_id=("account", str | None, None))
-"""The fields of `api.http.routes.orders.Order` as they stand in JSON, without `dry_run`."""
+"""The fields of `api.http.routes.orders.PlaceOrderBody` as they stand in JSON, without `dry_run`."""
 
 BatchBody: Final = msgspec.defstruct(
     "BatchBody",
     [("orders", list[OrderBody]), ("account", str | None, None)],  # type: ignore[valid-type]
     forbid_unknown_fields=True,
 )
-"""The fields of `api.http.routes.orders.Batch`."""
+"""The fields of `api.http.routes.orders.PlaceBatchBody`."""
 
 _decode_order: Final = msgspec.json.Decoder(OrderBody).decode
 _decode_batch: Final = msgspec.json.Decoder(BatchBody).decode

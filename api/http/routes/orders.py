@@ -131,7 +131,7 @@ async def place_batch(request: Request, principal: Anyone) -> Response:
 
 @router.post("/quotes")
 async def quote(request: Request, principal: Anyone, order: QuoteBody) -> Response:
-    """What an order would do now, and the prices afterwards. Nothing changes."""
+    """The result that an order would have now, and the prices afterwards. Nothing changes."""
     return json(await _quoted(request, principal, order, "quote"))
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import get_type_hints
+from typing import NamedTuple
 
 import pytest
 
-from api.http.serializers import AMOUNTS, COUNTS, HIDDEN, TIMES, encoder
+from api.http.serializers import encoder, encoders, serialize
+from domain.money import Credits, Fraction, Price, Shares, Time
 from projections import accounts, book, calibration, candles, equity, lifecycle, orders, stories
+from projections.forms import Count, Liquidity
 from projections.markets.tables import MarketRow, ResolutionWording
 from projections.positions import leaderboard, positions
 from projections.trades import trades
@@ -20,29 +22,42 @@ ROWS = [
 ]  # fmt: skip
 
 
-def test_the_lists_do_not_overlap() -> None:
-    """The name of an integer column stands in one list: times, counts or amounts."""
-    assert len(TIMES | COUNTS | AMOUNTS) == len(TIMES) + len(COUNTS) + len(AMOUNTS)
+class Purchases(NamedTuple):
+    """A row in which `buys` is a number; in a standing of the leaderboard it is an amount."""
+
+    buys: Count
+
+
+class Forgotten(NamedTuple):
+    """A row with an integer that does not say what it is."""
+
+    cost: int
 
 
 def test_amounts_times_and_counts() -> None:
     """Amounts, times, counts, and lists of them have their form."""
-    assert encoder("cost")(12_500_000) == "12.500000"
-    assert encoder("time")(0) == "1970-01-01T00:00:00.000000Z"
-    assert encoder("position")(7) == 7
-    assert encoder("prices")([500_000, 500_000]) == ["0.500000", "0.500000"]
-    assert encoder("roi")(None) is None
-    assert encoder("liquidity")(1_442_695_040_888) == "1.442695"
+    for amount in (Credits, Shares, Price, Fraction):
+        assert encoder(amount)(12_500_000) == "12.500000"
+    assert encoder(Time)(0) == "1970-01-01T00:00:00.000000Z"
+    assert encoder(Count)(7) == 7
+    assert encoder(list[Price])([500_000, 500_000]) == ["0.500000", "0.500000"]
+    assert encoder(Fraction | None)(None) is None
+    assert encoder(Fraction | None)(1) == "0.000001"
+    assert encoder(Liquidity)(1_442_695_040_888) == "1.442695"
+
+
+def test_the_type_of_a_column_decides_not_its_name() -> None:
+    """A count has its form whatever the column's name is in other rows."""
+    assert serialize(Purchases(buys=1)) == {"buys": 1}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.__name__)
 def test_every_integer_of_a_row_has_a_form(row: type) -> None:
-    """A new integer column must stand in one of the lists: no amount leaves as micro-units by mistake."""
-    derived = {
-        name: get_type_hints(member.fget)["return"]
-        for name, member in vars(row).items()
-        if isinstance(member, property)
-    }
-    integers = {name for name, hint in {**get_type_hints(row), **derived}.items() if "int" in str(hint)}
+    """Every column of a row says its form: no amount leaves as micro-units by mistake."""
+    assert encoders(row)
 
-    assert integers - TIMES - COUNTS - AMOUNTS - HIDDEN - {"liquidity"} == set()
+
+def test_an_integer_without_a_form_is_refused() -> None:
+    """A plain integer could be an amount."""
+    with pytest.raises(TypeError, match="has no form"):
+        encoders(Forgotten)

@@ -20,7 +20,7 @@ Join = Callable[..., Assignment]
 
 @pytest.fixture
 def join(database: str) -> Iterator[Join]:
-    """Returns a new member that works the read models of a partition, 0 by default."""
+    """Returns a new member that shares the read models of a partition, 0 by default."""
     members: list[Assignment] = []
 
     def joined(partition: int = 0) -> Assignment:

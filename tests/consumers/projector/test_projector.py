@@ -62,7 +62,7 @@ def test_autovacuum_is_on_after_catching_up(database: str, log: Log) -> None:
 
 
 def test_two_projectors_share_the_work(database: str, log: Log, progress: Progress) -> None:
-    """One projector at a time works a read model; when it stops, the other one continues at the same position."""
+    """One projector at a time keeps a read model up to date; when it stops, the other one continues at the same position."""
     events = simulate(2, 300)
     one, other = Projector(log, database), Projector(log, database)
     one.start()

@@ -26,7 +26,7 @@ def test_the_history_of_prices(exchange: Exchange) -> None:
 
 
 def test_candles(exchange: Exchange) -> None:
-    """A candle has open, high, low and close, volume and quantity, as strings."""
+    """A candle has its prices, volume and quantity as strings, and the number of its fills as a number."""
     market, trader = exchange.market(), exchange.trader("100")
     position = trader.place(market["market_id"], quantity="5")["position"]
 

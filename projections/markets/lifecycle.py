@@ -1,4 +1,4 @@
-"""What a market's lifecycle events make of it: terms, status, resolution and settlement."""
+"""Applies lifecycle events to a market's row: terms, status, resolution and settlement."""
 
 from collections.abc import Sequence
 from typing import Final, get_args

@@ -1,0 +1,12 @@
+"""Types of integers that the rows of read models add to those of domain/money.py: they say what an integer is.
+
+The API writes each in its form. To the type checker and to tables all of them are plain integers.
+"""
+
+from typing import Annotated
+
+Count = Annotated[int, "count"]
+"""An integer that is written as a number: a count, a rank, a version, seconds, or a position of the log."""
+
+Liquidity = Annotated[int, "liquidity"]
+"""The AMM's liquidity b in 1e-12 credits."""

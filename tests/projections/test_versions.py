@@ -1,0 +1,53 @@
+"""A change of a read model's tables needs another version, or the projector would go on with the old tables."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from projections.registry import PROJECTIONS
+
+if TYPE_CHECKING:
+    from projections.machine.projection import Projection
+
+VERSIONS: Final[dict[str, tuple[int, str]]] = {
+    "timeline": (3, "89e1132c5eced965"),
+    "stories": (2, "9b2df539b68c1053"),
+    "markets": (5, "9bf65aae380c5d3e"),
+    "lifecycle": (3, "fc02a211f20db732"),
+    "candles": (4, "ab8d3fa19e23bd27"),
+    "trades": (6, "b4ac744efbcd6c45"),
+    "orders": (2, "2948c03507b6cb3e"),
+    "book": (3, "cecedf00fdce1fa0"),
+    "positions": (6, "9d5e7d42ed535c2d"),
+    "accounts": (3, "77931dc8fbe62527"),
+}
+"""The version of each read model, with the digest of its tables in that version."""
+
+
+def tables_digest(projection: Projection) -> str:
+    """Return a digest of all that the tables of a read model are created and loaded by."""
+    definitions = [
+        (table.statements(), table.index_statements(), table.key, table.by, table.group) for table in projection.tables
+    ]
+    return sha256(repr(definitions).encode()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize("name", PROJECTIONS)
+def test_other_tables_have_another_version(name: str) -> None:
+    """Columns, types, keys, indexes, checks and groups of the tables are those that the version has had before."""
+    projection = PROJECTIONS[name]
+    found = (projection.version, tables_digest(projection))
+    version, digest = VERSIONS[name]
+
+    assert found[1] == digest or found[0] > version, (
+        f"The tables of {name} have changed: raise the version, then update this table: {name!r}: {found}"
+    )
+    assert found == (version, digest), f"{name} has a new version: update this table: {name!r}: {found}"
+
+
+def test_only_read_models_have_a_version() -> None:
+    """A read model that is gone leaves the table too."""
+    assert VERSIONS.keys() == PROJECTIONS.keys()
