@@ -1,5 +1,6 @@
 """Markets: open one, take it through its life, split and merge its sets. `market_reads` has the reads of markets."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
@@ -54,12 +55,15 @@ from domain.orders import MergeSets, SplitSets
 from messages.commands import Command, new_id
 from projections.markets import markets
 from projections.markets.tables import MarketRow
-from projections.positions import positions
-from projections.reading import AsOf
+from projections.positions import leaderboard, positions
+from projections.reading import AsOf, Need
 
 router = APIRouter(tags=["markets"])
 
-NEEDS: Final = ("markets",)
+NEEDS: Final = (markets.get_market,)
+
+PAID_NEEDS: Final = (*NEEDS, leaderboard.leaderboard)
+"""What shows a payout: the market, and the balances, positions and profits that the leaderboard reads."""
 
 
 class OpenMarketBody(RequestBody):
@@ -137,10 +141,10 @@ class MarketWrite:
     principal: Principal
     market_id: str
 
-    async def submit(self, command: Command) -> Response:
-        """Submit the command and return the market as it is afterwards."""
+    async def submit(self, command: Command, needs: Sequence[Need] = NEEDS) -> Response:
+        """Submit the command and return the market as it is afterwards, once these read models include the write."""
         reply = await submit(self.request, command_id_of(self.request, self.principal), command)
-        return await resource(self.request, reply, NEEDS, lambda c, a: market_json(find(c, a, self.market_id)))
+        return await resource(self.request, reply, needs, lambda c, a: market_json(find(c, a, self.market_id)))
 
 
 async def operator_write(request: Request, principal: Operator, market_id: MarketId) -> MarketWrite:
@@ -224,19 +228,19 @@ async def uphold(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
 @router.post("/markets/{market}/finalize")
 async def finalize(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
     """Pay out a determined market whose dispute window is over."""
-    return await write.submit(FinalizeMarket(write.market_id))
+    return await write.submit(FinalizeMarket(write.market_id), PAID_NEEDS)
 
 
 @router.post("/markets/{market}/correct")
 async def correct(write: OperatorWrite, body: PayoutsBody) -> Response:
     """Replace the payouts of a finalized market: the old ones are reversed exactly, the new ones paid."""
-    return await write.submit(CorrectMarket(write.market_id, body.payouts, _evidence(body)))
+    return await write.submit(CorrectMarket(write.market_id, body.payouts, _evidence(body)), PAID_NEEDS)
 
 
 @router.post("/markets/{market}/void")
 async def void(write: OperatorWrite, body: VoidMarketBody | None = None) -> Response:
     """Undo every cash movement of the market."""
-    return await write.submit(VoidMarket(write.market_id, (body or VoidMarketBody()).reason))
+    return await write.submit(VoidMarket(write.market_id, (body or VoidMarketBody()).reason), PAID_NEEDS)
 
 
 @router.post("/markets/{market}/split")
