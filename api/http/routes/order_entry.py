@@ -16,13 +16,11 @@ from starlette.requests import ClientDisconnect, Request
 from api.http.auth import require
 from api.http.errors import ANSWERED, response_to
 from api.http.routes import orders
-from api.http.writes import await_reply, no_reply, refusal, time_in
+from api.http.writes import await_reply, refusal, time_in
 from api.key_store import ROLES
-from consumers.gateway import GatewayError
 from domain.account import OpenAccount
 from messages.codecs import command_codec
 from messages.commands import order_command_id
-from messages.fields import InvalidCommand
 from messages.order import fast_order, wire_form
 
 if TYPE_CHECKING:
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
     from api.http.request_log import RequestLog
     from domain.money import Time
     from domain.orders import PlaceOrder
-    from messages.replies import Reply
 
 
 OrderBody: Final = wire_form("OrderBody", account_id=("account", str | None, None))
@@ -123,9 +120,11 @@ class OrderEntry:
         if commands is None:
             results = await orders.place_each(Request(scope), principal, raw)
         else:
-            ids = [order_command_id(command.account_id, command.client_order_id) for command in commands]
-            replies = await self._context.gateway.submit_all(list(zip(ids, commands, strict=True)), at)
-            results = [_result(request_log, *pair) for pair in zip(ids, replies, strict=True)]
+            pairs = [(order_command_id(each.account_id, each.client_order_id), each) for each in commands]
+            replies = await self._context.gateway.submit_all(pairs, at)
+            results = [
+                orders.batch_result(request_log, *pair, reply) for pair, reply in zip(pairs, replies, strict=True)
+            ]
         answer = orders.batch_answer(results)
         request_log.position = answer["position"] or None
         return 200, _encode(answer)
@@ -151,9 +150,3 @@ async def _body(receive: Receive) -> bytes:
     if message["type"] == "http.disconnect":
         raise ClientDisconnect
     return body
-
-
-def _result(request_log: RequestLog, command_id: str, reply: Reply | InvalidCommand | GatewayError) -> dict[str, Any]:
-    if isinstance(reply, InvalidCommand | GatewayError):
-        return no_reply(reply, request_log, command_id).body()
-    return orders.order_answer(reply) if reply.code is None else refusal(reply).body()

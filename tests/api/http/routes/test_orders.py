@@ -190,6 +190,24 @@ def test_a_batch_has_a_result_each(exchange: Exchange) -> None:
     assert answer["position"] == max(result.get("position", 0) for result in results)
 
 
+def test_a_batch_keeps_its_order_when_a_name_needs_a_look_up(exchange: Exchange) -> None:
+    """Each order follows the one before it, whichever of them names its market by a slug, or is a dry run."""
+    for slow in range(4):
+        market, trader = exchange.market(), exchange.trader("100")
+        names = [market["slug"] if number == slow else market["market_id"] for number in range(3)]
+        orders = [
+            trader.order(names[0], quantity="10"),
+            trader.order(names[1], quantity="10", side="sell", dry_run=True),
+            trader.order(names[2], quantity="10", side="sell"),
+        ]
+
+        results = trader.api.done("/orders/batch", {"orders": orders})["results"]
+
+        assert [result.get("code") or result["status"] for result in results] == ["filled"] * 3
+        assert "order_id" not in results[1]
+        assert (results[1]["fills"], results[1]["cost"]) == (results[2]["fills"], results[2]["cost"])
+
+
 def test_a_batch_has_1_to_100_orders(exchange: Exchange) -> None:
     """Batches of 0 and 101 orders are refused as a whole."""
     market, trader = exchange.market(), exchange.trader()
