@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.http.auth import Principal
+from api.http.bodies import json_text
 from api.http.context import Anyone, WithContext, context_of
 from api.http.errors import ApiError, from_pydantic
 from api.http.fields import Amount, BodyT, ClientOrderId, Price, Reference, RequestBody, with_fields_of
@@ -86,8 +87,9 @@ class AmendOrderBody(RequestBody):
 
 def parse_body(model: type[BodyT], raw: bytes) -> BodyT:
     """Return the parsed body of a request; raises ApiError MALFORMED_JSON or INVALID_FIELD."""
+    text = json_text(raw)
     try:
-        return model.model_validate_json(raw)
+        return model.model_validate_json(text)
     except ValidationError as error:
         raise from_pydantic(error.errors(include_url=False, include_input=False)) from error
 
