@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from domain.account import OpenAccount
 from domain.market import OpenMarket
+from domain.market_evolution import uniform_prices
 from domain.money import Time
 from domain.orders import PlaceOrder
 from domain.story import PublishStory
@@ -111,7 +112,7 @@ def with_ids(command_id: str, command: Command) -> Command:
 def digest_of(command: Command) -> str:
     """Return 16 hex digits that tell commands apart: equal for equal commands, whatever their ids and spelling.
 
-    Fields that have their defaults do not count, so a field that is added later changes no digest.
+    Fields that have their defaults do not count, spelled out or not, so a field that is added later changes no digest.
     """
     return _digest(type(command).__name__, _dump_data(command))
 
@@ -312,9 +313,26 @@ def dump_with_digest(
 
 
 def _dump_data(command: Command) -> bytes:
-    return _encode(
-        order_data(command) if isinstance(command, PlaceOrder) else command_codec(type(command)).dump(command)
-    )
+    if isinstance(command, PlaceOrder):
+        return _encode(order_data(command))
+    return _encode(command_codec(type(command)).dump(_without_defaults(command)))
+
+
+def _without_defaults(command: Command) -> Command:
+    """Return the same command without a default that depends on its other fields; `order_data` does this for orders."""
+    match command:
+        case OpenMarket():
+            return _without_default(command)
+        case PublishStory():
+            return replace(command, markets=tuple(map(_without_default, command.markets)))
+        case _:
+            return command
+
+
+def _without_default(market: OpenMarket) -> OpenMarket:
+    if market.outcomes and market.initial_prices == uniform_prices(len(market.outcomes)):
+        return replace(market, initial_prices=())
+    return market
 
 
 def dump_record(commands: list[bytes]) -> bytes:

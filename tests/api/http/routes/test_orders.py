@@ -159,6 +159,21 @@ def test_the_same_id_is_one_order(exchange: Exchange) -> None:
     assert [event for event in exchange.events_after(before) if event["type"] != "CommandRejected"] == []
 
 
+@pytest.mark.parametrize(("fields", "default"), [(LIMIT, "GTC"), ({"type": "market"}, "IOC")], ids=["limit", "market"])
+def test_an_order_is_the_same_with_its_default_spelled_out(
+    exchange: Exchange, fields: dict[str, Any], default: str
+) -> None:
+    """Sent again with the `time_in_force` that it has anyway, or without it, it gets its first answer."""
+    market, trader = exchange.market(), exchange.trader("100")
+    for first, second in [({}, {"time_in_force": default}), ({"time_in_force": default}, {})]:
+        order = trader.order(market["market_id"], **fields)
+
+        assert trader.api.done("/orders", order | second) == trader.api.done("/orders", order | first)
+
+    other = trader.api.post("/orders", order | {"time_in_force": "FOK"})
+    assert (other.status_code, other.json()["code"]) == (409, "COMMAND_ID_REUSED")
+
+
 def test_a_refusal_is_the_reply_for_ever(exchange: Exchange) -> None:
     """A refused order stays refused, even when it would be accepted now."""
     market, trader = exchange.market(), exchange.trader("1")
