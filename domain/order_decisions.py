@@ -14,6 +14,7 @@ from domain.market_state import Market
 from domain.money import AMOUNT_MAX, Price, Shares, Time
 from domain.order_checks import check_order, check_price
 from domain.orders import (
+    DEFAULT_TIME_IN_FORCE,
     AmendOrder,
     MergeSets,
     OrderAmended,
@@ -60,7 +61,7 @@ def place_order(market: Market, account: Account, command: PlaceOrder, time: Tim
                 required=quantity,
                 available=available,
             )
-    tif: TimeInForce = command.time_in_force or ("GTC" if command.type == "limit" else "IOC")
+    tif: TimeInForce = command.time_in_force or DEFAULT_TIME_IN_FORCE[command.type]
     done = execute(market, account, command, quantity, time_in_force=tif)
     if isinstance(done, Rejection):
         return done

@@ -17,6 +17,9 @@ TimeInForce = Literal["GTC", "GTD", "IOC", "FOK"]
 SelfTradePrevention = Literal["cancel_taker", "cancel_maker"]
 OrderStatus = Literal["filled", "partially_filled", "resting", "canceled"]
 
+DEFAULT_TIME_IN_FORCE: Final[dict[OrderType, TimeInForce]] = {"limit": "GTC", "market": "IOC"}
+"""The `time_in_force` of an order that names none, by its type."""
+
 # --- commands
 
 

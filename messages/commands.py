@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from domain.account import OpenAccount
 from domain.market import OpenMarket
+from domain.market_evolution import uniform_prices
 from domain.money import Time
 from domain.orders import PlaceOrder
 from domain.story import PublishStory
@@ -36,6 +37,7 @@ from messages.command_types import (
     UnreadableError,
 )
 from messages.fields import ID, InvalidCommand
+from messages.json_text import RepeatedKey, check_keys, check_outer_keys, without_bom
 from messages.order import ORDER_COMMAND_ID, OrderData, fast_order, order_command_id, order_data, surely_valid
 from messages.wire import format_time, parse_time
 
@@ -110,7 +112,7 @@ def with_ids(command_id: str, command: Command) -> Command:
 def digest_of(command: Command) -> str:
     """Return 16 hex digits that tell commands apart: equal for equal commands, whatever their ids and spelling.
 
-    Fields that have their defaults do not count, so a field that is added later changes no digest.
+    Fields that have their defaults do not count, spelled out or not, so a field that is added later changes no digest.
     """
     return _digest(type(command).__name__, _dump_data(command))
 
@@ -121,8 +123,8 @@ def _digest(command_type: str, data: bytes) -> str:
 
 # --- records from the wire
 
-# What decoding may raise: not JSON, not UTF-8 inside of a string, nested too deeply.
-_UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+# What decoding may raise: not JSON, not UTF-8 inside of a string, nested too deeply, a key twice.
+_UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, RepeatedKey)
 
 _RECORD: Final = msgspec.json.Decoder(list[Envelope])
 _ENVELOPE: Final = msgspec.json.Decoder(Envelope)
@@ -136,11 +138,13 @@ def parse_record(value: bytes) -> list[Submitted | UnreadableError]:
     An UnreadableError stands in the place of an object that is no command. Raises UnreadableError when the whole value
     is unreadable.
     """
+    value = without_bom(value)
     if not _is_array(value):
         return [_parse_or_error(value)]
     try:
         envelopes = _RECORD.decode(value)
         _check_count(len(envelopes))
+        check_keys(value, _encode(envelopes))
         return [_submitted(envelope) for envelope in envelopes]
     except (*_UNDECODABLE, UnreadableError):
         pass
@@ -149,6 +153,7 @@ def parse_record(value: bytes) -> list[Submitted | UnreadableError]:
 
 def record_parts(value: bytes) -> list[bytes]:
     """Return the text of each command of a record. Raises UnreadableError for an array that is broken or too long."""
+    value = without_bom(value)
     if not _is_array(value):
         return [value]
     try:
@@ -180,8 +185,10 @@ def _parse_or_error(value: bytes) -> Submitted | UnreadableError:
 
 def parse_command(value: bytes) -> Submitted:
     """Return one command; with an invalid field, its refusal stands in place of the command. Raises UnreadableError."""
+    value = without_bom(value)
     try:
         envelope = _ENVELOPE.decode(value)
+        check_outer_keys(value, _encode(envelope))
     except _UNDECODABLE as error:
         raise UnreadableError(str(error)) from None
     return _submitted(envelope)
@@ -221,8 +228,13 @@ def _fast_order(command_id: str, data: msgspec.Raw) -> tuple[PlaceOrder, str] | 
     found = fast_order(wire, wire.account_id, wire.market_id, new_id("or", command_id))
     if found is None:
         return None
+    encoded = _encode(wire)
+    try:
+        check_keys(bytes(data), encoded)
+    except _UNDECODABLE:
+        return None
     order, canonical = found
-    return order, _digest("PlaceOrder", _encode(wire)) if canonical else digest_of(order)
+    return order, _digest("PlaceOrder", encoded) if canonical else digest_of(order)
 
 
 @lru_cache(maxsize=128)  # all commands of a sender name the same receiver
@@ -245,6 +257,7 @@ def _parse_at(text: str) -> Time:
 def _parse_data(command_type: str, command_id: str, data: msgspec.Raw) -> Command:
     try:
         values = msgspec.json.decode(data)
+        check_keys(bytes(data))
     except _UNDECODABLE as error:
         raise InvalidCommand("data", str(error)) from None
     return command_of(command_type, command_id, values)
@@ -300,9 +313,26 @@ def dump_with_digest(
 
 
 def _dump_data(command: Command) -> bytes:
-    return _encode(
-        order_data(command) if isinstance(command, PlaceOrder) else command_codec(type(command)).dump(command)
-    )
+    if isinstance(command, PlaceOrder):
+        return _encode(order_data(command))
+    return _encode(command_codec(type(command)).dump(_without_defaults(command)))
+
+
+def _without_defaults(command: Command) -> Command:
+    """Return the same command without a default that depends on its other fields; `order_data` does this for orders."""
+    match command:
+        case OpenMarket():
+            return _without_default(command)
+        case PublishStory():
+            return replace(command, markets=tuple(map(_without_default, command.markets)))
+        case _:
+            return command
+
+
+def _without_default(market: OpenMarket) -> OpenMarket:
+    if market.outcomes and market.initial_prices == uniform_prices(len(market.outcomes)):
+        return replace(market, initial_prices=())
+    return market
 
 
 def dump_record(commands: list[bytes]) -> bytes:

@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from domain.money import format_decimal, parse_decimal
-from domain.orders import PlaceOrder
+from domain.orders import DEFAULT_TIME_IN_FORCE, PlaceOrder
 from messages.codecs import command_codec
 from messages.fields import CLIENT_ORDER_ID, ID, OUTCOME, Amount, Choice, FieldCodec, Nullable
 from messages.wire import fields_of, format_time, mark_of, without_none
@@ -74,6 +74,8 @@ _ACCOUNT_ID: Final = ORDER_FIELDS.index("account_id")
 _MARKET_ID: Final = ORDER_FIELDS.index("market_id")
 _CLIENT_ORDER_ID: Final = ORDER_FIELDS.index("client_order_id")
 _OUTCOME: Final = ORDER_FIELDS.index("outcome")
+_TYPE: Final = ORDER_FIELDS.index("type")
+_TIME_IN_FORCE: Final = ORDER_FIELDS.index("time_in_force")
 _EXPIRES_AT: Final = ORDER_FIELDS.index("expires_at")
 _ORDER_ID: Final = PlaceOrder.__struct_fields__.index("order_id")
 """A position in `PlaceOrder`: the id is server-assigned, so it is not on the wire."""
@@ -106,14 +108,14 @@ def fast_order(wire: Any, account_id: str, market_id: str, order_id: str) -> tup
     """Return the order in a struct of `wire_form`, or None where its fields do not surely keep to their codecs.
 
     The order gets the ids that are given. The second value is True where the struct equals the `order_data` of the
-    order: its amounts have six decimals, as we write them.
+    order: its amounts have six decimals, as we write them, and it does not spell out its default.
     """
     values = list(astuple(wire))
     values[_ACCOUNT_ID] = account_id
     values[_MARKET_ID] = market_id
     if values[_EXPIRES_AT] is not None or not _surely_fit(values):
         return None
-    canonical = True
+    canonical = not _names_default(values)
     for position in _AMOUNTS:
         text = values[position]
         if text is not None:
@@ -151,9 +153,11 @@ def surely_valid(order: PlaceOrder) -> bool:
 
 
 def order_data(order: PlaceOrder) -> Any:
-    """Return the wire form of an order, an `OrderData`."""
+    """Return the wire form of an order, an `OrderData`; it is the same whether the order spells out its default or not."""
     values = list(astuple(order))
     del values[_ORDER_ID]
+    if _names_default(values):
+        values[_TIME_IN_FORCE] = None
     for position in _AMOUNTS:
         amount = values[position]
         if amount is not None:
@@ -161,6 +165,12 @@ def order_data(order: PlaceOrder) -> Any:
     if values[_EXPIRES_AT] is not None:
         values[_EXPIRES_AT] = format_time(values[_EXPIRES_AT])
     return OrderData(*values)
+
+
+def _names_default(values: list[Any]) -> bool:
+    """Return whether an order names the `time_in_force` that it would have without."""
+    named = values[_TIME_IN_FORCE]
+    return named is not None and named == DEFAULT_TIME_IN_FORCE.get(values[_TYPE])
 
 
 def _are_texts(values: list[Any]) -> bool:

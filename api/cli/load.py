@@ -48,11 +48,12 @@ def load(file: Path, url: str, key: str, *, subsidy: str, as_json: bool) -> int:
     since is refused.
     """
     from api.client import ClientError, HttpClient
+    from messages.json_text import parse_json
 
     try:
-        stories = json.loads(file.read_text("utf-8"))["stories"]
+        stories = parse_json(file.read_bytes())["stories"]
         bodies = [story_body(story, subsidy) for story in stories]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         complain(f"{file}: {type(error).__name__}: {error}")
         return WRONG_USE
     published = []

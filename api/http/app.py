@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from api.http import errors
 from api.http.auth import Keys
+from api.http.bodies import JsonBodies
 from api.http.context import Context
 from api.http.middleware import Metrics, RequestFrame
 from api.http.references import References
@@ -78,6 +79,7 @@ def create_app(
         version="1",
         openapi_url="/openapi.json",
         redoc_url=None,
+        strict_content_type=False,  # JsonBodies judges it
         responses={"default": {"description": "an error", "content": {"application/json": {"schema": ERROR_SCHEMA}}}},
     )
     metrics = Metrics()
@@ -95,6 +97,7 @@ def create_app(
     for module in (stories, markets, market_reads, accounts, orders, leaderboard, ledger, events, keys):
         app.include_router(module.router, prefix="/v1")
     app.include_router(health.router)
+    app.add_middleware(JsonBodies)
     app.add_middleware(RequestFrame, metrics=metrics, body_bytes_max=settings.body_bytes_max)
     entry = order_entry.OrderEntry(context)
     app.fast_paths = dict.fromkeys(entry.paths, RequestFrame(entry, metrics, settings.body_bytes_max))

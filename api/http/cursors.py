@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from starlette.requests import Request
+
+POSITION_MAX: Final = 2**63 - 1
+"""The largest position that PostgreSQL can hold."""
 
 _FREE: Final = frozenset({"cursor", "limit", "min_position", "wait_ms"})
 """The parameters that may change from page to page; all others are part of the query."""
@@ -26,11 +29,11 @@ def encode(request: Request, key: Sequence[int | str]) -> str:
     return base64.urlsafe_b64encode(text).rstrip(b"=").decode()
 
 
-def decode(request: Request, cursor: str | None) -> list[int | str] | None:
+def decode(request: Request, cursor: str | None, *kinds: type[int | str]) -> tuple[Any, ...] | None:
     """Return the sort key in the cursor, or None when there is no cursor.
 
-    A cursor that this server made for this query has a key of the right shape. A forged one leads to other rows of the
-    same list or to an error, and to nothing else.
+    `kinds` are the types of the key's parts. Anybody can forge a cursor, so the key may be that of no row; but it always
+    has this shape, and the database can compare each part.
 
     Raises:
         ApiError: INVALID_CURSOR, when it is damaged, or made for another query.
@@ -42,11 +45,18 @@ def decode(request: Request, cursor: str | None) -> list[int | str] | None:
         check, query, *key = msgspec.json.decode(text, type=list[int | str])
     except (ValueError, msgspec.DecodeError):
         raise ApiError("INVALID_CURSOR", "the cursor is damaged") from None
-    if check != _check(query, key):
+    if check != _check(query, key) or not _fits(key, kinds):
         raise ApiError("INVALID_CURSOR", "the cursor is damaged")
     if query != _query(request):
         raise ApiError("INVALID_CURSOR", "the cursor belongs to another query: send the same parameters with it")
-    return key
+    return tuple(key)
+
+
+def _fits(key: Sequence[int | str], kinds: Sequence[type[int | str]]) -> bool:
+    """Return whether a key has parts of these types, and PostgreSQL can hold each."""
+    return list(map(type, key)) == list(kinds) and all(
+        "\0" not in part if isinstance(part, str) else 0 <= part <= POSITION_MAX for part in key
+    )
 
 
 def _check(query: int | str, key: Sequence[int | str]) -> str:

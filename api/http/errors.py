@@ -38,7 +38,10 @@ class Meaning(NamedTuple):
 
 CODES: Final[dict[str, Meaning]] = {
     # The request itself.
-    "MALFORMED_JSON": Meaning(400, "The body is not JSON, or not a JSON object."),
+    "MALFORMED_JSON": Meaning(
+        400, "The body is not JSON in UTF-8, or not a JSON object, or an object names a key twice."
+    ),
+    "INVALID_QUERY": Meaning(400, "The query string has a NUL, which no value may have."),
     "INVALID_CURSOR": Meaning(400, "The cursor is damaged, or belongs to another query."),
     "UNAUTHENTICATED": Meaning(401, "The key is missing, unknown or revoked."),
     "FORBIDDEN": Meaning(403, "The key's roles, or its account, do not allow this."),
@@ -46,6 +49,7 @@ CODES: Final[dict[str, Meaning]] = {
     "KEY_NOT_FOUND": Meaning(404, "No such API key."),
     "METHOD_NOT_ALLOWED": Meaning(405, "The path does not have this method."),
     "BODY_TOO_LARGE": Meaning(413, "The body is larger than this server accepts."),
+    "UNSUPPORTED_MEDIA_TYPE": Meaning(415, "The body is sent as another type than JSON, or compressed."),
     "INVALID_FIELD": Meaning(422, "A field is missing, unknown or invalid; the details name each such field."),
     "INVALID_PRICE": Meaning(422, "A limit price is not a multiple of the tick 0.001 between 0.001 and 0.999."),
     "INVALID_PAYOUTS": Meaning(422, "The payouts name an outcome twice, or their sum is not exactly 1."),
@@ -93,6 +97,7 @@ CODES: Final[dict[str, Meaning]] = {
 _OF_STATUS: Final = {400: "MALFORMED_JSON", 401: "UNAUTHENTICATED", 403: "FORBIDDEN", 404: "NOT_FOUND"} | {
     405: "METHOD_NOT_ALLOWED",
     413: "BODY_TOO_LARGE",
+    415: "UNSUPPORTED_MEDIA_TYPE",
     422: "INVALID_FIELD",
     429: "RATE_LIMITED",
     503: "UNAVAILABLE",
@@ -133,6 +138,14 @@ class ApiError(Exception):
         if self.status == CODES["UNAUTHENTICATED"].status:
             headers["www-authenticate"] = "Bearer"
         return headers
+
+
+class BodyRefused(HTTPException):
+    """An ApiError about a body, in the form that FastAPI lets pass while it reads the body."""
+
+    def __init__(self, error: ApiError) -> None:
+        super().__init__(error.status, error.message)
+        self.error = error
 
 
 def invalid_field(field: str, problem: str) -> ApiError:
@@ -204,6 +217,8 @@ def response_to(error: Exception, request_log: RequestLog) -> Response:
     match error:
         case ApiError():
             found = error
+        case BodyRefused():
+            found = error.error
         case RequestValidationError():
             found = from_pydantic(error.errors())
         case HTTPException():

@@ -1,4 +1,4 @@
-"""Middleware of every request: its id, the limit of its body, its log line, its metrics."""
+"""Middleware of every request: its id, the limit of its body, the refusal of NULs, its log line, its metrics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import structlog
 from fastapi import HTTPException
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from api.http.errors import answer, internal_error
+from api.http.errors import ApiError, answer, internal_error, response_to
 from api.http.request_log import RequestLog
 
 if TYPE_CHECKING:
@@ -78,6 +78,9 @@ class RequestFrame:
             await send(message)
 
         try:
+            if (error := _nul_in(scope)) is not None:
+                await response_to(error, request_log)(scope, receive, send_with_id)
+                return
             await self.app(scope, _Limited(scope, receive, self.body_bytes_max), send_with_id)
         except Exception:
             self.log.exception("request_failed", request_id=request_log.request_id, path=scope["path"])
@@ -134,6 +137,15 @@ class _Limited:
 
     def _too_large(self) -> HTTPException:
         return HTTPException(413, f"the body is larger than {self._bytes_max} bytes")
+
+
+def _nul_in(scope: Scope) -> ApiError | None:
+    """Return the error for a NUL in the path or in the query string: PostgreSQL can hold none, so nothing is found by it."""
+    if "\0" in scope["path"]:
+        return ApiError("NOT_FOUND", "no path has a NUL")
+    if b"%00" in scope["query_string"]:
+        return ApiError("INVALID_QUERY", "the query string must have no NUL")
+    return None
 
 
 def _route_of(scope: Scope) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from fastapi import Depends, Query
@@ -14,6 +14,7 @@ from starlette.responses import Response
 from api.http import cursors
 from api.http.auth import Principal
 from api.http.context import Context, context_of, reader_of
+from api.http.cursors import POSITION_MAX
 from api.http.errors import ApiError, invalid_field
 from api.http.request_log import request_log_of
 from domain.money import Time
@@ -21,9 +22,6 @@ from messages.wire import format_time, parse_time
 from projections.reading import AsOf, Need, NotYetProjected, UnknownProjection, needs_of, read
 
 T = TypeVar("T")
-
-POSITION_MAX: Final = 2**63 - 1
-"""The largest position that PostgreSQL can hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +71,12 @@ class Reader:
         cursor = cursors.encode(self.request, rows[-1].key) if len(rows) == limit else None
         return answer([serializer(row) for row in rows], as_of, next_cursor=cursor)
 
-    def after(self, cursor: str | None) -> tuple[Any, ...] | None:
-        """Return the sort key of the last row of the previous page, or None for the first page."""
-        key = cursors.decode(self.request, cursor)
-        return None if key is None else tuple(key)
+    def after(self, cursor: str | None, *kinds: type[int | str]) -> tuple[Any, ...] | None:
+        """Return the sort key of the last row of the previous page, or None for the first page.
+
+        `kinds` are the types of the key's parts; raises ApiError INVALID_CURSOR for any other key.
+        """
+        return cursors.decode(self.request, cursor, *kinds)
 
 
 async def wait_for(context: Context, needs: Sequence[Need], position: int, seconds: float) -> None:

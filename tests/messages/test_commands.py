@@ -359,3 +359,35 @@ def test_a_command_made_in_python_is_held_to_the_same_limits(command_id: str, co
         check_command(command_id, command)
 
     assert field == caught.value.field
+
+
+def command_text(data: str, more: str = "") -> bytes:
+    """The text of a command that sends an order with this data."""
+    return f'{{"command_id":"order:ac_a:c-1","type":"PlaceOrder","data":{data}{more}}}'.encode()
+
+
+ORDER_TEXT = (
+    '{"account_id":"ac_a","market_id":"mk_m","client_order_id":"c-1","outcome":"Yes","side":"buy","type":"market",'
+    '"quantity":"1"}'
+)
+TWICE = ORDER_TEXT.replace('"quantity":"1"', '"quantity":"1","quantity":"50"')
+
+
+@pytest.mark.parametrize("data", [TWICE, TWICE.replace("Yes", "a\\\\b:")], ids=["plain", "escaped"])
+def test_data_with_a_key_twice_is_refused(data: str) -> None:
+    """The sender gets a refusal for it; the other commands of its record are read."""
+    good = command_text(ORDER_TEXT)
+    for found in [parse_command(command_text(data)), parse_record(b"[%b,%b]" % (good, command_text(data)))[1]]:
+        assert isinstance(found, Submitted)
+        assert isinstance(found.command, InvalidCommand)
+        assert (found.command.details["field"], '"quantity" twice' in str(found.command)) == ("data", True)
+
+
+def test_an_envelope_with_a_key_twice_is_unreadable() -> None:
+    """It goes to the dead letters; the other commands of its record are read."""
+    good, bad = command_text(ORDER_TEXT), command_text(ORDER_TEXT, ',"type":"QuoteOrder"')
+    with pytest.raises(UnreadableError, match='"type" twice'):
+        parse_command(bad)
+    first, second = parse_record(b"\xef\xbb\xbf[%b,%b]" % (good, bad))
+    assert first == parse_command(b"\xef\xbb\xbf" + good)
+    assert isinstance(second, UnreadableError)

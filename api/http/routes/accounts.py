@@ -75,7 +75,7 @@ async def withdraw(request: Request, principal: Anyone, account_id: AccountId, b
 @router.get("")
 async def list_accounts(read: Read, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """All accounts."""
-    after = read.after(cursor)
+    after = read.after(cursor, int, str)
     rows, as_of = await read.fetch(
         (accounts.list_accounts,), lambda c, a: accounts.list_accounts(c, a, limit=limit, after=after)
     )
@@ -111,7 +111,7 @@ async def list_orders(
     cursor: Cursor = None,
 ) -> Response:
     """The account's orders, newest first; with `open=true` only resting ones."""
-    after = read.after(cursor)
+    after = read.after(cursor, int, str)
     rows, as_of = await read.fetch(
         (orders.account_orders,),
         lambda c, a: orders.account_orders(
@@ -126,7 +126,7 @@ async def list_fills(
     read: Read, account_id: AccountId, market_id: MarketFilter, limit: Limit = 100, cursor: Cursor = None
 ) -> Response:
     """The account's fills, as taker and as maker, newest first."""
-    after = read.after(cursor)
+    after = read.after(cursor, int, int)
     rows, as_of = await read.fetch(
         (trades.account_fills,),
         lambda c, a: trades.account_fills(c, a, account_id, market_id=market_id, limit=limit, after=after),
@@ -137,7 +137,7 @@ async def list_fills(
 @router.get("/{account}/settlements")
 async def list_settlements(read: Read, account_id: AccountId, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """Payments to the account by finalized, corrected and voided markets, and what they took back, newest first."""
-    after = read.after(cursor)
+    after = read.after(cursor, int, str)
     rows, as_of = await read.fetch(
         (positions.settlements,), lambda c, a: positions.settlements(c, a, account_id, limit=limit, after=after)
     )
@@ -147,7 +147,7 @@ async def list_settlements(read: Read, account_id: AccountId, limit: Limit = 100
 @router.get("/{account}/ledger")
 async def list_ledger(read: Read, account_id: AccountId, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """The account's statement: every movement of its cash, with available and held cash afterwards, newest first."""
-    after = read.after(cursor)
+    after = read.after(cursor, int)
     rows, as_of = await read.fetch(
         (accounts.statement,), lambda c, a: accounts.statement(c, a, account_id, limit=limit, after=after)
     )

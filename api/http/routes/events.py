@@ -10,8 +10,9 @@ from starlette.responses import Response
 
 from api.http import cursors
 from api.http.context import Context, MarketFilter, WithContext, reader_of
+from api.http.cursors import POSITION_MAX
 from api.http.errors import invalid_field
-from api.http.reads import POSITION_MAX, Cursor, Limit, json
+from api.http.reads import Cursor, Limit, json
 from api.http.request_log import request_log_of
 from domain.events import Recorded
 from messages.events import TOPICS, event_schemas, public_event
@@ -38,8 +39,8 @@ async def list_events(
 ) -> Response:
     """Events, oldest first, as `GET /v1/schemas` describes them. With `market`, a page may be short: follow the cursor."""
     topics = _topics(type)
-    key = cursors.decode(request, cursor)
-    start = int(key[0]) if key else after
+    key = cursors.decode(request, cursor, int)
+    start = key[0] if key else after
     found, scanned_to, more, head = await run_in_threadpool(_scan, context, start, limit, topics, market_id)
     request_log_of(request).position = head
     time = format_time(found[-1].time) if found else None

@@ -49,7 +49,7 @@ async def list_markets(
 ) -> Response:
     """Markets with the odds of each outcome, newest first; `trades` counts fills."""
     story_id = story and await read.context.references.resolve("story", story)
-    after = read.after(cursor)
+    after = read.after(cursor, int, str)
     rows, as_of = await read.fetch(
         NEEDS,
         lambda c, a: markets.list_markets(
@@ -138,7 +138,7 @@ async def candlesticks(
 @router.get("/{market}/trades")
 async def list_trades(read: Read, market: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """Every fill of the market as a trade, newest first."""
-    after = read.after(cursor)
+    after = read.after(cursor, int, int)
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[trades.Trade]:
         found = find(connection, as_of, market)
@@ -176,7 +176,7 @@ async def list_holders(read: Read, market: str, outcome: str | None = None, limi
 @router.get("/{market}/events")
 async def list_events(read: Read, market: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """The lifecycle of the market: opened, halted, clarified, determined ...; newest first."""
-    after = read.after(cursor)
+    after = read.after(cursor, int)
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[lifecycle.LifecycleEntry]:
         found = find(connection, as_of, market)

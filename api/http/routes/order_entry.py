@@ -11,18 +11,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from api.http.auth import require
+from api.http.bodies import check_media_type, read_body
 from api.http.errors import ANSWERED, response_to
 from api.http.routes import orders
-from api.http.writes import await_reply, no_reply, refusal, time_in
+from api.http.writes import await_reply, refusal, time_in
 from api.key_store import ROLES
-from consumers.gateway import GatewayError
 from domain.account import OpenAccount
 from messages.codecs import command_codec
 from messages.commands import order_command_id
-from messages.fields import InvalidCommand
+from messages.json_text import check_keys, without_bom
 from messages.order import fast_order, wire_form
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from api.http.request_log import RequestLog
     from domain.money import Time
     from domain.orders import PlaceOrder
-    from messages.replies import Reply
 
 
 OrderBody: Final = wire_form("OrderBody", account_id=("account", str | None, None))
@@ -44,6 +43,7 @@ BatchBody: Final = msgspec.defstruct(
     "BatchBody",
     [("orders", list[OrderBody]), ("account", str | None, None)],  # type: ignore[valid-type]
     forbid_unknown_fields=True,
+    omit_defaults=True,
 )
 """The fields of `api.http.routes.orders.PlaceBatchBody`."""
 
@@ -70,7 +70,9 @@ def fast_command(body: Any, account: str | None, principal: Principal, reference
 def fast_commands(raw: bytes, principal: Principal, references: References) -> list[PlaceOrder] | None:
     """Return the commands of a batch, or None unless the fast path takes all its orders."""
     try:
-        batch: Any = _decode_batch(raw)
+        text = without_bom(raw)
+        batch: Any = _decode_batch(text)
+        check_keys(text, _encode(batch))
         if batch.account is not None:
             _check_reference(batch.account, "")
     except (ValueError, RecursionError):  # InvalidCommand and msgspec's errors are ValueErrors too
@@ -102,9 +104,12 @@ class OrderEntry:
 
     async def _place(self, scope: Scope, receive: Receive, request_log: RequestLog) -> tuple[int, bytes]:
         principal, at = await self._caller(scope)
-        raw = await _body(receive)
+        raw = await read_body(receive)
         try:
-            command = fast_command(_decode_order(raw), None, principal, self._context.references)
+            text = without_bom(raw)
+            body = _decode_order(text)
+            check_keys(text, _encode(body))
+            command = fast_command(body, None, principal, self._context.references)
         except (ValueError, RecursionError):
             command = None
         if command is None:
@@ -118,42 +123,32 @@ class OrderEntry:
 
     async def _place_batch(self, scope: Scope, receive: Receive, request_log: RequestLog) -> tuple[int, bytes]:
         principal, at = await self._caller(scope)
-        raw = await _body(receive)
+        raw = await read_body(receive)
         commands = fast_commands(raw, principal, self._context.references)
         if commands is None:
             results = await orders.place_each(Request(scope), principal, raw)
         else:
-            ids = [order_command_id(command.account_id, command.client_order_id) for command in commands]
-            replies = await self._context.gateway.submit_all(list(zip(ids, commands, strict=True)), at)
-            results = [_result(request_log, *pair) for pair in zip(ids, replies, strict=True)]
+            pairs = [(order_command_id(each.account_id, each.client_order_id), each) for each in commands]
+            replies = await self._context.gateway.submit_all(pairs, at)
+            results = [
+                orders.batch_result(request_log, *pair, reply) for pair, reply in zip(pairs, replies, strict=True)
+            ]
         answer = orders.batch_answer(results)
         request_log.position = answer["position"] or None
         return 200, _encode(answer)
 
     async def _caller(self, scope: Scope) -> tuple[Principal, Time | None]:
-        """Return the principal of a request, and the time that it gives its command."""
-        key = time = None
+        """Return the principal of a request, and the time that it gives its command; refuse a body that is not JSON."""
+        key = time = content_type = content_encoding = None
         for name, value in scope["headers"]:
             if name == b"authorization" and key is None:
                 key = value.decode("latin-1")
             elif name == b"tidings-time" and time is None:
                 time = value.decode("latin-1")
+            elif name == b"content-type":
+                content_type = value
+            elif name == b"content-encoding":
+                content_encoding = value
         principal = require(await self._context.keys.principal(key), *ROLES)
+        check_media_type(content_type, content_encoding)
         return principal, time_in(self._context, time)
-
-
-async def _body(receive: Receive) -> bytes:
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    while message["type"] == "http.request" and message.get("more_body", False):
-        message = await receive()
-        body += message.get("body", b"")
-    if message["type"] == "http.disconnect":
-        raise ClientDisconnect
-    return body
-
-
-def _result(request_log: RequestLog, command_id: str, reply: Reply | InvalidCommand | GatewayError) -> dict[str, Any]:
-    if isinstance(reply, InvalidCommand | GatewayError):
-        return no_reply(reply, request_log, command_id).body()
-    return orders.order_answer(reply) if reply.code is None else refusal(reply).body()

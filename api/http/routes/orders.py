@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import secrets
 from typing import Any, Final
 
 from fastapi import APIRouter
@@ -12,13 +13,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.http.auth import Principal
+from api.http.bodies import json_text
 from api.http.context import Anyone, WithContext, context_of
 from api.http.errors import ApiError, from_pydantic
 from api.http.fields import Amount, BodyT, ClientOrderId, Price, Reference, RequestBody, with_fields_of
 from api.http.reads import json
-from api.http.writes import command_id_of, quote_reply, refusal, reply_to, submit
+from api.http.request_log import RequestLog, request_log_of
+from api.http.writes import command_id_of, no_reply, quote_reply, refusal, reply_to, sender_time, submit
+from consumers.gateway import GatewayError
 from domain.orders import AmendOrder, CancelOrder, CancelOrders, PlaceOrder
-from messages.commands import order_command_id, with_ids
+from messages.commands import Command, InvalidCommand, QuoteOrder, order_command_id, with_ids
 from messages.order import ORDER_FIELDS
 from messages.replies import Reply
 
@@ -83,8 +87,9 @@ class AmendOrderBody(RequestBody):
 
 def parse_body(model: type[BodyT], raw: bytes) -> BodyT:
     """Return the parsed body of a request; raises ApiError MALFORMED_JSON or INVALID_FIELD."""
+    text = json_text(raw)
     try:
-        return model.model_validate_json(raw)
+        return model.model_validate_json(text)
     except ValidationError as error:
         raise from_pydantic(error.errors(include_url=False, include_input=False)) from error
 
@@ -101,9 +106,29 @@ async def place(request: Request, principal: Principal, raw: bytes) -> tuple[int
 
 
 async def place_each(request: Request, principal: Principal, raw: bytes) -> list[dict[str, Any]]:
-    """Place the orders in a body; return for each what it did, or the error that it would have alone."""
+    """Place the orders in a body; return for each what it did, or the error that it would have alone.
+
+    All references are looked up first. Then the commands go to the engine together, in the order of the batch.
+    """
     batch = parse_body(PlaceBatchBody, raw)
-    return await asyncio.gather(*(_one_of_batch(request, principal, batch, item) for item in batch.orders))
+    found = await asyncio.gather(*(_command_or_error(request, principal, batch, item) for item in batch.orders))
+    commands = [each for each in found if not isinstance(each, ApiError)]
+    replies = iter(await context_of(request).gateway.submit_all(commands, sender_time(request)))
+    request_log = request_log_of(request)
+    return [
+        each.body() if isinstance(each, ApiError) else batch_result(request_log, *each, next(replies)) for each in found
+    ]
+
+
+def batch_result(
+    request_log: RequestLog, command_id: str, command: Command, reply: Reply | InvalidCommand | GatewayError
+) -> dict[str, Any]:
+    """Return one result of a batch: what the order did or would do, or its error."""
+    if isinstance(reply, InvalidCommand | GatewayError):
+        return no_reply(reply, request_log, command_id).body()
+    if reply.code is not None:
+        return refusal(reply).body()
+    return quote_answer(reply) if isinstance(command, QuoteOrder) else order_answer(reply)
 
 
 def batch_answer(results: list[dict[str, Any]]) -> dict[str, Any]:
@@ -167,9 +192,10 @@ async def amend_order(
     return json(order_answer(reply))
 
 
-async def _one_of_batch(
+async def _command_or_error(
     request: Request, principal: Principal, batch: PlaceBatchBody, item: dict[str, Any]
-) -> dict[str, Any]:
+) -> tuple[str, Command] | ApiError:
+    """Return the command of one order of a batch and the command's id, or the error that the order would have alone."""
     try:
         try:
             order = PlaceOrderBody.model_validate(item)
@@ -177,14 +203,13 @@ async def _one_of_batch(
             raise from_pydantic(error.errors(include_url=False, include_input=False)) from error
         if order.account is None and batch.account is not None:
             order = order.model_copy(update={"account": batch.account})
-        if order.dry_run:
-            return await _quoted(request, principal, order, order.client_order_id)
-        reply = await _place(request, principal, order)
-        if reply.code is not None:
-            raise refusal(reply)
-        return order_answer(reply)
+        account_id = await context_of(request).references.acting_account(principal, order.account)
+        command = await _command(request, order, account_id, order.client_order_id)
     except ApiError as error:
-        return error.body()
+        return error
+    if order.dry_run:
+        return f"quote:{secrets.token_hex(16)}", QuoteOrder(command)
+    return order_command_id(account_id, order.client_order_id), command
 
 
 async def _place(request: Request, principal: Principal, order: PlaceOrderBody) -> Reply:
@@ -199,8 +224,7 @@ async def _quoted(request: Request, principal: Principal, order: QuoteBody, clie
     reply = await quote_reply(request, command)
     if reply.code is not None:
         raise refusal(reply)
-    result = {name: value for name, value in reply.result.items() if name not in {"order_id", "client_order_id"}}
-    return {**result, "position": reply.position}
+    return quote_answer(reply)
 
 
 async def _command(request: Request, order: QuoteBody, account_id: str, client_order_id: str) -> PlaceOrder:
@@ -219,3 +243,9 @@ async def _command(request: Request, order: QuoteBody, account_id: str, client_o
 def order_answer(reply: Reply) -> dict[str, Any]:
     """Return the answer to an accepted order."""
     return {**reply.result, "position": reply.position}
+
+
+def quote_answer(reply: Reply) -> dict[str, Any]:
+    """Return the answer to a quote: that of an order, without its ids."""
+    result = {name: value for name, value in reply.result.items() if name not in {"order_id", "client_order_id"}}
+    return {**result, "position": reply.position}

@@ -63,7 +63,7 @@ async def publish_story(request: Request, principal: Operator, story: PublishSto
 @router.get("")
 async def list_stories(read: Read, category: str | None = None, limit: Limit = 50, cursor: Cursor = None) -> Response:
     """Stories, newest first, without their markets."""
-    after = read.after(cursor)
+    after = read.after(cursor, int, str)
     rows, as_of = await read.fetch(
         (stories.list_stories,), lambda c, a: stories.list_stories(c, a, category=category, limit=limit, after=after)
     )

@@ -33,3 +33,20 @@ def test_load_publishes_once(exchange: Exchange, settings: Settings, tmp_path: P
 
     file.write_text("{}")
     assert tidings(settings, "load", str(file), "--url", url).returncode == 2
+
+
+def test_load_refuses_a_key_twice(exchange: Exchange, settings: Settings, tmp_path: Path) -> None:
+    """Nothing of a file is published where one value would silently replace another; a BOM is no problem."""
+    story = (
+        '{"slug":"%s","title":"t","body":"b","category":"twice","published_at":"2026-01-01T00:00:00Z"%s,"markets":[]}'
+    )
+    file = tmp_path / "stories.json"
+    url = exchange.running.url
+
+    file.write_text('{{"stories":[{},{}]}}'.format(story % ("one", ""), story % ("two", ',"title":"u"')), "utf-8-sig")
+    done = tidings(settings, "load", str(file), "--url", url)
+    assert (done.returncode, '"title" twice' in done.stderr) == (2, True)
+    assert exchange.api.data("/stories", category="twice") == []
+
+    file.write_text('{"stories":[%s]}' % (story % ("one", "")), "utf-8-sig")
+    assert tidings(settings, "load", str(file), "--url", url).returncode == 0

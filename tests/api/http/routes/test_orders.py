@@ -159,6 +159,21 @@ def test_the_same_id_is_one_order(exchange: Exchange) -> None:
     assert [event for event in exchange.events_after(before) if event["type"] != "CommandRejected"] == []
 
 
+@pytest.mark.parametrize(("fields", "default"), [(LIMIT, "GTC"), ({"type": "market"}, "IOC")], ids=["limit", "market"])
+def test_an_order_is_the_same_with_its_default_spelled_out(
+    exchange: Exchange, fields: dict[str, Any], default: str
+) -> None:
+    """Sent again with the `time_in_force` that it has anyway, or without it, it gets its first answer."""
+    market, trader = exchange.market(), exchange.trader("100")
+    for first, second in [({}, {"time_in_force": default}), ({"time_in_force": default}, {})]:
+        order = trader.order(market["market_id"], **fields)
+
+        assert trader.api.done("/orders", order | second) == trader.api.done("/orders", order | first)
+
+    other = trader.api.post("/orders", order | {"time_in_force": "FOK"})
+    assert (other.status_code, other.json()["code"]) == (409, "COMMAND_ID_REUSED")
+
+
 def test_a_refusal_is_the_reply_for_ever(exchange: Exchange) -> None:
     """A refused order stays refused, even when it would be accepted now."""
     market, trader = exchange.market(), exchange.trader("1")
@@ -188,6 +203,24 @@ def test_a_batch_has_a_result_each(exchange: Exchange) -> None:
         "filled", "INVALID_FIELD", "INSUFFICIENT_FUNDS", "filled"
     ]  # fmt: skip
     assert answer["position"] == max(result.get("position", 0) for result in results)
+
+
+def test_a_batch_keeps_its_order_when_a_name_needs_a_look_up(exchange: Exchange) -> None:
+    """Each order follows the one before it, whichever of them names its market by a slug, or is a dry run."""
+    for slow in range(4):
+        market, trader = exchange.market(), exchange.trader("100")
+        names = [market["slug"] if number == slow else market["market_id"] for number in range(3)]
+        orders = [
+            trader.order(names[0], quantity="10"),
+            trader.order(names[1], quantity="10", side="sell", dry_run=True),
+            trader.order(names[2], quantity="10", side="sell"),
+        ]
+
+        results = trader.api.done("/orders/batch", {"orders": orders})["results"]
+
+        assert [result.get("code") or result["status"] for result in results] == ["filled"] * 3
+        assert "order_id" not in results[1]
+        assert (results[1]["fills"], results[1]["cost"]) == (results[2]["fills"], results[2]["cost"])
 
 
 def test_a_batch_has_1_to_100_orders(exchange: Exchange) -> None:

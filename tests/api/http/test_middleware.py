@@ -1,0 +1,37 @@
+"""What surrounds every request: a NUL gets no further."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.api.conftest import Exchange
+
+ROUTES_MIN = 40  # fewer mean that this test has lost sight of them
+
+
+def test_a_nul_is_found_nowhere(exchange: Exchange) -> None:
+    """In every parameter of every route: 404 in a path, 400 in a query string."""
+    paths = exchange.api.client.get("/openapi.json").json()["paths"]
+    wrong = []
+    routes = 0
+    for path, methods in paths.items():
+        for method, operation in methods.items():
+            routes += 1
+            body = {} if "requestBody" in operation else None
+            names = {each["name"]: each["in"] for each in operation.get("parameters", [])}
+            plain = re.sub(r"\{\w+\}", "x", path)
+            tries = [(re.sub(r"\{\w+\}", "x", path.replace(f"{{{name}}}", nul)), (404, "NOT_FOUND"))
+                     for name, place in names.items() if place == "path" for nul in ("%00", "a%00b")]  # fmt: skip
+            tries += [(f"{plain}?{name}={nul}", (400, "INVALID_QUERY"))
+                      for name, place in names.items() if place == "query" for nul in ("%00", "a%00b")]  # fmt: skip
+            for url, expected in [*tries, (f"{plain}?%00=1", (400, "INVALID_QUERY"))]:
+                response = exchange.api.client.request(
+                    method, url, json=body, headers={"authorization": f"Bearer {exchange.api.key}"}
+                )
+                if (response.status_code, response.json()["code"]) != expected:
+                    wrong.append((method, url, response.status_code))
+
+    assert wrong == []
+    assert routes >= ROUTES_MIN
