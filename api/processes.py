@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Final, Self
-
-from psycopg_pool import ConnectionPool
+from typing import TYPE_CHECKING, Final, Self
 
 from api import key_store
-from api.database import dsn_of, with_database
+from api.database import connection_pool, dsn_of, with_database
 from api.http.app import create_app
 from api.http.server import HttpServer
 from api.stop_signals import StopSignals
@@ -25,12 +23,10 @@ from consumers.projector.projector import Projector
 from consumers.wiring import batch_limits, open_log, open_recorder
 from migrations import migrate
 from projections.machine.progress import Progress
-from projections.machine.store import CONNECT_OPTIONS
 
 if TYPE_CHECKING:
     from eventsourcing.persistence import ApplicationRecorder
     from fastapi import FastAPI
-    from psycopg import Connection
 
     from consumers.gateway import Gateway
     from settings import Settings
@@ -49,16 +45,8 @@ class Dependencies:
         """Open everything, and migrate the database; the stack closes it."""
         self.settings = settings
         self.log = log
-        pool: ConnectionPool[Connection[Any]] = ConnectionPool(
-            dsn_of(settings),
-            kwargs=CONNECT_OPTIONS,
-            min_size=1,
-            max_size=settings.pool_connections_max,
-            open=False,
-            timeout=5,
-        )
-        stack.enter_context(pool).wait(READY_SECONDS)
-        self.pool = pool
+        self.pool = stack.enter_context(connection_pool(settings))
+        self.pool.wait(READY_SECONDS)
         self.progress = Progress(dsn_of(settings))
         self.progress.start()
         stack.callback(self.progress.stop)
