@@ -5,16 +5,18 @@ Rows exist only for periods in which something happened; a query fills the gaps.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from psycopg import Connection
 
 from domain.market import MarketActivated, MarketDrafted
 from domain.orders import OrderAmended, OrderPlaced, RestingOrderFilled
+from projections import timeline
 from projections.machine.batch import Batch
 from projections.machine.projection import Projection
 from projections.machine.table import Table
 from projections.machine.workspace import Rows, Workspace
+from projections.markets.prices import signed
 from projections.reading import AsOf, query
 from projections.times import DAY, HOUR, MINUTE
 
@@ -215,29 +217,26 @@ def _merge(row: CandleRow, minute: CandleRow) -> None:
 PROJECTION = Projection("candles", 3, (CANDLES, CURRENT), fold, scope="market", weight=3.0)
 
 
-@query("candles")
+@query("candles", "markets", "trades", "timeline")
 def candles(  # noqa: PLR0917  read in one order everywhere
     connection: Connection, as_of: AsOf, market_id: str, outcome: int, period: Period, start: int, end: int
 ) -> list[Candle]:
     """Return the candles of an outcome (by its index) that lie in [start, end), oldest first, without gaps.
 
     `start` is aligned down. The first candle is not before the market's first row, the last one not after the time of
-    `as_of`. There are at most `CANDLES_MAX`.
+    `as_of`, and the last one holds nothing that came after the position of `as_of`. There are at most `CANDLES_MAX`.
     """
     length = PERIODS[period]
     start -= start % length
     end = min(end, as_of.time + 1, start + CANDLES_MAX * length)
-    i = outcome + 1
-    rows = connection.execute(
-        "SELECT start, open[%(i)s], high[%(i)s], low[%(i)s], close[%(i)s], previous[%(i)s], volume[%(i)s], quantity[%(i)s], "
-        "trades[%(i)s] FROM candles WHERE market_id = %(market)s AND period = %(period)s "
-        "AND start >= coalesce((SELECT max(start) FROM candles WHERE market_id = %(market)s AND period = %(period)s "
-        "AND start <= %(start)s), %(start)s) AND start < %(end)s ORDER BY start",
-        {"i": i, "market": market_id, "period": length, "start": start, "end": end},
-    ).fetchall()
-    by_start = {row[0]: row for row in rows}
+    running = as_of.time - as_of.time % length
+    values = {"i": outcome + 1, "market": market_id, "period": length, "start": start}
+    rows = connection.execute(_ROWS, {**values, "end": min(end, running) if as_of.past else end}).fetchall()
+    if as_of.past and end > running:
+        rows += _running(connection, as_of, market_id, outcome, length)
     if not rows:
         return []
+    by_start = {row[0]: row for row in rows}
     carried: int | None = None
     if rows[0][0] < start:
         carried = rows[0][4] if rows[0][4] is not None else rows[0][5]
@@ -252,3 +251,72 @@ def candles(  # noqa: PLR0917  read in one order everywhere
         answer.append(Candle(moment, moment + length, *row[1:]))
         carried = row[4] if row[4] is not None else row[5]
     return answer
+
+
+_COLUMNS: Final = (
+    "start, open[%(i)s], high[%(i)s], low[%(i)s], close[%(i)s], previous[%(i)s], "
+    "volume[%(i)s], quantity[%(i)s], trades[%(i)s]"
+)
+
+# The last row before `start` has the price that is carried into the first candle.
+_ROWS: Final = f"""
+    SELECT {_COLUMNS} FROM candles WHERE market_id = %(market)s AND period = %(period)s AND start < %(end)s
+    AND start >= coalesce((SELECT max(start) FROM candles WHERE market_id = %(market)s AND period = %(period)s
+        AND start <= %(start)s AND start < %(end)s), %(start)s)
+    ORDER BY start"""
+
+_PARTS: Final = f"""
+    SELECT {_COLUMNS} FROM candles
+    WHERE market_id = %(market)s AND period = %(period)s AND start >= %(start)s AND start < %(end)s ORDER BY start"""
+
+
+def _running(connection: Connection, as_of: AsOf, market_id: str, outcome: int, length: int) -> list[tuple[Any, ...]]:
+    """Return the row of the period in which `as_of` lies, as it was then; no row where nothing had happened in it.
+
+    The table may hold what came later. So the row is made of the hours and minutes that were over, and of the last minute's
+    ticks and trades.
+    """
+    values = {"i": outcome + 1, "market": market_id}
+    start = since = as_of.time - as_of.time % length
+    parts: list[tuple[Any, ...]] = []
+    for part in (HOUR, MINUTE):
+        if part < length:
+            until = as_of.time - as_of.time % part
+            parts += connection.execute(_PARTS, {**values, "period": part, "start": since, "end": until}).fetchall()
+            since = until
+    minute = as_of.time - as_of.time % MINUTE
+    values |= {"bit": signed(1 << outcome), "period": MINUTE, "start": minute, "last": as_of.position}
+    first = timeline.position_before(connection, minute) + 1
+    parts += connection.execute(_MINUTE, {**values, "first": first}).fetchall()
+    return [_joined(start, parts)] if parts else []
+
+
+def _joined(start: int, parts: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """Return the row that begins at `start` and has these parts, at least one, in their order."""
+    ticked = [part for part in parts if part[1] is not None]
+    prices = (
+        (ticked[0][1], max(part[2] for part in ticked), min(part[3] for part in ticked), ticked[-1][4])
+        if ticked
+        else (None, None, None, None)
+    )
+    return start, *prices, parts[0][5], *(sum(part[column] for part in parts) for column in (6, 7, 8))
+
+
+# A minute of one outcome, up to a position. Like a row of the table, it is there if anything happened to any outcome.
+_MINUTE: Final = """
+    WITH ticks AS (
+        SELECT position, prices[%(i)s] AS price, changed & %(bit)s <> 0 AS own FROM market_activity
+        WHERE market_id = %(market)s AND position BETWEEN %(first)s AND %(last)s AND changed <> 0),
+    fills AS (
+        SELECT count(*) AS fills, count(*) FILTER (WHERE own) AS trades,
+            coalesce(sum(cost) FILTER (WHERE own), 0)::int8 AS volume,
+            coalesce(sum(quantity) FILTER (WHERE own), 0)::int8 AS quantity
+        FROM (SELECT cost, quantity, outcome = outcomes[%(i)s] AS own
+            FROM trades JOIN candles_current USING (market_id)
+            WHERE market_id = %(market)s AND position BETWEEN %(first)s AND %(last)s) fill)
+    SELECT %(start)s::int8, (array_agg(price ORDER BY position) FILTER (WHERE own))[1], max(price) FILTER (WHERE own),
+        min(price) FILTER (WHERE own), (array_agg(price ORDER BY position DESC) FILTER (WHERE own))[1],
+        (SELECT coalesce(close[%(i)s], previous[%(i)s]) FROM candles
+            WHERE market_id = %(market)s AND period = %(period)s AND start < %(start)s ORDER BY start DESC LIMIT 1),
+        (SELECT volume FROM fills), (SELECT quantity FROM fills), (SELECT trades FROM fills)
+    FROM ticks HAVING count(*) > 0 OR (SELECT fills FROM fills) > 0"""
