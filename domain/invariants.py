@@ -25,19 +25,29 @@ TAKING_BACK: Final = (PayoutReversed, PositionVoided)
 
 
 class BrokenInvariantError(AssertionError):
-    """An invariant does not hold."""
+    """An invariant does not hold: `claim` says which, `event` after which event, if after one."""
+
+    def __init__(self, position: int, claim: str, event: Event | None) -> None:
+        super().__init__(f"at position {position} this does not hold: {claim} ({event})")
+        self.position = position
+        self.claim = claim
+        self.event = event
 
 
 @dataclass(slots=True)
 class Audit:
-    """An exchange made from the log alone, whose invariants have held so far."""
+    """An exchange made from the log alone, whose invariants have held so far.
+
+    With a list in `broken`, an invariant that does not hold is added to it, and the audit goes on. Otherwise it is raised.
+    """
 
     exchange: Exchange = field(default_factory=Exchange)
     position: int = 0
     owed: dict[str, Credits] = field(default_factory=dict)
+    broken: list[BrokenInvariantError] | None = None
 
     def apply(self, entry: Entry, *, time: Time, command_id: str) -> None:
-        """Apply the next event and check what it touched. Raises BrokenInvariantError."""
+        """Apply the next event and check what it touched. Raises BrokenInvariantError, unless there is a list for it."""
         event = entry.event
         cash_before = self._cash_of(event)
         self.exchange.apply(event, stream=entry.stream, version=entry.version, time=time, command_id=command_id)
@@ -54,7 +64,7 @@ class Audit:
                 self._check_pool(market, event)
 
     def check_all(self) -> None:
-        """Check the whole state, as it must be between commands. Raises BrokenInvariantError."""
+        """Check the whole state, as it must be between commands. Raises like `apply`."""
         exchange = self.exchange
         self._check(exchange.ledger.total() == 0, None, "the ledger sums to zero")
         for name, balance in exchange.ledger.balances.items():
@@ -157,5 +167,9 @@ class Audit:
                     break
 
     def _check(self, holds: bool, event: Event | None, claim: str) -> None:
-        if not holds:
-            raise BrokenInvariantError(f"at position {self.position} this does not hold: {claim} ({event})")
+        if holds:
+            return
+        error = BrokenInvariantError(self.position, claim, event)
+        if self.broken is None:
+            raise error
+        self.broken.append(error)

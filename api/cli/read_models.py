@@ -10,13 +10,13 @@ from api.cli.command import DONE, NO, WRONG_USE, add_command, complain, show_pro
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from eventsourcing.persistence import ApplicationRecorder
     from psycopg import Connection
 
     from api.cli.command import Commands
-    from domain.events import Recorded
+    from projections.verify import Comparison
     from settings import Settings
 
 
@@ -59,63 +59,56 @@ def is_unknown(name: str) -> bool:
 
 
 def _verify(options: Namespace, settings: Settings) -> int:
-    """Compare the ledger and the read models with the log; print the first difference of each."""
+    """Compare the ledger and the read models with the log; print every difference with its kind."""
     from projections.machine.log_reader import read_log
     from projections.machine.store import SCHEMA
     from projections.registry import PROJECTIONS
-    from projections.verify import verify
+    from projections.verify import Comparison, ledger_differences, verify
 
+    results: list[dict[str, Any]] = []
     with opened(settings) as (dsn, _, log):
         head = log.max_notification_id() or 0
 
         def read(after: int, until: int) -> Iterator[Any]:
             return read_log(log, settings.partition, after, until)
 
-        problem = _broken_rule(settings.partition, (event for batch in read(0, head) for event in batch.events))
-        results: list[dict[str, Any]] = [{"name": "ledger", "position": head, "difference": problem}]
-        _print_result(options, results[-1])
-        for name, position, difference in verify(dsn, SCHEMA, PROJECTIONS.values(), read, settings.partition):
-            found = difference and {
-                "table": difference.table,
-                "expected": difference.expected,
-                "found": difference.found,
-            }
-            results.append({"name": name, "position": position, "difference": found})
-            _print_result(options, results[-1])
-    equal = all(result["difference"] is None for result in results)
+        def compared() -> Iterator[Comparison]:
+            if head:
+                events = (event for batch in read(0, head) for event in batch.events)
+                yield Comparison("ledger", head, list(ledger_differences(events, settings.partition)))
+            yield from verify(dsn, SCHEMA, PROJECTIONS.values(), read, settings.partition)
+
+        for result in compared():
+            results.append(_result_json(result))
+            if not options.json:
+                _print_result(result)
+    equal = not any(result["differences"] for result in results)
     if options.json:
         print(json.dumps({"equal": equal, "compared": results}, default=str))
+    elif not results:
+        print("nothing to verify: the log is empty, and no projector has worked on this database")
+    elif len(results) == 1 and equal:
+        print("no read model to verify: no projector has worked on this database")
     elif equal:
         print(f"everything agrees with the log up to position {head}")
     return DONE if equal else NO
 
 
-def _broken_rule(partition: int, events: Iterable[Recorded]) -> str | None:
-    """Return the first rule that the log breaks: the ledger's sums, or an invariant at any position."""
-    from domain.exchange import Entry, Exchange
-    from domain.invariants import Audit, BrokenInvariantError
-    from projections.verify import ledger_problem
-
-    audit = Audit(Exchange(partition))
-
-    def audited() -> Iterator[Recorded]:
-        for recorded in events:
-            entry = Entry(recorded.stream, recorded.version, recorded.event)
-            audit.apply(entry, time=recorded.time, command_id=recorded.command_id)
-            yield recorded
-
-    try:
-        problem = ledger_problem(audited())
-        audit.check_all()
-    except BrokenInvariantError as error:
-        return str(error)
-    return problem
+def _result_json(result: Comparison) -> dict[str, Any]:
+    """Return a comparison in JSON's types; `difference` is the first one, or null."""
+    found = [{"kind": difference.kind, **difference.details} for difference in result.differences]
+    first = found[0] if found else None
+    return {"name": result.name, "position": result.position, "difference": first, "differences": found}
 
 
-def _print_result(options: Namespace, result: dict[str, Any]) -> None:
-    if not options.json:
-        verdict = "equal" if result["difference"] is None else f"DIFFERS: {result['difference']}"
-        print(f"{result['name']:<12} at {result['position']:>10}  {verdict}", flush=True)
+def _print_result(result: Comparison) -> None:
+    """Print a line for each difference, or one that says that there is none."""
+    start = f"{result.name:<12} at {result.position:>10}  "
+    for difference in result.differences:
+        told = ", ".join(f"{name} {value}" for name, value in difference.details.items())
+        print(f"{start}DIFFERS ({difference.kind}): {told}", flush=True)
+    if not result.differences:
+        print(f"{start}equal", flush=True)
 
 
 def _lag(options: Namespace, settings: Settings) -> int:

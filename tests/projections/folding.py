@@ -10,7 +10,7 @@ from projections.machine.batch import Batch
 from projections.machine.store import advance, connect, ensure
 from projections.machine.workspace import Workspace
 from projections.registry import PROJECTIONS
-from projections.verify import digest, first_difference
+from projections.verify import digest, row_differences
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -74,5 +74,5 @@ def assert_same(expected: Copy, found: Copy) -> None:
     """Name the first row in which two copies differ."""
     for projection in expected.projections:
         with expected.connection.transaction(), found.connection.transaction():
-            assert first_difference(expected.connection, found.connection, projection) is None
+            assert not list(row_differences(expected.connection, found.connection, projection))
     assert expected.digests() == found.digests()

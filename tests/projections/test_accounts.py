@@ -9,7 +9,7 @@ import pytest
 
 from domain.ledger import postings
 from projections.accounts import BOOKS, LEDGER
-from projections.verify import ledger_problem
+from projections.verify import ledger_differences
 from tests.projections.simulation import simulate
 
 if TYPE_CHECKING:
@@ -42,4 +42,4 @@ def test_ledger_rows_are_the_postings(read_models: ReadModels, seed: int) -> Non
     }
 
     assert expected == found
-    assert ledger_problem(log) is None
+    assert not list(ledger_differences(log))

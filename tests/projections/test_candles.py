@@ -41,6 +41,23 @@ def test_candles_of_ticks_and_gaps(read_models: ReadModels) -> None:
     assert (day.open, day.high, day.low, day.close, day.trades) == (500_000, 600_000, 300_000, 350_000, 0)
 
 
+def test_a_candle_of_the_past_holds_nothing_later(read_models: ReadModels) -> None:
+    """After the first of two trades of a minute, the candle in which they lie has only that one, in every period."""
+    story = Story("a")
+    story.trade("a", "buy", 10, 6, 517_322)
+    position = len(story.log)
+    story.trade("a", "buy", 10, 6, 618_976)
+    copy = folded(read_models, story)
+    for period, length in candles.PERIODS.items():
+        with read(copy.connection, *PROJECTIONS, at=position) as as_of:
+            (yes,) = candles.candles(copy.connection, as_of, "m", 0, period, MONDAY, MONDAY + DAY)
+            (no,) = candles.candles(copy.connection, as_of, "m", 1, period, MONDAY, MONDAY + DAY)
+
+        end = MONDAY + length
+        assert yes == candles.Candle(MONDAY, end, 500_000, 517_322, 500_000, 517_322, None, 6, 10, 1)
+        assert no == candles.Candle(MONDAY, end, 500_000, 500_000, 482_678, 482_678, None, 0, 0, 0)
+
+
 def test_candles_are_what_ticks_and_trades_say(read_models: ReadModels) -> None:
     """Every candle, gaps included, agrees with the ticks and trades that lie in it."""
     log = simulate(3, 900)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from projections import accounts, book, calibration, equity, stories
+from projections import accounts, book, calibration, candles, equity, stories
 from projections.machine.batch import Batch
 from projections.machine.store import advance
 from projections.markets import markets, prices
@@ -15,7 +15,7 @@ from projections.positions import leaderboard, positions
 from projections.reading import AsOf, NotYetProjected, UnknownProjection, read
 from projections.registry import PROJECTIONS
 from projections.trades import trades
-from tests.projections.simulation import HOUR, START, simulate
+from tests.projections.simulation import HOUR, START, Simulation, simulate
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -45,6 +45,8 @@ def answers(connection: Connection[Any], as_of: AsOf) -> dict[str, Any]:
         found[f"{name} since"] = prices.history(
             connection, as_of, name, 1, start=START + 90 * HOUR, end=START + 150 * HOUR
         )
+        for outcome in range(len(market.outcomes)):
+            found |= candles_of(connection, as_of, name, outcome)
     everybody = accounts.list_accounts(connection, as_of)
     found["accounts"] = everybody
     for account in everybody:
@@ -64,6 +66,17 @@ def answers(connection: Connection[Any], as_of: AsOf) -> dict[str, Any]:
                     connection, as_of, sort=sort, window=window, category=category
                 )
     found["calibration"] = calibration.calibration(connection, as_of)
+    return found
+
+
+def candles_of(connection: Connection[Any], as_of: AsOf, market_id: str, outcome: int) -> dict[str, Any]:
+    """Return an outcome's candles of every period: all up to far in the future, and from the running one on."""
+    found: dict[str, Any] = {}
+    for period, length in candles.PERIODS.items():
+        for start in {max(START, as_of.time - 1000 * length), as_of.time}:
+            found[f"{market_id} {outcome} {period} since {start}"] = candles.candles(
+                connection, as_of, market_id, outcome, period, start, START + 1000 * 24 * HOUR
+            )
     return found
 
 
@@ -111,5 +124,27 @@ def test_read_models_apart_answer_as_of_the_one_behind(read_models: ReadModels) 
 
     with read(copy.connection, *NAMES) as as_of, read(expected.connection, *NAMES) as now:
         assert (as_of.position, as_of.past) == (700, True)
+        found = answers(copy.connection, as_of)
         for name, answer in answers(expected.connection, now).items():
-            assert answer == answers(copy.connection, as_of)[name], name
+            assert answer == found[name], name
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_candles_of_the_past_end_at_its_position(read_models: ReadModels, seed: int) -> None:
+    """In a dense log, most positions lie in a minute, hour and day in which more is traded later."""
+    log = Simulation(seed, pace=20_000_000).run(400)
+    names = ("candles", "markets", "trades", "timeline")
+    whole = read_models.copy(names).fold(log, 5000)
+    stopped = read_models.copy(names)
+    at = 0
+    for stop in sorted(random.Random(seed).sample(range(20, len(log) + 1), 25)):  # noqa: S311  repeatable
+        stopped.fold(log[at:stop], 5000)
+        at = stop
+        with (
+            read(stopped.connection, *names) as now,
+            read(whole.connection, *names, at=stop) as past,
+        ):
+            for market in markets.list_markets(stopped.connection, now, limit=1000):
+                for outcome in range(len(market.outcomes)):
+                    expected = candles_of(stopped.connection, now, market.market_id, outcome)
+                    assert expected == candles_of(whole.connection, past, market.market_id, outcome), stop

@@ -41,6 +41,7 @@ def test_dead_letters_listed_shown_retried_and_skipped(home_settings: Settings, 
     rows = json.loads(tidings(home_settings, "dead-letters", "list", "--json").stdout)
     shown = tidings(home_settings, "dead-letters", "show", "markets", position)
     retried = tidings(home_settings, "dead-letters", "retry", "markets")
+    verified = tidings(home_settings, "verify", "--json")
     refused = tidings(home_settings, "dead-letters", "skip", "markets", "1", "--reason", "no such")
     skipped = tidings(home_settings, "dead-letters", "skip", "markets", position, "--reason", "unknown to all")
     listed = tidings(home_settings, "dead-letters", "list", "markets")
@@ -55,3 +56,8 @@ def test_dead_letters_listed_shown_retried_and_skipped(home_settings: Settings, 
     assert (skipped.returncode, skipped.stdout) == (0, "skipped; 0 still parked\n")
     assert (listed.returncode, listed.stdout) == (0, "")
     assert others.stdout.split()[:3] == ["trades", position, "Odd.v9"]
+    compared = {row["name"]: row["differences"] for row in json.loads(verified.stdout)["compared"]}
+    assert (verified.returncode, set(compared)) == (1, {"ledger", *PROJECTIONS})
+    assert {name: [(one["kind"], one["position"]) for one in found] for name, found in compared.items()} == {
+        name: [("unreadable" if name == "ledger" else "parked", EVENTS + 1)] for name in compared
+    }

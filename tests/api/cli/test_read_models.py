@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from api.database import DATABASE
+from local.postgres import Postgres
 from projections.machine.store import connect
 from projections.registry import PROJECTIONS
-from tests.api.cli.read_model_home import EVENTS, projected
+from settings import Settings
+from tests.api.cli.read_model_home import EVENTS, LOG, append, projected
 from tests.api.command_line import tidings
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from settings import Settings
     from tests.api.conftest import Exchange
 
 
@@ -39,6 +42,26 @@ def test_rebuild(home_settings: Settings, home_dsn: str) -> None:
     assert (spoilt.returncode, wrong) == (1, ["stories"])
     assert (rebuilt.returncode, rebuilt.stdout) == (0, f"stories is rebuilt up to position {EVENTS}\n")
     assert (verified.returncode, json.loads(verified.stdout)["equal"]) == (0, True)
+
+
+def test_an_empty_home_has_nothing_to_verify() -> None:
+    """Where no projector has ever worked, there is nothing to compare; the ledger is checked once there is a log."""
+    home = Path(tempfile.mkdtemp(prefix="tidings-test-"))
+    settings = Settings(home=home)
+    try:
+        empty = tidings(settings, "verify")
+        as_json = tidings(settings, "verify", "--json")
+        with Postgres.start(home / "postgres", end_with_process=True) as server:
+            append(server.database(DATABASE), LOG[:20])
+        unprojected = tidings(settings, "verify")
+    finally:
+        shutil.rmtree(home)
+
+    assert (empty.returncode, empty.stdout.partition(":")[0]) == (0, "nothing to verify"), empty.stderr
+    assert json.loads(as_json.stdout) == {"equal": True, "compared": []}
+    ledger, last = unprojected.stdout.splitlines()
+    assert (unprojected.returncode, ledger.split()) == (0, ["ledger", "at", "20", "equal"])
+    assert last.startswith("no read model to verify")
 
 
 def test_an_unknown_read_model_is_wrong_use(home_settings: Settings) -> None:
