@@ -7,7 +7,7 @@ every other event of the market's life. Each version is valid from its position 
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from projections.machine.table import Table
+from projections.machine.table import Big, Table
 from projections.market_facts import category_table
 
 
@@ -42,7 +42,7 @@ class MarketRow:
     traders: int
     status: str
     subsidy: int
-    liquidity: int
+    liquidity: Big
     closed_at: int | None
     resolution_version: int
     resolution_source: str
@@ -78,7 +78,7 @@ class LifecycleVersion(NamedTuple):
     time: int
     status: str
     subsidy: int
-    liquidity: int
+    liquidity: Big
     closed_at: int | None
     resolution_version: int
     resolution_source: str
