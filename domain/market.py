@@ -7,7 +7,7 @@ in `domain.market_decisions` and `domain.market_evolution`, the state in `domain
 from enum import StrEnum
 from typing import ClassVar, Final
 
-from domain.money import MICRO, Credits, Fraction, Price, Shares, Time
+from domain.money import MICRO, Credits, Fraction, PicoCredits, Price, Shares, Time
 from domain.values import Value
 
 OUTCOMES_MAX: Final = 64
@@ -192,7 +192,7 @@ class MarketActivated(Value):
 
     market_id: str
     subsidy: Credits
-    liquidity: int
+    liquidity: PicoCredits
     prices: tuple[Price, ...]
 
 
@@ -242,7 +242,7 @@ class LiquidityAdded(Value):
 
     market_id: str
     amount: Credits
-    liquidity: int
+    liquidity: PicoCredits
     log_weights: tuple[int, ...]
 
 

@@ -24,6 +24,9 @@ Credits = Annotated[int, "credits"]
 Shares = Annotated[int, "shares"]
 Price = Annotated[int, "price"]
 Fraction = Annotated[int, "fraction"]
+PicoCredits = Annotated[int, "pico-credits"]
+"""Credits in units of 1e-12, for the liquidity of a market. It exceeds 64 bits of PostgreSQL, and the integers of JSON."""
+
 Time = Annotated[int, "time"]
 """Microseconds since 1970-01-01T00:00:00Z."""
 

@@ -1,8 +1,8 @@
 """The wire form of the domain's values: amounts as decimal strings, times in RFC 3339.
 
 It is derived from the type hints of the values. An `int` marked as `Credits`, `Shares`, `Price` or `Fraction` (see
-`domain.money`) becomes `"12.500000"`, one marked as `Time` becomes `"2024-10-24T10:02:00.000000Z"`, and a value without
-a mark stays as it is.
+`domain.money`) becomes `"12.500000"`, one marked as `PicoCredits` the same with 12 decimals, one marked as `Time` becomes
+`"2024-10-24T10:02:00.000000Z"`, and a value without a mark stays as it is.
 """
 
 import enum
@@ -24,6 +24,7 @@ Encode = Callable[[Any], Any]
 Schema = dict[str, Any]
 
 AMOUNT_MARKS: Final = frozenset({"credits", "shares", "price", "fraction"})
+PICO_MARK: Final = "pico-credits"
 TIME_MARK: Final = "time"
 
 TIME_MAX: Final = 253_402_300_799_999_999
@@ -40,6 +41,12 @@ _RFC3339: Final = re.compile(
 def format_time(time: Time) -> str:
     """Return a time as RFC 3339 in UTC with microseconds: `"2024-10-24T10:02:00.000000Z"`."""
     return (_EPOCH + timedelta(microseconds=time)).isoformat(timespec="microseconds") + "Z"
+
+
+def format_pico(pico: int) -> str:
+    """Return units of 1e-12 credits, 0 or more, as a decimal string with 12 decimals: `"1.442695040889"`."""
+    digits = str(pico).zfill(13)
+    return f"{digits[:-12]}.{digits[-12:]}"
 
 
 @lru_cache(maxsize=1_024)
@@ -130,6 +137,8 @@ def _encoder_of_value(hint: Any) -> Encode | None:
     mark = mark_of(hint)
     if mark in AMOUNT_MARKS:
         return format_decimal
+    if mark == PICO_MARK:
+        return format_pico
     if mark == TIME_MARK:
         return format_time
     if is_value(hint):
@@ -185,6 +194,7 @@ def _wire_detail(name: str, value: str | int) -> str | int:
 SCHEMA_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 DECIMAL_SCHEMA: Final[Schema] = {"type": "string", "pattern": r"^-?(0|[1-9][0-9]*)\.[0-9]{6}$"}
+PICO_SCHEMA: Final[Schema] = {"type": "string", "pattern": r"^(0|[1-9][0-9]*)\.[0-9]{12}$"}
 TIME_SCHEMA: Final[Schema] = {"type": "string", "format": "date-time"}
 
 
@@ -207,6 +217,8 @@ def _schema_of_value(hint: Any) -> Schema:
     mark = mark_of(hint)
     if mark in AMOUNT_MARKS:
         return DECIMAL_SCHEMA
+    if mark == PICO_MARK:
+        return PICO_SCHEMA
     if mark == TIME_MARK:
         return TIME_SCHEMA
     if is_value(hint):

@@ -8,5 +8,5 @@ from typing import Annotated
 Count = Annotated[int, "count"]
 """An integer that is written as a number: a count, a rank, a version, seconds, or a position of the log."""
 
-Liquidity = Annotated[int, "liquidity"]
-"""The AMM's liquidity b in 1e-12 credits."""
+Liquidity = Annotated[int, "liquidity", "numeric"]
+"""The AMM's liquidity b in 1e-12 credits. It may pass 64 bits, so its column is numeric."""

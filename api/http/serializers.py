@@ -48,8 +48,9 @@ def encoders(row_type: Any) -> tuple[tuple[str, Encode], ...]:
 def encoder(hint: Any) -> Encode:
     """Return the function that encodes the values of a type."""
     origin, args = get_origin(hint), get_args(hint)
-    if origin is Annotated and len(args) == 2 and args[1] in _FORMS:
-        return _FORMS[args[1]]
+    for mark in args[1:] if origin is Annotated else ():
+        if mark in _FORMS:
+            return _FORMS[mark]
     if origin in {UnionType, Union}:
         (inner,) = (part for part in args if part is not NoneType)
         encode = encoder(inner)

@@ -22,6 +22,7 @@ from domain.money import Time
 from domain.orders import OrderAmended, OrderPlaced, RestingOrderFilled
 from domain.story import StoryPublished
 from projections import calibration
+from projections.machine.adapters import WholeNumberLoader
 from projections.machine.batch import EXECUTED, Batch
 from projections.machine.projection import Projection
 from projections.machine.row_values import copying
@@ -151,7 +152,7 @@ _PRICES_AT: Final = """
 
 PROJECTION = Projection(
     "markets",
-    5,
+    6,
     (MARKETS, LIFECYCLE, ACTIVITY, RESOLUTIONS, TRADERS, CATEGORIES, *calibration.TABLES),
     fold,
     scope="market",
@@ -179,6 +180,7 @@ _PAST: Final = f"""(
 def _select(connection: Connection, as_of: AsOf, where: Conditions, tail: str, values: list[Any]) -> list[MarketRow]:
     source, times = (_PAST, [as_of.position] * 2) if as_of.past else ("markets m", [])
     with connection.cursor(row_factory=args_row(MarketRow)) as cursor:
+        cursor.adapters.register_loader("numeric", WholeNumberLoader)
         return cursor.execute(
             f"SELECT {MARKETS.column_list} FROM {source} {where.sql} {tail}", [*times, *where.values, *values]
         ).fetchall()

@@ -81,7 +81,7 @@ class LifecycleVersion(NamedTuple):
     time: int
     status: str
     subsidy: int
-    liquidity: int
+    liquidity: Liquidity
     closed_at: int | None
     resolution_version: int
     resolution_source: str

@@ -1,10 +1,24 @@
-"""Times on the wire."""
+"""Times and the liquidity of markets on the wire."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messages.wire import TIME_MAX, format_time, parse_time
+from domain.lmsr import liquidity
+from domain.market import SUBSIDY_MAX, LiquidityAdded, MarketActivated
+from messages.events import public_data
+from messages.wire import TIME_MAX, format_pico, format_time, parse_time
+
+
+def test_the_liquidity_of_a_market_is_a_decimal_string() -> None:
+    """It may exceed 2^53, up to which every reader of JSON understands integers exactly."""
+    b = liquidity(SUBSIDY_MAX, (0.5, 0.5))
+
+    activated = public_data(MarketActivated("m", SUBSIDY_MAX, b, (500_000, 500_000)))
+    added = public_data(LiquidityAdded("m", SUBSIDY_MAX, b, (-693_147_180_560, -693_147_180_560)))
+
+    assert activated["liquidity"] == added["liquidity"] == f"14426950.{b % 10**12:012}"
+    assert (format_pico(0), format_pico(1_442_695_040_888)) == ("0.000000000000", "1.442695040888")
 
 
 @given(st.integers(0, TIME_MAX))
