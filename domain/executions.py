@@ -7,6 +7,7 @@ own event, those of the receivers. In this order the pool covers the market's wo
 from domain import lmsr
 from domain.account import Account, OrderReserved, TradeSettled
 from domain.account_rules import spendable
+from domain.book import RestingOrder
 from domain.events import Event
 from domain.market_state import Market
 from domain.matching import Taker
@@ -22,7 +23,7 @@ from domain.orders import (
 )
 from domain.rejections import Code, Rejection, reject
 from domain.reservations import cancel_events, reserved_cash, settle_resting
-from domain.sweeping import SweepFill, sweep_book
+from domain.sweeping import Ahead, SweepFill, sweep_ahead, sweep_book
 
 
 class ExecutionEvents:
@@ -78,7 +79,8 @@ def execute(
         required = max(taker.cost + fee + reserved, order.spend or 0)
         if refusal := spendable(account, required - freed):
             return refusal
-    done = ExecutionEvents(_execution(taker, fee, remaining, rests=rests))
+    swept = _swept_prices(taker, order, remaining if rests else 0) if taker.amm_shares else ()
+    done = ExecutionEvents(_execution(taker, fee, remaining, swept, rests=rests))
     _settle(done, account, order, taker)
     if rests:
         shares = 0 if taker.buys else remaining
@@ -117,7 +119,7 @@ def _broken_condition(
     return None
 
 
-def _execution(taker: Taker, fee: Credits, remaining: Shares, *, rests: bool) -> Execution:
+def _execution(taker: Taker, fee: Credits, remaining: Shares, swept: tuple[Price, ...], *, rests: bool) -> Execution:
     status: OrderStatus
     if taker.stop is None:
         status = "filled"
@@ -137,6 +139,7 @@ def _execution(taker: Taker, fee: Credits, remaining: Shares, *, rests: bool) ->
         lmsr.displayed(taker.prices) if taker.amm_shares else (),
         rests,
         None if rests else taker.stop,
+        swept,
     )
 
 
@@ -171,6 +174,42 @@ def _settle(done: ExecutionEvents, account: Account, order: PlaceOrder, taker: T
 
 
 # --- the sweep that an execution sets off
+
+
+def _swept_prices(taker: Taker, order: PlaceOrder, rest: Shares) -> tuple[Price, ...]:
+    """Return the AMM's prices after the sweep that the order will set off; empty if there is nothing to sweep.
+
+    `rest` is what will rest of the order. It can be filled by the sweep too.
+    """
+    market = taker.market
+    if not len(market.book) and not rest:
+        return ()
+    left = {own.order_id: 0 for own in taker.canceled}
+    if order.order_id in market.book.orders:  # an amended order leaves its place
+        left[order.order_id] = 0
+    for resting, fill in zip(taker.met, [fill for fill in taker.fills if fill.order_id is not None], strict=True):
+        left[resting.order_id] = resting.remaining - fill.quantity
+    rests = None
+    if rest:
+        assert order.limit_price is not None, "only limit orders rest"
+        rests = RestingOrder(
+            "",
+            order.account_id,
+            taker.index,
+            order.side,
+            order.limit_price,
+            rest,
+            0,
+            rest,
+            0,
+            None,
+            "",
+            post_only=False,
+        )
+    sold = market.sold.copy()
+    sold[taker.index] += taker.amm_shares
+    sweep = sweep_ahead(market, Ahead(sold, taker.prices, left, rests))
+    return lmsr.displayed(sweep.prices) if sweep is not None else ()
 
 
 def sweep_events(market: Market) -> list[Event]:

@@ -14,7 +14,7 @@ from math import ceil, floor, fsum, gcd
 from typing import Final
 
 from domain import lmsr
-from domain.book import RestingOrder
+from domain.book import Ladder, RestingOrder
 from domain.market_state import Market
 from domain.money import MICRO, Credits, Fraction, Shares
 from domain.reservations import released_cash
@@ -59,20 +59,70 @@ class Sweep:
     more: bool
 
 
+class Ahead:
+    """A market as an order that is not applied yet will leave it. A sweep can be computed from here without any change.
+
+    `sold` and `prices` are the AMM's after the order. `left` says what remains of the resting orders that the order changes,
+    0 for those that leave the book. `rest` is what then rests of the order itself, or None.
+    """
+
+    __slots__ = ("left", "prices", "rest", "sold")
+
+    def __init__(
+        self, sold: list[Shares], prices: tuple[float, ...], left: dict[str, Shares], rest: RestingOrder | None
+    ) -> None:
+        self.sold, self.prices, self.left, self.rest = sold, prices, left, rest
+
+
 def sweep_book(market: Market) -> Sweep | None:
     """Return the fills of the resting orders whose limits the AMM's current price has reached, or None."""
     queues = [
-        _Queue(ladder.best_first()) for line in market.book.lines for ladder in (line.bids, line.asks) if ladder.mask
+        _Queue(ladder.best_first(), {})
+        for line in market.book.lines
+        for ladder in (line.bids, line.asks)
+        if ladder.mask
     ]
+    return _sweep(market, queues, list(market.sold), market.prices, cut=True)
+
+
+def sweep_ahead(market: Market, ahead: Ahead) -> Sweep | None:
+    """Return the whole sweep, all of its steps, that would follow an order; None if none would. Nothing changes."""
+    rest, queues = ahead.rest, []
+    place, level = market.book.place_of(rest.outcome, rest.side, rest.price) if rest else (None, 0)
+    for line in market.book.lines:
+        for ladder in (line.bids, line.asks):
+            if rest is not None and ladder is place:
+                queues.append(_Queue(_joined(ladder, level, rest), ahead.left))
+            elif ladder.mask:
+                queues.append(_Queue(ladder.best_first(), ahead.left))
+    return _sweep(market, queues, ahead.sold, ahead.prices, cut=False)
+
+
+def _joined(ladder: Ladder, level: int, rest: RestingOrder) -> Iterator[tuple[int, RestingOrder]]:
+    """Yield the orders of a ladder, best first, with one more behind the others of its level."""
+    waits = True
+    for at, order in ladder.best_first():
+        if waits and (at < level if ladder.highest_first else at > level):
+            waits = False
+            yield level, rest
+        yield at, order
+    if waits:
+        yield level, rest
+
+
+def _sweep(
+    market: Market, queues: list["_Queue"], sold: list[Shares], prices: tuple[float, ...], *, cut: bool
+) -> Sweep | None:
+    """Return the sweep of these queues from these prices, or None; `cut` says whether it ends at the bounds of a step."""
     b = market.liquidity / (lmsr.PICO // MICRO)
-    prices, sold = market.prices, list(market.sold)
     fills: dict[str, SweepFill] = {}
     more = False
-    for moves in range(SWEEP_MOVES_MAX + 1):
+    moves = 0
+    while True:
         fronts = [_Front(queue, queue.order, prices) for queue in queues if queue.order is not None]
         if max((front.gap for front in fronts), default=0.0) <= max(DUST / b, FINEST):
             break
-        if len(fills) >= SWEEP_ORDERS_MAX or moves == SWEEP_MOVES_MAX:
+        if cut and (len(fills) >= SWEEP_ORDERS_MAX or moves == SWEEP_MOVES_MAX):
             more = True
             break
         traded = False
@@ -86,25 +136,32 @@ def sweep_book(market: Market) -> Sweep | None:
             traded = True
         if not traded:
             break
+        moves += 1
         prices = lmsr.price_vector(market.weights, sold, market.liquidity)
     return Sweep(list(fills.values()), prices, more) if fills else None
 
 
 class _Queue:
-    """The orders of one ladder while a sweep fills them; the ladder itself does not change. `order` is the first one."""
+    """The orders of one ladder while a sweep fills them; the ladder itself does not change. `order` is the first one.
 
-    __slots__ = ("left", "order", "orders")
+    `changed` says what remains of orders of which less remains than they say.
+    """
 
-    def __init__(self, orders: Iterator[tuple[int, RestingOrder]]) -> None:
-        self.orders = orders
+    __slots__ = ("changed", "left", "order", "orders")
+
+    def __init__(self, orders: Iterator[tuple[int, RestingOrder]], changed: dict[str, Shares]) -> None:
+        self.orders, self.changed = orders, changed
         self.order: RestingOrder | None = None
         self.left: Shares = 0
         self._next()
 
     def _next(self) -> None:
-        entry = next(self.orders, None)
-        self.order = entry[1] if entry else None
-        self.left = self.order.remaining if self.order else 0
+        for _, order in self.orders:
+            self.left = self.changed.get(order.order_id, order.remaining)
+            if self.left:
+                self.order = order
+                return
+        self.order = None
 
     def use(self, quantity: Shares) -> None:
         """Take a quantity off the first order; when nothing is left of it, the next order is first."""

@@ -542,13 +542,15 @@ class Reference:
             order.filled += trade.filled
             order.remaining = remaining
             market.orders.append(order)
+        swept = self.sweep(market) if moved else {}
         status = "partially_filled" if trade.fills else "resting" if rests else "canceled"
         return {
             "status": "filled" if trade.stop is None else status,
             "fills": trade.fills,
             "fee": fee,
             "remaining": remaining,
-            "swept": self.sweep(market) if moved else {},
+            "swept": swept,
+            "prices": lmsr.displayed(market.prices) if moved else (),
         }
 
     def carry_out(self, market: ReferenceMarket, order: ReferenceOrder, trade: ReferenceTrade, fee: int) -> None:

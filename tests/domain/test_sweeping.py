@@ -16,8 +16,9 @@ from domain.market_decisions import decide
 from domain.market_evolution import evolve_market, reprice, uniform_prices
 from domain.market_state import Market
 from domain.money import MICRO
-from domain.orders import RestingOrderFilled, SplitSets
-from domain.sweeping import ABREAST, sweep_book
+from domain.orders import OrderPlaced, RestingOrderFilled, SplitSets
+from domain.sweeping import ABREAST, SWEEP_ORDERS_MAX, sweep_book
+from messages.results import result_of
 from tests.domain.scenario import ABC, TRADERS, a_market, accounts, buy, given, sell
 
 
@@ -198,3 +199,61 @@ def test_an_ask_on_b_is_filled_because_others_sold_a() -> None:
     filled = scenario.event(RestingOrderFilled)
     assert filled.order_id == "ask"
     assert filled.cost >= filled.quantity * 35 // 100
+
+
+QUOTED = buy("bob", "A", quantity=60 * MICRO, name="quoted")
+
+
+def test_a_quote_has_the_prices_after_the_sweep_that_the_order_sets_off() -> None:
+    """Alice's bid on B is filled by the sweep, in the quote as well as in the order; the quote changes nothing."""
+    scenario = given(*ABC, *TRADERS, buy("alice", "B", name="bid", quantity=20 * MICRO, limit_price=300_000))
+    before = scenario.exchange.state_hash()
+    quote = scenario.exchange.quote(QUOTED, scenario.time)
+    assert isinstance(quote, OrderPlaced)
+
+    assert quote.execution.prices == (491_506, 254_247, 254_247)
+    assert quote.execution.final_prices == (462_604, 298_099, 239_297)
+    assert scenario.exchange.state_hash() == before
+    assert quote == scenario.when(QUOTED).placed
+    assert result_of([quote])["prices"] == result_of(scenario.events)["prices"] == ["0.462604", "0.298099", "0.239297"]
+    assert scenario.exchange.markets["m"].displayed_prices() == quote.execution.final_prices
+
+
+def test_a_quote_sweeps_what_the_order_itself_leaves_in_the_book() -> None:
+    """Bob buys A up to 0.45 and leaves a bid there. The sweep fills Alice's bid on B, which lets it fill more of Bob's."""
+    scenario = given(*ABC, *TRADERS, buy("alice", "B", name="bid", quantity=20 * MICRO, limit_price=300_000))
+    wish = buy("bob", "A", quantity=90 * MICRO, limit_price=450_000, name="wish")
+    quote = scenario.exchange.quote(wish, scenario.time)
+
+    assert quote == scenario.when(wish).placed
+    assert {event.order_id for event in scenario.events if isinstance(event, RestingOrderFilled)} == {"bid", "wish"}
+    assert scenario.exchange.markets["m"].displayed_prices() == scenario.placed.execution.final_prices
+
+
+def test_a_quote_leaves_out_what_the_order_takes_off_the_book() -> None:
+    """Carol's bid is complete before the sweep, and her own order gives way; neither is swept once more."""
+    scenario = given(*a_market(), *TRADERS, SplitSets("bob", "m", 50 * MICRO))
+    scenario.given(buy("carol", "Yes", name="met", quantity=3 * MICRO, limit_price=480_000))
+    scenario.given(buy("bob", "Yes", name="own", quantity=3 * MICRO, limit_price=470_000))
+    scenario.given(buy("carol", "Yes", name="part", quantity=9 * MICRO, limit_price=460_000))
+    wish = sell("bob", "Yes", quantity=25 * MICRO, limit_price=460_000, name="w", self_trade_prevention="cancel_maker")
+    quote = scenario.exchange.quote(wish, scenario.time)
+
+    assert quote == scenario.when(wish).placed
+    assert (scenario.resting("met"), scenario.resting("own")) == (0, 0)
+    assert quote.execution.swept_prices == ()
+    assert scenario.exchange.markets["m"].displayed_prices() == quote.execution.final_prices
+
+
+def test_a_quote_has_the_prices_after_a_sweep_in_several_steps() -> None:
+    """More orders than one step fills: the order says where the last step ends, and there it ends."""
+    scenario = given(*ABC, *TRADERS)
+    for number in range(SWEEP_ORDERS_MAX + 20):
+        scenario.given(buy("alice", "B", name=f"bid{number}", quantity=MICRO // 10, limit_price=300_000))
+    quote = scenario.exchange.quote(QUOTED, scenario.time)
+
+    assert quote == scenario.when(QUOTED).placed
+    swept = [event for event in scenario.events if isinstance(event, RestingOrderFilled)]
+    assert [event.more for event in swept if event.prices] == [True, False]
+    assert swept[-1].prices == scenario.placed.execution.swept_prices
+    assert result_of(scenario.events)["prices"] == [f"{price / MICRO:.6f}" for price in swept[-1].prices]
