@@ -50,17 +50,19 @@ def execute(
     *,
     time_in_force: TimeInForce,
     released: Credits = 0,
+    all_of_it: bool = False,
 ) -> ExecutionEvents | Rejection:
     """Return what the order does at once and whether its remainder rests, or why it is refused.
 
     `quantity` and `time_in_force` replace the order's own. `released` is the cash that the same command releases: what an
-    amended order had reserved. The caller has checked the outcome and, for a sell, the shares.
+    amended order had reserved. `all_of_it` says that the order sells all shares that it can, which may bring nothing. The
+    caller has checked the outcome and, for a sell, the shares.
     """
     taker = Taker(market, order, quantity)
     taker.match(order)
     remaining = 0 if quantity is None else quantity - taker.filled
     fee = taker_fee(market.terms.fee_rate, taker.filled, taker.cost)
-    if refusal := _broken_condition(order, taker, fee, remaining, kills=time_in_force == "FOK"):
+    if refusal := _broken_condition(order, taker, fee, remaining, kills=time_in_force == "FOK", all_of_it=all_of_it):
         return refusal
     reserved = 0
     rests = remaining > 0 and taker.stop == "price" and time_in_force in {"GTC", "GTD"}
@@ -93,7 +95,7 @@ def execute(
 
 
 def _broken_condition(
-    order: PlaceOrder, taker: Taker, fee: Credits, remaining: Shares, *, kills: bool
+    order: PlaceOrder, taker: Taker, fee: Credits, remaining: Shares, *, kills: bool, all_of_it: bool
 ) -> Rejection | None:
     """Return which of the order's own conditions the match would break, or None."""
     stop, filled, cost = taker.stop, taker.filled, taker.cost
@@ -103,7 +105,7 @@ def _broken_condition(
         )
     if kills and stop is not None:
         return reject(Code.FOK_NOT_FILLED, "the whole order cannot be filled now", fillable=filled, remaining=remaining)
-    if stop is None and cost == fee and not taker.buys:
+    if stop is None and cost == fee and not taker.buys and not all_of_it:
         return reject(Code.ORDER_TOO_SMALL, "the sale would bring nothing after rounding", quantity=filled)
     if order.max_cost is not None and cost + fee > order.max_cost:
         return reject(

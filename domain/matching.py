@@ -19,6 +19,12 @@ MATCHES_MAX: Final = 500
 What remains of the order after that is canceled.
 """
 
+SLIVER: Final = 1_000
+"""The fewest micro-shares that the AMM trades of an order that wants more than the AMM has at its price.
+
+For fewer, rounding the cost to a micro-credit would show as a price beyond the order's limit.
+"""
+
 Stop = Literal["price", "self_trade", "match_limit"]
 
 
@@ -117,9 +123,12 @@ class Taker:
         else:
             bound = max(lmsr.LOWEST, (self.limit or 0) / MICRO, (resting or 0) / MICRO)
             assert self.quantity is not None, "a sell names its quantity"
-            quantity = offered = min(lmsr.sellable(b, price, bound), self.quantity)
+            offered = lmsr.sellable(b, price, bound)
+            quantity = min(offered, self.quantity)
             cost = lmsr.proceeds_down(b, price, quantity)
             signed = -quantity
+        if quantity == offered < SLIVER and quantity != self.quantity:
+            return
         if quantity:
             self.amm_shares += signed
             sold = market.sold.copy()
@@ -149,9 +158,8 @@ class Taker:
             cost = quantity - quantity * order.price // MICRO if self.buys else quantity * price // MICRO
             resting_cost = quantity - cost
             self.sets += quantity if self.buys else -quantity
-        paid = divide_half_even(cost * MICRO, quantity)
         self.met.append(order)
-        self.fills.append(Fill(paid, quantity, cost, "book", order.order_id, order.account_id, resting_cost))
+        self.fills.append(Fill(price, quantity, cost, "book", order.order_id, order.account_id, resting_cost))
         self._count(quantity, cost)
         if self.spend is not None and self.spend * MICRO // price == 0:
             self.spend = 0

@@ -12,6 +12,9 @@ from domain.values import Value, always_stored
 OPEN_ORDERS_MAX: Final = 1_000
 """The most orders of one account that may rest at once, so that canceling all of them is one bounded command."""
 
+ORDER_MIN: Final = 10_000
+"""The smallest order, in micro-shares, or in micro-credits for a `spend`. Only all available shares may be fewer."""
+
 OrderType = Literal["market", "limit"]
 TimeInForce = Literal["GTC", "GTD", "IOC", "FOK"]
 SelfTradePrevention = Literal["cancel_taker", "cancel_maker"]
@@ -98,9 +101,10 @@ OrderCommand = PlaceOrder | CancelOrder | CancelOrders | AmendOrder
 class Fill(Value):
     """One step of an execution: against the AMM (`order_id` and `account_id` None) or against one resting order.
 
-    `cost` is what the taker paid or received in this step. `price` is `cost / quantity`, rounded half even to 6
-    decimals. `resting_cost` is what the resting order paid or received: the same as `cost`, or the other part of a
-    complete set where orders on both outcomes of a market met.
+    `cost` is what the taker paid or received in this step. `price` is the price of the resting order, on the taker's
+    outcome; against the AMM it is `cost / quantity`, rounded half even to 6 decimals. `resting_cost` is what the resting
+    order paid or received: the same as `cost`, or the other part of a complete set where orders on both outcomes of a
+    market met.
     """
 
     price: Price

@@ -16,7 +16,7 @@ from typing import Final
 from domain import lmsr
 from domain.book import Ladder, RestingOrder
 from domain.market_state import Market
-from domain.money import MICRO, Credits, Fraction, Shares
+from domain.money import MICRO, Credits, Price, Shares
 from domain.reservations import released_cash
 
 SWEEP_ORDERS_MAX: Final = 200
@@ -43,10 +43,15 @@ REACH: Final = 4
 
 @dataclass(slots=True)
 class SweepFill:
-    """What the AMM trades with one resting order in a sweep."""
+    """What the AMM trades with one resting order in a sweep.
+
+    `left` is what remained of the order before. `paid` is the exact price of the quantity; `cost` is rounded from it once.
+    """
 
     order: RestingOrder
+    left: Shares
     quantity: Shares = 0
+    paid: float = 0.0
     cost: Credits = 0
 
 
@@ -126,36 +131,42 @@ def _sweep(
             more = True
             break
         traded = False
-        for front, quantity, cost in _move(b, prices, fronts, market.terms.fee_rate):
+        for front, quantity, price in _move(b, prices, fronts):
             order = front.order
-            fill = fills.setdefault(order.order_id, SweepFill(order))
+            fill = fills.setdefault(order.order_id, SweepFill(order, front.left))
             fill.quantity += quantity
-            fill.cost += cost
+            fill.paid += price * quantity
             sold[order.outcome] += front.sign * quantity
-            front.queue.use(quantity)
+            front.queue.use(quantity, fill.paid)
             traded = True
         if not traded:
             break
         moves += 1
         prices = lmsr.price_vector(market.weights, sold, market.liquidity)
+    for fill in fills.values():
+        fill.cost = _charged(fill)
     return Sweep(list(fills.values()), prices, more) if fills else None
 
 
 class _Queue:
     """The orders of one ladder while a sweep fills them; the ladder itself does not change. `order` is the first one.
 
+    `left` is what remains of it, `taken` what the sweep has filled of it and `paid` the exact price of that.
     `changed` says what remains of orders of which less remains than they say.
     """
 
-    __slots__ = ("changed", "left", "order", "orders")
+    __slots__ = ("changed", "left", "order", "orders", "paid", "taken")
 
     def __init__(self, orders: Iterator[tuple[int, RestingOrder]], changed: dict[str, Shares]) -> None:
         self.orders, self.changed = orders, changed
         self.order: RestingOrder | None = None
         self.left: Shares = 0
+        self.taken: Shares = 0
+        self.paid = 0.0
         self._next()
 
     def _next(self) -> None:
+        self.taken, self.paid = 0, 0.0
         for _, order in self.orders:
             self.left = self.changed.get(order.order_id, order.remaining)
             if self.left:
@@ -163,9 +174,11 @@ class _Queue:
                 return
         self.order = None
 
-    def use(self, quantity: Shares) -> None:
-        """Take a quantity off the first order; when nothing is left of it, the next order is first."""
+    def use(self, quantity: Shares, paid: float) -> None:
+        """Take a quantity off the first order, all of which cost `paid` so far; if it is complete, the next order is first."""
         self.left -= quantity
+        self.taken += quantity
+        self.paid = paid
         if self.left == 0:
             self._next()
 
@@ -183,10 +196,8 @@ class _Front:
         self.gap = self.sign * self.way
 
 
-def _move(
-    b: float, prices: Sequence[float], fronts: Sequence[_Front], fee_rate: Fraction
-) -> Iterator[tuple[_Front, Shares, Credits]]:
-    """Yield what trades in one move: until all gaps are closed, an order is complete or another order joins."""
+def _move(b: float, prices: Sequence[float], fronts: Sequence[_Front]) -> Iterator[tuple[_Front, Shares, float]]:
+    """Yield what trades in one move, and at which average price: until all gaps are closed, an order is complete or one joins."""
     level = max(front.gap for front in fronts)
     abreast = max(level - max(ABREAST / b, FINEST), 0.0)
     movers, yielded = _together(prices, [front for front in fronts if front.gap >= abreast])
@@ -194,7 +205,7 @@ def _move(
         quantity = min(front.left for front in movers)
         total = fsum(front.price for front in movers)
         for front in movers:
-            yield front, quantity, _charged(front, quantity, front.price / total, fee_rate)
+            yield front, quantity, front.price / total
         return
     reach = floor(REACH * b) + 1
     ends = [
@@ -208,16 +219,14 @@ def _move(
     for front, end in zip(movers, ends, strict=True):
         shares, price = lmsr.traded(b, front.price, front.way * part, yielded * part)
         quantity = front.left if end <= part and front.left <= reach else min(front.left, floor(abs(shares)))
-        if (
-            front.sign > 0
-            and quantity < front.left
-            and ceil(price * quantity) > _reserved_for(front, quantity, fee_rate)
-        ):
-            # A reservation is rounded up for the whole order, so for a part of it the cash may be a micro-credit short. It
-            # is exact for quantities that cost whole micro-credits at the limit.
-            quantity -= quantity % (MICRO // gcd(front.order.price, MICRO))
+        if front.sign > 0 and quantity < front.left:
+            queue, taken = front.queue, front.queue.taken + quantity
+            if ceil(queue.paid + price * quantity) > _at_limit(front.order.price, queue.taken + queue.left, taken):
+                # A reservation is rounded up for the whole order, so for a part of it the cash may be a micro-credit short.
+                # It is exact for quantities that cost whole micro-credits at the limit.
+                quantity = max(0, quantity - taken % (MICRO // gcd(front.order.price, MICRO)))
         if quantity:
-            yield front, quantity, _charged(front, quantity, price, fee_rate)
+            yield front, quantity, price
 
 
 def _together(prices: Sequence[float], movers: list[_Front]) -> tuple[list[_Front], float | None]:
@@ -243,12 +252,13 @@ def _together(prices: Sequence[float], movers: list[_Front]) -> tuple[list[_Fron
         del movers[slowest]
 
 
-def _reserved_for(front: _Front, quantity: Shares, fee_rate: Fraction) -> Credits:
-    return released_cash(fee_rate, front.order.price, front.left, quantity)
+def _at_limit(price: Price, left: Shares, quantity: Shares) -> Credits:
+    """Return what an order reserves for the price of `quantity` of the shares that are left of it, without the fee."""
+    return released_cash(0, price, left, quantity)
 
 
-def _charged(front: _Front, quantity: Shares, price: float, fee_rate: Fraction) -> Credits:
-    """Return the cost, rounded up but at most the cash reserved for it, or the proceeds, rounded down."""
-    if front.sign < 0:
-        return floor(price * quantity)
-    return min(ceil(price * quantity), _reserved_for(front, quantity, fee_rate))
+def _charged(fill: SweepFill) -> Credits:
+    """Return the cost, rounded up once but at most the limit price of it all, or the proceeds, rounded down."""
+    if fill.order.side == "sell":
+        return floor(fill.paid)
+    return min(ceil(fill.paid), _at_limit(fill.order.price, fill.left, fill.quantity))

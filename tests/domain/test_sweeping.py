@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given as hypothesis_given
 from hypothesis import settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from domain import lmsr
 from domain.book import RestingOrder
@@ -98,7 +99,7 @@ def test_a_sweep_ends_where_nothing_crosses_and_never_costs_the_amm(market: Mark
         paid += sign * fill.cost
         at_limit = fill.order.price * fill.quantity / MICRO
         assert 0 < fill.quantity <= fill.order.remaining
-        assert sign * fill.cost <= sign * at_limit + 1 + 2 * len(fills)
+        assert sign * fill.cost <= sign * at_limit + 1
     prices = lmsr.price_vector(market.weights, tuple(sold), market.liquidity)
     for order in market.book.orders.values():
         if order.order_id not in fills or fills[order.order_id].quantity < order.remaining:
@@ -170,6 +171,27 @@ def test_bids_on_two_outcomes_do_not_chase_each_other_for_ever(one: int, other: 
     prices = scenario.exchange.markets["m"].prices
     assert prices[0] == pytest.approx(one / 1000, abs=3e-3) or one + other > 1000
     assert prices[1] == pytest.approx(other / 1000, abs=3e-3) or one + other > 1000
+
+
+def test_a_bid_pays_at_most_its_limit_rounded_up_once() -> None:
+    """In a market with a fee, bids on two outcomes are filled in several moves, each of which used to be rounded up."""
+    wishes = [
+        Wish(1, "buy", 301, 0.01),
+        Wish(2, "buy", 300, 0.002),
+        Wish(2, "buy", 301, 0.002),
+        Wish(2, "buy", 298, 0.002),
+        Wish(2, "buy", 298, 0.002),
+        Wish(2, "buy", 299, 0.005),
+        Wish(2, "buy", 302, 0.001),
+        Wish(2, "buy", 302, 0.001),
+    ]
+    market = market_with(3, MICRO, [0.28124626537346936, 0.0, 0.0], wishes)
+    market.terms = replace(market.terms, fee_rate=70_000)
+    sweep = sweep_book(market)
+    assert sweep is not None
+
+    for fill in sweep.fills:
+        assert fill.cost <= -(-fill.order.price * fill.quantity // MICRO)
 
 
 # --- through commands
