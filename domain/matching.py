@@ -112,13 +112,15 @@ class Taker:
         b, price = market.liquidity, self.prices[self.index]
         if self.buys:
             bound = min(lmsr.HIGHEST, (self.limit or MICRO) / MICRO, (resting or MICRO) / MICRO)
-            quantity = offered = lmsr.buyable(b, price, bound)
+            below = self._below() if price <= lmsr.TINIEST else 0
+            quantity = offered = below + lmsr.buyable(b, price, bound)
             if self.spend is not None:
-                quantity, cost = lmsr.affordable(b, price, self.spend, offered)
+                quantity, cost = lmsr.affordable(b, price, self.spend, offered - below)
+                quantity += below
             else:
                 assert self.quantity is not None, "an order has a quantity or a spend"
                 quantity = min(offered, self.quantity)
-                cost = lmsr.cost_up(b, price, quantity)
+                cost = lmsr.cost_up(b, price, max(quantity - below, 1) if below else quantity)
             signed = quantity
         else:
             bound = max(lmsr.LOWEST, (self.limit or 0) / MICRO, (resting or 0) / MICRO)
@@ -138,6 +140,13 @@ class Taker:
             self._count(quantity, cost)
         if self.spend is not None and quantity < offered:
             self.spend = 0
+
+    def _below(self) -> Shares:
+        """Return how many shares the AMM sells for nothing that counts, before the order's outcome has the lowest price."""
+        market = self.market
+        sold = market.sold.copy()
+        sold[self.index] += self.amm_shares
+        return lmsr.shares_below(market.weights, sold, market.liquidity, self.index)
 
     def _take_order(self, price: Price, order: RestingOrder) -> None:
         """Trade with one resting order, at its price."""

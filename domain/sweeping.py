@@ -25,8 +25,8 @@ SWEEP_ORDERS_MAX: Final = 200
 SWEEP_MOVES_MAX: Final = 2_000
 """The most joint moves in one sweep before it is cut."""
 
-DUST: Final = 100
-"""The smallest trade, in micro-shares: an order whose gap allows about this many or fewer is not filled."""
+DUST: Final = 1_000
+"""A sweep ends when the AMM would sell to or buy from no order more than this many micro-shares up to its limit."""
 
 ABREAST: Final = 1_000
 """The largest difference, in micro-shares, between the gaps of orders that trade together."""
@@ -125,13 +125,14 @@ def _sweep(
     moves = 0
     while True:
         fronts = [_Front(queue, queue.order, prices) for queue in queues if queue.order is not None]
-        if max((front.gap for front in fronts), default=0.0) <= max(DUST / b, FINEST):
+        level = max([front.gap for front in fronts if front.gap > 0 and _is_reached(b, front)], default=0.0)
+        if level == 0:
             break
         if cut and (len(fills) >= SWEEP_ORDERS_MAX or moves == SWEEP_MOVES_MAX):
             more = True
             break
         traded = False
-        for front, quantity, price in _move(b, prices, fronts):
+        for front, quantity, price in _move(b, prices, fronts, level):
             order = front.order
             fill = fills.setdefault(order.order_id, SweepFill(order, front.left))
             fill.quantity += quantity
@@ -196,9 +197,23 @@ class _Front:
         self.gap = self.sign * self.way
 
 
-def _move(b: float, prices: Sequence[float], fronts: Sequence[_Front]) -> Iterator[tuple[_Front, Shares, float]]:
-    """Yield what trades in one move, and at which average price: until all gaps are closed, an order is complete or one joins."""
-    level = max(front.gap for front in fronts)
+def _is_reached(b: float, front: _Front) -> bool:
+    """Return whether the AMM would trade more than dust before its price, better than the limit now, has come there.
+
+    A small difference of prices near 0 or 1 can be many shares, so shares are what counts.
+    """
+    if front.price >= 1:
+        return True
+    return abs(lmsr.shares_to_price(b, front.price, front.order.price / MICRO)) > DUST
+
+
+def _move(
+    b: float, prices: Sequence[float], fronts: Sequence[_Front], level: float
+) -> Iterator[tuple[_Front, Shares, float]]:
+    """Yield what trades in one move, and at which average price: until all gaps are closed, an order is complete or one joins.
+
+    `level` is the largest gap that is not dust.
+    """
     abreast = max(level - max(ABREAST / b, FINEST), 0.0)
     movers, yielded = _together(prices, [front for front in fronts if front.gap >= abreast])
     if yielded is None:

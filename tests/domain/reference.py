@@ -9,7 +9,7 @@ An account is one number, all its money. Its available cash is that minus the re
 the orders each time. So no cash has to be moved when an order shrinks, is filled or leaves the book.
 """
 
-# ruff: noqa: N802, C901, PLR0912  methods have the names of the commands; one long text is easier to compare with the rules
+# ruff: noqa: N802, C901, PLR0912, PLR0915  methods have the names of the commands; one long text is easier to compare with the rules
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -619,15 +619,19 @@ class Reference:
 
             price_now = lmsr.price_vector(market.weights, tuple(trade.sold), market.b)[order.outcome]
             offered = (lmsr.buyable if order.buys else lmsr.sellable)(market.b, price_now, float(bound))
+            below = lmsr.shares_below(market.weights, trade.sold, market.b, order.outcome) if order.buys else 0
+            offered += below
             if spend is not None:
-                quantity, _ = lmsr.affordable(market.b, price_now, spend, offered)
+                quantity = below + lmsr.affordable(market.b, price_now, spend, offered - below)[0]
             else:
                 assert wanted is not None
                 quantity = min(offered, wanted)
             if quantity == offered < SMALLEST // 10 and quantity != wanted:
                 quantity = offered = 0
             if quantity:
-                cost = (lmsr.cost_up if order.buys else lmsr.proceeds_down)(market.b, price_now, quantity)
+                cost = (lmsr.cost_up if order.buys else lmsr.proceeds_down)(
+                    market.b, price_now, max(quantity - below, 1)
+                )
                 trade.fills.append((None, quantity, cost, 0))
                 trade.sold[order.outcome] += sign * quantity
                 wanted = None if wanted is None else wanted - quantity
@@ -675,9 +679,10 @@ class Reference:
         while True:
             fronts = self.fronts(market)
             gaps = {order.id: self.gap(market, order) for order in fronts}
-            if max(gaps.values(), default=0.0) <= max(DUST / b, FINEST):
+            level = max([gaps[order.id] for order in fronts if self.is_reached(market, order, b)], default=0.0)
+            if level == 0:
                 break
-            trades = self.move(market, b, fronts, gaps, filled)
+            trades = self.move(market, fronts, gaps, level, filled)
             if not trades:
                 break
             for order, quantity, price in trades:
@@ -697,6 +702,13 @@ class Reference:
         way = order.price / MICRO - market.prices[order.outcome]
         return way if order.buys else -way
 
+    def is_reached(self, market: ReferenceMarket, order: ReferenceOrder, b: float) -> bool:
+        """Return whether the AMM would trade more than 0.001 share up to the limit."""
+        price = market.prices[order.outcome]
+        if self.gap(market, order) <= 0 or price >= 1:
+            return self.gap(market, order) > 0
+        return abs(lmsr.shares_to_price(b, price, order.price / MICRO)) > DUST
+
     def fronts(self, market: ReferenceMarket) -> list[ReferenceOrder]:
         """Return the best (then oldest) order of each side of each outcome; two outcomes share one line."""
         best: dict[tuple[int, bool], tuple[int, ReferenceOrder]] = {}
@@ -711,16 +723,15 @@ class Reference:
     def move(
         self,
         market: ReferenceMarket,
-        b: float,
         fronts: list[ReferenceOrder],
         gaps: dict[str, float],
+        level: float,
         filled: dict[str, tuple[ReferenceOrder, int, int, float]],
     ) -> list[tuple[ReferenceOrder, int, float]]:
         """Move the prices of the orders with the largest gaps to their limits, until an order is complete or one joins."""
-        prices = market.prices
+        b, prices = market.b / 1_000_000, market.prices
         way = {order.id: order.price / MICRO - prices[order.outcome] for order in fronts}
         sign = {order.id: 1 if order.buys else -1 for order in fronts}
-        level = max(gaps.values())
         line = max(level - max(ABREAST / b, FINEST), 0.0)
         movers = [order for order in fronts if gaps[order.id] >= line]
         while True:

@@ -18,7 +18,7 @@ from domain.market_evolution import evolve_market, reprice, uniform_prices
 from domain.market_state import Market
 from domain.money import MICRO
 from domain.orders import OrderPlaced, RestingOrderFilled, SplitSets
-from domain.sweeping import ABREAST, SWEEP_ORDERS_MAX, sweep_book
+from domain.sweeping import SWEEP_ORDERS_MAX, sweep_book
 from messages.results import result_of
 from tests.domain.scenario import ABC, TRADERS, a_market, accounts, buy, given, sell
 
@@ -67,6 +67,14 @@ def potential(market: Market, sold: list[int]) -> float:
     return b * (top + log(sum(exp(exponent - top) for exponent in exponents)))
 
 
+def could_fill(market: Market, order: RestingOrder, prices: tuple[float, ...]) -> float:
+    """Return how many micro-shares the AMM would trade with an order before its price reaches the limit."""
+    limit, price = order.price / MICRO, prices[order.outcome]
+    if (price >= limit) if order.side == "buy" else (price <= limit):
+        return 0.0
+    return market.liquidity / 1e6 * abs(log(limit / (1 - limit)) - log(price / (1 - price)))
+
+
 wishes = st.builds(
     Wish,
     st.integers(0, 63),
@@ -91,7 +99,6 @@ def test_a_sweep_ends_where_nothing_crosses_and_never_costs_the_amm(market: Mark
     """No order is left at a limit worse than the AMM's price, none trades beyond its limit, and the AMM gets the rise of C."""
     sweep = sweep_book(market)
     fills = {fill.order.order_id: fill for fill in sweep.fills} if sweep else {}
-    b = market.liquidity / 1e6
     sold, paid = list(market.sold), 0
     for fill in fills.values():
         sign = 1 if fill.order.side == "buy" else -1
@@ -103,8 +110,7 @@ def test_a_sweep_ends_where_nothing_crosses_and_never_costs_the_amm(market: Mark
     prices = lmsr.price_vector(market.weights, tuple(sold), market.liquidity)
     for order in market.book.orders.values():
         if order.order_id not in fills or fills[order.order_id].quantity < order.remaining:
-            gap = order.price / MICRO - prices[order.outcome]
-            assert (gap if order.side == "buy" else -gap) <= max(2 * ABREAST / b, 1e-8)
+            assert could_fill(market, order, prices) <= 1_000
     rise = potential(market, sold) - potential(market, market.sold)
     noise = 1e-2 + 1e-14 * abs(potential(market, sold))
     assert rise - noise <= paid <= rise + noise + 4 * len(fills) * (len(fills) + 2)
@@ -221,6 +227,20 @@ def test_an_ask_on_b_is_filled_because_others_sold_a() -> None:
     filled = scenario.event(RestingOrderFilled)
     assert filled.order_id == "ask"
     assert filled.cost >= filled.quantity * 35 // 100
+
+
+def test_a_bid_at_the_lowest_price_is_filled_at_the_smallest_subsidy() -> None:
+    """When others buy A and B, the price of C falls to 0.000951, where the AMM has 0.045 share for the bid at 0.001."""
+    scenario = given(*a_market(("A", "B", "C"), subsidy=MICRO), *TRADERS)
+    scenario.given(buy("alice", "C", name="bid", quantity=346 * MICRO, limit_price=1_000))
+    bid = scenario.exchange.markets["m"].book.orders["bid"]
+    for outcome, limit in (("A", 998_000), ("B", 50_000)):
+        scenario.given(buy("bob", outcome, quantity=50 * MICRO, limit_price=limit, time_in_force="IOC"))
+    market = scenario.exchange.markets["m"]
+
+    assert could_fill(market, bid, market.prices) <= 1_000
+    assert market.prices[2] == pytest.approx(0.001, rel=2e-3)
+    assert scenario.event(RestingOrderFilled).quantity > 40_000
 
 
 QUOTED = buy("bob", "A", quantity=60 * MICRO, name="quoted")
