@@ -112,7 +112,7 @@ class Exchange:
         self._apply(event, command_id)
 
     def quote(self, command: PlaceOrder, time: Time) -> OrderPlaced | Rejection:
-        """Return what the order would do now; change nothing.
+        """Return what the order would do now, with the prices after the sweep that it would set off; change nothing.
 
         The caller has called `step` at this time until it returned None.
         """
@@ -282,9 +282,8 @@ class Exchange:
     def _sweep(self, decided: Sequence[Event]) -> Sequence[Event]:
         """Return what the AMM does to resting orders after an order that moved its price."""
         for event in decided:
-            if (type(event) is OrderPlaced or type(event) is OrderAmended) and event.execution.prices:
-                market = self.markets[event.market_id]
-                return sweep_events(market) if len(market.book) else ()
+            if (type(event) is OrderPlaced or type(event) is OrderAmended) and event.execution.swept_prices:
+                return sweep_events(self.markets[event.market_id])
         return ()
 
     # --- evolve

@@ -7,6 +7,7 @@ own event, those of the receivers. In this order the pool covers the market's wo
 from domain import lmsr
 from domain.account import Account, OrderReserved, TradeSettled
 from domain.account_rules import cannot_spend
+from domain.book import RestingOrder
 from domain.events import Event
 from domain.market_state import Market
 from domain.matching import Taker
@@ -22,7 +23,7 @@ from domain.orders import (
 )
 from domain.rejections import Code, Rejection, reject
 from domain.reservations import cancel_events, reserved_cash, settle_resting
-from domain.sweeping import SweepFill, sweep_book
+from domain.sweeping import Ahead, SweepFill, sweep_ahead, sweep_book
 
 
 class ExecutionEvents:
@@ -49,17 +50,19 @@ def execute(
     *,
     time_in_force: TimeInForce,
     released: Credits = 0,
+    all_of_it: bool = False,
 ) -> ExecutionEvents | Rejection:
     """Return what the order does at once and whether its remainder rests, or why it is refused.
 
     `quantity` and `time_in_force` replace the order's own. `released` is the cash that the same command releases: what an
-    amended order had reserved. The caller has checked the outcome and, for a sell, the shares.
+    amended order had reserved. `all_of_it` says that the order sells all shares that it can, which may bring nothing. The
+    caller has checked the outcome and, for a sell, the shares.
     """
     taker = Taker(market, order, quantity)
     taker.match(order)
     remaining = 0 if quantity is None else quantity - taker.filled
     fee = taker_fee(market.terms.fee_rate, taker.filled, taker.cost)
-    if refusal := _broken_condition(order, taker, fee, remaining, kills=time_in_force == "FOK"):
+    if refusal := _broken_condition(order, taker, fee, remaining, kills=time_in_force == "FOK", all_of_it=all_of_it):
         return refusal
     reserved = 0
     rests = remaining > 0 and taker.stop == "price" and time_in_force in {"GTC", "GTD"}
@@ -78,7 +81,8 @@ def execute(
         required = max(taker.cost + fee + reserved, order.spend or 0)
         if refusal := cannot_spend(account, required - freed):
             return refusal
-    done = ExecutionEvents(_execution(taker, fee, remaining, rests=rests))
+    swept = _swept_prices(taker, order, remaining if rests else 0) if taker.amm_shares else ()
+    done = ExecutionEvents(_execution(taker, fee, remaining, swept, rests=rests))
     _settle(done, account, order, taker)
     if rests:
         shares = 0 if taker.buys else remaining
@@ -91,7 +95,7 @@ def execute(
 
 
 def _broken_condition(
-    order: PlaceOrder, taker: Taker, fee: Credits, remaining: Shares, *, kills: bool
+    order: PlaceOrder, taker: Taker, fee: Credits, remaining: Shares, *, kills: bool, all_of_it: bool
 ) -> Rejection | None:
     """Return which of the order's own conditions the match would break, or None."""
     stop, filled, cost = taker.stop, taker.filled, taker.cost
@@ -101,7 +105,7 @@ def _broken_condition(
         )
     if kills and stop is not None:
         return reject(Code.FOK_NOT_FILLED, "the whole order cannot be filled now", fillable=filled, remaining=remaining)
-    if stop is None and cost == fee and not taker.buys:
+    if stop is None and cost == fee and not taker.buys and not all_of_it:
         return reject(Code.ORDER_TOO_SMALL, "the sale would bring nothing after rounding", quantity=filled)
     if order.max_cost is not None and cost + fee > order.max_cost:
         return reject(
@@ -117,7 +121,7 @@ def _broken_condition(
     return None
 
 
-def _execution(taker: Taker, fee: Credits, remaining: Shares, *, rests: bool) -> Execution:
+def _execution(taker: Taker, fee: Credits, remaining: Shares, swept: tuple[Price, ...], *, rests: bool) -> Execution:
     status: OrderStatus
     if taker.stop is None:
         status = "filled"
@@ -137,6 +141,7 @@ def _execution(taker: Taker, fee: Credits, remaining: Shares, *, rests: bool) ->
         lmsr.displayed(taker.prices) if taker.amm_shares else (),
         rests,
         None if rests else taker.stop,
+        swept,
     )
 
 
@@ -171,6 +176,42 @@ def _settle(done: ExecutionEvents, account: Account, order: PlaceOrder, taker: T
 
 
 # --- the sweep that an execution sets off
+
+
+def _swept_prices(taker: Taker, order: PlaceOrder, rest: Shares) -> tuple[Price, ...]:
+    """Return the AMM's prices after the sweep that the order will set off; empty if there is nothing to sweep.
+
+    `rest` is what will rest of the order. It can be filled by the sweep too.
+    """
+    market = taker.market
+    if not len(market.book) and not rest:
+        return ()
+    left = {own.order_id: 0 for own in taker.canceled}
+    if order.order_id in market.book.orders:  # an amended order leaves its place
+        left[order.order_id] = 0
+    for resting, fill in zip(taker.met, [fill for fill in taker.fills if fill.order_id is not None], strict=True):
+        left[resting.order_id] = resting.remaining - fill.quantity
+    rests = None
+    if rest:
+        assert order.limit_price is not None, "only limit orders rest"
+        rests = RestingOrder(
+            "",
+            order.account_id,
+            taker.index,
+            order.side,
+            order.limit_price,
+            rest,
+            0,
+            rest,
+            0,
+            None,
+            "",
+            post_only=False,
+        )
+    sold = market.sold.copy()
+    sold[taker.index] += taker.amm_shares
+    sweep = sweep_ahead(market, Ahead(sold, taker.prices, left, rests))
+    return lmsr.displayed(sweep.prices) if sweep is not None else ()
 
 
 def sweep_events(market: Market) -> list[Event]:

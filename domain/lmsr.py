@@ -24,7 +24,12 @@ LOWEST: Final = PRICE_MIN / MICRO
 _PICO_PER_MICRO: Final = PICO // MICRO
 
 TINIEST: Final = 1e-300
-"""The lowest price. With three or more outcomes, buying the others in turn drives one towards 0, which cannot be divided by."""
+"""The lowest price; shares below it cost nothing that counts, see `shares_below`.
+
+With three or more outcomes, buying the others in turn drives one towards 0, which cannot be divided by.
+"""
+
+_LOG_TINIEST: Final = log(TINIEST)
 
 
 def liquidity(subsidy: Credits, prices: Sequence[float]) -> int:
@@ -59,6 +64,21 @@ def price_vector(weights: Sequence[int], sold: Sequence[Shares], b: int) -> tupl
     powers = [exp((w - weight) / PICO + (q - quantity) / liquid) for w, q in zip(weights, sold, strict=True)]
     total = fsum(powers)  # `sum` would round 63 small ones away beside a 1, and differently between versions of Python
     return tuple([max(power / total, TINIEST) for power in powers])
+
+
+def shares_below(weights: Sequence[int], sold: Sequence[Shares], b: int, index: int) -> Shares:
+    """Return how many shares the AMM sells of an outcome before its price, without the lower bound, comes up to `TINIEST`.
+
+    They cost less than 1e-280 credits together. For an outcome whose price is not below there are none.
+    """
+    liquid = b / _PICO_PER_MICRO
+    weight, quantity = weights[index], sold[index]
+    exponents = [(w - weight) / PICO + (q - quantity) / liquid for w, q in zip(weights, sold, strict=True)]
+    top = max(exponents)
+    if top < -_LOG_TINIEST / 2:  # far from there, as nearly always
+        return 0
+    below = top + log(fsum(exp(exponent - top) for exponent in exponents)) + _LOG_TINIEST
+    return max(0, ceil(below * liquid))
 
 
 def displayed(prices: Sequence[float]) -> tuple[Price, ...]:

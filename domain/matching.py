@@ -19,6 +19,12 @@ MATCHES_MAX: Final = 500
 What remains of the order after that is canceled.
 """
 
+SLIVER: Final = 1_000
+"""The fewest micro-shares that the AMM trades of an order that wants more than the AMM has at its price.
+
+For fewer, rounding the cost to a micro-credit would show as a price beyond the order's limit.
+"""
+
 Stop = Literal["price", "self_trade", "match_limit"]
 
 
@@ -107,20 +113,25 @@ class Taker:
         b, price = market.liquidity, self.prices[self.index]
         if self.buys:
             bound = min(lmsr.HIGHEST, (self.limit or MICRO) / MICRO, (resting_price or MICRO) / MICRO)
-            quantity = offered = lmsr.buyable(b, price, bound)
+            below = self._below() if price <= lmsr.TINIEST else 0
+            quantity = offered = below + lmsr.buyable(b, price, bound)
             if self.spend is not None:
-                quantity, cost = lmsr.affordable(b, price, self.spend, offered)
+                quantity, cost = lmsr.affordable(b, price, self.spend, offered - below)
+                quantity += below
             else:
                 assert self.quantity is not None, "an order has a quantity or a spend"
                 quantity = min(offered, self.quantity)
-                cost = lmsr.cost_up(b, price, quantity)
+                cost = lmsr.cost_up(b, price, max(quantity - below, 1) if below else quantity)
             signed = quantity
         else:
             bound = max(lmsr.LOWEST, (self.limit or 0) / MICRO, (resting_price or 0) / MICRO)
             assert self.quantity is not None, "a sell names its quantity"
-            quantity = offered = min(lmsr.sellable(b, price, bound), self.quantity)
+            offered = lmsr.sellable(b, price, bound)
+            quantity = min(offered, self.quantity)
             cost = lmsr.proceeds_down(b, price, quantity)
             signed = -quantity
+        if quantity == offered < SLIVER and quantity != self.quantity:
+            return
         if quantity:
             self.amm_shares += signed
             sold = market.sold.copy()
@@ -130,6 +141,13 @@ class Taker:
             self._count(quantity, cost)
         if self.spend is not None and quantity < offered:
             self.spend = 0
+
+    def _below(self) -> Shares:
+        """Return how many shares the AMM sells for nothing that counts, before the order's outcome has the lowest price."""
+        market = self.market
+        sold = market.sold.copy()
+        sold[self.index] += self.amm_shares
+        return lmsr.shares_below(market.weights, sold, market.liquidity, self.index)
 
     def _take_order(self, price: Price, order: RestingOrder) -> None:
         """Trade with one resting order, at its price."""
@@ -150,9 +168,8 @@ class Taker:
             cost = quantity - quantity * order.price // MICRO if self.buys else quantity * price // MICRO
             resting_cost = quantity - cost
             self.sets += quantity if self.buys else -quantity
-        paid = divide_half_even(cost * MICRO, quantity)
         self.met.append(order)
-        self.fills.append(Fill(paid, quantity, cost, "book", order.order_id, order.account_id, resting_cost))
+        self.fills.append(Fill(price, quantity, cost, "book", order.order_id, order.account_id, resting_cost))
         self._count(quantity, cost)
         if self.spend is not None and self.spend * MICRO // price == 0:
             self.spend = 0

@@ -11,10 +11,11 @@ from domain.events import Event
 from domain.executions import execute
 from domain.market import SetsBurned, SetsMinted, Status
 from domain.market_state import Market
-from domain.money import AMOUNT_MAX, Price, Shares, Time
+from domain.money import AMOUNT_MAX, Credits, Price, Shares, Time
 from domain.order_checks import check_order, check_price
 from domain.orders import (
     DEFAULT_TIME_IN_FORCE,
+    ORDER_MIN,
     AmendOrder,
     MergeSets,
     OrderAmended,
@@ -47,6 +48,7 @@ def place_order(market: Market, account: Account, command: PlaceOrder, time: Tim
     if command.outcome not in market.terms.outcomes:
         return reject(Code.UNKNOWN_OUTCOME, "the market does not have this outcome", outcome=command.outcome)
     quantity = command.quantity
+    all_of_it = False
     if command.side == "sell":
         assert quantity is not None, "a sell names its quantity"
         available = account.available_shares(market.market_id, command.outcome)
@@ -61,8 +63,11 @@ def place_order(market: Market, account: Account, command: PlaceOrder, time: Tim
                 required=quantity,
                 available=available,
             )
+        all_of_it = quantity == available
+    if not all_of_it and (small := _too_small(command.spend if quantity is None else quantity)):
+        return small
     tif: TimeInForce = command.time_in_force or DEFAULT_TIME_IN_FORCE[command.type]
-    done = execute(market, account, command, quantity, time_in_force=tif)
+    done = execute(market, account, command, quantity, time_in_force=tif, all_of_it=all_of_it)
     if isinstance(done, Rejection):
         return done
     return done.around(
@@ -87,6 +92,13 @@ def place_order(market: Market, account: Account, command: PlaceOrder, time: Tim
     )
 
 
+def _too_small(amount: Shares | Credits | None) -> Rejection | None:
+    """Return why an order for this many shares, or for this spend, is refused, or None."""
+    if amount is None or amount >= ORDER_MIN:
+        return None
+    return reject(Code.ORDER_TOO_SMALL, "the order is below the smallest size", given=amount, least=ORDER_MIN)
+
+
 # --- amending
 
 
@@ -104,9 +116,19 @@ def amend_order(market: Market, account: Account, command: AmendOrder) -> list[E
     remaining = total - order.filled
     if price == order.price and remaining == order.remaining:
         return []
+    if total != order.quantity and (small := _too_small(total)):
+        all_of_it = order.side == "sell" and remaining == _available_to(market, account, order)
+        if not all_of_it:
+            return small
     if price == order.price and remaining < order.remaining:
         return _reduce(market, account, order, total, remaining)
     return _replace(market, account, order, price, total)
+
+
+def _available_to(market: Market, account: Account, order: RestingOrder) -> Shares:
+    """Return the shares that the account can sell with this order: the available ones and those that it reserves."""
+    available = account.available_shares(market.market_id, market.terms.outcomes[order.outcome])
+    return available + account.orders[order.order_id].shares
 
 
 def _reduce(market: Market, account: Account, order: RestingOrder, total: Shares, remaining: Shares) -> list[Event]:
@@ -137,8 +159,10 @@ def _replace(
     """Return the events of an order that acts as a new one with this price and total quantity, or why it is refused."""
     reservation, remaining = account.orders[order.order_id], total - order.filled
     outcome, side = market.terms.outcomes[order.outcome], order.side
+    all_of_it = False
     if side == "sell":
-        available = account.available_shares(market.market_id, outcome) + reservation.shares
+        available = _available_to(market, account, order)
+        all_of_it = remaining == available
         if remaining > available:
             return reject(
                 Code.INSUFFICIENT_SHARES,
@@ -159,7 +183,7 @@ def _replace(
         post_only=order.post_only,
     )
     tif: TimeInForce = "GTD" if order.expires_at is not None else "GTC"
-    done = execute(market, account, again, remaining, time_in_force=tif, released=reservation.cash)
+    done = execute(market, account, again, remaining, time_in_force=tif, released=reservation.cash, all_of_it=all_of_it)
     if isinstance(done, Rejection):
         return done
     done.before.append(

@@ -7,10 +7,13 @@ from typing import ClassVar, Final, Literal
 
 from domain.book import Side
 from domain.money import Credits, Price, Shares, Time
-from domain.values import Value
+from domain.values import Value, always_stored
 
 OPEN_ORDERS_MAX: Final = 1_000
 """The most orders of one account that may rest at once, so that canceling all of them is one bounded command."""
+
+ORDER_MIN: Final = 10_000
+"""The smallest order, in micro-shares, or in micro-credits for a `spend`. Only all available shares may be fewer."""
 
 OrderType = Literal["market", "limit"]
 TimeInForce = Literal["GTC", "GTD", "IOC", "FOK"]
@@ -101,9 +104,10 @@ OrderCommand = PlaceOrder | CancelOrder | CancelOrders | AmendOrder
 class Fill(Value):
     """One step of an execution: against the AMM (`order_id` and `account_id` None) or against one resting order.
 
-    `cost` is what the taker paid or received in this step. `price` is `cost / quantity`, rounded half even to 6
-    decimals. `resting_cost` is what the resting order paid or received: the same as `cost`, or the other part of a
-    complete set where orders on both outcomes of a market met.
+    `cost` is what the taker paid or received in this step. `price` is the price of the resting order, on the taker's
+    outcome; against the AMM it is `cost / quantity`, rounded half even to 6 decimals. `resting_cost` is what the resting
+    order paid or received: the same as `cost`, or the other part of a complete set where orders on both outcomes of a
+    market met.
     """
 
     price: Price
@@ -115,12 +119,14 @@ class Fill(Value):
     resting_cost: Credits = 0
 
 
-class Execution(Value):
+class Execution(Value, omit_defaults=True):
     """What an order did at once.
 
     `cost` is the sum of the fills, without `fee`. `amm_shares` is what the AMM sold (negative: bought) of the order's
     outcome. `sets` is the number of complete sets created (negative: dissolved) where orders on both outcomes met.
     `prices` are the AMM's prices afterwards, empty if they did not change. `reason` says why a remainder does not rest.
+    `swept_prices` are the AMM's prices after the sweep that the order sets off, in all its steps; empty if there is no sweep.
+    An empty one is left out of the stored event, so that events from before it was introduced read and look the same.
     """
 
     status: OrderStatus
@@ -133,7 +139,13 @@ class Execution(Value):
     sets: Shares
     prices: tuple[Price, ...]
     resting: bool
-    reason: str | None = None
+    reason: str | None = always_stored(None)
+    swept_prices: tuple[Price, ...] = ()
+
+    @property
+    def final_prices(self) -> tuple[Price, ...]:
+        """The AMM's prices after the whole command, its sweep included; empty if they did not change."""
+        return self.swept_prices or self.prices
 
 
 class OrderPlaced(Value):

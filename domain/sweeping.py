@@ -14,9 +14,9 @@ from math import ceil, floor, fsum, gcd
 from typing import Final
 
 from domain import lmsr
-from domain.book import RestingOrder
+from domain.book import Ladder, RestingOrder
 from domain.market_state import Market
-from domain.money import MICRO, Credits, Fraction, Shares
+from domain.money import MICRO, Credits, Price, Shares
 from domain.reservations import released_cash
 
 SWEEP_ORDERS_MAX: Final = 200
@@ -25,8 +25,8 @@ SWEEP_ORDERS_MAX: Final = 200
 SWEEP_MOVES_MAX: Final = 2_000
 """The most joint moves in one sweep before it is cut."""
 
-DUST: Final = 100
-"""The smallest trade, in micro-shares: an order whose gap allows about this many or fewer is not filled."""
+DUST: Final = 1_000
+"""A sweep ends when the AMM would sell to or buy from no order more than this many micro-shares up to its limit."""
 
 ABREAST: Final = 1_000
 """The largest difference, in micro-shares, between the gaps of orders that trade together."""
@@ -43,10 +43,15 @@ REACH: Final = 4
 
 @dataclass(slots=True)
 class SweepFill:
-    """What the AMM trades with one resting order in a sweep."""
+    """What the AMM trades with one resting order in a sweep.
+
+    `left` is what remained of the order before. `paid` is the exact price of the quantity; `cost` is rounded from it once.
+    """
 
     order: RestingOrder
+    left: Shares
     quantity: Shares = 0
+    paid: float = 0.0
     cost: Credits = 0
 
 
@@ -59,56 +64,122 @@ class Sweep:
     more: bool
 
 
+class Ahead:
+    """A market as an order that is not applied yet will leave it. A sweep can be computed from here without any change.
+
+    `sold` and `prices` are the AMM's after the order. `left` says what remains of the resting orders that the order changes,
+    0 for those that leave the book. `rest` is what then rests of the order itself, or None.
+    """
+
+    __slots__ = ("left", "prices", "rest", "sold")
+
+    def __init__(
+        self, sold: list[Shares], prices: tuple[float, ...], left: dict[str, Shares], rest: RestingOrder | None
+    ) -> None:
+        self.sold, self.prices, self.left, self.rest = sold, prices, left, rest
+
+
 def sweep_book(market: Market) -> Sweep | None:
     """Return the fills of the resting orders whose limits the AMM's current price has reached, or None."""
     queues = [
-        _Queue(ladder.best_first()) for line in market.book.lines for ladder in (line.bids, line.asks) if ladder.mask
+        _Queue(ladder.best_first(), {})
+        for line in market.book.lines
+        for ladder in (line.bids, line.asks)
+        if ladder.mask
     ]
+    return _sweep(market, queues, list(market.sold), market.prices, cut=True)
+
+
+def sweep_ahead(market: Market, ahead: Ahead) -> Sweep | None:
+    """Return the whole sweep, all of its steps, that would follow an order; None if none would. Nothing changes."""
+    rest, queues = ahead.rest, []
+    place, level = market.book.place_of(rest.outcome, rest.side, rest.price) if rest else (None, 0)
+    for line in market.book.lines:
+        for ladder in (line.bids, line.asks):
+            if rest is not None and ladder is place:
+                queues.append(_Queue(_joined(ladder, level, rest), ahead.left))
+            elif ladder.mask:
+                queues.append(_Queue(ladder.best_first(), ahead.left))
+    return _sweep(market, queues, ahead.sold, ahead.prices, cut=False)
+
+
+def _joined(ladder: Ladder, level: int, rest: RestingOrder) -> Iterator[tuple[int, RestingOrder]]:
+    """Yield the orders of a ladder, best first, with one more behind the others of its level."""
+    waits = True
+    for at, order in ladder.best_first():
+        if waits and (at < level if ladder.highest_first else at > level):
+            waits = False
+            yield level, rest
+        yield at, order
+    if waits:
+        yield level, rest
+
+
+def _sweep(
+    market: Market, queues: list["_Queue"], sold: list[Shares], prices: tuple[float, ...], *, cut: bool
+) -> Sweep | None:
+    """Return the sweep of these queues from these prices, or None; `cut` says whether it ends at the bounds of a step."""
     b = market.liquidity / (lmsr.PICO // MICRO)
-    prices, sold = market.prices, list(market.sold)
     fills: dict[str, SweepFill] = {}
     more = False
-    for moves in range(SWEEP_MOVES_MAX + 1):
+    moves = 0
+    while True:
         fronts = [_Front(queue, queue.order, prices) for queue in queues if queue.order is not None]
-        if max((front.gap for front in fronts), default=0.0) <= max(DUST / b, FINEST):
+        level = max([front.gap for front in fronts if front.gap > 0 and _is_reached(b, front)], default=0.0)
+        if level == 0:
             break
-        if len(fills) >= SWEEP_ORDERS_MAX or moves == SWEEP_MOVES_MAX:
+        if cut and (len(fills) >= SWEEP_ORDERS_MAX or moves == SWEEP_MOVES_MAX):
             more = True
             break
         traded = False
-        for front, quantity, cost in _move(b, prices, fronts, market.terms.fee_rate):
+        for front, quantity, price in _move(b, prices, fronts, level):
             order = front.order
-            fill = fills.setdefault(order.order_id, SweepFill(order))
+            fill = fills.setdefault(order.order_id, SweepFill(order, front.left))
             fill.quantity += quantity
-            fill.cost += cost
+            fill.paid += price * quantity
             sold[order.outcome] += front.sign * quantity
-            front.queue.use(quantity)
+            front.queue.use(quantity, fill.paid)
             traded = True
         if not traded:
             break
+        moves += 1
         prices = lmsr.price_vector(market.weights, sold, market.liquidity)
+    for fill in fills.values():
+        fill.cost = _charged(fill)
     return Sweep(list(fills.values()), prices, more) if fills else None
 
 
 class _Queue:
-    """The orders of one ladder while a sweep fills them; the ladder itself does not change. `order` is the first one."""
+    """The orders of one ladder while a sweep fills them; the ladder itself does not change. `order` is the first one.
 
-    __slots__ = ("left", "order", "orders")
+    `left` is what remains of it, `taken` what the sweep has filled of it and `paid` the exact price of that.
+    `changed` says what remains of orders of which less remains than they say.
+    """
 
-    def __init__(self, orders: Iterator[tuple[int, RestingOrder]]) -> None:
-        self.orders = orders
+    __slots__ = ("changed", "left", "order", "orders", "paid", "taken")
+
+    def __init__(self, orders: Iterator[tuple[int, RestingOrder]], changed: dict[str, Shares]) -> None:
+        self.orders, self.changed = orders, changed
         self.order: RestingOrder | None = None
         self.left: Shares = 0
+        self.taken: Shares = 0
+        self.paid = 0.0
         self._next()
 
     def _next(self) -> None:
-        entry = next(self.orders, None)
-        self.order = entry[1] if entry else None
-        self.left = self.order.remaining if self.order else 0
+        self.taken, self.paid = 0, 0.0
+        for _, order in self.orders:
+            self.left = self.changed.get(order.order_id, order.remaining)
+            if self.left:
+                self.order = order
+                return
+        self.order = None
 
-    def use(self, quantity: Shares) -> None:
-        """Take a quantity off the first order; when nothing is left of it, the next order is first."""
+    def use(self, quantity: Shares, paid: float) -> None:
+        """Take a quantity off the first order, all of which cost `paid` so far; if it is complete, the next order is first."""
         self.left -= quantity
+        self.taken += quantity
+        self.paid = paid
         if self.left == 0:
             self._next()
 
@@ -126,18 +197,30 @@ class _Front:
         self.gap = self.sign * self.way
 
 
+def _is_reached(b: float, front: _Front) -> bool:
+    """Return whether the AMM would trade more than dust before its price, better than the limit now, has come there.
+
+    A small difference of prices near 0 or 1 can be many shares, so shares are what counts.
+    """
+    if front.price >= 1:
+        return True
+    return abs(lmsr.shares_to_price(b, front.price, front.order.price / MICRO)) > DUST
+
+
 def _move(
-    b: float, prices: Sequence[float], fronts: Sequence[_Front], fee_rate: Fraction
-) -> Iterator[tuple[_Front, Shares, Credits]]:
-    """Yield what trades in one move: until all gaps are closed, an order is complete or another order joins."""
-    level = max(front.gap for front in fronts)
+    b: float, prices: Sequence[float], fronts: Sequence[_Front], level: float
+) -> Iterator[tuple[_Front, Shares, float]]:
+    """Yield what trades in one move, and at which average price: until all gaps are closed, an order is complete or one joins.
+
+    `level` is the largest gap that is not dust.
+    """
     abreast = max(level - max(ABREAST / b, FINEST), 0.0)
     movers, yielded = _together(prices, [front for front in fronts if front.gap >= abreast])
     if yielded is None:
         quantity = min(front.left for front in movers)
         total = fsum(front.price for front in movers)
         for front in movers:
-            yield front, quantity, _charged(front, quantity, front.price / total, fee_rate)
+            yield front, quantity, front.price / total
         return
     reach = floor(REACH * b) + 1
     ends = [
@@ -151,16 +234,14 @@ def _move(
     for front, end in zip(movers, ends, strict=True):
         shares, price = lmsr.traded(b, front.price, front.way * part, yielded * part)
         quantity = front.left if end <= part and front.left <= reach else min(front.left, floor(abs(shares)))
-        if (
-            front.sign > 0
-            and quantity < front.left
-            and ceil(price * quantity) > _reserved_for(front, quantity, fee_rate)
-        ):
-            # A reservation is rounded up for the whole order, so for a part of it the cash may be a micro-credit short. It
-            # is exact for quantities that cost whole micro-credits at the limit.
-            quantity -= quantity % (MICRO // gcd(front.order.price, MICRO))
+        if front.sign > 0 and quantity < front.left:
+            queue, taken = front.queue, front.queue.taken + quantity
+            if ceil(queue.paid + price * quantity) > _at_limit(front.order.price, queue.taken + queue.left, taken):
+                # A reservation is rounded up for the whole order, so for a part of it the cash may be a micro-credit short.
+                # It is exact for quantities that cost whole micro-credits at the limit.
+                quantity = max(0, quantity - taken % (MICRO // gcd(front.order.price, MICRO)))
         if quantity:
-            yield front, quantity, _charged(front, quantity, price, fee_rate)
+            yield front, quantity, price
 
 
 def _together(prices: Sequence[float], movers: list[_Front]) -> tuple[list[_Front], float | None]:
@@ -186,12 +267,13 @@ def _together(prices: Sequence[float], movers: list[_Front]) -> tuple[list[_Fron
         del movers[slowest]
 
 
-def _reserved_for(front: _Front, quantity: Shares, fee_rate: Fraction) -> Credits:
-    return released_cash(fee_rate, front.order.price, front.left, quantity)
+def _at_limit(price: Price, left: Shares, quantity: Shares) -> Credits:
+    """Return what an order reserves for the price of `quantity` of the shares that are left of it, without the fee."""
+    return released_cash(0, price, left, quantity)
 
 
-def _charged(front: _Front, quantity: Shares, price: float, fee_rate: Fraction) -> Credits:
-    """Return the cost, rounded up but at most the cash reserved for it, or the proceeds, rounded down."""
-    if front.sign < 0:
-        return floor(price * quantity)
-    return min(ceil(price * quantity), _reserved_for(front, quantity, fee_rate))
+def _charged(fill: SweepFill) -> Credits:
+    """Return the cost, rounded up once but at most the limit price of it all, or the proceeds, rounded down."""
+    if fill.order.side == "sell":
+        return floor(fill.paid)
+    return min(ceil(fill.paid), _at_limit(fill.order.price, fill.left, fill.quantity))

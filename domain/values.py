@@ -4,7 +4,7 @@ Every order makes, writes and reads many of them. A struct of msgspec takes a qu
 and half of it to write as JSON or to read (docs/decisions/0016-values-are-structs.md).
 """
 
-from typing import dataclass_transform
+from typing import Any, dataclass_transform
 
 import msgspec
 
@@ -12,3 +12,8 @@ import msgspec
 @dataclass_transform(frozen_default=True)
 class Value(msgspec.Struct, frozen=True):
     """The base of all values. `msgspec.structs.replace` makes a changed copy."""
+
+
+def always_stored(default: Any) -> Any:
+    """Return the default of a field that is stored even then, in a value that leaves out fields with their defaults."""
+    return msgspec.field(default_factory=lambda: default)

@@ -26,8 +26,8 @@ from domain.market import (
     SetsMinted,
     Status,
 )
-from domain.money import MICRO, Price, divide_half_even, format_decimal
-from domain.orders import Execution, OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
+from domain.money import MICRO, divide_half_even, format_decimal
+from domain.orders import Execution, OrderAmended, OrderCanceled, OrderPlaced, OrderReduced
 from domain.partition import CommandHadNoEffect
 from domain.story import StoryPublished
 from messages.wire import format_time
@@ -40,9 +40,9 @@ def result_of(events: Sequence[Event]) -> Result:
     canceled: list[OrderCanceled] = []
     for event in events:
         if type(event) is OrderPlaced:
-            return _placed(event, events)
+            return _placed(event)
         if type(event) is OrderAmended:
-            return _amended(event, events)
+            return _amended(event)
         if type(event) is OrderCanceled:
             canceled.append(event)
     for event in events:
@@ -54,9 +54,9 @@ def result_of(events: Sequence[Event]) -> Result:
     return {}
 
 
-def _placed(event: OrderPlaced, events: Sequence[Event]) -> Result:
+def _placed(event: OrderPlaced) -> Result:
     limit_price, quantity, spend = event.limit_price, event.quantity, event.spend
-    result = _execution(event, event.execution, event.execution.filled, events)
+    result = _execution(event, event.execution, event.execution.filled)
     result["type"] = event.type
     result["time_in_force"] = event.time_in_force
     result["limit_price"] = None if limit_price is None else format_decimal(limit_price)
@@ -65,8 +65,8 @@ def _placed(event: OrderPlaced, events: Sequence[Event]) -> Result:
     return result
 
 
-def _amended(event: OrderAmended, events: Sequence[Event]) -> Result:
-    result = _execution(event, event.execution, event.filled_before + event.execution.filled, events)
+def _amended(event: OrderAmended) -> Result:
+    result = _execution(event, event.execution, event.filled_before + event.execution.filled)
     result["type"] = "limit"
     result["limit_price"] = format_decimal(event.limit_price)
     result["quantity"] = format_decimal(event.quantity)
@@ -85,7 +85,7 @@ def _named(event: OrderPlaced | OrderAmended | OrderReduced | OrderCanceled) -> 
     }
 
 
-def _execution(event: OrderPlaced | OrderAmended, done: Execution, total: int, events: Sequence[Event]) -> Result:
+def _execution(event: OrderPlaced | OrderAmended, done: Execution, total: int) -> Result:
     """Return the part of the result that placed and amended orders share."""
     fills = [
         {"price": format_decimal(fill.price), "quantity": format_decimal(fill.quantity), "source": fill.source}
@@ -100,20 +100,12 @@ def _execution(event: OrderPlaced | OrderAmended, done: Execution, total: int, e
     result["cost"] = format_decimal(done.cost)
     result["fee"] = format_decimal(done.fee)
     result["fills"] = fills
-    result["prices"] = [format_decimal(price) for price in _prices_after(done, events)]
+    result["prices"] = [format_decimal(price) for price in done.final_prices]
     return result
 
 
 def _average_price(done: Execution) -> str | None:
     return format_decimal(divide_half_even(done.cost * MICRO, done.filled)) if done.filled else None
-
-
-def _prices_after(done: Execution, events: Sequence[Event]) -> tuple[Price, ...]:
-    """Return the AMM's prices after the order and the sweep that it set off, empty where nothing moved them."""
-    for event in reversed(events):
-        if type(event) is RestingOrderFilled and event.prices:
-            return event.prices
-    return done.prices
 
 
 def _canceled(events: Sequence[OrderCanceled]) -> Result:

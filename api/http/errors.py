@@ -80,7 +80,7 @@ CODES: Final[dict[str, Meaning]] = {
     "FOK_NOT_FILLED": Meaning(422, "Fill-or-kill: the whole quantity cannot be filled; nothing was filled."),
     "POST_ONLY_WOULD_CROSS": Meaning(422, "Post-only: the order would trade at once; it was not placed."),
     "REDUCE_ONLY": Meaning(422, "Reduce-only: the order would not reduce a position."),
-    "ORDER_TOO_SMALL": Meaning(422, "The order is so small that after rounding it buys or brings nothing."),
+    "ORDER_TOO_SMALL": Meaning(422, "The order is below 0.01 share or 0.01 credit, or brings nothing after rounding."),
     "ORDER_EXPIRED": Meaning(422, "expires_at is not in the future."),
     "BOND_TOO_SMALL": Meaning(422, "The bond of the dispute is below the market's minimum."),
     # The service.

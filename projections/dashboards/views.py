@@ -159,7 +159,9 @@ TRADES: Final = View(
         "quantity": decimal("quantity", "shares"),
         "cost": decimal("cost", "credits for all of the shares, without the fee"),
         "fee": decimal("fee", "fee; the first fill carries the fee of the whole order"),
-        "price_after": decimal("price_after", "AMM price after the order"),
+        "price_after": decimal(
+            "price_after", "AMM price after the order and the resting orders that the AMM filled because of it"
+        ),
         "time": time("time", "when the fill happened"),
         "position": count("position", _POSITION),
         "number": count("number", "number of the fill within the event, from 0"),

@@ -30,7 +30,8 @@ class Trade(NamedTuple):
     filled a resting order, the resting order. `source` says what that party traded with: the AMM, or an order in the book.
     In the latter case `resting_*` name the other party. Its outcome is another one where two bids met to make complete
     sets. `cost` excludes `fee`; the fee of a whole execution stands on its first fill. `price_after` is the AMM's price of
-    the outcome after the event, `resting_price_after` its price of the other party's outcome.
+    the outcome after the whole command that traded, with the sweep that it set off: all fills of a command have the same
+    one. `resting_price_after` is its price of the other party's outcome.
     """
 
     partition: int
@@ -116,7 +117,7 @@ KINDS: Final = market_facts.KINDS | {OrderCanceled, OrderReduced}
 
 @dataclass(frozen=True, slots=True)
 class OtherParty:
-    """The resting order that an order traded with, if any, and the AMM's price of its outcome after the event."""
+    """The resting order that an order traded with, if any, and the AMM's price of its outcome after the command."""
 
     resting_account_id: str | None = None
     resting_order_id: str | None = None
@@ -177,7 +178,11 @@ def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901, PLR0912  on
 
 
 class Fills:
-    """Takes in the fills of a batch: adds a row for each, and notes the sides of its parties."""
+    """Takes in the fills of a batch: adds a row for each, and notes the sides of its parties.
+
+    The prices of a market are here those after the whole command. The event of the order names them at once, before the
+    sweep that leads there, so a row never changes.
+    """
 
     def __init__(self, batch: Batch, workspace: Workspace) -> None:
         self.markets = KnownMarkets(workspace, MARKETS, CATEGORIES)
@@ -191,7 +196,7 @@ class Fills:
         """Take in the fills of a taker's order."""
         account_id, time = event.account_id, recorded.time
         market = self._edit_market(event.market_id)
-        if prices := execution.prices:  # as `KnownMarkets.price` does, without another call for each order
+        if prices := execution.final_prices:  # as `KnownMarkets.price` does, without another call for each order
             market.prices = list(prices)
         outcome = market.outcomes.index(event.outcome)
         price_after = market.prices[outcome]
@@ -221,7 +226,7 @@ class Fills:
 
     def fill_resting(self, event: RestingOrderFilled, recorded: Recorded) -> None:
         """Take in the fill of a resting order by the AMM."""
-        market = self.markets.price(event.market_id, event.prices)
+        market = self.markets.price(event.market_id, () if event.more else event.prices)
         self._reduce(event.order_id, event.quantity)
         outcome = market.outcomes.index(event.outcome)
         price_after = market.prices[outcome]
@@ -290,7 +295,7 @@ _SIDES: Final = """
     FROM trades WHERE market_id = %(market)s AND resting_account_id IS NOT NULL"""
 
 PROJECTION = Projection(
-    "trades", 6, (TRADES, MARKETS, RESTING, CATEGORIES, *scores.TABLES), fold, scope="market", weight=6.9
+    "trades", 7, (TRADES, MARKETS, RESTING, CATEGORIES, *scores.TABLES), fold, scope="market", weight=6.9
 )
 
 

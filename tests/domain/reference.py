@@ -9,7 +9,7 @@ An account is one number, all its money. Its available cash is that minus the re
 the orders each time. So no cash has to be moved when an order shrinks, is filled or leaves the book.
 """
 
-# ruff: noqa: N802, C901  methods have the names of the commands; one long text is easier to compare with the rules
+# ruff: noqa: N802, C901, PLR0912, PLR0915  methods have the names of the commands; one long text is easier to compare with the rules
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,6 +25,9 @@ from domain.money import AMOUNT_MAX, MICRO
 from domain.rejections import Code
 from domain.story import PublishStory
 from domain.sweeping import ABREAST, DUST, FINEST, NEGLIGIBLE, REACH
+
+SMALLEST = 10_000
+"""0.01 share, or 0.01 credit."""
 
 
 class RefusedError(Exception):
@@ -432,6 +435,7 @@ class Reference:
         if command.outcome not in market.terms.outcomes:
             raise RefusedError(Code.UNKNOWN_OUTCOME)
         outcome, quantity = market.terms.outcomes.index(command.outcome), command.quantity
+        whole = False
         if command.side == "sell":
             assert quantity is not None
             free = market.free(command.account_id, outcome)
@@ -441,6 +445,9 @@ class Reference:
                     raise RefusedError(Code.REDUCE_ONLY)
             elif quantity > free:
                 raise RefusedError(Code.INSUFFICIENT_SHARES)
+            whole = quantity == free
+        if not whole and (quantity or command.spend or 0) < SMALLEST:
+            raise RefusedError(Code.ORDER_TOO_SMALL)
         order = ReferenceOrder(
             command.order_id,
             command.account_id,
@@ -460,6 +467,7 @@ class Reference:
             policy=command.self_trade_prevention,
             max_cost=command.max_cost,
             min_proceeds=command.min_proceeds,
+            whole=whole,
         )
 
     def check_fields(self, command: o.PlaceOrder) -> None:
@@ -510,6 +518,7 @@ class Reference:
         max_cost: int | None = None,
         min_proceeds: int | None = None,
         replaces: ReferenceOrder | None = None,
+        whole: bool = False,
     ) -> dict[str, Any]:
         """Trade at once, and let the rest of the order rest if it may."""
         trade = self.match(market, order, spend, policy)
@@ -519,7 +528,7 @@ class Reference:
         if tif == "FOK" and trade.stop:
             raise RefusedError(Code.FOK_NOT_FILLED)
         fee = self.fee(market, trade)
-        if not order.buys and not trade.stop and trade.cost == fee:
+        if not order.buys and not trade.stop and trade.cost == fee and not whole:
             raise RefusedError(Code.ORDER_TOO_SMALL)
         if (max_cost is not None and trade.cost + fee > max_cost) or (
             min_proceeds is not None and trade.cost - fee < min_proceeds
@@ -542,13 +551,15 @@ class Reference:
             order.filled += trade.filled
             order.remaining = remaining
             market.orders.append(order)
+        swept = self.sweep(market) if moved else {}
         status = "partially_filled" if trade.fills else "resting" if rests else "canceled"
         return {
             "status": "filled" if trade.stop is None else status,
             "fills": trade.fills,
             "fee": fee,
             "remaining": remaining,
-            "swept": self.sweep(market) if moved else {},
+            "swept": swept,
+            "prices": lmsr.displayed(market.prices) if moved else (),
         }
 
     def carry_out(self, market: ReferenceMarket, order: ReferenceOrder, trade: ReferenceTrade, fee: int) -> None:
@@ -608,13 +619,19 @@ class Reference:
 
             price_now = lmsr.price_vector(market.weights, tuple(trade.sold), market.b)[order.outcome]
             offered = (lmsr.buyable if order.buys else lmsr.sellable)(market.b, price_now, float(bound))
+            below = lmsr.shares_below(market.weights, trade.sold, market.b, order.outcome) if order.buys else 0
+            offered += below
             if spend is not None:
-                quantity, _ = lmsr.affordable(market.b, price_now, spend, offered)
+                quantity = below + lmsr.affordable(market.b, price_now, spend, offered - below)[0]
             else:
                 assert wanted is not None
                 quantity = min(offered, wanted)
+            if quantity == offered < SMALLEST // 10 and quantity != wanted:
+                quantity = offered = 0
             if quantity:
-                cost = (lmsr.cost_up if order.buys else lmsr.proceeds_down)(market.b, price_now, quantity)
+                cost = (lmsr.cost_up if order.buys else lmsr.proceeds_down)(
+                    market.b, price_now, max(quantity - below, 1)
+                )
                 trade.fills.append((None, quantity, cost, 0))
                 trade.sold[order.outcome] += sign * quantity
                 wanted = None if wanted is None else wanted - quantity
@@ -657,28 +674,40 @@ class Reference:
 
     def sweep(self, market: ReferenceMarket) -> dict[str, tuple[int, int]]:
         """Fill the orders that the AMM's price has reached: the largest gap first, then those with equal gaps together."""
-        filled: dict[str, tuple[int, int]] = {}
+        filled: dict[str, tuple[ReferenceOrder, int, int, float]] = {}  # order, what was left, filled, its exact price
         b = market.b / 1_000_000
         while True:
             fronts = self.fronts(market)
             gaps = {order.id: self.gap(market, order) for order in fronts}
-            if max(gaps.values(), default=0.0) <= max(DUST / b, FINEST):
+            level = max([gaps[order.id] for order in fronts if self.is_reached(market, order, b)], default=0.0)
+            if level == 0:
                 break
-            trades = self.move(market, b, fronts, gaps)
+            trades = self.move(market, fronts, gaps, level, filled)
             if not trades:
                 break
-            for order, quantity, cost in trades:
-                self.settle(market, order, quantity, cost)
+            for order, quantity, price in trades:
                 market.sold[order.outcome] += quantity if order.buys else -quantity
-                before = filled.get(order.id, (0, 0))
-                filled[order.id] = before[0] + quantity, before[1] + cost
+                _, left, before, paid = filled.get(order.id, (order, order.remaining, 0, 0.0))
+                filled[order.id] = order, left, before + quantity, paid + price * quantity
                 self.reduce(market, order, quantity)
-        return filled
+        costs = {}
+        for order, left, quantity, paid in filled.values():
+            cost = min(ceil(paid), self.at_limit(order, left, quantity)) if order.buys else floor(paid)
+            self.settle(market, order, quantity, cost)
+            costs[order.id] = quantity, cost
+        return costs
 
     def gap(self, market: ReferenceMarket, order: ReferenceOrder) -> float:
         """Return by how much the AMM's price is better than the order's limit."""
         way = order.price / MICRO - market.prices[order.outcome]
         return way if order.buys else -way
+
+    def is_reached(self, market: ReferenceMarket, order: ReferenceOrder, b: float) -> bool:
+        """Return whether the AMM would trade more than 0.001 share up to the limit."""
+        price = market.prices[order.outcome]
+        if self.gap(market, order) <= 0 or price >= 1:
+            return self.gap(market, order) > 0
+        return abs(lmsr.shares_to_price(b, price, order.price / MICRO)) > DUST
 
     def fronts(self, market: ReferenceMarket) -> list[ReferenceOrder]:
         """Return the best (then oldest) order of each side of each outcome; two outcomes share one line."""
@@ -692,13 +721,17 @@ class Reference:
         return [best[key][1] for key in sorted(best)]
 
     def move(
-        self, market: ReferenceMarket, b: float, fronts: list[ReferenceOrder], gaps: dict[str, float]
-    ) -> list[tuple[ReferenceOrder, int, int]]:
+        self,
+        market: ReferenceMarket,
+        fronts: list[ReferenceOrder],
+        gaps: dict[str, float],
+        level: float,
+        filled: dict[str, tuple[ReferenceOrder, int, int, float]],
+    ) -> list[tuple[ReferenceOrder, int, float]]:
         """Move the prices of the orders with the largest gaps to their limits, until an order is complete or one joins."""
-        prices = market.prices
+        b, prices = market.b / 1_000_000, market.prices
         way = {order.id: order.price / MICRO - prices[order.outcome] for order in fronts}
         sign = {order.id: 1 if order.buys else -1 for order in fronts}
-        level = max(gaps.values())
         line = max(level - max(ABREAST / b, FINEST), 0.0)
         movers = [order for order in fronts if gaps[order.id] >= line]
         while True:
@@ -732,32 +765,28 @@ class Reference:
             shares_, price = lmsr.traded(b, prices[order.outcome], way[order.id] * part, yielded * part)
             complete = ends[order.id] <= part and order.remaining <= reach
             quantity = order.remaining if complete else min(order.remaining, floor(abs(shares_)))
-            if not order.buys:
-                cost = floor(price * quantity)
-            else:
-                if quantity < order.remaining and ceil(price * quantity) > self.held_for(market, order, quantity):
-                    quantity -= quantity % (MICRO // gcd(order.price, MICRO))
-                cost = min(ceil(price * quantity), self.held_for(market, order, quantity))
+            _, left, before, paid = filled.get(order.id, (order, order.remaining, 0, 0.0))
+            total = before + quantity
+            if (
+                order.buys
+                and quantity < order.remaining
+                and ceil(paid + price * quantity) > self.at_limit(order, left, total)
+            ):
+                quantity = max(0, quantity - total % (MICRO // gcd(order.price, MICRO)))
             if quantity:
-                trades.append((order, quantity, cost))
+                trades.append((order, quantity, price))
         return trades
 
-    def in_sets(self, market: ReferenceMarket, movers: list[ReferenceOrder]) -> list[tuple[ReferenceOrder, int, int]]:
+    def in_sets(self, market: ReferenceMarket, movers: list[ReferenceOrder]) -> list[tuple[ReferenceOrder, int, float]]:
         """Let all of the orders trade the same quantity, at prices that sum to 1."""
         quantity = min(order.remaining for order in movers)
         total = fsum(market.prices[order.outcome] for order in movers)
-        trades = []
-        for order in movers:
-            price = market.prices[order.outcome] / total
-            cost = floor(price * quantity)
-            if order.buys:
-                cost = min(ceil(price * quantity), self.held_for(market, order, quantity))
-            trades.append((order, quantity, cost))
-        return trades
+        return [(order, quantity, market.prices[order.outcome] / total) for order in movers]
 
-    def held_for(self, market: ReferenceMarket, order: ReferenceOrder, quantity: int) -> int:
-        """Return how much less an order reserves once this quantity of it is filled."""
-        return market.hold(order) - market.hold(order, order.remaining - quantity)
+    def at_limit(self, order: ReferenceOrder, left: int, quantity: int) -> int:
+        """Return how much less an order reserves for its price once this quantity of what was left of it is filled."""
+        limit = Fraction(order.price, MICRO)
+        return ceil(limit * left) - ceil(limit * (left - quantity))
 
     # --- cancel and amend
 
@@ -794,6 +823,9 @@ class Reference:
         if not order.filled < total <= AMOUNT_MAX:
             raise RefusedError(Code.INVALID_FIELD)
         remaining = total - order.filled
+        whole = not order.buys and remaining == market.free(order.account, order.outcome, but=order.id)
+        if total < SMALLEST and remaining != order.remaining and not whole:
+            raise RefusedError(Code.ORDER_TOO_SMALL)
         if price == order.price and remaining <= order.remaining:
             order.remaining = remaining
             return None
@@ -811,4 +843,4 @@ class Reference:
             order.post_only,
         )
         tif = "GTC" if order.expires_at is None else "GTD"
-        return self.execute(market, amended, tif=tif, policy="cancel_taker", replaces=order)
+        return self.execute(market, amended, tif=tif, policy="cancel_taker", replaces=order, whole=whole)

@@ -119,7 +119,7 @@ def test_a_large_sweep_is_cut_and_goes_on() -> None:
     for number in range(4):
         name = batches.account(number)
         for extra in range(250):
-            batches.order(buy(name, "B", quantity=1_000 + extra, limit_price=100_000 + 1000 * (extra % 40)))
+            batches.order(buy(name, "B", quantity=10_000 + extra, limit_price=100_000 + 1000 * (extra % 40)))
     done = batches.order(buy(batches.account(10), "A", quantity=10_000 * MICRO))
     fills = [[entry.event for entry in batch if isinstance(entry.event, RestingOrderFilled)] for batch in done]
 

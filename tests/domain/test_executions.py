@@ -10,6 +10,7 @@ from domain.market import CloseMarket
 from domain.money import MICRO
 from domain.orders import (
     OPEN_ORDERS_MAX,
+    AmendOrder,
     CancelOrders,
     OrderPlaced,
     SplitSets,
@@ -60,10 +61,64 @@ def test_a_purchase_by_spend_costs_at_most_the_spend() -> None:
     assert execution.remaining == 0
 
 
-def test_the_smallest_spend_buys_at_least_a_micro_share() -> None:
-    """A micro-credit buys a micro-share even at the highest price, since a price is always below 1."""
-    scenario = given(*SHALLOW, *TRADERS, buy("alice", "Yes", quantity=500 * MICRO), buy("alice", "No", quantity=1))
-    assert scenario.when(buy("bob", "Yes", spend=1)).placed.execution.filled == 1
+def test_orders_below_a_hundredth_of_a_share_or_credit_are_refused() -> None:
+    """A purchase of 0.000001 at 0.510 would cost 0.000001, a price of 1; the refusal names the smallest size."""
+    scenario = given(*YES_NO, *TRADERS, SplitSets("bob", "m", MICRO))
+    for size in (1, 9_999):
+        small = {"given": size, "least": 10_000}
+        scenario.when(buy("alice", "Yes", quantity=size, limit_price=510_000)).rejected(Code.ORDER_TOO_SMALL, **small)
+        scenario.when(buy("alice", "Yes", quantity=size)).rejected(Code.ORDER_TOO_SMALL, **small)
+        scenario.when(buy("alice", "Yes", spend=size)).rejected(Code.ORDER_TOO_SMALL, **small)
+        scenario.when(sell("bob", "Yes", quantity=size)).rejected(Code.ORDER_TOO_SMALL, **small)
+    scenario.given(buy("alice", "Yes", quantity=10_000, limit_price=510_000), buy("alice", "Yes", spend=10_000))
+    scenario.given(sell("bob", "Yes", quantity=10_000))
+
+
+def test_what_is_held_can_always_be_sold_whole() -> None:
+    """Even a micro-share, which brings nothing after rounding; and the rest beside what resting orders reserve."""
+    scenario = given(*YES_NO, *TRADERS, SplitSets("alice", "m", 1), SplitSets("bob", "m", MICRO))
+    assert scenario.when(sell("alice", "Yes", quantity=1)).placed.execution.status == "filled"
+    assert scenario.shares("alice", "Yes") == 0
+    scenario.given(sell("bob", "No", quantity=MICRO - 5, limit_price=900_000))
+    assert scenario.when(sell("bob", "No", quantity=5)).placed.execution.cost == 2
+    scenario.given(SplitSets("carol", "m", 7))
+    scenario.given(sell("carol", "Yes", quantity=MICRO, limit_price=900_000, reduce_only=True, name="dust"))
+    assert scenario.resting("dust") == 7
+
+
+def test_an_amendment_makes_no_order_smaller_than_the_smallest() -> None:
+    """Neither one that keeps its place nor one that acts as a new order; what is filled already counts."""
+    scenario = given(*YES_NO, *TRADERS, buy("alice", "Yes", name="o", quantity=MICRO, limit_price=400_000))
+    small = {"given": 9_999, "least": 10_000}
+    scenario.when(AmendOrder("alice", "o", quantity=9_999)).rejected(Code.ORDER_TOO_SMALL, **small)
+    scenario.when(AmendOrder("alice", "o", 390_000, 9_999)).rejected(Code.ORDER_TOO_SMALL, **small)
+    scenario.given(AmendOrder("alice", "o", quantity=10_000), SplitSets("bob", "m", 9_999))
+    scenario.given(sell("bob", "Yes", name="dust", quantity=9_999, limit_price=900_000))
+    scenario.when(AmendOrder("bob", "dust", quantity=9_998)).rejected(Code.ORDER_TOO_SMALL)
+    scenario.given(AmendOrder("bob", "dust", limit_price=800_000))
+
+
+@pytest.mark.parametrize(("outcome", "price"), [("Yes", 335_000), ("No", 665_000)])
+def test_a_fill_in_the_book_shows_the_price_of_the_resting_order(outcome: str, price: int) -> None:
+    """0.019999 share at 0.335 costs 0.006700, which is 0.335017 a share; the fill says 0.335, also across the outcomes."""
+    scenario = given(*a_market(initial_prices=(334_000, 666_000)), *TRADERS, SplitSets("bob", "m", MICRO))
+    wish = sell if outcome == "Yes" else buy
+    scenario.given(wish("bob", outcome, quantity=19_999, limit_price=price))
+    fills = scenario.when(buy("alice", "Yes", quantity=10 * MICRO)).placed.execution.fills
+    (met,) = [fill for fill in fills if fill.source == "book"]
+
+    assert (met.price, met.quantity, met.cost) == (335_000, 19_999, 6_700)
+
+
+def test_the_amm_leaves_slivers_that_rounding_would_show_beyond_the_limit() -> None:
+    """Up to 0.510 the AMM has 5.77 shares; of the next order it would sell a micro-share for a micro-credit, at a price of 1."""
+    scenario = given(*YES_NO, *TRADERS, buy("alice", "Yes", quantity=10 * MICRO, limit_price=510_000, name="first"))
+    scenario.given(
+        CancelOrders("alice"), sell("alice", "Yes", quantity=500 + 10_000), buy("alice", "Yes", quantity=10_000)
+    )
+    placed = scenario.when(buy("bob", "Yes", quantity=20_000, limit_price=510_000)).placed
+
+    assert (placed.execution.status, placed.execution.fills) == ("resting", ())
 
 
 def test_a_sale_brings_at_most_what_the_purchase_cost() -> None:
@@ -72,13 +127,6 @@ def test_a_sale_brings_at_most_what_the_purchase_cost() -> None:
     execution = scenario.when(sell("alice", "Yes", quantity=10 * MICRO)).placed.execution
     assert execution.prices == (500_000, 500_000)
     assert 1_000 * MICRO - 2 <= scenario.cash("alice") < 1_000 * MICRO
-
-
-def test_a_sale_that_brings_nothing_after_rounding_is_refused() -> None:
-    """A market order never gives shares away for nothing; a slightly larger sale brings a micro-credit."""
-    scenario = given(*YES_NO, *TRADERS, SplitSets("alice", "m", MICRO))
-    scenario.when(sell("alice", "Yes", quantity=1)).rejected(Code.ORDER_TOO_SMALL, quantity=1)
-    assert scenario.when(sell("alice", "Yes", quantity=3)).placed.execution.cost == 1
 
 
 def test_a_purchase_stops_at_the_highest_price_and_the_rest_is_unfilled() -> None:

@@ -1,6 +1,12 @@
 """How an order meets the book and the AMM: by price, then by age, across both outcomes, never its own account's orders."""
 
+from math import exp, expm1, log
+
+import pytest
+
 from domain.account import OrderReleased, OrderReserved, TradeSettled
+from domain.market_evolution import reprice
+from domain.matching import Taker
 from domain.money import MICRO
 from domain.orders import (
     OrderCanceled,
@@ -8,6 +14,7 @@ from domain.orders import (
     SplitSets,
 )
 from tests.domain.scenario import DEEP, SHALLOW, TRADERS, YES_NO, buy, given, sell
+from tests.domain.test_sweeping import market_with
 
 
 def test_a_limit_order_takes_up_to_its_price_and_rests_with_the_remainder() -> None:
@@ -96,3 +103,29 @@ def test_own_orders_that_meet_cancel_the_maker_if_asked_for() -> None:
     assert execution.status == "filled"
     assert [fill.order_id for fill in execution.fills if fill.order_id] == ["other"]
     assert scenario.resting("own") == 0
+
+
+# --- prices below what a float can hold
+
+
+@pytest.mark.parametrize("depth", [600.0, 700.0, 1_000.0, 5_000.0])
+def test_a_purchase_far_below_the_lowest_price_gets_what_the_formula_says(depth: float) -> None:
+    """The price is e^-depth / 2. A spend of 0.1 buys `b (ln(e^(x / b) - 1) - ln p)` shares, at once and in two parts."""
+    market = market_with(3, MICRO, [depth, depth, 0.0], [])
+    b = market.liquidity / 1e12
+    expected = b * (log(expm1(0.1 / b)) + depth + log(2 + exp(-depth)))
+    wish = buy("alice", "2", spend=MICRO // 10)
+    whole = Taker(market, wish, None)
+    whole.match(wish)
+
+    assert whole.filled / MICRO == pytest.approx(expected, abs=1e-3)
+    assert MICRO // 10 - 1 <= whole.cost <= MICRO // 10
+    part = buy("alice", "2", quantity=round(50 * b) * MICRO)
+    first = Taker(market, part, part.quantity)
+    first.match(part)
+    assert (first.filled, first.cost) == (part.quantity, 1)
+    market.sold[2] += first.filled
+    reprice(market)
+    rest = Taker(market, wish, None)
+    rest.match(wish)
+    assert (first.filled + rest.filled) / MICRO == pytest.approx(expected, abs=1e-3)

@@ -60,11 +60,14 @@ class Pair:
         command_id = command_id or f"c{self.number}"
         while self.exchange.step(time) is not None:
             pass
+        quote = self.exchange.quote(command, time) if isinstance(command, PlaceOrder) else None
         events: list[Any] = [entry.event for entry in self.exchange.handle(command, time, command_id)]
         while (step := self.exchange.step(time)) is not None:
             events += [entry.event for entry in step[1]]
         expected = self.reference.handle(command, time)
         assert expected == self.reply_of(events)
+        if quote is not None and not isinstance(events[0], CommandRejected):
+            assert quote in events
         self.compare()
 
     def reply_of(self, events: list[Any]) -> dict[str, Any]:
@@ -80,6 +83,7 @@ class Pair:
                     "fee": done.fee,
                     "remaining": done.remaining,
                     "swept": {e.order_id: (e.quantity, e.cost) for e in events if isinstance(e, RestingOrderFilled)},
+                    "prices": done.final_prices,
                 }
         return {}
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given as hypothesis_given
 from hypothesis import settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from domain import lmsr
 from domain.book import RestingOrder
@@ -16,8 +17,9 @@ from domain.market_decisions import decide
 from domain.market_evolution import evolve_market, reprice, uniform_prices
 from domain.market_state import Market
 from domain.money import MICRO
-from domain.orders import RestingOrderFilled, SplitSets
-from domain.sweeping import ABREAST, sweep_book
+from domain.orders import OrderPlaced, RestingOrderFilled, SplitSets
+from domain.sweeping import SWEEP_ORDERS_MAX, sweep_book
+from messages.results import result_of
 from tests.domain.scenario import ABC, TRADERS, a_market, accounts, buy, given, sell
 
 
@@ -65,6 +67,14 @@ def potential(market: Market, sold: list[int]) -> float:
     return b * (top + log(sum(exp(exponent - top) for exponent in exponents)))
 
 
+def could_fill(market: Market, order: RestingOrder, prices: tuple[float, ...]) -> float:
+    """Return how many micro-shares the AMM would trade with an order before its price reaches the limit."""
+    limit, price = order.price / MICRO, prices[order.outcome]
+    if (price >= limit) if order.side == "buy" else (price <= limit):
+        return 0.0
+    return market.liquidity / 1e6 * abs(log(limit / (1 - limit)) - log(price / (1 - price)))
+
+
 wishes = st.builds(
     Wish,
     st.integers(0, 63),
@@ -89,7 +99,6 @@ def test_a_sweep_ends_where_nothing_crosses_and_never_costs_the_amm(market: Mark
     """No order is left at a limit worse than the AMM's price, none trades beyond its limit, and the AMM gets the rise of C."""
     sweep = sweep_book(market)
     fills = {fill.order.order_id: fill for fill in sweep.fills} if sweep else {}
-    b = market.liquidity / 1e6
     sold, paid = list(market.sold), 0
     for fill in fills.values():
         sign = 1 if fill.order.side == "buy" else -1
@@ -97,12 +106,11 @@ def test_a_sweep_ends_where_nothing_crosses_and_never_costs_the_amm(market: Mark
         paid += sign * fill.cost
         at_limit = fill.order.price * fill.quantity / MICRO
         assert 0 < fill.quantity <= fill.order.remaining
-        assert sign * fill.cost <= sign * at_limit + 1 + 2 * len(fills)
+        assert sign * fill.cost <= sign * at_limit + 1
     prices = lmsr.price_vector(market.weights, tuple(sold), market.liquidity)
     for order in market.book.orders.values():
         if order.order_id not in fills or fills[order.order_id].quantity < order.remaining:
-            gap = order.price / MICRO - prices[order.outcome]
-            assert (gap if order.side == "buy" else -gap) <= max(2 * ABREAST / b, 1e-8)
+            assert could_fill(market, order, prices) <= 1_000
     rise = potential(market, sold) - potential(market, market.sold)
     noise = 1e-2 + 1e-14 * abs(potential(market, sold))
     assert rise - noise <= paid <= rise + noise + 4 * len(fills) * (len(fills) + 2)
@@ -171,6 +179,27 @@ def test_bids_on_two_outcomes_do_not_chase_each_other_for_ever(one: int, other: 
     assert prices[1] == pytest.approx(other / 1000, abs=3e-3) or one + other > 1000
 
 
+def test_a_bid_pays_at_most_its_limit_rounded_up_once() -> None:
+    """In a market with a fee, bids on two outcomes are filled in several moves, each of which used to be rounded up."""
+    wishes = [
+        Wish(1, "buy", 301, 0.01),
+        Wish(2, "buy", 300, 0.002),
+        Wish(2, "buy", 301, 0.002),
+        Wish(2, "buy", 298, 0.002),
+        Wish(2, "buy", 298, 0.002),
+        Wish(2, "buy", 299, 0.005),
+        Wish(2, "buy", 302, 0.001),
+        Wish(2, "buy", 302, 0.001),
+    ]
+    market = market_with(3, MICRO, [0.28124626537346936, 0.0, 0.0], wishes)
+    market.terms = replace(market.terms, fee_rate=70_000)
+    sweep = sweep_book(market)
+    assert sweep is not None
+
+    for fill in sweep.fills:
+        assert fill.cost <= -(-fill.order.price * fill.quantity // MICRO)
+
+
 # --- through commands
 
 
@@ -198,3 +227,75 @@ def test_an_ask_on_b_is_filled_because_others_sold_a() -> None:
     filled = scenario.event(RestingOrderFilled)
     assert filled.order_id == "ask"
     assert filled.cost >= filled.quantity * 35 // 100
+
+
+def test_a_bid_at_the_lowest_price_is_filled_at_the_smallest_subsidy() -> None:
+    """When others buy A and B, the price of C falls to 0.000951, where the AMM has 0.045 share for the bid at 0.001."""
+    scenario = given(*a_market(("A", "B", "C"), subsidy=MICRO), *TRADERS)
+    scenario.given(buy("alice", "C", name="bid", quantity=346 * MICRO, limit_price=1_000))
+    bid = scenario.exchange.markets["m"].book.orders["bid"]
+    for outcome, limit in (("A", 998_000), ("B", 50_000)):
+        scenario.given(buy("bob", outcome, quantity=50 * MICRO, limit_price=limit, time_in_force="IOC"))
+    market = scenario.exchange.markets["m"]
+
+    assert could_fill(market, bid, market.prices) <= 1_000
+    assert market.prices[2] == pytest.approx(0.001, rel=2e-3)
+    assert scenario.event(RestingOrderFilled).quantity > 40_000
+
+
+QUOTED = buy("bob", "A", quantity=60 * MICRO, name="quoted")
+
+
+def test_a_quote_has_the_prices_after_the_sweep_that_the_order_sets_off() -> None:
+    """Alice's bid on B is filled by the sweep, in the quote as well as in the order; the quote changes nothing."""
+    scenario = given(*ABC, *TRADERS, buy("alice", "B", name="bid", quantity=20 * MICRO, limit_price=300_000))
+    before = scenario.exchange.state_hash()
+    quote = scenario.exchange.quote(QUOTED, scenario.time)
+    assert isinstance(quote, OrderPlaced)
+
+    assert quote.execution.prices == (491_506, 254_247, 254_247)
+    assert quote.execution.final_prices == (462_604, 298_099, 239_297)
+    assert scenario.exchange.state_hash() == before
+    assert quote == scenario.when(QUOTED).placed
+    assert result_of([quote])["prices"] == result_of(scenario.events)["prices"] == ["0.462604", "0.298099", "0.239297"]
+    assert scenario.exchange.markets["m"].displayed_prices() == quote.execution.final_prices
+
+
+def test_a_quote_sweeps_what_the_order_itself_leaves_in_the_book() -> None:
+    """Bob buys A up to 0.45 and leaves a bid there. The sweep fills Alice's bid on B, which lets it fill more of Bob's."""
+    scenario = given(*ABC, *TRADERS, buy("alice", "B", name="bid", quantity=20 * MICRO, limit_price=300_000))
+    wish = buy("bob", "A", quantity=90 * MICRO, limit_price=450_000, name="wish")
+    quote = scenario.exchange.quote(wish, scenario.time)
+
+    assert quote == scenario.when(wish).placed
+    assert {event.order_id for event in scenario.events if isinstance(event, RestingOrderFilled)} == {"bid", "wish"}
+    assert scenario.exchange.markets["m"].displayed_prices() == scenario.placed.execution.final_prices
+
+
+def test_a_quote_leaves_out_what_the_order_takes_off_the_book() -> None:
+    """Carol's bid is complete before the sweep, and her own order gives way; neither is swept once more."""
+    scenario = given(*a_market(), *TRADERS, SplitSets("bob", "m", 50 * MICRO))
+    scenario.given(buy("carol", "Yes", name="met", quantity=3 * MICRO, limit_price=480_000))
+    scenario.given(buy("bob", "Yes", name="own", quantity=3 * MICRO, limit_price=470_000))
+    scenario.given(buy("carol", "Yes", name="part", quantity=9 * MICRO, limit_price=460_000))
+    wish = sell("bob", "Yes", quantity=25 * MICRO, limit_price=460_000, name="w", self_trade_prevention="cancel_maker")
+    quote = scenario.exchange.quote(wish, scenario.time)
+
+    assert quote == scenario.when(wish).placed
+    assert (scenario.resting("met"), scenario.resting("own")) == (0, 0)
+    assert quote.execution.swept_prices == ()
+    assert scenario.exchange.markets["m"].displayed_prices() == quote.execution.final_prices
+
+
+def test_a_quote_has_the_prices_after_a_sweep_in_several_steps() -> None:
+    """More orders than one step fills: the order says where the last step ends, and there it ends."""
+    scenario = given(*ABC, *TRADERS)
+    for number in range(SWEEP_ORDERS_MAX + 20):
+        scenario.given(buy("alice", "B", name=f"bid{number}", quantity=MICRO // 10, limit_price=300_000))
+    quote = scenario.exchange.quote(QUOTED, scenario.time)
+
+    assert quote == scenario.when(QUOTED).placed
+    swept = [event for event in scenario.events if isinstance(event, RestingOrderFilled)]
+    assert [event.more for event in swept if event.prices] == [True, False]
+    assert swept[-1].prices == scenario.placed.execution.swept_prices
+    assert result_of(scenario.events)["prices"] == [f"{price / MICRO:.6f}" for price in swept[-1].prices]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from domain.account import OrderReleased, TradeSettled
 from domain.events import Event, Recorded
@@ -63,8 +64,11 @@ def test_the_reply_to_an_order_has_the_shape_of_the_interface() -> None:
 
 
 def test_prices_are_those_after_the_sweep() -> None:
-    """Where resting orders were filled after the order, the reply has the last prices."""
-    reply = replied([example(OrderPlaced), example(RestingOrderFilled)])
+    """Where resting orders were filled after the order, the reply has the last prices, however many steps that took."""
+    placed = example(OrderPlaced)
+    assert isinstance(placed, OrderPlaced)
+    swept = replace(placed, execution=replace(placed.execution, swept_prices=(470_000, 530_000)))
+    reply = replied([swept, example(RestingOrderFilled)])
 
     assert reply.result["prices"] == ["0.470000", "0.530000"]
 
