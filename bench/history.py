@@ -64,7 +64,7 @@ class Run:
         for n in count():
             account, market = f"a{random.randrange(ACCOUNTS)}", f"m{random.randrange(5)}"
             outcome = random.choice(["No", "Yes"])
-            quantity = random.randrange(1, 5 * MICRO)
+            quantity = random.randrange(MICRO // 100, 5 * MICRO)
             order = PlaceOrder(account, market, f"o{n}", f"c{n}", outcome, "buy", "market", quantity=quantity)
             yield order, f"order:{account}:c{n}"
 

@@ -137,7 +137,7 @@ def trading(url: str, keys: list[str], market: str) -> Iterator[list[dict[str, A
                 number += 1
                 body = {
                     "market_id": market, "client_order_id": f"c-{trader}-{number}", "outcome": "Yes", "side": "buy",
-                    "type": "market", "spend": "0.001000",
+                    "type": "market", "spend": "0.010000",
                 }  # fmt: skip
                 while (answer := sent(api, body)) is None:
                     ended.wait(0.05)

@@ -184,7 +184,7 @@ def test_a_server_that_is_killed_loses_and_doubles_nothing(own_postgres: Postgre
                 number = 0
                 while not stopping:
                     number += 1
-                    told.append(await gateway.submit(*market.buy(f"c-{task}-{number}", number % 3, 1000)))
+                    told.append(await gateway.submit(*market.buy(f"c-{task}-{number}", number % 3, 10_000)))
 
             async def more(count: int) -> None:
                 goal = len(told) + count

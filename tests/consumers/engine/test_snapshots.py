@@ -36,7 +36,7 @@ def snapshot_of(exchange: Exchange, position: int = 1) -> Snapshot:
     return Snapshot(exchange, Checkpoint(position, 7, 2, "w"), {"local": 9}, [], [Checkpoint(1, 1, 1, "w")])
 
 
-LOG = simulated(11, 1_500).log
+LOG = simulated(13, 1_500).log
 
 
 @given(st.data())

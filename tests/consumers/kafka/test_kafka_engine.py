@@ -104,7 +104,7 @@ def test_many_at_once_share_records_and_batches(settings: Settings) -> None:
         market = open_market(gateway.submit_blocking)
 
         async def trade() -> list[Reply]:
-            return await asyncio.gather(*[gateway.submit(*market.buy(f"c-{i}", i % 3, 1000)) for i in range(500)])
+            return await asyncio.gather(*[gateway.submit(*market.buy(f"c-{i}", i % 3, 10_000)) for i in range(500)])
 
         replies = asyncio.run(trade())
 
@@ -200,7 +200,7 @@ async def trading(gateway: Gateway, market: Market, told: list[Reply], tasks: in
         number = 0
         while not stopping:
             number += 1
-            told.append(await gateway.submit(*market.buy(f"c-{task}-{number}", number % 3, 1000)))
+            told.append(await gateway.submit(*market.buy(f"c-{task}-{number}", number % 3, 10_000)))
 
     running = [asyncio.ensure_future(trade(task)) for task in range(tasks)]
     try:

@@ -191,7 +191,7 @@ def trading(gateway: KafkaGateway, market: Market) -> Iterator[list[int]]:
     def trade(trader: int) -> None:
         while not ended.is_set():
             number = answered[trader]
-            reply = gateway.submit_blocking(*market.buy(f"c-{trader}-{number}", number % 3, 1000))
+            reply = gateway.submit_blocking(*market.buy(f"c-{trader}-{number}", number % 3, 10_000))
             assert reply.code is None, reply
             answered[trader] += 1
 
