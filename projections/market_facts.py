@@ -17,8 +17,6 @@ from projections.machine.workspace import Rows, Workspace
 Resolved = MarketFinalized | MarketCorrected
 """The events that say what shares pay."""
 
-RESOLVED: Final = frozenset(get_args(Resolved))
-
 MarketFact = (
     StoryPublished | MarketDrafted | MarketActivated | OrderPlaced | OrderAmended | RestingOrderFilled | Resolved
 )

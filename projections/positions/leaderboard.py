@@ -5,7 +5,7 @@ A past leaderboard is read from the versions of positions, prices and scores.
 """
 
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, NamedTuple, get_args
+from typing import Any, Final, Literal, NamedTuple
 
 from psycopg import Connection
 
@@ -21,8 +21,6 @@ Window = Literal["day", "week", "month", "all"]
 
 SORTS: Final[dict[Sort, str]] = {"pnl": "pnl DESC", "volume": "volume DESC", "roi": "roi DESC", "brier": "brier"}
 """The order of each sort in SQL."""
-
-WINDOWS: Final[tuple[Window, ...]] = get_args(Window)
 
 
 class Standing(NamedTuple):

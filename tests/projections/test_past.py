@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
@@ -60,7 +60,7 @@ def answers(connection: Connection[Any], as_of: AsOf) -> dict[str, Any]:
             connection, as_of, name, start=START, end=START + 1000 * HOUR, step=24 * HOUR
         )
     for sort in leaderboard.SORTS:
-        for window in leaderboard.WINDOWS:
+        for window in get_args(leaderboard.Window):
             for category in (None, "category0"):
                 found[f"leaderboard {sort} {window} {category}"] = leaderboard.leaderboard(
                     connection, as_of, sort=sort, window=window, category=category

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
@@ -83,7 +83,7 @@ def test_brier_is_weighted_by_cost_and_follows_a_correction(read_models: ReadMod
 
     story.correct(MICRO, 0, a=6 * MICRO, b=MICRO)
     copy = folded(read_models, story)
-    for window in leaderboard.WINDOWS:
+    for window in get_args(leaderboard.Window):
         with read(copy.connection, leaderboard.leaderboard) as as_of:
             found = leaderboard.leaderboard(copy.connection, as_of, sort="brier", window=window)
         assert [(row.rank, row.account_id, row.brier) for row in found] == [(1, "a", 570_000), (2, "b", 810_000)]
@@ -93,7 +93,7 @@ def test_windows_begin_in_utc() -> None:
     """Wednesday 2024-10-30 12:00 lies in the week of Monday the 28th and the month of the 1st."""
     noon = MONDAY + 9 * DAY + DAY // 2
 
-    assert tuple(window_start(window, noon) for window in leaderboard.WINDOWS) == (
+    assert tuple(window_start(window, noon) for window in get_args(leaderboard.Window)) == (
         MONDAY + 9 * DAY,
         MONDAY + 7 * DAY,
         MONDAY - 20 * DAY,
