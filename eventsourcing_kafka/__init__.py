@@ -7,7 +7,7 @@ Start with README.md. Read the modules in this order: ``protocol`` (which record
 
 import crc32c as _crc32c  # noqa: F401  # fails here if missing: in Python, checksums take a hundred times as long
 
-from eventsourcing_kafka.errors import ClaimLost, Fenced, InDoubt, LogTruncated, UnsafeTopic
+from eventsourcing_kafka.errors import ClaimLost, Fenced, InDoubt, LogTruncated, RecordsMissing, UnsafeTopic
 from eventsourcing_kafka.factory import KafkaFactory
 from eventsourcing_kafka.producer import Producer
 from eventsourcing_kafka.protocol import Batch, Checkpoint
@@ -30,6 +30,7 @@ __all__ = [
     "LogTruncated",
     "Producer",
     "Reader",
+    "RecordsMissing",
     "Settings",
     "UnsafeTopic",
     "Writer",

@@ -6,6 +6,8 @@ eventsourcing.persistence.PersistenceError
 │   │   └── ClaimLost           the same, discovered while taking over
 │   ├── InDoubt                 the log may hold the record or not: take over again to find out
 │   └── LogTruncated            records that this reader needs were deleted
+├── InternalError
+│   └── RecordsMissing          the log has lost records: nothing may be read or appended after them
 └── ProgrammingError
     └── UnsafeTopic             the topic is missing, or one of its settings could lose data; the message names it
 """
@@ -15,13 +17,13 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from eventsourcing.persistence import OperationalError, ProgrammingError
+from eventsourcing.persistence import InternalError, OperationalError, ProgrammingError
 from kafka.errors import KafkaError, LogTruncationError, OffsetOutOfRangeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ClaimLost", "Fenced", "InDoubt", "LogTruncated", "UnsafeTopic"]
+__all__ = ["ClaimLost", "Fenced", "InDoubt", "LogTruncated", "RecordsMissing", "UnsafeTopic"]
 
 
 class Fenced(OperationalError):  # noqa: N818
@@ -38,6 +40,10 @@ class InDoubt(OperationalError):  # noqa: N818
 
 class LogTruncated(OperationalError):  # noqa: N818
     """The log has no record at the offset that this reader must read next: it was deleted, or the topic was recreated."""
+
+
+class RecordsMissing(InternalError):  # noqa: N818
+    """A record proves that the log has lost records before it. Trying again does not help: restore the topic."""
 
 
 class UnsafeTopic(ProgrammingError):  # noqa: N818

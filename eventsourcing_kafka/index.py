@@ -55,6 +55,8 @@ class BatchLocation(NamedTuple):
     """The position of its first event."""
     offset: int
     epoch: int
+    writer: str | None
+    """None in a damaged file."""
     events: int
     """The number of its events."""
 
@@ -68,6 +70,7 @@ class Run(NamedTuple):
     """The position of the first event of their batch."""
     offset: int
     epoch: int
+    writer: str | None
 
 
 class Index:
@@ -131,7 +134,8 @@ class Index:
         """Return where the last batch is, or None if there is none."""
         with self._checked():
             row = self._db.execute(
-                'SELECT first, "offset", epoch, count FROM batch ORDER BY first DESC LIMIT 1'
+                'SELECT first, "offset", epoch, name, count FROM batch LEFT JOIN writer USING (epoch)'
+                " ORDER BY first DESC LIMIT 1"
             ).fetchone()
         return BatchLocation(*row) if row else None
 
@@ -139,7 +143,7 @@ class Index:
         """Return where the batch of this position and the batches after it are, at most ``limit`` of them."""
         with self._checked():
             rows = self._db.execute(
-                'SELECT first, "offset", epoch, count FROM batch WHERE first >='
+                'SELECT first, "offset", epoch, name, count FROM batch LEFT JOIN writer USING (epoch) WHERE first >='
                 " coalesce((SELECT max(first) FROM batch WHERE first <= ?), 0) ORDER BY first LIMIT ?",
                 (position, limit),
             ).fetchall()
@@ -162,7 +166,8 @@ class Index:
         """Return the runs of an aggregate that have a version within the bounds, in order of version."""
         with self._checked():
             rows = self._db.execute(
-                'SELECT low, high, run.first, "offset", epoch FROM run JOIN batch ON batch.first = run.first'
+                'SELECT low, high, run.first, "offset", epoch, writer.name FROM run'
+                " JOIN batch ON batch.first = run.first LEFT JOIN writer USING (epoch)"
                 " WHERE aggregate = (SELECT number FROM aggregate WHERE name = ?)"
                 f" AND low <= ? AND high > ? ORDER BY low {'DESC' if desc else 'ASC'} LIMIT ?",
                 (name, _MAX if lte is None else lte, -_MAX if gt is None else gt, limit),

@@ -134,6 +134,7 @@ class Lookup:
             ClaimLost, InDoubt: as ``Writer.take_over``.
         """
         with self._lock:
+            self._verified = False  # since the last take-over the topic may have been restored from a backup
             self._with_index(lambda: self._index_to(self._reader.end()))
             before = self._index.checkpoint
             self._reader.seek(before)
@@ -208,7 +209,8 @@ class Lookup:
 def _batch_at(location: BatchLocation | Run, batches: dict[int, Batch]) -> Batch:
     """Return the fetched batch of this location; raise Damaged if it is not the one that the index says."""
     batch = batches.get(location.offset)
-    if batch is None or (batch.first, batch.epoch) != (location.first, location.epoch):
+    wanted = (location.first, location.epoch, location.writer)
+    if batch is None or (batch.first, batch.epoch, batch.writer) != wanted:
         raise Damaged(f"Offset {location.offset} does not hold the batch of position {location.first}")
     return batch
 

@@ -2,15 +2,19 @@
 
 One partition of a Kafka topic holds one log. A record is either a **claim** or a **batch**:
 
-    {"claim":true,"writer":"9f...","epoch":4}
+    {"claim":true,"writer":"9f...","epoch":4,"next":17}
     {"writer":"9f...","epoch":4,"first":17,"events":[["market-1",3,"OrderPlaced.v1",{...}],...]}
 
 Every reader folds the records, in the order of their offsets, into ``State(epoch, writer, next)``. The fold begins with
 ``State(0, "", 1)``:
 
-- a claim is valid if its epoch is greater than the current one; it then sets epoch and writer;
+- a claim is valid if its epoch is exactly one above the current one; it then sets epoch and writer;
 - a batch is valid if its epoch and writer are the current ones and ``first == next``; then ``next += len(events)``;
 - any other record is invalid and skipped: records of a former writer, duplicates, late arrivals, records of other programs.
+
+A writer sends a batch only after the log has the one before. So a batch of the current epoch and writer whose ``first`` is
+above ``next`` proves that records are missing (compaction, deletion, a disk restored from a backup), and so does a valid
+claim whose ``next`` is above the reader's. The fold then raises ``RecordsMissing``; it never skips what is missing.
 
 Whether a record counts depends only on the records before it, and a writer checks exactly those before it answers
 anybody. Fencing needs nothing else: no transactions, no lock in the broker, no clock.
@@ -19,7 +23,8 @@ This module does no I/O. ``tests/eventsourcing_kafka/test_protocol_model.py`` ex
 
 An event is an array ``[originator id, version, topic, state]``. A UUID is written as ``urn:uuid:...``, a text id as it is.
 A state that is the text of a JSON object is embedded byte by byte, so that ``jq`` and ksqlDB can read it. Any other state
-(compressed, encrypted) is embedded as a base64 string.
+(compressed, encrypted) is embedded as a base64 string. Readers ignore further fields of a record and further elements of an
+event, so that a later version can add some.
 """
 
 from __future__ import annotations
@@ -33,6 +38,8 @@ from uuid import UUID
 import msgspec
 from eventsourcing.persistence import DataError, Notification, StoredEvent
 from msgspec import Raw
+
+from eventsourcing_kafka.errors import RecordsMissing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,6 +63,10 @@ DEPTH_MAX = 200
 """The deepest nesting of a state that is embedded as JSON. A decoder with a small stack must be able to read it."""
 
 
+_RECORD_DEPTH = 3
+"""The nesting of a record around its states: the object, the array of its events, an event."""
+
+
 class State(NamedTuple):
     """The state of a reader's fold: who may append, and at which position."""
 
@@ -64,13 +75,26 @@ class State(NamedTuple):
     next: int = 1
 
     def after(self, record: Claim | Batch | None) -> State | None:
-        """Return the state after this record, or None if the record is invalid."""
+        """Return the state after this record, or None if the record is invalid.
+
+        Raises:
+            RecordsMissing: the record proves that the log has lost records before it.
+        """
         if isinstance(record, Batch):
-            if record.epoch == self.epoch and record.writer == self.writer and record.first == self.next:
+            if record.epoch == self.epoch and record.writer == self.writer and record.first >= self.next:
+                self._refuse_gap(record.first)
                 return State(self.epoch, self.writer, self.next + len(record.events))
-        elif isinstance(record, Claim) and record.epoch > self.epoch:
+        elif isinstance(record, Claim) and record.epoch == self.epoch + 1:
+            self._refuse_gap(record.next)
             return State(record.epoch, record.writer, self.next)
         return None
+
+    def _refuse_gap(self, position: int) -> None:
+        if position > self.next:
+            raise RecordsMissing(
+                f"The log has lost the events of positions {self.next} to {position - 1}: the next record was written "
+                f"after them, in epoch {self.epoch}. Restore the topic, or read from a copy of it"
+            )
 
 
 class Checkpoint(NamedTuple):
@@ -100,6 +124,8 @@ class Claim:
 
     writer: str
     epoch: int
+    next: int = 0
+    """The position after the last event that the writer had read when it sent the claim."""
 
 
 @dataclass(slots=True)
@@ -161,18 +187,38 @@ class _Record(msgspec.Struct, omit_defaults=True):
     writer: str = ""
     epoch: Count = 0
     first: Count = 0
+    next: Count = 0
     events: list[tuple[str, Version, str, Raw]] = []
+
+
+class _LongRow(msgspec.Struct, array_like=True):
+    """An event with four elements or more. It decodes more slowly than a tuple of four."""
+
+    name: str
+    version: Version
+    topic: str
+    state: Raw
+
+
+class _LaterRecord(msgspec.Struct):
+    """A record of a later version, whose events have more elements."""
+
+    writer: str
+    epoch: Count
+    first: Count
+    events: list[_LongRow]
 
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(_Record)
+_later_decoder = msgspec.json.Decoder(_LaterRecord)
 _scanner = msgspec.json.Decoder(Raw)
 _strings = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
-def encode_claim(writer: str, epoch: int) -> bytes:
-    """Return the record by which ``writer`` takes over the partition."""
-    return _encoder.encode(_Record(claim=True, writer=writer, epoch=epoch))
+def encode_claim(writer: str, epoch: int, next_: int) -> bytes:
+    """Return the record by which ``writer``, who has read the log up to position ``next_``, takes over the partition."""
+    return _encoder.encode(_Record(claim=True, writer=writer, epoch=epoch, next=next_))
 
 
 def encode_batch(
@@ -204,20 +250,44 @@ def encode_batch(
 def decode(value: bytes | None) -> Claim | Batch | None:
     """Return the claim or batch in the value of a record, or None if it is neither.
 
-    A RecursionError is not caught: it depends on the caller's stack, and two readers must never disagree on which records
-    are invalid.
+    Raises:
+        RecursionError: the caller's stack is too small for a record that other readers can decode. Two readers must never
+            disagree on which records are invalid. No writer nests a record more deeply than ``DEPTH_MAX`` and three more:
+            one that is deeper comes from another program, and is neither a claim nor a batch.
     """
     if value is None:
         return None
     try:
+        return _decode(value)
+    except RecursionError:
+        if _depth(value) <= DEPTH_MAX + _RECORD_DEPTH:
+            raise
+        return None
+
+
+def _decode(value: bytes) -> Claim | Batch | None:
+    try:
         record = _decoder.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError):  # the former includes ValidationError
+    except msgspec.ValidationError:
+        return _decode_later(value)
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     if record.claim:
-        return Claim(record.writer, record.epoch)
+        return Claim(record.writer, record.epoch, record.next)
     if record.events and record.first > 0:
         return Batch(record.writer, record.epoch, record.first, record.events)
     return None
+
+
+def _decode_later(value: bytes) -> Batch | None:
+    try:
+        record = _later_decoder.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError):  # the former includes ValidationError
+        return None
+    if not record.events or record.first == 0:
+        return None
+    rows = [(row.name, row.version, row.topic, row.state) for row in record.events]
+    return Batch(record.writer, record.epoch, record.first, rows)
 
 
 def id_to_text(originator_id: UUID | str) -> str:

@@ -17,7 +17,7 @@ from eventsourcing.persistence import OperationalError
 from kafka import KafkaConsumer, TopicPartition
 
 from eventsourcing_kafka.clients import connect
-from eventsourcing_kafka.errors import LogTruncated, translate_errors
+from eventsourcing_kafka.errors import LogTruncated, RecordsMissing, translate_errors
 from eventsourcing_kafka.protocol import START, Batch, Checkpoint, decode
 
 if TYPE_CHECKING:
@@ -78,11 +78,17 @@ class Reader:
 
         Raises:
             LogTruncated: the record at the checkpoint's offset was deleted.
+            RecordsMissing: the log has lost records after the checkpoint.
         """
         self._fetch(timeout)
-        batches = []
+        batches: list[Batch] = []
         while self._fetched:
-            batch = self._fold(self._fetched.popleft())
+            try:
+                batch = self._fold_next()
+            except RecordsMissing:
+                if batches:
+                    break  # the next read raises it: everything before the gap counts
+                raise
             if batch is not None:
                 batches.append(batch)
         return batches
@@ -92,6 +98,7 @@ class Reader:
 
         Raises:
             OperationalError: nothing arrived for ``read_timeout`` seconds.
+            LogTruncated, RecordsMissing: as ``read``.
         """
         while self._offset < end:
             self._fetch(self._settings.read_timeout, end)
@@ -103,7 +110,7 @@ class Reader:
             if not self._fetched or self._fetched[0].offset() >= end:
                 self._offset = end  # only markers of transactions lie before it, which are no records
                 return
-            batch = self._fold(self._fetched.popleft())
+            batch = self._fold_next()
             if batch is not None:
                 yield batch
 
@@ -171,9 +178,11 @@ class Reader:
                 truncated = error.code() == KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001  likewise
                 raise (LogTruncated if truncated else OperationalError)(f"Cannot read the log: {error}")
 
-    def _fold(self, found: Any) -> Batch | None:
+    def _fold_next(self) -> Batch | None:
+        found = self._fetched[0]
         record = decode(found.value())
-        state = self._state.after(record)
+        state = self._state.after(record)  # if this raises, the record stays the next one
+        self._fetched.popleft()
         self._offset = found.offset() + 1
         if state is None:
             return None

@@ -66,7 +66,8 @@ class Writer:
                     apply(batch)
             # A new name for every attempt: a late copy of an earlier attempt's record must never be valid.
             mine = State(reader.checkpoint.epoch + 1, token_hex(16))
-            offset = producer.send(encode_claim(mine.writer, mine.epoch)).offset(settings.append_timeout)
+            claim = encode_claim(mine.writer, mine.epoch, reader.checkpoint.next)
+            offset = producer.send(claim).offset(settings.append_timeout)
             # Up to the claim itself, not to the end that was read before: records between the two count.
             for batch in reader.read_to(offset + 1):
                 if apply is not None:

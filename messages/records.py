@@ -53,10 +53,11 @@ def _events_record() -> Schema:
         "description": "names one engine from one take-over to the next",
     }
     epoch: Schema = {"type": "integer", "minimum": 1}
+    next_: Schema = {"type": "integer", "minimum": 1, "description": "the position after the last event it had read"}
     claim = object_schema(
-        {"claim": {"const": True}, "writer": writer, "epoch": epoch},
-        ["claim", "writer", "epoch"],
-        "An engine takes the partition over. The claim counts if its epoch is above those of all claims before it.",
+        {"claim": {"const": True}, "writer": writer, "epoch": epoch, "next": next_},
+        ["claim", "writer", "epoch", "next"],
+        "An engine takes the partition over. The claim counts if its epoch is one above that of the last claim that counts.",
     )
     state = object_schema(
         {

@@ -87,7 +87,7 @@ def test_an_aggregate_in_one_batch_is_one_row() -> None:
     with closing(Index("", "log")) as index:
         indexed(index, [[("a", 1), ("b", 1), ("a", 2), ("a", 3), ("a", 7)]])
 
-        assert index.runs("a") == [Run(1, 3, 1, 2, 1), Run(7, 7, 1, 2, 1)]
+        assert index.runs("a") == [Run(1, 3, 1, 2, 1, "w"), Run(7, 7, 1, 2, 1, "w")]
 
 
 def test_two_processes_advance_one_file_in_turn(tmp_path: Path) -> None:
@@ -187,6 +187,12 @@ def point_at_a_zombie(path: Path) -> None:
         db.execute("UPDATE batch SET epoch = 7 WHERE first = 101")
 
 
+def follow_another_writer(path: Path) -> None:
+    """Change the name of the writer: after a rollback another one has claimed the same epoch."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("UPDATE writer SET name = 'another'")
+
+
 def run_ahead(path: Path) -> None:
     """Move the checkpoint of the index beyond the end of the log."""
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
@@ -195,7 +201,16 @@ def run_ahead(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [forget_everything, flip_pages, drop_table, shift_offsets, shift_inner_offsets, point_at_a_zombie, run_ahead],
+    [
+        forget_everything,
+        flip_pages,
+        drop_table,
+        shift_offsets,
+        shift_inner_offsets,
+        point_at_a_zombie,
+        follow_another_writer,
+        run_ahead,
+    ],
 )
 def test_a_damaged_index_is_rebuilt(logged: Settings, damage: Callable[[Path], None]) -> None:
     """Whatever happened to the file, the answers are those of the log."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from random import Random
 from uuid import UUID
 
 import pytest
@@ -10,6 +11,7 @@ from eventsourcing.persistence import DataError, StoredEvent
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eventsourcing_kafka.errors import RecordsMissing
 from eventsourcing_kafka.protocol import Batch, Checkpoint, Claim, State, decode, encode_batch, encode_claim
 
 W = "w" * 32
@@ -73,7 +75,7 @@ def test_a_json_state_stays_readable() -> None:
 
 def test_the_format_of_records_does_not_change() -> None:
     """Logs with these bytes are kept for ever."""
-    assert encode_claim("9f", 4) == b'{"claim":true,"writer":"9f","epoch":4}'
+    assert encode_claim("9f", 4, 17) == b'{"claim":true,"writer":"9f","epoch":4,"next":17}'
     assert (
         encode_batch("9f", 4, 17, [StoredEvent("market-1", 3, "OrderPlaced.v1", b'{"a": 1}')])
         == b'{"writer":"9f","epoch":4,"first":17,"events":[["market-1",3,"OrderPlaced.v1",{"a": 1}]]}'
@@ -149,14 +151,94 @@ def test_no_bytes_break_a_reader(value: bytes) -> None:
     State().after(decode(value))
 
 
+@pytest.mark.parametrize(
+    "opening", [b'{"writer":', b'{"more":', b'{"writer":"a","epoch":1,"first":1,"events":[["a",1,"T",']
+)
+@pytest.mark.parametrize("depth", [1_500, 100_000])
+def test_a_record_that_no_stack_can_read_is_invalid(opening: bytes, depth: int) -> None:
+    """A stranger's record may be nested as deeply as it likes; a reader skips it."""
+    assert decode(opening + b"[" * depth + b"]" * depth) is None
+
+
+def test_a_small_stack_does_not_make_a_record_invalid() -> None:
+    """A reader without the stack for a record raises: other readers accept that record."""
+    state = b'{"a":' + b"[" * 180 + b"]" * 180 + b"}"
+    value = encode_batch(W, 1, 1, [StoredEvent("a", 1, "T", state)])
+
+    def results() -> set[str]:
+        """Return how decoding ends, here and in ever smaller stacks."""
+        try:
+            batch = decode(value)
+        except RecursionError:
+            return {"raises"}
+        return {type(batch).__name__} | results()
+
+    assert results() == {"Batch", "raises"}
+
+
+def test_events_of_a_later_version_are_read() -> None:
+    """They have more elements, and their records more fields. All four that this version knows are there."""
+    value = b'{"writer":"w","epoch":1,"first":5,"more":{"a":[]},"events":[["a",1,"T",{"n":1},"id",{}],["b",2,"U",{}]]}'
+
+    batch = decode(value)
+    assert isinstance(batch, Batch)
+    assert batch.stored_events() == [StoredEvent("a", 1, "T", b'{"n":1}'), StoredEvent("b", 2, "U", b"{}")]
+    assert (batch.writer, batch.epoch, batch.first) == ("w", 1, 5)
+
+
+def damaged(random: Random, value: bytes) -> bytes:
+    """Return the record with some bytes changed, removed or repeated, or with more nesting."""
+    changed = bytearray(value)
+    for _ in range(random.randint(1, 4)):
+        at = random.randrange(len(changed) + 1)
+        end = min(len(changed), at + random.choice([0, 1, 1, 1, 8, 60]))
+        changed[at:end] = random.choice(
+            [
+                b"",
+                random.randbytes(1),
+                bytes(changed[at:end]) * 2,
+                b'"',
+                b"9" * 17,
+                b"-1",
+                b"[" * random.choice([1, 2_000]),
+            ]
+        )
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("count", [20_000, pytest.param(1_000_000, marks=pytest.mark.chaos)])
+def test_damaged_records_of_others_are_invalid(count: int) -> None:
+    """Whatever another program writes into the topic, the state of a reader stays as it is."""
+    random = Random(count)  # noqa: S311  no secret
+    state = State(3, W, 17)
+    row = StoredEvent("market-1", 3, "OrderPlaced.v1", b'{"command_id":"c","data":{"fills":[[1,2],[3,4]]}}')
+    others = [encode_claim("a", 9, 17), encode_batch("a", 3, 17, [row, row]), encode_batch(W, 2, 17, [row]), b'"\xff"']
+    for _ in range(count):
+        value = damaged(random, random.choice(others))
+        record = decode(value)
+        # Damage may turn an epoch into the one that fits: such a record is no longer another's.
+        if isinstance(record, Claim) and record.epoch == state.epoch + 1:
+            continue
+        if isinstance(record, Batch) and (record.epoch, record.writer) == (state.epoch, state.writer):
+            continue
+        assert state.after(record) is None, value
+
+
+def batch_of(writer: str, epoch: int, first: int) -> Batch:
+    """Return a batch of two events."""
+    batch = decode(encode_batch(writer, epoch, first, [StoredEvent("x", v, "T", b"{}") for v in (1, 2)]))
+    assert isinstance(batch, Batch)
+    return batch
+
+
 def test_the_fold() -> None:
-    """Claims need a greater epoch; batches the current epoch and writer, and the next position."""
+    """Claims need the next epoch; batches the current epoch and writer, and the next position."""
     start = State()
     held = start.after(Claim("a", 1))
     assert held == State(1, "a", 1)
     assert held.after(Claim("b", 1)) is None
-    assert held.after(Claim("b", 3)) == State(3, "b", 1)
-    one = decode(encode_batch("a", 1, 1, [StoredEvent("x", 1, "T", b"{}"), StoredEvent("x", 2, "T", b"{}")]))
+    assert held.after(Claim("b", 2)) == State(2, "b", 1)
+    one = batch_of("a", 1, 1)
     assert start.after(one) is None
     after = held.after(one)
     assert after == State(1, "a", 3)
@@ -164,3 +246,23 @@ def test_the_fold() -> None:
     assert State(1, "b", 1).after(one) is None
     assert State(2, "a", 1).after(one) is None
     assert Checkpoint(9, *after).state == after
+
+
+@pytest.mark.parametrize("epoch", [3, 4, 2**53 - 1])
+def test_a_strangers_claim_does_not_end_the_log(epoch: int) -> None:
+    """A claim that skips an epoch is invalid: after an epoch of 2^53 - 1 there would be no other."""
+    assert State(1, "a", 1).after(Claim("stranger", epoch)) is None
+
+
+@given(st.integers(1, 9), st.integers(1, 9))
+def test_a_gap_is_never_skipped(next_: int, first: int) -> None:
+    """A batch of the current writer, or the next claim, that comes after events which are not there proves a loss."""
+    state = State(1, "a", next_)
+    for record in (batch_of("a", 1, first), Claim("b", 2, first)):
+        if first > next_:
+            with pytest.raises(RecordsMissing, match=f"positions {next_} to {first - 1}"):
+                state.after(record)
+        else:
+            state.after(record)
+    for other in (batch_of("b", 1, first), batch_of("a", 2, first), Claim("b", 3, first), Claim("b", 1, first)):
+        assert state.after(other) is None

@@ -23,6 +23,7 @@ from eventsourcing_kafka import (
     KafkaApplicationRecorder,
     LogTruncated,
     Reader,
+    RecordsMissing,
     Settings,
     Writer,
     ensure_topic,
@@ -104,7 +105,7 @@ def test_of_two_claims_of_one_epoch_the_first_wins(settings: Settings) -> None:
 
         def other_claims_meanwhile() -> int:
             offset = end()
-            send(settings, encode_claim("rival", 1), encode_batch("rival", 1, 1, made(1)))
+            send(settings, encode_claim("rival", 1, 1), encode_batch("rival", 1, 1, made(1)))
             return offset
 
         reader.end = other_claims_meanwhile  # type: ignore[method-assign]
@@ -124,7 +125,7 @@ def test_whatever_else_is_in_the_topic_is_skipped(settings: Settings) -> None:
         send(
             settings,
             b"hello",
-            encode_claim("late", 1),
+            encode_claim("late", 1, 1),
             encode_batch("zombie", 0, 2, made(9)),
             encode_batch(mine.writer, mine.epoch, 1, made(1)),
         )
@@ -149,7 +150,7 @@ def test_a_batch_that_counts_before_another_claim_is_the_writers_last(settings: 
     """The append succeeds, and then the writer is fenced."""
     with taken(settings) as writer:
         mine = writer.checkpoint
-        send(settings, encode_batch(mine.writer, mine.epoch, 1, made(1)), encode_claim("next", mine.epoch + 1))
+        send(settings, encode_batch(mine.writer, mine.epoch, 1, made(1)), encode_claim("next", mine.epoch + 1, 2))
 
         assert writer.append(made(1)) == range(1, 2)
         with pytest.raises(Fenced):
@@ -229,6 +230,53 @@ def test_deleted_records_are_noticed(settings: Settings) -> None:
     for at in (Checkpoint(), middle, Checkpoint(1000, 1, "w", 900)):
         with Reader(settings, at) as reader, pytest.raises(LogTruncated):
             reader.read(5)
+
+
+def test_lost_records_stop_every_reader(settings: Settings) -> None:
+    """What stands before the gap is read; then each read raises, and nobody can take over or look anything up."""
+    with taken(settings) as writer:
+        writer.append(made(1))
+        at = writer.checkpoint
+    send(settings, encode_batch(at.writer, at.epoch, 5, made(5)), encode_batch(at.writer, at.epoch, 2, made(2)))
+
+    with Reader(settings) as reader:
+        found: list[Batch] = []
+        while not found:
+            found = reader.read(5)
+        assert [batch.first for batch in found] == [1]
+        for _ in range(2):
+            with pytest.raises(RecordsMissing, match="positions 2 to 4"):
+                reader.read(5)
+            with pytest.raises(RecordsMissing):
+                list(reader.read_to(reader.end()))
+    with pytest.raises(RecordsMissing):
+        taken(settings)
+    with closing(KafkaApplicationRecorder(settings)) as recorder:
+        for call in (recorder.max_notification_id, lambda: recorder.insert_events(made(2))):
+            with pytest.raises(RecordsMissing):
+                call()
+
+
+def test_a_claim_tells_of_events_that_were_lost_after_it_was_made(settings: Settings) -> None:
+    """The claim names the position up to which its writer had read: if the log has less, its end was lost."""
+    with taken(settings) as writer:
+        writer.append(made(1))
+        epoch = writer.checkpoint.epoch
+    send(settings, encode_claim("next", epoch + 1, 3))
+
+    with pytest.raises(RecordsMissing, match="positions 2 to 2"):
+        read(settings)
+
+
+def test_a_strangers_records_do_not_stop_anybody(settings: Settings) -> None:
+    """Neither a record nested 1,500 levels deep nor a claim of the highest epoch."""
+    with taken(settings) as writer:
+        writer.append(made(1))
+    send(settings, b'{"writer":' + b"[" * 1_500, encode_claim("stranger", 2**53 - 1, 0))
+    with taken(settings) as writer:
+        assert writer.append(made(2)) == range(2, 3)
+
+    assert [batch.first for batch in read(settings)] == [1, 2]
 
 
 def test_an_acknowledgement_without_an_offset_is_doubt(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ RECORDS: list[tuple[str, bytes]] = [
     ("dead-letters", dump_letter(make_letter("why", ("tidings.commands", 0, 7), 3, b"nonsense"))),
     ("dead-letters", dump_letter(make_letter("why", ("tidings.commands", 0, 7), None, b"\xff" * 2_000_000, b"k"))),
     ("dead-letters", dump_letter(Decision(4, "skipped", "a test"))),
-    ("events", encode_claim("9f", 4)),
+    ("events", encode_claim("9f", 4, 1)),
     ("events", encode_batch("9f", 4, 17, stored())),
     *[
         ("feed", msgspec.json.encode(public_event(Recorded(7, "market-mk_1", 3, TIME, "svc:1", event))))
