@@ -52,7 +52,7 @@ class Lookup:
         """Return the events of one aggregate, in order of their versions."""
 
         def select() -> list[StoredEvent]:
-            self._index_to(self._reader.end())
+            self._index_to(self._fetcher.end())
             runs = self._index.runs(name, gt=gt, lte=lte, desc=desc, limit=-1 if limit is None else limit)
             selected: list[StoredEvent] = []
             for start in range(0, len(runs), PAGE_BATCHES_MAX):
@@ -78,7 +78,7 @@ class Lookup:
         """Return the events from position ``begin`` on, in order of position."""
 
         def select() -> list[Notification]:
-            self._index_to(self._reader.end())
+            self._index_to(self._fetcher.end())
             selected: list[Notification] = []
             position = begin
             while len(selected) < limit and (stop is None or position <= stop):
@@ -104,7 +104,7 @@ class Lookup:
         """Return the position of the last event, or 0 if there is none."""
 
         def last() -> int:
-            self._index_to(self._reader.end())
+            self._index_to(self._fetcher.end())
             return self._index.checkpoint.next - 1
 
         return self._with_index(last)
@@ -135,7 +135,7 @@ class Lookup:
         """
         with self._lock:
             self._verified = False  # since the last take-over the topic may have been restored from a backup
-            self._with_index(lambda: self._index_to(self._reader.end()))
+            self._with_index(lambda: self._index_to(self._fetcher.end()))
             before = self._index.checkpoint
             self._reader.seek(before)
             batches: list[Batch] = []  # few: those that arrive between the indexing and the claim
@@ -148,8 +148,9 @@ class Lookup:
         """Index our own record, appended between two checkpoints, without reading it from the log."""
         batch = decode(value)
         if isinstance(batch, Batch) and after.offset == before.offset + 1:  # else it is read when it is needed
+            batch.offset = before.offset
             with self._lock:
-                self._fetcher.put(before.offset, batch, len(value))
+                self._fetcher.put(before.offset, value)
                 self._with_index(lambda: self._index.advance(before, [batch], after))
 
     def close(self) -> None:
@@ -171,7 +172,7 @@ class Lookup:
                 self._index.clear()
                 self._fetcher.clear()
                 self._reader.seek(START)
-                self._index_to(self._reader.end())
+                self._index_to(self._fetcher.end())
                 return work()
 
     def _index_to(self, end: int) -> None:
@@ -179,7 +180,7 @@ class Lookup:
         self._verify()
         before = self._index.checkpoint
         # Ask for the end again: another process may have appended, and indexed that, since the caller asked.
-        if before.offset > end and before.offset > self._reader.end():
+        if before.offset > end and before.offset > self._fetcher.end():
             raise Damaged(f"The index is at offset {before.offset}, the log ends at {end}")
         while before.offset < end:
             self._reader.seek(before)
@@ -198,6 +199,7 @@ class Lookup:
         if self._verified:
             return
         last = self._index.last()
+        self._fetcher.clear()
         if last is not None:
             try:
                 _batch_at(last, self._fetcher.get([last.offset]))

@@ -22,6 +22,7 @@ from eventsourcing.persistence import (
 )
 
 from eventsourcing_kafka import Batch, Checkpoint, Fenced, KafkaAggregateRecorder, KafkaApplicationRecorder, Reader
+from eventsourcing_kafka.reader import Fetcher
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -191,6 +192,29 @@ def test_notifications_of_some_topics_from_a_long_log(recorder: KafkaApplication
     assert [n.id for n in recorder.select_notifications(198, 10)] == [198, 199, 200]
     assert recorder.select_notifications(201, 10) == []
     assert recorder.select_notifications(5, 0) == []
+
+
+def test_paging_fetches_each_record_once(
+    recorder: KafkaApplicationRecorder, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fetch brings hundreds of small records, and the next pages use them. Before, each page fetched and parsed them anew."""
+    with recorder.take_over() as writer:
+        for version in range(1, 301):
+            writer.append([StoredEvent("a", version, "T", b"{}")])
+    fetched: list[int] = []
+    fetch = Fetcher._records_from
+
+    def counted(self: Fetcher, offset: int) -> list[object]:
+        fetched.append(offset)
+        return fetch(self, offset)
+
+    monkeypatch.setattr(Fetcher, "_records_from", counted)
+
+    with closing(KafkaApplicationRecorder(settings)) as other:
+        found = [n.id for start in range(1, 301, 10) for n in other.select_notifications(start, 10)]
+
+    assert found == list(range(1, 301))
+    assert len(fetched) <= 3
 
 
 def test_a_subscription_is_quick_and_ends_at_once(recorder: KafkaApplicationRecorder) -> None:

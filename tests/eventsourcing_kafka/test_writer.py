@@ -306,6 +306,7 @@ def test_no_wait_outlasts_its_deadline_when_the_broker_is_paused(own_kafka: Brok
     )
     ensure_topic(settings)
     recorder = KafkaApplicationRecorder(settings)
+    await_answer(recorder.take_over)  # a broker that has just started may need a moment
     recorder.insert_events(made(1))
     reader = Reader(settings)
     list(reader.read_to(reader.end()))
