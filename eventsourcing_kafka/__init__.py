@@ -11,7 +11,7 @@ from eventsourcing_kafka.errors import ClaimLost, Fenced, InDoubt, LogTruncated,
 from eventsourcing_kafka.factory import KafkaFactory
 from eventsourcing_kafka.producer import Producer
 from eventsourcing_kafka.protocol import Batch, Checkpoint
-from eventsourcing_kafka.reader import Reader
+from eventsourcing_kafka.reader import Fetcher, Reader
 from eventsourcing_kafka.recorders import KafkaAggregateRecorder, KafkaApplicationRecorder
 from eventsourcing_kafka.settings import Settings
 from eventsourcing_kafka.topics import ensure_topic
@@ -23,6 +23,7 @@ __all__ = [
     "Checkpoint",
     "ClaimLost",
     "Fenced",
+    "Fetcher",
     "InDoubt",
     "KafkaAggregateRecorder",
     "KafkaApplicationRecorder",

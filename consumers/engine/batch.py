@@ -5,10 +5,11 @@ DecidedCommand    a command and what its reply is made from
 Decider           decides commands on the exchange's state and fills one batch after the other
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -25,6 +26,13 @@ from messages.stored import to_stored
 
 if TYPE_CHECKING:
     from eventsourcing.persistence import StoredEvent
+
+
+LOOK_UP_SECONDS: Final = 0.002
+"""The longest time that look-ups of old commands take from new ones at once."""
+
+OLD_MAX: Final = 10_000
+"""The most old commands that wait for their look-up. Beyond it new ones have to wait too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +148,11 @@ class Decider:
         self._park = park
         self._append = append
         self._unconfirmed: dict[str, DecidedCommand] = {}
+        self._old: deque[tuple[Submitted, int | None]] = deque()
         self.batch = AppendBatch()
         """What was decided and not taken yet."""
+        self.next_offset: int | None = None
+        """The source's offset of the next group of commands. Whoever takes the groups moves it."""
 
     def take_batch(self) -> AppendBatch:
         """Return the batch, and begin a new one."""
@@ -155,13 +166,15 @@ class Decider:
 
         Raises CommandFailedError.
         """
-        command, command_id = submitted.command, submitted.command_id
         batch = self.batch
         batch.commands += 1
         if not batch.started:
             batch.started = perf_counter()
-        if self._is_repeated(submitted):
-            return
+        if not self._is_old(submitted):
+            self._decide_new(submitted, now)
+
+    def _decide_new(self, submitted: Submitted, now: Time) -> None:
+        command, command_id = submitted.command, submitted.command_id
         time = now if submitted.at is None or not self._sender_sets_time else submitted.at
         time = max(time, self._exchange.time)
         self.advance(time)
@@ -203,17 +216,53 @@ class Decider:
                 room = REPLY_EVENTS_MAX - len(decided.events)
                 decided.events = [*decided.events, *[entry.event for entry in entries[:room]]]
 
-    def _is_repeated(self, submitted: Submitted) -> bool:
-        """Return whether a command with this id came before; the repetition then gets that command's reply."""
-        original = self._unconfirmed.get(submitted.command_id)
-        recorded = None if original is not None else self._replies.find(submitted.command_id)
-        if original is None and recorded is None:
-            return False
+    def _is_old(self, submitted: Submitted) -> bool:
+        """Return whether a command with this id came before, or may have; then the command waits for that one's reply."""
+        command_id = submitted.command_id
+        original = self._unconfirmed.get(command_id)
+        recorded = None if original is not None else self._replies.in_memory(command_id)
+        if original is not None or recorded is not None:
+            self._repeat(submitted, original, recorded)
+            return True
+        if self._replies.may_be_in_log(command_id):
+            self._old.append((submitted, self.next_offset))
+            return True
+        return False
+
+    def _repeat(self, submitted: Submitted, original: DecidedCommand | None, recorded: Reply | None) -> None:
+        """Give the command the reply to the earlier command with its id."""
         self.batch.duplicates += 1
         repeated = DecidedCommand(submitted, 0, self.batch)
         repeated.original, repeated.recorded = original, recorded
         self.batch.decided.append(repeated)
-        return True
+
+    # --- old commands
+
+    @property
+    def has_old(self) -> bool:
+        """True while commands wait whose reply must be read from the log."""
+        return bool(self._old)
+
+    def look_up_old(self, now: Time) -> None:
+        """Read the replies to old commands from the log, for `LOOK_UP_SECONDS` at most, unless too many wait.
+
+        New commands go first, so that whoever sends old ones again does not hold up the others. Raises InDoubt and
+        CommandFailedError.
+        """
+        deadline = perf_counter() + LOOK_UP_SECONDS
+        while self._old and (perf_counter() < deadline or len(self._old) > OLD_MAX):
+            submitted, _ = self._old[0]
+            original = self._unconfirmed.get(submitted.command_id)
+            recorded = None if original is not None else self._replies.find(submitted.command_id)
+            if original is None and recorded is None:  # another command shares its fingerprint in the index
+                self._decide_new(submitted, now)
+            else:
+                self._repeat(submitted, original, recorded)
+            self._old.popleft()
+
+    def answered_offset(self) -> int | None:
+        """Return the offset up to which all commands have been decided or answered: those that wait come after it."""
+        return self._old[0][1] if self._old else self.next_offset
 
     def _entries(self, submitted: Submitted, command: Command | InvalidCommand, time: Time) -> list[Entry]:
         """Return the events of a command, applied to the state."""

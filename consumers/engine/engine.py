@@ -52,6 +52,12 @@ CLAIMS_MAX: Final = 5
 FAILURES_MAX: Final = 3
 """The number of errors of ours in a row, with no batch appended in between, after which the engine stops."""
 
+UNRECORDED_MAX: Final = 1_000
+"""The number of quotes and repeated commands after which the log says how far the source is read, even without events.
+
+Without it, a new engine would take all of them again.
+"""
+
 FOLLOW_SECONDS: Final = 0.05
 """The longest wait of a standby for news of the log before it listens for heartbeats."""
 
@@ -135,7 +141,7 @@ class Engine:
         self._exchange = self._replica.exchange
         self._decider = self._new_decider()
         self._sent: tuple[Append, AppendBatch] | None = None
-        self._next_offset: int | None = None  # of the source, after all that was decided
+        self._unrecorded = 0  # commands that were answered since the log last said how far the source is read
         self._failures = 0
         self._stopping = threading.Event()
         self._ready = threading.Event()
@@ -264,7 +270,7 @@ class Engine:
         last_replies = self._replica.take_over()
         self._exchange, self.position = self._replica.exchange, self._replica.folded_checkpoint.position
         self._decider = self._new_decider()
-        self._next_offset = self._source.rewind(self._replica.next_offsets.get(self._source.name))
+        self._decider.next_offset = self._source.rewind(self._replica.next_offsets.get(self._source.name))
         _logger.info(
             "log_taken_over",
             partition=self._partition,
@@ -296,7 +302,8 @@ class Engine:
     def _serve(self) -> None:
         decider = self._decider
         while not self._stopping.is_set():
-            groups = self._source.take(self._limits.commands_max, 0.0 if self._sent else self._seconds_to_wait())
+            is_busy = self._sent is not None or decider.has_old
+            groups = self._source.take(self._limits.commands_max, 0.0 if is_busy else self._seconds_to_wait())
             now = self._clock()
             enough = max(APPEND_COMMANDS_MIN, sum([len(group.commands) for group in groups]) // APPENDS)
             for group in groups:
@@ -304,8 +311,9 @@ class Engine:
                     decider.decide(submitted, now)
                     if decider.batch.commands >= enough and (self._sent is None or self._sent[0].done()):
                         self._confirm_and_append()
-                self._next_offset = group.next_offset
+                decider.next_offset = group.next_offset
                 decider.batch.parked |= group.parked
+            decider.look_up_old(now)
             if not groups and not self._sender_sets_time:
                 decider.advance(max(now, self._exchange.time))
             self._confirm_and_append()
@@ -339,10 +347,13 @@ class Engine:
         """Confirm the batch that is on its way, and begin to append the next one."""
         self._confirm()
         batch = self._decider.take_batch()
-        if batch.events or batch.parked:
-            assert self._next_offset is not None, "the source said where it begins"
-            read = self._exchange.commands_read(self._source.name, self._next_offset)
-            self._replica.next_offsets[self._source.name] = self._next_offset
+        self._unrecorded += len(batch.decided)
+        if batch.events or batch.parked or self._unrecorded >= UNRECORDED_MAX:
+            next_offset = self._decider.answered_offset()
+            assert next_offset is not None, "the source said where it begins"
+            read = self._exchange.commands_read(self._source.name, next_offset)
+            self._replica.next_offsets[self._source.name] = next_offset
+            self._unrecorded = 0
             batch.events.append(to_stored(read, self._exchange.time or self._clock(), ""))
             self._sent = (self._log.begin(batch.events), batch)
             batch.make_replies()

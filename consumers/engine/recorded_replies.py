@@ -30,14 +30,26 @@ class RecordedReplies:
         self._recent: dict[str, Reply] = {}
         self._older: dict[str, Reply] = {}
 
+    def in_memory(self, command_id: str) -> Reply | None:
+        """Return the reply to the command if it is in memory."""
+        return self._recent.get(command_id) or self._older.get(command_id)
+
+    def may_be_in_log(self, command_id: str) -> bool:
+        """Return whether the log may have a reply to the command. If not, the command never came."""
+        return bool(self.index.positions(command_id))
+
     def find(self, command_id: str) -> Reply | None:
-        """Return the reply to the command, None if it never came. Raises InDoubt when the log cannot be read."""
-        recent = self._recent.get(command_id) or self._older.get(command_id)
+        """Return the reply to the command, None if it never came. Remembers what it had to read from the log.
+
+        Raises InDoubt when the log cannot be read.
+        """
+        recent = self.in_memory(command_id)
         if recent is not None:
             return recent
         for position in self.index.positions(command_id):
             found = self._read(command_id, position)
             if found is not None:
+                self.remember(found)
                 return found
         return None
 

@@ -20,13 +20,15 @@ from consumers.engine.log import (
 )
 from consumers.kafka.errors import APPEND_ERRORS, READ_ERRORS
 from consumers.kafka.log_settings import log_settings
-from eventsourcing_kafka.reader import Fetcher
 
 if TYPE_CHECKING:
     from settings import Settings
 
-CHECKPOINTS_MAX: Final = 8_192
-"""The most checkpoints in memory; beyond it every other one is forgotten. At 10^9 events they are 10^5 events apart."""
+CHECKPOINT_EVENTS: Final = 256
+"""The fewest events from one checkpoint to the next. A fetch of 128 KiB brings about as many."""
+
+CHECKPOINTS_MAX: Final = 65_536
+"""The most checkpoints in memory; beyond it every other one is forgotten. At 10^9 events they are 16,384 events apart."""
 
 
 class KafkaAppend:
@@ -53,7 +55,7 @@ class CheckpointIndex:
 
     def __init__(self) -> None:
         self.checkpoints: list[Checkpoint] = []
-        self._apart = 1
+        self._apart = CHECKPOINT_EVENTS
 
     def note(self, checkpoint: Checkpoint) -> None:
         """Keep a checkpoint, unless the last one is near. They come in order; repeated ones change nothing."""
@@ -73,7 +75,7 @@ class CheckpointIndex:
         """Begin with the checkpoints that a snapshot kept."""
         self.checkpoints = list(checkpoints)
         if self.checkpoints:
-            self._apart = max(1, self.checkpoints[-1].position // CHECKPOINTS_MAX)
+            self._apart = max(CHECKPOINT_EVENTS, self.checkpoints[-1].position // CHECKPOINTS_MAX)
 
 
 class KafkaLog:
@@ -85,7 +87,7 @@ class KafkaLog:
         self._writer: es_kafka.Writer | None = None
         self._reader: es_kafka.Reader | None = None
         self._checkpoint: Checkpoint | None = None  # after all that was handled or confirmed; the reader stands there
-        self._lookup: es_kafka.Reader | None = None
+        self._lookup: es_kafka.Fetcher | None = None
         self._producer: es_kafka.Producer | None = None  # a standby connects it ahead, for the writer
         self._index = CheckpointIndex()
 
@@ -149,9 +151,8 @@ class KafkaLog:
         try:
             with mapped_errors(APPEND_ERRORS):
                 if self._lookup is None:
-                    self._lookup = es_kafka.Reader(self._settings)
-                self._lookup.seek(_reader_checkpoint(before))
-                for batch in self._lookup.read_to(self._lookup.end()):
+                    self._lookup = es_kafka.Fetcher(self._settings)
+                for batch in self._lookup.read_from(_reader_checkpoint(before)):
                     if batch.last >= first:
                         found += batch.notifications()[max(0, first - batch.first) :]
                     if len(found) >= limit:
@@ -200,7 +201,7 @@ class KafkaLog:
         if checkpoint.offset > end:
             raise StaleCheckpoint(f"the log ends at offset {end}, before {checkpoint.offset}")
         before = checkpoint.offset - 1
-        with closing(Fetcher(self._settings)) as fetcher:
+        with closing(es_kafka.Fetcher(self._settings)) as fetcher:
             batch = fetcher.get([before]).get(before)
         wanted = (checkpoint.epoch, checkpoint.writer, checkpoint.position)
         if batch is None or (batch.epoch, batch.writer, batch.last) != wanted:
@@ -230,9 +231,9 @@ class KafkaLog:
             reader.close()
 
     def _drop_lookup(self) -> None:
-        reader, self._lookup = self._lookup, None
-        if reader is not None:
-            reader.close()
+        fetcher, self._lookup = self._lookup, None
+        if fetcher is not None:
+            fetcher.close()
 
 
 def _reader_checkpoint(checkpoint: Checkpoint) -> es_kafka.Checkpoint:
