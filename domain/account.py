@@ -14,10 +14,15 @@ from domain.values import Value
 
 
 class OpenAccount(Value):
-    """Open an account with a display name."""
+    """Open an account with a display name.
+
+    `name_key` is the form by which names are compared: names with the same key are too much alike. An empty one means
+    the name itself.
+    """
 
     account_id: str
     name: str
+    name_key: str = ""
 
 
 class DepositCash(Value):
@@ -38,12 +43,13 @@ class WithdrawCash(Value):
 
 
 class AccountOpened(Value):
-    """An account was opened, with nothing in it."""
+    """An account was opened, with nothing in it. No other account has a name with this `name_key`."""
 
     TOPIC: ClassVar[str] = "AccountOpened.v1"
 
     account_id: str
     name: str
+    name_key: str
 
 
 class CashDeposited(Value):
@@ -260,6 +266,7 @@ class Account:
 
     account_id: str
     name: str
+    name_key: str
     cash: Credits = 0
     held: Credits = 0
     holdings: dict[str, Holding] = field(default_factory=dict)

@@ -1,6 +1,6 @@
 """The rules of an account: what it may spend, and how its events change it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import assert_never
 
 from domain.account import (
@@ -32,11 +32,24 @@ from domain.rejections import Code, Rejection, reject
 # --- decide
 
 
-def open_account(command: OpenAccount, accounts: Collection[str]) -> AccountOpened | Rejection:
-    """Return the opening, or why it is refused; `accounts` are the ids that exist."""
+def open_account(
+    command: OpenAccount, accounts: Collection[str], names: Mapping[str, str]
+) -> AccountOpened | Rejection:
+    """Return the opening, or why it is refused.
+
+    `accounts` are the ids that exist, `names` has the id of each account by the key of its name.
+    """
     if command.account_id in accounts:
         return reject(Code.ACCOUNT_EXISTS, "an account with this id already exists", account=command.account_id)
-    return AccountOpened(command.account_id, command.name)
+    key = command.name_key or command.name
+    if key in names:
+        return reject(
+            Code.ACCOUNT_EXISTS,
+            "another account has this name, or one that looks like it",
+            name=command.name,
+            account=names[key],
+        )
+    return AccountOpened(command.account_id, command.name, key)
 
 
 def deposit_cash(command: DepositCash) -> CashDeposited:
@@ -71,7 +84,7 @@ def evolve_account(account: Account | None, event: AccountEvent) -> Account:  # 
     """Return the account after the event: the same object, changed."""
     if isinstance(event, AccountOpened):
         assert account is None, "an account is opened once"
-        return Account(event.account_id, event.name)
+        return Account(event.account_id, event.name, event.name_key)
     assert account is not None, "an account is opened first"
     match event:
         case TradeSettled():

@@ -23,10 +23,11 @@ from domain.event_kinds import is_account_event, is_order_event, is_partition_ev
 from domain.events import Event, MarketEvent
 from domain.executions import sweep_events
 from domain.ledger import Ledger
-from domain.market import DisputeMarket, OpenMarket, Status
+from domain.market import DisputeMarket, MarketDrafted, OpenMarket, Status
 from domain.market_evolution import evolve_market
 from domain.market_state import Market
 from domain.money import Time
+from domain.names import Names
 from domain.order_evolution import evolve_orders
 from domain.orders import (
     AmendOrder,
@@ -42,6 +43,7 @@ from domain.partition import CommandHadNoEffect, CommandRejected, CommandsRead, 
 from domain.rejections import Code, Rejection, reject
 from domain.reservations import cancel_events
 from domain.settlement import Settlement, phase_of
+from domain.slugs import market_slugs
 from domain.state_hash import state_hash
 from domain.story import PublishStory, Story, StoryPublished, evolve_story, publish_story
 
@@ -67,6 +69,7 @@ class Exchange:
         self.stories: dict[str, Story] = {}
         self.markets: dict[str, Market] = {}
         self.accounts: dict[str, Account] = {}
+        self.names = Names()
         self.holders: dict[str, dict[str, None]] = {}
         self.ledger = Ledger()
         self.versions: dict[str, int] = {}
@@ -191,7 +194,7 @@ class Exchange:
                 found = self._market_and_account(command.market_id, command.account_id)
                 return found if isinstance(found, Rejection) else order_decisions.merge_sets(*found, command)
             case OpenAccount():
-                return _one(open_account(command, self.accounts))
+                return _one(open_account(command, self.accounts, self.names.accounts))
             case DepositCash():
                 account = self._account(command.account_id)
                 return account if isinstance(account, Rejection) else [deposit_cash(command)]
@@ -203,7 +206,7 @@ class Exchange:
             case OpenMarket():
                 if command.story_id not in self.stories:
                     return reject(Code.STORY_NOT_FOUND, "there is no such story", story=command.story_id)
-                return self._open_market(command)
+                return self._open_markets([command])
             case DisputeMarket():
                 found = self._market_and_account(command.market_id, command.account_id)
                 return found if isinstance(found, Rejection) else market_decisions.dispute(*found, command, self.time)
@@ -263,21 +266,26 @@ class Exchange:
         return events
 
     def _publish_story(self, command: PublishStory) -> Sequence[Event] | Rejection:
-        published = publish_story(command, self.stories)
+        published = publish_story(command, self.stories, self.names.stories)
         if isinstance(published, Rejection):
             return published
-        events: list[Event] = [published]
-        for opening in command.markets:
-            opened = self._open_market(opening)
+        opened = self._open_markets(command.markets)
+        return opened if isinstance(opened, Rejection) else [published, *opened]
+
+    def _open_markets(self, openings: Sequence[OpenMarket]) -> Sequence[Event] | Rejection:
+        """Return the events of all these markets, or why one of them is refused: then none is opened."""
+        slugs = market_slugs(openings, self.names.markets)
+        if isinstance(slugs, Rejection):
+            return slugs
+        events: list[Event] = []
+        for opening, slug in zip(openings, slugs, strict=True):
+            if opening.market_id in self.markets:
+                return reject(Code.MARKET_EXISTS, "a market with this id already exists", market=opening.market_id)
+            opened = market_decisions.open_market(opening, slug, self.time)
             if isinstance(opened, Rejection):
                 return opened
             events += opened
         return events
-
-    def _open_market(self, command: OpenMarket) -> Sequence[Event] | Rejection:
-        if command.market_id in self.markets:
-            return reject(Code.MARKET_EXISTS, "a market with this id already exists", market=command.market_id)
-        return market_decisions.open_market(command, self.time)
 
     def _sweep(self, decided: Sequence[Event]) -> Sequence[Event]:
         """Return what the AMM does to resting orders after an order that moved its price."""
@@ -314,12 +322,18 @@ class Exchange:
         if is_account_event(event):
             account_id = event.account_id
             account = self.accounts[account_id] = evolve_account(self.accounts.get(account_id), event)
-            if type(event) not in _OF_NO_MARKET and event.market_id in account.holdings:  # type: ignore[union-attr]
-                self.holders.setdefault(event.market_id, {})[account_id] = None  # type: ignore[union-attr]
+            if type(event) not in _OF_NO_MARKET:
+                if event.market_id in account.holdings:  # type: ignore[union-attr]
+                    self.holders.setdefault(event.market_id, {})[account_id] = None  # type: ignore[union-attr]
+            elif type(event) is AccountOpened:
+                self.names.learn(event)
         elif isinstance(event, StoryPublished):
             self.stories[event.story_id] = evolve_story(self.stories.get(event.story_id), event)
+            self.names.learn(event)
         elif not is_partition_event(event):
             market = self.markets[event.market_id] = evolve_market(self.markets.get(event.market_id), event)
+            if type(event) is MarketDrafted:
+                self.names.learn(event)
             self._note_unfinished(market, event, command_id)
         self.ledger.post(event)
 

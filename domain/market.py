@@ -36,11 +36,14 @@ class Status(StrEnum):
 
 
 class OpenMarket(Value):
-    """Create a market; it is active at once unless `draft`. `initial_prices` sum to 1; empty means uniform."""
+    """Create a market; it is active at once unless `draft`. `initial_prices` sum to 1; empty means uniform.
+
+    Without a `slug` the market gets `derived_slug`, with a number after it if that one is taken.
+    """
 
     market_id: str
     story_id: str
-    slug: str
+    slug: str | None
     question: str
     outcomes: tuple[str, ...]
     subsidy: Credits
@@ -51,6 +54,7 @@ class OpenMarket(Value):
     dispute_seconds: int = 0
     dispute_bond: Credits = BOND_DEFAULT
     draft: bool = False
+    derived_slug: str = ""
 
 
 class ActivateMarket(Value):

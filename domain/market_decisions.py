@@ -126,8 +126,8 @@ def _illegal(market: Market, command: MarketCommand | DisputeMarket) -> Rejectio
 # --- opening
 
 
-def open_market(command: OpenMarket, time: Time) -> Sequence[Event] | Rejection:
-    """Return the events of a new market, its opening prices made explicit, or why it is refused."""
+def open_market(command: OpenMarket, slug: str, time: Time) -> Sequence[Event] | Rejection:
+    """Return the events of a new market with this slug, its opening prices made explicit, or why it is refused."""
     if wrong := _check_outcomes(command) or _check_terms(command):
         return wrong
     if command.close_time <= time:
@@ -137,7 +137,7 @@ def open_market(command: OpenMarket, time: Time) -> Sequence[Event] | Rejection:
     drafted = MarketDrafted(
         command.market_id,
         command.story_id,
-        command.slug,
+        slug,
         command.question,
         command.outcomes,
         command.initial_prices or uniform_prices(len(command.outcomes)),

@@ -1,7 +1,8 @@
 """A hash of the whole state: the same after a replay, from any prefix, from a snapshot, and on every machine.
 
 The state is written as lines of text, one fact a line, and the lines are hashed. What follows from the rest is left out: float
-caches, due times (which follow from open orders and windows), ages (the lines of orders stand in the order of age).
+caches, due times (which follow from open orders and windows), the names that are taken, ages (the lines of orders stand in the
+order of age).
 """
 
 from collections.abc import Iterator
@@ -59,7 +60,7 @@ def lines(state: HashedState) -> Iterator[str]:
 
 
 def _account(account: Account) -> Iterator[str]:
-    yield f"account {account.account_id!r} {account.name!r} {account.cash} {account.held}"
+    yield f"account {account.account_id!r} {account.name!r} {account.name_key!r} {account.cash} {account.held}"
     for order_id, reservation in account.orders.items():
         yield f" order {order_id!r} {reservation!r}"
     for market_id, holding in sorted(account.holdings.items()):

@@ -1,12 +1,13 @@
 """A story: a news report that carries markets."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from domain.market import OpenMarket
 from domain.money import Time
 from domain.rejections import Code, Rejection, reject
+from domain.slugs import free_slug
 from domain.values import Value
 
 STORY_MARKETS_MAX: Final = 50
@@ -16,16 +17,20 @@ STORY_MARKETS_MAX: Final = 50
 
 
 class PublishStory(Value):
-    """Publish a story together with its first markets: all of it happens, or nothing."""
+    """Publish a story together with its first markets: all of it happens, or nothing.
+
+    Without a `slug` the story gets `derived_slug`, with a number after it if that one is taken.
+    """
 
     story_id: str
-    slug: str
+    slug: str | None
     title: str
     body: str
     category: str
     published_at: Time
     source_url: str | None = None
     markets: tuple[OpenMarket, ...] = ()
+    derived_slug: str = ""
 
 
 # --- events
@@ -62,18 +67,26 @@ class Story:
 # --- decide and evolve
 
 
-def publish_story(command: PublishStory, stories: Collection[str]) -> StoryPublished | Rejection:
-    """Return the event that publishes the story, or why it is refused; `stories` are the ids that exist."""
+def publish_story(
+    command: PublishStory, stories: Collection[str], slugs: Mapping[str, str]
+) -> StoryPublished | Rejection:
+    """Return the event that publishes the story, or why it is refused.
+
+    `stories` are the ids that exist, `slugs` has the id of each story by its slug.
+    """
     if command.story_id in stories:
         return reject(Code.STORY_EXISTS, "a story with this id already exists", story=command.story_id)
     if len(command.markets) > STORY_MARKETS_MAX:
         return reject(Code.INVALID_FIELD, f"markets must be at most {STORY_MARKETS_MAX}", field="markets")
-    slugs = [opening.slug for opening in command.markets]
-    if len(set(slugs)) != len(slugs):
-        return reject(Code.INVALID_FIELD, "markets must have different slugs", field="markets")
+    slug = command.slug
+    if slug is None:
+        assert command.derived_slug, "whoever sends no slug derives one"
+        slug = free_slug(command.derived_slug, slugs)
+    elif slug in slugs:
+        return reject(Code.STORY_EXISTS, "another story has this slug", slug=slug, story=slugs[slug])
     return StoryPublished(
         command.story_id,
-        command.slug,
+        slug,
         command.title,
         command.body,
         command.category,

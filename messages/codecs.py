@@ -32,11 +32,11 @@ from messages.fields import (
     Items,
     Moment,
     Nullable,
-    Payouts,
     Whole,
     line,
     prose,
 )
+from messages.name_fields import NAME, Outcomes, Payouts
 from messages.wire import TIME_MARK, Schema, fields_of, is_value, mark_of, object_schema, summary, without_none
 
 _BY_NAME: Final[Mapping[str, FieldCodec]] = {
@@ -47,7 +47,7 @@ _BY_NAME: Final[Mapping[str, FieldCodec]] = {
     "client_order_id": CLIENT_ORDER_ID,
     "slug": SLUG,
     "title": line(300),
-    "name": line(100),
+    "name": NAME,
     "category": line(64),
     "question": line(500),
     "outcome": OUTCOME,
@@ -57,7 +57,7 @@ _BY_NAME: Final[Mapping[str, FieldCodec]] = {
     "reason": prose(2_000),
     "source_url": URL,
     "url": URL,
-    "outcomes": Items(OUTCOME, OUTCOMES_MAX),
+    "outcomes": Outcomes(),
     "initial_prices": Items(Amount(0, MICRO), OUTCOMES_MAX),
     "payouts": Payouts(),
     "dispute_seconds": Whole(DISPUTE_SECONDS_MAX),
@@ -75,14 +75,14 @@ _BY_MARK: Final[Mapping[str, FieldCodec]] = {
 }
 
 SERVER_ASSIGNED: Final[Mapping[type, tuple[str, ...]]] = {
-    PublishStory: ("story_id",),
-    OpenMarket: ("market_id",),
-    OpenAccount: ("account_id",),
+    PublishStory: ("story_id", "derived_slug"),
+    OpenMarket: ("market_id", "derived_slug"),
+    OpenAccount: ("account_id", "name_key"),
     PlaceOrder: ("order_id",),
 }
-"""The fields that are not on the wire: ids that follow from the command's id (`messages.commands.with_ids`)."""
+"""The fields that are not on the wire: they follow from the command's id and its other fields (`messages.commands.with_ids`)."""
 
-_SERVER_ASSIGNED_INSIDE: Final = {**SERVER_ASSIGNED, OpenMarket: ("market_id", "story_id")}
+_SERVER_ASSIGNED_INSIDE: Final = {**SERVER_ASSIGNED, OpenMarket: ("market_id", "story_id", "derived_slug")}
 """The same for a command that stands inside another one."""
 
 
@@ -91,7 +91,7 @@ class CommandCodec:
     """Reads, checks, writes and describes a command, or a value inside of one: an object on the wire.
 
     `fields` are those on the wire, in the order of the type. `defaults` has those that may be missing, with their
-    values; `required` has the others. `server_assigned` fields are not on the wire.
+    values: what may be null may be missing too. `required` has the others. `server_assigned` fields are not on the wire.
     """
 
     cls: type[Value]
@@ -102,7 +102,7 @@ class CommandCodec:
 
     def parse(self, wire: Any, path: str) -> Any:
         """Return the value; its server-assigned fields are empty, for the caller to fill in. Raises InvalidCommand."""
-        return self.cls(**dict.fromkeys(self.server_assigned, ""), **self._values(wire, path))
+        return self.cls(**dict.fromkeys(self.server_assigned, ""), **{**self.defaults, **self._values(wire, path)})
 
     def check(self, value: Any, path: str) -> None:
         """Raise InvalidCommand when a field breaks a limit."""
@@ -145,9 +145,9 @@ def command_codec(cls: type[Value]) -> CommandCodec:
 def _codec_of_value(cls: type[Value], server_assigned: tuple[str, ...]) -> CommandCodec:
     fields = {name: _codec_of_field(name, hint) for name, hint in fields_of(cls).items() if name not in server_assigned}
     defaults = {
-        field.name: field.default
+        field.name: None if field.required else field.default
         for field in msgspec.structs.fields(cls)
-        if field.name in fields and not field.required
+        if field.name in fields and (not field.required or isinstance(fields[field.name], Nullable))
     }
     return CommandCodec(cls, fields, tuple(name for name in fields if name not in defaults), defaults, server_assigned)
 

@@ -38,6 +38,7 @@ from messages.command_types import (
 )
 from messages.fields import ID, InvalidCommand
 from messages.json_text import RepeatedKey, check_keys, check_outer_keys, without_bom
+from messages.names import derived_slug, name_key
 from messages.order import ORDER_COMMAND_ID, OrderData, fast_order, order_command_id, order_data, surely_valid
 from messages.wire import format_time, parse_time
 
@@ -87,23 +88,29 @@ def new_id(prefix: str, command_id: str, number: int = 0) -> str:
 
 
 def with_ids(command_id: str, command: Command) -> Command:
-    """Return the command with its server-assigned ids filled in."""
+    """Return the command with its server-assigned fields: ids, derived slugs, and the key of an account's name."""
     match command:
         case PlaceOrder():
             return replace(command, order_id=new_id("or", command_id))
         case OpenAccount():
-            return replace(command, account_id=new_id("ac", command_id))
+            return replace(command, account_id=new_id("ac", command_id), name_key=name_key(command.name))
         case OpenMarket():
-            return replace(command, market_id=new_id("mk", command_id))
+            return _named_market(command, command.story_id, new_id("mk", command_id))
         case PublishStory():
             story_id = new_id("st", command_id)
+            slug = derived_slug(command.title, "story", story_id) if command.slug is None else ""
             markets = tuple(
-                replace(market, story_id=story_id, market_id=new_id("mk", command_id, number))
+                _named_market(market, story_id, new_id("mk", command_id, number))
                 for number, market in enumerate(command.markets)
             )
-            return replace(command, story_id=story_id, markets=markets)
+            return replace(command, story_id=story_id, derived_slug=slug, markets=markets)
         case _:
             return command
+
+
+def _named_market(market: OpenMarket, story_id: str, market_id: str) -> OpenMarket:
+    slug = derived_slug(market.question, "market", market_id) if market.slug is None else ""
+    return replace(market, story_id=story_id, market_id=market_id, derived_slug=slug)
 
 
 # --- digests

@@ -9,9 +9,10 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from domain.market import OUTCOMES_MAX, Payout
 from domain.money import MICRO, format_decimal, parse_decimal
 from domain.rejections import Code, Rejection
+from domain.slugs import SLUG_MAX
+from messages.names import nfc
 from messages.wire import TIME_MAX, TIME_SCHEMA, Schema, format_time, parse_time
 
 
@@ -60,25 +61,35 @@ class SameOnWire:
 
 @dataclass(frozen=True)
 class Text(SameOnWire):
-    """A string of 1 to `longest` characters that matches `pattern`; a refusal describes the pattern by `what`."""
+    """A string in NFC of 1 to `longest` characters that matches `pattern`; a refusal describes the pattern by `what`.
+
+    A string in another form becomes NFC as it is parsed. So the same text is the same command, however it was typed.
+    """
 
     longest: int
     pattern: re.Pattern[str]
     what: str
 
     def parse(self, wire: Any, path: str) -> str:
-        """Return the string."""
-        self.check(wire, path)
-        return str(wire)
+        """Return the string in NFC."""
+        text = nfc(wire) if isinstance(wire, str) else wire
+        self.check(text, path)
+        return str(text)
 
     def check(self, value: Any, path: str) -> None:
-        """Refuse anything but a string, and a string that is empty, too long or does not match the pattern."""
+        """Refuse anything but a string in NFC, and a string that is empty, too long or does not match the pattern."""
         if not isinstance(value, str):
             raise InvalidCommand(path, "must be a string")
         if not 1 <= len(value) <= self.longest:
             raise InvalidCommand(path, f"must have 1 to {self.longest} characters", maximum=self.longest)
-        if self.pattern.fullmatch(value) is None:
+        if not self.fits(value):
             raise InvalidCommand(path, f"must be {self.what}")
+        if nfc(value) != value:
+            raise InvalidCommand(path, "must be in Unicode's form NFC")
+
+    def fits(self, text: str) -> bool:
+        """Return whether a text has allowed characters only."""
+        return self.pattern.fullmatch(text) is not None and (text.isascii() or _HIDDEN_BEYOND.search(text) is None)
 
     def schema(self) -> Schema:
         """Return the length and the pattern."""
@@ -86,27 +97,46 @@ class Text(SameOnWire):
         return {"type": "string", "minLength": 1, "maxLength": self.longest, "pattern": pattern}
 
 
-_CONTROL: Final = r"\x00-\x1f\x7f-\x9f\ud800-\udfff"
-_PROSE_CONTROL: Final = r"\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff"
-_LINE: Final = re.compile(rf"[^\s{_CONTROL}](?:[^{_CONTROL}]*[^\s{_CONTROL}])?")
-_PROSE: Final = re.compile(rf"[^{_PROSE_CONTROL}]*[^\s{_CONTROL}][^{_PROSE_CONTROL}]*")
+_HIDDEN: Final = (
+    r"\x7f-\x9f"  # control
+    r"\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"  # invisible letters and joiners of several scripts
+    r"\u200b-\u200f\u2028-\u202e\u2060-\u206f"  # zero-width, bidirectional and line-separator characters
+    r"\u3164\ud800-\udfff\ufdd0-\ufdef\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff"  # more of them, and what is no character
+)
+"""The characters up to \\uffff that no text has."""
+
+_HIDDEN_BEYOND: Final = re.compile(
+    "[\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e00ff\U000e01f0-\U000e0fff]|^[\U000e0100-\U000e01ef]"
+)
+"""Those beyond: format characters and tags; a variant of a glyph at the beginning. Patterns in JSON Schema cannot name them."""
+
+_BLANK: Final = r"\s\u2800"
+_UNSEEN: Final = rf"{_BLANK}\ufe00-\ufe0f"
+"""What cannot be seen alone: blanks, and characters that choose a variant of the glyph before them."""
+
+_LINE: Final = re.compile(rf"(?!.*[\x00-\x1f{_HIDDEN}])[^{_UNSEEN}](?:.*[^{_BLANK}])?")
+_PROSE: Final = re.compile(rf"(?![\s\S]*[\x00-\x08\x0b-\x1f{_HIDDEN}])[\s\S]*[^{_UNSEEN}][\s\S]*")
+
+_VISIBLE: Final = "without control, zero-width, bidirectional or line-separator characters"
 
 
 def line(longest: int) -> Text:
     """Return the codec of one line of text."""
-    return Text(longest, _LINE, "one line of text without blanks at its ends")
+    return Text(longest, _LINE, f"one line of text {_VISIBLE}, and without blanks at its ends")
 
 
 def prose(longest: int) -> Text:
-    """Return the codec of a text of any number of lines."""
-    return Text(longest, _PROSE, "text without control characters, not only blanks")
+    """Return the codec of a text of any number of lines, separated by LF."""
+    return Text(longest, _PROSE, f"text {_VISIBLE}, not only blanks")
 
 
 ID: Final = Text(64, re.compile(r"[!-~]+"), "printable ASCII without blanks")
 CLIENT_ORDER_ID: Final = Text(64, re.compile(r"[ -~]+"), "printable ASCII")
 OUTCOME: Final = line(100)
-SLUG: Final = Text(100, re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*"), "lower-case words and digits joined by hyphens")
-URL: Final = Text(2_000, re.compile(rf"https?://[^\s{_CONTROL}]+"), "an http or https URL")
+SLUG: Final = Text(SLUG_MAX, re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*"), "lower-case words and digits joined by hyphens")
+URL: Final = Text(2_000, re.compile(rf"https?://[^\x00-\x1f{_BLANK}{_HIDDEN}]+"), "an http or https URL")
+REFERENCE: Final = line(SLUG_MAX)
+"""An id, a slug or a name, in another place than its own."""
 
 
 @dataclass(frozen=True)
@@ -276,39 +306,6 @@ class Items:
     def _check_count(self, values: Any, path: str) -> None:
         if len(values) > self.most:
             raise InvalidCommand(path, f"must have at most {self.most} items", maximum=self.most)
-
-
-class Payouts:
-    """Fractions by outcome: `{"Yes": "1"}` on the wire, a tuple of `Payout` ordered by outcome in the domain."""
-
-    def parse(self, wire: Any, path: str) -> tuple[Payout, ...]:
-        """Return the payouts, ordered by outcome: the order of the keys in the object has no meaning."""
-        if not isinstance(wire, dict):
-            raise InvalidCommand(path, "must be an object of outcome to fraction")
-        self._check_count(wire, path)
-        return tuple(
-            Payout(OUTCOME.parse(outcome, path), FRACTION.parse(fraction, f"{path}.{outcome[:100]}"))
-            for outcome, fraction in sorted(wire.items())
-        )
-
-    def check(self, value: tuple[Payout, ...], path: str) -> None:
-        """Refuse too many payouts, and fractions outside 0 to 1."""
-        self._check_count(value, path)
-        for payout in value:
-            OUTCOME.check(payout.outcome, path)
-            FRACTION.check(payout.fraction, f"{path}.{payout.outcome}")
-
-    def dump(self, value: tuple[Payout, ...]) -> dict[str, str]:
-        """Return the object of outcome to fraction."""
-        return {payout.outcome: format_decimal(payout.fraction) for payout in value}
-
-    def schema(self) -> Schema:
-        """Return the schema of the object."""
-        return {"type": "object", "maxProperties": OUTCOMES_MAX, "additionalProperties": FRACTION.schema()}
-
-    def _check_count(self, values: Any, path: str) -> None:
-        if len(values) > OUTCOMES_MAX:
-            raise InvalidCommand(path, f"must have at most {OUTCOMES_MAX} outcomes", maximum=OUTCOMES_MAX)
 
 
 @dataclass(frozen=True)

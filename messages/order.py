@@ -19,6 +19,7 @@ from domain.money import format_decimal, parse_decimal
 from domain.orders import DEFAULT_TIME_IN_FORCE, PlaceOrder
 from messages.codecs import command_codec
 from messages.fields import CLIENT_ORDER_ID, ID, OUTCOME, Amount, Choice, FieldCodec, Nullable
+from messages.names import nfc
 from messages.wire import fields_of, format_time, mark_of, without_none
 
 # --- the wire form
@@ -99,6 +100,7 @@ _CHOICES: Final[tuple[tuple[int, frozenset[str | None]], ...]] = tuple(
 _ID_MAX: Final = ID.longest
 _CLIENT_ORDER_ID_MAX: Final = CLIENT_ORDER_ID.longest
 _OUTCOME_MAX: Final = OUTCOME.longest
+_fits_outcome: Final = OUTCOME.fits
 
 
 # --- the fast path
@@ -201,6 +203,7 @@ def _surely_fit(values: list[Any]) -> bool:
         and " " not in account_id
         and " " not in market_id
         and outcome.isprintable()
+        and (outcome.isascii() or (nfc(outcome) == outcome and _fits_outcome(outcome)))
         and outcome[0] != " " != outcome[-1]
     )
 

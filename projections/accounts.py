@@ -14,6 +14,7 @@ from domain.ledger import Posting, postings
 from domain.money import Credits, Time
 from domain.orders import OrderPlaced
 from domain.partition import CommandHadNoEffect, CommandRejected, CommandsRead
+from messages.names import nfc
 from projections.forms import Count
 from projections.machine.batch import Batch
 from projections.machine.projection import Projection
@@ -311,14 +312,13 @@ _PAST: Final = f"""
 
 @query("accounts", "positions", "markets")
 def get_account(connection: Connection, as_of: AsOf, ref: str) -> ValuedAccount | None:
-    """Return the account with this id, or the only one with this name, or None."""
+    """Return the account with this id or name, or None; a name is looked up in NFC, as all are stored."""
     with connection.cursor(row_factory=args_row(ValuedAccount)) as cursor:
-        rows = cursor.execute(
+        return cursor.execute(
             f"{_PAST if as_of.past else _NOW} WHERE (account_id = %(ref)s OR name = %(ref)s) "
-            "AND opened_position <= %(at)s ORDER BY account_id <> %(ref)s LIMIT 2",
-            {"ref": ref, "at": as_of.position},
-        ).fetchall()
-    return rows[0] if rows and (len(rows) == 1 or rows[0].account_id == ref) else None
+            "AND opened_position <= %(at)s",
+            {"ref": nfc(ref), "at": as_of.position},
+        ).fetchone()
 
 
 @query("accounts", "positions", "markets")

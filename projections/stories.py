@@ -66,14 +66,13 @@ PROJECTION = Projection("stories", 2, (STORIES,), fold, scope="story", weight=0.
 
 @query("stories")
 def get_story(connection: Connection, as_of: AsOf, ref: str) -> StoryRow | None:
-    """Return the story with this id, or the only one with this slug, or None."""
+    """Return the story with this id or slug, or None."""
     with connection.cursor(row_factory=args_row(StoryRow)) as cursor:
-        rows = cursor.execute(
+        return cursor.execute(
             f"SELECT {STORIES.column_list} FROM stories WHERE (story_id = %(ref)s OR slug = %(ref)s) "
-            "AND position <= %(at)s ORDER BY story_id <> %(ref)s LIMIT 2",
+            "AND position <= %(at)s",
             {"ref": ref, "at": as_of.position},
-        ).fetchall()
-    return rows[0] if rows and (len(rows) == 1 or rows[0].story_id == ref) else None
+        ).fetchone()
 
 
 @query("stories")

@@ -9,6 +9,7 @@
     writes          the steps of every write, with `fields` for its body
     errors          every error code, and the answers made from them
     middleware      what surrounds every request; `request_log` is its log line
+    encoded_slashes lets names have slashes
 
 The routes use all of this; of these files only `app` knows the routes.
 """

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from api.http import errors
 from api.http.auth import Keys
 from api.http.bodies import JsonBodies
 from api.http.context import Context
+from api.http.encoded_slashes import EncodedSlashes, restore_slashes
 from api.http.middleware import Metrics, RequestFrame
 from api.http.references import References
 from api.http.routes import (
@@ -79,6 +80,7 @@ def create_app(
         version="1",
         openapi_url="/openapi.json",
         redoc_url=None,
+        dependencies=[Depends(restore_slashes)],
         strict_content_type=False,  # JsonBodies judges it
         responses={"default": {"description": "an error", "content": {"application/json": {"schema": ERROR_SCHEMA}}}},
     )
@@ -97,6 +99,7 @@ def create_app(
     for module in (stories, markets, market_reads, accounts, orders, leaderboard, ledger, events, keys):
         app.include_router(module.router, prefix="/v1")
     app.include_router(health.router)
+    app.add_middleware(EncodedSlashes)
     app.add_middleware(JsonBodies)
     app.add_middleware(RequestFrame, metrics=metrics, body_bytes_max=settings.body_bytes_max)
     entry = order_entry.OrderEntry(context)

@@ -60,7 +60,7 @@ CODES: Final[dict[str, Meaning]] = {
     "UNKNOWN_OUTCOME": Meaning(422, "The market has no such outcome."),
     "STORY_EXISTS": Meaning(409, "Another story has this slug."),
     "MARKET_EXISTS": Meaning(409, "Another market has this slug."),
-    "ACCOUNT_EXISTS": Meaning(409, "Another account has this name."),
+    "ACCOUNT_EXISTS": Meaning(409, "Another account has this name, or one that looks like it."),
     "COMMAND_ID_REUSED": Meaning(409, "The same id was used before with another body; nothing was done."),
     # The market's status and the clock.
     "MARKET_NOT_ACTIVE": Meaning(409, "The market takes no orders now."),

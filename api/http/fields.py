@@ -17,7 +17,7 @@ from domain.market import AddLiquidity, DetermineMarket, DisputeMarket, Evidence
 from domain.orders import PlaceOrder
 from domain.story import PublishStory
 from messages.codecs import command_codec
-from messages.fields import InvalidCommand, Nullable
+from messages.fields import REFERENCE, FieldCodec, InvalidCommand, Nullable
 from messages.wire import fields_of, without_none
 
 if TYPE_CHECKING:
@@ -29,8 +29,11 @@ if TYPE_CHECKING:
 def _like(command: type[Value], field: str) -> tuple[PlainValidator, WithJsonSchema]:
     """Return the annotations that hold a type to the codec of this field; whether null is allowed, the type says."""
     codec = command_codec(command).fields[field]
-    if isinstance(codec, Nullable):
-        codec = codec.codec
+    return _held_to(codec.codec if isinstance(codec, Nullable) else codec)
+
+
+def _held_to(codec: FieldCodec) -> tuple[PlainValidator, WithJsonSchema]:
+    """Return the annotations that hold a type to this codec."""
 
     def parse(value: Any) -> Any:
         try:
@@ -43,8 +46,11 @@ def _like(command: type[Value], field: str) -> tuple[PlainValidator, WithJsonSch
     return PlainValidator(parse), WithJsonSchema(codec.schema())
 
 
-Reference = Annotated[str, *_like(OpenAccount, "name")]
+Reference = Annotated[str, *_held_to(REFERENCE)]
 """An id, a slug or a name."""
+
+Label = Annotated[str, *_held_to(REFERENCE)]
+"""A name for people, which nothing looks up."""
 
 AccountName = Annotated[str, *_like(OpenAccount, "name")]
 Amount = Annotated[int, *_like(AddLiquidity, "amount")]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from starlette.concurrency import run_in_threadpool
 
 from api.http.errors import ApiError, invalid_field
+from messages.names import is_id
 from projections import accounts, stories
 from projections.markets import markets
 from projections.reading import UnknownProjection, read
@@ -25,23 +24,16 @@ Kind = Literal["story", "market", "account"]
 CACHED_MAX: Final = 100_000
 """The most references in the cache."""
 
-CACHE_SECONDS: Final = 5.0
-"""The life of a cached reference. A name can stop being unique: once a second account has it, it must soon resolve to none."""
-
-_ID: Final = re.compile(r"(st|mk|ac|or)_[0-9a-f]{26}")
-
-
-def is_id(text: str) -> bool:
-    """Return whether a text has the form of a server-assigned id (see `messages.commands.new_id`)."""
-    return _ID.fullmatch(text) is not None
-
 
 class References:
-    """Resolves references, with a cache. A reference in the form of an id is taken for one without a query."""
+    """Resolves references, with a cache: a slug or a name belongs to the same id for ever.
+
+    A reference in the form of an id is taken for one without a query; no slug and no name has this form.
+    """
 
     def __init__(self, pool: ConnectionPool[Connection[Any]]) -> None:
         self._pool = pool
-        self._cache: OrderedDict[tuple[Kind, str], tuple[float, str]] = OrderedDict()
+        self._cache: OrderedDict[tuple[Kind, str], str] = OrderedDict()
 
     async def resolve(self, kind: Kind, reference: str) -> str:
         """Return the id of a reference; an unknown reference is returned as it is, and the engine refuses it."""
@@ -51,7 +43,7 @@ class References:
         found = await run_in_threadpool(self._look_up, kind, reference)
         if found is None:
             return reference
-        self._cache[kind, reference] = (time.monotonic() + CACHE_SECONDS, found)
+        self._cache[kind, reference] = found
         self._cache.move_to_end((kind, reference))
         if len(self._cache) > CACHED_MAX:
             self._cache.popitem(last=False)
@@ -61,8 +53,7 @@ class References:
         """Return the id of a reference if it needs no query, else None."""
         if is_id(reference):
             return reference
-        cached = self._cache.get((kind, reference))
-        return cached[1] if cached is not None and cached[0] > time.monotonic() else None
+        return self._cache.get((kind, reference))
 
     async def acting_account(self, principal: Principal, reference: str | None) -> str:
         """Return the id of the account that the principal acts for: the one that `reference` names, or its own.

@@ -36,6 +36,7 @@ from domain.due import Due
 from domain.exchange import Exchange
 from domain.market_state import Market
 from domain.money import Credits, Time
+from domain.names import Names
 from domain.story import Story
 from messages.replies import Reply
 
@@ -170,6 +171,7 @@ def load(data: bytes) -> Snapshot:
         read.markets,
         read.accounts,
     )
+    exchange.names = Names.of(read.stories.values(), read.markets.values(), read.accounts.values())
     exchange.holders = {market_id: dict.fromkeys(holders) for market_id, holders in read.holders.items()}
     exchange.ledger.balances.update(read.balances)
     exchange.versions, exchange.unfinished = read.versions, read.unfinished

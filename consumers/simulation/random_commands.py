@@ -149,7 +149,7 @@ class RandomCommands:
                 OpenMarket(
                     market_id="",
                     story_id="",
-                    slug=f"market-{self.number}-{number}",
+                    slug=None if self.number % 3 == 0 else f"market-{self.number}-{number}",
                     question="What will happen?",
                     outcomes=names,
                     subsidy=random.choice([MICRO, 20 * MICRO, 100 * MICRO, 1_000 * MICRO]),
@@ -163,7 +163,8 @@ class RandomCommands:
                 )
             )
         name = f"story-{self.number}"
-        return PublishStory("", name, name, "...", "world", self.time, None, tuple(openings))
+        slug = None if self.number % 2 == 0 else name
+        return PublishStory("", slug, "What happened", "...", "world", self.time, None, tuple(openings))
 
     def _opening(self, count: int) -> tuple[Price, ...]:
         random = self.random

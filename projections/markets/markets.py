@@ -188,11 +188,11 @@ def _select(connection: Connection, as_of: AsOf, where: Conditions, tail: str, v
 
 @query("markets")
 def get_market(connection: Connection, as_of: AsOf, ref: str) -> MarketRow | None:
-    """Return the market with this id, or the only one with this slug, or None."""
+    """Return the market with this id or slug, or None."""
     where = Conditions("(market_id = %s OR slug = %s)", ref, ref)
     where.add("opened_position <= %s", as_of.position)
-    rows = _select(connection, as_of, where, "ORDER BY market_id <> %s LIMIT 2", [ref])
-    return rows[0] if rows and (len(rows) == 1 or rows[0].market_id == ref) else None
+    rows = _select(connection, as_of, where, "", [])
+    return rows[0] if rows else None
 
 
 @query("markets")

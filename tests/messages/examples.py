@@ -131,7 +131,7 @@ EXAMPLES: tuple[Event, ...] = (
     OrderReduced(M, A, O, "first-1", "Yes", "buy", 530_000, 22_000_000, 2_930_727),
     OrderCanceled(M, A, O, "first-1", "Yes", "buy", 19_069_273, 5_000_000, "expired"),
     RestingOrderFilled(M, A, O, "Yes", "buy", 5_000_000, 2_650_000, 0, (470_000, 530_000), False),
-    AccountOpened(A, "Ada"),
+    AccountOpened(A, "Ada", "ada"),
     CashDeposited(A, 100_000_000),
     CashWithdrawn(A, 1_000_001),
     OrderReserved(A, M, O, "Yes", "buy", 2_662_500, 0),

@@ -25,7 +25,7 @@ MARKET = (
     MarketHalted("m"),
     MarketResumed("m"),
 )
-ACCOUNT = (AccountOpened("a", "Ada"), CashDeposited("a", 100), CashDeposited("a", 5), CashWithdrawn("a", 30))
+ACCOUNT = (AccountOpened("a", "Ada", "ada"), CashDeposited("a", 100), CashDeposited("a", 5), CashWithdrawn("a", 30))
 
 
 def stored(stream: str, history: tuple[Event, ...]) -> list[StoredEvent]:

@@ -61,6 +61,7 @@ STORY = PublishStory(
 EXAMPLES: tuple[Command, ...] = (
     STORY,
     PublishStory("", "troops", "Troops arrive", "A body", "world", TIME),
+    PublishStory("", None, "Без имени", "A body", "world", TIME, None, (replace(MARKET, slug=None),)),
     replace(MARKET, initial_prices=(250_000, 750_000), fee_rate=20_000, dispute_seconds=60, draft=True),
     ActivateMarket("mk_m"),
     HaltMarket("mk_m"),

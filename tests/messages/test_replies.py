@@ -126,7 +126,7 @@ def test_a_reply_comes_back_as_it_went(event: Event) -> None:
 def test_every_number_in_a_rejection_has_a_known_wire_form() -> None:
     """Every name of a detail in the domain's code is in one of the sets of amounts, times and plain numbers."""
     known = DETAIL_AMOUNTS | DETAIL_TIMES | DETAIL_NUMBERS
-    texts = {"account", "field", "market", "order", "outcome", "status", "story", "sum"}
+    texts = {"account", "field", "market", "name", "order", "outcome", "slug", "status", "story", "sum"}
     used = {
         keyword.arg
         for path in DOMAIN.glob("*.py")

@@ -43,7 +43,7 @@ class Story:
         )
         self.add("market-m", MarketActivated("m", 10, 10, (500_000, 500_000)))
         for account in accounts:
-            self.add(f"account-{account}", AccountOpened(account, account))
+            self.add(f"account-{account}", AccountOpened(account, account, account))
             self.add(f"account-{account}", CashDeposited(account, 1000 * MICRO))
 
     def add(self, stream: str, event: Event) -> None:

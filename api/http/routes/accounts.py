@@ -11,7 +11,6 @@ from api.http.context import AccountId, Admin, Anyone, MarketFilter
 from api.http.errors import ApiError, invalid_field
 from api.http.fields import AccountName, Amount, RequestBody
 from api.http.reads import Cursor, Limit, Read, answer, query_time
-from api.http.references import is_id
 from api.http.serializers import serialize
 from api.http.writes import command_id_of, resource, submit
 from domain.account import DepositCash, OpenAccount, WithdrawCash
@@ -47,9 +46,7 @@ class CashBody(RequestBody):
 
 @router.post("", status_code=201)
 async def open_account(request: Request, principal: Admin, body: OpenAccountBody) -> Response:
-    """Open an account. It is empty."""
-    if is_id(body.name):
-        raise invalid_field("name", "must not have the form of an id")
+    """Open an account. It is empty. No other account may have its name, nor one that looks like it."""
     command_id = command_id_of(request, principal)
     account_id = new_id("ac", command_id)
     reply = await submit(request, command_id, OpenAccount(account_id, body.name))

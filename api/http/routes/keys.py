@@ -8,10 +8,10 @@ from starlette.responses import Response
 from api import key_store
 from api.http.context import WithContext, admin_of
 from api.http.errors import ApiError, invalid_field
-from api.http.fields import AccountName, Reference, RequestBody
+from api.http.fields import Label, Reference, RequestBody
 from api.http.reads import json
-from api.http.references import is_id
 from api.key_store import Role
+from messages.names import is_id
 
 router = APIRouter(prefix="/keys", tags=["keys"], dependencies=[Depends(admin_of)])
 
@@ -21,7 +21,7 @@ class CreateKeyBody(RequestBody):
 
     roles: list[Role] = Field(min_length=1, max_length=3)
     account: Reference | None = Field(None, description="id or name; a trader's key needs one")
-    label: AccountName | None = Field(None, description="for people")
+    label: Label | None = Field(None, description="for people")
 
 
 @router.post("", status_code=201)

@@ -165,9 +165,8 @@ async def list_holders(read: Read, market: str, outcome: str | None = None, limi
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[positions.Holder]:
         found = find(connection, as_of, market)
-        if outcome is not None:
-            outcome_index(found, outcome)
-        return positions.holders(connection, as_of, found.market_id, outcome=outcome, limit=limit)
+        name = None if outcome is None else found.outcomes[outcome_index(found, outcome)]
+        return positions.holders(connection, as_of, found.market_id, outcome=name, limit=limit)
 
     rows, as_of = await read.fetch((*NEEDS, positions.holders), query)
     return answer([serialize(row) for row in rows], as_of)

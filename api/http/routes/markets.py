@@ -53,6 +53,7 @@ from domain.market import (
 from domain.money import format_decimal
 from domain.orders import MergeSets, SplitSets
 from messages.commands import Command, new_id
+from messages.names import nfc
 from projections.markets import markets
 from projections.markets.tables import MarketRow
 from projections.positions import leaderboard, positions
@@ -69,7 +70,7 @@ PAID_NEEDS: Final = (*NEEDS, leaderboard.leaderboard)
 class OpenMarketBody(RequestBody):
     """A question with 2 to 64 outcomes, exactly one of which comes true."""
 
-    slug: Slug
+    slug: Slug | None = Field(None, description="if missing, derived from the question: a free one")
     question: Question
     outcomes: Outcomes
     initial_prices: Prices | None = Field(None, description="one per outcome, sum 1; uniform if missing")
@@ -309,9 +310,10 @@ def outcome_index(market: MarketRow, outcome: str | None) -> int:
     """Return the index of an outcome, 0 when none is named; raises ApiError UNKNOWN_OUTCOME."""
     if outcome is None:
         return 0
-    if outcome not in market.outcomes:
+    name = nfc(outcome)
+    if name not in market.outcomes:
         raise ApiError("UNKNOWN_OUTCOME", "the market has no such outcome", {"outcome": outcome})
-    return market.outcomes.index(outcome)
+    return market.outcomes.index(name)
 
 
 def market_json(row: MarketRow) -> dict[str, Any]:

@@ -19,9 +19,8 @@ from api.http.errors import ANSWERED, response_to
 from api.http.routes import orders
 from api.http.writes import await_reply, refusal, time_in
 from api.key_store import ROLES
-from domain.account import OpenAccount
-from messages.codecs import command_codec
 from messages.commands import order_command_id
+from messages.fields import REFERENCE
 from messages.json_text import check_keys, without_bom
 from messages.order import fast_order, wire_form
 
@@ -50,7 +49,7 @@ BatchBody: Final = msgspec.defstruct(
 _decode_order: Final = msgspec.json.Decoder(OrderBody).decode
 _decode_batch: Final = msgspec.json.Decoder(BatchBody).decode
 _encode: Final = msgspec.json.Encoder().encode
-_check_reference: Final = command_codec(OpenAccount).fields["name"].check
+_check_reference: Final = REFERENCE.check
 
 
 def fast_command(body: Any, account: str | None, principal: Principal, references: References) -> PlaceOrder | None:

@@ -34,7 +34,7 @@ class PublishStoryBody(RequestBody):
     category: CategoryName
     published_at: Moment
     source_url: Url | None = None
-    slug: Slug | None = Field(None, description="derived from the title if missing")
+    slug: Slug | None = Field(None, description="if missing, derived from the title: a free one")
     markets: list[OpenMarketBody] = Field(default=[], max_length=STORY_MARKETS_MAX)
 
 
@@ -45,7 +45,7 @@ async def publish_story(request: Request, principal: Operator, story: PublishSto
     story_id = new_id("st", command_id)
     command = PublishStory(
         story_id=story_id,
-        slug=story.slug or slug_of(story.title),
+        slug=story.slug,
         title=story.title,
         body=story.body,
         category=story.category,
@@ -75,12 +75,6 @@ async def get_story(read: Read, story: str) -> Response:
     """A story with its markets and their odds."""
     found, as_of = await read.fetch(NEEDS, lambda c, a: _get(c, a, story))
     return answer(found, as_of)
-
-
-def slug_of(title: str) -> str:
-    """Return a slug derived from a title: its ASCII letters and digits in lower case, at most 100 characters."""
-    words = "".join(char if char.isascii() and char.isalnum() else " " for char in title.lower()).split()
-    return "-".join(words)[:100].rstrip("-") or "story"
 
 
 def _get(connection: Connection[Any], as_of: AsOf, reference: str) -> dict[str, Any]:

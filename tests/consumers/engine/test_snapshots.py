@@ -50,6 +50,11 @@ def test_a_snapshot_and_the_rest_is_a_replay_from_zero(data: st.DataObject) -> N
 
     assert before.state_hash() == loaded.state_hash()
     assert before.due == loaded.due
+    assert (before.names.stories, before.names.markets, before.names.accounts) == (
+        loaded.names.stories,
+        loaded.names.markets,
+        loaded.names.accounts,
+    )
     assert replayed(LOG[cut:end], before).state_hash() == replayed(LOG[cut:end], loaded).state_hash()
 
 
