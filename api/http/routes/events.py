@@ -40,14 +40,14 @@ async def list_events(
     """Events, oldest first, as `GET /v1/schemas` describes them. With `market`, a page may be short: follow the cursor."""
     topics = _topics(type)
     key = cursors.decode(request, cursor, int)
-    start = key[0] if key else after
+    start = key[1][0] if key else after
     found, scanned_to, more, head = await run_in_threadpool(_scan, context, start, limit, topics, market_id)
     request_log_of(request).position = head
     time = format_time(found[-1].time) if found else None
     return json(
         {
             "data": [public_event(recorded) for recorded in found],
-            "next_cursor": cursors.encode(request, [scanned_to]) if more else None,
+            "next_cursor": cursors.encode(request, head, [scanned_to]) if more else None,
             "as_of": {"position": head, "time": time},
         }
     )
