@@ -6,10 +6,12 @@ It has the positions, not the events: these are in the log.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
+from zlib import crc32
 
 from psycopg import Connection
 
 from domain.events import EVENT_TYPES, Event
+from domain.market import MarketDrafted
 from projections import timeline
 from projections.machine.batch import Batch
 from projections.machine.projection import Projection
@@ -20,11 +22,11 @@ from projections.reading import AsOf, query
 
 
 class IndexedEvent(NamedTuple):
-    """The type of an event, without its version, and the market, account and story that it is about."""
+    """The code of an event's type, without its version, and the market, account and story that the event is about."""
 
     partition: int
     position: int
-    type: str
+    type_code: int
     market_id: str | None
     account_id: str | None
     story_id: str | None
@@ -36,10 +38,10 @@ LOG_INDEX = Table(
     IndexedEvent,
     key=["partition", "position"],
     indexes=[
-        "type, position",
-        "market_id, type, position WHERE market_id IS NOT NULL",
-        "account_id, type, position WHERE account_id IS NOT NULL",
-        "story_id, type, position WHERE story_id IS NOT NULL",
+        "type_code, position",
+        "market_id, type_code, position WHERE market_id IS NOT NULL",
+        "account_id, type_code, position WHERE account_id IS NOT NULL",
+        "story_id, type_code, position WHERE story_id IS NOT NULL",
     ],
 )
 
@@ -48,19 +50,26 @@ TYPE_NAMES: Final[dict[type[Event], str]] = {
 }
 """The durable name of each type of event, without its version."""
 
+TYPE_CODES: Final[dict[str, int]] = {name: crc32(name.encode()) for name in TYPE_NAMES.values()}
+"""A number for each of these names. Indexes of numbers cost a third less than indexes of names."""
+
+assert len(set(TYPE_CODES.values())) == len(TYPE_CODES), "two types of events have the same code"
+
+_CODES: Final = {event_type: TYPE_CODES[name] for event_type, name in TYPE_NAMES.items()}
+
 _indexed = by_name(IndexedEvent)
 
 
 def fold(batch: Batch, workspace: Workspace) -> None:
     """Add a row for each event."""
-    append, partition = workspace.rows(LOG_INDEX).append, batch.partition
+    append, partition, codes = workspace.rows(LOG_INDEX).append, batch.partition, _CODES
     for recorded in batch.events:
         event = recorded.event
         append(
             _indexed(
                 partition=partition,
                 position=recorded.position,
-                type=TYPE_NAMES[type(event)],
+                type_code=codes[type(event)],
                 market_id=getattr(event, "market_id", None) or None,
                 account_id=getattr(event, "account_id", None) or None,
                 story_id=getattr(event, "story_id", None),
@@ -68,7 +77,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:
         )
 
 
-PROJECTION = Projection("log_index", 1, (LOG_INDEX,), fold, scope="all", weight=4.0)
+PROJECTION = Projection("log_index", 1, (LOG_INDEX,), fold, scope="all", weight=6.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +123,7 @@ def positions(connection: Connection, as_of: AsOf, search: Search, limit: int) -
     if search.start is not None:
         first = max(first, timeline.position_before(connection, search.start))
     values: dict[str, Any] = {
-        "types": [*(search.types or TYPE_NAMES.values())],
+        "types": [TYPE_CODES[name] for name in search.types or TYPE_CODES],
         "account": search.account_id,
         "story": search.story_id,
         "markets": _markets(connection, as_of, search),
@@ -133,13 +142,13 @@ def _markets(connection: Connection, as_of: AsOf, search: Search) -> list[str]:
     if search.story_id is None:
         return [search.market_id] if search.market_id is not None else []
     rows = connection.execute(
-        "SELECT market_id FROM log_index WHERE story_id = %s AND type = 'MarketDrafted' AND position <= %s",
-        [search.story_id, as_of.position],
+        "SELECT market_id FROM log_index WHERE story_id = %s AND type_code = %s AND position <= %s",
+        [search.story_id, _CODES[MarketDrafted], as_of.position],
     ).fetchall()
     return [row[0] for row in rows if search.market_id in {None, row[0]}]
 
 
-_TYPES: Final = "unnest(%(types)s::text[]) t(type)"
+_TYPES: Final = "unnest(%(types)s::int8[]) t(type_code)"
 _MARKETS: Final = "unnest(%(markets)s::text[]) m(market_id)"
 
 
@@ -148,14 +157,14 @@ def _scans(search: Search, order: str) -> list[str]:
     of_markets = search.market_id is not None or search.story_id is not None
     if search.account_id is not None:
         more = ["market_id = ANY(%(markets)s)"] if of_markets else []
-        return [_scan(order, _TYPES, "account_id = %(account)s", "type = t.type", *more)]
+        return [_scan(order, _TYPES, "account_id = %(account)s", "type_code = t.type_code", *more)]
     if of_markets:
-        scans = [_scan(order, f"{_TYPES} CROSS JOIN {_MARKETS}", "market_id = m.market_id", "type = t.type")]
+        scans = [_scan(order, f"{_TYPES} CROSS JOIN {_MARKETS}", "market_id = m.market_id", "type_code = t.type_code")]
         if search.market_id is None:  # the story's own events, beside those of its markets
-            scans.append(_scan(order, _TYPES, "story_id = %(story)s", "type = t.type", "market_id IS NULL"))
+            scans.append(_scan(order, _TYPES, "story_id = %(story)s", "type_code = t.type_code", "market_id IS NULL"))
         return scans
     if search.types:
-        return [_scan(order, _TYPES, "type = t.type")]
+        return [_scan(order, _TYPES, "type_code = t.type_code")]
     return [_scan(order, "(VALUES (0)) p(partition)", "partition = p.partition")]
 
 
