@@ -21,7 +21,7 @@ from projections.reading import AsOf
 
 router = APIRouter(tags=["log"])
 
-GAP_MAX: Final = 32
+GAP_MAX: Final = 100
 """The most positions between two events that are read from the log together, with all that lies between them."""
 
 _NAMES: Final = {topic: TYPE_NAMES[event_type] for topic, event_type in TOPICS.items()}

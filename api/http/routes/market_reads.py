@@ -7,6 +7,7 @@ from psycopg import Connection
 from starlette.responses import Response
 
 from api.http.reads import Cursor, Limit, Read, answer, query_time
+from api.http.routes.events import Types, type_names
 from api.http.routes.markets import NEEDS, find, market_json, outcome_indexes
 from api.http.serializers import serialize
 from domain.market import Status
@@ -217,13 +218,24 @@ async def list_holders(
 
 
 @router.get("/{market}/events")
-async def list_events(read: Read, market: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
+async def list_events(
+    read: Read,
+    market: str,
+    type: Types = [],  # noqa: A002, B006  the name of the parameter; nobody changes the list
+    start: str | None = None,
+    end: str | None = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Response:
     """The lifecycle of the market: opened, halted, clarified, determined ...; newest first."""
     after = read.after(cursor, int)
+    types, since, until = type_names(type), query_time("start", start), query_time("end", end)
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[lifecycle.LifecycleEntry]:
         found = find(connection, as_of, market)
-        return lifecycle.market_events(connection, as_of, found.market_id, limit=limit + 1, after=after)
+        return lifecycle.market_events(
+            connection, as_of, found.market_id, types=types, start=since, end=until, limit=limit + 1, after=after
+        )
 
     rows, as_of = await read.fetch((*NEEDS, lifecycle.market_events), query)
     return read.page(rows, limit, serialize, as_of)

@@ -88,6 +88,20 @@ def test_filters_by_time_story_and_account(exchange: Exchange) -> None:
     assert found(account=trader.name, before=2**62)[-1] == "AccountOpened"
 
 
+def test_events_of_the_life_of_a_market(exchange: Exchange) -> None:
+    """They are filtered by type and time as those of the whole log."""
+    market = exchange.market()
+    path = f"/markets/{market['market_id']}"
+    position = exchange.api.done(f"{path}/close")["position"]
+
+    events = exchange.api.data(f"{path}/events", min_position=position)
+    assert [event["type"] for event in events] == ["MarketClosed", "MarketActivated", "MarketDrafted"]
+    assert exchange.api.data(f"{path}/events", type="MarketClosed,MarketDrafted") == [events[0], events[2]]
+    assert exchange.api.data(f"{path}/events", start=events[0]["time"]) == events[:1]
+    assert exchange.api.data(f"{path}/events", end=events[0]["time"]) == events[1:]
+    assert exchange.api.get(f"{path}/events", type="Nothing").json()["details"]["field"] == "type"
+
+
 def test_events_of_an_account_are_its_own(exchange: Exchange) -> None:
     """Its key sees them, and an admin's; other keys and none do not."""
     trader, other = exchange.trader(), exchange.trader()
