@@ -140,7 +140,13 @@ async def reader(
 
 Read = Annotated[Reader, Depends(reader)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
-Cursor = Annotated[str | None, Query(max_length=1000, description="next_cursor of the previous page")]
+Cursor = Annotated[
+    str | None,
+    Query(
+        max_length=1000,
+        description="next_cursor of the previous page, which this one continues as of the same position",
+    ),
+]
 
 
 def query_time(name: str, text: str | None) -> Time | None:
