@@ -96,6 +96,14 @@ class Busy:
         trader, outcome = next(self._next)
         self.position = trader.place(self.market["market_id"], outcome=outcome, quantity="1.5")["position"]
 
+    def grow(self) -> None:
+        """Add a row to every list that may get one: a story, a market, an account, an order that rests, and a trade."""
+        self.wait()
+        self.exchange.market()
+        self.exchange.trader("5")
+        self.account.place(self.market["market_id"], type="limit", limit_price="0.001", quantity="10")
+        self.trade()
+
     def path(self, name: str) -> str:
         """Return the path of a list."""
         places = {"m": f"/markets/{self.market['market_id']}", "a": f"/accounts/{self.account.account_id}"}
@@ -128,7 +136,7 @@ def rows_of(body: dict[str, Any]) -> list[Any]:
 
 
 def pages(busy: Busy, name: str, limit: int, **parameters: Any) -> Iterator[dict[str, Any]]:
-    """Yield the pages of a list; the exchange goes on after the first three."""
+    """Yield the pages of a list; the exchange goes on after each of the first three."""
     cursor: dict[str, str] = {}
     for number in itertools.count():
         response = busy.api.get(busy.path(name), limit=limit, **parameters, **cursor)
@@ -139,7 +147,7 @@ def pages(busy: Busy, name: str, limit: int, **parameters: Any) -> Iterator[dict
             return
         cursor = {"cursor": body["next_cursor"]}
         if number < 3:
-            busy.trade()
+            busy.trade() if number else busy.grow()
             parameters["min_position"] = busy.position
 
 
