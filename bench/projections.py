@@ -34,7 +34,7 @@ from bench.parts import show
 from domain.account import TradeSettled
 from local.postgres import Postgres, drop_database
 from messages.application import LogApplication, LogEvent
-from projections import accounts, book, calibration, candles, equity, orders
+from projections import accounts, book, calibration, candles, equity, log_index, orders
 from projections.machine.log_reader import read_log
 from projections.machine.progress import Progress
 from projections.machine.rebuild import rebuild
@@ -222,6 +222,7 @@ def reads(connection: psycopg.Connection[Any], at: int) -> dict[str, Callable[[A
         "orders": lambda a, r: orders.account_orders(c, a, r.choice(names)),
         "statement": lambda a, r: accounts.statement(c, a, r.choice(names)),
         "holders": lambda a, r: positions.holders(c, a, r.choice(ids)),
+        "events of a market": lambda a, r: log_index.positions(c, a, log_index.Search(market_id=r.choice(ids)), 100),
         "settlements": lambda a, r: positions.settlements(c, a, r.choice(names)),
         "equity of a day": lambda a, r: equity.equity_history(
             c, a, r.choice(names), start=a.time - day, end=a.time, step=day // 24

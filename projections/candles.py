@@ -28,9 +28,6 @@ Period = Literal["1m", "1h", "1d"]
 PERIODS: Final[dict[Period, int]] = {"1m": MINUTE, "1h": HOUR, "1d": DAY}
 """The length of each period in microseconds."""
 
-CANDLES_MAX: Final = 5_000
-"""The most candles of one answer."""
-
 
 @dataclass(slots=True)
 class CandleRow:
@@ -231,6 +228,15 @@ def _merge(row: CandleRow, minute: CandleRow) -> None:
 PROJECTION = Projection("candles", 4, (CANDLES, LATEST), fold, scope="market", weight=3.0)
 
 
+@query("candles")
+def first_start(connection: Connection, _: AsOf, market_id: str, period: Period) -> int | None:
+    """Return the start of the market's first candle, None before its first price."""
+    row = connection.execute(
+        "SELECT min(start) FROM candles WHERE market_id = %s AND period = %s", [market_id, PERIODS[period]]
+    ).fetchone()
+    return row[0] if row else None
+
+
 @query("candles", "markets", "trades", "timeline")
 def candles(  # noqa: PLR0917  read in one order everywhere
     connection: Connection, as_of: AsOf, market_id: str, outcome: int, period: Period, start: int, end: int
@@ -238,11 +244,13 @@ def candles(  # noqa: PLR0917  read in one order everywhere
     """Return the candles of an outcome (by its index) that lie in [start, end), oldest first, without gaps.
 
     `start` is aligned down. The first candle is not before the market's first row, the last one not after the time of
-    `as_of`. The last one has nothing from after the position of `as_of`. There are at most `CANDLES_MAX`.
+    `as_of`. The last one has nothing from after the position of `as_of`.
     """
     length = PERIODS[period]
     start -= start % length
-    end = min(end, as_of.time + 1, start + CANDLES_MAX * length)
+    end = min(end, as_of.time + 1)
+    if start >= end:
+        return []
     running = as_of.time - as_of.time % length
     cursor = connection.cursor(row_factory=dict_row)
     values = {"i": outcome + 1, "market": market_id, "period": length, "start": start}

@@ -18,6 +18,11 @@ class EquityPoint(NamedTuple):
     positions: Credits
     equity: Credits
 
+    @property
+    def key(self) -> tuple[int]:
+        """Its place in the history."""
+        return (self.time,)
+
 
 _VALUE_AT_POINTS: Final = value_at(
     "g.at",
@@ -45,8 +50,9 @@ def equity_history(
     connection: Connection, as_of: AsOf, account_id: str, *, start: int, end: int, step: int
 ) -> list[EquityPoint]:
     """Return the equity of the account at `start` and at each `step` after it, up to `end` or the time of `as_of`."""
-    rows = connection.execute(
-        _EQUITY,
-        {"at": as_of.position, "start": start, "end": min(end, as_of.time), "step": step, "account": account_id},
-    ).fetchall()
+    end = min(end, as_of.time)
+    if start > end:
+        return []
+    values = {"at": as_of.position, "start": start, "end": end, "step": step, "account": account_id}
+    rows = connection.execute(_EQUITY, values).fetchall()
     return [EquityPoint(time, cash, held, value, cash + held + value) for time, cash, held, value in rows]

@@ -4,6 +4,7 @@
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, cast, get_args
 
 from psycopg import Connection
@@ -72,10 +73,21 @@ PROJECTION = Projection("lifecycle", 3, (LIFECYCLE,), fold, scope="market", weig
 
 @query("lifecycle")
 def market_events(
-    connection: Connection, as_of: AsOf, market_id: str, *, limit: int = 50, after: tuple[int] | None = None
+    connection: Connection,
+    as_of: AsOf,
+    market_id: str,
+    *,
+    types: Sequence[str] = (),
+    start: int | None = None,
+    end: int | None = None,
+    limit: int = 50,
+    after: tuple[int] | None = None,
 ) -> list[LifecycleEntry]:
-    """Return the lifecycle events of the market, newest first."""
+    """Return the lifecycle events of the market, newest first; only those of these types, from `start` and before `end`."""
     where = Conditions("market_id = %s AND position <= %s", market_id, as_of.position)
+    where.add_if("type = ANY(%s)", [*types] or None)
+    where.add_if("time >= %s", start)
+    where.add_if("time < %s", end)
     where.after("position", after)
     rows = connection.execute(
         f"SELECT position, time, market_id, type, data FROM lifecycle {where.sql} ORDER BY position DESC LIMIT %s",

@@ -24,9 +24,9 @@ from projections.reading import AsOf, Need, NotYetProjected, UnknownProjection, 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reader:
-    """One read request: who reads, and as of when."""
+    """One read request: who reads, and as of when. A cursor sets `at` to the position of its first page."""
 
     request: Request
     principal: Principal | None
@@ -49,7 +49,8 @@ class Reader:
         """
         wanted = max(self.min_position or 0, self.at or 0)
         if wanted:
-            await wait_for(self.context, needs, wanted, self.wait_ms / 1000)
+            past = () if self.at is None else ("timeline",)  # which knows the time of that position
+            await wait_for(self.context, (*needs, *past), wanted, self.wait_ms / 1000)
         found, as_of = await run_in_threadpool(self._fetch, needs, query)
         request_log_of(self.request).position = as_of.position
         return found, as_of
@@ -67,16 +68,34 @@ class Reader:
             raise ApiError("UNAVAILABLE", "the read models do not exist yet", retry_after_seconds=1) from error
 
     def page(self, rows: Sequence[Any], limit: int, serializer: Callable[[Any], Any], as_of: AsOf) -> Response:
-        """Return the answer with a page of rows; a full page brings the cursor of the next one."""
-        cursor = cursors.encode(self.request, rows[-1].key) if len(rows) == limit else None
-        return answer([serializer(row) for row in rows], as_of, next_cursor=cursor)
+        """Return the answer with the first `limit` rows. If there are more, it brings the cursor of the next page.
 
-    def after(self, cursor: str | None, *kinds: type[int | str]) -> tuple[Any, ...] | None:
+        So whoever calls this asks the read models for one row more than the limit.
+        """
+        shown = rows[:limit]
+        key = shown[-1].key if len(rows) > limit else None
+        return answer([serializer(row) for row in shown], as_of, next_cursor=self.cursor(key, as_of))
+
+    def cursor(self, key: Sequence[int | str] | None, as_of: AsOf) -> str | None:
+        """Return the cursor of the rows after the one with this sort key; None without a key, on the last page."""
+        return None if key is None else cursors.encode(self.request, as_of.position, key)
+
+    def after(self, cursor: str | None, *kinds: type[int | str], pinned: bool = True) -> tuple[Any, ...] | None:
         """Return the sort key of the last row of the previous page, or None for the first page.
 
-        `kinds` are the types of the key's parts; raises ApiError INVALID_CURSOR for any other key.
+        `kinds` are the types of the key's parts. The read answers as of the position of the first page from here on, unless
+        it is not `pinned`: then it answers as of now.
+
+        Raises:
+            ApiError: INVALID_CURSOR, when the cursor is damaged, of another query, or of another kind of key.
         """
-        return cursors.decode(self.request, cursor, *kinds)
+        found = cursors.decode(self.request, cursor, *kinds)
+        if found is None:
+            return None
+        position, key = found
+        if pinned:
+            self.at, self.time = position, None
+        return key
 
 
 async def wait_for(context: Context, needs: Sequence[Need], position: int, seconds: float) -> None:
@@ -121,7 +140,13 @@ async def reader(
 
 Read = Annotated[Reader, Depends(reader)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
-Cursor = Annotated[str | None, Query(max_length=1000, description="next_cursor of the previous page")]
+Cursor = Annotated[
+    str | None,
+    Query(
+        max_length=1000,
+        description="next_cursor of the previous page, which this one continues as of the same position",
+    ),
+]
 
 
 def query_time(name: str, text: str | None) -> Time | None:

@@ -216,6 +216,23 @@ def list_markets(
 
 
 @query("markets")
+def story_markets(
+    connection: Connection,
+    as_of: AsOf,
+    story_id: str,
+    *,
+    limit: int | None = None,
+    after: tuple[int, str] | None = None,
+) -> list[MarketRow]:
+    """Return the markets of a story, oldest first; without a limit, all."""
+    where = Conditions("opened_position <= %s", as_of.position)
+    where.add("story_id = %s", story_id)
+    if after is not None:
+        where.add("(opened_position, market_id) > (%s, %s)", *after)
+    return _select(connection, as_of, where, "ORDER BY opened_position, market_id LIMIT %s", [limit])
+
+
+@query("markets")
 def resolutions(connection: Connection, as_of: AsOf, market_id: str) -> list[ResolutionWording]:
     """Return all wordings of the market's resolution source, oldest first."""
     with connection.cursor(row_factory=args_row(ResolutionWording)) as cursor:

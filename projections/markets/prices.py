@@ -38,7 +38,57 @@ def latest(connection: Connection, as_of: AsOf, market_ids: Sequence[str]) -> di
     return dict(rows)
 
 
+class Histories(NamedTuple):
+    """The ticks of some outcomes, in their order; `last` is the last position of the page if more ticks follow, else None."""
+
+    ticks: list[list[Tick]]
+    last: int | None
+
+
 @query("markets", "timeline")
+def histories(
+    connection: Connection,
+    as_of: AsOf,
+    market_id: str,
+    outcomes: Sequence[int],
+    *,
+    start: int | None = None,
+    end: int | None = None,
+    fidelity: int = 0,
+    limit: int | None = None,
+    after: int = 0,
+) -> Histories:
+    """Return the ticks of these outcomes (by their indexes) from `start` and before `end`, oldest first.
+
+    With a `fidelity` in minutes, only the last tick of each outcome in each interval of this length (aligned to UTC). A page
+    has the ticks of the first `limit` events (or intervals) with ticks that come after the position `after`.
+    """
+    before = timeline.position_before(connection, start) if start is not None else 0
+    last = min(as_of.position, timeline.position_before(connection, end)) if end is not None else as_of.position
+    values = {
+        "market": market_id,
+        "after": max(before, after),
+        "last": last,
+        "mask": signed(sum(1 << outcome for outcome in outcomes)),
+        "bits": [signed(1 << outcome) for outcome in outcomes],
+        "indexes": [outcome + 1 for outcome in outcomes],
+        "step": fidelity * MINUTE,
+        "limit": None if limit is None else limit + 1,
+    }
+    ticks: list[list[Tick]] = [[] for _ in outcomes]
+    steps = 0
+    reached = None
+    for step, place, *tick in connection.execute(_THINNED if fidelity else _EVERY, values):
+        if step != reached:
+            steps += 1
+            if limit is not None and steps > limit:
+                return Histories(ticks, reached)
+            reached = step
+        ticks[place - 1].append(Tick(*tick))
+    return Histories(ticks, None)
+
+
+@query(histories)
 def history(
     connection: Connection,
     as_of: AsOf,
@@ -48,44 +98,38 @@ def history(
     start: int | None = None,
     end: int | None = None,
     fidelity: int = 0,
-    limit: int = 10_000,
 ) -> list[Tick]:
-    """Return the ticks of an outcome (by its index) from `start` and before `end`, oldest first.
-
-    With a `fidelity` in minutes, only the last tick of each interval of this length (aligned to UTC). Where there are more
-    than `limit` ticks, these are the newest.
-    """
-    first = timeline.position_before(connection, start) + 1 if start is not None else 0
-    last = min(as_of.position, timeline.position_before(connection, end)) if end is not None else as_of.position
-    values = {
-        "market": market_id,
-        "first": first,
-        "last": last,
-        "bit": signed(1 << outcome),
-        "index": outcome + 1,
-        "step": fidelity * MINUTE,
-        "limit": limit,
-    }
-    rows = connection.execute(_THINNED if fidelity else _EVERY, values).fetchall()
-    return [Tick(*row) for row in reversed(rows)]
+    """Return all ticks of one outcome, as `histories` does."""
+    found = histories(connection, as_of, market_id, [outcome], start=start, end=end, fidelity=fidelity)
+    return found.ticks[0]
 
 
 _EVERY: Final = """
-    SELECT time, prices[%(index)s], position FROM market_activity
-    WHERE market_id = %(market)s AND position BETWEEN %(first)s AND %(last)s AND changed & %(bit)s <> 0
-    ORDER BY position DESC LIMIT %(limit)s"""
+    SELECT e.position, o.place, e.time, e.prices[o.index], e.position FROM (
+        SELECT time, prices, position, changed FROM market_activity WHERE market_id = %(market)s
+        AND position > %(after)s AND position <= %(last)s AND changed & %(mask)s <> 0 ORDER BY position LIMIT %(limit)s) e
+    JOIN unnest(%(indexes)s::int[], %(bits)s::int8[]) WITH ORDINALITY o(index, bit, place) ON e.changed & o.bit <> 0
+    ORDER BY e.position, o.place"""
 
-# Each step goes from the last tick of an interval to the last tick before that interval: one step for each point.
+# Each step goes from one interval with ticks to the next one: `first` is the tick that begins it, `until` the last position
+# of its time. So the cost is that of the points, not of the ticks between them.
 _THINNED: Final = """
-    WITH RECURSIVE hop AS (
-        (SELECT time, prices, position, partition FROM market_activity
-         WHERE market_id = %(market)s AND position BETWEEN %(first)s AND %(last)s AND changed & %(bit)s <> 0
-         ORDER BY position DESC LIMIT 1)
+    WITH RECURSIVE hop(after, last) AS (
+        SELECT %(after)s::int8, %(after)s::int8
         UNION ALL
-        SELECT before.* FROM hop CROSS JOIN LATERAL (
-            SELECT time, prices, position, partition FROM market_activity
-            WHERE market_id = %(market)s AND changed & %(bit)s <> 0 AND position BETWEEN %(first)s AND (
-                SELECT previous FROM timeline
-                WHERE partition = hop.partition AND time >= hop.time - hop.time %% %(step)s ORDER BY time LIMIT 1)
-            ORDER BY position DESC LIMIT 1) before)
-    SELECT time, prices[%(index)s], position FROM hop LIMIT %(limit)s"""
+        SELECT hop.last, final.position FROM hop
+        CROSS JOIN LATERAL (SELECT time - time %% %(step)s + %(step)s AS end, partition FROM market_activity
+            WHERE market_id = %(market)s AND position > hop.last AND position <= %(last)s AND changed & %(mask)s <> 0
+            ORDER BY position LIMIT 1) first
+        CROSS JOIN LATERAL (SELECT least(%(last)s, (SELECT previous FROM timeline
+            WHERE partition = first.partition AND time >= first.end ORDER BY time LIMIT 1)) AS position) until
+        CROSS JOIN LATERAL (SELECT position FROM market_activity
+            WHERE market_id = %(market)s AND position > hop.last AND position <= until.position AND changed & %(mask)s <> 0
+            ORDER BY position DESC LIMIT 1) final)
+    SELECT h.last, o.place, t.time, t.price, t.position
+    FROM (SELECT after, last FROM hop OFFSET 1 LIMIT %(limit)s) h
+    CROSS JOIN unnest(%(indexes)s::int[], %(bits)s::int8[]) WITH ORDINALITY o(index, bit, place)
+    CROSS JOIN LATERAL (SELECT time, prices[o.index] AS price, position FROM market_activity
+        WHERE market_id = %(market)s AND position > h.after AND position <= h.last AND changed & o.bit <> 0
+        ORDER BY position DESC LIMIT 1) t
+    ORDER BY h.last, o.place"""

@@ -42,6 +42,11 @@ class Standing(NamedTuple):
     brier: Fraction | None
     trades: Count
 
+    @property
+    def key(self) -> tuple[int, str]:
+        """Its place in the list, by rank."""
+        return self.rank, self.account_id
+
 
 def window_start(window: Window, time: Time) -> Time | None:
     """Return the start of the day, week (from Monday) or month that a time lies in, in UTC; None for `all`."""
@@ -137,7 +142,7 @@ _RANKED: Final = """
     ranked AS (SELECT *, rank() OVER (ORDER BY {order}) AS rank FROM lines WHERE {sort} IS NOT NULL)
     SELECT r.rank, r.account_id, coalesce(a.name, ''), r.pnl, r.realized, r.unrealized, r.volume, r.buys, r.roi, r.brier,
         r.trades
-    FROM ranked r LEFT JOIN accounts a USING (account_id) ORDER BY r.rank, r.account_id LIMIT %(limit)s"""
+    FROM ranked r LEFT JOIN accounts a USING (account_id) WHERE {after} ORDER BY r.rank, r.account_id LIMIT %(limit)s"""
 
 
 @query("positions", "trades", "accounts", "markets", "timeline")
@@ -149,6 +154,7 @@ def leaderboard(
     window: Window = "all",
     category: str | None = None,
     limit: int = 100,
+    after: tuple[int, str] | None = None,
 ) -> list[Standing]:
     """Return the best accounts by `sort` in the window that the time of `as_of` lies in.
 
@@ -163,6 +169,8 @@ def leaderboard(
         "at": as_of.position,
         "time": as_of.time,
     }
+    if after is not None:
+        values["rank"], values["account"] = after
     if as_of.past:
         parts = [_SUMS_PAST.format(sign="1", at="%(at)s"), _UNREALIZED_PAST]
         if start is None:
@@ -173,5 +181,10 @@ def leaderboard(
     else:
         parts = [_ALL_TIME] if start is None else [_IN_WINDOW, _OPENINGS]
         parts.append(_UNREALIZED_NOW)
-    statement = _RANKED.format(parts=" UNION ALL ".join(parts), order=SORTS[sort], sort=sort)
+    statement = _RANKED.format(
+        parts=" UNION ALL ".join(parts),
+        order=SORTS[sort],
+        sort=sort,
+        after="true" if after is None else "(r.rank, r.account_id) > (%(rank)s, %(account)s)",
+    )
     return [Standing(*row) for row in connection.execute(statement, values).fetchall()]

@@ -139,6 +139,11 @@ class Position:
         """The mark value less the cost basis."""
         return self.value - self.cost_basis
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Its place in the account's list, by market and outcome."""
+        return self.market_id, self.outcome
+
 
 class Holder(NamedTuple):
     """An account that holds shares of an outcome."""
@@ -147,6 +152,11 @@ class Holder(NamedTuple):
     outcome: str
     shares: Shares
     cost_basis: Credits
+
+    @property
+    def key(self) -> tuple[int, str, str]:
+        """Its place in lists, most shares first."""
+        return self.shares, self.account_id, self.outcome
 
 
 class AccountSettlement(NamedTuple):
@@ -319,11 +329,20 @@ _PRICE_PAST: Final = """
 
 @query("positions", "markets")
 def account_positions(
-    connection: Connection, as_of: AsOf, account_id: str, *, market_id: str | None = None, closed: bool = False
+    connection: Connection,
+    as_of: AsOf,
+    account_id: str,
+    *,
+    market_id: str | None = None,
+    closed: bool = False,
+    limit: int | None = None,
+    after: tuple[str, str] | None = None,
 ) -> list[Position]:
-    """Return the account's positions by market and outcome, those without shares only if `closed`."""
+    """Return the account's positions by market and outcome, those without shares only if `closed`; without a limit, all."""
     where = Conditions("k.account_id = %s", account_id)
     where.add_if("k.market_id = %s", market_id)
+    if after is not None:
+        where.add("(k.market_id, k.outcome) > (%s, %s)", *after)
     price, source, at = _PRICE_NOW, _NOW, []
     if as_of.past:
         price, source, at = _PRICE_PAST, _PAST if closed else _PAST_OF_HELD_MARKETS, [as_of.position] * 2
@@ -335,23 +354,32 @@ def account_positions(
     with connection.cursor(row_factory=args_row(Position)) as cursor:
         return cursor.execute(
             f"SELECT {_COLUMNS}, {price} FROM ({source} {where.sql}) s JOIN positions_markets m USING (market_id) "
-            f"{'' if closed else 'WHERE shares > 0'} ORDER BY market_id, outcome",
-            [*at, *where.values],
+            f"{'' if closed else 'WHERE shares > 0'} ORDER BY market_id, outcome LIMIT %s",
+            [*at, *where.values, limit],
         ).fetchall()
 
 
 @query("positions")
 def holders(
-    connection: Connection, as_of: AsOf, market_id: str, *, outcome: str | None = None, limit: int = 100
+    connection: Connection,
+    as_of: AsOf,
+    market_id: str,
+    *,
+    outcome: str | None = None,
+    limit: int = 100,
+    after: tuple[int, str, str] | None = None,
 ) -> list[Holder]:
     """Return the holders of shares of the market: most shares first, equal ones by account."""
     where = Conditions("k.market_id = %s", market_id)
     where.add_if("k.outcome = %s", outcome)
+    held = Conditions("shares > 0")
+    if after is not None:
+        held.add("(-shares, account_id, outcome) > (-%s, %s, %s)", *after)
     source, at = (_PAST, [as_of.position]) if as_of.past else (_NOW, [])
     rows = connection.execute(
-        f"SELECT account_id, outcome, shares, cost_basis FROM ({source} {where.sql}) s WHERE shares > 0 "
+        f"SELECT account_id, outcome, shares, cost_basis FROM ({source} {where.sql}) s {held.sql} "
         "ORDER BY shares DESC, account_id, outcome LIMIT %s",
-        [*at, *where.values, limit],
+        [*at, *where.values, *held.values, limit],
     ).fetchall()
     return [Holder(*row) for row in rows]
 

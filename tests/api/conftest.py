@@ -44,7 +44,13 @@ class Api:
             headers = {"authorization": f"Bearer {self.key}", **headers}
         if body is not None:
             options["json"] = body
-        return self.client.request(method, path if path.startswith("/v1") else f"/v1{path}", headers=headers, **options)
+        response = self.client.request(
+            method, path if path.startswith("/v1") else f"/v1{path}", headers=headers, **options
+        )
+        if method == "GET" and response.status_code == 200:
+            answer = response.json()
+            assert not isinstance(answer["data"], list) or "next_cursor" in answer, f"{path} is a list without a cursor"
+        return response
 
     def get(self, path: str, **parameters: Any) -> httpx.Response:
         """Read."""

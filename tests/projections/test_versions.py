@@ -23,6 +23,7 @@ VERSIONS: Final[dict[str, tuple[int, str]]] = {
     "book": (3, "cecedf00fdce1fa0"),
     "positions": (6, "9d5e7d42ed535c2d"),
     "accounts": (3, "77931dc8fbe62527"),
+    "log_index": (1, "f57bfa77b8e2d308"),
 }
 """The version of each read model, with the digest of its tables in that version."""
 

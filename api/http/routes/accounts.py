@@ -28,9 +28,6 @@ NEEDS: Final = (accounts.get_account,)
 POINTS_DEFAULT: Final = 90
 """The number of steps in an equity history without a start."""
 
-POINTS_MAX: Final = 2000
-"""The most steps in an equity history."""
-
 
 class OpenAccountBody(RequestBody):
     """The name of a new account."""
@@ -74,7 +71,7 @@ async def list_accounts(read: Read, limit: Limit = 100, cursor: Cursor = None) -
     """All accounts."""
     after = read.after(cursor, int, str)
     rows, as_of = await read.fetch(
-        (accounts.list_accounts,), lambda c, a: accounts.list_accounts(c, a, limit=limit, after=after)
+        (accounts.list_accounts,), lambda c, a: accounts.list_accounts(c, a, limit=limit + 1, after=after)
     )
     return read.page(rows, limit, serialize, as_of)
 
@@ -87,15 +84,25 @@ async def get_account(read: Read, account: str) -> Response:
 
 
 @router.get("/{account}/positions")
-async def list_positions(read: Read, account_id: AccountId, market_id: MarketFilter, closed: bool = False) -> Response:
+async def list_positions(
+    read: Read,
+    account_id: AccountId,
+    market_id: MarketFilter,
+    closed: bool = False,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Response:
     """Positions by market and outcome, with average cost and profit; `closed` adds those that are sold or settled."""
+    after = read.after(cursor, str, str)
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[positions.Position]:
         found = _get(connection, as_of, account_id)
-        return positions.account_positions(connection, as_of, found.account_id, market_id=market_id, closed=closed)
+        return positions.account_positions(
+            connection, as_of, found.account_id, market_id=market_id, closed=closed, limit=limit + 1, after=after
+        )
 
     rows, as_of = await read.fetch((*NEEDS, positions.account_positions), query)
-    return answer([serialize(row) for row in rows], as_of)
+    return read.page(rows, limit, serialize, as_of)
 
 
 @router.get("/{account}/orders")
@@ -107,12 +114,15 @@ async def list_orders(
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Response:
-    """The account's orders, newest first; with `open=true` only resting ones."""
-    after = read.after(cursor, int, str)
+    """The account's orders as they are now, newest first; with `open=true` only resting ones.
+
+    A following page leaves out orders placed since the first one, and shows each order as it is by then.
+    """
+    after = read.after(cursor, int, str, pinned=False)
     rows, as_of = await read.fetch(
         (orders.account_orders,),
         lambda c, a: orders.account_orders(
-            c, a, account_id, market_id=market_id, open_only=open, limit=limit, after=after
+            c, a, account_id, market_id=market_id, open_only=open, limit=limit + 1, after=after
         ),
     )
     return read.page(rows, limit, serialize, as_of)
@@ -126,7 +136,7 @@ async def list_fills(
     after = read.after(cursor, int, int)
     rows, as_of = await read.fetch(
         (trades.account_fills,),
-        lambda c, a: trades.account_fills(c, a, account_id, market_id=market_id, limit=limit, after=after),
+        lambda c, a: trades.account_fills(c, a, account_id, market_id=market_id, limit=limit + 1, after=after),
     )
     return read.page(rows, limit, serialize, as_of)
 
@@ -136,7 +146,7 @@ async def list_settlements(read: Read, account_id: AccountId, limit: Limit = 100
     """Payments to the account by finalized, corrected and voided markets, and what they took back, newest first."""
     after = read.after(cursor, int, str)
     rows, as_of = await read.fetch(
-        (positions.settlements,), lambda c, a: positions.settlements(c, a, account_id, limit=limit, after=after)
+        (positions.settlements,), lambda c, a: positions.settlements(c, a, account_id, limit=limit + 1, after=after)
     )
     return read.page(rows, limit, serialize, as_of)
 
@@ -146,28 +156,41 @@ async def list_ledger(read: Read, account_id: AccountId, limit: Limit = 100, cur
     """The account's statement: every movement of its cash, with available and held cash afterwards, newest first."""
     after = read.after(cursor, int)
     rows, as_of = await read.fetch(
-        (accounts.statement,), lambda c, a: accounts.statement(c, a, account_id, limit=limit, after=after)
+        (accounts.statement,), lambda c, a: accounts.statement(c, a, account_id, limit=limit + 1, after=after)
     )
     return read.page(rows, limit, serialize, as_of)
 
 
 @router.get("/{account}/equity-history")
 async def equity_history(
-    read: Read, account_id: AccountId, start: str | None = None, end: str | None = None, step: Period = "1d"
+    read: Read,
+    account_id: AccountId,
+    start: str | None = None,
+    end: str | None = None,
+    step: Period = "1d",
+    limit: Limit = 1000,
+    cursor: Cursor = None,
 ) -> Response:
-    """The account's equity over time, with positions at the prices of each time; the last 90 steps without a start."""
+    """The account's equity at `start` and every step after it, oldest first, with positions at the prices of each time.
+
+    Without a start these are the last 90 steps. There is no point before the account was opened, nor after the last event.
+    """
+    after = read.after(cursor, int)
     since, until, length = query_time("start", start), query_time("end", end), PERIODS[step]
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[equity.EquityPoint]:
-        last = as_of.time if until is None else until
-        first = max(0, last - POINTS_DEFAULT * length) if since is None else since
-        if (last - first) // length > POINTS_MAX:
-            raise invalid_field("start", f"is more than {POINTS_MAX} steps before the end")
         found = _get(connection, as_of, account_id)
+        last = as_of.time if until is None else until
+        if after is not None:
+            first = after[0] + length
+        else:
+            first = last - POINTS_DEFAULT * length if since is None else since
+            first += max(0, -((first - found.opened_at) // length)) * length
+        last = min(last, first + limit * length)
         return equity.equity_history(connection, as_of, found.account_id, start=first, end=last, step=length)
 
     rows, as_of = await read.fetch((*NEEDS, equity.equity_history), query)
-    return answer([serialize(row) for row in rows], as_of)
+    return read.page(rows, limit, serialize, as_of)
 
 
 def _get(connection: Connection[Any], as_of: AsOf, reference: str) -> accounts.ValuedAccount:

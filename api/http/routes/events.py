@@ -1,56 +1,84 @@
 """The event log in its public form, and its schemas."""
 
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Query
+from eventsourcing.persistence import ApplicationRecorder
+from fastapi import APIRouter, Query
+from psycopg import Connection
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
 from starlette.responses import Response
 
-from api.http import cursors
-from api.http.context import Context, MarketFilter, WithContext, reader_of
+from api.http.auth import Principal, require
 from api.http.cursors import POSITION_MAX
-from api.http.errors import invalid_field
-from api.http.reads import Cursor, Limit, json
-from api.http.request_log import request_log_of
-from domain.events import Recorded
+from api.http.errors import ApiError, invalid_field
+from api.http.reads import Cursor, Limit, Read, Reader, answer, json, query_time
 from messages.events import TOPICS, event_schemas, public_event
 from messages.stored import from_stored
-from messages.wire import format_time
+from projections import log_index
+from projections.log_index import TYPE_NAMES, Search
+from projections.reading import AsOf
 
 router = APIRouter(tags=["log"])
 
-SCANNED_MAX: Final = 10_000
-"""The most events that one request for the events of a market searches."""
+GAP_MAX: Final = 100
+"""The most positions between two events that are read from the log together, with all that lies between them."""
 
-_TYPES: Final = {topic: topic.partition(".v")[0] for topic in TOPICS}
+_NAMES: Final = {topic: TYPE_NAMES[event_type] for topic, event_type in TOPICS.items()}
+
+Types = Annotated[
+    list[str], Query(description="types of events, such as OrderPlaced: several times, or with commas between them")
+]
 
 
-@router.get("/events", dependencies=[Depends(reader_of)])
+@router.get("/events")
 async def list_events(
-    request: Request,
-    context: WithContext,
-    market_id: MarketFilter,
+    read: Read,
+    type: Types = [],  # noqa: A002, B006  the name of the parameter; nobody changes the list
+    market: Annotated[str | None, Query(description="only events about this market: id or slug")] = None,
+    story: Annotated[str | None, Query(description="only events about this story or its markets: id or slug")] = None,
+    account: Annotated[str | None, Query(description="only events about this account: id or name")] = None,
     after: Annotated[int, Query(ge=0, le=POSITION_MAX, description="a position: only events after it")] = 0,
+    before: Annotated[
+        int | None, Query(ge=0, le=POSITION_MAX, description="a position: only events before it, newest first")
+    ] = None,
+    start: Annotated[str | None, Query(description="only events from this time on")] = None,
+    end: Annotated[str | None, Query(description="only events before this time")] = None,
     limit: Limit = 100,
-    type: Annotated[str | None, Query(description="a type of event, such as OrderPlaced")] = None,  # noqa: A002
     cursor: Cursor = None,
 ) -> Response:
-    """Events, oldest first, as `GET /v1/schemas` describes them. With `market`, a page may be short: follow the cursor."""
-    topics = _topics(type)
-    key = cursors.decode(request, cursor, int)
-    start = key[0] if key else after
-    found, scanned_to, more, head = await run_in_threadpool(_scan, context, start, limit, topics, market_id)
-    request_log_of(request).position = head
-    time = format_time(found[-1].time) if found else None
-    return json(
-        {
-            "data": [public_event(recorded) for recorded in found],
-            "next_cursor": cursors.encode(request, [scanned_to]) if more else None,
-            "as_of": {"position": head, "time": time},
-        }
+    """Events as `GET /v1/schemas` describes them, oldest first, with `before` newest first.
+
+    `as_of` is the end of the log as it was read. The events of an account need its own key, or an admin's.
+    """
+    key = read.after(cursor, int)
+    resolve = read.context.references.resolve
+    account_id = account and await resolve("account", account)
+    if account_id is not None:
+        _may_see(read.principal, account_id)
+    newest_first = before is not None
+    search = Search(
+        types=type_names(type),
+        market_id=market and await resolve("market", market),
+        account_id=account_id,
+        story_id=story and await resolve("story", story),
+        after=key[0] if key and not newest_first else after,
+        before=key[0] if key and newest_first else before,
+        start=query_time("start", start),
+        end=query_time("end", end),
+        newest_first=newest_first,
     )
+    await _read_to_the_end(read)
+
+    def query(connection: Connection[Any], as_of: AsOf) -> list[int]:
+        _refuse_unknown(connection, as_of, search)
+        return log_index.positions(connection, as_of, search, limit + 1)
+
+    positions, as_of = await read.fetch((log_index.is_known, log_index.positions), query)
+    shown = positions[:limit]
+    events = await run_in_threadpool(_events, read.context.log, shown)
+    more = shown[-1:] if len(positions) > limit else None
+    return answer(events, as_of, next_cursor=read.cursor(more, as_of))
 
 
 @router.get("/schemas")
@@ -59,34 +87,47 @@ async def get_schemas() -> Response:
     return json({"data": event_schemas()})
 
 
-def _topics(event_type: str | None) -> list[str]:
-    if event_type is None:
-        return []
-    topics = [topic for topic, name in _TYPES.items() if event_type in {topic, name}]
-    if not topics:
+def type_names(texts: Sequence[str]) -> list[str]:
+    """Return the names of event types, given with or without their version; raises ApiError INVALID_FIELD."""
+    names = {name for text in texts for name in text.split(",")}
+    if not names <= {*_NAMES, *_NAMES.values()}:
         raise invalid_field("type", "is not the name of an event type")
-    return topics
+    return sorted({_NAMES.get(name, name) for name in names})
 
 
-def _scan(
-    context: Context, after: int, limit: int, topics: Sequence[str], market_id: str | None
-) -> tuple[list[Recorded], int, bool, int]:
-    """Return events after a position, the last position searched, whether there may be more, and the log's end."""
-    head = context.log.max_notification_id() or 0
-    found: list[Recorded] = []
-    scanned = 0
-    while after < head and len(found) < limit and scanned < SCANNED_MAX:
-        page = context.log.select_notifications(
-            after, limit if market_id is None else 1000, topics=topics, inclusive_of_start=False
-        )
-        for notification in page:
-            after = notification.id
-            scanned += 1
-            recorded = from_stored(notification.id, notification)
-            if market_id is None or getattr(recorded.event, "market_id", None) == market_id:
-                found.append(recorded)
-                if len(found) == limit:
-                    break
-        if not page:
-            after = head
-    return found, after, after < head, head
+async def _read_to_the_end(read: Reader) -> None:
+    """Let the answer have all events that are in the log now: whoever got the reply to a command finds its events."""
+    if read.at is None and read.time is None:
+        end = await run_in_threadpool(read.context.log.max_notification_id)
+        read.min_position = max(read.min_position or 0, end or 0)
+
+
+def _may_see(principal: Principal | None, account_id: str) -> None:
+    if principal is None or principal.account_id != account_id:
+        require(principal, "admin")
+
+
+def _refuse_unknown(connection: Connection[Any], as_of: AsOf, search: Search) -> None:
+    """Refuse a search about what no event has ever been about."""
+    if search.market_id is not None and not log_index.is_known(connection, as_of, "market_id", search.market_id):
+        raise ApiError("MARKET_NOT_FOUND", "no such market", {"market": search.market_id})
+    if search.story_id is not None and not log_index.is_known(connection, as_of, "story_id", search.story_id):
+        raise ApiError("STORY_NOT_FOUND", "no such story", {"story": search.story_id})
+    if search.account_id is not None and not log_index.is_known(connection, as_of, "account_id", search.account_id):
+        raise ApiError("ACCOUNT_NOT_FOUND", "no such account", {"account": search.account_id})
+
+
+def _events(log: ApplicationRecorder, positions: Sequence[int]) -> list[dict[str, Any]]:
+    """Return the events at these positions, in their order, in their public form."""
+    wanted = sorted(positions)
+    found: dict[int, dict[str, Any]] = {}
+    first = 0
+    for number, position in enumerate(wanted, 1):
+        if number == len(wanted) or wanted[number] - position > GAP_MAX:
+            begin = wanted[first]
+            chosen = set(wanted[first:number])
+            for stored in log.select_notifications(begin, position - begin + 1, position):
+                if stored.id in chosen:
+                    found[stored.id] = public_event(from_stored(stored.id, stored))
+            first = number
+    return [found[position] for position in positions]

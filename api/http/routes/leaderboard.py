@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from api.http.reads import Read, answer
+from api.http.reads import Cursor, Limit, Read, answer
 from api.http.serializers import serialize
 from projections import calibration as calibrations
 from projections.positions import leaderboard as leaderboards
@@ -19,17 +19,21 @@ async def get_leaderboard(
     sort: leaderboards.Sort = "pnl",
     window: Annotated[leaderboards.Window, Query(description="UTC calendar, weeks from Monday")] = "all",
     category: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    limit: Limit = 100,
+    cursor: Cursor = None,
 ) -> Response:
     """Accounts by profit, volume, return or Brier score. Equal values share a rank, and the next rank is skipped.
 
     `trades` counts executions: one for an order that trades when it is placed, one for each fill of a resting order.
     """
+    after = read.after(cursor, int, str)
     rows, as_of = await read.fetch(
         (leaderboards.leaderboard,),
-        lambda c, a: leaderboards.leaderboard(c, a, sort=sort, window=window, category=category, limit=limit),
+        lambda c, a: leaderboards.leaderboard(
+            c, a, sort=sort, window=window, category=category, limit=limit + 1, after=after
+        ),
     )
-    return answer([standing_json(row) for row in rows], as_of)
+    return read.page(rows, limit, standing_json, as_of)
 
 
 @router.get("/calibration")

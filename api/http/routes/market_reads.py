@@ -6,15 +6,14 @@ from fastapi import APIRouter, Query
 from psycopg import Connection
 from starlette.responses import Response
 
-from api.http.errors import invalid_field
 from api.http.reads import Cursor, Limit, Read, answer, query_time
-from api.http.routes.markets import NEEDS, find, market_json, outcome_index
+from api.http.routes.events import Types, type_names
+from api.http.routes.markets import NEEDS, find, market_json, outcome_indexes
 from api.http.serializers import serialize
 from domain.market import Status
 from domain.money import Time, format_decimal
 from messages.wire import format_time
 from projections import book, candles, lifecycle
-from projections.candles import CANDLES_MAX
 from projections.markets import markets, prices
 from projections.positions import positions
 from projections.reading import AsOf
@@ -34,8 +33,13 @@ INTERVALS: Final[dict[Interval, Time | None]] = {
 }
 """The length of each interval in microseconds."""
 
-TICKS_MAX: Final = 10_000
-"""The most ticks of one answer."""
+POINTS_MAX: Final = 10_000
+"""The most points of one answer with a price history."""
+
+CANDLES_MAX: Final = 5_000
+"""The most candles of one answer."""
+
+Outcome = Annotated[str | None, Query(description="only this outcome; all without it")]
 
 
 @router.get("")
@@ -53,7 +57,7 @@ async def list_markets(
     rows, as_of = await read.fetch(
         NEEDS,
         lambda c, a: markets.list_markets(
-            c, a, status=status and status.value, story_id=story_id, category=category, limit=limit, after=after
+            c, a, status=status and status.value, story_id=story_id, category=category, limit=limit + 1, after=after
         ),
     )
     return read.page(rows, limit, market_json, as_of)
@@ -76,63 +80,100 @@ async def get_market(read: Read, market: str) -> Response:
 async def prices_history(
     read: Read,
     market: str,
-    outcome: str | None = None,
+    outcome: Outcome = None,
     interval: Interval = "max",
     fidelity: Annotated[int, Query(ge=0, le=100_000, description="minutes between points; 0: every tick")] = 0,
     start: str | None = None,
     end: str | None = None,
+    limit: Annotated[
+        int, Query(ge=1, le=POINTS_MAX, description="the most points, at least those of one event")
+    ] = POINTS_MAX,
+    cursor: Cursor = None,
 ) -> Response:
-    """The price of an outcome (without a name: the first) over time, oldest first. Every tick is kept for ever."""
-    since, until = query_time("start", start), query_time("end", end)
+    """Prices over time, oldest first; every tick is kept for ever.
 
-    def query(connection: Connection[Any], as_of: AsOf) -> list[prices.Tick]:
+    With `outcome`, `data` is `{"outcome": ..., "history": [...]}`; without it, `{"histories": [...]}` has one of these for
+    each outcome. A point `{"t": ..., "p": ..., "position": ...}` is the price from that position on.
+    """
+    since, until = query_time("start", start), query_time("end", end)
+    after = read.after(cursor, int)
+
+    def query(connection: Connection[Any], as_of: AsOf) -> tuple[list[str], prices.Histories]:
         found = find(connection, as_of, market)
+        indexes = outcome_indexes(found, outcome)
         length = INTERVALS[interval]
         first = since
         if first is None and length is not None:
             first = (until if until is not None else as_of.time) - length
-        return prices.history(
+        page = prices.histories(
             connection,
             as_of,
             found.market_id,
-            outcome_index(found, outcome),
+            indexes,
             start=first,
             end=until,
             fidelity=fidelity,
-            limit=TICKS_MAX,
+            limit=max(1, limit // len(indexes)),
+            after=after[0] if after else 0,
         )
+        return [found.outcomes[index] for index in indexes], page
 
-    ticks, as_of = await read.fetch((*NEEDS, prices.history), query)
-    history = [{"t": format_time(t.time), "p": format_decimal(t.price), "position": t.position} for t in ticks]
-    return answer({"history": history}, as_of)
+    (names, page), as_of = await read.fetch((*NEEDS, prices.histories), query)
+    histories = [
+        {"outcome": name, "history": [point_json(tick) for tick in ticks]}
+        for name, ticks in zip(names, page.ticks, strict=True)
+    ]
+    key = None if page.last is None else [page.last]
+    data = {"histories": histories} if outcome is None else histories[0]
+    return answer(data, as_of, next_cursor=read.cursor(key, as_of))
 
 
 @router.get("/{market}/candlesticks")
 async def candlesticks(
     read: Read,
     market: str,
-    outcome: str | None = None,
+    outcome: Outcome = None,
     period: candles.Period = "1h",
     start: str | None = None,
     end: str | None = None,
+    limit: Annotated[
+        int, Query(ge=1, le=CANDLES_MAX, description="the most candles, at least those of one period")
+    ] = CANDLES_MAX,
+    cursor: Cursor = None,
 ) -> Response:
-    """Candles of an outcome (without a name: the first), UTC-aligned, without gaps, oldest first; at most 5,000.
+    """Candles, UTC-aligned, without gaps, oldest first; each names its outcome, and those of one period are together.
 
-    `trades` counts fills.
+    They begin with the market's first price, whatever `start` is, and end with the last event. A period without a tick has
+    no prices but `previous`. `trades` counts fills.
     """
     since, until = query_time("start", start), query_time("end", end)
     length = candles.PERIODS[period]
-    if since is not None and until is not None and (until - since) // length > CANDLES_MAX:
-        raise invalid_field("start", f"is more than {CANDLES_MAX} candles before the end")
+    after = read.after(cursor, int)
 
-    def query(connection: Connection[Any], as_of: AsOf) -> list[candles.Candle]:
+    def query(connection: Connection[Any], as_of: AsOf) -> tuple[list[dict[str, Any]], int | None]:
         found = find(connection, as_of, market)
-        last = until if until is not None else as_of.time + 1
-        first = since if since is not None else max(found.opened_at or 0, last - CANDLES_MAX * length)
-        return candles.candles(connection, as_of, found.market_id, outcome_index(found, outcome), period, first, last)
+        indexes = outcome_indexes(found, outcome)
+        begin = candles.first_start(connection, as_of, found.market_id, period)
+        if begin is None:
+            return [], None
+        first = max(begin, after[0] if after else since or begin)
+        last = as_of.time + 1 if until is None else min(until, as_of.time + 1)
+        page_end = first - first % length + max(1, limit // len(indexes)) * length
+        columns = [
+            candles.candles(connection, as_of, found.market_id, index, period, first, min(last, page_end))
+            for index in indexes
+        ]
+        names = [found.outcomes[index] for index in indexes]
+        rows = [
+            {"outcome": name, **serialize(candle)}
+            for candle_row in zip(*columns, strict=True)
+            for name, candle in zip(names, candle_row, strict=True)
+        ]
+        return rows, page_end if page_end < last else None
 
-    rows, as_of = await read.fetch((*NEEDS, candles.candles), query)
-    return answer([serialize(row) for row in rows], as_of)
+    (rows, more_from), as_of = await read.fetch((*NEEDS, candles.first_start, candles.candles), query)
+    key = None if more_from is None else [more_from]
+    return answer(rows, as_of, next_cursor=read.cursor(key, as_of))
 
 
 @router.get("/{market}/trades")
@@ -142,7 +183,7 @@ async def list_trades(read: Read, market: str, limit: Limit = 100, cursor: Curso
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[trades.Trade]:
         found = find(connection, as_of, market)
-        return trades.market_trades(connection, as_of, found.market_id, limit=limit, after=after)
+        return trades.market_trades(connection, as_of, found.market_id, limit=limit + 1, after=after)
 
     rows, as_of = await read.fetch((*NEEDS, trades.market_trades), query)
     return read.page(rows, limit, serialize, as_of)
@@ -156,30 +197,49 @@ async def get_book(read: Read, market: str) -> Response:
         return book.book(connection, as_of, find(connection, as_of, market))
 
     rows, as_of = await read.fetch((*NEEDS, book.book), query)
-    return answer([serialize(row) for row in rows], as_of)
+    return answer([serialize(row) for row in rows], as_of, next_cursor=None)
 
 
 @router.get("/{market}/holders")
-async def list_holders(read: Read, market: str, outcome: str | None = None, limit: Limit = 100) -> Response:
+async def list_holders(
+    read: Read, market: str, outcome: Outcome = None, limit: Limit = 100, cursor: Cursor = None
+) -> Response:
     """The holders of shares, largest first."""
+    after = read.after(cursor, int, str, str)
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[positions.Holder]:
         found = find(connection, as_of, market)
-        name = None if outcome is None else found.outcomes[outcome_index(found, outcome)]
-        return positions.holders(connection, as_of, found.market_id, outcome=name, limit=limit)
+        name = None if outcome is None else found.outcomes[outcome_indexes(found, outcome)[0]]
+        return positions.holders(connection, as_of, found.market_id, outcome=name, limit=limit + 1, after=after)
 
     rows, as_of = await read.fetch((*NEEDS, positions.holders), query)
-    return answer([serialize(row) for row in rows], as_of)
+    return read.page(rows, limit, serialize, as_of)
 
 
 @router.get("/{market}/events")
-async def list_events(read: Read, market: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
+async def list_events(
+    read: Read,
+    market: str,
+    type: Types = [],  # noqa: A002, B006  the name of the parameter; nobody changes the list
+    start: str | None = None,
+    end: str | None = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Response:
     """The lifecycle of the market: opened, halted, clarified, determined ...; newest first."""
     after = read.after(cursor, int)
+    types, since, until = type_names(type), query_time("start", start), query_time("end", end)
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[lifecycle.LifecycleEntry]:
         found = find(connection, as_of, market)
-        return lifecycle.market_events(connection, as_of, found.market_id, limit=limit, after=after)
+        return lifecycle.market_events(
+            connection, as_of, found.market_id, types=types, start=since, end=until, limit=limit + 1, after=after
+        )
 
     rows, as_of = await read.fetch((*NEEDS, lifecycle.market_events), query)
     return read.page(rows, limit, serialize, as_of)
+
+
+def point_json(tick: prices.Tick) -> dict[str, Any]:
+    """Return a point of a price history in JSON's types: `t` its time, `p` the price, `position` its place in the log."""
+    return {"t": format_time(tick.time), "p": format_decimal(tick.price), "position": tick.position}

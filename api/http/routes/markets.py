@@ -306,14 +306,14 @@ def find(connection: Connection[Any], as_of: AsOf, reference: str) -> MarketRow:
     return found
 
 
-def outcome_index(market: MarketRow, outcome: str | None) -> int:
-    """Return the index of an outcome, 0 when none is named; raises ApiError UNKNOWN_OUTCOME."""
+def outcome_indexes(market: MarketRow, outcome: str | None) -> Sequence[int]:
+    """Return the index of the named outcome, or of all when none is named; raises ApiError UNKNOWN_OUTCOME."""
     if outcome is None:
-        return 0
+        return range(len(market.outcomes))
     name = nfc(outcome)
     if name not in market.outcomes:
         raise ApiError("UNKNOWN_OUTCOME", "the market has no such outcome", {"outcome": outcome})
-    return market.outcomes.index(name)
+    return [market.outcomes.index(name)]
 
 
 def market_json(row: MarketRow) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Stories: publish one with its markets, list stories, read one."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from fastapi import APIRouter
@@ -19,11 +20,12 @@ from domain.story import STORY_MARKETS_MAX, PublishStory
 from messages.commands import new_id
 from projections import stories
 from projections.markets import markets
+from projections.markets.tables import MarketRow
 from projections.reading import AsOf
 
 router = APIRouter(prefix="/stories", tags=["stories"])
 
-NEEDS: Final = (stories.get_story, "markets")
+NEEDS: Final = (stories.get_story, markets.story_markets)
 
 
 class PublishStoryBody(RequestBody):
@@ -65,21 +67,39 @@ async def list_stories(read: Read, category: str | None = None, limit: Limit = 5
     """Stories, newest first, without their markets."""
     after = read.after(cursor, int, str)
     rows, as_of = await read.fetch(
-        (stories.list_stories,), lambda c, a: stories.list_stories(c, a, category=category, limit=limit, after=after)
+        (stories.list_stories,),
+        lambda c, a: stories.list_stories(c, a, category=category, limit=limit + 1, after=after),
     )
     return read.page(rows, limit, serialize, as_of)
 
 
 @router.get("/{story}")
-async def get_story(read: Read, story: str) -> Response:
-    """A story with its markets and their odds."""
-    found, as_of = await read.fetch(NEEDS, lambda c, a: _get(c, a, story))
-    return answer(found, as_of)
+async def get_story(read: Read, story: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
+    """A story with its markets and their odds, in the order of their opening; `limit` and `cursor` are about the markets."""
+    after = read.after(cursor, int, str)
+
+    def query(connection: Connection[Any], as_of: AsOf) -> tuple[stories.StoryRow, list[MarketRow]]:
+        found = _find(connection, as_of, story)
+        rows = markets.story_markets(connection, as_of, found.story_id, limit=limit + 1, after=after)
+        return found, rows
+
+    (found, rows), as_of = await read.fetch(NEEDS, query)
+    key = rows[limit - 1].key if len(rows) > limit else None
+    return answer(_story_json(found, rows[:limit]), as_of, next_cursor=read.cursor(key, as_of))
 
 
 def _get(connection: Connection[Any], as_of: AsOf, reference: str) -> dict[str, Any]:
+    """Return a story with all its markets."""
+    story = _find(connection, as_of, reference)
+    return _story_json(story, markets.story_markets(connection, as_of, story.story_id))
+
+
+def _find(connection: Connection[Any], as_of: AsOf, reference: str) -> stories.StoryRow:
     story = stories.get_story(connection, as_of, reference)
     if story is None:
         raise ApiError("STORY_NOT_FOUND", "no such story", {"story": reference})
-    found = markets.list_markets(connection, as_of, story_id=story.story_id, limit=1000)
-    return {**serialize(story), "markets": [market_json(market) for market in sorted(found, key=lambda row: row.key)]}
+    return story
+
+
+def _story_json(story: stories.StoryRow, rows: Sequence[MarketRow]) -> dict[str, Any]:
+    return {**serialize(story), "markets": [market_json(market) for market in rows]}

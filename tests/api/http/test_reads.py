@@ -32,9 +32,9 @@ def test_every_read_has_the_envelope_and_no_float(exchange: Exchange) -> None:
     position = trader.place(market["market_id"], side="sell", quantity="5")["position"]
     m, a = f"/markets/{market['market_id']}", f"/accounts/{trader.account_id}"
     pages = ["/stories", "/markets", f"{m}/trades", f"{m}/events", f"{a}/orders", f"{a}/fills", f"{a}/settlements",
-             f"{a}/ledger", "/accounts"]  # fmt: skip
-    others = [m, f"{m}/prices-history", f"{m}/candlesticks", f"{m}/book", f"{m}/holders", a, f"{a}/positions",
-              f"{a}/equity-history", "/leaderboard", "/calibration", "/ledger", f"/stories/{market['story_id']}"]  # fmt: skip
+             f"{a}/ledger", "/accounts", f"{m}/prices-history", f"{m}/candlesticks", f"{m}/book", f"{m}/holders",
+             f"{a}/positions", f"{a}/equity-history", "/leaderboard", f"/stories/{market['story_id']}"]  # fmt: skip
+    others = [m, a, "/calibration", "/ledger"]
 
     for path in pages + others:
         response = exchange.api.get(path, min_position=position)

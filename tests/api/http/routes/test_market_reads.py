@@ -23,6 +23,35 @@ def test_the_history_of_prices(exchange: Exchange) -> None:
     assert set(history[0]) == {"t", "p", "position"}
     unknown = exchange.api.get(f"{path}/prices-history", outcome="Maybe")
     assert (unknown.status_code, unknown.json()["code"]) == (422, "UNKNOWN_OUTCOME")
+    assert exchange.api.get(f"{path}/candlesticks", outcome="Maybe").json()["code"] == "UNKNOWN_OUTCOME"
+
+
+def test_without_an_outcome_there_is_no_favourite(exchange: Exchange) -> None:
+    """All outcomes are returned, in their order, each with its name and what it has alone."""
+    market, trader = exchange.market(outcomes=["Red", "Green", "Blue"]), exchange.trader("100")
+    position = trader.place(market["market_id"], outcome="Green", quantity="5")["position"]
+    path = f"/markets/{market['market_id']}/prices-history"
+
+    histories = exchange.api.data(path, min_position=position)["histories"]
+
+    alone = [exchange.api.data(path, outcome=name, as_of_position=position) for name in ("Red", "Green", "Blue")]
+    assert histories == alone
+    assert [each["outcome"] for each in histories] == ["Red", "Green", "Blue"]
+    assert {len(each["history"]) for each in histories} == {2}
+
+
+def test_candles_begin_with_the_market(exchange: Exchange) -> None:
+    """A start long before the market, or none, begins with its first price; a start after it with that start."""
+    market = exchange.market()
+    path = f"/markets/{market['market_id']}/candlesticks"
+
+    for start in ({}, {"start": "2001-01-01T00:00:00Z"}):
+        rows = exchange.api.data(path, period="1m", outcome="Yes", min_position=market["position"], **start)
+        assert rows[0]["start"] <= market["opened_at"] < rows[0]["end"]
+        assert (rows[0]["open"], rows[0]["previous"]) == ("0.500000", None)
+    assert exchange.api.data(path, start="2089-01-01T00:00:00Z") == []
+    draft = exchange.market(draft=True)
+    assert exchange.api.data(f"/markets/{draft['market_id']}/candlesticks", min_position=draft["position"]) == []
 
 
 def test_candles(exchange: Exchange) -> None:
@@ -30,9 +59,13 @@ def test_candles(exchange: Exchange) -> None:
     market, trader = exchange.market(), exchange.trader("100")
     position = trader.place(market["market_id"], quantity="5")["position"]
 
-    candles = exchange.api.data(f"/markets/{market['market_id']}/candlesticks", period="1m", min_position=position)
+    path = f"/markets/{market['market_id']}/candlesticks"
+    candles = exchange.api.data(path, period="1m", min_position=position)
 
-    last = candles[-1]
+    yes, no = [candle for candle in candles if candle["trades"]][-1], candles[-1]
+    assert (yes["outcome"], no["outcome"]) == ("Yes", "No")
+    last = exchange.api.data(path, period="1m", outcome="Yes", as_of_position=position)[-1]
+    assert (yes["start"], yes["close"]) == (last["start"], last["close"])
     assert {"open", "high", "low", "close", "previous", "volume", "quantity", "trades", "end"} <= set(last)
     assert (last["quantity"], last["trades"]) == ("5.000000", 1)
 
