@@ -121,6 +121,12 @@ class Settings(BaseSettings):
         default=2_000, ge=0, description="longest wait of a read with min_position that does not name one"
     )
     wait_ms_max: int = Field(default=30_000, ge=0, description="longest wait that a read may name")
+    waits_max: int = Field(
+        default=500,
+        ge=0,
+        description="the most reads without a key that wait for a position at a time, reads with one, and writes; "
+        "further reads are refused (503, TOO_MANY_WAITS), further writes answer without waiting",
+    )
     reply_ms: int = Field(
         default=10_000, gt=0, description="longest wait of a write for its reply; then it answers 503"
     )

@@ -10,6 +10,7 @@ from api.http import errors
 from api.http.auth import Keys
 from api.http.bodies import JsonBodies
 from api.http.context import Context
+from api.http.log_reads import LogReads
 from api.http.middleware import Metrics, RequestFrame
 from api.http.references import References
 from api.http.routes import (
@@ -25,6 +26,7 @@ from api.http.routes import (
     orders,
     stories,
 )
+from api.http.waits import Waits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,6 +46,11 @@ class App(FastAPI):
 
     fast_paths: Mapping[str, ASGIApp] = {}
     """The apps that serve POST requests, by path."""
+
+    def end_waits(self) -> None:
+        """End all requests that wait for a read model, from any thread: the server is about to stop."""
+        context: Context = self.state.context
+        context.waits.end()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -87,9 +94,10 @@ def create_app(
         gateway=gateway,
         pool=pool,
         log=log,
+        log_reads=LogReads(log),
         keys=Keys(pool),
         references=References(pool),
-        progress=progress,
+        waits=Waits(progress, settings.waits_max),
         metrics=metrics,
         settings=settings,
     )

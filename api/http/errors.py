@@ -90,6 +90,7 @@ CODES: Final[dict[str, Meaning]] = {
         503, "No reply in time; the command may still be done. Send the same request again, with the same id."
     ),
     "NOT_YET_PROJECTED": Meaning(503, "The read model has not reached the requested position in time."),
+    "TOO_MANY_WAITS": Meaning(503, "Too many reads wait for a position already. Wait as long as Retry-After says."),
     "UNAVAILABLE": Meaning(503, "The database or the log cannot be reached."),
     "INTERNAL": Meaning(500, "An error of this server; its log has the details under the request's id."),
 }

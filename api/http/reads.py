@@ -19,7 +19,7 @@ from api.http.errors import ApiError, invalid_field
 from api.http.request_log import request_log_of
 from domain.money import Time
 from messages.wire import format_time, parse_time
-from projections.reading import AsOf, Need, NotYetProjected, UnknownProjection, needs_of, read
+from projections.reading import AsOf, Need, NotYetProjected, UnknownProjection, read
 
 T = TypeVar("T")
 
@@ -44,15 +44,35 @@ class Reader:
         """Return the result of the query in one snapshot of these read models, and the position and time it stands for.
 
         Raises:
-            ApiError: NOT_YET_PROJECTED, when the read models do not reach a requested position in time; UNAVAILABLE,
-                when one of them has never been folded.
+            ApiError: as `wait` does; UNAVAILABLE, when one of the read models has never been folded.
         """
-        wanted = max(self.min_position or 0, self.at or 0)
-        if wanted:
-            await wait_for(self.context, needs, wanted, self.wait_ms / 1000)
+        await self.wait(needs)
         found, as_of = await run_in_threadpool(self._fetch, needs, query)
         request_log_of(self.request).position = as_of.position
         return found, as_of
+
+    async def wait(self, needs: Sequence[Need]) -> None:
+        """Wait until these read models have reached the requested position; return at once without one.
+
+        The time counts from the arrival of the request.
+
+        Raises:
+            ApiError: NOT_YET_PROJECTED, when they do not reach it in time; TOO_MANY_WAITS.
+            ClientDisconnect: the client has gone meanwhile.
+        """
+        position = max(self.min_position or 0, self.at or 0)
+        if not position:
+            return
+        deadline = request_log_of(self.request).arrived + self.wait_ms / 1000
+        if not await self.context.waits.reached(
+            self.request, "anonymous" if self.principal is None else "keys", needs, position, deadline
+        ):
+            raise ApiError(
+                "NOT_YET_PROJECTED",
+                f"the read model has not reached position {position} yet",
+                {"position": position, "waited_ms": self.wait_ms},
+                retry_after_seconds=1,
+            )
 
     def _fetch(self, needs: Sequence[Need], query: Callable[[Connection[Any], AsOf], T]) -> tuple[T, AsOf]:
         try:
@@ -79,21 +99,6 @@ class Reader:
         return cursors.decode(self.request, cursor, *kinds)
 
 
-async def wait_for(context: Context, needs: Sequence[Need], position: int, seconds: float) -> None:
-    """Wait until these read models have reached the position.
-
-    Raises:
-        ApiError: NOT_YET_PROJECTED, when they do not reach it within these seconds.
-    """
-    if not await context.progress.wait_async(needs_of(needs), position, seconds):
-        raise ApiError(
-            "NOT_YET_PROJECTED",
-            f"the read model has not reached position {position} yet",
-            {"position": position, "waited_ms": round(seconds * 1000)},
-            retry_after_seconds=1,
-        )
-
-
 async def reader(
     request: Request,
     principal: Annotated[Any, Depends(reader_of)],
@@ -101,7 +106,8 @@ async def reader(
         int | None, Query(ge=0, le=POSITION_MAX, description="wait until the read model has reached this position")
     ] = None,
     wait_ms: Annotated[
-        int | None, Query(ge=0, description="the longest wait for min_position, in milliseconds")
+        int | None,
+        Query(ge=0, description="the longest wait for min_position, in milliseconds from the request's arrival"),
     ] = None,
     as_of_position: Annotated[
         int | None, Query(ge=0, le=POSITION_MAX, description="answer as it was after this position")

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Annotated, Final
 
+from eventsourcing.persistence import ApplicationRecorder
 from fastapi import APIRouter, Depends, Query
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.http import cursors
-from api.http.context import Context, MarketFilter, WithContext, reader_of
+from api.http.context import MarketFilter, WithContext, reader_of
 from api.http.cursors import POSITION_MAX
 from api.http.errors import invalid_field
 from api.http.reads import Cursor, Limit, json
@@ -41,7 +41,7 @@ async def list_events(
     topics = _topics(type)
     key = cursors.decode(request, cursor, int)
     start = key[0] if key else after
-    found, scanned_to, more, head = await run_in_threadpool(_scan, context, start, limit, topics, market_id)
+    found, scanned_to, more, head = await context.log_reads.ask(lambda log: _scan(log, start, limit, topics, market_id))
     request_log_of(request).position = head
     time = format_time(found[-1].time) if found else None
     return json(
@@ -69,14 +69,14 @@ def _topics(event_type: str | None) -> list[str]:
 
 
 def _scan(
-    context: Context, after: int, limit: int, topics: Sequence[str], market_id: str | None
+    log: ApplicationRecorder, after: int, limit: int, topics: Sequence[str], market_id: str | None
 ) -> tuple[list[Recorded], int, bool, int]:
     """Return events after a position, the last position searched, whether there may be more, and the log's end."""
-    head = context.log.max_notification_id() or 0
+    head = log.max_notification_id() or 0
     found: list[Recorded] = []
     scanned = 0
     while after < head and len(found) < limit and scanned < SCANNED_MAX:
-        page = context.log.select_notifications(
+        page = log.select_notifications(
             after, limit if market_id is None else 1000, topics=topics, inclusive_of_start=False
         )
         for notification in page:

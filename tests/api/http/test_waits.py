@@ -1,0 +1,119 @@
+"""Requests that wait: they hold nothing that another request needs, and they end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from consumers.engine.postgres_log import postgres_recorder
+from local.processes import polls
+from tests.api.conftest import start
+from tests.api.http.slow_requests import MAX, NEVER, QUICK, Served, Waiting, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.api.conftest import Exchange
+
+
+@pytest.fixture
+def served(database: str, tmp_path: Path) -> Iterator[Served]:
+    """A server on which 3 requests of each crowd may wait."""
+    with postgres_recorder(database, 0) as log, serve(log, database, tmp_path) as served:
+        yield served
+
+
+def test_nobody_waits_for_those_who_wait(exchange: Exchange) -> None:
+    """Beside more waiting reads than there are threads and connections, every other request is quick."""
+    trader, market = exchange.trader(), exchange.market()
+    threads = threading.active_count()
+    waiting = [Waiting.begin(exchange.running.url) for _ in range(100)]
+    began = time.monotonic()
+
+    exchange.api.done(f"/accounts/{trader.account_id}/deposits", {"amount": "1"})
+    position = trader.place(market["market_id"])["position"]
+    for path in ("/markets", f"/accounts/{trader.account_id}", "/leaderboard"):
+        exchange.api.data(path, min_position=position)
+    exchange.api.data("/events")
+    assert exchange.api.client.get("/readyz").status_code == 200
+
+    assert time.monotonic() - began < QUICK
+    assert threading.active_count() < threads + 50  # a few of the pool of 40
+    for each in waiting:
+        each.connection.close()
+
+
+def test_all_who_wait_are_woken(served: Served) -> None:
+    """As soon as the read model has the position, and not before."""
+    late, soon = Waiting.begin(served.url, 8), [Waiting.begin(served.url, 7) for _ in range(2)]
+    served.wait_for(3)
+
+    served.move(7)
+
+    assert ["200 OK" in each.answer() for each in soon] == [True, True]
+    assert served.waits() == 1
+    served.move(8)
+    assert "200 OK" in late.answer()
+    assert served.waits() == 0
+
+
+def test_waits_are_bounded_by_crowd(served: Served) -> None:
+    """Beyond the bound a read is refused at once; reads with a key have a bound of their own."""
+    waiting = [Waiting.begin(served.url) for _ in range(MAX)]
+    served.wait_for(MAX)
+
+    refused = httpx.get(f"{served.url}/v1/markets", params={"min_position": NEVER})
+    unhurried = httpx.get(f"{served.url}/v1/markets", params={"min_position": NEVER, "wait_ms": 0})
+    with_key = Waiting.begin(served.url, key=served.key)
+    served.wait_for(MAX + 1)
+
+    assert (refused.status_code, refused.json()["code"]) == (503, "TOO_MANY_WAITS")
+    assert (refused.json()["details"], refused.headers["retry-after"]) == ({"waits_max": MAX}, "1")
+    assert unhurried.json()["code"] == "NOT_YET_PROJECTED"
+    assert httpx.get(f"{served.url}/v1/markets").status_code == 200
+    for each in [*waiting, with_key]:
+        each.connection.close()
+
+
+def test_who_hangs_up_waits_no_more(served: Served) -> None:
+    """The place is free for the next one."""
+    waiting = [Waiting.begin(served.url) for _ in range(MAX)]
+    served.wait_for(MAX)
+
+    waiting[0].connection.close()
+
+    served.wait_for(MAX - 1)
+    waiting[0] = Waiting.begin(served.url)
+    served.wait_for(MAX)
+    for each in waiting:
+        each.connection.close()
+    served.wait_for(0)
+
+
+def test_the_time_in_a_queue_counts(served: Served) -> None:
+    """A request that had to queue for a connection first waits less for its position."""
+    with served.pool.connection(), served.pool.connection():
+        began = time.monotonic()
+        waiting = Waiting.begin(served.url, key=served.key, wait_ms=2_000)
+        time.sleep(2)  # its key cannot be looked up yet
+
+    assert "NOT_YET_PROJECTED" in waiting.answer()
+    assert 2 <= time.monotonic() - began < 3.5
+
+
+def test_a_server_that_stops_does_not_wait(database: str, tmp_path: Path) -> None:
+    """Waiting reads are answered at once, so that the server need not wait for them."""
+    with start(database, tmp_path) as running:
+        waiting = [Waiting.begin(running.url) for _ in range(3)]
+        progress = running.dependencies.progress
+        assert any(len(progress._waits.get("markets", ())) == len(waiting) for _ in polls(QUICK))
+        began = time.monotonic()
+    took = time.monotonic() - began
+
+    assert ["NOT_YET_PROJECTED" in each.answer() for each in waiting] == [True] * len(waiting)
+    assert took < 8  # `stop_ms` is 10 s
