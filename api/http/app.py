@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from api.http import errors
 from api.http.auth import Keys
@@ -12,6 +12,7 @@ from api.http.bodies import JsonBodies
 from api.http.context import Context
 from api.http.log_reads import LogReads
 from api.http.middleware import Metrics, RequestFrame
+from api.http.query import check_query
 from api.http.references import References
 from api.http.routes import (
     accounts,
@@ -45,7 +46,7 @@ class App(FastAPI):
     """FastAPI with a fast path in front of it: requests to place orders never reach its routes."""
 
     fast_paths: Mapping[str, ASGIApp] = {}
-    """The apps that serve POST requests, by path."""
+    """The apps that serve POST requests without a query string, by path."""
 
     def end_waits(self) -> None:
         """End all requests that wait for a read model, from any thread: the server is about to stop."""
@@ -54,8 +55,8 @@ class App(FastAPI):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        is_post = scope["type"] == "http" and scope["method"] == "POST"
-        fast_path = self.fast_paths.get(scope["path"]) if is_post else None
+        is_plain_post = scope["type"] == "http" and scope["method"] == "POST" and not scope["query_string"]
+        fast_path = self.fast_paths.get(scope["path"]) if is_plain_post else None
         if fast_path is None:
             await super().__call__(scope, receive, send)
         else:
@@ -87,6 +88,7 @@ def create_app(
         openapi_url="/openapi.json",
         redoc_url=None,
         strict_content_type=False,  # JsonBodies judges it
+        dependencies=[Depends(check_query)],
         responses={"default": {"description": "an error", "content": {"application/json": {"schema": ERROR_SCHEMA}}}},
     )
     metrics = Metrics()

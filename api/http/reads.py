@@ -18,7 +18,8 @@ from api.http.cursors import POSITION_MAX
 from api.http.errors import ApiError, invalid_field
 from api.http.request_log import request_log_of
 from domain.money import Time
-from messages.wire import format_time, parse_time
+from messages.moments import FORMS, parse_moment
+from messages.wire import format_time
 from projections.reading import AsOf, Need, NotYetProjected, UnknownProjection, read
 
 T = TypeVar("T")
@@ -112,7 +113,7 @@ async def reader(
     as_of_position: Annotated[
         int | None, Query(ge=0, le=POSITION_MAX, description="answer as it was after this position")
     ] = None,
-    as_of: Annotated[str | None, Query(description="answer as it was at this time (RFC 3339)")] = None,
+    as_of: Annotated[str | None, Query(description=f"answer as it was at this time: {FORMS}")] = None,
 ) -> Reader:
     """Return the request's reader, made from the parameters that every read has."""
     time = query_time("as_of", as_of)
@@ -131,12 +132,15 @@ Cursor = Annotated[str | None, Query(max_length=1000, description="next_cursor o
 
 
 def query_time(name: str, text: str | None) -> Time | None:
-    """Return the time in a query parameter, None without one; raises ApiError INVALID_FIELD."""
+    """Return the time in a query parameter, None without one. Every parameter that is a time is read here.
+
+    Raises ApiError INVALID_FIELD, which names the parameter, the forms (see `messages.moments`) and the limits.
+    """
     if text is None:
         return None
     try:
         # An unescaped plus sign arrives as a blank.
-        return parse_time(text.replace(" ", "+"))
+        return parse_moment(text.replace(" ", "+"))
     except ValueError as error:
         raise invalid_field(name, str(error)) from error
 

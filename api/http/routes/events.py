@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from typing import Annotated, Final
 
 from eventsourcing.persistence import ApplicationRecorder
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.http import cursors
-from api.http.context import MarketFilter, WithContext, reader_of
+from api.http.context import MarketFilter
 from api.http.cursors import POSITION_MAX
 from api.http.errors import invalid_field
-from api.http.reads import Cursor, Limit, json
+from api.http.reads import Cursor, Limit, Read, json
 from api.http.request_log import request_log_of
 from domain.events import Recorded
 from messages.events import TOPICS, event_schemas, public_event
@@ -24,13 +24,16 @@ router = APIRouter(tags=["log"])
 SCANNED_MAX: Final = 10_000
 """The most events that one request for the events of a market searches."""
 
+_WHOLE_LOG: Final = ("timeline",)
+"""The read model that follows every event: the log is at least as far as it is."""
+
 _TYPES: Final = {topic: topic.partition(".v")[0] for topic in TOPICS}
 
 
-@router.get("/events", dependencies=[Depends(reader_of)])
+@router.get("/events")
 async def list_events(
     request: Request,
-    context: WithContext,
+    read: Read,
     market_id: MarketFilter,
     after: Annotated[int, Query(ge=0, le=POSITION_MAX, description="a position: only events after it")] = 0,
     limit: Limit = 100,
@@ -41,7 +44,15 @@ async def list_events(
     topics = _topics(type)
     key = cursors.decode(request, cursor, int)
     start = key[0] if key else after
-    found, scanned_to, more, head = await context.log_reads.ask(lambda log: _scan(log, start, limit, topics, market_id))
+    until = POSITION_MAX
+    if read.at is not None or read.time is not None:
+        _, as_of = await read.fetch(_WHOLE_LOG, lambda _, as_of: as_of)
+        until = as_of.position
+    else:
+        await read.wait(_WHOLE_LOG)
+    found, scanned_to, more, head = await read.context.log_reads.ask(
+        lambda log: _scan(log, start, until, limit, topics, market_id)
+    )
     request_log_of(request).position = head
     time = format_time(found[-1].time) if found else None
     return json(
@@ -69,15 +80,15 @@ def _topics(event_type: str | None) -> list[str]:
 
 
 def _scan(
-    log: ApplicationRecorder, after: int, limit: int, topics: Sequence[str], market_id: str | None
+    log: ApplicationRecorder, after: int, until: int, limit: int, topics: Sequence[str], market_id: str | None
 ) -> tuple[list[Recorded], int, bool, int]:
-    """Return events after a position, the last position searched, whether there may be more, and the log's end."""
-    head = log.max_notification_id() or 0
+    """Return events after a position, the last one searched, whether there may be more, and the log's end, or `until`."""
+    head = min(until, log.max_notification_id() or 0)
     found: list[Recorded] = []
     scanned = 0
     while after < head and len(found) < limit and scanned < SCANNED_MAX:
         page = log.select_notifications(
-            after, limit if market_id is None else 1000, topics=topics, inclusive_of_start=False
+            after, limit if market_id is None else 1000, stop=head, topics=topics, inclusive_of_start=False
         )
         for notification in page:
             after = notification.id

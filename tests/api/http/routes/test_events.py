@@ -23,3 +23,18 @@ def test_the_log_by_type_and_market(exchange: Exchange) -> None:
     assert [event["data"]["order_id"] for event in events] == [order["order_id"] for order in placed]
     assert set(events[0]) == {"position", "type", "version", "time", "command_id", "stream", "stream_version", "data"}
     assert exchange.api.get("/events", type="Nothing").status_code == 422
+
+
+def test_the_log_waits_and_ends_like_other_reads(exchange: Exchange) -> None:
+    """`min_position` waits for a position, and `as_of_position` ends the log there, on every page."""
+    first, last = exchange.market()["position"], exchange.market()["position"]
+
+    page = exchange.api.get("/events", after=first - 1, as_of_position=last - 1, limit=1).json()
+    rest = exchange.api.get("/events", after=first - 1, as_of_position=last - 1, limit=1000).json()
+    early = exchange.api.get("/events", min_position=last + 1_000_000, wait_ms=10)
+
+    assert page["next_cursor"] is not None
+    assert {event["position"] for event in rest["data"]} <= set(range(first, last))
+    assert (rest["next_cursor"], rest["as_of"]["position"]) == (None, last - 1)
+    assert exchange.api.get("/events", min_position=last).status_code == 200
+    assert (early.status_code, early.json()["code"]) == (503, "NOT_YET_PROJECTED")
