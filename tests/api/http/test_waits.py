@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
+from api.processes import HttpProcess, start_projector
 from consumers.engine.postgres_log import postgres_recorder
+from consumers.kafka.topics import ensure_topics
+from consumers.run_engine import make_engine
 from local.processes import polls
-from tests.api.conftest import start
+from tests.api.conftest import OPERATOR_KEY, connected, start
 from tests.api.http.slow_requests import MAX, NEVER, QUICK, Served, Waiting, serve
+from tests.consumers.processes import kafka_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +52,34 @@ def test_nobody_waits_for_those_who_wait(exchange: Exchange) -> None:
     assert threading.active_count() < threads + 50  # a few of the pool of 40
     for each in waiting:
         each.connection.close()
+
+
+def test_nobody_waits_with_the_log_in_kafka(kafka: str, topic_prefix: str, database: str, tmp_path: Path) -> None:
+    """The same where engine, projector and server are apart."""
+    settings = kafka_settings(tmp_path, kafka, topic_prefix).model_copy(
+        update={"dsn": database, "port": 0, "operator_key": SecretStr(OPERATOR_KEY)}
+    )
+    ensure_topics(settings)
+    with ExitStack() as stack:
+        engine = make_engine(settings)
+        engine.start()
+        stack.callback(engine.stop)
+        start_projector(settings, stack)
+        api = connected(stack.enter_context(HttpProcess(settings))).api
+        stack.callback(api.client.close)
+        engine.wait_until_ready(60)
+        account = api.done("/accounts", {"name": "ada"})["account_id"]
+        waiting = [Waiting.begin(str(api.client.base_url)) for _ in range(100)]
+        began = time.monotonic()
+
+        position = api.done(f"/accounts/{account}/deposits", {"amount": "1"})["position"]
+        assert api.data(f"/accounts/{account}", min_position=position)["available"] == "1.000000"
+        assert len(api.data("/events", min_position=position)) >= 2
+        assert api.client.get("/readyz").status_code == 200
+
+        assert time.monotonic() - began < QUICK
+        for each in waiting:
+            each.connection.close()
 
 
 def test_all_who_wait_are_woken(served: Served) -> None:
@@ -93,6 +127,8 @@ def test_who_hangs_up_waits_no_more(served: Served) -> None:
     for each in waiting:
         each.connection.close()
     served.wait_for(0)
+    gone = f'route="/v1/markets",status="499"}} {MAX + 1}.0'
+    assert any(gone in httpx.get(f"{served.url}/metrics").text for _ in polls(QUICK))
 
 
 def test_the_time_in_a_queue_counts(served: Served) -> None:
