@@ -16,6 +16,7 @@ from consumers.engine.postgres_log import postgres_recorder
 from consumers.kafka.topics import ensure_topics
 from consumers.run_engine import make_engine
 from local.processes import polls
+from projections.machine.store import connect
 from tests.api.conftest import OPERATOR_KEY, connected, start
 from tests.api.http.slow_requests import MAX, NEVER, QUICK, Served, Waiting, serve
 from tests.consumers.processes import kafka_settings
@@ -153,3 +154,22 @@ def test_a_server_that_stops_does_not_wait(database: str, tmp_path: Path) -> Non
 
     assert ["NOT_YET_PROJECTED" in each.answer() for each in waiting] == [True] * len(waiting)
     assert took < 8  # `stop_ms` is 10 s
+
+
+def test_a_write_beyond_the_bound_answers_at_once(database: str, tmp_path: Path) -> None:
+    """It is done, so it is not refused: 202 with its position, although the read model does not show it yet."""
+    with start(database, tmp_path, waits_max=0) as running, connect(database) as stalling:
+        api = connected(running).api
+        account = api.post("/accounts", {"name": "ada"}).json()["account_id"]
+        stalling.execute("BEGIN; LOCK TABLE projection_positions IN SHARE MODE")  # no read model gets on
+        began = time.monotonic()
+
+        answer = api.post(f"/accounts/{account}/deposits", {"amount": "1"})
+        read = api.get("/accounts", min_position=answer.json()["position"])
+
+        assert time.monotonic() - began < 4  # a write waits 5 s for its read model
+        stalling.execute("ROLLBACK")
+        api.client.close()
+
+    assert (answer.status_code, answer.json()["position"] > 0) == (202, True)
+    assert (read.status_code, read.json()["code"]) == (503, "TOO_MANY_WAITS")
