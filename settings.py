@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     # The event log.
     log: Literal["postgres", "kafka"] = Field(default="postgres", description="the store of the event log")
     partition: int = Field(default=0, ge=0, description="partition of the log that this engine writes")
-    partitions: int = Field(default=1, ge=1, description="number of partitions of the log")
+    partitions: int = Field(default=1, ge=1, description="number of partitions of the log; only 1 is supported")
     append_ms: int = Field(
         default=5_000,
         gt=0,
@@ -121,6 +121,12 @@ class Settings(BaseSettings):
         default=2_000, ge=0, description="longest wait of a read with min_position that does not name one"
     )
     wait_ms_max: int = Field(default=30_000, ge=0, description="longest wait that a read may name")
+    waits_max: int = Field(
+        default=500,
+        ge=0,
+        description="the most reads without a key that wait for a position at a time, reads with one, and writes; "
+        "further reads are refused (503, TOO_MANY_WAITS), further writes answer without waiting",
+    )
     reply_ms: int = Field(
         default=10_000, gt=0, description="longest wait of a write for its reply; then it answers 503"
     )
@@ -153,6 +159,14 @@ class Settings(BaseSettings):
             conninfo_to_dict(value or "")
         except psycopg.ProgrammingError:
             raise ValueError("expected a PostgreSQL URL or conninfo string") from None
+        return value
+
+    @field_validator("partitions")
+    @classmethod
+    def _is_one_partition(cls, value: int) -> int:
+        # The read models of two partitions would overwrite each other's rows in one database.
+        if value > 1:
+            raise ValueError(f"a log of {value} partitions is not supported yet; leave it at 1")
         return value
 
     @model_validator(mode="after")

@@ -1,24 +1,25 @@
 """The positions of the log and of the read models, for `/v1/status`, `/metrics` and `tidings lag`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from eventsourcing.persistence import ApplicationRecorder
-from psycopg import Connection
 
 from domain.money import MICRO
 from messages.wire import format_time
 from projections.machine.log_reader import decode
-from projections.reading import projection_status
+from projections.reading import ProjectionStatus
 
 
-def positions_of(log: ApplicationRecorder, connection: Connection[Any]) -> dict[str, Any]:
+def positions_of(log: ApplicationRecorder, rows: Sequence[ProjectionStatus]) -> dict[str, Any]:
     """Return the log's last position with its time, and the position and lag of each read model, in JSON's types.
+
+    `rows` come from `projection_status`. It needs no connection to their database, because the log may take long.
 
     `lag_events` is the number of positions that the read model has not folded yet; in PostgreSQL, positions may have gaps.
     `lag_seconds` is the time from the last folded event to the last event of the log, by the times of the events; for a
     read model that has folded nothing it counts from the first event.
     """
-    rows = projection_status(connection)
     head = log.max_notification_id() or 0
     newest = _time_of(log, head)
     oldest = _time_of(log, 1) if any(row.position == 0 for row in rows) else 0

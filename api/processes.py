@@ -26,8 +26,8 @@ from projections.machine.progress import Progress
 
 if TYPE_CHECKING:
     from eventsourcing.persistence import ApplicationRecorder
-    from fastapi import FastAPI
 
+    from api.http.app import App
     from consumers.gateway import Gateway
     from settings import Settings
 
@@ -55,7 +55,7 @@ class Dependencies:
             operator_key = settings.operator_key.get_secret_value() if settings.operator_key else None
             self.first_key = key_store.make_first_key(connection, operator_key)
 
-    def app(self, gateway: Gateway) -> FastAPI:
+    def app(self, gateway: Gateway) -> App:
         """Return the application that submits to this gateway."""
         return create_app(gateway=gateway, pool=self.pool, log=self.log, progress=self.progress, settings=self.settings)
 
@@ -105,7 +105,9 @@ class ServingProcess(ABC):
         """Start what the process consists of, the HTTP server last."""
 
     def _serve(self, gateway: Gateway, stack: contextlib.ExitStack) -> None:
-        self.http = stack.enter_context(HttpServer(self.dependencies.app(gateway), self.settings))
+        app = self.dependencies.app(gateway)
+        self.http = stack.enter_context(HttpServer(app, self.settings))
+        stack.callback(app.end_waits)  # first of all, so that the server need not wait for them
 
 
 class Embedded(ServingProcess):

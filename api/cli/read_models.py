@@ -114,9 +114,10 @@ def _print_result(result: Comparison) -> None:
 def _lag(options: Namespace, settings: Settings) -> int:
     """Print how far each read model is behind the log."""
     from api.lag import positions_of
+    from projections.reading import projection_status
 
     with opened(settings) as (_, connection, log):
-        found = positions_of(log, connection)
+        found = positions_of(log, projection_status(connection))
     if options.json:
         print(json.dumps(found))
         return DONE

@@ -20,7 +20,7 @@ def add_commands(commands: Commands) -> None:
     replay = add_command(commands, "replay", _replay, "markets and accounts as they were, from the log alone")
     until = replay.add_mutually_exclusive_group()
     until.add_argument("--until-position", type=int, metavar="N")
-    until.add_argument("--until-time", metavar="TIME", help="RFC 3339")
+    until.add_argument("--until-time", metavar="TIME", help="RFC 3339, a date, or seconds since 1970")
     replay.add_argument("--market", help="only this one: id or slug")
     replay.add_argument("--account", help="only this one: id or name")
     replay.add_argument("--format", choices=["table", "json"], default="table")
@@ -30,10 +30,10 @@ def _replay(options: Namespace, settings: Settings) -> int:
     from api.cli.replayed_state import fold, state_of, table
     from api.database import with_database
     from consumers.wiring import open_recorder
-    from messages.wire import parse_time
+    from messages.moments import parse_moment
 
     try:
-        until_time = None if options.until_time is None else parse_time(options.until_time)
+        until_time = None if options.until_time is None else parse_moment(options.until_time)
     except ValueError as error:
         complain(f"--until-time {error}")
         return WRONG_USE

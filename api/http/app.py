@@ -11,7 +11,9 @@ from api.http.auth import Keys
 from api.http.bodies import JsonBodies
 from api.http.context import Context
 from api.http.encoded_slashes import EncodedSlashes, restore_slashes
+from api.http.log_reads import LogReads
 from api.http.middleware import Metrics, RequestFrame
+from api.http.query import check_query
 from api.http.references import References
 from api.http.routes import (
     accounts,
@@ -26,6 +28,7 @@ from api.http.routes import (
     orders,
     stories,
 )
+from api.http.waits import Waits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,12 +47,17 @@ class App(FastAPI):
     """FastAPI with a fast path in front of it: requests to place orders never reach its routes."""
 
     fast_paths: Mapping[str, ASGIApp] = {}
-    """The apps that serve POST requests, by path."""
+    """The apps that serve POST requests without a query string, by path."""
+
+    def end_waits(self) -> None:
+        """End all requests that wait for a read model, from any thread: the server is about to stop."""
+        context: Context = self.state.context
+        context.waits.end()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        is_post = scope["type"] == "http" and scope["method"] == "POST"
-        fast_path = self.fast_paths.get(scope["path"]) if is_post else None
+        is_plain_post = scope["type"] == "http" and scope["method"] == "POST" and not scope["query_string"]
+        fast_path = self.fast_paths.get(scope["path"]) if is_plain_post else None
         if fast_path is None:
             await super().__call__(scope, receive, send)
         else:
@@ -80,8 +88,8 @@ def create_app(
         version="1",
         openapi_url="/openapi.json",
         redoc_url=None,
-        dependencies=[Depends(restore_slashes)],
         strict_content_type=False,  # JsonBodies judges it
+        dependencies=[Depends(restore_slashes), Depends(check_query)],
         responses={"default": {"description": "an error", "content": {"application/json": {"schema": ERROR_SCHEMA}}}},
     )
     metrics = Metrics()
@@ -89,9 +97,10 @@ def create_app(
         gateway=gateway,
         pool=pool,
         log=log,
+        log_reads=LogReads(log),
         keys=Keys(pool),
         references=References(pool),
-        progress=progress,
+        waits=Waits(progress, settings.waits_max),
         metrics=metrics,
         settings=settings,
     )

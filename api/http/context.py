@@ -10,24 +10,26 @@ from psycopg_pool import ConnectionPool
 from starlette.requests import HTTPConnection
 
 from api.http.auth import Keys, Principal, require
+from api.http.log_reads import LogReads
 from api.http.middleware import Metrics
 from api.http.references import References
+from api.http.waits import Waits
 from api.key_store import ROLES
 from consumers.gateway import Gateway
-from projections.machine.progress import Progress
 from settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The dependencies of the routes. `log` is the recorder of the event log."""
+    """The dependencies of the routes. `log` is the recorder of the event log; routes ask it through `log_reads`."""
 
     gateway: Gateway
     pool: ConnectionPool[Connection[Any]]
     log: ApplicationRecorder
+    log_reads: LogReads
     keys: Keys
     references: References
-    progress: Progress
+    waits: Waits
     metrics: Metrics
     settings: Settings
 

@@ -41,7 +41,8 @@ CODES: Final[dict[str, Meaning]] = {
     "MALFORMED_JSON": Meaning(
         400, "The body is not JSON in UTF-8, or not a JSON object, or an object names a key twice."
     ),
-    "INVALID_QUERY": Meaning(400, "The query string has a NUL, which no value may have."),
+    "INVALID_QUERY": Meaning(400, "The query string has a NUL, which no value may have, or a parameter twice."),
+    "UNKNOWN_PARAMETER": Meaning(400, "The path has no such query parameter; the details name it and those it has."),
     "INVALID_CURSOR": Meaning(400, "The cursor is damaged, or belongs to another query."),
     "UNAUTHENTICATED": Meaning(401, "The key is missing, unknown or revoked."),
     "FORBIDDEN": Meaning(403, "The key's roles, or its account, do not allow this."),
@@ -90,6 +91,7 @@ CODES: Final[dict[str, Meaning]] = {
         503, "No reply in time; the command may still be done. Send the same request again, with the same id."
     ),
     "NOT_YET_PROJECTED": Meaning(503, "The read model has not reached the requested position in time."),
+    "TOO_MANY_WAITS": Meaning(503, "Too many reads wait for a position already. Wait as long as Retry-After says."),
     "UNAVAILABLE": Meaning(503, "The database or the log cannot be reached."),
     "INTERNAL": Meaning(500, "An error of this server; its log has the details under the request's id."),
 }

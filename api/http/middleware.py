@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import secrets
-import time
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import structlog
 from fastapi import HTTPException
 from prometheus_client import CollectorRegistry, Counter, Histogram
+from starlette.requests import ClientDisconnect
 
 from api.http.errors import ApiError, answer, internal_error, response_to
 from api.http.request_log import RequestLog
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+CLIENT_GONE: Final = 499
+"""The status in the log and in the metrics of a request whose client did not wait for the answer, as in nginx."""
+
 _QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 """Paths without a log line: monitoring asks for them every few seconds."""
 
@@ -64,10 +68,10 @@ class RequestFrame:
             return
         request_log = RequestLog(_request_id(scope))
         scope["tidings.request_log"] = request_log
+        scope["tidings.receive"] = receive
         if scope["type"] == "websocket":
             await self.app(scope, receive, send)
             return
-        started = time.perf_counter()
         status = 0
 
         async def send_with_id(message: Message) -> None:
@@ -82,6 +86,8 @@ class RequestFrame:
                 await response_to(error, request_log)(scope, receive, send_with_id)
                 return
             await self.app(scope, _Limited(scope, receive, self.body_bytes_max), send_with_id)
+        except ClientDisconnect:
+            status = status or CLIENT_GONE
         except Exception:
             self.log.exception("request_failed", request_id=request_log.request_id, path=scope["path"])
             request_log.code = "INTERNAL"
@@ -89,7 +95,7 @@ class RequestFrame:
                 raise  # a part of the answer is out already
             await answer(internal_error(request_log))(scope, receive, send_with_id)
         finally:
-            self._record(scope, request_log, status, time.perf_counter() - started)
+            self._record(scope, request_log, status, monotonic() - request_log.arrived)
 
     def _record(self, scope: Scope, request_log: RequestLog, status: int, seconds: float) -> None:
         route = _route_of(scope)

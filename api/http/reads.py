@@ -18,8 +18,9 @@ from api.http.cursors import POSITION_MAX
 from api.http.errors import ApiError, invalid_field
 from api.http.request_log import request_log_of
 from domain.money import Time
-from messages.wire import format_time, parse_time
-from projections.reading import AsOf, Need, NotYetProjected, UnknownProjection, needs_of, read
+from messages.moments import FORMS, parse_moment
+from messages.wire import format_time
+from projections.reading import AsOf, Need, NotYetProjected, UnknownProjection, read
 
 T = TypeVar("T")
 
@@ -44,16 +45,36 @@ class Reader:
         """Return the result of the query in one snapshot of these read models, and the position and time it stands for.
 
         Raises:
-            ApiError: NOT_YET_PROJECTED, when the read models do not reach a requested position in time; UNAVAILABLE,
-                when one of them has never been folded.
+            ApiError: as `wait` does; UNAVAILABLE, when one of the read models has never been folded.
         """
-        wanted = max(self.min_position or 0, self.at or 0)
-        if wanted:
-            past = () if self.at is None else ("timeline",)  # which knows the time of that position
-            await wait_for(self.context, (*needs, *past), wanted, self.wait_ms / 1000)
+        await self.wait(needs)
         found, as_of = await run_in_threadpool(self._fetch, needs, query)
         request_log_of(self.request).position = as_of.position
         return found, as_of
+
+    async def wait(self, needs: Sequence[Need]) -> None:
+        """Wait until these read models have reached the requested position; return at once without one.
+
+        The time counts from the arrival of the request.
+
+        Raises:
+            ApiError: NOT_YET_PROJECTED, when they do not reach it in time; TOO_MANY_WAITS.
+            ClientDisconnect: the client has gone meanwhile.
+        """
+        position = max(self.min_position or 0, self.at or 0)
+        if not position:
+            return
+        past = () if self.at is None else ("timeline",)  # which knows the time of that position
+        deadline = request_log_of(self.request).arrived + self.wait_ms / 1000
+        if not await self.context.waits.reached(
+            self.request, "anonymous" if self.principal is None else "keys", (*needs, *past), position, deadline
+        ):
+            raise ApiError(
+                "NOT_YET_PROJECTED",
+                f"the read model has not reached position {position} yet",
+                {"position": position, "waited_ms": self.wait_ms},
+                retry_after_seconds=1,
+            )
 
     def _fetch(self, needs: Sequence[Need], query: Callable[[Connection[Any], AsOf], T]) -> tuple[T, AsOf]:
         try:
@@ -98,21 +119,6 @@ class Reader:
         return key
 
 
-async def wait_for(context: Context, needs: Sequence[Need], position: int, seconds: float) -> None:
-    """Wait until these read models have reached the position.
-
-    Raises:
-        ApiError: NOT_YET_PROJECTED, when they do not reach it within these seconds.
-    """
-    if not await context.progress.wait_async(needs_of(needs), position, seconds):
-        raise ApiError(
-            "NOT_YET_PROJECTED",
-            f"the read model has not reached position {position} yet",
-            {"position": position, "waited_ms": round(seconds * 1000)},
-            retry_after_seconds=1,
-        )
-
-
 async def reader(
     request: Request,
     principal: Annotated[Any, Depends(reader_of)],
@@ -120,12 +126,13 @@ async def reader(
         int | None, Query(ge=0, le=POSITION_MAX, description="wait until the read model has reached this position")
     ] = None,
     wait_ms: Annotated[
-        int | None, Query(ge=0, description="the longest wait for min_position, in milliseconds")
+        int | None,
+        Query(ge=0, description="the longest wait for min_position, in milliseconds from the request's arrival"),
     ] = None,
     as_of_position: Annotated[
         int | None, Query(ge=0, le=POSITION_MAX, description="answer as it was after this position")
     ] = None,
-    as_of: Annotated[str | None, Query(description="answer as it was at this time (RFC 3339)")] = None,
+    as_of: Annotated[str | None, Query(description=f"answer as it was at this time: {FORMS}")] = None,
 ) -> Reader:
     """Return the request's reader, made from the parameters that every read has."""
     time = query_time("as_of", as_of)
@@ -150,12 +157,15 @@ Cursor = Annotated[
 
 
 def query_time(name: str, text: str | None) -> Time | None:
-    """Return the time in a query parameter, None without one; raises ApiError INVALID_FIELD."""
+    """Return the time in a query parameter, None without one. Every parameter that is a time is read here.
+
+    Raises ApiError INVALID_FIELD, which names the parameter, the forms (see `messages.moments`) and the limits.
+    """
     if text is None:
         return None
     try:
         # An unescaped plus sign arrives as a blank.
-        return parse_time(text.replace(" ", "+"))
+        return parse_moment(text.replace(" ", "+"))
     except ValueError as error:
         raise invalid_field(name, str(error)) from error
 

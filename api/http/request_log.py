@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from time import monotonic
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,13 +14,15 @@ if TYPE_CHECKING:
 class RequestLog:
     """The contents of the log line of one request, filled in while the request is served.
 
-    `position` is that of the command's reply, or the one that a read stands for.
+    `position` is that of the command's reply, or the one that a read stands for. `arrived` is the time of arrival by
+    `time.monotonic`: the times that a request may take count from it.
     """
 
     request_id: str
     command_id: str | None = None
     position: int | None = None
     code: str | None = None
+    arrived: float = field(default_factory=monotonic)
 
 
 def request_log_of(request: HTTPConnection) -> RequestLog:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from starlette.concurrency import run_in_threadpool
@@ -14,7 +15,7 @@ from api.http.request_log import request_log_of
 from consumers.gateway import Busy, EngineStopped, GatewayError, ReplyTimeout
 from messages.fields import InvalidCommand
 from messages.wire import parse_time
-from projections.reading import AsOf, Need, needs_of, read
+from projections.reading import AsOf, Need, read
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -147,9 +148,18 @@ async def resource(
     The write is done whatever happens here: when the read models are late, the answer is 202 with the engine's result.
     """
     context = context_of(request)
-    if not await context.progress.wait_async(needs_of(needs), reply.position, RESOURCE_SECONDS):
+    if not await _is_shown(request, reply, needs):
         return json({**reply.result, "position": reply.position}, 202)
     return json({**await run_in_threadpool(_fetch, context, needs, query), "position": reply.position}, status)
+
+
+async def _is_shown(request: Request, reply: Reply, needs: Sequence[Need]) -> bool:
+    """Wait for the read models; return whether they include the write in time."""
+    deadline = monotonic() + RESOURCE_SECONDS
+    try:
+        return await context_of(request).waits.reached(request, "writes", needs, reply.position, deadline)
+    except ApiError:  # too many wait: this one does not
+        return False
 
 
 def _fetch(context: Context, needs: Sequence[Need], query: Callable[[Connection[Any], AsOf], T]) -> T:

@@ -1,12 +1,13 @@
-"""Waiting until read models have reached a position, without polling the database.
+"""Waiting until read models have reached a position, without polling the database and without a thread for each wait.
 
 A notification only says that it is time to look. Anybody who may connect can send one, so only the table is believed.
 """
 
-import asyncio
 import threading
-from collections.abc import Iterable
-from time import monotonic
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NoResultError
+from contextlib import contextmanager
 from typing import Final
 
 import psycopg
@@ -20,6 +21,19 @@ RETRY_SECONDS_MAX: Final = 5.0
 """The longest pause before it connects again; the first is 0.1 seconds, each one twice the last."""
 
 
+class _Wait:
+    """A wait for several read models. It always stands with one that lags, so that only that one's progress looks at it."""
+
+    __slots__ = ("future", "lagging", "names", "position")
+
+    def __init__(self, names: Iterable[str], position: int) -> None:
+        self.names = tuple(names)
+        self.position = position
+        self.lagging = ""
+        self.future: Future[bool] = Future()
+        self.future.set_running_or_notify_cancel()  # whoever gives up cannot cancel what the listener is about to finish
+
+
 class Progress:
     """The position of every read model, looked up at each notification, in one thread and one connection per process."""
 
@@ -28,7 +42,8 @@ class Progress:
         self._partition = partition
         self._schema = schema
         self._positions: dict[str, int] = {}
-        self._moved = threading.Condition()
+        self._waits: dict[str, set[_Wait]] = {}
+        self._lock = threading.Lock()  # guards the waits
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="progress", daemon=True)
 
@@ -37,10 +52,11 @@ class Progress:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop listening; calls that still wait return False."""
+        """Stop listening; all waits end with False."""
         self._stopping.set()
-        with self._moved:
-            self._moved.notify_all()
+        with self._lock:
+            for wait in set().union(*self._waits.values()):
+                self._finish(wait, is_reached=False)
         if self._thread.is_alive():
             self._thread.join()
 
@@ -49,21 +65,43 @@ class Progress:
         return min((self._positions.get(name, 0) for name in names), default=0)
 
     def wait(self, names: Iterable[str], position: int, timeout_seconds: float) -> bool:
-        """Wait until all of these read models have folded the position; return whether they did in that time."""
-        ends = monotonic() + timeout_seconds
-        with self._moved:
-            while self.position(names) < position:
-                left = ends - monotonic()
-                if left <= 0 or self._stopping.is_set():
-                    return False
-                self._moved.wait(left)
-        return True
+        """Block until all of these read models have folded the position; return whether they did in that time."""
+        with self.waiting(names, position) as reached:
+            try:
+                return reached.result(max(0.0, timeout_seconds))
+            except NoResultError:
+                return False
 
-    async def wait_async(self, names: Iterable[str], position: int, timeout_seconds: float) -> bool:
-        """Do the same without blocking the event loop."""
-        if self.position(names) >= position:
-            return True
-        return await asyncio.to_thread(self.wait, names, position, timeout_seconds)
+    @contextmanager
+    def waiting(self, names: Iterable[str], position: int) -> Iterator[Future[bool]]:
+        """Yield a future: True once all of these read models have folded the position, False when the listener stops.
+
+        It takes no thread. The end of the block forgets it, finished or not.
+        """
+        wait = _Wait(names, position)
+        with self._lock:
+            if self._stopping.is_set():
+                wait.future.set_result(False)
+            else:
+                self._place(wait)
+        try:
+            yield wait.future
+        finally:
+            with self._lock:
+                self._waits.get(wait.lagging, set()).discard(wait)
+
+    def _place(self, wait: _Wait) -> None:
+        """Let the wait stand with a read model that lags, or finish it when none does. Needs the lock."""
+        for name in wait.names:
+            if self._positions.get(name, 0) < wait.position:
+                wait.lagging = name
+                self._waits.setdefault(name, set()).add(wait)
+                return
+        self._finish(wait, is_reached=True)
+
+    def _finish(self, wait: _Wait, *, is_reached: bool) -> None:
+        if not wait.future.done():
+            wait.future.set_result(is_reached)
 
     def _listen(self) -> None:
         pause = 0.1
@@ -95,7 +133,12 @@ class Progress:
             self._reach(name, position)
 
     def _reach(self, name: str, position: int) -> None:
-        with self._moved:
-            if position > self._positions.get(name, 0):
-                self._positions[name] = position
-                self._moved.notify_all()
+        with self._lock:
+            if position <= self._positions.get(name, 0):
+                return
+            self._positions[name] = position
+            waits = self._waits.get(name, set())
+            reached = [wait for wait in waits if wait.position <= position]
+            waits.difference_update(reached)
+            for wait in reached:
+                self._place(wait)

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Final
 from eventsourcing.persistence import ApplicationRecorder
 from fastapi import APIRouter, Query
 from psycopg import Connection
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from api.http.auth import Principal, require
@@ -26,15 +25,13 @@ GAP_MAX: Final = 100
 
 _NAMES: Final = {topic: TYPE_NAMES[event_type] for topic, event_type in TOPICS.items()}
 
-Types = Annotated[
-    list[str], Query(description="types of events, such as OrderPlaced: several times, or with commas between them")
-]
+Types = Annotated[str | None, Query(description="types of events, such as OrderPlaced, with commas between them")]
 
 
 @router.get("/events")
 async def list_events(
     read: Read,
-    type: Types = [],  # noqa: A002, B006  the name of the parameter; nobody changes the list
+    type: Types = None,  # noqa: A002  the name of the parameter
     market: Annotated[str | None, Query(description="only events about this market: id or slug")] = None,
     story: Annotated[str | None, Query(description="only events about this story or its markets: id or slug")] = None,
     account: Annotated[str | None, Query(description="only events about this account: id or name")] = None,
@@ -76,7 +73,7 @@ async def list_events(
 
     positions, as_of = await read.fetch((log_index.is_known, log_index.positions), query)
     shown = positions[:limit]
-    events = await run_in_threadpool(_events, read.context.log, shown)
+    events = await read.context.log_reads.ask(lambda log: _events(log, shown))
     more = shown[-1:] if len(positions) > limit else None
     return answer(events, as_of, next_cursor=read.cursor(more, as_of))
 
@@ -87,9 +84,9 @@ async def get_schemas() -> Response:
     return json({"data": event_schemas()})
 
 
-def type_names(texts: Sequence[str]) -> list[str]:
+def type_names(text: str | None) -> list[str]:
     """Return the names of event types, given with or without their version; raises ApiError INVALID_FIELD."""
-    names = {name for text in texts for name in text.split(",")}
+    names = set() if text is None else set(text.split(","))
     if not names <= {*_NAMES, *_NAMES.values()}:
         raise invalid_field("type", "is not the name of an event type")
     return sorted({_NAMES.get(name, name) for name in names})
@@ -98,7 +95,7 @@ def type_names(texts: Sequence[str]) -> list[str]:
 async def _read_to_the_end(read: Reader) -> None:
     """Let the answer have all events that are in the log now: whoever got the reply to a command finds its events."""
     if read.at is None and read.time is None:
-        end = await run_in_threadpool(read.context.log.max_notification_id)
+        end = await read.context.log_reads.ask(lambda log: log.max_notification_id())
         read.min_position = max(read.min_position or 0, end or 0)
 
 

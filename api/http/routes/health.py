@@ -11,6 +11,7 @@ from starlette.responses import Response
 from api.http.context import Context, WithContext
 from api.http.reads import json
 from api.lag import positions_of
+from projections.reading import ProjectionStatus, projection_status
 
 router = APIRouter(tags=["health"])
 
@@ -25,10 +26,10 @@ async def healthz() -> Response:
 async def readyz(context: WithContext) -> Response:
     """Readiness: 200 if the database, the log and the read models can be used, else 503 with what is missing."""
     try:
-        found = await run_in_threadpool(status_of, context)
+        found = await status_of(context)
         missing = [] if found["projections"] else ["projections"]
     except Exception as error:  # noqa: BLE001  whatever it is, we are not ready
-        missing = [type(error).__name__]
+        missing = [type(error.__cause__ or error).__name__]
     if missing:
         return json({"status": "not ready", "missing": missing}, 503)
     return json({"status": "ready"})
@@ -37,7 +38,7 @@ async def readyz(context: WithContext) -> Response:
 @router.get("/v1/status")
 async def get_status(context: WithContext) -> Response:
     """The position of the log and of each read model, and the lag of each in events and in seconds of the log."""
-    found = await run_in_threadpool(status_of, context)
+    found = await status_of(context)
     return json({"data": found, "as_of": {"position": found["engine"]["position"], "time": found["engine"]["time"]}})
 
 
@@ -46,7 +47,7 @@ async def get_metrics(context: WithContext) -> Response:
     """The same positions and lags, and counts and times of requests, for Prometheus."""
     lines = [generate_latest(context.metrics.registry), generate_latest(REGISTRY)]
     try:
-        found = await run_in_threadpool(status_of, context)
+        found = await status_of(context)
     except Exception:  # noqa: BLE001  the other numbers are worth having all the more
         lines.append(b"tidings_status_up 0\n")
     else:
@@ -54,10 +55,15 @@ async def get_metrics(context: WithContext) -> Response:
     return Response(b"".join(lines), media_type=CONTENT_TYPE_LATEST)
 
 
-def status_of(context: Context) -> dict[str, Any]:
-    """Return positions and lags; uses a connection of the pool."""
+async def status_of(context: Context) -> dict[str, Any]:
+    """Return positions and lags; raises an error when the database or the log cannot be reached."""
+    rows = await run_in_threadpool(_projection_status, context)
+    return await context.log_reads.ask(lambda log: positions_of(log, rows))
+
+
+def _projection_status(context: Context) -> list[ProjectionStatus]:
     with context.pool.connection() as connection:
-        return positions_of(context.log, connection)
+        return projection_status(connection)
 
 
 def _status_metrics(found: dict[str, Any]) -> bytes:

@@ -220,7 +220,7 @@ async def list_holders(
 async def list_events(
     read: Read,
     market: str,
-    type: Types = [],  # noqa: A002, B006  the name of the parameter; nobody changes the list
+    type: Types = None,  # noqa: A002  the name of the parameter
     start: str | None = None,
     end: str | None = None,
     limit: Limit = 100,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -35,6 +36,27 @@ def test_an_invalid_setting_is_2(settings: Settings) -> None:
     )
 
     assert (done.returncode, "TIDINGS_PORT" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("log", ["postgres", "kafka"])
+@pytest.mark.parametrize(
+    "command",
+    [["serve"], ["api"], ["engine"], ["engine", "--standby"], ["projector"], ["feed"], ["demo"]],
+    ids=" ".join,
+)
+def test_a_log_of_two_partitions_is_refused(settings: Settings, command: list[str], log: str) -> None:
+    """Whatever would start with it says so in one sentence and ends with 2."""
+    done = subprocess.run(
+        [sys.executable, "-m", "api", *command],
+        env=environment(settings) | {"TIDINGS_PARTITIONS": "2", "TIDINGS_LOG": log},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.returncode == 2
+    assert re.fullmatch(r"tidings: TIDINGS_PARTITIONS: .*a log of 2 partitions is not supported yet.*\n", done.stderr)
 
 
 def test_a_database_that_is_not_there_is_3(settings: Settings) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from projections.machine.progress import Progress
 from projections.machine.store import connect, ensure
@@ -12,6 +15,7 @@ from projections.registry import PROJECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
 
 WAIT = 60.0
 
@@ -38,3 +42,37 @@ def test_a_false_notification_is_not_believed(database: str, progress: Progress)
         connection.execute("NOTIFY tidings_progress")
 
         assert progress.wait(["stories"], 7, WAIT)
+
+
+NAMES = ("a", "b", "c")
+STEPS = st.one_of(
+    st.tuples(st.just("wait"), st.sets(st.sampled_from(NAMES)), st.integers(0, 5)),
+    st.tuples(st.just("reach"), st.sampled_from(NAMES), st.integers(0, 5)),
+    st.tuples(st.just("give up"), st.integers(0, 9), st.none()),
+)
+
+
+@given(steps=st.lists(STEPS, max_size=30))
+def test_a_wait_ends_exactly_when_all_have_reached_its_position(steps: list[tuple[str, Any, Any]]) -> None:
+    """In whatever order read models move and others give up; nothing is kept for those who have given up."""
+    progress = Progress("")
+    reached = dict.fromkeys(NAMES, 0)
+    open_waits: list[tuple[ExitStack, Future[bool], set[str], int]] = []
+    for kind, what, position in steps:
+        match kind:
+            case "wait":
+                stack = ExitStack()
+                open_waits.append((stack, stack.enter_context(progress.waiting(what, position)), what, position))
+            case "reach":
+                progress._reach(what, position)
+                reached[what] = max(reached[what], position)
+            case _ if what < len(open_waits):
+                open_waits.pop(what)[0].close()
+        for _, future, names, awaited in open_waits:
+            assert future.done() == all(reached[name] >= awaited for name in names)
+
+    progress.stop()
+    for stack, future, _, _ in open_waits:
+        assert future.done()
+        stack.close()
+    assert not any(progress._waits.values())

@@ -84,7 +84,7 @@ def test_filters_by_time_story_and_account(exchange: Exchange) -> None:
     ]
     assert found(story=market["story_id"], end=story[0]["time"]) == []
     assert found(account=trader.name, type="AccountOpened,CashDeposited") == ["AccountOpened", "CashDeposited"]
-    assert found(account=trader.name, type=["CashDeposited", "AccountOpened.v1"]) == ["AccountOpened", "CashDeposited"]
+    assert found(account=trader.name, type="CashDeposited,AccountOpened.v1") == ["AccountOpened", "CashDeposited"]
     assert found(account=trader.name, before=2**62)[-1] == "AccountOpened"
 
 
