@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.http.context import AccountId, Admin, Anyone, MarketFilter
-from api.http.errors import ApiError, invalid_field
+from api.http.errors import ApiError
 from api.http.fields import AccountName, Amount, RequestBody
 from api.http.reads import Cursor, Limit, Read, answer, query_time
 from api.http.serializers import serialize
