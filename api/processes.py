@@ -68,6 +68,7 @@ class ServingProcess(ABC):
 
     settings: Settings
     dependencies: Dependencies
+    gateway: Gateway
     http: HttpServer
 
     def __init__(self, settings: Settings) -> None:
@@ -105,6 +106,7 @@ class ServingProcess(ABC):
         """Start what the process consists of, the HTTP server last."""
 
     def _serve(self, gateway: Gateway, stack: contextlib.ExitStack) -> None:
+        self.gateway = gateway
         self.http = stack.enter_context(HttpServer(self.dependencies.app(gateway), self.settings))
 
 

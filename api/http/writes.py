@@ -39,28 +39,42 @@ IDEMPOTENCY_KEY_MAX: Final = 128
 """The most characters of an `Idempotency-Key`."""
 
 
-def command_id_of(request: Request, principal: Principal) -> str:
-    """Return the id of the request's command: `{principal}:{Idempotency-Key}`, or without the header a random one.
+def command_id_of(request: Request, principal: Principal, kind: type[Command]) -> str:
+    """Return the id of the request's command: `{kind}:{Idempotency-Key}`, a trader's `{account}:{kind}:{Idempotency-Key}`.
+
+    So the key is scoped to the exchange, or to a trader's account, and to the kind of command; which API key sends it
+    does not matter. Without the header the id is a random one.
 
     Raises:
         ApiError: INVALID_FIELD, when the header is longer than 128 characters or not printable ASCII.
     """
+    key = idempotency_key(request) or secrets.token_hex(16)
+    account_id = principal.scope
+    return f"{kind.__name__}:{key}" if account_id is None else f"{account_id}:{kind.__name__}:{key}"
+
+
+def idempotency_key(request: Request) -> str | None:
+    """Return the header `Idempotency-Key`, None without it; raises ApiError INVALID_FIELD for an unusable one."""
     key = request.headers.get("idempotency-key")
-    if key is None:
-        return f"{principal.name}:{secrets.token_hex(16)}"
-    if not (0 < len(key) <= IDEMPOTENCY_KEY_MAX and key.isascii() and key.isprintable()):
+    if key is not None and not (0 < len(key) <= IDEMPOTENCY_KEY_MAX and key.isascii() and key.isprintable()):
         raise invalid_field("Idempotency-Key", f"must be 1 to {IDEMPOTENCY_KEY_MAX} printable ASCII characters")
-    return f"{principal.name}:{key}"
+    return key
 
 
 async def submit(request: Request, command_id: str, command: Command) -> Reply:
-    """Return the reply to a command that was accepted.
+    """Return the reply to a command that was accepted; `command_id` comes from `command_id_of`.
 
     Raises:
         ApiError: the code of a refusal (`details.position` is its position in the log), BUSY when the command was not
-            sent, REPLY_TIMEOUT when it was sent and no reply came in time.
+            sent, REPLY_TIMEOUT when it was sent and no reply came in time: then `details.idempotency_key` is the key
+            with which it can be sent again, also if it had none.
     """
-    reply = await reply_to(request, command_id, command)
+    try:
+        reply = await reply_to(request, command_id, command)
+    except ApiError as error:
+        if error.code == "REPLY_TIMEOUT":
+            error.details["idempotency_key"] = idempotency_key(request) or command_id.rpartition(":")[2]
+        raise
     if reply.code is not None:
         raise refusal(reply)
     return reply

@@ -50,7 +50,7 @@ async def open_account(request: Request, principal: Admin, body: OpenAccountBody
     """Open an account. It is empty."""
     if is_id(body.name):
         raise invalid_field("name", "must not have the form of an id")
-    command_id = command_id_of(request, principal)
+    command_id = command_id_of(request, principal, OpenAccount)
     account_id = new_id("ac", command_id)
     reply = await submit(request, command_id, OpenAccount(account_id, body.name))
     return await resource(request, reply, NEEDS, lambda c, a: serialize(_get(c, a, account_id)), 201)
@@ -59,7 +59,7 @@ async def open_account(request: Request, principal: Admin, body: OpenAccountBody
 @router.post("/{account}/deposits")
 async def deposit(request: Request, principal: Admin, account_id: AccountId, body: CashBody) -> Response:
     """Put credits into an account; `Idempotency-Key` is the id of the deposit."""
-    reply = await submit(request, command_id_of(request, principal), DepositCash(account_id, body.amount))
+    reply = await submit(request, command_id_of(request, principal, DepositCash), DepositCash(account_id, body.amount))
     return await resource(request, reply, NEEDS, lambda c, a: serialize(_get(c, a, account_id)))
 
 
@@ -68,7 +68,9 @@ async def withdraw(request: Request, principal: Anyone, account_id: AccountId, b
     """Take available credits out of an account, with the account's own key or an admin's."""
     if principal.account_id != account_id and "admin" not in principal.roles:
         raise ApiError("FORBIDDEN", "this needs the account's own key or one with the role admin")
-    reply = await submit(request, command_id_of(request, principal), WithdrawCash(account_id, body.amount))
+    reply = await submit(
+        request, command_id_of(request, principal, WithdrawCash), WithdrawCash(account_id, body.amount)
+    )
     return await resource(request, reply, NEEDS, lambda c, a: serialize(_get(c, a, account_id)))
 
 

@@ -143,7 +143,8 @@ class MarketWrite:
 
     async def submit(self, command: Command, needs: Sequence[Need] = NEEDS) -> Response:
         """Submit the command and return the market as it is afterwards, once these read models include the write."""
-        reply = await submit(self.request, command_id_of(self.request, self.principal), command)
+        command_id = command_id_of(self.request, self.principal, type(command))
+        reply = await submit(self.request, command_id, command)
         return await resource(self.request, reply, needs, lambda c, a: market_json(find(c, a, self.market_id)))
 
 
@@ -161,7 +162,7 @@ async def open_market(
 ) -> Response:
     """Open a market on a story: active at once, unless `draft`."""
     story_id = await context.references.resolve("story", story)
-    command_id = command_id_of(request, principal)
+    command_id = command_id_of(request, principal, OpenMarket)
     market_id = new_id("mk", command_id)
     reply = await submit(request, command_id, open_market_command(market, market_id, story_id))
     return await resource(request, reply, NEEDS, lambda c, a: market_json(find(c, a, market_id)), 201)
@@ -262,7 +263,7 @@ async def merge(
 
 
 async def _change_sets(request: Request, principal: Principal, command: SplitSets | MergeSets) -> Response:
-    reply = await submit(request, command_id_of(request, principal), command)
+    reply = await submit(request, command_id_of(request, principal, type(command)), command)
 
     def query(connection: Connection[Any], as_of: AsOf) -> dict[str, Any]:
         rows = positions.account_positions(

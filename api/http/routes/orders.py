@@ -166,7 +166,7 @@ async def cancel_order(
 ) -> Response:
     """Cancel a resting order."""
     account_id = await context.references.acting_account(principal, account)
-    command_id = command_id_of(request, principal)
+    command_id = command_id_of(request, principal, CancelOrder)
     reply = await submit(request, command_id, CancelOrder(account_id, order_id))
     return json(order_answer(reply))
 
@@ -176,7 +176,7 @@ async def cancel_orders(request: Request, context: WithContext, principal: Anyon
     """Cancel all resting orders of the account, or those in one market."""
     account_id = await context.references.acting_account(principal, body.account)
     market_id = None if body.market_id is None else await context.references.resolve("market", body.market_id)
-    command_id = command_id_of(request, principal)
+    command_id = command_id_of(request, principal, CancelOrders)
     reply = await submit(request, command_id, CancelOrders(account_id, market_id))
     return json(order_answer(reply))
 
@@ -187,7 +187,7 @@ async def amend_order(
 ) -> Response:
     """Give a resting order a new price or quantity. It keeps its time priority only if just the quantity shrinks."""
     account_id = await context.references.acting_account(principal, body.account)
-    command_id = command_id_of(request, principal)
+    command_id = command_id_of(request, principal, AmendOrder)
     reply = await submit(request, command_id, AmendOrder(account_id, order_id, body.price, body.quantity))
     return json(order_answer(reply))
 

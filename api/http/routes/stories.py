@@ -41,7 +41,7 @@ class PublishStoryBody(RequestBody):
 @router.post("", status_code=201)
 async def publish_story(request: Request, principal: Operator, story: PublishStoryBody) -> Response:
     """Publish a story with its markets."""
-    command_id = command_id_of(request, principal)
+    command_id = command_id_of(request, principal, PublishStory)
     story_id = new_id("st", command_id)
     command = PublishStory(
         story_id=story_id,
