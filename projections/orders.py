@@ -144,6 +144,16 @@ PROJECTION = Projection("orders", 2, (ORDERS,), fold, scope="market", weight=4.6
 
 
 @query("orders")
+def get_order(connection: Connection, as_of: AsOf, order_id: str) -> Order | None:
+    """Return the order with this id as it is now, or None where it had not been placed by then."""
+    with connection.cursor(row_factory=args_row(Order)) as cursor:
+        return cursor.execute(
+            f"SELECT {ORDERS.column_list} FROM orders WHERE order_id = %s AND position <= %s",
+            [order_id, as_of.position],
+        ).fetchone()
+
+
+@query("orders")
 def account_orders(
     connection: Connection,
     as_of: AsOf,

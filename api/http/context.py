@@ -10,6 +10,7 @@ from psycopg_pool import ConnectionPool
 from starlette.requests import HTTPConnection
 
 from api.http.auth import Keys, Principal, require
+from api.http.errors import ApiError
 from api.http.middleware import Metrics
 from api.http.references import References
 from api.key_store import ROLES
@@ -79,8 +80,13 @@ async def market_id_of(request: HTTPConnection, market: Annotated[str, Path(desc
 async def market_filter_of(
     request: HTTPConnection, market: Annotated[str | None, Query(description="only this market: id or slug")] = None
 ) -> str | None:
-    """Return the id of the market in the query, None without one."""
-    return None if market is None else await context_of(request).references.resolve("market", market)
+    """Return the id of the market in the query, None without one; raises ApiError MARKET_NOT_FOUND."""
+    if market is None:
+        return None
+    found = await context_of(request).references.find("market", market)
+    if found is None:
+        raise ApiError("MARKET_NOT_FOUND", "no such market", {"market": market})
+    return found
 
 
 WithContext = Annotated[Context, Depends(context_of)]

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api.http.context import Context, context_of
 from api.http.errors import CODES, ApiError, internal_error, invalid_field
-from api.http.reads import json
+from api.http.reads import json, wait_for
 from api.http.request_log import request_log_of
 from consumers.gateway import Busy, EngineStopped, GatewayError, ReplyTimeout
 from messages.fields import InvalidCommand
@@ -164,6 +164,19 @@ async def resource(
     if not await context.progress.wait_async(needs_of(needs), reply.position, RESOURCE_SECONDS):
         return json({**reply.result, "position": reply.position}, 202)
     return json({**await run_in_threadpool(_fetch, context, needs, query), "position": reply.position}, status)
+
+
+async def fetch_after(
+    request: Request, position: int, needs: Sequence[Need], query: Callable[[Connection[Any], AsOf], T]
+) -> T:
+    """Return the query's result once the read models include this position.
+
+    Raises:
+        ApiError: NOT_YET_PROJECTED, when they are late.
+    """
+    context = context_of(request)
+    await wait_for(context, needs, position, RESOURCE_SECONDS)
+    return await run_in_threadpool(_fetch, context, needs, query)
 
 
 def _fetch(context: Context, needs: Sequence[Need], query: Callable[[Connection[Any], AsOf], T]) -> T:

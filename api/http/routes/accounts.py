@@ -1,17 +1,19 @@
 """Accounts: open one, deposit, withdraw; read balances, positions, orders, fills, settlements and statements."""
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from psycopg import Connection
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.http.context import AccountId, Admin, Anyone, MarketFilter
+from api.http.context import AccountId, Admin, Anyone
 from api.http.errors import ApiError, invalid_field
 from api.http.fields import AccountName, Amount, RequestBody
 from api.http.reads import Cursor, Limit, Read, answer, query_time
 from api.http.references import is_id
+from api.http.routes.markets import find
+from api.http.routes.orders import order_json
 from api.http.serializers import serialize
 from api.http.writes import command_id_of, resource, submit
 from domain.account import DepositCash, OpenAccount, WithdrawCash
@@ -25,6 +27,8 @@ from projections.trades import trades
 router = APIRouter(prefix="/accounts", tags=["accounts"])
 
 NEEDS: Final = (accounts.get_account,)
+
+Market = Annotated[str | None, Query(description="only this market: id or slug")]
 
 POINTS_DEFAULT: Final = 90
 """The number of steps in an equity history without a start."""
@@ -92,12 +96,12 @@ async def get_account(read: Read, account: str) -> Response:
 
 
 @router.get("/{account}/positions")
-async def list_positions(read: Read, account_id: AccountId, market_id: MarketFilter, closed: bool = False) -> Response:
+async def list_positions(read: Read, account: str, market: Market = None, closed: bool = False) -> Response:
     """Positions by market and outcome, with average cost and profit; `closed` adds those that are sold or settled."""
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[positions.Position]:
-        found = _get(connection, as_of, account_id)
-        return positions.account_positions(connection, as_of, found.account_id, market_id=market_id, closed=closed)
+        account_id, market_id = _filters(connection, as_of, account, market)
+        return positions.account_positions(connection, as_of, account_id, market_id=market_id, closed=closed)
 
     rows, as_of = await read.fetch((*NEEDS, positions.account_positions), query)
     return answer([serialize(row) for row in rows], as_of)
@@ -106,59 +110,69 @@ async def list_positions(read: Read, account_id: AccountId, market_id: MarketFil
 @router.get("/{account}/orders")
 async def list_orders(
     read: Read,
-    account_id: AccountId,
-    market_id: MarketFilter,
+    account: str,
+    market: Market = None,
     open: bool = False,  # noqa: A002  the name of the query parameter
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Response:
     """The account's orders, newest first; with `open=true` only resting ones."""
     after = read.after(cursor, int, str)
-    rows, as_of = await read.fetch(
-        (orders.account_orders,),
-        lambda c, a: orders.account_orders(
-            c, a, account_id, market_id=market_id, open_only=open, limit=limit, after=after
-        ),
-    )
-    return read.page(rows, limit, serialize, as_of)
+
+    def query(connection: Connection[Any], as_of: AsOf) -> list[orders.Order]:
+        account_id, market_id = _filters(connection, as_of, account, market)
+        return orders.account_orders(
+            connection, as_of, account_id, market_id=market_id, open_only=open, limit=limit, after=after
+        )
+
+    rows, as_of = await read.fetch((*NEEDS, orders.account_orders), query)
+    return read.page(rows, limit, order_json, as_of)
 
 
 @router.get("/{account}/fills")
 async def list_fills(
-    read: Read, account_id: AccountId, market_id: MarketFilter, limit: Limit = 100, cursor: Cursor = None
+    read: Read, account: str, market: Market = None, limit: Limit = 100, cursor: Cursor = None
 ) -> Response:
     """The account's fills, as taker and as maker, newest first."""
     after = read.after(cursor, int, int)
-    rows, as_of = await read.fetch(
-        (trades.account_fills,),
-        lambda c, a: trades.account_fills(c, a, account_id, market_id=market_id, limit=limit, after=after),
-    )
+
+    def query(connection: Connection[Any], as_of: AsOf) -> list[trades.AccountFill]:
+        account_id, market_id = _filters(connection, as_of, account, market)
+        return trades.account_fills(connection, as_of, account_id, market_id=market_id, limit=limit, after=after)
+
+    rows, as_of = await read.fetch((*NEEDS, trades.account_fills), query)
     return read.page(rows, limit, serialize, as_of)
 
 
 @router.get("/{account}/settlements")
-async def list_settlements(read: Read, account_id: AccountId, limit: Limit = 100, cursor: Cursor = None) -> Response:
+async def list_settlements(read: Read, account: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """Payments to the account by finalized, corrected and voided markets, and what they took back, newest first."""
     after = read.after(cursor, int, str)
-    rows, as_of = await read.fetch(
-        (positions.settlements,), lambda c, a: positions.settlements(c, a, account_id, limit=limit, after=after)
-    )
+
+    def query(connection: Connection[Any], as_of: AsOf) -> list[positions.AccountSettlement]:
+        account_id = _get(connection, as_of, account).account_id
+        return positions.settlements(connection, as_of, account_id, limit=limit, after=after)
+
+    rows, as_of = await read.fetch((*NEEDS, positions.settlements), query)
     return read.page(rows, limit, serialize, as_of)
 
 
 @router.get("/{account}/ledger")
-async def list_ledger(read: Read, account_id: AccountId, limit: Limit = 100, cursor: Cursor = None) -> Response:
+async def list_ledger(read: Read, account: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """The account's statement: every movement of its cash, with available and held cash afterwards, newest first."""
     after = read.after(cursor, int)
-    rows, as_of = await read.fetch(
-        (accounts.statement,), lambda c, a: accounts.statement(c, a, account_id, limit=limit, after=after)
-    )
+
+    def query(connection: Connection[Any], as_of: AsOf) -> list[accounts.LedgerEntry]:
+        account_id = _get(connection, as_of, account).account_id
+        return accounts.statement(connection, as_of, account_id, limit=limit, after=after)
+
+    rows, as_of = await read.fetch((*NEEDS, accounts.statement), query)
     return read.page(rows, limit, serialize, as_of)
 
 
 @router.get("/{account}/equity-history")
 async def equity_history(
-    read: Read, account_id: AccountId, start: str | None = None, end: str | None = None, step: Period = "1d"
+    read: Read, account: str, start: str | None = None, end: str | None = None, step: Period = "1d"
 ) -> Response:
     """The account's equity over time, with positions at the prices of each time; the last 90 steps without a start."""
     since, until, length = query_time("start", start), query_time("end", end), PERIODS[step]
@@ -168,7 +182,7 @@ async def equity_history(
         first = max(0, last - POINTS_DEFAULT * length) if since is None else since
         if (last - first) // length > POINTS_MAX:
             raise invalid_field("start", f"is more than {POINTS_MAX} steps before the end")
-        found = _get(connection, as_of, account_id)
+        found = _get(connection, as_of, account)
         return equity.equity_history(connection, as_of, found.account_id, start=first, end=last, step=length)
 
     rows, as_of = await read.fetch((*NEEDS, equity.equity_history), query)
@@ -180,3 +194,9 @@ def _get(connection: Connection[Any], as_of: AsOf, reference: str) -> accounts.V
     if found is None:
         raise ApiError("ACCOUNT_NOT_FOUND", "no such account", {"account": reference})
     return found
+
+
+def _filters(connection: Connection[Any], as_of: AsOf, account: str, market: str | None) -> tuple[str, str | None]:
+    """Return the ids of the account and, if one is named, of the market that a list is about; raises ApiError."""
+    account_id = _get(connection, as_of, account).account_id
+    return account_id, None if market is None else find(connection, as_of, market).market_id

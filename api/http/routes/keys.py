@@ -13,7 +13,6 @@ from api.http.context import Context, WithContext, admin_of
 from api.http.errors import ApiError, invalid_field
 from api.http.fields import AccountName, Reference, RequestBody
 from api.http.reads import json
-from api.http.references import is_id
 from api.http.writes import idempotency_key
 from api.key_store import Role
 
@@ -35,11 +34,11 @@ async def create_key(request: Request, context: WithContext, body: CreateKeyBody
     If that answer was lost, revoke the key and create another one.
     """
     idempotency = idempotency_key(request)
-    account_id = body.account and await context.references.resolve("account", body.account)
-    if account_id is None and "trader" in body.roles:
+    if body.account is None and "trader" in body.roles:
         raise invalid_field("account", "is required for the role trader")
-    if account_id is not None and not is_id(account_id):
-        raise ApiError("ACCOUNT_NOT_FOUND", "no such account", {"account": account_id})
+    account_id = None if body.account is None else await context.references.find("account", body.account)
+    if account_id is None and body.account is not None:
+        raise ApiError("ACCOUNT_NOT_FOUND", "no such account", {"account": body.account})
 
     def create() -> tuple[str | None, key_store.Key]:
         with context.pool.connection() as connection:

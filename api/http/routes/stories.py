@@ -83,9 +83,15 @@ def slug_of(title: str) -> str:
     return "-".join(words)[:100].rstrip("-") or "story"
 
 
-def _get(connection: Connection[Any], as_of: AsOf, reference: str) -> dict[str, Any]:
-    story = stories.get_story(connection, as_of, reference)
-    if story is None:
+def find_story(connection: Connection[Any], as_of: AsOf, reference: str) -> stories.StoryRow:
+    """Return a story by id or slug; raises ApiError STORY_NOT_FOUND."""
+    found = stories.get_story(connection, as_of, reference)
+    if found is None:
         raise ApiError("STORY_NOT_FOUND", "no such story", {"story": reference})
+    return found
+
+
+def _get(connection: Connection[Any], as_of: AsOf, reference: str) -> dict[str, Any]:
+    story = find_story(connection, as_of, reference)
     found = markets.list_markets(connection, as_of, story_id=story.story_id, limit=1000)
     return {**serialize(story), "markets": [market_json(market) for market in sorted(found, key=lambda row: row.key)]}
