@@ -65,6 +65,24 @@ def test_an_order_that_its_own_sweep_fills(exchange: Exchange) -> None:
     agree(quote, placed, *ORDER[:3], *MONEY, "fills", "prices")
 
 
+def test_the_average_price_of_one_fill_is_its_price(exchange: Exchange) -> None:
+    """Also of so few shares that rounding the cost moves it: for taker and maker, in answers and reads."""
+    market, maker, taker = exchange.market(subsidy="1")["market_id"], exchange.trader("100"), exchange.trader("100")
+    taker.api.done(f"/markets/{market}/split", {"amount": "20"})
+    taker.place(market, side="buy", **LIMIT | {"limit_price": "0.6", "quantity": "5"})  # moves the price to 0.6
+    taker.api.done("/orders/cancel", {"market_id": market})
+    bid = maker.place(market, **LIMIT | {"limit_price": "0.6"})
+    assert bid["status"] == "resting"
+
+    sold = taker.place(market, side="sell", **LIMIT | {"limit_price": "0.6", "quantity": "0.013333"})
+
+    assert [(fill["price"], fill["source"]) for fill in sold["fills"]] == [("0.600000", "book")]
+    assert (sold["cost"], sold["average_price"]) == ("0.007999", "0.600000")
+    agree(sold, read_order(taker.api, taker.account_id, sold), *ORDER, *MONEY)
+    filled = read_order(maker.api, maker.account_id, bid, sold["position"])
+    assert (filled["filled_quantity"], filled["average_price"]) == ("0.013333", "0.600000")
+
+
 def partially_filled(exchange: Exchange, trader: Trader) -> dict[str, Any]:
     """Return a resting bid of 10 shares of which another account has filled some."""
     market_id = exchange.market(subsidy="1")["market_id"]
@@ -144,11 +162,10 @@ def test_accounts_and_sets(exchange: Exchange) -> None:
     name = f"answered {exchange.head()}"
     opened = exchange.api.done("/accounts", {"name": name})
     path = f"/accounts/{opened['account_id']}"
-    answers = [opened, exchange.api.done(f"{path}/deposits", {"amount": "50"})]
-    assert opened == exchange.api.data(path, as_of_position=opened["position"]) | {"position": opened["position"]}
-    answers.append(exchange.api.done(f"{path}/withdrawals", {"amount": "20"}))
-    for answer in answers:
-        read = exchange.api.data(path, as_of_position=answer["position"], min_position=answer["position"])
+    assert opened == exchange.api.data(path, min_position=opened["position"]) | {"position": opened["position"]}
+    for act, amount in (("deposits", "50"), ("withdrawals", "20")):
+        answer = exchange.api.done(f"{path}/{act}", {"amount": amount})
+        read = exchange.api.data(path, min_position=answer["position"])
         agree(answer, read, "account_id", "name", "available", "held", "equity", "overdrawn")
 
     market = exchange.market()["market_id"]
