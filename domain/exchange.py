@@ -114,15 +114,15 @@ class Exchange:
         self.versions[stream] = version
         self._apply(event, command_id)
 
-    def quote(self, command: PlaceOrder, time: Time) -> OrderPlaced | Rejection:
-        """Return what the order would do now, with the prices after the sweep that it would set off; change nothing.
+    def quote(self, command: PlaceOrder, time: Time) -> Sequence[Event] | Rejection:
+        """Return what the order would do now, with all that the sweep would do to it and to the prices; change nothing.
 
-        The caller has called `step` at this time until it returned None.
+        The first event is `OrderPlaced`. The caller has called `step` at this time until it returned None.
         """
-        decided = self._place_order(command, max(time, self.time))
-        if isinstance(decided, Rejection):
-            return decided
-        return next(event for event in decided if isinstance(event, OrderPlaced))
+        found = self._market_and_account(command.market_id, command.account_id)
+        if isinstance(found, Rejection):
+            return found
+        return order_decisions.quote_order(*found, command, max(time, self.time))
 
     def state_hash(self) -> str:
         """Return a hash of the whole state: equal for two exchanges that would decide everything alike from now on."""
@@ -179,7 +179,10 @@ class Exchange:
     def _decide(self, command: Command) -> Sequence[Event] | Rejection:  # noqa: C901, PLR0912  one case a command
         match command:
             case PlaceOrder():
-                return self._place_order(command, self.time)
+                found = self._market_and_account(command.market_id, command.account_id)
+                return (
+                    found if isinstance(found, Rejection) else order_decisions.place_order(*found, command, self.time)
+                )
             case CancelOrder():
                 return self._cancel_order(command)
             case CancelOrders():
@@ -238,12 +241,6 @@ class Exchange:
                 return reject(Code.NOT_ORDER_OWNER, "the order belongs to another account", order=order_id)
             return reject(Code.ORDER_NOT_OPEN, "there is no such open order", order=order_id)
         return self.markets[reservation.market_id], account
-
-    def _place_order(self, command: PlaceOrder, time: Time) -> Sequence[Event] | Rejection:
-        found = self._market_and_account(command.market_id, command.account_id)
-        if isinstance(found, Rejection):
-            return found
-        return order_decisions.place_order(*found, command, time)
 
     def _cancel_order(self, command: CancelOrder) -> Sequence[Event] | Rejection:
         opened = self._open_order(command.account_id, command.order_id)

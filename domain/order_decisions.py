@@ -8,7 +8,7 @@ from domain.account import Account, OrderReleased, SetsMerged, SetsSplit
 from domain.account_rules import cannot_spend
 from domain.book import RestingOrder
 from domain.events import Event
-from domain.executions import execute
+from domain.executions import ExecutionEvents, execute
 from domain.market import SetsBurned, SetsMinted, Status
 from domain.market_state import Market
 from domain.money import AMOUNT_MAX, Credits, Price, Shares, Time
@@ -22,6 +22,7 @@ from domain.orders import (
     OrderPlaced,
     OrderReduced,
     PlaceOrder,
+    RestingOrderFilled,
     SplitSets,
     TimeInForce,
 )
@@ -41,6 +42,49 @@ def not_active(market: Market) -> Rejection | None:
 
 def place_order(market: Market, account: Account, command: PlaceOrder, time: Time) -> list[Event] | Rejection:
     """Return the events of a new order, or why it is refused."""
+    placed = _place(market, account, command, time)
+    if isinstance(placed, Rejection):
+        return placed
+    done, event = placed
+    return done.around(event)
+
+
+def quote_order(market: Market, account: Account, command: PlaceOrder, time: Time) -> list[Event] | Rejection:
+    """Return the events that say what a new order would do, or why it would be refused.
+
+    They are `OrderPlaced` and, if the sweep that the order sets off would fill what rests of it, `RestingOrderFilled`.
+    """
+    placed = _place(market, account, command, time)
+    if isinstance(placed, Rejection):
+        return placed
+    done, event = placed
+    return [event, *_rest_swept(done, event)]
+
+
+def _rest_swept(done: ExecutionEvents, event: OrderPlaced) -> list[Event]:
+    """Return the event of the sweep that fills what rests of the order; none where it does not."""
+    return [
+        RestingOrderFilled(
+            event.market_id,
+            event.account_id,
+            event.order_id,
+            event.outcome,
+            event.side,
+            fill.quantity,
+            fill.cost,
+            fill.left - fill.quantity,
+            (),
+            more=False,
+        )
+        for fill in (done.sweep.fills if done.sweep is not None else ())
+        if not fill.order.order_id
+    ]
+
+
+def _place(
+    market: Market, account: Account, command: PlaceOrder, time: Time
+) -> tuple[ExecutionEvents, OrderPlaced] | Rejection:
+    """Return what a new order does, with the market's own event, or why it is refused."""
     if wrong := check_order(command, time):
         return wrong
     if refusal := not_active(market):
@@ -70,26 +114,25 @@ def place_order(market: Market, account: Account, command: PlaceOrder, time: Tim
     done = execute(market, account, command, quantity, time_in_force=tif, all_of_it=all_of_it)
     if isinstance(done, Rejection):
         return done
-    return done.around(
-        OrderPlaced(
-            market_id=market.market_id,
-            account_id=account.account_id,
-            order_id=command.order_id,
-            client_order_id=command.client_order_id,
-            outcome=command.outcome,
-            side=command.side,
-            type=command.type,
-            quantity=quantity,
-            spend=command.spend,
-            limit_price=command.limit_price,
-            time_in_force=tif,
-            expires_at=command.expires_at,
-            post_only=command.post_only,
-            reduce_only=command.reduce_only,
-            resolution_version=market.resolution_version,
-            execution=done.execution,
-        )
+    event = OrderPlaced(
+        market_id=market.market_id,
+        account_id=account.account_id,
+        order_id=command.order_id,
+        client_order_id=command.client_order_id,
+        outcome=command.outcome,
+        side=command.side,
+        type=command.type,
+        quantity=quantity,
+        spend=command.spend,
+        limit_price=command.limit_price,
+        time_in_force=tif,
+        expires_at=command.expires_at,
+        post_only=command.post_only,
+        reduce_only=command.reduce_only,
+        resolution_version=market.resolution_version,
+        execution=done.execution,
     )
+    return done, event
 
 
 def _too_small(amount: Shares | Credits | None) -> Rejection | None:

@@ -22,6 +22,8 @@ from projections.reading import AsOf, Conditions, query
 class Order:
     """An order. `cost` and `fee` sum over its fills; `reason` says why a remainder does not rest.
 
+    `average_price` is the price of its only fill, or its cost per share, rounded half even; None before its first fill.
+
     `position` and `time` are those of the event that placed it, `changed_position` and `changed_time` those of its last
     change.
     """
@@ -47,17 +49,13 @@ class Order:
     filled: Shares
     remaining: Shares
     cost: Credits
+    average_price: Price | None
     fee: Credits
     reason: str | None
     position: Count
     time: Time
     changed_position: Count
     changed_time: Time
-
-    @property
-    def average_price(self) -> Price | None:
-        """Its cost per share, rounded half even; None before its first fill."""
-        return divide_half_even(self.cost * MICRO, self.filled) if self.filled else None
 
     @property
     def key(self) -> tuple[int, str]:
@@ -85,6 +83,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:
                     event.execution,
                     recorded,
                     partition=batch.partition,
+                    average_price=_average_price(event.execution),
                     open=event.execution.resting,
                     changed_position=recorded.position,
                     changed_time=recorded.time,
@@ -105,7 +104,8 @@ def fold(batch: Batch, workspace: Workspace) -> None:
                 order.status, order.open, order.reason = "canceled", False, event.reason
                 order.remaining = event.remaining
             case RestingOrderFilled() as event:
-                _fill(_changed(orders, event.order_id, recorded), event.quantity, event.cost, event.remaining)
+                price = divide_half_even(event.cost * MICRO, event.quantity)
+                _fill(_changed(orders, event.order_id, recorded), event.quantity, event.cost, event.remaining, price)
 
 
 def _changed(orders: Rows[Order], order_id: str, recorded: Recorded) -> Order:
@@ -120,18 +120,31 @@ def _fill_resting(orders: Rows[Order], execution: Execution, recorded: Recorded)
     for fill in execution.fills:
         if fill.order_id is not None:
             order = _changed(orders, fill.order_id, recorded)
-            _fill(order, fill.quantity, fill.resting_cost, order.remaining - fill.quantity)
+            # Its limit is the price of the fill on its own outcome.
+            _fill(order, fill.quantity, fill.resting_cost, order.remaining - fill.quantity, order.limit_price)
 
 
-def _fill(order: Order, quantity: int, cost: int, remaining: int) -> None:
+def _fill(order: Order, quantity: Shares, cost: Credits, remaining: Shares, price: Price | None) -> None:
+    first = not order.filled
     order.filled += quantity
     order.cost += cost
+    order.average_price = price if first else divide_half_even(order.cost * MICRO, order.filled)
     order.remaining = remaining
     order.status, order.open = ("partially_filled", True) if remaining else ("filled", False)
 
 
+def _average_price(execution: Execution) -> Price | None:
+    """Return the average price of an order whose first fills are those of the execution."""
+    if len(execution.fills) == 1:
+        return execution.fills[0].price
+    return divide_half_even(execution.cost * MICRO, execution.filled) if execution.filled else None
+
+
 def _amend(order: Order, event: OrderAmended) -> None:
     execution = event.execution
+    if execution.filled:
+        cost, filled = order.cost + execution.cost, order.filled + execution.filled
+        order.average_price = divide_half_even(cost * MICRO, filled) if order.filled else _average_price(execution)
     order.limit_price, order.quantity = event.limit_price, event.quantity
     order.filled += execution.filled
     order.cost += execution.cost
@@ -140,7 +153,17 @@ def _amend(order: Order, event: OrderAmended) -> None:
     order.status = "partially_filled" if order.open and order.filled else execution.status
 
 
-PROJECTION = Projection("orders", 2, (ORDERS,), fold, scope="market", weight=4.6)
+PROJECTION = Projection("orders", 3, (ORDERS,), fold, scope="market", weight=4.6)
+
+
+@query("orders")
+def get_order(connection: Connection, as_of: AsOf, order_id: str) -> Order | None:
+    """Return the order with this id as it is now, or None where it had not been placed by then."""
+    with connection.cursor(row_factory=args_row(Order)) as cursor:
+        return cursor.execute(
+            f"SELECT {ORDERS.column_list} FROM orders WHERE order_id = %s AND position <= %s",
+            [order_id, as_of.position],
+        ).fetchone()
 
 
 @query("orders")

@@ -283,7 +283,7 @@ class Decider:
         if isinstance(quoted, Rejection):
             decided.reply = refusal(submitted.command_id, submitted.digest, 0, time, quoted)
         else:
-            decided.events = [quoted]
+            decided.events = quoted
         self.batch.decided.append(decided)
 
     def _add(self, entries: Sequence[Entry], time: Time, command_id: str, digest: str | None) -> None:

@@ -19,7 +19,7 @@ VERSIONS: Final[dict[str, tuple[int, str]]] = {
     "lifecycle": (3, "fc02a211f20db732"),
     "candles": (4, "ab8d3fa19e23bd27"),
     "trades": (7, "b4ac744efbcd6c45"),
-    "orders": (2, "2948c03507b6cb3e"),
+    "orders": (3, "c90a3dfaeed2f1dc"),
     "book": (3, "cecedf00fdce1fa0"),
     "positions": (6, "9d5e7d42ed535c2d"),
     "accounts": (3, "77931dc8fbe62527"),

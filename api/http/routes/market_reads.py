@@ -8,13 +8,15 @@ from starlette.responses import Response
 
 from api.http.reads import Cursor, Limit, Read, answer, query_time
 from api.http.routes.events import Types, type_names
-from api.http.routes.markets import NEEDS, find, market_json, outcome_indexes
+from api.http.routes.markets import NEEDS, find, market_json, outcome_indexes, whole_market
+from api.http.routes.stories import find_story
 from api.http.serializers import serialize
 from domain.market import Status
 from domain.money import Time, format_decimal
 from messages.wire import format_time
-from projections import book, candles, lifecycle
+from projections import book, candles, lifecycle, stories
 from projections.markets import markets, prices
+from projections.markets.tables import MarketRow
 from projections.positions import positions
 from projections.reading import AsOf
 from projections.times import DAY, HOUR
@@ -52,27 +54,23 @@ async def list_markets(
     cursor: Cursor = None,
 ) -> Response:
     """Markets with the odds of each outcome, newest first; `trades` counts fills."""
-    story_id = story and await read.context.references.resolve("story", story)
     after = read.after(cursor, int, str)
-    rows, as_of = await read.fetch(
-        NEEDS,
-        lambda c, a: markets.list_markets(
-            c, a, status=status and status.value, story_id=story_id, category=category, limit=limit + 1, after=after
-        ),
-    )
+
+    def query(connection: Connection[Any], as_of: AsOf) -> list[MarketRow]:
+        story_id = None if story is None else find_story(connection, as_of, story).story_id
+        state = None if status is None else status.value
+        return markets.list_markets(
+            connection, as_of, status=state, story_id=story_id, category=category, limit=limit + 1, after=after
+        )
+
+    rows, as_of = await read.fetch(NEEDS if story is None else (*NEEDS, stories.get_story), query)
     return read.page(rows, limit, market_json, as_of)
 
 
 @router.get("/{market}")
 async def get_market(read: Read, market: str) -> Response:
     """A market: odds, volume, open interest, status, and all wordings of its resolution source; `trades` counts fills."""
-
-    def query(connection: Connection[Any], as_of: AsOf) -> dict[str, Any]:
-        found = find(connection, as_of, market)
-        wordings = markets.resolutions(connection, as_of, found.market_id)
-        return {**market_json(found), "resolutions": [serialize(wording) for wording in wordings]}
-
-    found, as_of = await read.fetch(NEEDS, query)
+    found, as_of = await read.fetch(NEEDS, lambda c, a: whole_market(c, a, market))
     return answer(found, as_of)
 
 

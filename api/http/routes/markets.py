@@ -144,8 +144,9 @@ class MarketWrite:
 
     async def submit(self, command: Command, needs: Sequence[Need] = NEEDS) -> Response:
         """Submit the command and return the market as it is afterwards, once these read models include the write."""
-        reply = await submit(self.request, command_id_of(self.request, self.principal), command)
-        return await resource(self.request, reply, needs, lambda c, a: market_json(find(c, a, self.market_id)))
+        command_id = command_id_of(self.request, self.principal, type(command))
+        reply = await submit(self.request, command_id, command)
+        return await resource(self.request, reply, needs, lambda c, a: whole_market(c, a, self.market_id))
 
 
 async def operator_write(request: Request, principal: Operator, market_id: MarketId) -> MarketWrite:
@@ -162,10 +163,10 @@ async def open_market(
 ) -> Response:
     """Open a market on a story: active at once, unless `draft`."""
     story_id = await context.references.resolve("story", story)
-    command_id = command_id_of(request, principal)
+    command_id = command_id_of(request, principal, OpenMarket)
     market_id = new_id("mk", command_id)
     reply = await submit(request, command_id, open_market_command(market, market_id, story_id))
-    return await resource(request, reply, NEEDS, lambda c, a: market_json(find(c, a, market_id)), 201)
+    return await resource(request, reply, NEEDS, lambda c, a: whole_market(c, a, market_id), 201)
 
 
 @router.post("/markets/{market}/activate")
@@ -263,7 +264,7 @@ async def merge(
 
 
 async def _change_sets(request: Request, principal: Principal, command: SplitSets | MergeSets) -> Response:
-    reply = await submit(request, command_id_of(request, principal), command)
+    reply = await submit(request, command_id_of(request, principal, type(command)), command)
 
     def query(connection: Connection[Any], as_of: AsOf) -> dict[str, Any]:
         rows = positions.account_positions(
@@ -304,6 +305,13 @@ def find(connection: Connection[Any], as_of: AsOf, reference: str) -> MarketRow:
     if found is None:
         raise ApiError("MARKET_NOT_FOUND", "no such market", {"market": reference})
     return found
+
+
+def whole_market(connection: Connection[Any], as_of: AsOf, reference: str) -> dict[str, Any]:
+    """Return a market with all wordings of its resolution source; raises ApiError MARKET_NOT_FOUND."""
+    found = find(connection, as_of, reference)
+    wordings = markets.resolutions(connection, as_of, found.market_id)
+    return {**market_json(found), "resolutions": [serialize(wording) for wording in wordings]}
 
 
 def outcome_indexes(market: MarketRow, outcome: str | None) -> Sequence[int]:

@@ -43,7 +43,7 @@ class PublishStoryBody(RequestBody):
 @router.post("", status_code=201)
 async def publish_story(request: Request, principal: Operator, story: PublishStoryBody) -> Response:
     """Publish a story with its markets."""
-    command_id = command_id_of(request, principal)
+    command_id = command_id_of(request, principal, PublishStory)
     story_id = new_id("st", command_id)
     command = PublishStory(
         story_id=story_id,
@@ -79,7 +79,7 @@ async def get_story(read: Read, story: str, limit: Limit = 100, cursor: Cursor =
     after = read.after(cursor, int, str)
 
     def query(connection: Connection[Any], as_of: AsOf) -> tuple[stories.StoryRow, list[MarketRow]]:
-        found = _find(connection, as_of, story)
+        found = find_story(connection, as_of, story)
         rows = markets.story_markets(connection, as_of, found.story_id, limit=limit + 1, after=after)
         return found, rows
 
@@ -88,17 +88,18 @@ async def get_story(read: Read, story: str, limit: Limit = 100, cursor: Cursor =
     return answer(_story_json(found, rows[:limit]), as_of, next_cursor=read.cursor(key, as_of))
 
 
+def find_story(connection: Connection[Any], as_of: AsOf, reference: str) -> stories.StoryRow:
+    """Return a story by id or slug; raises ApiError STORY_NOT_FOUND."""
+    found = stories.get_story(connection, as_of, reference)
+    if found is None:
+        raise ApiError("STORY_NOT_FOUND", "no such story", {"story": reference})
+    return found
+
+
 def _get(connection: Connection[Any], as_of: AsOf, reference: str) -> dict[str, Any]:
     """Return a story with all its markets."""
-    story = _find(connection, as_of, reference)
+    story = find_story(connection, as_of, reference)
     return _story_json(story, markets.story_markets(connection, as_of, story.story_id))
-
-
-def _find(connection: Connection[Any], as_of: AsOf, reference: str) -> stories.StoryRow:
-    story = stories.get_story(connection, as_of, reference)
-    if story is None:
-        raise ApiError("STORY_NOT_FOUND", "no such story", {"story": reference})
-    return story
 
 
 def _story_json(story: stories.StoryRow, rows: Sequence[MarketRow]) -> dict[str, Any]:
