@@ -23,7 +23,7 @@ from domain.orders import (
 )
 from domain.rejections import Code, Rejection, reject
 from domain.reservations import cancel_events, reserved_cash, settle_resting
-from domain.sweeping import Ahead, SweepFill, sweep_ahead, sweep_book
+from domain.sweeping import Ahead, SweepFill, sweep_book, swept_prices
 
 
 class ExecutionEvents:
@@ -210,8 +210,7 @@ def _swept_prices(taker: Taker, order: PlaceOrder, rest: Shares) -> tuple[Price,
         )
     sold = market.sold.copy()
     sold[taker.index] += taker.amm_shares
-    sweep = sweep_ahead(market, Ahead(sold, taker.prices, left, rests))
-    return lmsr.displayed(sweep.prices) if sweep is not None else ()
+    return swept_prices(market, Ahead(market.weights, market.liquidity, sold, taker.prices, left, rests))
 
 
 def sweep_events(market: Market) -> list[Event]:

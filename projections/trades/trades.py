@@ -7,7 +7,14 @@ from psycopg import Connection
 from psycopg.rows import args_row
 
 from domain.events import Recorded
-from domain.market import MarketActivated, MarketCorrected, MarketDrafted, MarketFinalized
+from domain.market import (
+    LiquidityAdded,
+    MarketActivated,
+    MarketCorrected,
+    MarketDrafted,
+    MarketFinalized,
+    MarketResumed,
+)
 from domain.money import MICRO, Credits, Price, Shares, Time, divide_half_even
 from domain.orders import Execution, Fill, OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
 from domain.story import StoryPublished
@@ -112,7 +119,7 @@ CATEGORIES = category_table("trades_categories")
 SIDES: Final[Notes[scores.TradeSide]] = Notes("sides")
 """All sides of a market's trades."""
 
-KINDS: Final = market_facts.KINDS | {OrderCanceled, OrderReduced}
+KINDS: Final = market_facts.KINDS | {LiquidityAdded, MarketResumed, OrderCanceled, OrderReduced}
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +180,8 @@ def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901, PLR0912  on
                 fills.sides[event.market_id] = []
             case MarketFinalized() | MarketCorrected() as event:
                 _score(workspace, markets, event, recorded.position)
+            case LiquidityAdded() | MarketResumed() as event:
+                markets.price(event.market_id, event.swept_prices)
             case StoryPublished() | MarketActivated() as event:
                 markets.follow(event)
 
@@ -180,8 +189,8 @@ def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901, PLR0912  on
 class Fills:
     """Takes in the fills of a batch: adds a row for each, and notes the sides of its parties.
 
-    The prices of a market are here those after the whole command. The event of the order names them at once, before the
-    sweep that leads there, so a row never changes.
+    The prices of a market are here those after the whole command. The event of the order, or of the operator's command that
+    sets off a sweep, names them at once, before the sweep that leads there, so a row never changes.
     """
 
     def __init__(self, batch: Batch, workspace: Workspace) -> None:
@@ -295,7 +304,7 @@ _SIDES: Final = """
     FROM trades WHERE market_id = %(market)s AND resting_account_id IS NOT NULL"""
 
 PROJECTION = Projection(
-    "trades", 7, (TRADES, MARKETS, RESTING, CATEGORIES, *scores.TABLES), fold, scope="market", weight=6.9
+    "trades", 8, (TRADES, MARKETS, RESTING, CATEGORIES, *scores.TABLES), fold, scope="market", weight=6.9
 )
 
 

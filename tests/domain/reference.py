@@ -304,7 +304,9 @@ class Reference:
         self.legal(command.market_id, "active").status = "halted"
 
     def _ResumeMarket(self, command: m.ResumeMarket) -> None:
-        self.legal(command.market_id, "halted").status = "active"
+        market = self.legal(command.market_id, "halted")
+        market.status = "active"
+        self.sweep(market)
 
     def _ClarifyMarket(self, command: m.ClarifyMarket) -> None:
         self.legal(command.market_id, "draft", "active", "halted").version += 1
@@ -327,6 +329,8 @@ class Reference:
         market.subsidy += command.amount
         market.pool += command.amount
         self.house -= command.amount
+        if market.status == "active":
+            self.sweep(market)
 
     def check_payouts(self, market: ReferenceMarket, payouts: tuple[m.Payout, ...]) -> dict[str, int]:
         """Return the payouts by outcome."""

@@ -18,7 +18,7 @@ VERSIONS: Final[dict[str, tuple[int, str]]] = {
     "markets": (6, "b3ff463c6cffa016"),
     "lifecycle": (3, "fc02a211f20db732"),
     "candles": (4, "ab8d3fa19e23bd27"),
-    "trades": (7, "b4ac744efbcd6c45"),
+    "trades": (8, "b4ac744efbcd6c45"),
     "orders": (2, "2948c03507b6cb3e"),
     "book": (3, "cecedf00fdce1fa0"),
     "positions": (6, "9d5e7d42ed535c2d"),
