@@ -72,6 +72,17 @@ def divide_half_even(numerator: int, denominator: int) -> int:
     return quotient
 
 
+def average_price(cost: Credits, quantity: Shares, limit: Price | None, *, buys: bool) -> Price:
+    """Return the price per share to show for what was traded within a limit: rounded half even, never beyond the limit.
+
+    Only the rounding of `cost` to a micro-credit can bring the average beyond the limit, so the limit is the nearer price.
+    """
+    price = divide_half_even(cost * MICRO, quantity)
+    if limit is None:
+        return price
+    return min(price, limit) if buys else max(price, limit)
+
+
 def taker_fee(fee_rate: Fraction, quantity: Shares, cost: Credits) -> Credits:
     """Return `rate * quantity * price * (1 - price)` at the average price `cost / quantity`, rounded up.
 

@@ -26,7 +26,7 @@ from domain.market import (
     SetsMinted,
     Status,
 )
-from domain.money import MICRO, divide_half_even, format_decimal
+from domain.money import average_price, format_decimal
 from domain.orders import Execution, OrderAmended, OrderCanceled, OrderPlaced, OrderReduced
 from domain.partition import CommandHadNoEffect
 from domain.story import StoryPublished
@@ -96,7 +96,7 @@ def _execution(event: OrderPlaced | OrderAmended, done: Execution, total: int) -
     result["remaining_quantity"] = format_decimal(done.remaining)
     result["status"] = done.status
     result["reason"] = done.reason
-    result["average_price"] = _average_price(done) if len(fills) != 1 else fills[0]["price"]
+    result["average_price"] = _average_price(event, done) if len(fills) != 1 else fills[0]["price"]
     result["cost"] = format_decimal(done.cost)
     result["fee"] = format_decimal(done.fee)
     result["fills"] = fills
@@ -104,8 +104,10 @@ def _execution(event: OrderPlaced | OrderAmended, done: Execution, total: int) -
     return result
 
 
-def _average_price(done: Execution) -> str | None:
-    return format_decimal(divide_half_even(done.cost * MICRO, done.filled)) if done.filled else None
+def _average_price(event: OrderPlaced | OrderAmended, done: Execution) -> str | None:
+    if not done.filled:
+        return None
+    return format_decimal(average_price(done.cost, done.filled, event.limit_price, buys=event.side == "buy"))
 
 
 def _canceled(events: Sequence[OrderCanceled]) -> Result:

@@ -7,7 +7,7 @@ from psycopg import Connection
 from psycopg.rows import args_row
 
 from domain.events import Recorded
-from domain.money import MICRO, Credits, Price, Shares, Time, divide_half_even
+from domain.money import Credits, Price, Shares, Time, average_price
 from domain.orders import Execution, OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
 from projections.forms import Count
 from projections.machine.batch import Batch
@@ -22,8 +22,9 @@ from projections.reading import AsOf, Conditions, query
 class Order:
     """An order. `cost` and `fee` sum over its fills; `reason` says why a remainder does not rest.
 
-    `position` and `time` are those of the event that placed it, `changed_position` and `changed_time` those of its last
-    change.
+    `worst_limit` is the limit price at which it may have paid most or received least: another one than `limit_price` where
+    an order that had fills was amended. `position` and `time` are those of the event that placed it, `changed_position` and
+    `changed_time` those of its last change.
     """
 
     partition: int
@@ -37,6 +38,7 @@ class Order:
     quantity: Shares | None
     spend: Credits | None
     limit_price: Price | None
+    worst_limit: Price | None
     time_in_force: str
     expires_at: Time | None
     post_only: bool
@@ -56,8 +58,10 @@ class Order:
 
     @property
     def average_price(self) -> Price | None:
-        """Its cost per share, rounded half even; None before its first fill."""
-        return divide_half_even(self.cost * MICRO, self.filled) if self.filled else None
+        """Its cost per share, rounded half even but never beyond its limit; None before its first fill."""
+        if not self.filled:
+            return None
+        return average_price(self.cost, self.filled, self.worst_limit, buys=self.side == "buy")
 
     @property
     def key(self) -> tuple[int, str]:
@@ -85,6 +89,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:
                     event.execution,
                     recorded,
                     partition=batch.partition,
+                    worst_limit=event.limit_price,
                     open=event.execution.resting,
                     changed_position=recorded.position,
                     changed_time=recorded.time,
@@ -132,6 +137,10 @@ def _fill(order: Order, quantity: int, cost: int, remaining: int) -> None:
 
 def _amend(order: Order, event: OrderAmended) -> None:
     execution = event.execution
+    if order.filled and order.worst_limit is not None:
+        order.worst_limit = (max if order.side == "buy" else min)(order.worst_limit, event.limit_price)
+    else:
+        order.worst_limit = event.limit_price
     order.limit_price, order.quantity = event.limit_price, event.quantity
     order.filled += execution.filled
     order.cost += execution.cost
@@ -140,7 +149,7 @@ def _amend(order: Order, event: OrderAmended) -> None:
     order.status = "partially_filled" if order.open and order.filled else execution.status
 
 
-PROJECTION = Projection("orders", 2, (ORDERS,), fold, scope="market", weight=4.6)
+PROJECTION = Projection("orders", 3, (ORDERS,), fold, scope="market", weight=4.6)
 
 
 @query("orders")

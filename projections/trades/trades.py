@@ -15,7 +15,7 @@ from domain.market import (
     MarketFinalized,
     MarketResumed,
 )
-from domain.money import MICRO, Credits, Price, Shares, Time, divide_half_even
+from domain.money import Credits, Price, Shares, Time, average_price
 from domain.orders import Execution, Fill, OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
 from domain.story import StoryPublished
 from projections import market_facts
@@ -100,6 +100,7 @@ class RestingParty:
     order_id: str
     outcome: str
     side: str
+    limit_price: int
     remaining: int
 
 
@@ -160,7 +161,10 @@ def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901, PLR0912  on
                 if execution.fills:
                     fills.take(event, execution, recorded)
                 if execution.resting:
-                    resting.add(RestingParty(event.order_id, event.outcome, event.side, execution.remaining))
+                    assert event.limit_price is not None, "only limit orders rest"
+                    resting.add(
+                        RestingParty(event.order_id, event.outcome, event.side, event.limit_price, execution.remaining)
+                    )
             case RestingOrderFilled() as event:
                 fills.fill_resting(event, recorded)
             case OrderAmended() as event:
@@ -168,7 +172,8 @@ def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901, PLR0912  on
                 if execution.fills:
                     fills.take(event, execution, recorded)
                 if execution.resting:
-                    resting.edit(event.order_id).remaining = execution.remaining
+                    order = resting.edit(event.order_id)
+                    order.limit_price, order.remaining = event.limit_price, execution.remaining
                 else:
                     resting.remove(event.order_id)
             case OrderCanceled() as event:
@@ -236,7 +241,7 @@ class Fills:
     def fill_resting(self, event: RestingOrderFilled, recorded: Recorded) -> None:
         """Take in the fill of a resting order by the AMM."""
         market = self.markets.price(event.market_id, () if event.more else event.prices)
-        self._reduce(event.order_id, event.quantity)
+        order = self._reduce(event.order_id, event.quantity)
         outcome = market.outcomes.index(event.outcome)
         price_after = market.prices[outcome]
         if (sides := self.sides.get(event.market_id)) is not None:
@@ -250,7 +255,7 @@ class Fills:
                 AMM,
                 partition=self._partition,
                 number=0,
-                price=divide_half_even(event.cost * MICRO, event.quantity),
+                price=average_price(event.cost, event.quantity, order.limit_price, buys=event.side == "buy"),
                 fee=0,
                 source="amm",
                 role="resting",
