@@ -157,7 +157,7 @@ def trade(limits: AtLimits, markets: Mapping[str, str], rich: str) -> None:
         quote = {name: value for name, value in wish.items() if name != "client_order_id"}
         assert limits.tried("/quotes", quote, rich).status_code == 200
         limits.write("/orders", wish, rich)
-    for market in ("large", "small", "pair", "voided"):
+    for market in ("large", "small", "pair"):
         limits.write(f"/markets/{markets[market]}/split", {"amount": "10000000"}, rich)
     for number, market in enumerate(("large", "pair"), 20):
         outcome = NAMES[5] if market == "large" else "No"
