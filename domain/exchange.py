@@ -22,11 +22,20 @@ from domain.due import Due, DueTimes, is_pending
 from domain.event_kinds import is_account_event, is_order_event, is_partition_event
 from domain.events import Event, MarketEvent
 from domain.executions import sweep_events
-from domain.ledger import Ledger
-from domain.market import AddLiquidity, DisputeMarket, LiquidityAdded, MarketResumed, OpenMarket, ResumeMarket, Status
+from domain.ledger import EXTERNAL, HOUSE, Ledger, postings
+from domain.market import (
+    ActivateMarket,
+    AddLiquidity,
+    DisputeMarket,
+    LiquidityAdded,
+    MarketResumed,
+    OpenMarket,
+    ResumeMarket,
+    Status,
+)
 from domain.market_evolution import evolve_market
 from domain.market_state import Market
-from domain.money import Time
+from domain.money import MONEY_MAX, Time, format_decimal
 from domain.order_evolution import evolve_orders
 from domain.orders import (
     AmendOrder,
@@ -39,7 +48,7 @@ from domain.orders import (
     SplitSets,
 )
 from domain.partition import CommandHadNoEffect, CommandRejected, CommandsRead, PartitionEvent
-from domain.rejections import Code, Rejection, reject
+from domain.rejections import Code, Rejection, invalid, reject
 from domain.reservations import cancel_events
 from domain.settlement import Settlement, phase_of
 from domain.state_hash import state_hash
@@ -47,6 +56,14 @@ from domain.story import PublishStory, Story, StoryPublished, evolve_story, publ
 
 # Every order asks these questions, and a set of types answers faster than `isinstance` with a union of classes.
 _MAY_SWEEP: Final = frozenset({PlaceOrder, AmendOrder, AddLiquidity, ResumeMarket})
+_MONEY_FIELDS: Final[dict[type, str]] = {
+    DepositCash: "amount",
+    AddLiquidity: "amount",
+    OpenMarket: "subsidy",
+    ActivateMarket: "subsidy",
+    PublishStory: "markets",
+}
+"""The commands that bring money in, from outside or from the house, with the field that says how much."""
 _OF_NO_MARKET: Final = frozenset({AccountOpened, CashDeposited, CashWithdrawn})
 
 
@@ -88,6 +105,8 @@ class Exchange:
         decided = self._decide(command)
         if isinstance(decided, Rejection):
             decided = [_rejected(command, decided)]
+        elif type(command) in _MONEY_FIELDS and (refusal := self._too_much_money(command, decided)):
+            decided = [_rejected(command, refusal)]
         elif not decided:
             decided = [_no_effect(command)]
         entries = [self._emit(event, command_id) for event in decided]
@@ -290,6 +309,16 @@ class Exchange:
                 continue
             return sweep_events(self.markets[event.market_id]) if prices else ()
         return ()
+
+    def _too_much_money(self, command: Command, decided: Sequence[Event]) -> Rejection | None:
+        """Return why these events would bring in more money than all balances have room for, or None."""
+        for source in (EXTERNAL, HOUSE):
+            taken = sum([-amount for event in decided for name, amount in postings(event) if name == source])
+            if taken > 0 and taken - self.ledger.balances[source] > MONEY_MAX:
+                whose = "all deposits" if source == EXTERNAL else "what the house owes"
+                problem = f"would raise {whose} above {format_decimal(MONEY_MAX)}"
+                return invalid(_MONEY_FIELDS[type(command)], problem, given=taken)
+        return None
 
     # --- evolve
 

@@ -20,6 +20,12 @@ PRICE_MAX: Final = MICRO - PRICE_TICK
 AMOUNT_MAX: Final = 1_000_000_000 * MICRO
 """The largest amount that a command may name: a billion (1e9) credits or shares."""
 
+MONEY_MAX: Final = 1_000_000_000_000 * MICRO
+"""The most that may have come in from outside, deposits less withdrawals, and the most that the house may owe: a trillion (1e12).
+
+So every balance and every number of shares fits 64 bits, several times over.
+"""
+
 Credits = Annotated[int, "credits"]
 Shares = Annotated[int, "shares"]
 Price = Annotated[int, "price"]
