@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from domain.market import Status
 from domain.money import Credits, Fraction, Price, Shares, Time
-from projections.forms import Count, Liquidity
+from projections.forms import Count, CreditsSum, Liquidity, SharesSum
 from projections.machine.table import Table
 from projections.market_facts import category_table
 
@@ -40,8 +40,8 @@ class MarketRow:
     opened_at: Time
     prices: list[Price]
     open_interest: list[Shares]
-    volume: Credits
-    quantity: Shares
+    volume: CreditsSum
+    quantity: SharesSum
     trades: Count
     traders: Count
     status: str
@@ -115,8 +115,8 @@ class ActivityVersion(NamedTuple):
     prices: list[int]
     changed: int
     open_interest: list[int]
-    volume: int
-    quantity: int
+    volume: CreditsSum
+    quantity: SharesSum
     trades: int
     traders: int
 

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 VERSIONS: Final[dict[str, tuple[int, str]]] = {
     "timeline": (3, "89e1132c5eced965"),
     "stories": (2, "9b2df539b68c1053"),
-    "markets": (6, "b3ff463c6cffa016"),
+    "markets": (7, "faa39684e2c2801f"),
     "lifecycle": (3, "fc02a211f20db732"),
-    "candles": (4, "ab8d3fa19e23bd27"),
-    "trades": (8, "1309124f5b9d1eaa"),
+    "candles": (5, "de83c9c0c8adc598"),
+    "trades": (8, "655817183c3db125"),
     "orders": (3, "eebf8882a0615305"),
-    "book": (3, "cecedf00fdce1fa0"),
-    "positions": (6, "9d5e7d42ed535c2d"),
+    "book": (4, "a2ed7b18c4c6ce85"),
+    "positions": (7, "bc37c5031e8571f6"),
     "accounts": (3, "77931dc8fbe62527"),
 }
 """The version of each read model, with the digest of its tables in that version."""
