@@ -150,7 +150,7 @@ def _sweep(ahead: Ahead, queues: list["_Queue"], *, cut: bool) -> Sweep | None:
             more = True
             break
         traded = False
-        for front, quantity, price in _move(b, prices, fronts, level):
+        for front, quantity, price in _for_nothing(ahead, fronts) or _move(b, prices, fronts, level):
             order = front.order
             fill = fills.setdefault(order.order_id, SweepFill(order, front.left))
             fill.quantity += quantity
@@ -223,6 +223,20 @@ def _is_reached(b: float, front: _Front) -> bool:
     if front.price >= 1:
         return True
     return abs(lmsr.shares_to_price(b, front.price, front.order.price / MICRO)) > DUST
+
+
+def _for_nothing(ahead: Ahead, fronts: Sequence[_Front]) -> list[tuple[_Front, Shares, float]]:
+    """Return what bids get below the lowest price, `lmsr.TINIEST`, at which shares cost nothing that counts.
+
+    They move no price, so they go first and all at once. By moves of `REACH` it could take millions of them.
+    """
+    trades: list[tuple[_Front, Shares, float]] = []
+    for front in fronts:
+        if front.sign > 0 and front.price <= lmsr.TINIEST:
+            below = lmsr.shares_below(ahead.weights, ahead.sold, ahead.liquidity, front.order.outcome)
+            if below:
+                trades.append((front, min(front.left, below), lmsr.TINIEST))
+    return trades
 
 
 def _move(

@@ -686,7 +686,7 @@ class Reference:
             level = max([gaps[order.id] for order in fronts if self.is_reached(market, order, b)], default=0.0)
             if level == 0:
                 break
-            trades = self.move(market, fronts, gaps, level, filled)
+            trades = self.for_nothing(market, fronts) or self.move(market, fronts, gaps, level, filled)
             if not trades:
                 break
             for order, quantity, price in trades:
@@ -723,6 +723,18 @@ class Reference:
             if key not in best or worth > best[key][0]:
                 best[key] = worth, order
         return [best[key][1] for key in sorted(best)]
+
+    def for_nothing(
+        self, market: ReferenceMarket, fronts: list[ReferenceOrder]
+    ) -> list[tuple[ReferenceOrder, int, float]]:
+        """Return what bids get below the lowest price."""
+        trades = []
+        for order in fronts:
+            if order.buys and market.prices[order.outcome] <= lmsr.TINIEST:
+                below = lmsr.shares_below(market.weights, market.sold, market.b, order.outcome)
+                if below:
+                    trades.append((order, min(order.remaining, below), lmsr.TINIEST))
+        return trades
 
     def move(
         self,
