@@ -23,10 +23,20 @@ from domain.event_kinds import is_account_event, is_order_event, is_partition_ev
 from domain.events import Event, MarketEvent
 from domain.executions import sweep_events
 from domain.ledger import Ledger
-from domain.market import DisputeMarket, MarketDrafted, OpenMarket, Status
+from domain.market import (
+    AddLiquidity,
+    DisputeMarket,
+    LiquidityAdded,
+    MarketDrafted,
+    MarketResumed,
+    OpenMarket,
+    ResumeMarket,
+    Status,
+)
 from domain.market_evolution import evolve_market
 from domain.market_state import Market
 from domain.money import Time
+from domain.money_bound import MONEY_FIELDS, too_much_money
 from domain.names import Names
 from domain.order_evolution import evolve_orders
 from domain.orders import (
@@ -48,7 +58,7 @@ from domain.state_hash import state_hash
 from domain.story import PublishStory, Story, StoryPublished, evolve_story, publish_story
 
 # Every order asks these questions, and a set of types answers faster than `isinstance` with a union of classes.
-_MOVE_PRICES: Final = frozenset({PlaceOrder, AmendOrder})
+_MAY_SWEEP: Final = frozenset({PlaceOrder, AmendOrder, AddLiquidity, ResumeMarket})
 _OF_NO_MARKET: Final = frozenset({AccountOpened, CashDeposited, CashWithdrawn})
 
 
@@ -91,10 +101,12 @@ class Exchange:
         decided = self._decide(command)
         if isinstance(decided, Rejection):
             decided = [_rejected(command, decided)]
+        elif type(command) in MONEY_FIELDS and (refusal := too_much_money(command, decided, self.ledger)):
+            decided = [_rejected(command, refusal)]
         elif not decided:
             decided = [_no_effect(command)]
         entries = [self._emit(event, command_id) for event in decided]
-        if type(command) in _MOVE_PRICES:
+        if type(command) in _MAY_SWEEP:
             entries += [self._emit(event, command_id) for event in self._sweep(decided)]
         return entries
 
@@ -285,10 +297,15 @@ class Exchange:
         return events
 
     def _sweep(self, decided: Sequence[Event]) -> Sequence[Event]:
-        """Return what the AMM does to resting orders after an order that moved its price."""
+        """Return what the AMM does to resting orders that it can fill now: their prices are in the event that lets it."""
         for event in decided:
-            if (type(event) is OrderPlaced or type(event) is OrderAmended) and event.execution.swept_prices:
-                return sweep_events(self.markets[event.market_id])
+            if type(event) is OrderPlaced or type(event) is OrderAmended:
+                prices = event.execution.swept_prices
+            elif type(event) is LiquidityAdded or type(event) is MarketResumed:
+                prices = event.swept_prices
+            else:
+                continue
+            return sweep_events(self.markets[event.market_id]) if prices else ()
         return ()
 
     # --- evolve

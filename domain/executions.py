@@ -215,7 +215,7 @@ def _next_sweep(taker: Taker, order: PlaceOrder, rest: Shares) -> Sweep | None:
         )
     sold = market.sold.copy()
     sold[taker.index] += taker.amm_shares
-    return sweep_ahead(market, Ahead(sold, taker.prices, left, rests))
+    return sweep_ahead(market, Ahead(market.weights, market.liquidity, sold, taker.prices, left, rests))
 
 
 def sweep_events(market: Market) -> list[Event]:

@@ -208,12 +208,17 @@ class MarketHalted(Value):
     market_id: str
 
 
-class MarketResumed(Value):
-    """Trading resumed."""
+class MarketResumed(Value, omit_defaults=True):
+    """Trading resumed.
+
+    `swept_prices` are the AMM's prices after the sweep that this sets off, as in `domain.orders.Execution`: liquidity that
+    was added during the halt can fill resting orders now.
+    """
 
     TOPIC: ClassVar[str] = "MarketResumed.v1"
 
     market_id: str
+    swept_prices: tuple[Price, ...] = ()
 
 
 class MarketClosed(Value):
@@ -236,10 +241,12 @@ class ResolutionClarified(Value):
     resolution_source: str
 
 
-class LiquidityAdded(Value):
+class LiquidityAdded(Value, omit_defaults=True):
     """The house moved `amount` more to the AMM: b is now `liquidity`, and the prices did not change.
 
     `log_weights` (1e-12 nats) are the logarithms of the prices. For pricing, the net shares sold count from 0 again.
+    `swept_prices` are the AMM's prices after the sweep that this sets off, as in `domain.orders.Execution`: with more
+    liquidity the AMM can fill more of a resting order before its price reaches the order's limit.
     """
 
     TOPIC: ClassVar[str] = "LiquidityAdded.v1"
@@ -248,6 +255,7 @@ class LiquidityAdded(Value):
     amount: Credits
     liquidity: PicoCredits
     log_weights: tuple[int, ...]
+    swept_prices: tuple[Price, ...] = ()
 
 
 class MarketDetermined(Value):

@@ -105,9 +105,9 @@ class Fill(Value):
     """One step of an execution: against the AMM (`order_id` and `account_id` None) or against one resting order.
 
     `cost` is what the taker paid or received in this step. `price` is the price of the resting order, on the taker's
-    outcome; against the AMM it is `cost / quantity`, rounded half even to 6 decimals. `resting_cost` is what the resting
-    order paid or received: the same as `cost`, or the other part of a complete set where orders on both outcomes of a
-    market met.
+    outcome; against the AMM it is `cost / quantity`, rounded half even to 6 decimals, or the order's limit price if the
+    rounding of `cost` has passed it. `resting_cost` is what the resting order paid or received: the same as `cost`, or the
+    other part of a complete set where orders on both outcomes of a market met.
     """
 
     price: Price

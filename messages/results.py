@@ -26,7 +26,7 @@ from domain.market import (
     SetsMinted,
     Status,
 )
-from domain.money import MICRO, divide_half_even, format_decimal
+from domain.money import average_price, format_decimal
 from domain.orders import Execution, OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
 from domain.partition import CommandHadNoEffect
 from domain.story import StoryPublished
@@ -101,7 +101,8 @@ def _execution(
                     filled += swept.quantity
                     cost += swept.cost
                     remaining = swept.remaining
-                    fills.append(_fill(divide_half_even(swept.cost * MICRO, swept.quantity), swept.quantity, "amm"))
+                    price = average_price(swept.cost, swept.quantity, event.limit_price, buys=event.side == "buy")
+                    fills.append(_fill(price, swept.quantity, "amm"))
         if not remaining:
             status = "filled"
         elif filled or filled_before:
@@ -111,7 +112,7 @@ def _execution(
     result["remaining_quantity"] = format_decimal(remaining)
     result["status"] = status
     result["reason"] = done.reason
-    result["average_price"] = fills[0]["price"] if len(fills) == 1 else _average_price(cost, filled)
+    result["average_price"] = fills[0]["price"] if len(fills) == 1 else _average_price(event, cost, filled)
     result["cost"] = format_decimal(cost)
     result["fee"] = format_decimal(done.fee)
     result["fills"] = fills
@@ -123,8 +124,8 @@ def _fill(price: int, quantity: int, source: str) -> Result:
     return {"price": format_decimal(price), "quantity": format_decimal(quantity), "source": source}
 
 
-def _average_price(cost: int, filled: int) -> str | None:
-    return format_decimal(divide_half_even(cost * MICRO, filled)) if filled else None
+def _average_price(event: OrderPlaced | OrderAmended, cost: int, filled: int) -> str | None:
+    return format_decimal(average_price(cost, filled, event.limit_price, buys=event.side == "buy")) if filled else None
 
 
 def _canceled(events: Sequence[OrderCanceled]) -> Result:

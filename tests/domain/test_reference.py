@@ -81,6 +81,10 @@ class Pair:
         for event in events:
             if isinstance(event, OrderPlaced | OrderAmended):
                 done = event.execution
+                if (limit := event.limit_price) is not None:
+                    assert all(
+                        fill.price <= limit if event.side == "buy" else fill.price >= limit for fill in done.fills
+                    )
                 return {
                     "status": done.status,
                     "fills": [(fill.order_id, fill.quantity, fill.cost, fill.resting_cost) for fill in done.fills],

@@ -243,6 +243,21 @@ def test_a_bid_at_the_lowest_price_is_filled_at_the_smallest_subsidy() -> None:
     assert scenario.event(RestingOrderFilled).quantity > 40_000
 
 
+def test_a_bid_far_below_the_lowest_price_is_filled_at_once() -> None:
+    """Ten million sets of A and B sink the price of C, whose bid then gets as many shares for nothing, in a few moves."""
+    scenario = given(*a_market(("A", "B", "C"), subsidy=MICRO), *accounts("alice", "bob", "carol", cash=10**15))
+    scenario.given(buy("bob", "C", name="bid", quantity=10**13, limit_price=2_000))
+    scenario.given(buy("alice", "A", quantity=10**13, limit_price=600_000))
+    begin = time.process_time()
+    scenario.given(buy("carol", "B", quantity=10**13, limit_price=500_000))
+
+    assert time.process_time() - begin < 2
+    market = scenario.exchange.markets["m"]
+    assert could_fill(market, market.book.orders["bid"], market.prices) <= 1_000
+    assert market.sold[:2] == [10**13, 10**13]
+    assert market.prices[2] == pytest.approx(0.002, abs=1e-6)
+
+
 QUOTED = buy("bob", "A", quantity=60 * MICRO, name="quoted")
 
 

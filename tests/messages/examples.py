@@ -97,7 +97,9 @@ EXAMPLES: tuple[Event, ...] = (
     MarketResumed(M),
     MarketClosed(M, "close_time", (465_123, 534_877)),
     ResolutionClarified(M, 2, "Major news agencies, or the ministry of defence"),
-    LiquidityAdded(M, 50_000_000, 216_404_256_133_344, (-765_453_000_000, -625_718_000_000)),
+    LiquidityAdded(
+        M, 50_000_000, 216_404_256_133_344, (-765_453_000_000, -625_718_000_000), swept_prices=(465_120, 534_880)
+    ),
     MarketDetermined(M, (YES, NO), EVIDENCE, TIME + 3_600_000_000),
     MarketDisputed(M, A, 1_000_000, "It was a drill."),
     DisputeUpheld(M, TIME + 7_200_000_000),

@@ -53,7 +53,10 @@ async def list_markets(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
-    """Markets with the odds of each outcome, newest first; `trades` counts fills."""
+    """Markets, newest first. `odds` are the prices, and once a market is finalized its payouts, beside its `last_prices`.
+
+    `open_interest` is the most that a market may have to pay; `trades` counts fills.
+    """
     after = read.after(cursor, int, str)
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[MarketRow]:
@@ -69,7 +72,11 @@ async def list_markets(
 
 @router.get("/{market}")
 async def get_market(read: Read, market: str) -> Response:
-    """A market: odds, volume, open interest, status, and all wordings of its resolution source; `trades` counts fills."""
+    """A market: odds, volume, open interest, status, and all wordings of its resolution source.
+
+    `odds` are the prices, and once the market is finalized its payouts, beside its `last_prices`. `open_interest` is the most
+    that it may have to pay: the shares of the outcome of which accounts hold most. `trades` counts fills.
+    """
     found, as_of = await read.fetch(NEEDS, lambda c, a: whole_market(c, a, market))
     return answer(found, as_of)
 

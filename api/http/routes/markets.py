@@ -325,18 +325,22 @@ def outcome_indexes(market: MarketRow, outcome: str | None) -> Sequence[int]:
 
 
 def market_json(row: MarketRow) -> dict[str, Any]:
-    """Return a market in JSON's types: `outcomes` has the price, open interest and payout of each."""
+    """Return a market in JSON's types: `outcomes` has the price, open interest and payout of each.
+
+    `odds` are its payouts once it is finalized, else its prices; `last_prices` are its prices in any case.
+    """
     market = serialize(row)
-    odds = dict(zip(row.outcomes, market["prices"], strict=True))
+    odds, last_prices = (dict(zip(row.outcomes, market[name], strict=True)) for name in ("odds", "prices"))
     payouts = market.pop("payouts") or [None] * len(row.outcomes)
     columns = zip(
         market.pop("outcomes"), market.pop("prices"), market.pop("initial_prices"), market.pop("open_interest"), payouts,
         strict=True,
     )  # fmt: skip
-    market["open_interest"] = market.pop("open_interest_total")
+    market["open_interest"] = market.pop("largest_interest")
     return {
         **market,
         "odds": odds,
+        "last_prices": last_prices,
         "outcomes": [
             {"outcome": name, "price": price, "initial_price": initial, "open_interest": interest, "payout": payout}
             for name, price, initial, interest, payout in columns
