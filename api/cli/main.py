@@ -63,9 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return NO
-    except Exception as error:
-        if type(error) not in _unreachable():
-            raise
+    except _unreachable() as error:
         complain(error)
         return UNREACHABLE
 
@@ -84,7 +82,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _unreachable() -> tuple[type[Exception], ...]:
-    """Return the errors that mean that a server is missing, not that this program is wrong."""
+    """Return the errors that mean that something outside of this program is missing: a server, a file, a permission, a port."""
     import eventsourcing.persistence as log
     import psycopg
     import psycopg_pool
@@ -93,9 +91,7 @@ def _unreachable() -> tuple[type[Exception], ...]:
     from migrations import NewerDatabaseError
 
     return (
-        ConnectionRefusedError,
         OSError,
-        TimeoutError,
         NewerDatabaseError,
         StartError,
         psycopg.OperationalError,
