@@ -46,9 +46,19 @@ def add_group(commands: Commands, name: str, text: str) -> Commands:
     return actions
 
 
+def start_logs(settings: Settings) -> None:
+    """Let this process write its log as the settings say, warnings and uncaught exceptions included."""
+    from api import logs
+
+    logs.configure(settings)
+    logs.log_everything()
+
+
 def complain(problem: object) -> None:
     """Print why a command does not go on, on stderr."""
-    print(f"tidings: {problem}", file=sys.stderr)
+    from api import logs
+
+    logs.complain(problem)
 
 
 def needs_kafka(command: str) -> int:

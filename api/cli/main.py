@@ -31,9 +31,9 @@ from api.cli import (
     sql_role,
     topics,
 )
-from api.cli.command import INTERRUPTED, NO, UNREACHABLE, WRONG_USE, complain
+from api.cli.command import INTERRUPTED, NO, UNREACHABLE, WRONG_USE, complain, start_logs
 from local.compile import refuse_outdated
-from settings import Settings, unknown_variables
+from settings import Settings, unknown_variables, wants_json_logs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,10 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run: Run = options.run
     try:
         settings = Settings()
+        if settings.log_format == "json":
+            start_logs(settings)
         for name in unknown_variables():
             complain(f"{name} is not a setting (see `tidings settings`)")
         return run(options, settings)
     except ValidationError as error:
+        if wants_json_logs():
+            start_logs(Settings.model_construct(log_format="json", log_level="info"))
         for problem in error.errors(include_url=False, include_input=False):
             name = "_".join(str(part) for part in problem["loc"]).upper()
             complain(f"TIDINGS_{name}: {problem['msg']}")
