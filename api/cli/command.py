@@ -67,6 +67,14 @@ def needs_kafka(command: str) -> int:
     return WRONG_USE
 
 
+def check_kafka(settings: Settings) -> None:
+    """Return at once if the log is in Kafka and a broker answers, or if it is not in Kafka; raises NoKafkaError."""
+    from consumers.kafka.connection_check import check_connection
+
+    if settings.log == "kafka":
+        check_connection(settings)
+
+
 def show_progress(line: str) -> None:
     """Overwrite the last line of a terminal on stderr; elsewhere print nothing."""
     if sys.stderr.isatty():

@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from api.cli import parked_events
-from api.cli.command import DONE, NO, WRONG_USE, add_command, add_group, complain, needs_kafka
+from api.cli.command import DONE, NO, WRONG_USE, add_command, add_group, check_kafka, complain, needs_kafka
 from api.cli.read_models import is_unknown
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def _checked(run: Run) -> Run:
             return needs_kafka("dead-letters of commands")
         if options.name not in {None, COMMANDS} and is_unknown(options.name):
             return WRONG_USE
+        check_kafka(settings)
         return run(options, settings)
 
     return checked

@@ -6,7 +6,7 @@ import json
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from api.cli.command import DONE, NO, WRONG_USE, add_command, complain
+from api.cli.command import DONE, NO, WRONG_USE, add_command, check_kafka, complain
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -37,6 +37,7 @@ def _replay(options: Namespace, settings: Settings) -> int:
     except ValueError as error:
         complain(f"--until-time {error}")
         return WRONG_USE
+    check_kafka(settings)
     with ExitStack() as stack:
         settings = with_database(settings, stack) if settings.log == "postgres" else settings
         log = stack.enter_context(open_recorder(settings))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from api.cli.command import DONE, UNREACHABLE, WRONG_USE, add_command, complain, needs_kafka, start_logs
+from api.cli.command import DONE, UNREACHABLE, WRONG_USE, add_command, check_kafka, complain, needs_kafka, start_logs
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -60,6 +60,7 @@ def _api(_: Namespace, settings: Settings) -> int:
     start_logs(settings)
     if _port_is_taken(settings):
         return UNREACHABLE
+    check_kafka(settings)
     collect_rarely()
     return _run_until_stopped(HttpProcess(settings))
 
@@ -96,6 +97,16 @@ def _port_is_taken(settings: Settings) -> bool:
     return False
 
 
+def _warn_without_kafka(settings: Settings) -> None:
+    """Log at once why no broker answers. Whoever calls this goes on, and tries until one does."""
+    import structlog
+
+    try:
+        check_kafka(settings)
+    except OSError as error:
+        structlog.get_logger("tidings").warning("kafka_is_missing", error=str(error))
+
+
 def _engine(options: Namespace, settings: Settings) -> int:
     from api.logs import announce
     from consumers.engine.log import LogError
@@ -104,6 +115,10 @@ def _engine(options: Namespace, settings: Settings) -> int:
     if settings.log != "kafka":
         return needs_kafka("engine")
     start_logs(settings)
+    if options.take_over:
+        check_kafka(settings)
+    else:
+        _warn_without_kafka(settings)
     try:
         if options.take_over and (standby := take_over(settings)) is not None:
             announce(f"The standby {standby} has taken over")
@@ -120,6 +135,7 @@ def _projector(_: Namespace, settings: Settings) -> int:
     from consumers.process_tuning import collect_rarely
 
     start_logs(settings)
+    check_kafka(settings)
     collect_rarely()
     run_projector(settings)
     return DONE
@@ -131,5 +147,6 @@ def _feed(_: Namespace, settings: Settings) -> int:
     if settings.log != "kafka":
         return needs_kafka("feed")
     start_logs(settings)
+    _warn_without_kafka(settings)
     run(settings)
     return DONE
