@@ -52,7 +52,7 @@ def run_command(arguments: Sequence[str] | None) -> int:
             name = "_".join(str(part) for part in problem["loc"]).upper()
             complain(f"TIDINGS_{name}: {problem['msg']}")
         return WRONG_USE
-    except BrokenPipeError:
+    except BrokenPipeError:  # an OSError, but nothing is missing
         raise
     except _unreachable() as error:
         complain(error)
@@ -64,7 +64,8 @@ def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(
         prog="tidings",
         description="Prediction markets on news stories, on a log you can replay.",
-        epilog="exit codes: 0 done, 1 the answer is no, 2 wrong use, 3 something needed is not there, 130 interrupted",
+        epilog="Exit codes: 0 done, 1 the answer is no, 2 wrong use, 3 something needed is not there, 130 interrupted. "
+        "`tidings settings` lists the settings; all are environment variables.",
     )
     commands = found.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for group in GROUPS:
@@ -73,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _unreachable() -> tuple[type[Exception], ...]:
-    """Return the errors that mean that something outside of this program is missing: a server, a file, a permission, a port."""
+    """Return the errors that mean that something around this program is missing: a server, a permission, a port."""
     import eventsourcing.persistence as log
     import psycopg
     import psycopg_pool

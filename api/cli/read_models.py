@@ -25,7 +25,7 @@ def add_commands(commands: Commands) -> None:
     add_command(commands, "verify", _verify, "compare every read model and the ledger with the log", json=True)
     add_command(commands, "lag", _lag, "how far each read model is behind the log", json=True)
     rebuild = add_command(commands, "rebuild", _rebuild, "build a read model anew, beside the live one")
-    rebuild.add_argument("name")
+    rebuild.add_argument("name", help="the read model, as `tidings lag` lists it")
 
 
 class Opened(NamedTuple):
