@@ -84,14 +84,15 @@ def _run_until_stopped(process: ServingProcess) -> int:
 
 def _port_is_taken(settings: Settings) -> bool:
     """Return whether the server could not listen; if so, complain. Asked before anything is started."""
+    import os
     import socket
 
     try:
         socket.create_server((settings.host, settings.port)).close()
     except OSError as error:
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         complain(
-            f"cannot listen on port {settings.port} of {settings.host}: {error.strerror or error}; "
-            "TIDINGS_PORT and TIDINGS_HOST choose others"
+            f"cannot listen on port {settings.port} of {settings.host}: {why}; TIDINGS_PORT and TIDINGS_HOST choose others"
         )
         return True
     return False

@@ -58,7 +58,7 @@ def run_demo(settings: Settings, *, kafka: bool, once: bool, as_json: bool, seed
                 "log": "kafka" if kafka else "postgres",
                 "operator_key": SecretStr(f"tdg_{secrets.token_urlsafe(32)}"),
                 "host": "127.0.0.1",
-                "port": 0 if once else _port(settings.port),
+                "port": 0 if once else free_or_other(settings.port),
                 "home": folder,
                 "public_reads": True,
             }
@@ -104,6 +104,15 @@ def check(result: dict[str, Any]) -> list[str]:
         if micros != MICRO:
             problems.append(f"the odds of {market['slug']} sum to {micros / MICRO}")
     return problems
+
+
+def free_or_other(wanted: int) -> int:
+    """Return the wanted port, any free one for 0, or another one when it is taken, which is said."""
+    with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", wanted)) as probe:
+        return int(probe.getsockname()[1])
+    port = free_port()
+    tell_progress(f"Port {wanted} is in use: the demo serves at port {port}")
+    return port
 
 
 def _report(result: dict[str, Any], *, as_json: bool) -> list[str]:
@@ -159,12 +168,3 @@ def _fresh_database(folder: Path, stack: contextlib.ExitStack) -> str:
     server = stack.enter_context(Postgres.start(folder / "postgres"))
     drop_database(server.dsn(), DATABASE)
     return server.database(DATABASE)
-
-
-def _port(wanted: int) -> int:
-    """Return the wanted port, or another when it is taken or 0."""
-    with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", wanted)) as probe:
-        return int(probe.getsockname()[1])
-    port = free_port()
-    tell_progress(f"Port {wanted} is in use: the demo serves at port {port}")
-    return port
