@@ -109,6 +109,7 @@ def test_the_demo_is_seen_while_it_runs_and_afterwards() -> None:
         check_that_it_is_seen(demo)
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.usefixtures("kafka")
 def test_the_demo_on_kafka_is_seen_while_it_runs() -> None:
     """It prints the broker's address, and its feed has the events; afterwards the missing broker is named."""
