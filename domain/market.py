@@ -5,7 +5,7 @@ in `domain.market_decisions` and `domain.market_evolution`, the state in `domain
 """
 
 from enum import StrEnum
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Literal
 
 from domain.money import MICRO, Credits, Fraction, PicoCredits, Price, Shares, Time
 from domain.values import Value
@@ -257,8 +257,11 @@ class MarketDetermined(Value):
     dispute_until: Time
 
 
-class MarketDisputed(Value):
-    """An account contested the payouts. The dispute window is suspended until an operator decides."""
+class MarketDisputed(Value, omit_defaults=True):
+    """An account contested the payouts. The dispute window is suspended until an operator decides.
+
+    `unnamed` lists the fields that the command did not name: then `bond` is the smallest that the market accepts.
+    """
 
     TOPIC: ClassVar[str] = "MarketDisputed.v1"
 
@@ -266,6 +269,7 @@ class MarketDisputed(Value):
     account_id: str
     bond: Credits
     reason: str
+    unnamed: tuple[Literal["bond"], ...] = ()
 
 
 class DisputeUpheld(Value):

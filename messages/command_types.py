@@ -11,7 +11,7 @@ import msgspec
 from domain import commands
 from domain.money import Time
 from domain.orders import PlaceOrder
-from domain.values import Value
+from domain.values import NO_JSON, Json, Value
 from messages.fields import InvalidCommand
 
 COMMAND_ID_MAX: Final = 200
@@ -19,6 +19,9 @@ COMMAND_ID_MAX: Final = 200
 
 RECORD_COMMANDS_MAX: Final = 1_000
 """The most commands in one record."""
+
+BODY_BYTES_MAX: Final = 4096
+"""The largest body that the log keeps of a command that changed nothing."""
 
 
 class AdvanceTime(Value):
@@ -40,7 +43,11 @@ COMMANDS: Final[dict[str, type[Command]]] = {
 
 
 class Submitted(msgspec.Struct):
-    """A command as it reached the engine. `command` is the refusal where one of its fields is invalid."""
+    """A command as it reached the engine. `command` is the refusal where one of its fields is invalid.
+
+    `body` is what the log keeps of the command if it changes nothing: its fields as JSON in one line. It is `NO_JSON` if the
+    log keeps nothing.
+    """
 
     command_id: str
     command: Command | InvalidCommand
@@ -48,6 +55,7 @@ class Submitted(msgspec.Struct):
     at: Time | None = None
     reply_to: str | None = None
     type: str = ""
+    body: Json = NO_JSON
 
 
 class UnreadableError(ValueError):
