@@ -16,7 +16,7 @@ VERSIONS: Final[dict[str, tuple[int, str]]] = {
     "timeline": (3, "89e1132c5eced965"),
     "stories": (2, "9b2df539b68c1053"),
     "markets": (6, "b3ff463c6cffa016"),
-    "lifecycle": (3, "fc02a211f20db732"),
+    "lifecycle": (4, "fc02a211f20db732"),
     "candles": (4, "ab8d3fa19e23bd27"),
     "trades": (7, "b4ac744efbcd6c45"),
     "orders": (2, "2948c03507b6cb3e"),

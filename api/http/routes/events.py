@@ -1,7 +1,7 @@
 """The event log in its public form, and its schemas."""
 
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query
 from starlette.concurrency import run_in_threadpool
@@ -9,12 +9,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.http import cursors
+from api.http.auth import Principal
 from api.http.context import Context, MarketFilter, WithContext, reader_of
 from api.http.cursors import POSITION_MAX
 from api.http.errors import invalid_field
 from api.http.reads import Cursor, Limit, json
 from api.http.request_log import request_log_of
 from domain.events import Recorded
+from domain.partition import CommandHadNoEffect, CommandRejected
 from messages.events import TOPICS, event_schemas, public_event
 from messages.stored import from_stored
 from messages.wire import format_time
@@ -27,17 +29,21 @@ SCANNED_MAX: Final = 10_000
 _TYPES: Final = {topic: topic.partition(".v")[0] for topic in TOPICS}
 
 
-@router.get("/events", dependencies=[Depends(reader_of)])
+@router.get("/events")
 async def list_events(
     request: Request,
     context: WithContext,
+    reader: Annotated[Principal | None, Depends(reader_of)],
     market_id: MarketFilter,
     after: Annotated[int, Query(ge=0, le=POSITION_MAX, description="a position: only events after it")] = 0,
     limit: Limit = 100,
     type: Annotated[str | None, Query(description="a type of event, such as OrderPlaced")] = None,  # noqa: A002
     cursor: Cursor = None,
 ) -> Response:
-    """Events, oldest first, as `GET /v1/schemas` describes them. With `market`, a page may be short: follow the cursor."""
+    """Events, oldest first, as `GET /v1/schemas` describes them. With `market`, a page may be short: follow the cursor.
+
+    The `body` of a command that was refused or had no effect is null unless the key may act for its account.
+    """
     topics = _topics(type)
     key = cursors.decode(request, cursor, int)
     start = key[0] if key else after
@@ -46,7 +52,7 @@ async def list_events(
     time = format_time(found[-1].time) if found else None
     return json(
         {
-            "data": [public_event(recorded) for recorded in found],
+            "data": [_shown(recorded, reader) for recorded in found],
             "next_cursor": cursors.encode(request, [scanned_to]) if more else None,
             "as_of": {"position": head, "time": time},
         }
@@ -57,6 +63,17 @@ async def list_events(
 async def get_schemas() -> Response:
     """The JSON Schema of every type of event, by its durable name."""
     return json({"data": event_schemas()})
+
+
+def _shown(recorded: Recorded, reader: Principal | None) -> dict[str, Any]:
+    """Return the public form of an event for this reader: bodies of commands are private to the account that sent them."""
+    public = public_event(recorded)
+    event = recorded.event
+    if isinstance(event, CommandRejected | CommandHadNoEffect) and not (
+        reader and reader.may_act_for(event.account_id or "")
+    ):
+        public["data"]["body"] = None
+    return public
 
 
 def _topics(event_type: str | None) -> list[str]:
