@@ -45,7 +45,7 @@ from domain.reservations import cancel_events
 from domain.settlement import Settlement, phase_of
 from domain.state_hash import state_hash
 from domain.story import PublishStory, Story, StoryPublished, evolve_story, publish_story
-from domain.values import NO_JSON, Json
+from domain.values import json_of
 
 # Every order asks these questions, and a set of types answers faster than `isinstance` with a union of classes.
 _MOVE_PRICES: Final = frozenset({PlaceOrder, AmendOrder})
@@ -79,12 +79,12 @@ class Exchange:
 
     # --- the two ways in: a new command, a recorded event
 
-    def handle(self, command: Command, time: Time, command_id: str, body: Json = NO_JSON) -> list[Entry]:
+    def handle(self, command: Command, time: Time, command_id: str, body: bytes = b"") -> list[Entry]:
         """Decide the command at this time, apply its events and return them.
 
         There is at least one: a refusal is `CommandRejected`. The caller has called `step` at this time until it returned
-        None. Time never runs backwards. `body` is the text of the command; it is kept only in an event that tells nothing
-        else of what was asked for.
+        None. Time never runs backwards. `body` is the JSON of the command, or empty; it is kept only in an event
+        that tells nothing else of what was asked for.
         """
         assert time >= self.time, "time came in backwards"
         self.time = time
@@ -347,7 +347,7 @@ def _no_account(account_id: str) -> Rejection:
     return reject(Code.ACCOUNT_NOT_FOUND, "there is no such account", account=account_id)
 
 
-def _rejected(command: Command, rejection: Rejection, body: Json) -> CommandRejected:
+def _rejected(command: Command, rejection: Rejection, body: bytes) -> CommandRejected:
     return CommandRejected(
         type(command).__name__,
         rejection.code,
@@ -355,11 +355,11 @@ def _rejected(command: Command, rejection: Rejection, body: Json) -> CommandReje
         rejection.details,
         getattr(command, "account_id", None),
         getattr(command, "market_id", None),
-        body,
+        json_of(body),
     )
 
 
-def _no_effect(command: Command, body: Json) -> CommandHadNoEffect:
+def _no_effect(command: Command, body: bytes) -> CommandHadNoEffect:
     return CommandHadNoEffect(
-        type(command).__name__, getattr(command, "account_id", None), getattr(command, "market_id", None), body
+        type(command).__name__, getattr(command, "account_id", None), getattr(command, "market_id", None), json_of(body)
     )

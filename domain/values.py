@@ -21,6 +21,11 @@ NO_JSON: Final = Json(b"null")
 """No value. It is one object, so that a field which has it as its default can be left out."""
 
 
+def json_of(text: bytes) -> Json:
+    """Return the value of this text; an empty one is no value."""
+    return Json(text) if text else NO_JSON
+
+
 def always_stored(default: Any) -> Any:
     """Return the default of a field that is stored even then, in a value that leaves out fields with their defaults."""
     return msgspec.field(default_factory=lambda: default)

@@ -11,7 +11,7 @@ import msgspec
 from domain import commands
 from domain.money import Time
 from domain.orders import PlaceOrder
-from domain.values import NO_JSON, Json, Value
+from domain.values import Value
 from messages.fields import InvalidCommand
 
 COMMAND_ID_MAX: Final = 200
@@ -45,8 +45,7 @@ COMMANDS: Final[dict[str, type[Command]]] = {
 class Submitted(msgspec.Struct):
     """A command as it reached the engine. `command` is the refusal where one of its fields is invalid.
 
-    `body` is what the log keeps of the command if it changes nothing: its fields as JSON in one line. It is `NO_JSON` if the
-    log keeps nothing.
+    `body` is what the log keeps of the command if it changes nothing: its fields as JSON in one line, or empty.
     """
 
     command_id: str
@@ -55,7 +54,7 @@ class Submitted(msgspec.Struct):
     at: Time | None = None
     reply_to: str | None = None
     type: str = ""
-    body: Json = NO_JSON
+    body: bytes = b""
 
 
 class UnreadableError(ValueError):

@@ -24,7 +24,6 @@ from domain.market_evolution import uniform_prices
 from domain.money import Time
 from domain.orders import PlaceOrder
 from domain.story import PublishStory
-from domain.values import NO_JSON, Json
 from messages.codecs import command_codec
 from messages.command_types import (
     BODY_BYTES_MAX,
@@ -115,17 +114,17 @@ _DEPTH_MAX: Final = 32
 """The deepest nesting of arrays and objects in a body that the log keeps. Many readers of JSON refuse more than 64."""
 
 
-def body_and_digest(command: Command) -> tuple[Json, str]:
+def body_and_digest(command: Command) -> tuple[bytes, str]:
     """Return what the log keeps of the command if it changes nothing (`Submitted.body`), and its digest."""
     data = _dump_data(command)
     return _body(data), _digest(type(command).__name__, data)
 
 
-def _body(data: bytes) -> Json:
-    return Json(data) if len(data) <= BODY_BYTES_MAX else NO_JSON
+def _body(data: bytes) -> bytes:
+    return data if len(data) <= BODY_BYTES_MAX else b""
 
 
-def _invalid_body(data: bytes) -> tuple[Json, bytes]:
+def _invalid_body(data: bytes) -> tuple[bytes, bytes]:
     """Return what the log keeps of an invalid command, and the text that its digest is made from.
 
     The text has no blanks between its parts: an event stands in one line. What some readers of JSON would refuse, or would
@@ -139,7 +138,7 @@ def _invalid_body(data: bytes) -> tuple[Json, bytes]:
             return _body(text), text
     except _UNDECODABLE:
         pass
-    return NO_JSON, data
+    return b"", data
 
 
 def _depth(value: Any) -> int:

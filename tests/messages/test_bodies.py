@@ -15,7 +15,7 @@ from domain.market import DetermineMarket, FinalizeMarket, Payout
 from domain.money import MICRO
 from domain.partition import CommandHadNoEffect, CommandRejected
 from domain.story import PublishStory
-from domain.values import NO_JSON, Json
+from domain.values import NO_JSON, Json, json_of
 from messages.asked import asked
 from messages.commands import AdvanceTime, Command, InvalidCommand, Submitted, dump_command, parse_command
 from messages.events import public_event
@@ -41,7 +41,7 @@ def refused(submitted: Submitted) -> Recorded:
     """The refusal of an invalid command, as it is read from the log."""
     assert isinstance(submitted.command, InvalidCommand)
     why = submitted.command.rejection
-    event = CommandRejected(submitted.type, why.code, why.message, why.details, None, None, submitted.body)
+    event = CommandRejected(submitted.type, why.code, why.message, why.details, None, None, json_of(submitted.body))
     return in_the_log(event, submitted.digest)
 
 
@@ -76,7 +76,7 @@ def test_a_body_has_the_fields_as_on_the_wire() -> None:
 def test_a_body_is_enough_to_know_the_command(command: Command) -> None:
     """Of every type: from its event alone it comes back as it was sent, with its digest."""
     submitted = parse_command(dump_command(id_for(command), command))
-    event = CommandHadNoEffect(submitted.type, None, None, submitted.body)
+    event = CommandHadNoEffect(submitted.type, None, None, json_of(submitted.body))
 
     found = asked([in_the_log(event, submitted.digest, submitted.command_id)])
 
@@ -149,7 +149,7 @@ def test_what_a_reader_of_the_log_might_stumble_over_is_not_kept(data: str | byt
 
     recorded = refused(submitted)
 
-    assert submitted.body == NO_JSON
+    assert not submitted.body
     assert asked([recorded]) is None
     assert submitted.digest == sent(data).digest != sent("[]").digest
     assert msgspec.json.decode(msgspec.json.encode(public_event(recorded)))["data"]["body"] is None
