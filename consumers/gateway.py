@@ -17,7 +17,7 @@ from consumers.engine.command_source import LocalCommand, LocalCommandSource, Wa
 from consumers.errors import Busy, EngineStopped, GatewayError, ReplyTimeout, Undecidable
 from domain.money import Time
 from domain.orders import PlaceOrder
-from messages.commands import Command, InvalidCommand, QuoteOrder, check_command, digest_of, with_ids
+from messages.commands import Command, InvalidCommand, QuoteOrder, body_and_digest, check_command, with_ids
 from messages.replies import Reply
 
 __all__ = ["Busy", "EngineStopped", "Gateway", "GatewayError", "LocalGateway", "ReplyTimeout", "Undecidable"]
@@ -116,9 +116,8 @@ class LocalGateway:
     def _put(self, command_id: str, command: Command, at: Time | None, waiter: Waiter) -> None:
         check_command(command_id, command)
         whole = with_ids(command_id, command)
-        self._source.put(
-            LocalCommand(command_id, whole, digest_of(whole), at, None, type(whole).__name__, waiter=waiter)
-        )
+        body, digest = body_and_digest(whole)
+        self._source.put(LocalCommand(command_id, whole, digest, at, None, type(whole).__name__, body, waiter=waiter))
 
 
 async def gather_replies(replies: Sequence[Awaitable[Reply]]) -> list[Reply | InvalidCommand | GatewayError]:

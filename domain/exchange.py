@@ -43,6 +43,7 @@ from domain.orders import (
     AmendOrder,
     CancelOrder,
     CancelOrders,
+    CancelScope,
     MergeSets,
     OrderAmended,
     OrderPlaced,
@@ -56,6 +57,7 @@ from domain.settlement import Settlement, phase_of
 from domain.slugs import market_slugs
 from domain.state_hash import state_hash
 from domain.story import PublishStory, Story, StoryPublished, evolve_story, publish_story
+from domain.values import json_of
 
 # Every order asks these questions, and a set of types answers faster than `isinstance` with a union of classes.
 _MAY_SWEEP: Final = frozenset({PlaceOrder, AmendOrder, AddLiquidity, ResumeMarket})
@@ -90,21 +92,22 @@ class Exchange:
 
     # --- the two ways in: a new command, a recorded event
 
-    def handle(self, command: Command, time: Time, command_id: str) -> list[Entry]:
+    def handle(self, command: Command, time: Time, command_id: str, body: bytes = b"") -> list[Entry]:
         """Decide the command at this time, apply its events and return them.
 
         There is at least one: a refusal is `CommandRejected`. The caller has called `step` at this time until it returned
-        None. Time never runs backwards.
+        None. Time never runs backwards. `body` is the JSON of the command, or empty; it is kept only in an event
+        that tells nothing else of what was asked for.
         """
         assert time >= self.time, "time came in backwards"
         self.time = time
         decided = self._decide(command)
         if isinstance(decided, Rejection):
-            decided = [_rejected(command, decided)]
+            decided = [_rejected(command, decided, body)]
         elif type(command) in MONEY_FIELDS and (refusal := too_much_money(command, decided, self.ledger)):
-            decided = [_rejected(command, refusal)]
+            decided = [_rejected(command, refusal, body)]
         elif not decided:
-            decided = [_no_effect(command)]
+            decided = [_no_effect(command, body)]
         entries = [self._emit(event, command_id) for event in decided]
         if type(command) in _MAY_SWEEP:
             entries += [self._emit(event, command_id) for event in self._sweep(decided)]
@@ -268,10 +271,11 @@ class Exchange:
         if command.market_id is not None and command.market_id not in self.markets:
             return _no_market(command.market_id)
         events: list[Event] = []
+        scope: CancelScope = "account" if command.market_id is None else "market"
         for order_id, reservation in account.orders.items():
             if command.market_id in {None, reservation.market_id}:
                 market = self.markets[reservation.market_id]
-                events += cancel_events(market, market.book.orders[order_id], account, "trader")
+                events += cancel_events(market, market.book.orders[order_id], account, "trader", scope)
         return events
 
     def _publish_story(self, command: PublishStory) -> Sequence[Event] | Rejection:
@@ -371,7 +375,7 @@ def _no_account(account_id: str) -> Rejection:
     return reject(Code.ACCOUNT_NOT_FOUND, "there is no such account", account=account_id)
 
 
-def _rejected(command: Command, rejection: Rejection) -> CommandRejected:
+def _rejected(command: Command, rejection: Rejection, body: bytes) -> CommandRejected:
     return CommandRejected(
         type(command).__name__,
         rejection.code,
@@ -379,10 +383,11 @@ def _rejected(command: Command, rejection: Rejection) -> CommandRejected:
         rejection.details,
         getattr(command, "account_id", None),
         getattr(command, "market_id", None),
+        json_of(body),
     )
 
 
-def _no_effect(command: Command) -> CommandHadNoEffect:
+def _no_effect(command: Command, body: bytes) -> CommandHadNoEffect:
     return CommandHadNoEffect(
-        type(command).__name__, getattr(command, "account_id", None), getattr(command, "market_id", None)
+        type(command).__name__, getattr(command, "account_id", None), getattr(command, "market_id", None), json_of(body)
     )

@@ -5,7 +5,7 @@ in `domain.market_decisions` and `domain.market_evolution`, the state in `domain
 """
 
 from enum import StrEnum
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Literal
 
 from domain.money import MICRO, Credits, Fraction, PicoCredits, Price, Shares, Time
 from domain.values import Value
@@ -170,8 +170,11 @@ MarketCommand = (
 # --- events
 
 
-class MarketDrafted(Value):
-    """A market was created. It has no AMM and takes no orders yet."""
+class MarketDrafted(Value, omit_defaults=True):
+    """A market was created. It has no AMM and takes no orders yet.
+
+    `unnamed` lists the fields that the command did not name: then `slug` was derived from the question.
+    """
 
     TOPIC: ClassVar[str] = "MarketDrafted.v1"
 
@@ -187,6 +190,7 @@ class MarketDrafted(Value):
     resolution_source: str
     dispute_seconds: int
     dispute_bond: Credits
+    unnamed: tuple[Literal["slug"], ...] = ()
 
 
 class MarketActivated(Value):
@@ -269,8 +273,11 @@ class MarketDetermined(Value):
     dispute_until: Time
 
 
-class MarketDisputed(Value):
-    """An account contested the payouts. The dispute window is suspended until an operator decides."""
+class MarketDisputed(Value, omit_defaults=True):
+    """An account contested the payouts. The dispute window is suspended until an operator decides.
+
+    `unnamed` lists the fields that the command did not name: then `bond` is the smallest that the market accepts.
+    """
 
     TOPIC: ClassVar[str] = "MarketDisputed.v1"
 
@@ -278,6 +285,7 @@ class MarketDisputed(Value):
     account_id: str
     bond: Credits
     reason: str
+    unnamed: tuple[Literal["bond"], ...] = ()
 
 
 class DisputeUpheld(Value):

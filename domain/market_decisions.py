@@ -148,6 +148,7 @@ def open_market(command: OpenMarket, slug: str, time: Time) -> Sequence[Event] |
         command.resolution_source,
         command.dispute_seconds,
         command.dispute_bond,
+        () if command.slug else ("slug",),
     )
     return [drafted] if command.draft else [drafted, _activation(drafted)]
 
@@ -271,7 +272,9 @@ def dispute(market: Market, account: Account, command: DisputeMarket, time: Time
         return reject(Code.BOND_TOO_SMALL, f"the bond must be at least {format_decimal(least)}", bond=bond, least=least)
     return cannot_spend(account, bond) or [
         BondPosted(account.account_id, market.market_id, bond),
-        MarketDisputed(market.market_id, account.account_id, bond, command.reason),
+        MarketDisputed(
+            market.market_id, account.account_id, bond, command.reason, ("bond",) if command.bond is None else ()
+        ),
     ]
 
 

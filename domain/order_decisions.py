@@ -4,6 +4,8 @@ Guards first, then the match, then the events. A quote is the same decision, not
 `domain.reservations`, since expiry, the end of a market and an order's own taker cancel too.
 """
 
+from typing import Literal
+
 from domain.account import Account, OrderReleased, SetsMerged, SetsSplit
 from domain.account_rules import cannot_spend
 from domain.book import RestingOrder
@@ -131,6 +133,10 @@ def _place(
         reduce_only=command.reduce_only,
         resolution_version=market.resolution_version,
         execution=done.execution,
+        requested_quantity=None if quantity == command.quantity else command.quantity,
+        max_cost=command.max_cost,
+        min_proceeds=command.min_proceeds,
+        self_trade_prevention=command.self_trade_prevention,
     )
     return done, event
 
@@ -150,8 +156,7 @@ def amend_order(market: Market, account: Account, command: AmendOrder) -> list[E
     if refusal := not_active(market):
         return refusal
     order = market.book.orders[command.order_id]
-    price = command.limit_price if command.limit_price is not None else order.price
-    total = command.quantity if command.quantity is not None else order.quantity
+    price, total = _amended(order, command)
     if wrong := check_price(price):
         return wrong
     if not order.filled < total <= AMOUNT_MAX:
@@ -164,8 +169,16 @@ def amend_order(market: Market, account: Account, command: AmendOrder) -> list[E
         if not all_of_it:
             return small
     if price == order.price and remaining < order.remaining:
-        return _reduce(market, account, order, total, remaining)
-    return _replace(market, account, order, price, total)
+        return _reduce(market, account, order, command, remaining)
+    return _replace(market, account, order, command)
+
+
+def _amended(order: RestingOrder, command: AmendOrder) -> tuple[Price, Shares]:
+    """Return the price and the total quantity that the order is to have."""
+    return (
+        command.limit_price if command.limit_price is not None else order.price,
+        command.quantity if command.quantity is not None else order.quantity,
+    )
 
 
 def _available_to(market: Market, account: Account, order: RestingOrder) -> Shares:
@@ -174,7 +187,9 @@ def _available_to(market: Market, account: Account, order: RestingOrder) -> Shar
     return available + account.orders[order.order_id].shares
 
 
-def _reduce(market: Market, account: Account, order: RestingOrder, total: Shares, remaining: Shares) -> list[Event]:
+def _reduce(
+    market: Market, account: Account, order: RestingOrder, command: AmendOrder, remaining: Shares
+) -> list[Event]:
     """Return the events of an order that only shrinks, so that it keeps its place in time."""
     buys, less = order.side == "buy", order.remaining - remaining
     cash = released_cash(market.terms.fee_rate, order.price, order.remaining, less) if buys else 0
@@ -189,17 +204,17 @@ def _reduce(market: Market, account: Account, order: RestingOrder, total: Shares
             outcome,
             order.side,
             order.price,
-            total,
+            order.filled + remaining,
             remaining,
+            ("limit_price",) if command.limit_price is None else (),
         ),
         OrderReleased(account.account_id, market.market_id, order.order_id, outcome, cash, shares),
     ]
 
 
-def _replace(
-    market: Market, account: Account, order: RestingOrder, price: Price, total: Shares
-) -> list[Event] | Rejection:
-    """Return the events of an order that acts as a new one with this price and total quantity, or why it is refused."""
+def _replace(market: Market, account: Account, order: RestingOrder, command: AmendOrder) -> list[Event] | Rejection:
+    """Return the events of an order that acts as a new one with its amended price and quantity, or why it is refused."""
+    price, total = _amended(order, command)
     reservation, remaining = account.orders[order.order_id], total - order.filled
     outcome, side = market.terms.outcomes[order.outcome], order.side
     all_of_it = False
@@ -248,8 +263,16 @@ def _replace(
             expires_at=order.expires_at,
             post_only=order.post_only,
             execution=done.execution,
+            unnamed=_unnamed(command),
         )
     )
+
+
+def _unnamed(command: AmendOrder) -> tuple[Literal["limit_price", "quantity"], ...]:
+    """Return the fields that an amendment leaves as they are; one that replaces the order names at least one."""
+    if command.quantity is None:
+        return ("quantity",)
+    return ("limit_price",) if command.limit_price is None else ()
 
 
 # --- complete sets

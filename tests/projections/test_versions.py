@@ -16,7 +16,7 @@ VERSIONS: Final[dict[str, tuple[int, str]]] = {
     "timeline": (3, "89e1132c5eced965"),
     "stories": (2, "9b2df539b68c1053"),
     "markets": (7, "faa39684e2c2801f"),
-    "lifecycle": (3, "fc02a211f20db732"),
+    "lifecycle": (4, "fc02a211f20db732"),
     "candles": (5, "de83c9c0c8adc598"),
     "trades": (8, "655817183c3db125"),
     "orders": (3, "0d3a010dade1b86b"),

@@ -12,6 +12,8 @@ from api.http.auth import Principal, require
 from api.http.cursors import POSITION_MAX
 from api.http.errors import ApiError, invalid_field
 from api.http.reads import Cursor, Limit, Read, Reader, answer, json, query_time
+from domain.events import Recorded
+from domain.partition import CommandHadNoEffect, CommandRejected
 from messages.events import TOPICS, event_schemas, public_event
 from messages.stored import from_stored
 from projections import log_index
@@ -47,6 +49,7 @@ async def list_events(
     """Events as `GET /v1/schemas` describes them, oldest first, with `before` newest first.
 
     `as_of` is the end of the log as it was read. The events of an account need its own key, or an admin's.
+    The `body` of a command that was refused or had no effect is null unless the key may act for its account.
     """
     key = read.after(cursor, int)
     resolve = read.context.references.resolve
@@ -73,7 +76,8 @@ async def list_events(
 
     positions, as_of = await read.fetch((log_index.is_known, log_index.positions), query)
     shown = positions[:limit]
-    events = await read.context.log_reads.ask(lambda log: _events(log, shown))
+    found = await read.context.log_reads.ask(lambda log: _events(log, shown))
+    events = [_shown(recorded, read.principal) for recorded in found]
     more = shown[-1:] if len(positions) > limit else None
     return answer(events, as_of, next_cursor=read.cursor(more, as_of))
 
@@ -82,6 +86,17 @@ async def list_events(
 async def get_schemas() -> Response:
     """The JSON Schema of every type of event, by its durable name."""
     return json({"data": event_schemas()})
+
+
+def _shown(recorded: Recorded, principal: Principal | None) -> dict[str, Any]:
+    """Return the public form of an event for this reader: bodies of commands are private to the account that sent them."""
+    public = public_event(recorded)
+    event = recorded.event
+    if isinstance(event, CommandRejected | CommandHadNoEffect) and not (
+        principal and principal.may_act_for(event.account_id or "")
+    ):
+        public["data"]["body"] = None
+    return public
 
 
 def type_names(text: str | None) -> list[str]:
@@ -114,10 +129,10 @@ def _refuse_unknown(connection: Connection[Any], as_of: AsOf, search: Search) ->
         raise ApiError("ACCOUNT_NOT_FOUND", "no such account", {"account": search.account_id})
 
 
-def _events(log: ApplicationRecorder, positions: Sequence[int]) -> list[dict[str, Any]]:
-    """Return the events at these positions, in their order, in their public form."""
+def _events(log: ApplicationRecorder, positions: Sequence[int]) -> list[Recorded]:
+    """Return the events at these positions, in their order."""
     wanted = sorted(positions)
-    found: dict[int, dict[str, Any]] = {}
+    found: dict[int, Recorded] = {}
     first = 0
     for number, position in enumerate(wanted, 1):
         if number == len(wanted) or wanted[number] - position > GAP_MAX:
@@ -125,6 +140,6 @@ def _events(log: ApplicationRecorder, positions: Sequence[int]) -> list[dict[str
             chosen = set(wanted[first:number])
             for stored in log.select_notifications(begin, position - begin + 1, position):
                 if stored.id in chosen:
-                    found[stored.id] = public_event(from_stored(stored.id, stored))
+                    found[stored.id] = from_stored(stored.id, stored)
             first = number
     return [found[position] for position in positions]
