@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 
-from api.http import errors
+from api.http import errors, openapi
 from api.http.auth import Keys
 from api.http.bodies import JsonBodies
 from api.http.context import Context
@@ -55,6 +55,14 @@ class App(FastAPI):
             scope["app"] = self
             await fast_path(scope, receive, send)
 
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document; it is made once."""
+        if self.openapi_schema is None:
+            context: Context = self.state.context
+            openapi.complete(super().openapi(), public_reads=context.settings.public_reads)
+        assert self.openapi_schema is not None, "it was made"
+        return self.openapi_schema
+
 
 def create_app(
     *,
@@ -80,7 +88,7 @@ def create_app(
         openapi_url="/openapi.json",
         redoc_url=None,
         strict_content_type=False,  # JsonBodies judges it
-        responses={"default": {"description": "an error", "content": {"application/json": {"schema": ERROR_SCHEMA}}}},
+        generate_unique_id_function=lambda route: route.name,
     )
     metrics = Metrics()
     context = app.state.context = Context(
@@ -102,15 +110,3 @@ def create_app(
     entry = order_entry.OrderEntry(context)
     app.fast_paths = dict.fromkeys(entry.paths, RequestFrame(entry, metrics, settings.body_bytes_max))
     return app
-
-
-ERROR_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "code": {"enum": list(errors.CODES)},
-        "message": {"type": "string"},
-        "details": {"type": "object"},
-    },
-    "required": ["code", "message", "details"],
-    "additionalProperties": False,
-}

@@ -12,6 +12,7 @@ from api.http import cursors
 from api.http.context import Context, MarketFilter, WithContext, reader_of
 from api.http.cursors import POSITION_MAX
 from api.http.errors import invalid_field
+from api.http.openapi import EVENT, answers, list_of
 from api.http.reads import Cursor, Limit, json
 from api.http.request_log import request_log_of
 from domain.events import Recorded
@@ -27,7 +28,7 @@ SCANNED_MAX: Final = 10_000
 _TYPES: Final = {topic: topic.partition(".v")[0] for topic in TOPICS}
 
 
-@router.get("/events", dependencies=[Depends(reader_of)])
+@router.get("/events", dependencies=[Depends(reader_of)], responses=list_of(EVENT))
 async def list_events(
     request: Request,
     context: WithContext,
@@ -53,7 +54,7 @@ async def list_events(
     )
 
 
-@router.get("/schemas")
+@router.get("/schemas", responses=answers({"type": "object"}))
 async def get_schemas() -> Response:
     """The JSON Schema of every type of event, by its durable name."""
     return json({"data": event_schemas()})

@@ -6,9 +6,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from api import key_store
+from api.http.answers import KeyAnswer, KeyPage, NewKeyAnswer
 from api.http.context import WithContext, admin_of
 from api.http.errors import ApiError, invalid_field
 from api.http.fields import AccountName, Reference, RequestBody
+from api.http.openapi import BODY_CODES, KEY_CODES, answers
 from api.http.reads import json
 from api.http.references import is_id
 from api.key_store import Role
@@ -24,7 +26,9 @@ class CreateKeyBody(RequestBody):
     label: AccountName | None = Field(None, description="for people")
 
 
-@router.post("", status_code=201)
+@router.post(
+    "", status_code=201, responses=answers(NewKeyAnswer, *BODY_CODES, *KEY_CODES, "ACCOUNT_NOT_FOUND", status=201)
+)
 async def create_key(context: WithContext, body: CreateKeyBody) -> Response:
     """Create a key. Only this answer has its secret, in `key`."""
     account_id = body.account and await context.references.resolve("account", body.account)
@@ -41,7 +45,7 @@ async def create_key(context: WithContext, body: CreateKeyBody) -> Response:
     return json({"key": secret, **key_store.public(key)}, 201)
 
 
-@router.get("")
+@router.get("", responses=answers(KeyPage, *KEY_CODES))
 async def list_keys(context: WithContext) -> Response:
     """All keys, revoked ones included, without their secrets."""
 
@@ -52,7 +56,7 @@ async def list_keys(context: WithContext) -> Response:
     return json({"data": [key_store.public(key) for key in await run_in_threadpool(load)], "next_cursor": None})
 
 
-@router.delete("/{key_id}")
+@router.delete("/{key_id}", responses=answers(KeyAnswer, *KEY_CODES, "KEY_NOT_FOUND"))
 async def revoke_key(context: WithContext, key_id: str) -> Response:
     """Revoke a key. It stops working within seconds."""
 

@@ -6,8 +6,11 @@ from fastapi import APIRouter, Query
 from psycopg import Connection
 from starlette.responses import Response
 
+from api.http.answers import PriceHistory
 from api.http.errors import invalid_field
+from api.http.openapi import list_of, one
 from api.http.reads import Cursor, Limit, Read, answer, query_time
+from api.http.resources import MARKET, MARKET_WITH_WORDINGS
 from api.http.routes.markets import NEEDS, find, market_json, outcome_index
 from api.http.serializers import serialize
 from domain.market import Status
@@ -38,7 +41,7 @@ TICKS_MAX: Final = 10_000
 """The most ticks of one answer."""
 
 
-@router.get("")
+@router.get("", responses=list_of(MARKET, "STORY_NOT_FOUND"))
 async def list_markets(
     read: Read,
     status: Annotated[Status | None, Query()] = None,
@@ -59,7 +62,7 @@ async def list_markets(
     return read.page(rows, limit, market_json, as_of)
 
 
-@router.get("/{market}")
+@router.get("/{market}", responses=one(MARKET_WITH_WORDINGS, "MARKET_NOT_FOUND"))
 async def get_market(read: Read, market: str) -> Response:
     """A market: odds, volume, open interest, status, and all wordings of its resolution source; `trades` counts fills."""
 
@@ -72,8 +75,8 @@ async def get_market(read: Read, market: str) -> Response:
     return answer(found, as_of)
 
 
-@router.get("/{market}/prices-history")
-async def prices_history(
+@router.get("/{market}/prices-history", responses=one(PriceHistory, "MARKET_NOT_FOUND", "UNKNOWN_OUTCOME"))
+async def get_prices_history(
     read: Read,
     market: str,
     outcome: str | None = None,
@@ -107,8 +110,8 @@ async def prices_history(
     return answer({"history": history}, as_of)
 
 
-@router.get("/{market}/candlesticks")
-async def candlesticks(
+@router.get("/{market}/candlesticks", responses=list_of(candles.Candle, "MARKET_NOT_FOUND", "UNKNOWN_OUTCOME"))
+async def get_candlesticks(
     read: Read,
     market: str,
     outcome: str | None = None,
@@ -135,8 +138,8 @@ async def candlesticks(
     return answer([serialize(row) for row in rows], as_of)
 
 
-@router.get("/{market}/trades")
-async def list_trades(read: Read, market: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
+@router.get("/{market}/trades", responses=list_of(trades.Trade, "MARKET_NOT_FOUND"))
+async def list_market_trades(read: Read, market: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """Every fill of the market as a trade, newest first."""
     after = read.after(cursor, int, int)
 
@@ -148,8 +151,8 @@ async def list_trades(read: Read, market: str, limit: Limit = 100, cursor: Curso
     return read.page(rows, limit, serialize, as_of)
 
 
-@router.get("/{market}/book")
-async def get_book(read: Read, market: str) -> Response:
+@router.get("/{market}/book", responses=list_of(book.OutcomeBook, "MARKET_NOT_FOUND"))
+async def get_market_book(read: Read, market: str) -> Response:
     """For each outcome, the AMM's price and the resting orders by price level, best first."""
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[book.OutcomeBook]:
@@ -159,8 +162,8 @@ async def get_book(read: Read, market: str) -> Response:
     return answer([serialize(row) for row in rows], as_of)
 
 
-@router.get("/{market}/holders")
-async def list_holders(read: Read, market: str, outcome: str | None = None, limit: Limit = 100) -> Response:
+@router.get("/{market}/holders", responses=list_of(positions.Holder, "MARKET_NOT_FOUND", "UNKNOWN_OUTCOME"))
+async def list_market_holders(read: Read, market: str, outcome: str | None = None, limit: Limit = 100) -> Response:
     """The holders of shares, largest first."""
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[positions.Holder]:
@@ -173,8 +176,8 @@ async def list_holders(read: Read, market: str, outcome: str | None = None, limi
     return answer([serialize(row) for row in rows], as_of)
 
 
-@router.get("/{market}/events")
-async def list_events(read: Read, market: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
+@router.get("/{market}/events", responses=list_of(lifecycle.LifecycleEntry, "MARKET_NOT_FOUND"))
+async def list_market_events(read: Read, market: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """The lifecycle of the market: opened, halted, clarified, determined ...; newest first."""
     after = read.after(cursor, int)
 
