@@ -81,13 +81,14 @@ class Text(SameOnWire):
             raise InvalidCommand(path, f"must be {self.what}")
 
     def schema(self) -> Schema:
-        """Return the length and the pattern."""
-        pattern = f"^(?:{self.pattern.pattern})$"
+        """Return the length and the pattern, without the surrogates: JSON cannot carry them, and not every library knows them."""
+        pattern = f"^(?:{self.pattern.pattern.replace(_SURROGATES, '')})$"
         return {"type": "string", "minLength": 1, "maxLength": self.longest, "pattern": pattern}
 
 
-_CONTROL: Final = r"\x00-\x1f\x7f-\x9f\ud800-\udfff"
-_PROSE_CONTROL: Final = r"\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff"
+_SURROGATES: Final = r"\ud800-\udfff"
+_CONTROL: Final = rf"\x00-\x1f\x7f-\x9f{_SURROGATES}"
+_PROSE_CONTROL: Final = rf"\x00-\x08\x0b-\x1f\x7f-\x9f{_SURROGATES}"
 _LINE: Final = re.compile(rf"[^\s{_CONTROL}](?:[^{_CONTROL}]*[^\s{_CONTROL}])?")
 _PROSE: Final = re.compile(rf"[^{_PROSE_CONTROL}]*[^\s{_CONTROL}][^{_PROSE_CONTROL}]*")
 
