@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
+from starlette.responses import HTMLResponse
 
 from api.http import errors, openapi
 from api.http.auth import Keys
 from api.http.bodies import JsonBodies
 from api.http.context import Context
 from api.http.middleware import Metrics, RequestFrame
+from api.http.reference import reference_page
 from api.http.references import References
 from api.http.routes import (
     accounts,
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from eventsourcing.persistence import ApplicationRecorder
     from psycopg import Connection
     from psycopg_pool import ConnectionPool
+    from starlette.requests import Request
+    from starlette.responses import Response
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from consumers.gateway import Gateway
@@ -86,6 +90,7 @@ def create_app(
         description="Prediction markets on news stories, on a log you can replay.",
         version="1",
         openapi_url="/openapi.json",
+        docs_url=None,
         redoc_url=None,
         strict_content_type=False,  # JsonBodies judges it
         generate_unique_id_function=lambda route: route.name,
@@ -105,8 +110,14 @@ def create_app(
     for module in (stories, markets, market_reads, accounts, orders, leaderboard, ledger, events, keys):
         app.include_router(module.router, prefix="/v1")
     app.include_router(health.router)
+    app.add_route("/docs", _serve_reference, include_in_schema=False)
     app.add_middleware(JsonBodies)
     app.add_middleware(RequestFrame, metrics=metrics, body_bytes_max=settings.body_bytes_max)
     entry = order_entry.OrderEntry(context)
     app.fast_paths = dict.fromkeys(entry.paths, RequestFrame(entry, metrics, settings.body_bytes_max))
     return app
+
+
+async def _serve_reference(request: Request) -> Response:
+    """Answer with the page for people. It is made for each request: few people ask for it, and it takes milliseconds."""
+    return HTMLResponse(reference_page(request.app.openapi()))
