@@ -119,4 +119,4 @@ def check_topics_of(brokers: str, prefix: str) -> None:
             {name: (value or b"").decode() for name, value in message.headers() or ()},
         )
     ]
-    assert found[:10] == []
+    assert not found, "\n".join(found[:10])
