@@ -6,7 +6,7 @@
 #   make test          run all tests, with a real PostgreSQL and a real Kafka    (ARGS="tests/local -x")
 #   make check         check style, types and house rules, as CI does before the tests
 #   make bench         measure the claims about speed                (ARGS="engine --seconds 2")
-#   make chaos         run long fault tests on a Kafka cluster of three nodes
+#   make chaos         run long tests: faults on a Kafka cluster of three nodes, and random HTTP requests
 #   make compile       compile the rules if there is a C compiler; all targets above except check do this first
 #   make debian        run all tests on a bare Debian 13 with Python 3.13; needs root, see tests/bare_debian.sh
 #   make lock          write requirements*.txt and local/kafka_jars.txt from pyproject.toml

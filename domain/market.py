@@ -171,10 +171,7 @@ MarketCommand = (
 
 
 class MarketDrafted(Value, omit_defaults=True):
-    """A market was created. It has no AMM and takes no orders yet.
-
-    `unnamed` lists the fields that the command did not name: then `slug` was derived from the question.
-    """
+    """A market was created. It has no AMM and takes no orders yet. `unnamed` says if its slug was derived from the question."""
 
     TOPIC: ClassVar[str] = "MarketDrafted.v1"
 

@@ -34,7 +34,7 @@ STORIES: Final = View(
         "slug": text("slug", "short name, as in URLs"),
         "title": text("title", "title of the report"),
         "category": text("category", "category, also that of its markets"),
-        "source_url": text("source_url", "URL of the report"),
+        "source_url": text("source_url", "URL of the report; null when none was named"),
         "published_at": time("published_at", "when the report was published"),
         "time": time("time", "when the story was published here"),
         "position": count("position", _POSITION),
@@ -131,9 +131,9 @@ CANDLES: Final = View(
         "period": text(f"CASE c.period {_PERIOD} END", one_of(list(PERIODS))),
         "time": time("c.start", "start of the period"),
         "open": decimal("o.open", "first price; null when the price did not change in the period"),
-        "high": decimal("o.high", "highest price"),
-        "low": decimal("o.low", "lowest price"),
-        "close": decimal("o.close", "last price"),
+        "high": decimal("o.high", "highest price; null when the first one is"),
+        "low": decimal("o.low", "lowest price; null when the first one is"),
+        "close": decimal("o.close", "last price; null when the first one is"),
         "previous": decimal("o.previous", "price before the period; null in the first period"),
         "volume": decimal(
             "o.volume",
@@ -322,8 +322,12 @@ LEDGER: Final = View(
         "external": decimal(
             "external", "change of the world outside: negative for a deposit, positive for a withdrawal"
         ),
-        "available_after": decimal("available_after", "cash of the account afterwards"),
-        "held_after": decimal("held_after", "cash reserved for its orders afterwards"),
+        "available_after": decimal(
+            "available_after", "cash of the account afterwards; null when no cash of an account moved"
+        ),
+        "held_after": decimal(
+            "held_after", "cash reserved for its orders afterwards; null when no cash of an account moved"
+        ),
         "time": time("time", "when the money moved"),
         "position": count("position", _POSITION),
     },

@@ -10,9 +10,12 @@ from starlette.responses import Response
 from api.http.context import AccountId, Admin, Anyone
 from api.http.errors import ApiError
 from api.http.fields import AccountName, Amount, RequestBody
+from api.http.openapi import list_of, one, written
 from api.http.reads import Cursor, Limit, Read, answer, query_time
+from api.http.resources import ORDER
 from api.http.routes.markets import find
 from api.http.routes.orders import order_json
+from api.http.schemas import schema_of
 from api.http.serializers import serialize
 from api.http.writes import command_id_of, resource, submit
 from domain.account import DepositCash, OpenAccount, WithdrawCash
@@ -28,6 +31,7 @@ router = APIRouter(prefix="/accounts", tags=["accounts"])
 NEEDS: Final = (accounts.get_account,)
 
 Market = Annotated[str | None, Query(description="only this market: id or slug")]
+ACCOUNT: Final = schema_of(accounts.ValuedAccount)
 
 POINTS_DEFAULT: Final = 90
 """The number of steps in an equity history without a start."""
@@ -45,7 +49,7 @@ class CashBody(RequestBody):
     amount: Amount
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses=written(ACCOUNT, OpenAccount, status=201))
 async def open_account(request: Request, principal: Admin, body: OpenAccountBody) -> Response:
     """Open an account. It is empty. No other account may have its name, nor one that looks like it."""
     command_id = command_id_of(request, principal, OpenAccount)
@@ -54,14 +58,14 @@ async def open_account(request: Request, principal: Admin, body: OpenAccountBody
     return await resource(request, reply, NEEDS, lambda c, a: serialize(_get(c, a, account_id)), 201)
 
 
-@router.post("/{account}/deposits")
+@router.post("/{account}/deposits", responses=written(ACCOUNT, DepositCash))
 async def deposit(request: Request, principal: Admin, account_id: AccountId, body: CashBody) -> Response:
     """Put credits into an account; `Idempotency-Key` is the id of the deposit."""
     reply = await submit(request, command_id_of(request, principal, DepositCash), DepositCash(account_id, body.amount))
     return await resource(request, reply, NEEDS, lambda c, a: serialize(_get(c, a, account_id)))
 
 
-@router.post("/{account}/withdrawals")
+@router.post("/{account}/withdrawals", responses=written(ACCOUNT, WithdrawCash))
 async def withdraw(request: Request, principal: Anyone, account_id: AccountId, body: CashBody) -> Response:
     """Take available credits out of an account, with the account's own key or an admin's."""
     if principal.account_id != account_id and "admin" not in principal.roles:
@@ -72,7 +76,7 @@ async def withdraw(request: Request, principal: Anyone, account_id: AccountId, b
     return await resource(request, reply, NEEDS, lambda c, a: serialize(_get(c, a, account_id)))
 
 
-@router.get("")
+@router.get("", responses=list_of(ACCOUNT))
 async def list_accounts(read: Read, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """All accounts."""
     after = read.after(cursor, int, str)
@@ -82,15 +86,15 @@ async def list_accounts(read: Read, limit: Limit = 100, cursor: Cursor = None) -
     return read.page(rows, limit, serialize, as_of)
 
 
-@router.get("/{account}")
+@router.get("/{account}", responses=one(ACCOUNT, "ACCOUNT_NOT_FOUND"))
 async def get_account(read: Read, account: str) -> Response:
     """An account: available and held cash, and its equity, with its positions at their current prices."""
     row, as_of = await read.fetch(NEEDS, lambda c, a: _get(c, a, account))
     return answer(serialize(row), as_of)
 
 
-@router.get("/{account}/positions")
-async def list_positions(
+@router.get("/{account}/positions", responses=list_of(positions.Position, "ACCOUNT_NOT_FOUND", "MARKET_NOT_FOUND"))
+async def list_account_positions(
     read: Read,
     account: str,
     market: Market = None,
@@ -111,8 +115,8 @@ async def list_positions(
     return read.page(rows, limit, serialize, as_of)
 
 
-@router.get("/{account}/orders")
-async def list_orders(
+@router.get("/{account}/orders", responses=list_of(ORDER, "ACCOUNT_NOT_FOUND", "MARKET_NOT_FOUND"))
+async def list_account_orders(
     read: Read,
     account: str,
     market: Market = None,
@@ -136,8 +140,8 @@ async def list_orders(
     return read.page(rows, limit, order_json, as_of)
 
 
-@router.get("/{account}/fills")
-async def list_fills(
+@router.get("/{account}/fills", responses=list_of(trades.AccountFill, "ACCOUNT_NOT_FOUND", "MARKET_NOT_FOUND"))
+async def list_account_fills(
     read: Read, account: str, market: Market = None, limit: Limit = 100, cursor: Cursor = None
 ) -> Response:
     """The account's fills, as taker and as maker, newest first."""
@@ -151,8 +155,8 @@ async def list_fills(
     return read.page(rows, limit, serialize, as_of)
 
 
-@router.get("/{account}/settlements")
-async def list_settlements(read: Read, account: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
+@router.get("/{account}/settlements", responses=list_of(positions.AccountSettlement, "ACCOUNT_NOT_FOUND"))
+async def list_account_settlements(read: Read, account: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """Payments to the account by finalized, corrected and voided markets, and what they took back, newest first."""
     after = read.after(cursor, int, str)
 
@@ -164,8 +168,8 @@ async def list_settlements(read: Read, account: str, limit: Limit = 100, cursor:
     return read.page(rows, limit, serialize, as_of)
 
 
-@router.get("/{account}/ledger")
-async def list_ledger(read: Read, account: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
+@router.get("/{account}/ledger", responses=list_of(accounts.LedgerEntry, "ACCOUNT_NOT_FOUND"))
+async def list_account_ledger(read: Read, account: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """The account's statement: every movement of its cash, with available and held cash afterwards, newest first."""
     after = read.after(cursor, int)
 
@@ -177,8 +181,8 @@ async def list_ledger(read: Read, account: str, limit: Limit = 100, cursor: Curs
     return read.page(rows, limit, serialize, as_of)
 
 
-@router.get("/{account}/equity-history")
-async def equity_history(
+@router.get("/{account}/equity-history", responses=list_of(equity.EquityPoint, "ACCOUNT_NOT_FOUND"))
+async def get_equity_history(
     read: Read,
     account: str,
     start: str | None = None,

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from api.http.auth import Principal, require
 from api.http.cursors import POSITION_MAX
 from api.http.errors import ApiError, invalid_field
+from api.http.openapi import EVENT, answers, list_of
 from api.http.reads import Cursor, Limit, Read, Reader, answer, json, query_time
 from domain.events import Recorded
 from domain.partition import CommandHadNoEffect, CommandRejected
@@ -30,7 +31,9 @@ _NAMES: Final = {topic: TYPE_NAMES[event_type] for topic, event_type in TOPICS.i
 Types = Annotated[str | None, Query(description="types of events, such as OrderPlaced, with commas between them")]
 
 
-@router.get("/events")
+@router.get(
+    "/events", responses=list_of(EVENT, "FORBIDDEN", "MARKET_NOT_FOUND", "STORY_NOT_FOUND", "ACCOUNT_NOT_FOUND")
+)
 async def list_events(
     read: Read,
     type: Types = None,  # noqa: A002  the name of the parameter
@@ -82,7 +85,7 @@ async def list_events(
     return answer(events, as_of, next_cursor=read.cursor(more, as_of))
 
 
-@router.get("/schemas")
+@router.get("/schemas", responses=answers({"type": "object"}))
 async def get_schemas() -> Response:
     """The JSON Schema of every type of event, by its durable name."""
     return json({"data": event_schemas()})

@@ -9,9 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api import key_store
+from api.http.answers import KeyPage, NewKeyAnswer, WrittenKeyAnswer
 from api.http.context import Context, WithContext, admin_of
 from api.http.errors import ApiError, invalid_field
 from api.http.fields import Label, Reference, RequestBody
+from api.http.openapi import BODY_CODES, KEY_CODES, answers
 from api.http.reads import json
 from api.http.writes import idempotency_key
 from api.key_store import Role
@@ -27,7 +29,9 @@ class CreateKeyBody(RequestBody):
     label: Label | None = Field(None, description="for people")
 
 
-@router.post("", status_code=201)
+@router.post(
+    "", status_code=201, responses=answers(NewKeyAnswer, *BODY_CODES, *KEY_CODES, "ACCOUNT_NOT_FOUND", status=201)
+)
 async def create_key(request: Request, context: WithContext, body: CreateKeyBody) -> Response:
     """Create a key. Only this answer has its secret, in `key`; sent again with its `Idempotency-Key`, `key` is null.
 
@@ -51,7 +55,7 @@ async def create_key(request: Request, context: WithContext, body: CreateKeyBody
     return await _answer(context, {"key": secret, **key_store.public(key)}, 201)
 
 
-@router.get("")
+@router.get("", responses=answers(KeyPage, *KEY_CODES))
 async def list_keys(context: WithContext) -> Response:
     """All keys, revoked ones included, without their secrets."""
 
@@ -62,7 +66,7 @@ async def list_keys(context: WithContext) -> Response:
     return json({"data": [key_store.public(key) for key in await run_in_threadpool(load)], "next_cursor": None})
 
 
-@router.delete("/{key_id}")
+@router.delete("/{key_id}", responses=answers(WrittenKeyAnswer, *KEY_CODES, "KEY_NOT_FOUND"))
 async def revoke_key(context: WithContext, key_id: str) -> Response:
     """Revoke a key. It stops working within seconds."""
 

@@ -6,7 +6,10 @@ from fastapi import APIRouter, Query
 from psycopg import Connection
 from starlette.responses import Response
 
+from api.http.answers import PriceHistories, PriceHistory
+from api.http.openapi import list_of, one, page_of
 from api.http.reads import Cursor, Limit, Read, answer, query_time
+from api.http.resources import CANDLE, MARKET, MARKET_WITH_WORDINGS
 from api.http.routes.events import Types, type_names
 from api.http.routes.markets import NEEDS, find, market_json, outcome_indexes, whole_market
 from api.http.routes.stories import find_story
@@ -44,7 +47,7 @@ CANDLES_MAX: Final = 5_000
 Outcome = Annotated[str | None, Query(description="only this outcome; all without it")]
 
 
-@router.get("")
+@router.get("", responses=list_of(MARKET, "STORY_NOT_FOUND"))
 async def list_markets(
     read: Read,
     status: Annotated[Status | None, Query()] = None,
@@ -70,7 +73,7 @@ async def list_markets(
     return read.page(rows, limit, market_json, as_of)
 
 
-@router.get("/{market}")
+@router.get("/{market}", responses=one(MARKET_WITH_WORDINGS, "MARKET_NOT_FOUND"))
 async def get_market(read: Read, market: str) -> Response:
     """A market: odds, volume, open interest, status, and all wordings of its resolution source.
 
@@ -81,8 +84,10 @@ async def get_market(read: Read, market: str) -> Response:
     return answer(found, as_of)
 
 
-@router.get("/{market}/prices-history")
-async def prices_history(
+@router.get(
+    "/{market}/prices-history", responses=page_of(PriceHistory | PriceHistories, "MARKET_NOT_FOUND", "UNKNOWN_OUTCOME")
+)
+async def get_prices_history(
     read: Read,
     market: str,
     outcome: Outcome = None,
@@ -133,8 +138,8 @@ async def prices_history(
     return answer(data, as_of, next_cursor=read.cursor(key, as_of))
 
 
-@router.get("/{market}/candlesticks")
-async def candlesticks(
+@router.get("/{market}/candlesticks", responses=list_of(CANDLE, "MARKET_NOT_FOUND", "UNKNOWN_OUTCOME"))
+async def get_candlesticks(
     read: Read,
     market: str,
     outcome: Outcome = None,
@@ -181,8 +186,8 @@ async def candlesticks(
     return answer(rows, as_of, next_cursor=read.cursor(key, as_of))
 
 
-@router.get("/{market}/trades")
-async def list_trades(read: Read, market: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
+@router.get("/{market}/trades", responses=list_of(trades.Trade, "MARKET_NOT_FOUND"))
+async def list_market_trades(read: Read, market: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """Every fill of the market as a trade, newest first."""
     after = read.after(cursor, int, int)
 
@@ -194,8 +199,8 @@ async def list_trades(read: Read, market: str, limit: Limit = 100, cursor: Curso
     return read.page(rows, limit, serialize, as_of)
 
 
-@router.get("/{market}/book")
-async def get_book(read: Read, market: str) -> Response:
+@router.get("/{market}/book", responses=list_of(book.OutcomeBook, "MARKET_NOT_FOUND"))
+async def get_market_book(read: Read, market: str) -> Response:
     """For each outcome, the AMM's price and the resting orders by price level, best first."""
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[book.OutcomeBook]:
@@ -205,8 +210,8 @@ async def get_book(read: Read, market: str) -> Response:
     return answer([serialize(row) for row in rows], as_of, next_cursor=None)
 
 
-@router.get("/{market}/holders")
-async def list_holders(
+@router.get("/{market}/holders", responses=list_of(positions.Holder, "MARKET_NOT_FOUND", "UNKNOWN_OUTCOME"))
+async def list_market_holders(
     read: Read, market: str, outcome: Outcome = None, limit: Limit = 100, cursor: Cursor = None
 ) -> Response:
     """The holders of shares, largest first."""
@@ -221,8 +226,8 @@ async def list_holders(
     return read.page(rows, limit, serialize, as_of)
 
 
-@router.get("/{market}/events")
-async def list_events(
+@router.get("/{market}/events", responses=list_of(lifecycle.LifecycleEntry, "MARKET_NOT_FOUND"))
+async def list_market_events(
     read: Read,
     market: str,
     type: Types = None,  # noqa: A002  the name of the parameter

@@ -10,6 +10,7 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.http.answers import SetsAnswer
 from api.http.auth import Principal
 from api.http.context import Anyone, MarketId, Operator, WithContext
 from api.http.errors import ApiError
@@ -31,6 +32,8 @@ from api.http.fields import (
     Slug,
     Url,
 )
+from api.http.openapi import written
+from api.http.resources import MARKET
 from api.http.serializers import serialize
 from api.http.writes import command_id_of, resource, submit
 from domain.market import (
@@ -157,7 +160,7 @@ async def operator_write(request: Request, principal: Operator, market_id: Marke
 OperatorWrite = Annotated[MarketWrite, Depends(operator_write)]
 
 
-@router.post("/stories/{story}/markets", status_code=201)
+@router.post("/stories/{story}/markets", status_code=201, responses=written(MARKET, OpenMarket, status=201))
 async def open_market(
     request: Request, context: WithContext, principal: Operator, story: str, market: OpenMarketBody
 ) -> Response:
@@ -169,50 +172,50 @@ async def open_market(
     return await resource(request, reply, NEEDS, lambda c, a: whole_market(c, a, market_id), 201)
 
 
-@router.post("/markets/{market}/activate")
-async def activate(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
+@router.post("/markets/{market}/activate", responses=written(MARKET, ActivateMarket))
+async def activate_market(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
     """Open a draft for trading."""
     return await write.submit(ActivateMarket(write.market_id))
 
 
-@router.post("/markets/{market}/halt")
-async def halt(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
+@router.post("/markets/{market}/halt", responses=written(MARKET, HaltMarket))
+async def halt_market(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
     """Stop trading for a while; resting orders stay."""
     return await write.submit(HaltMarket(write.market_id))
 
 
-@router.post("/markets/{market}/resume")
-async def resume(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
+@router.post("/markets/{market}/resume", responses=written(MARKET, ResumeMarket))
+async def resume_market(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
     """Let a halted market trade again."""
     return await write.submit(ResumeMarket(write.market_id))
 
 
-@router.post("/markets/{market}/close")
-async def close(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
+@router.post("/markets/{market}/close", responses=written(MARKET, CloseMarket))
+async def close_market(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
     """End trading for good; resting orders are canceled."""
     return await write.submit(CloseMarket(write.market_id))
 
 
-@router.post("/markets/{market}/clarify")
-async def clarify(write: OperatorWrite, body: ClarifyMarketBody) -> Response:
+@router.post("/markets/{market}/clarify", responses=written(MARKET, ClarifyMarket))
+async def clarify_market(write: OperatorWrite, body: ClarifyMarketBody) -> Response:
     """Give the resolution source a new wording, as a new version."""
     return await write.submit(ClarifyMarket(write.market_id, body.resolution_source))
 
 
-@router.post("/markets/{market}/add-liquidity")
+@router.post("/markets/{market}/add-liquidity", responses=written(MARKET, AddLiquidity))
 async def add_liquidity(write: OperatorWrite, body: AddLiquidityBody) -> Response:
     """Move more subsidy from the house to the AMM; prices stay."""
     return await write.submit(AddLiquidity(write.market_id, body.amount))
 
 
-@router.post("/markets/{market}/determine")
-async def determine(write: OperatorWrite, body: PayoutsBody) -> Response:
+@router.post("/markets/{market}/determine", responses=written(MARKET, DetermineMarket))
+async def determine_market(write: OperatorWrite, body: PayoutsBody) -> Response:
     """Set the payouts of a closed market, or amend them while it is disputed; the dispute window begins."""
     return await write.submit(DetermineMarket(write.market_id, body.payouts, _evidence(body)))
 
 
-@router.post("/markets/{market}/dispute")
-async def dispute(
+@router.post("/markets/{market}/dispute", responses=written(MARKET, DisputeMarket))
+async def dispute_market(
     request: Request, context: WithContext, principal: Anyone, market_id: MarketId, body: DisputeMarketBody
 ) -> Response:
     """Contest a determination within its window, posting a bond."""
@@ -221,32 +224,32 @@ async def dispute(
     return await write.submit(DisputeMarket(market_id, account_id, body.reason, body.bond))
 
 
-@router.post("/markets/{market}/uphold")
-async def uphold(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
+@router.post("/markets/{market}/uphold", responses=written(MARKET, UpholdMarket))
+async def uphold_market(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
     """Keep a disputed determination; the bond goes to the house, and a new window begins."""
     return await write.submit(UpholdMarket(write.market_id))
 
 
-@router.post("/markets/{market}/finalize")
-async def finalize(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
+@router.post("/markets/{market}/finalize", responses=written(MARKET, FinalizeMarket))
+async def finalize_market(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
     """Pay out a determined market whose dispute window is over."""
     return await write.submit(FinalizeMarket(write.market_id), PAID_NEEDS)
 
 
-@router.post("/markets/{market}/correct")
-async def correct(write: OperatorWrite, body: PayoutsBody) -> Response:
+@router.post("/markets/{market}/correct", responses=written(MARKET, CorrectMarket))
+async def correct_market(write: OperatorWrite, body: PayoutsBody) -> Response:
     """Replace the payouts of a finalized market: the old ones are reversed exactly, the new ones paid."""
     return await write.submit(CorrectMarket(write.market_id, body.payouts, _evidence(body)), PAID_NEEDS)
 
 
-@router.post("/markets/{market}/void")
-async def void(write: OperatorWrite, body: VoidMarketBody | None = None) -> Response:
+@router.post("/markets/{market}/void", responses=written(MARKET, VoidMarket))
+async def void_market(write: OperatorWrite, body: VoidMarketBody | None = None) -> Response:
     """Undo every cash movement of the market."""
     return await write.submit(VoidMarket(write.market_id, (body or VoidMarketBody()).reason), PAID_NEEDS)
 
 
-@router.post("/markets/{market}/split")
-async def split(
+@router.post("/markets/{market}/split", responses=written(SetsAnswer, SplitSets))
+async def split_sets(
     request: Request, context: WithContext, principal: Anyone, market_id: MarketId, body: SetsBody
 ) -> Response:
     """Turn credits into the same number of shares of every outcome."""
@@ -254,8 +257,8 @@ async def split(
     return await _change_sets(request, principal, SplitSets(account_id, market_id, body.amount))
 
 
-@router.post("/markets/{market}/merge")
-async def merge(
+@router.post("/markets/{market}/merge", responses=written(SetsAnswer, MergeSets))
+async def merge_sets(
     request: Request, context: WithContext, principal: Anyone, market_id: MarketId, body: SetsBody
 ) -> Response:
     """Turn the same number of shares of every outcome into credits."""

@@ -13,14 +13,19 @@ from pydantic import Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.http.answers import BatchAnswer, CancelAnswer, CanceledOrderAnswer, OrderAnswer, QuoteAnswer
 from api.http.auth import Principal
 from api.http.bodies import json_text
 from api.http.context import Anyone, WithContext, context_of
 from api.http.errors import ApiError, from_pydantic
 from api.http.fields import Amount, BodyT, ClientOrderId, Price, Reference, RequestBody, with_fields_of
+from api.http.openapi import COMMAND_CODES, answer, answers, decided, written
 from api.http.reads import json
 from api.http.references import is_id_text
+from api.http.refusals import REFUSALS
 from api.http.request_log import RequestLog, request_log_of
+from api.http.resources import AMENDED_ORDER
+from api.http.schemas import component
 from api.http.serializers import serialize
 from api.http.writes import (
     command_id_of,
@@ -159,31 +164,50 @@ def batch_answer(results: list[dict[str, Any]]) -> dict[str, Any]:
     return {"results": results, "position": max(result.get("position") or 0 for result in results)}
 
 
-def _documented(model: type[RequestBody]) -> dict[str, Any]:
-    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+def _documented(model: type[RequestBody], **items: Any) -> dict[str, Any]:
+    """Return the documentation of a body that FastAPI does not read; `items` are the schemas of the items of its lists."""
+    body = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    for name, schema in items.items():
+        body["properties"][name]["items"] = schema
+    schema = component(model.__name__, body)
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-@router.post("/orders", status_code=201, openapi_extra=_documented(PlaceOrderBody))
+ORDER: Final = {"$ref": "#/components/schemas/PlaceOrderBody"}
+
+UNKNOWN_ORDER_CODES: Final = ("ORDER_NOT_FOUND", "NOT_ORDER_OWNER", "NOT_YET_PROJECTED")
+"""The codes with which `_submit_to_order` refuses, besides those of the rules."""
+
+
+@router.post(
+    "/orders",
+    status_code=201,
+    openapi_extra=_documented(PlaceOrderBody),
+    responses=decided(OrderAnswer, PlaceOrder, status=201) | answer(QuoteAnswer, 200),
+)
 async def place_order(request: Request, principal: Anyone) -> Response:
     """Place an order. The answer says what it did at once: status, fills, cost, fee, and its position in the log."""
     status, answer = await place(request, principal, await request.body())
     return json(answer, status)
 
 
-@router.post("/orders/batch", openapi_extra=_documented(PlaceBatchBody))
+@router.post(
+    "/orders/batch",
+    openapi_extra=_documented(PlaceBatchBody, orders=ORDER),
+    responses=answers(BatchAnswer, *COMMAND_CODES),
+)
 async def place_batch(request: Request, principal: Anyone) -> Response:
     """Place up to 100 orders. `results` has, in the same order, what each did, or the error that it would have alone."""
     return json(batch_answer(await place_each(request, principal, await request.body())))
 
 
-@router.post("/quotes")
-async def quote(request: Request, principal: Anyone, order: QuoteBody) -> Response:
+@router.post("/quotes", responses=answers(QuoteAnswer, *COMMAND_CODES, *REFUSALS[PlaceOrder]))
+async def quote_order(request: Request, principal: Anyone, order: QuoteBody) -> Response:
     """The result that an order would have now, and the prices afterwards. Nothing changes."""
     return json(await _quoted(request, principal, order, "quote"))
 
 
-@router.delete("/orders/{order_id}")
+@router.delete("/orders/{order_id}", responses=decided(CanceledOrderAnswer, CancelOrder, *UNKNOWN_ORDER_CODES))
 async def cancel_order(
     request: Request, context: WithContext, principal: Anyone, order_id: str, account: Reference | None = None
 ) -> Response:
@@ -194,7 +218,7 @@ async def cancel_order(
     return json({**order, "position": reply.position})
 
 
-@router.post("/orders/cancel")
+@router.post("/orders/cancel", responses=decided(CancelAnswer, CancelOrders))
 async def cancel_orders(request: Request, context: WithContext, principal: Anyone, body: CancelOrdersBody) -> Response:
     """Cancel all resting orders of the account, or those in one market; `canceled` lists them."""
     account_id = await context.references.acting_account(principal, body.account)
@@ -204,7 +228,7 @@ async def cancel_orders(request: Request, context: WithContext, principal: Anyon
     return json(order_answer(reply))
 
 
-@router.patch("/orders/{order_id}")
+@router.patch("/orders/{order_id}", responses=written(AMENDED_ORDER, AmendOrder, *UNKNOWN_ORDER_CODES))
 async def amend_order(
     request: Request, context: WithContext, principal: Anyone, order_id: str, body: AmendOrderBody
 ) -> Response:
