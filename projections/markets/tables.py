@@ -65,7 +65,7 @@ class MarketRow:
     @property
     def largest_interest(self) -> Shares:
         """The open interest of the market: the most credits that it may have to pay, as only one outcome comes true."""
-        return max(self.open_interest)
+        return max(self.open_interest, default=0)
 
     @property
     def odds(self) -> list[Price]:

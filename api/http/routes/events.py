@@ -56,15 +56,15 @@ async def list_events(
     """
     key = read.after(cursor, int)
     resolve = read.context.references.resolve
-    account_id = account and await resolve("account", account)
+    account_id = None if account is None else await resolve("account", account)
     if account_id is not None:
         _may_see(read.principal, account_id)
     newest_first = before is not None
     search = Search(
         types=type_names(type),
-        market_id=market and await resolve("market", market),
+        market_id=None if market is None else await resolve("market", market),
         account_id=account_id,
-        story_id=story and await resolve("story", story),
+        story_id=None if story is None else await resolve("story", story),
         after=key[0] if key and not newest_first else after,
         before=key[0] if key and newest_first else before,
         start=query_time("start", start),

@@ -30,7 +30,9 @@ class CreateKeyBody(RequestBody):
 
 
 @router.post(
-    "", status_code=201, responses=answers(NewKeyAnswer, *BODY_CODES, *KEY_CODES, "ACCOUNT_NOT_FOUND", status=201)
+    "",
+    status_code=201,
+    responses=answers(NewKeyAnswer, *BODY_CODES, *KEY_CODES, "ACCOUNT_NOT_FOUND", "COMMAND_ID_REUSED", status=201),
 )
 async def create_key(request: Request, context: WithContext, body: CreateKeyBody) -> Response:
     """Create a key. Only this answer has its secret, in `key`; sent again with its `Idempotency-Key`, `key` is null.

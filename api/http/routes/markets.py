@@ -33,7 +33,7 @@ from api.http.fields import (
     Url,
 )
 from api.http.openapi import written
-from api.http.resources import MARKET
+from api.http.resources import MARKET_WITH_WORDINGS
 from api.http.serializers import serialize
 from api.http.writes import command_id_of, resource, submit
 from domain.market import (
@@ -160,7 +160,9 @@ async def operator_write(request: Request, principal: Operator, market_id: Marke
 OperatorWrite = Annotated[MarketWrite, Depends(operator_write)]
 
 
-@router.post("/stories/{story}/markets", status_code=201, responses=written(MARKET, OpenMarket, status=201))
+@router.post(
+    "/stories/{story}/markets", status_code=201, responses=written(MARKET_WITH_WORDINGS, OpenMarket, status=201)
+)
 async def open_market(
     request: Request, context: WithContext, principal: Operator, story: str, market: OpenMarketBody
 ) -> Response:
@@ -172,49 +174,49 @@ async def open_market(
     return await resource(request, reply, NEEDS, lambda c, a: whole_market(c, a, market_id), 201)
 
 
-@router.post("/markets/{market}/activate", responses=written(MARKET, ActivateMarket))
+@router.post("/markets/{market}/activate", responses=written(MARKET_WITH_WORDINGS, ActivateMarket))
 async def activate_market(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
     """Open a draft for trading."""
     return await write.submit(ActivateMarket(write.market_id))
 
 
-@router.post("/markets/{market}/halt", responses=written(MARKET, HaltMarket))
+@router.post("/markets/{market}/halt", responses=written(MARKET_WITH_WORDINGS, HaltMarket))
 async def halt_market(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
     """Stop trading for a while; resting orders stay."""
     return await write.submit(HaltMarket(write.market_id))
 
 
-@router.post("/markets/{market}/resume", responses=written(MARKET, ResumeMarket))
+@router.post("/markets/{market}/resume", responses=written(MARKET_WITH_WORDINGS, ResumeMarket))
 async def resume_market(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
     """Let a halted market trade again."""
     return await write.submit(ResumeMarket(write.market_id))
 
 
-@router.post("/markets/{market}/close", responses=written(MARKET, CloseMarket))
+@router.post("/markets/{market}/close", responses=written(MARKET_WITH_WORDINGS, CloseMarket))
 async def close_market(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
     """End trading for good; resting orders are canceled."""
     return await write.submit(CloseMarket(write.market_id))
 
 
-@router.post("/markets/{market}/clarify", responses=written(MARKET, ClarifyMarket))
+@router.post("/markets/{market}/clarify", responses=written(MARKET_WITH_WORDINGS, ClarifyMarket))
 async def clarify_market(write: OperatorWrite, body: ClarifyMarketBody) -> Response:
     """Give the resolution source a new wording, as a new version."""
     return await write.submit(ClarifyMarket(write.market_id, body.resolution_source))
 
 
-@router.post("/markets/{market}/add-liquidity", responses=written(MARKET, AddLiquidity))
+@router.post("/markets/{market}/add-liquidity", responses=written(MARKET_WITH_WORDINGS, AddLiquidity))
 async def add_liquidity(write: OperatorWrite, body: AddLiquidityBody) -> Response:
     """Move more subsidy from the house to the AMM; prices stay."""
     return await write.submit(AddLiquidity(write.market_id, body.amount))
 
 
-@router.post("/markets/{market}/determine", responses=written(MARKET, DetermineMarket))
+@router.post("/markets/{market}/determine", responses=written(MARKET_WITH_WORDINGS, DetermineMarket))
 async def determine_market(write: OperatorWrite, body: PayoutsBody) -> Response:
     """Set the payouts of a closed market, or amend them while it is disputed; the dispute window begins."""
     return await write.submit(DetermineMarket(write.market_id, body.payouts, _evidence(body)))
 
 
-@router.post("/markets/{market}/dispute", responses=written(MARKET, DisputeMarket))
+@router.post("/markets/{market}/dispute", responses=written(MARKET_WITH_WORDINGS, DisputeMarket))
 async def dispute_market(
     request: Request, context: WithContext, principal: Anyone, market_id: MarketId, body: DisputeMarketBody
 ) -> Response:
@@ -224,25 +226,25 @@ async def dispute_market(
     return await write.submit(DisputeMarket(market_id, account_id, body.reason, body.bond))
 
 
-@router.post("/markets/{market}/uphold", responses=written(MARKET, UpholdMarket))
+@router.post("/markets/{market}/uphold", responses=written(MARKET_WITH_WORDINGS, UpholdMarket))
 async def uphold_market(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
     """Keep a disputed determination; the bond goes to the house, and a new window begins."""
     return await write.submit(UpholdMarket(write.market_id))
 
 
-@router.post("/markets/{market}/finalize", responses=written(MARKET, FinalizeMarket))
+@router.post("/markets/{market}/finalize", responses=written(MARKET_WITH_WORDINGS, FinalizeMarket))
 async def finalize_market(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
     """Pay out a determined market whose dispute window is over."""
     return await write.submit(FinalizeMarket(write.market_id), PAID_NEEDS)
 
 
-@router.post("/markets/{market}/correct", responses=written(MARKET, CorrectMarket))
+@router.post("/markets/{market}/correct", responses=written(MARKET_WITH_WORDINGS, CorrectMarket))
 async def correct_market(write: OperatorWrite, body: PayoutsBody) -> Response:
     """Replace the payouts of a finalized market: the old ones are reversed exactly, the new ones paid."""
     return await write.submit(CorrectMarket(write.market_id, body.payouts, _evidence(body)), PAID_NEEDS)
 
 
-@router.post("/markets/{market}/void", responses=written(MARKET, VoidMarket))
+@router.post("/markets/{market}/void", responses=written(MARKET_WITH_WORDINGS, VoidMarket))
 async def void_market(write: OperatorWrite, body: VoidMarketBody | None = None) -> Response:
     """Undo every cash movement of the market."""
     return await write.submit(VoidMarket(write.market_id, (body or VoidMarketBody()).reason), PAID_NEEDS)

@@ -34,12 +34,19 @@ PROMISED = {
 
 NOT_PROVOKED = {
     "RATE_LIMITED": "nothing limits the rate of requests yet",
-    "STORY_EXISTS": "ids follow from the id of the command, so the same id is the same command",
-    "MARKET_EXISTS": "likewise",
-    "ACCOUNT_EXISTS": "likewise",
+    "TOO_MANY_WAITS": "test_waits.py provokes it: it takes many requests at once",
 }
-"""Codes that no request gets today, with the reasons."""
+"""Codes that are not provoked here, with the reasons."""
 
+STORY = {"title": "A title", "body": "A body", "category": "world", "published_at": "2024-10-24T10:02:00Z"}
+MARKET = {
+    "slug": "too-late",
+    "question": "Was it?",
+    "outcomes": ["Yes", "No"],
+    "subsidy": "100",
+    "close_time": "2101-01-01T00:00:00Z",
+    "resolution_source": "us",
+}
 EVIDENCE = {"text": "so it is"}
 LIMIT = {"type": "limit", "limit_price": "0.4"}
 
@@ -48,6 +55,19 @@ def refused(exchange: Exchange, **fields: Any) -> httpx.Response:
     """Return the answer to an order with these fields."""
     market, trader = exchange.market(), exchange.trader()
     return trader.api.post("/orders", trader.order(market["market_id"], **fields))
+
+
+def filled_already(exchange: Exchange) -> httpx.Response:
+    """Cancel an order that was filled at once."""
+    market, trader = exchange.market(), exchange.trader("100")
+    order = trader.place(market["market_id"])
+    return trader.api.send("DELETE", f"/orders/{order['order_id']}")
+
+
+def twice(exchange: Exchange, path: str, body: dict[str, Any]) -> httpx.Response:
+    """Create something twice; return the second answer."""
+    exchange.api.done(path, body)
+    return exchange.api.post(path, body)
 
 
 def act(exchange: Exchange, *steps: tuple[str, Any], **terms: Any) -> httpx.Response:
@@ -147,6 +167,12 @@ PROVOKED: dict[str, Callable[[Exchange], httpx.Response]] = {
     "INVALID_PAYOUTS": lambda exchange: act(
         exchange, ("close", {}), ("determine", {"payouts": {"Yes": "0.5"}, "evidence": EVIDENCE})
     ),
+    "UNKNOWN_PARAMETER": lambda exchange: exchange.api.get("/markets", nothing="1"),
+    "STORY_EXISTS": lambda exchange: twice(exchange, "/stories", {**STORY, "slug": "twice"}),
+    "MARKET_EXISTS": lambda exchange: twice(
+        exchange, f"/stories/{exchange.market()['story_id']}/markets", {**MARKET, "slug": "twice"}
+    ),
+    "ACCOUNT_EXISTS": lambda exchange: twice(exchange, "/accounts", {"name": "Twice"}),
     "STORY_NOT_FOUND": unknown_story,
     "MARKET_NOT_FOUND": lambda exchange: exchange.api.get("/markets/nowhere"),
     "ACCOUNT_NOT_FOUND": lambda exchange: exchange.api.get("/accounts/nobody"),
@@ -156,21 +182,15 @@ PROVOKED: dict[str, Callable[[Exchange], httpx.Response]] = {
     "MARKET_STATUS": lambda exchange: act(exchange, ("resume", {})),
     "CLOSE_TIME_PASSED": lambda exchange: exchange.api.post(
         f"/stories/{exchange.market()['story_id']}/markets",
-        {
-            "slug": "too-late",
-            "question": "Was it?",
-            "outcomes": ["Yes", "No"],
-            "subsidy": "100",
-            "close_time": "2001-01-01T00:00:00Z",
-            "resolution_source": "us",
-        },
+        {**MARKET, "close_time": "2001-01-01T00:00:00Z"},
     ),
     "DISPUTE_WINDOW_OPEN": lambda exchange: act(
         exchange, *determined("Yes"), ("finalize", {}), dispute_seconds=3600
     ),
     "DISPUTE_WINDOW_CLOSED": lambda exchange: dispute(exchange, 0, "10"),
     "BOND_TOO_SMALL": lambda exchange: dispute(exchange, 3600, "9"),
-    "ORDER_NOT_OPEN": lambda exchange: exchange.trader().api.send("DELETE", "/orders/or_none"),
+    "ORDER_NOT_FOUND": lambda exchange: exchange.trader().api.send("DELETE", "/orders/or_none"),
+    "ORDER_NOT_OPEN": filled_already,
     "INSUFFICIENT_FUNDS": lambda exchange: refused(exchange, quantity=None, spend="1000"),
     "INSUFFICIENT_SHARES": lambda exchange: refused(exchange, side="sell"),
     "ACCOUNT_OVERDRAWN": overdrawn,
