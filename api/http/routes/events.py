@@ -77,7 +77,7 @@ async def list_events(
         _refuse_unknown(connection, as_of, search)
         return log_index.positions(connection, as_of, search, limit + 1)
 
-    positions, as_of = await read.fetch((log_index.is_known, log_index.positions), query)
+    positions, as_of = await read.fetch((log_index.exists, log_index.positions), query)
     shown = positions[:limit]
     found = await read.context.log_reads.ask(lambda log: _events(log, shown))
     events = [_shown(recorded, read.principal) for recorded in found]
@@ -123,12 +123,12 @@ def _may_see(principal: Principal | None, account_id: str) -> None:
 
 
 def _refuse_unknown(connection: Connection[Any], as_of: AsOf, search: Search) -> None:
-    """Refuse a search about what no event has ever been about."""
-    if search.market_id is not None and not log_index.is_known(connection, as_of, "market_id", search.market_id):
+    """Refuse a search about what does not exist."""
+    if search.market_id is not None and not log_index.exists(connection, as_of, "market_id", search.market_id):
         raise ApiError("MARKET_NOT_FOUND", "no such market", {"market": search.market_id})
-    if search.story_id is not None and not log_index.is_known(connection, as_of, "story_id", search.story_id):
+    if search.story_id is not None and not log_index.exists(connection, as_of, "story_id", search.story_id):
         raise ApiError("STORY_NOT_FOUND", "no such story", {"story": search.story_id})
-    if search.account_id is not None and not log_index.is_known(connection, as_of, "account_id", search.account_id):
+    if search.account_id is not None and not log_index.exists(connection, as_of, "account_id", search.account_id):
         raise ApiError("ACCOUNT_NOT_FOUND", "no such account", {"account": search.account_id})
 
 
