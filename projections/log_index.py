@@ -100,7 +100,11 @@ class Search:
     newest_first: bool = False
 
 
-_OPENINGS: Final = {"market_id": MarketDrafted, "account_id": AccountOpened, "story_id": StoryPublished}
+_OPENINGS: Final[dict[str, type[Event]]] = {
+    "market_id": MarketDrafted,
+    "account_id": AccountOpened,
+    "story_id": StoryPublished,
+}
 
 
 @query("log_index")
