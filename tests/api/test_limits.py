@@ -14,7 +14,8 @@ from domain.money import AMOUNT_MAX, MICRO, format_decimal
 from domain.orders import OPEN_ORDERS_MAX
 from domain.story import PublishStory
 from messages.codecs import command_codec
-from messages.fields import Text
+from messages.fields import OUTCOME, Text
+from messages.name_fields import Name
 from messages.wire import format_time
 from settings import Settings
 from tests.api.command_line import tidings
@@ -38,6 +39,8 @@ def longest(command: type[Any], name: str, start: str = "", filler: str = "市")
     codec = command_codec(command).fields[name]
     codec = getattr(codec, "codec", codec)  # that of a field that may be null
     codec = getattr(codec, "item", codec)  # that of a list's items
+    if isinstance(codec, Name):
+        codec = OUTCOME
     assert isinstance(codec, Text)
     return start + filler * (codec.longest - len(start))
 
