@@ -7,6 +7,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -148,10 +149,10 @@ def test_everything_holds_what_the_rules_allow(read_models: ReadModels, seed: in
     """No event is parked, no JSON integer is beyond 2^53, no event is outside its schema, no view overflows."""
     log = log_at_limits(seed, 160)
     assert sum(isinstance(recorded.event, OrderPlaced) for recorded in log) > 10
-    assert sum(isinstance(recorded.event, CommandRejected) for recorded in log) < len(log) / 2
+    assert sum(isinstance(recorded.event, CommandRejected) for recorded in log) < 0.6 * len(log)
     schemas = {topic: jsonschema.Draft202012Validator(schema) for topic, schema in event_schemas().items()}
     for recorded in log:
-        text = json.dumps(public_event(recorded))
+        text = msgspec.json.encode(public_event(recorded))
         assert len(text) < 1 << 20
         schemas[recorded.event.TOPIC].validate(json.loads(text, parse_int=exact))
 
