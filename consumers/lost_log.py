@@ -8,12 +8,19 @@ import structlog
 
 from consumers.engine.known_log import KnownLog
 from consumers.engine.log import START, LogLost, StaleCheckpoint
+from consumers.kafka.log_settings import accept_lost_log, log_settings
 from consumers.wiring import open_log
 
 if TYPE_CHECKING:
     from settings import Settings
 
 _log: Final = structlog.get_logger()
+
+
+def forget_index(settings: "Settings") -> None:
+    """Forget where the log ended when this home last read it, so that it is read as it is. Nobody may be reading."""
+    if settings.log == "kafka":
+        accept_lost_log(log_settings(settings))
 
 
 def put_engine_files_aside(settings: "Settings") -> None:

@@ -58,7 +58,9 @@ class KafkaAggregateRecorder(AggregateRecorder):
             OperationalError: the broker cannot be reached.
         """
         self._settings = settings
-        self._lookup = Lookup(settings, f"{ensure_topic(settings)}/{settings.partition}")
+        self.identity = f"{ensure_topic(settings)}/{settings.partition}"
+        """The topic's id and the partition, as they were when the recorder was opened."""
+        self._lookup = Lookup(settings, self.identity)
         self._appending = Lock()  # guards the writer
         self._writer: Writer | None = None
         self._waiting: deque[_Insert] = deque()

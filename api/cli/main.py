@@ -91,6 +91,7 @@ def _unreachable() -> tuple[type[Exception], ...]:
 
     from local.processes import StartError
     from migrations import NewerDatabaseError
+    from projections.machine.known_log import LostEventsError
 
     return (
         ConnectionRefusedError,
@@ -102,6 +103,8 @@ def _unreachable() -> tuple[type[Exception], ...]:
         psycopg_pool.PoolTimeout,
         log.OperationalError,
         log.InterfaceError,
+        log.InternalError,  # the log has lost events, or the database is damaged
+        LostEventsError,
     )
 
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Commands) -> None:
     """Declare the exchange in one process, and each of its parts."""
-    add_command(commands, "serve", _serve, "the whole exchange in one process")
-    add_command(commands, "api", _api, "only the HTTP server (TIDINGS_LOG=kafka)")
+    serve = add_command(commands, "serve", _serve, "the whole exchange in one process")
+    api = add_command(commands, "api", _api, "only the HTTP server (TIDINGS_LOG=kafka)")
     engine = add_command(commands, "engine", _engine, "only the engine (TIDINGS_LOG=kafka)")
     how = engine.add_mutually_exclusive_group()
     how.add_argument(
@@ -28,14 +28,21 @@ def add_commands(commands: Commands) -> None:
         action="store_true",
         help="tell a standby to take over from the running engine; without a standby, take over oneself",
     )
-    add_command(commands, "projector", _projector, "only the projector")
+    projector = add_command(commands, "projector", _projector, "only the projector")
+    for command in (serve, api, engine, projector):
+        command.add_argument(
+            "--accept-lost-log",
+            action="store_true",
+            help="once, while all is stopped: go on with a log that has lost events; what was kept of them is put aside",
+        )
     add_command(commands, "feed", _feed, "derive the topic feed, one record an event (TIDINGS_LOG=kafka)")
 
 
-def _serve(_: Namespace, settings: Settings) -> int:
+def _serve(options: Namespace, settings: Settings) -> int:
     from api import logs
+    from api.lost_log import accept_lost_log
     from api.processes import Embedded
-    from consumers.engine.log import Fenced
+    from consumers.engine.log import LogError
     from consumers.process_tuning import collect_rarely
 
     if settings.log == "kafka":
@@ -44,14 +51,17 @@ def _serve(_: Namespace, settings: Settings) -> int:
     logs.configure(settings)
     collect_rarely()
     try:
+        if options.accept_lost_log:
+            accept_lost_log(settings, engine=True, read_models=True)
         return _run_until_stopped(Embedded(settings))
-    except Fenced as error:
+    except LogError as error:
         complain(error)
         return UNREACHABLE
 
 
-def _api(_: Namespace, settings: Settings) -> int:
+def _api(options: Namespace, settings: Settings) -> int:
     from api import logs
+    from api.lost_log import accept_lost_log
     from api.processes import HttpProcess
     from consumers.process_tuning import collect_rarely
 
@@ -59,6 +69,8 @@ def _api(_: Namespace, settings: Settings) -> int:
         return needs_kafka("api")
     logs.configure(settings)
     collect_rarely()
+    if options.accept_lost_log:
+        accept_lost_log(settings)
     return _run_until_stopped(HttpProcess(settings))
 
 
@@ -79,6 +91,7 @@ def _run_until_stopped(process: ServingProcess) -> int:
 
 def _engine(options: Namespace, settings: Settings) -> int:
     from api import logs
+    from api.lost_log import accept_lost_log
     from consumers.engine.log import LogError
     from consumers.run_engine import run, take_over
 
@@ -86,6 +99,8 @@ def _engine(options: Namespace, settings: Settings) -> int:
         return needs_kafka("engine")
     logs.configure(settings)
     try:
+        if options.accept_lost_log:
+            accept_lost_log(settings, engine=True)
         if options.take_over and (standby := take_over(settings)) is not None:
             print(f"The standby {standby} has taken over")
             return DONE
@@ -96,13 +111,16 @@ def _engine(options: Namespace, settings: Settings) -> int:
     return DONE
 
 
-def _projector(_: Namespace, settings: Settings) -> int:
+def _projector(options: Namespace, settings: Settings) -> int:
     from api import logs
+    from api.lost_log import accept_lost_log
     from api.processes import run_projector
     from consumers.process_tuning import collect_rarely
 
     logs.configure(settings)
     collect_rarely()
+    if options.accept_lost_log:
+        accept_lost_log(settings, read_models=True)
     run_projector(settings)
     return DONE
 
