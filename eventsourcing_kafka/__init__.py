@@ -23,7 +23,7 @@ from eventsourcing_kafka.protocol import Batch, Checkpoint
 from eventsourcing_kafka.reader import Fetcher, Reader
 from eventsourcing_kafka.recorders import KafkaAggregateRecorder, KafkaApplicationRecorder
 from eventsourcing_kafka.settings import Settings
-from eventsourcing_kafka.topics import ensure_topic
+from eventsourcing_kafka.topics import TopicWatch, ensure_topic, refuse_another_topic
 from eventsourcing_kafka.writer import Append, Writer
 
 __all__ = [
@@ -43,8 +43,10 @@ __all__ = [
     "Reader",
     "RecordsMissing",
     "Settings",
+    "TopicWatch",
     "UnsafeTopic",
     "Writer",
     "accept_lost_log",
     "ensure_topic",
+    "refuse_another_topic",
 ]

@@ -256,6 +256,7 @@ class Engine:
         _logger.info("standby_started", partition=self._partition, position=replica.folded_checkpoint.position)
         self._heartbeats.stand_by()
         while not self._stopping.is_set():
+            self._log.raise_if_unsafe()
             log_grew = replica.follow(FOLLOW_SECONDS)
             if self._heartbeats.is_my_turn(replica.folded_checkpoint.position, log_grew=log_grew):
                 return True

@@ -15,6 +15,7 @@ READ_ERRORS: Final[ErrorTable] = {
     es_kafka.Fenced: Fenced,
     es_kafka.LogTruncated: StaleCheckpoint,
     es_kafka.RecordsMissing: LogLost,
+    es_kafka.LogRolledBack: LogLost,
     es_kafka.UnsafeTopic: UnsafeLog,
     OperationalError: InDoubt,
 }

@@ -21,6 +21,8 @@ from consumers.engine.log import (
 )
 from consumers.kafka.errors import APPEND_ERRORS, READ_ERRORS
 from consumers.kafka.log_settings import log_settings
+from consumers.kafka.topics import COMMANDS, ensure_topics, topic_id
+from eventsourcing_kafka import UnsafeTopic
 
 if TYPE_CHECKING:
     from settings import Settings
@@ -88,7 +90,9 @@ class KafkaLog:
     """One partition of the events topic. Positions are 1, 2, 3, ..., without a gap."""
 
     def __init__(self, settings: "Settings") -> None:
+        self._all_settings = settings
         self._settings = log_settings(settings)
+        self._watch: es_kafka.TopicWatch | None = None
         self._identity = ""
         self._writer: es_kafka.Writer | None = None
         self._reader: es_kafka.Reader | None = None
@@ -131,8 +135,25 @@ class KafkaLog:
         if not self._identity:
             with mapped_errors(READ_ERRORS):
                 topic_id = es_kafka.ensure_topic(self._settings)
+                if self._watch is None:
+                    self._watch = es_kafka.TopicWatch(self._look(topic_id))
             self._identity = f"kafka-{topic_id}-{self._settings.partition}"
         return self._identity
+
+    def _look(self, log_id: str) -> Callable[[], None]:
+        """Return what looks at all topics once more: their settings, and whether log and commands still are the same topics."""
+        commands_id = ""
+
+        def look() -> None:
+            nonlocal commands_id
+            es_kafka.refuse_another_topic(self._settings, log_id)
+            ensure_topics(self._all_settings, create=False)
+            found = topic_id(self._all_settings, COMMANDS)
+            if found != (commands_id or found):
+                raise UnsafeTopic("The topic of the commands was made anew while they were read: start again")
+            commands_id = found
+
+        return look
 
     def check(self, checkpoint: Checkpoint) -> None:
         """Raise StaleCheckpoint unless the log holds the batch before the checkpoint, and all records from its beginning."""
@@ -140,7 +161,10 @@ class KafkaLog:
             self._check(checkpoint)
 
     def raise_if_unsafe(self) -> None:
-        """Do nothing."""
+        """Raise UnsafeLog or LogLost when a look at the topics, once a minute, has found a reason."""
+        if self._watch is not None:
+            with mapped_errors(READ_ERRORS):
+                self._watch.raise_if_unsafe()
 
     def follow(self, handle: EventHandler, after: Checkpoint, timeout_seconds: float) -> None:
         """Pass the batches after the checkpoint to `handle`."""
@@ -197,6 +221,9 @@ class KafkaLog:
         producer, self._producer = self._producer, None
         if producer is not None:
             producer.close()
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.stop()
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

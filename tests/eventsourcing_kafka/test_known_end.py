@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from eventsourcing.persistence import StoredEvent
 from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource
 
 from eventsourcing_kafka import (
     Fenced,
@@ -19,8 +20,10 @@ from eventsourcing_kafka import (
     KafkaApplicationRecorder,
     LogRolledBack,
     Settings,
+    UnsafeTopic,
     accept_lost_log,
     ensure_topic,
+    topics,
 )
 
 if TYPE_CHECKING:
@@ -121,3 +124,18 @@ def test_a_restored_disk_is_refused(own_kafka: Broker, tmp_path: Path) -> None:
         accept_lost_log(settings)
         with closing(KafkaApplicationRecorder(settings)) as recorder:
             assert recorder.max_notification_id() == (16 if regrown else 2)
+
+
+def test_a_topic_whose_records_expire_takes_no_more_events(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings are looked at again in the background of a recorder that inserts."""
+    monkeypatch.setattr(topics, "LOOK_SECONDS", 0.1)
+    with (
+        closing(KafkaApplicationRecorder(settings)) as recorder,
+        closing(KafkaAdminClient(**settings.kafka_python_client())) as admin,
+    ):
+        insert(recorder, 1)
+        admin.alter_configs([ConfigResource("topic", settings.topic, {"retention.ms": "3600000"})])
+        with pytest.raises(UnsafeTopic, match=r"retention\.ms is 3600000"):
+            insert(recorder, *range(2, 100_000))
+        with pytest.raises(UnsafeTopic):
+            insert(recorder, 0)
