@@ -4,8 +4,10 @@
 FROM python:3.13-slim AS build
 WORKDIR /app
 RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
-RUN python -m venv /venv
-COPY requirements.txt .
+# /build compiles and packages; only /venv, which has what runs, goes into the image.
+RUN python -m venv /build && python -m venv /venv
+COPY requirements.txt requirements-build.txt ./
+RUN /build/bin/pip install --no-cache-dir --require-hashes --requirement requirements-build.txt
 RUN /venv/bin/pip install --no-cache-dir --require-hashes --requirement requirements.txt
 COPY pyproject.toml README.md LICENSE settings.py ./
 COPY domain domain
@@ -16,9 +18,10 @@ COPY projections projections
 COPY consumers consumers
 COPY api api
 COPY local local
-RUN /venv/bin/python -m local.compile --required
-# Not editable, so that the image gets only the packages that pyproject.toml names, and the compiled modules.
-RUN /venv/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
+RUN /build/bin/python -m local.compile --required
+# A wheel has only the packages that pyproject.toml names, and the compiled modules.
+RUN /build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels .
+RUN /venv/bin/pip install --no-cache-dir --no-deps --no-index --find-links /wheels tidings
 
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/tidings tidings

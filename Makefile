@@ -2,10 +2,11 @@
 #
 #   make demo          run the whole exchange in one process: load the seed story, trade on it, show and serve it
 #   make demo-kafka    the same with a local Kafka broker and separate processes
+#   make serve         run your own exchange, without a story
 #   make test          run all tests, with a real PostgreSQL and a real Kafka    (ARGS="tests/local -x")
 #   make check         check style, types and house rules, as CI does before the tests
 #   make bench         measure the claims about speed                (ARGS="engine --seconds 2")
-#   make chaos         run long fault tests on a Kafka cluster of three nodes
+#   make chaos         run long tests: faults on a Kafka cluster of three nodes, and random HTTP requests
 #   make compile       compile the rules if there is a C compiler; all targets above except check do this first
 #   make debian        run all tests on a bare Debian 13 with Python 3.13; needs root, see tests/bare_debian.sh
 #   make lock          write requirements*.txt and local/kafka_jars.txt from pyproject.toml
@@ -24,13 +25,16 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 py
 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --root-user-action=ignore
 
-.PHONY: demo demo-kafka test check bench chaos debian compile lock clean
+.PHONY: demo demo-kafka serve test check bench chaos debian compile lock clean
 
 demo: compile
 	@$(BIN)/tidings demo $(ARGS)
 
 demo-kafka: compile
 	@$(BIN)/tidings demo --kafka $(ARGS)
+
+serve: compile
+	@$(BIN)/tidings serve $(ARGS)
 
 test: $(VENV)/.installed-dev compile
 	@$(BIN)/python -m pytest $(ARGS)
@@ -58,9 +62,11 @@ compile: $(VENV)/.installed
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make lock" $(ARGS) pyproject.toml
 
+# requirements.txt: what runs; -build: what compiles and packages it, beside that; -dev: all of these, and the tests.
 lock: $(VENV)/.installed-dev
-	$(LOCK) --group build --output-file requirements.txt
-	$(LOCK) --group build --group dev --constraint requirements.txt --output-file requirements-dev.txt
+	$(LOCK) --output-file requirements.txt
+	$(LOCK) --group build --constraint requirements.txt --output-file requirements-build.txt
+	$(LOCK) --group build --group dev --constraint requirements-build.txt --output-file requirements-dev.txt
 	$(BIN)/python -m local.jars
 
 clean:
@@ -75,8 +81,8 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 # The project itself is installed as editable; every other package in its locked version.
-$(VENV)/.installed: requirements.txt pyproject.toml | $(BIN)/python
-	@$(PIP_INSTALL) --require-hashes --requirement requirements.txt
+$(VENV)/.installed: requirements-build.txt pyproject.toml | $(BIN)/python
+	@$(PIP_INSTALL) --require-hashes --requirement requirements-build.txt
 	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 

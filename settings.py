@@ -134,7 +134,8 @@ class Settings(BaseSettings):
 
     # Logging.
     log_format: Literal["auto", "json", "console"] = Field(
-        default="auto", description="format of log lines; 'auto': console on a terminal, otherwise json"
+        default="auto",
+        description="format of log lines; 'json': of all lines; 'auto': console on a terminal, otherwise json",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="lowest level that is logged"
@@ -223,6 +224,16 @@ def environment(settings: Settings) -> dict[str, str]:
         if value is not None:
             variables[f"{PREFIX}{name.upper()}"] = str(value).lower() if isinstance(value, bool) else str(value)
     return variables
+
+
+def wants_no_color() -> bool:
+    """Return whether the user wants text without colors (https://no-color.org)."""
+    return bool(os.environ.get("NO_COLOR"))
+
+
+def wants_json_logs() -> bool:
+    """Return whether the environment asks for JSON in every line, whatever else is wrong with the settings."""
+    return os.environ.get(f"{PREFIX}LOG_FORMAT", "").lower() == "json"
 
 
 class Described(NamedTuple):

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 Role = Literal["trader", "operator", "admin"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
-FIRST_KEY_ID: Final = "key_first"
-"""A fixed id: commands sent with the first key have the same ids in every exchange that is set up in the same way."""
-
 _FIRST_KEY_LOCK: Final = 0x7469_6469  # one process makes the first key; others that start at the same time wait
 
 
@@ -41,6 +38,10 @@ class Key:
     revoked_at: datetime | None
 
 
+class IdempotencyKeyReused(Exception):  # noqa: N818  named for what a caller has to tell
+    """Another key was made with this idempotency key."""
+
+
 _COLUMNS: Final = "key_id, prefix, roles, account_id, label, created_at, revoked_at"
 
 
@@ -52,23 +53,43 @@ def make_first_key(connection: Connection[Any], given: str | None) -> str | None
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [_FIRST_KEY_LOCK])
         first = connection.execute("SELECT 1 FROM public.api_keys LIMIT 1").fetchone() is None
-        key_id = FIRST_KEY_ID if first else None
         if given is not None:
             known = connection.execute("SELECT 1 FROM public.api_keys WHERE hash = %s", [_hash(given)]).fetchone()
             if known is None:
-                _insert(connection, given, ("operator", "admin"), None, "from TIDINGS_OPERATOR_KEY", key_id)
+                _insert(connection, given, ("operator", "admin"), None, "from TIDINGS_OPERATOR_KEY")
             return None
         if not first:
             return None
         secret = _new_secret()
-        _insert(connection, secret, ("operator", "admin"), None, "first key", key_id)
+        _insert(connection, secret, ("operator", "admin"), None, "first key")
         return secret
 
 
-def create(connection: Connection[Any], roles: Sequence[Role], account_id: str | None, label: str) -> tuple[str, Key]:
-    """Make a key; return its secret, which nobody can read later, and the key."""
-    secret = _new_secret()
-    return secret, _insert(connection, secret, roles, account_id, label)
+def create(
+    connection: Connection[Any],
+    roles: Sequence[Role],
+    account_id: str | None,
+    label: str,
+    idempotency_key: str | None = None,
+) -> tuple[str | None, Key]:
+    """Make a key; return its secret, which nobody can read later, and the key.
+
+    If a key was made with this `idempotency_key` before, return that key, and None instead of its secret.
+
+    Raises:
+        IdempotencyKeyReused: that key has other roles, another account or another label.
+    """
+    secret, wanted = _new_secret(), [role for role in ROLES if role in roles]
+    made = _insert(connection, secret, wanted, account_id, label, idempotency_key)
+    if made is not None:
+        return secret, made
+    with connection.cursor(row_factory=class_row(Key)) as cursor:
+        cursor.execute(f"SELECT {_COLUMNS} FROM public.api_keys WHERE idempotency_key = %s", [idempotency_key])
+        first = cursor.fetchone()
+    assert first is not None, "only an idempotency key can be in the way of a new key"
+    if (first.roles, first.account_id, first.label) != (wanted, account_id, label):
+        raise IdempotencyKeyReused
+    return None, first
 
 
 def every(connection: Connection[Any]) -> list[Key]:
@@ -128,15 +149,15 @@ def _insert(
     roles: Sequence[Role],
     account_id: str | None,
     label: str,
-    key_id: str | None = None,
-) -> Key:
+    idempotency_key: str | None = None,
+) -> Key | None:
+    """Add a key and return it; return None if there is one with this `idempotency_key`."""
     digest = _hash(secret)
     with connection.cursor(row_factory=class_row(Key)) as cursor:
         cursor.execute(
-            "INSERT INTO public.api_keys (key_id, hash, prefix, roles, account_id, label) VALUES (%s, %s, %s, %s, %s, %s) "
-            f"RETURNING {_COLUMNS}",
-            [key_id or f"key_{digest.hex()[:16]}", digest, secret[:8], list(roles), account_id, label],
+            "INSERT INTO public.api_keys (key_id, hash, prefix, roles, account_id, label, idempotency_key) "
+            "VALUES (%s, %s, %s, %s, %s, %s, %s) "
+            f"ON CONFLICT (idempotency_key) DO NOTHING RETURNING {_COLUMNS}",
+            [f"key_{digest.hex()[:16]}", digest, secret[:8], list(roles), account_id, label, idempotency_key],
         )
-        key = cursor.fetchone()
-    assert key is not None
-    return key
+        return cursor.fetchone()

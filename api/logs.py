@@ -1,13 +1,20 @@
-"""The form of log lines: JSON, or on a terminal text for people. They go to stderr; stdout has only answers."""
+"""The form of log lines: JSON, or on a terminal text for people. They go to stderr; stdout has only answers.
+
+With JSON every line is JSON: our own log lines, those of uvicorn and the Kafka clients, warnings, and tracebacks of any
+thread. With `TIDINGS_LOG_FORMAT=json` complaints and announcements of the command line are log lines too.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
+
+from settings import wants_json_logs, wants_no_color
 
 if TYPE_CHECKING:
     from settings import Settings
@@ -18,24 +25,67 @@ def configure(settings: Settings, *, level: str | None = None) -> None:
     console = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
     # Plain tracebacks: pretty ones print variables, among them keys and bodies.
     renderer: Any = (
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty() and not wants_no_color(),
+            exception_formatter=structlog.dev.plain_traceback,
+        )
         if console
         else structlog.processors.JSONRenderer(lambda line, **_: msgspec.json.encode(line, enc_hook=repr).decode())
     )
     least = logging.getLevelNamesMapping()[(level or settings.log_level).upper()]
+    common: list[Any] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        *([] if console else [structlog.processors.format_exc_info]),
+    ]
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.StackInfoRenderer(),
-            *([] if console else [structlog.processors.format_exc_info]),
-            renderer,
-        ],
+        processors=[structlog.contextvars.merge_contextvars, *common, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(least),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(
-        level=max(least, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s"
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *common],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
     )
+    logging.basicConfig(level=max(least, logging.WARNING), handlers=[handler])
+
+
+def log_everything() -> None:
+    """Turn warnings and uncaught exceptions of this process into log lines."""
+    if threading.excepthook is not threading.__excepthook__:
+        return  # a test runner calls us, and has hooks of its own
+    logging.captureWarnings(capture=True)
+    sys.excepthook = lambda kind, error, trace: _uncaught(error, (kind, error, trace))
+    sys.unraisablehook = lambda failed: _uncaught(failed.err_msg or failed.exc_value, _traceback_of(failed))
+    threading.excepthook = lambda failed: _uncaught(failed.exc_value, _traceback_of(failed))
+
+
+def complain(problem: object) -> None:
+    """Print why a program does not go on, on stderr: for people, or with `TIDINGS_LOG_FORMAT=json` as a log line."""
+    if wants_json_logs():
+        structlog.get_logger("tidings").error(str(problem))
+    else:
+        print(f"tidings: {problem}", file=sys.stderr)  # noqa: T201  for people
+
+
+def announce(text: str, **fields: str) -> None:
+    """Print what a person who has started a program must know, on stdout.
+
+    With `TIDINGS_LOG_FORMAT=json` it is a log line with these fields, because whoever collects the output wants only such.
+    """
+    if wants_json_logs():
+        text = msgspec.json.encode({"event": text, "level": "info", **fields}).decode()
+    print(text, flush=True)  # noqa: T201  for people
+
+
+def _uncaught(problem: object, exc_info: Any) -> None:
+    structlog.get_logger("tidings").critical(f"uncaught: {problem}", exc_info=exc_info)
+
+
+def _traceback_of(failed: Any) -> Any:
+    return (failed.exc_type, failed.exc_value, failed.exc_traceback)

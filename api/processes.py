@@ -72,6 +72,7 @@ class ServingProcess(ABC):
 
     settings: Settings
     dependencies: Dependencies
+    gateway: Gateway
     http: HttpServer
 
     def __init__(self, settings: Settings) -> None:
@@ -110,6 +111,7 @@ class ServingProcess(ABC):
 
     def _serve(self, gateway: Gateway, stack: contextlib.ExitStack) -> None:
         app = self.dependencies.app(gateway)
+        self.gateway = gateway
         self.http = stack.enter_context(HttpServer(app, self.settings))
         stack.callback(app.end_waits)  # first of all, so that the server need not wait for them
 

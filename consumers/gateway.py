@@ -17,7 +17,7 @@ from consumers.engine.command_source import LocalCommand, LocalCommandSource, Wa
 from consumers.errors import Busy, EngineStopped, GatewayError, ReplyTimeout, Undecidable
 from domain.money import Time
 from domain.orders import PlaceOrder
-from messages.commands import Command, InvalidCommand, QuoteOrder, check_command, digest_of, with_ids
+from messages.commands import Command, InvalidCommand, QuoteOrder, body_and_digest, check_command, with_ids
 from messages.replies import Reply
 
 __all__ = ["Busy", "EngineStopped", "Gateway", "GatewayError", "LocalGateway", "ReplyTimeout", "Undecidable"]
@@ -41,7 +41,10 @@ class Gateway(Protocol):
     async def submit_all(
         self, commands: Sequence[tuple[str, Command]], at: Time | None = None
     ) -> list[Reply | InvalidCommand | GatewayError]:
-        """Submit several commands, in their order; return for each its reply, or the error that `submit` would raise."""
+        """Submit several commands; return for each its reply, or the error that `submit` would raise.
+
+        They are decided in their order, whatever fails on the way. Either all find room in the queue, or all are Busy.
+        """
 
     async def quote(self, order: PlaceOrder, at: Time | None = None) -> Reply:
         """Return what the order would do now, as its reply; changes nothing. Raises as `submit`."""
@@ -61,20 +64,19 @@ class LocalGateway:
 
     async def submit(self, command_id: str, command: Command, at: Time | None = None) -> Reply:
         """Return the reply to the command."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Reply] = loop.create_future()
-        self._put(command_id, command, at, (loop, future))
-        try:
-            async with asyncio.timeout(self._timeout_seconds):
-                return await future
-        except TimeoutError:
-            raise _timed_out(command_id, self._timeout_seconds) from None
+        self._check_room(1)
+        return await self._reply(command_id, self._queued(command_id, command, at))
 
     async def submit_all(
         self, commands: Sequence[tuple[str, Command]], at: Time | None = None
     ) -> list[Reply | InvalidCommand | GatewayError]:
         """Return the reply to each command."""
-        return await gather_replies([self.submit(command_id, command, at) for command_id, command in commands])
+        try:
+            self._check_room(len(commands))
+        except Busy as busy:
+            return [busy] * len(commands)
+        futures = [(command_id, self._queued(command_id, command, at)) for command_id, command in commands]
+        return await gather_replies([self._reply(command_id, future) for command_id, future in futures])
 
     async def quote(self, order: PlaceOrder, at: Time | None = None) -> Reply:
         """Return what the order would do now."""
@@ -82,6 +84,7 @@ class LocalGateway:
 
     def submit_blocking(self, command_id: str, command: Command, at: Time | None = None) -> Reply:
         """Return the reply to the command."""
+        self._check_room(1)
         future: Future[Reply] = Future()
         self._put(command_id, command, at, (None, future))
         try:
@@ -89,14 +92,32 @@ class LocalGateway:
         except NoResultError:
             raise _timed_out(command_id, self._timeout_seconds) from None
 
+    def _check_room(self, commands: int) -> None:
+        if not self._source.has_room(commands):
+            raise Busy("too many commands wait for the engine")
+
+    def _queued(self, command_id: str, command: Command, at: Time | None) -> asyncio.Future[Reply]:
+        """Queue a command; return the future of its reply, or of the error that kept it from being queued."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Reply] = loop.create_future()
+        try:
+            self._put(command_id, command, at, (loop, future))
+        except (InvalidCommand, GatewayError) as error:
+            future.set_exception(error)
+        return future
+
+    async def _reply(self, command_id: str, future: asyncio.Future[Reply]) -> Reply:
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await future
+        except TimeoutError:
+            raise _timed_out(command_id, self._timeout_seconds) from None
+
     def _put(self, command_id: str, command: Command, at: Time | None, waiter: Waiter) -> None:
         check_command(command_id, command)
-        if self._source.full:
-            raise Busy("too many commands wait for the engine")
         whole = with_ids(command_id, command)
-        self._source.put(
-            LocalCommand(command_id, whole, digest_of(whole), at, None, type(whole).__name__, waiter=waiter)
-        )
+        body, digest = body_and_digest(whole)
+        self._source.put(LocalCommand(command_id, whole, digest, at, None, type(whole).__name__, body, waiter=waiter))
 
 
 async def gather_replies(replies: Sequence[Awaitable[Reply]]) -> list[Reply | InvalidCommand | GatewayError]:

@@ -23,16 +23,27 @@ from domain.event_kinds import is_account_event, is_order_event, is_partition_ev
 from domain.events import Event, MarketEvent
 from domain.executions import sweep_events
 from domain.ledger import Ledger
-from domain.market import DisputeMarket, MarketDrafted, OpenMarket, Status
+from domain.market import (
+    AddLiquidity,
+    DisputeMarket,
+    LiquidityAdded,
+    MarketDrafted,
+    MarketResumed,
+    OpenMarket,
+    ResumeMarket,
+    Status,
+)
 from domain.market_evolution import evolve_market
 from domain.market_state import Market
 from domain.money import Time
+from domain.money_bound import MONEY_FIELDS, too_much_money
 from domain.names import Names
 from domain.order_evolution import evolve_orders
 from domain.orders import (
     AmendOrder,
     CancelOrder,
     CancelOrders,
+    CancelScope,
     MergeSets,
     OrderAmended,
     OrderPlaced,
@@ -46,9 +57,10 @@ from domain.settlement import Settlement, phase_of
 from domain.slugs import market_slugs
 from domain.state_hash import state_hash
 from domain.story import PublishStory, Story, StoryPublished, evolve_story, publish_story
+from domain.values import json_of
 
 # Every order asks these questions, and a set of types answers faster than `isinstance` with a union of classes.
-_MOVE_PRICES: Final = frozenset({PlaceOrder, AmendOrder})
+_MAY_SWEEP: Final = frozenset({PlaceOrder, AmendOrder, AddLiquidity, ResumeMarket})
 _OF_NO_MARKET: Final = frozenset({AccountOpened, CashDeposited, CashWithdrawn})
 
 
@@ -80,21 +92,24 @@ class Exchange:
 
     # --- the two ways in: a new command, a recorded event
 
-    def handle(self, command: Command, time: Time, command_id: str) -> list[Entry]:
+    def handle(self, command: Command, time: Time, command_id: str, body: bytes = b"") -> list[Entry]:
         """Decide the command at this time, apply its events and return them.
 
         There is at least one: a refusal is `CommandRejected`. The caller has called `step` at this time until it returned
-        None. Time never runs backwards.
+        None. Time never runs backwards. `body` is the JSON of the command, or empty; it is kept only in an event
+        that tells nothing else of what was asked for.
         """
         assert time >= self.time, "time came in backwards"
         self.time = time
         decided = self._decide(command)
         if isinstance(decided, Rejection):
-            decided = [_rejected(command, decided)]
+            decided = [_rejected(command, decided, body)]
+        elif type(command) in MONEY_FIELDS and (refusal := too_much_money(command, decided, self.ledger)):
+            decided = [_rejected(command, refusal, body)]
         elif not decided:
-            decided = [_no_effect(command)]
+            decided = [_no_effect(command, body)]
         entries = [self._emit(event, command_id) for event in decided]
-        if type(command) in _MOVE_PRICES:
+        if type(command) in _MAY_SWEEP:
             entries += [self._emit(event, command_id) for event in self._sweep(decided)]
         return entries
 
@@ -114,15 +129,15 @@ class Exchange:
         self.versions[stream] = version
         self._apply(event, command_id)
 
-    def quote(self, command: PlaceOrder, time: Time) -> OrderPlaced | Rejection:
-        """Return what the order would do now, with the prices after the sweep that it would set off; change nothing.
+    def quote(self, command: PlaceOrder, time: Time) -> Sequence[Event] | Rejection:
+        """Return what the order would do now, with all that the sweep would do to it and to the prices; change nothing.
 
-        The caller has called `step` at this time until it returned None.
+        The first event is `OrderPlaced`. The caller has called `step` at this time until it returned None.
         """
-        decided = self._place_order(command, max(time, self.time))
-        if isinstance(decided, Rejection):
-            return decided
-        return next(event for event in decided if isinstance(event, OrderPlaced))
+        found = self._market_and_account(command.market_id, command.account_id)
+        if isinstance(found, Rejection):
+            return found
+        return order_decisions.quote_order(*found, command, max(time, self.time))
 
     def state_hash(self) -> str:
         """Return a hash of the whole state: equal for two exchanges that would decide everything alike from now on."""
@@ -179,7 +194,10 @@ class Exchange:
     def _decide(self, command: Command) -> Sequence[Event] | Rejection:  # noqa: C901, PLR0912  one case a command
         match command:
             case PlaceOrder():
-                return self._place_order(command, self.time)
+                found = self._market_and_account(command.market_id, command.account_id)
+                return (
+                    found if isinstance(found, Rejection) else order_decisions.place_order(*found, command, self.time)
+                )
             case CancelOrder():
                 return self._cancel_order(command)
             case CancelOrders():
@@ -239,12 +257,6 @@ class Exchange:
             return reject(Code.ORDER_NOT_OPEN, "there is no such open order", order=order_id)
         return self.markets[reservation.market_id], account
 
-    def _place_order(self, command: PlaceOrder, time: Time) -> Sequence[Event] | Rejection:
-        found = self._market_and_account(command.market_id, command.account_id)
-        if isinstance(found, Rejection):
-            return found
-        return order_decisions.place_order(*found, command, time)
-
     def _cancel_order(self, command: CancelOrder) -> Sequence[Event] | Rejection:
         opened = self._open_order(command.account_id, command.order_id)
         if isinstance(opened, Rejection):
@@ -259,10 +271,11 @@ class Exchange:
         if command.market_id is not None and command.market_id not in self.markets:
             return _no_market(command.market_id)
         events: list[Event] = []
+        scope: CancelScope = "account" if command.market_id is None else "market"
         for order_id, reservation in account.orders.items():
             if command.market_id in {None, reservation.market_id}:
                 market = self.markets[reservation.market_id]
-                events += cancel_events(market, market.book.orders[order_id], account, "trader")
+                events += cancel_events(market, market.book.orders[order_id], account, "trader", scope)
         return events
 
     def _publish_story(self, command: PublishStory) -> Sequence[Event] | Rejection:
@@ -288,10 +301,15 @@ class Exchange:
         return events
 
     def _sweep(self, decided: Sequence[Event]) -> Sequence[Event]:
-        """Return what the AMM does to resting orders after an order that moved its price."""
+        """Return what the AMM does to resting orders that it can fill now: their prices are in the event that lets it."""
         for event in decided:
-            if (type(event) is OrderPlaced or type(event) is OrderAmended) and event.execution.swept_prices:
-                return sweep_events(self.markets[event.market_id])
+            if type(event) is OrderPlaced or type(event) is OrderAmended:
+                prices = event.execution.swept_prices
+            elif type(event) is LiquidityAdded or type(event) is MarketResumed:
+                prices = event.swept_prices
+            else:
+                continue
+            return sweep_events(self.markets[event.market_id]) if prices else ()
         return ()
 
     # --- evolve
@@ -357,7 +375,7 @@ def _no_account(account_id: str) -> Rejection:
     return reject(Code.ACCOUNT_NOT_FOUND, "there is no such account", account=account_id)
 
 
-def _rejected(command: Command, rejection: Rejection) -> CommandRejected:
+def _rejected(command: Command, rejection: Rejection, body: bytes) -> CommandRejected:
     return CommandRejected(
         type(command).__name__,
         rejection.code,
@@ -365,10 +383,11 @@ def _rejected(command: Command, rejection: Rejection) -> CommandRejected:
         rejection.details,
         getattr(command, "account_id", None),
         getattr(command, "market_id", None),
+        json_of(body),
     )
 
 
-def _no_effect(command: Command) -> CommandHadNoEffect:
+def _no_effect(command: Command, body: bytes) -> CommandHadNoEffect:
     return CommandHadNoEffect(
-        type(command).__name__, getattr(command, "account_id", None), getattr(command, "market_id", None)
+        type(command).__name__, getattr(command, "account_id", None), getattr(command, "market_id", None), json_of(body)
     )

@@ -23,16 +23,20 @@ from domain.orders import (
 )
 from domain.rejections import Code, Rejection, reject
 from domain.reservations import cancel_events, reserved_cash, settle_resting
-from domain.sweeping import Ahead, SweepFill, sweep_ahead, sweep_book
+from domain.sweeping import Ahead, Sweep, SweepFill, sweep_ahead, sweep_book
 
 
 class ExecutionEvents:
-    """An execution and the events that go with it: cancellations, then payers, then (after the market's) receivers."""
+    """An execution and the events that go with it: cancellations, then payers, then (after the market's) receivers.
 
-    __slots__ = ("before", "execution", "payers", "receivers")
+    `sweep` is the sweep that the execution will set off, or None. What it fills of the remainder has the order id "".
+    """
 
-    def __init__(self, execution: Execution) -> None:
+    __slots__ = ("before", "execution", "payers", "receivers", "sweep")
+
+    def __init__(self, execution: Execution, sweep: Sweep | None) -> None:
         self.execution = execution
+        self.sweep = sweep
         self.before: list[Event] = []
         self.payers: list[Event] = []
         self.receivers: list[Event] = []
@@ -81,8 +85,9 @@ def execute(
         required = max(taker.cost + fee + reserved, order.spend or 0)
         if refusal := cannot_spend(account, required - freed):
             return refusal
-    swept = _swept_prices(taker, order, remaining if rests else 0) if taker.amm_shares else ()
-    done = ExecutionEvents(_execution(taker, fee, remaining, swept, rests=rests))
+    sweep = _next_sweep(taker, order, remaining if rests else 0) if taker.amm_shares else None
+    swept = lmsr.displayed(sweep.prices) if sweep is not None else ()
+    done = ExecutionEvents(_execution(taker, fee, remaining, swept, rests=rests), sweep)
     _settle(done, account, order, taker)
     if rests:
         shares = 0 if taker.buys else remaining
@@ -178,14 +183,14 @@ def _settle(done: ExecutionEvents, account: Account, order: PlaceOrder, taker: T
 # --- the sweep that an execution sets off
 
 
-def _swept_prices(taker: Taker, order: PlaceOrder, rest: Shares) -> tuple[Price, ...]:
-    """Return the AMM's prices after the sweep that the order will set off; empty if there is nothing to sweep.
+def _next_sweep(taker: Taker, order: PlaceOrder, rest: Shares) -> Sweep | None:
+    """Return the sweep that the order will set off, or None if there is nothing to sweep.
 
     `rest` is what will rest of the order. It can be filled by the sweep too.
     """
     market = taker.market
     if not len(market.book) and not rest:
-        return ()
+        return None
     left = {own.order_id: 0 for own in taker.canceled}
     if order.order_id in market.book.orders:  # an amended order leaves its place
         left[order.order_id] = 0
@@ -210,8 +215,7 @@ def _swept_prices(taker: Taker, order: PlaceOrder, rest: Shares) -> tuple[Price,
         )
     sold = market.sold.copy()
     sold[taker.index] += taker.amm_shares
-    sweep = sweep_ahead(market, Ahead(sold, taker.prices, left, rests))
-    return lmsr.displayed(sweep.prices) if sweep is not None else ()
+    return sweep_ahead(market, Ahead(market.weights, market.liquidity, sold, taker.prices, left, rests))
 
 
 def sweep_events(market: Market) -> list[Event]:

@@ -12,12 +12,13 @@ from domain.event_kinds import is_account_event, is_partition_event
 from domain.events import Event
 from domain.exchange import Entry, Exchange
 from domain.ledger import EXTERNAL, HOUSE, postings
-from domain.lmsr import PICO
+from domain.lmsr import buyable, sellable
 from domain.market import MarketFinalized, MarketReversed, Status
 from domain.market_state import Market
 from domain.money import MICRO, Credits, Time
 from domain.reservations import reserved_cash
 from domain.story import StoryPublished
+from domain.sweeping import DUST
 
 UNSETTLED: Final = frozenset(set(Status) - {Status.DRAFT, Status.FINALIZED, Status.VOIDED})
 TAKING_BACK: Final = (PayoutReversed, PositionVoided)
@@ -156,14 +157,14 @@ class Audit:
             self._check(len(market.book) == 0, None, "nothing rests in a market that has ended")
 
     def _check_uncrossed(self, market: Market) -> None:
-        """Check that the AMM's price is not better than any order's limit by more than a few thousand micro-shares move it."""
-        slack = max(4_000 * (PICO // MICRO) / market.liquidity, 1e-8)
+        """Check that the AMM would trade at most 0.001 share before its price reaches the limit of the best order of a ladder."""
         for line in market.book.lines:
             for ladder in (line.bids, line.asks):
                 for _, order in ladder.best_first():
-                    gap = order.price / MICRO - market.prices[order.outcome]
-                    gap = gap if order.side == "buy" else -gap
-                    self._check(gap <= slack, None, f"the AMM's price is not better than the limit of {order.order_id}")
+                    count = buyable if order.side == "buy" else sellable
+                    fillable = count(market.liquidity, market.prices[order.outcome], order.price / MICRO)
+                    claim = f"the AMM fills no more than 0.001 share of {order.order_id} within its limit"
+                    self._check(fillable <= DUST, None, claim)
                     break
 
     def _check(self, holds: bool, event: Event | None, claim: str) -> None:

@@ -5,7 +5,7 @@ in `domain.market_decisions` and `domain.market_evolution`, the state in `domain
 """
 
 from enum import StrEnum
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Literal
 
 from domain.money import MICRO, Credits, Fraction, PicoCredits, Price, Shares, Time
 from domain.values import Value
@@ -170,8 +170,8 @@ MarketCommand = (
 # --- events
 
 
-class MarketDrafted(Value):
-    """A market was created. It has no AMM and takes no orders yet."""
+class MarketDrafted(Value, omit_defaults=True):
+    """A market was created. It has no AMM and takes no orders yet. `unnamed` says if its slug was derived from the question."""
 
     TOPIC: ClassVar[str] = "MarketDrafted.v1"
 
@@ -187,6 +187,7 @@ class MarketDrafted(Value):
     resolution_source: str
     dispute_seconds: int
     dispute_bond: Credits
+    unnamed: tuple[Literal["slug"], ...] = ()
 
 
 class MarketActivated(Value):
@@ -208,12 +209,17 @@ class MarketHalted(Value):
     market_id: str
 
 
-class MarketResumed(Value):
-    """Trading resumed."""
+class MarketResumed(Value, omit_defaults=True):
+    """Trading resumed.
+
+    `swept_prices` are the AMM's prices after the sweep that this sets off, as in `domain.orders.Execution`: liquidity that
+    was added during the halt can fill resting orders now.
+    """
 
     TOPIC: ClassVar[str] = "MarketResumed.v1"
 
     market_id: str
+    swept_prices: tuple[Price, ...] = ()
 
 
 class MarketClosed(Value):
@@ -236,10 +242,12 @@ class ResolutionClarified(Value):
     resolution_source: str
 
 
-class LiquidityAdded(Value):
+class LiquidityAdded(Value, omit_defaults=True):
     """The house moved `amount` more to the AMM: b is now `liquidity`, and the prices did not change.
 
     `log_weights` (1e-12 nats) are the logarithms of the prices. For pricing, the net shares sold count from 0 again.
+    `swept_prices` are the AMM's prices after the sweep that this sets off, as in `domain.orders.Execution`: with more
+    liquidity the AMM can fill more of a resting order before its price reaches the order's limit.
     """
 
     TOPIC: ClassVar[str] = "LiquidityAdded.v1"
@@ -248,6 +256,7 @@ class LiquidityAdded(Value):
     amount: Credits
     liquidity: PicoCredits
     log_weights: tuple[int, ...]
+    swept_prices: tuple[Price, ...] = ()
 
 
 class MarketDetermined(Value):
@@ -261,8 +270,11 @@ class MarketDetermined(Value):
     dispute_until: Time
 
 
-class MarketDisputed(Value):
-    """An account contested the payouts. The dispute window is suspended until an operator decides."""
+class MarketDisputed(Value, omit_defaults=True):
+    """An account contested the payouts. The dispute window is suspended until an operator decides.
+
+    `unnamed` lists the fields that the command did not name: then `bond` is the smallest that the market accepts.
+    """
 
     TOPIC: ClassVar[str] = "MarketDisputed.v1"
 
@@ -270,6 +282,7 @@ class MarketDisputed(Value):
     account_id: str
     bond: Credits
     reason: str
+    unnamed: tuple[Literal["bond"], ...] = ()
 
 
 class DisputeUpheld(Value):

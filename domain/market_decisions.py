@@ -51,6 +51,7 @@ from domain.market_evolution import opening_prices, uniform_prices
 from domain.market_state import Market
 from domain.money import MICRO, PRICE_MAX, PRICE_MIN, Time, format_decimal
 from domain.rejections import Code, Rejection, invalid, reject
+from domain.sweeping import Ahead, market_ahead, swept_prices
 
 LEGAL: Final[dict[type, frozenset[Status]]] = {
     ActivateMarket: frozenset({Status.DRAFT}),
@@ -87,7 +88,7 @@ def decide(  # noqa: C901, PLR0912  one case a command
         case HaltMarket():
             return [MarketHalted(market.market_id)]
         case ResumeMarket():
-            return [MarketResumed(market.market_id)]
+            return [MarketResumed(market.market_id, swept_prices(market, market_ahead(market)))]
         case CloseMarket():
             return [_closing(market, "operator")]
         case ClarifyMarket():
@@ -147,6 +148,7 @@ def open_market(command: OpenMarket, slug: str, time: Time) -> Sequence[Event] |
         command.resolution_source,
         command.dispute_seconds,
         command.dispute_bond,
+        () if command.slug else ("slug",),
     )
     return [drafted] if command.draft else [drafted, _activation(drafted)]
 
@@ -199,7 +201,10 @@ def _add_liquidity(market: Market, command: AddLiquidity) -> Sequence[Event] | R
     if market.subsidy + command.amount > SUBSIDY_MAX:
         return invalid("amount", f"would raise the subsidy above {format_decimal(SUBSIDY_MAX)}", subsidy=market.subsidy)
     b = market.liquidity + lmsr.liquidity(command.amount, market.prices)
-    return [LiquidityAdded(market.market_id, command.amount, b, lmsr.log_weights(market.prices))]
+    weights, sold = lmsr.log_weights(market.prices), [0] * len(market.sold)
+    ahead = Ahead(weights, b, sold, lmsr.price_vector(weights, sold, b), {}, None)
+    swept = swept_prices(market, ahead) if market.status == Status.ACTIVE else ()
+    return [LiquidityAdded(market.market_id, command.amount, b, weights, swept)]
 
 
 def _closing(market: Market, reason: str) -> MarketClosed:
@@ -267,7 +272,9 @@ def dispute(market: Market, account: Account, command: DisputeMarket, time: Time
         return reject(Code.BOND_TOO_SMALL, f"the bond must be at least {format_decimal(least)}", bond=bond, least=least)
     return cannot_spend(account, bond) or [
         BondPosted(account.account_id, market.market_id, bond),
-        MarketDisputed(market.market_id, account.account_id, bond, command.reason),
+        MarketDisputed(
+            market.market_id, account.account_id, bond, command.reason, ("bond",) if command.bond is None else ()
+        ),
     ]
 
 

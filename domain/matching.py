@@ -10,7 +10,7 @@ from typing import Final, Literal
 from domain import lmsr
 from domain.book import RestingOrder
 from domain.market_state import Market
-from domain.money import MICRO, Credits, Price, Shares, divide_half_even, divide_up
+from domain.money import MICRO, Credits, Price, Shares, average_price, divide_up
 from domain.orders import Fill, PlaceOrder
 
 MATCHES_MAX: Final = 500
@@ -137,7 +137,8 @@ class Taker:
             sold = market.sold.copy()
             sold[self.index] += self.amm_shares
             self.prices = lmsr.price_vector(market.weights, sold, b)
-            self.fills.append(Fill(divide_half_even(cost * MICRO, quantity), quantity, cost, "amm"))
+            shown = average_price(cost, quantity, self.limit, buys=self.buys)
+            self.fills.append(Fill(shown, quantity, cost, "amm"))
             self._count(quantity, cost)
         if self.spend is not None and quantity < offered:
             self.spend = 0

@@ -20,6 +20,12 @@ PRICE_MAX: Final = MICRO - PRICE_TICK
 AMOUNT_MAX: Final = 1_000_000_000 * MICRO
 """The largest amount that a command may name: a billion (1e9) credits or shares."""
 
+MONEY_MAX: Final = 1_000_000_000_000 * MICRO
+"""The most that may have come in from outside, deposits less withdrawals, and the most that the house may owe: a trillion (1e12).
+
+So every balance and every number of shares fits 64 bits, several times over.
+"""
+
 Credits = Annotated[int, "credits"]
 Shares = Annotated[int, "shares"]
 Price = Annotated[int, "price"]
@@ -70,6 +76,17 @@ def divide_half_even(numerator: int, denominator: int) -> int:
     if 2 * rest > denominator or (2 * rest == denominator and quotient % 2):
         quotient += 1
     return quotient
+
+
+def average_price(cost: Credits, quantity: Shares, limit: Price | None, *, buys: bool) -> Price:
+    """Return the price per share to show for what was traded within a limit: rounded half even, never beyond the limit.
+
+    Only the rounding of `cost` to a micro-credit can bring the average beyond the limit, so the limit is the nearer price.
+    """
+    price = divide_half_even(cost * MICRO, quantity)
+    if limit is None:
+        return price
+    return min(price, limit) if buys else max(price, limit)
 
 
 def taker_fee(fee_rate: Fraction, quantity: Shares, cost: Credits) -> Credits:

@@ -4,11 +4,13 @@ Guards first, then the match, then the events. A quote is the same decision, not
 `domain.reservations`, since expiry, the end of a market and an order's own taker cancel too.
 """
 
+from typing import Literal
+
 from domain.account import Account, OrderReleased, SetsMerged, SetsSplit
 from domain.account_rules import cannot_spend
 from domain.book import RestingOrder
 from domain.events import Event
-from domain.executions import execute
+from domain.executions import ExecutionEvents, execute
 from domain.market import SetsBurned, SetsMinted, Status
 from domain.market_state import Market
 from domain.money import AMOUNT_MAX, Credits, Price, Shares, Time
@@ -22,6 +24,7 @@ from domain.orders import (
     OrderPlaced,
     OrderReduced,
     PlaceOrder,
+    RestingOrderFilled,
     SplitSets,
     TimeInForce,
 )
@@ -41,6 +44,49 @@ def not_active(market: Market) -> Rejection | None:
 
 def place_order(market: Market, account: Account, command: PlaceOrder, time: Time) -> list[Event] | Rejection:
     """Return the events of a new order, or why it is refused."""
+    placed = _place(market, account, command, time)
+    if isinstance(placed, Rejection):
+        return placed
+    done, event = placed
+    return done.around(event)
+
+
+def quote_order(market: Market, account: Account, command: PlaceOrder, time: Time) -> list[Event] | Rejection:
+    """Return the events that say what a new order would do, or why it would be refused.
+
+    They are `OrderPlaced` and, if the sweep that the order sets off would fill what rests of it, `RestingOrderFilled`.
+    """
+    placed = _place(market, account, command, time)
+    if isinstance(placed, Rejection):
+        return placed
+    done, event = placed
+    return [event, *_rest_swept(done, event)]
+
+
+def _rest_swept(done: ExecutionEvents, event: OrderPlaced) -> list[Event]:
+    """Return the event of the sweep that fills what rests of the order; none where it does not."""
+    return [
+        RestingOrderFilled(
+            event.market_id,
+            event.account_id,
+            event.order_id,
+            event.outcome,
+            event.side,
+            fill.quantity,
+            fill.cost,
+            fill.left - fill.quantity,
+            (),
+            more=False,
+        )
+        for fill in (done.sweep.fills if done.sweep is not None else ())
+        if not fill.order.order_id
+    ]
+
+
+def _place(
+    market: Market, account: Account, command: PlaceOrder, time: Time
+) -> tuple[ExecutionEvents, OrderPlaced] | Rejection:
+    """Return what a new order does, with the market's own event, or why it is refused."""
     if wrong := check_order(command, time):
         return wrong
     if refusal := not_active(market):
@@ -70,26 +116,29 @@ def place_order(market: Market, account: Account, command: PlaceOrder, time: Tim
     done = execute(market, account, command, quantity, time_in_force=tif, all_of_it=all_of_it)
     if isinstance(done, Rejection):
         return done
-    return done.around(
-        OrderPlaced(
-            market_id=market.market_id,
-            account_id=account.account_id,
-            order_id=command.order_id,
-            client_order_id=command.client_order_id,
-            outcome=command.outcome,
-            side=command.side,
-            type=command.type,
-            quantity=quantity,
-            spend=command.spend,
-            limit_price=command.limit_price,
-            time_in_force=tif,
-            expires_at=command.expires_at,
-            post_only=command.post_only,
-            reduce_only=command.reduce_only,
-            resolution_version=market.resolution_version,
-            execution=done.execution,
-        )
+    event = OrderPlaced(
+        market_id=market.market_id,
+        account_id=account.account_id,
+        order_id=command.order_id,
+        client_order_id=command.client_order_id,
+        outcome=command.outcome,
+        side=command.side,
+        type=command.type,
+        quantity=quantity,
+        spend=command.spend,
+        limit_price=command.limit_price,
+        time_in_force=tif,
+        expires_at=command.expires_at,
+        post_only=command.post_only,
+        reduce_only=command.reduce_only,
+        resolution_version=market.resolution_version,
+        execution=done.execution,
+        requested_quantity=None if quantity == command.quantity else command.quantity,
+        max_cost=command.max_cost,
+        min_proceeds=command.min_proceeds,
+        self_trade_prevention=command.self_trade_prevention,
     )
+    return done, event
 
 
 def _too_small(amount: Shares | Credits | None) -> Rejection | None:
@@ -107,8 +156,7 @@ def amend_order(market: Market, account: Account, command: AmendOrder) -> list[E
     if refusal := not_active(market):
         return refusal
     order = market.book.orders[command.order_id]
-    price = command.limit_price if command.limit_price is not None else order.price
-    total = command.quantity if command.quantity is not None else order.quantity
+    price, total = _amended(order, command)
     if wrong := check_price(price):
         return wrong
     if not order.filled < total <= AMOUNT_MAX:
@@ -121,8 +169,16 @@ def amend_order(market: Market, account: Account, command: AmendOrder) -> list[E
         if not all_of_it:
             return small
     if price == order.price and remaining < order.remaining:
-        return _reduce(market, account, order, total, remaining)
-    return _replace(market, account, order, price, total)
+        return _reduce(market, account, order, command, remaining)
+    return _replace(market, account, order, command)
+
+
+def _amended(order: RestingOrder, command: AmendOrder) -> tuple[Price, Shares]:
+    """Return the price and the total quantity that the order is to have."""
+    return (
+        command.limit_price if command.limit_price is not None else order.price,
+        command.quantity if command.quantity is not None else order.quantity,
+    )
 
 
 def _available_to(market: Market, account: Account, order: RestingOrder) -> Shares:
@@ -131,7 +187,9 @@ def _available_to(market: Market, account: Account, order: RestingOrder) -> Shar
     return available + account.orders[order.order_id].shares
 
 
-def _reduce(market: Market, account: Account, order: RestingOrder, total: Shares, remaining: Shares) -> list[Event]:
+def _reduce(
+    market: Market, account: Account, order: RestingOrder, command: AmendOrder, remaining: Shares
+) -> list[Event]:
     """Return the events of an order that only shrinks, so that it keeps its place in time."""
     buys, less = order.side == "buy", order.remaining - remaining
     cash = released_cash(market.terms.fee_rate, order.price, order.remaining, less) if buys else 0
@@ -146,17 +204,17 @@ def _reduce(market: Market, account: Account, order: RestingOrder, total: Shares
             outcome,
             order.side,
             order.price,
-            total,
+            order.filled + remaining,
             remaining,
+            ("limit_price",) if command.limit_price is None else (),
         ),
         OrderReleased(account.account_id, market.market_id, order.order_id, outcome, cash, shares),
     ]
 
 
-def _replace(
-    market: Market, account: Account, order: RestingOrder, price: Price, total: Shares
-) -> list[Event] | Rejection:
-    """Return the events of an order that acts as a new one with this price and total quantity, or why it is refused."""
+def _replace(market: Market, account: Account, order: RestingOrder, command: AmendOrder) -> list[Event] | Rejection:
+    """Return the events of an order that acts as a new one with its amended price and quantity, or why it is refused."""
+    price, total = _amended(order, command)
     reservation, remaining = account.orders[order.order_id], total - order.filled
     outcome, side = market.terms.outcomes[order.outcome], order.side
     all_of_it = False
@@ -205,8 +263,16 @@ def _replace(
             expires_at=order.expires_at,
             post_only=order.post_only,
             execution=done.execution,
+            unnamed=_unnamed(command),
         )
     )
+
+
+def _unnamed(command: AmendOrder) -> tuple[Literal["limit_price", "quantity"], ...]:
+    """Return the fields that an amendment leaves as they are; one that replaces the order names at least one."""
+    if command.quantity is None:
+        return ("quantity",)
+    return ("limit_price",) if command.limit_price is None else ()
 
 
 # --- complete sets

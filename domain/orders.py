@@ -18,6 +18,7 @@ ORDER_MIN: Final = 10_000
 OrderType = Literal["market", "limit"]
 TimeInForce = Literal["GTC", "GTD", "IOC", "FOK"]
 SelfTradePrevention = Literal["cancel_taker", "cancel_maker"]
+CancelScope = Literal["order", "market", "account"]
 OrderStatus = Literal["filled", "partially_filled", "resting", "canceled"]
 
 DEFAULT_TIME_IN_FORCE: Final[dict[OrderType, TimeInForce]] = {"limit": "GTC", "market": "IOC"}
@@ -105,9 +106,9 @@ class Fill(Value):
     """One step of an execution: against the AMM (`order_id` and `account_id` None) or against one resting order.
 
     `cost` is what the taker paid or received in this step. `price` is the price of the resting order, on the taker's
-    outcome; against the AMM it is `cost / quantity`, rounded half even to 6 decimals. `resting_cost` is what the resting
-    order paid or received: the same as `cost`, or the other part of a complete set where orders on both outcomes of a
-    market met.
+    outcome; against the AMM it is `cost / quantity`, rounded half even to 6 decimals, or the order's limit price if the
+    rounding of `cost` has passed it. `resting_cost` is what the resting order paid or received: the same as `cost`, or the
+    other part of a complete set where orders on both outcomes of a market met.
     """
 
     price: Price
@@ -148,8 +149,12 @@ class Execution(Value, omit_defaults=True):
         return self.swept_prices or self.prices
 
 
-class OrderPlaced(Value):
-    """An order was accepted and did what `execution` says. `resolution_version` is the wording that the trader saw."""
+class OrderPlaced(Value, omit_defaults=True):
+    """An order was accepted and did what `execution` says. `resolution_version` is the wording that the trader saw.
+
+    `requested_quantity` is what a reduce-only order asked for, if `quantity` is less: the shares that were available.
+    `max_cost`, `min_proceeds` and `self_trade_prevention` are those of the command.
+    """
 
     TOPIC: ClassVar[str] = "OrderPlaced.v1"
 
@@ -169,12 +174,17 @@ class OrderPlaced(Value):
     reduce_only: bool
     resolution_version: int
     execution: Execution
+    requested_quantity: Shares | None = None
+    max_cost: Credits | None = None
+    min_proceeds: Credits | None = None
+    self_trade_prevention: SelfTradePrevention = "cancel_taker"
 
 
-class OrderAmended(Value):
+class OrderAmended(Value, omit_defaults=True):
     """A resting order got a new price or quantity, lost its time priority and did what `execution` says.
 
-    `quantity` is the new total. `execution.filled` counts only what was filled now.
+    `quantity` is the new total. `execution.filled` counts only what was filled now. `unnamed` lists the fields that the
+    command did not name, so that the order kept its own.
     """
 
     TOPIC: ClassVar[str] = "OrderAmended.v1"
@@ -191,10 +201,11 @@ class OrderAmended(Value):
     expires_at: Time | None
     post_only: bool
     execution: Execution
+    unnamed: tuple[Literal["limit_price", "quantity"], ...] = ()
 
 
-class OrderReduced(Value):
-    """A resting order shrank to the total `quantity` and kept its time priority."""
+class OrderReduced(Value, omit_defaults=True):
+    """A resting order shrank to the total `quantity` and kept its time priority. `unnamed` as in `OrderAmended`."""
 
     TOPIC: ClassVar[str] = "OrderReduced.v1"
 
@@ -207,12 +218,14 @@ class OrderReduced(Value):
     limit_price: Price
     quantity: Shares
     remaining: Shares
+    unnamed: tuple[Literal["limit_price"], ...] = ()
 
 
-class OrderCanceled(Value):
+class OrderCanceled(Value, omit_defaults=True):
     """A resting order left the book with `remaining` shares unfilled.
 
-    `reason`: trader, self_trade, expired, market_closed, market_voided.
+    `reason`: trader, self_trade, expired, market_closed, market_voided. `scope` is what a trader asked to cancel: this order,
+    all orders of the account in the market, or all orders of the account.
     """
 
     TOPIC: ClassVar[str] = "OrderCanceled.v1"
@@ -226,6 +239,7 @@ class OrderCanceled(Value):
     filled: Shares
     remaining: Shares
     reason: str
+    scope: CancelScope = "order"
 
 
 class RestingOrderFilled(Value):

@@ -3,11 +3,15 @@
 from typing import ClassVar
 
 from domain.rejections import Code
-from domain.values import Value
+from domain.values import NO_JSON, Json, Value, always_stored
 
 
-class CommandRejected(Value):
-    """A command was refused: `command` is its type, `code` is stable, `details` are the values that decided it."""
+class CommandRejected(Value, omit_defaults=True):
+    """A command was refused: `command` is its type, `code` is stable, `details` are the values that decided it.
+
+    `body` has the command's fields as the schema of the command describes them (`data`), or as they were sent if one of them is
+    invalid. It is null if they take more than 4 KiB, or if some readers of JSON would refuse them (a key twice, deep nesting).
+    """
 
     TOPIC: ClassVar[str] = "CommandRejected.v1"
 
@@ -15,18 +19,20 @@ class CommandRejected(Value):
     code: Code
     message: str
     details: dict[str, str | int]
-    account_id: str | None = None
-    market_id: str | None = None
+    account_id: str | None = always_stored(None)
+    market_id: str | None = always_stored(None)
+    body: Json = NO_JSON
 
 
-class CommandHadNoEffect(Value):
-    """A command was accepted but changed nothing: what it asks for was already so."""
+class CommandHadNoEffect(Value, omit_defaults=True):
+    """A command was accepted but changed nothing: what it asks for was already so. `body` as in `CommandRejected`."""
 
     TOPIC: ClassVar[str] = "CommandHadNoEffect.v1"
 
     command: str
-    account_id: str | None = None
-    market_id: str | None = None
+    account_id: str | None = always_stored(None)
+    market_id: str | None = always_stored(None)
+    body: Json = NO_JSON
 
 
 class CommandsRead(Value):

@@ -9,7 +9,7 @@ from domain.book import RestingOrder
 from domain.events import Event
 from domain.market_state import Market
 from domain.money import MICRO, Credits, Fraction, Price, Shares, divide_up, largest_fee
-from domain.orders import OrderCanceled
+from domain.orders import CancelScope, OrderCanceled
 
 
 def reserved_cash(fee_rate: Fraction, limit_price: Price, remaining: Shares) -> Credits:
@@ -48,7 +48,9 @@ def settle_resting(market: Market, order: RestingOrder, quantity: Shares, cost: 
     )
 
 
-def cancel_events(market: Market, order: RestingOrder, account: Account, reason: str) -> list[Event]:
+def cancel_events(
+    market: Market, order: RestingOrder, account: Account, reason: str, scope: CancelScope = "order"
+) -> list[Event]:
     """Return the events that take a resting order out of the book and release what it reserved."""
     reservation = account.orders[order.order_id]
     return [
@@ -62,6 +64,7 @@ def cancel_events(market: Market, order: RestingOrder, account: Account, reason:
             order.filled,
             order.remaining,
             reason,
+            scope,
         ),
         OrderReleased(
             order.account_id,

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Literal
 
 from domain.market import OpenMarket
 from domain.money import Time
@@ -36,8 +36,11 @@ class PublishStory(Value):
 # --- events
 
 
-class StoryPublished(Value):
-    """A story was published. Its markets follow as events of their own."""
+class StoryPublished(Value, omit_defaults=True):
+    """A story was published. Its markets follow as events of their own.
+
+    `unnamed` lists the fields that the command did not name: then `slug` was derived from the title.
+    """
 
     TOPIC: ClassVar[str] = "StoryPublished.v1"
 
@@ -48,6 +51,7 @@ class StoryPublished(Value):
     category: str
     published_at: Time
     source_url: str | None
+    unnamed: tuple[Literal["slug"], ...] = ()
 
 
 # --- state
@@ -92,6 +96,7 @@ def publish_story(
         command.category,
         command.published_at,
         command.source_url,
+        () if command.slug else ("slug",),
     )
 
 

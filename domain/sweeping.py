@@ -16,7 +16,7 @@ from typing import Final
 from domain import lmsr
 from domain.book import Ladder, RestingOrder
 from domain.market_state import Market
-from domain.money import MICRO, Credits, Price, Shares
+from domain.money import MICRO, Credits, PicoCredits, Price, Shares
 from domain.reservations import released_cash
 
 SWEEP_ORDERS_MAX: Final = 200
@@ -65,33 +65,51 @@ class Sweep:
 
 
 class Ahead:
-    """A market as an order that is not applied yet will leave it. A sweep can be computed from here without any change.
+    """A market as an event that is not applied yet will leave it. A sweep can be computed from here without any change.
 
-    `sold` and `prices` are the AMM's after the order. `left` says what remains of the resting orders that the order changes,
-    0 for those that leave the book. `rest` is what then rests of the order itself, or None.
+    `weights`, `liquidity`, `sold` and `prices` are the AMM's after the event. `left` says what remains of the resting orders
+    that an order changes, 0 for those that leave the book. `rest` is what then rests of the order itself, or None.
     """
 
-    __slots__ = ("left", "prices", "rest", "sold")
+    __slots__ = ("left", "liquidity", "prices", "rest", "sold", "weights")
 
-    def __init__(
-        self, sold: list[Shares], prices: tuple[float, ...], left: dict[str, Shares], rest: RestingOrder | None
+    def __init__(  # noqa: PLR0917  in the order of `Market`
+        self,
+        weights: tuple[int, ...],
+        liquidity: PicoCredits,
+        sold: list[Shares],
+        prices: tuple[float, ...],
+        left: dict[str, Shares],
+        rest: RestingOrder | None,
     ) -> None:
-        self.sold, self.prices, self.left, self.rest = sold, prices, left, rest
+        self.weights, self.liquidity, self.sold, self.prices = weights, liquidity, sold, prices
+        self.left, self.rest = left, rest
+
+
+def market_ahead(market: Market) -> Ahead:
+    """Return the market as it is, for an event that changes neither its AMM nor its book."""
+    return Ahead(market.weights, market.liquidity, market.sold.copy(), market.prices, {}, None)
 
 
 def sweep_book(market: Market) -> Sweep | None:
     """Return the fills of the resting orders whose limits the AMM's current price has reached, or None."""
-    queues = [
-        _Queue(ladder.best_first(), {})
-        for line in market.book.lines
-        for ladder in (line.bids, line.asks)
-        if ladder.mask
-    ]
-    return _sweep(market, queues, list(market.sold), market.prices, cut=True)
+    ahead = market_ahead(market)
+    return _sweep(ahead, _queues(market, ahead), cut=True)
 
 
 def sweep_ahead(market: Market, ahead: Ahead) -> Sweep | None:
-    """Return the whole sweep, all of its steps, that would follow an order; None if none would. Nothing changes."""
+    """Return the whole sweep, all of its steps, that would follow an event, or None. Nothing changes."""
+    return _sweep(ahead, _queues(market, ahead), cut=False)
+
+
+def swept_prices(market: Market, ahead: Ahead) -> tuple[Price, ...]:
+    """Return the AMM's prices after the sweep that would follow an event; empty if none would."""
+    sweep = sweep_ahead(market, ahead)
+    return lmsr.displayed(sweep.prices) if sweep is not None else ()
+
+
+def _queues(market: Market, ahead: Ahead) -> list["_Queue"]:
+    """Return the resting orders of every ladder, as they will be."""
     rest, queues = ahead.rest, []
     place, level = market.book.place_of(rest.outcome, rest.side, rest.price) if rest else (None, 0)
     for line in market.book.lines:
@@ -100,7 +118,7 @@ def sweep_ahead(market: Market, ahead: Ahead) -> Sweep | None:
                 queues.append(_Queue(_joined(ladder, level, rest), ahead.left))
             elif ladder.mask:
                 queues.append(_Queue(ladder.best_first(), ahead.left))
-    return _sweep(market, queues, ahead.sold, ahead.prices, cut=False)
+    return queues
 
 
 def _joined(ladder: Ladder, level: int, rest: RestingOrder) -> Iterator[tuple[int, RestingOrder]]:
@@ -115,11 +133,13 @@ def _joined(ladder: Ladder, level: int, rest: RestingOrder) -> Iterator[tuple[in
         yield level, rest
 
 
-def _sweep(
-    market: Market, queues: list["_Queue"], sold: list[Shares], prices: tuple[float, ...], *, cut: bool
-) -> Sweep | None:
-    """Return the sweep of these queues from these prices, or None; `cut` says whether it ends at the bounds of a step."""
-    b = market.liquidity / (lmsr.PICO // MICRO)
+def _sweep(ahead: Ahead, queues: list["_Queue"], *, cut: bool) -> Sweep | None:
+    """Return the sweep of these queues from here, or None; `cut` says whether it ends at the bounds of a step.
+
+    `ahead.sold` is then that after the sweep.
+    """
+    b = ahead.liquidity / (lmsr.PICO // MICRO)
+    sold, prices = ahead.sold, ahead.prices
     fills: dict[str, SweepFill] = {}
     more = False
     moves = 0
@@ -132,7 +152,7 @@ def _sweep(
             more = True
             break
         traded = False
-        for front, quantity, price in _move(b, prices, fronts, level):
+        for front, quantity, price in _for_nothing(ahead, fronts) or _move(b, prices, fronts, level):
             order = front.order
             fill = fills.setdefault(order.order_id, SweepFill(order, front.left))
             fill.quantity += quantity
@@ -143,7 +163,7 @@ def _sweep(
         if not traded:
             break
         moves += 1
-        prices = lmsr.price_vector(market.weights, sold, market.liquidity)
+        prices = lmsr.price_vector(ahead.weights, sold, ahead.liquidity)
     for fill in fills.values():
         fill.cost = _charged(fill)
     return Sweep(list(fills.values()), prices, more) if fills else None
@@ -205,6 +225,20 @@ def _is_reached(b: float, front: _Front) -> bool:
     if front.price >= 1:
         return True
     return abs(lmsr.shares_to_price(b, front.price, front.order.price / MICRO)) > DUST
+
+
+def _for_nothing(ahead: Ahead, fronts: Sequence[_Front]) -> list[tuple[_Front, Shares, float]]:
+    """Return what bids get below the lowest price, `lmsr.TINIEST`, at which shares cost nothing that counts.
+
+    They move no price, so they go first and all at once. By moves of `REACH` it could take millions of them.
+    """
+    trades: list[tuple[_Front, Shares, float]] = []
+    for front in fronts:
+        if front.sign > 0 and front.price <= lmsr.TINIEST:
+            below = lmsr.shares_below(ahead.weights, ahead.sold, ahead.liquidity, front.order.outcome)
+            if below:
+                trades.append((front, min(front.left, below), lmsr.TINIEST))
+    return trades
 
 
 def _move(

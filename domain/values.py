@@ -4,7 +4,7 @@ Every order makes, writes and reads many of them. A struct of msgspec takes a qu
 and half of it to write as JSON or to read (docs/decisions/0016-values-are-structs.md).
 """
 
-from typing import Any, dataclass_transform
+from typing import Any, Final, dataclass_transform
 
 import msgspec
 
@@ -12,6 +12,18 @@ import msgspec
 @dataclass_transform(frozen_default=True)
 class Value(msgspec.Struct, frozen=True):
     """The base of all values. `msgspec.structs.replace` makes a changed copy."""
+
+
+Json = msgspec.Raw
+"""The text of a JSON value that the rules pass on as it is. Two are equal if their bytes are."""
+
+NO_JSON: Final = Json(b"null")
+"""No value. It is one object, so that a field which has it as its default can be left out."""
+
+
+def json_of(text: bytes) -> Json:
+    """Return the value of this text; an empty one is no value."""
+    return Json(text) if text else NO_JSON
 
 
 def always_stored(default: Any) -> Any:

@@ -20,6 +20,9 @@ COMMAND_ID_MAX: Final = 200
 RECORD_COMMANDS_MAX: Final = 1_000
 """The most commands in one record."""
 
+BODY_BYTES_MAX: Final = 4096
+"""The largest body that the log keeps of a command that changed nothing."""
+
 
 class AdvanceTime(Value):
     """Let everything happen that is due by now. A timer sends it when no other command comes."""
@@ -40,7 +43,10 @@ COMMANDS: Final[dict[str, type[Command]]] = {
 
 
 class Submitted(msgspec.Struct):
-    """A command as it reached the engine. `command` is the refusal where one of its fields is invalid."""
+    """A command as it reached the engine. `command` is the refusal where one of its fields is invalid.
+
+    `body` is what the log keeps of the command if it changes nothing: its fields as JSON in one line, or empty.
+    """
 
     command_id: str
     command: Command | InvalidCommand
@@ -48,6 +54,7 @@ class Submitted(msgspec.Struct):
     at: Time | None = None
     reply_to: str | None = None
     type: str = ""
+    body: bytes = b""
 
 
 class UnreadableError(ValueError):

@@ -26,6 +26,7 @@ from domain.orders import PlaceOrder
 from domain.story import PublishStory
 from messages.codecs import command_codec
 from messages.command_types import (
+    BODY_BYTES_MAX,
     COMMAND_ID_MAX,
     COMMANDS,
     RECORD_COMMANDS_MAX,
@@ -52,6 +53,7 @@ __all__ = [
     "QuoteOrder",
     "Submitted",
     "UnreadableError",
+    "body_and_digest",
     "check_command",
     "command_of",
     "digest_of",
@@ -113,7 +115,43 @@ def _named_market(market: OpenMarket, story_id: str, market_id: str) -> OpenMark
     return replace(market, story_id=story_id, market_id=market_id, derived_slug=slug)
 
 
-# --- digests
+# --- bodies and digests
+
+_DEPTH_MAX: Final = 32
+"""The deepest nesting of arrays and objects in a body that the log keeps. Many readers of JSON refuse more than 64."""
+
+
+def body_and_digest(command: Command) -> tuple[bytes, str]:
+    """Return what the log keeps of the command if it changes nothing (`Submitted.body`), and its digest."""
+    data = _dump_data(command)
+    return _body(data), _digest(type(command).__name__, data)
+
+
+def _body(data: bytes) -> bytes:
+    return data if len(data) <= BODY_BYTES_MAX else b""
+
+
+def _invalid_body(data: bytes) -> tuple[bytes, bytes]:
+    """Return what the log keeps of an invalid command, and the text that its digest is made from.
+
+    The text has no blanks between its parts: an event stands in one line. What some readers of JSON would refuse, or would
+    read differently, is not kept.
+    """
+    try:
+        text = msgspec.json.format(data, indent=-1)
+        value = msgspec.json.decode(text)
+        check_keys(text)
+        if _depth(value) <= _DEPTH_MAX:
+            return _body(text), text
+    except _UNDECODABLE:
+        pass
+    return b"", data
+
+
+def _depth(value: Any) -> int:
+    """Return how deeply arrays and objects are nested in a value."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if inner is None else 1 + max(map(_depth, inner), default=0)
 
 
 def digest_of(command: Command) -> str:
@@ -215,17 +253,20 @@ def _submitted(envelope: Envelope) -> Submitted:
         if envelope.reply_to is not None:
             _check_reply_to(envelope.reply_to)
         if command_type == "PlaceOrder" and (found := _fast_order(command_id, data)) is not None:
-            command, digest = found
+            command, text = found
         else:
             command = _parse_data(command_type, command_id, data)
-            digest = digest_of(command)
-        return Submitted(command_id, command, digest, at, envelope.reply_to, command_type)
+            text = _dump_data(command)
+        return Submitted(
+            command_id, command, _digest(command_type, text), at, envelope.reply_to, command_type, _body(text)
+        )
     except InvalidCommand as error:
-        return Submitted(command_id, error, _digest(command_type, bytes(data)), None, envelope.reply_to, command_type)
+        body, text = _invalid_body(bytes(data))
+        return Submitted(command_id, error, _digest(command_type, text), None, envelope.reply_to, command_type, body)
 
 
-def _fast_order(command_id: str, data: msgspec.Raw) -> tuple[PlaceOrder, str] | None:
-    """Return the order and its digest by the fast path, or None: the command codec then judges the order."""
+def _fast_order(command_id: str, data: msgspec.Raw) -> tuple[PlaceOrder, bytes] | None:
+    """Return the order and its `_dump_data` by the fast path, or None: the command codec then judges the order."""
     try:
         wire = _ORDER.decode(data)
     except _UNDECODABLE:
@@ -241,7 +282,7 @@ def _fast_order(command_id: str, data: msgspec.Raw) -> tuple[PlaceOrder, str] | 
     except _UNDECODABLE:
         return None
     order, canonical = found
-    return order, _digest("PlaceOrder", encoded) if canonical else digest_of(order)
+    return order, encoded if canonical else _dump_data(order)
 
 
 @lru_cache(maxsize=128)  # all commands of a sender name the same receiver

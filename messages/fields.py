@@ -92,11 +92,12 @@ class Text(SameOnWire):
         return self.pattern.fullmatch(text) is not None and (text.isascii() or _HIDDEN_BEYOND.search(text) is None)
 
     def schema(self) -> Schema:
-        """Return the length and the pattern."""
-        pattern = f"^(?:{self.pattern.pattern})$"
+        """Return the length and the pattern, without the surrogates: JSON cannot carry them, and not every library knows them."""
+        pattern = f"^(?:{self.pattern.pattern.replace(_SURROGATES, '')})$"
         return {"type": "string", "minLength": 1, "maxLength": self.longest, "pattern": pattern}
 
 
+_SURROGATES: Final = r"\ud800-\udfff"
 _HIDDEN: Final = (
     r"\x7f-\x9f"  # control
     r"\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"  # invisible letters and joiners of several scripts

@@ -1,4 +1,5 @@
-"""JSON text from outside: HTTP bodies, Kafka records, files. It is UTF-8, and no object names a key twice.
+"""JSON text from outside: HTTP bodies, Kafka records, files. It is UTF-8, also where it has escapes, and no object names a
+key twice.
 
 Decoders keep the last of two values silently, so `{"quantity": "1", "quantity": "50"}` would buy 50. `check_keys` refuses
 such a text, and every reader of outside JSON calls it.
@@ -31,12 +32,14 @@ def without_bom(text: bytes) -> bytes:
 
 def parse_json(text: bytes) -> Any:
     """Return the value of a JSON text, with or without byte order mark. Raises ValueError and RecursionError."""
-    return json.loads(without_bom(text).decode(), object_pairs_hook=_unique)
+    value = json.loads(without_bom(text).decode(), object_pairs_hook=_unique)
+    _check_unicode(text, value)
+    return value
 
 
 def check_json(text: bytes) -> None:
     """Raise ValueError or RecursionError unless the text is JSON in UTF-8, without BOM, and names no key twice."""
-    _SCANNER.decode(text.decode())
+    _check_unicode(text, _SCANNER.decode(text.decode()))
 
 
 def check_keys(text: bytes, again: bytes = b"") -> None:
@@ -53,6 +56,18 @@ def check_outer_keys(text: bytes, again: bytes = b"") -> None:
     """Raise RepeatedKey where a decoded text, an object, names a key twice; the objects inside of it do not count."""
     if not _has_all_pairs(text, again):
         _unique(_OUTER_PAIRS.decode(_lossless(text)))
+
+
+def _check_unicode(text: bytes, value: Any) -> None:
+    r"""Raise ValueError where a string of a decoded text is no Unicode, as "\ud800" is: half of a surrogate pair.
+
+    msgspec and pydantic refuse such a string themselves, Python's decoder does not.
+    """
+    if b"\\ud" in text.lower():  # only escapes can bring one: bytes that mean one are no UTF-8
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ValueError("a string has half of a surrogate pair, which is no character") from None
 
 
 def _has_all_pairs(text: bytes, again: bytes) -> bool:

@@ -60,6 +60,10 @@ class Outcomes(Items):
             seen[key] = name
 
 
+def _outcome_of(payout: Payout) -> str:
+    return payout.outcome
+
+
 class Payouts:
     """Fractions by outcome: `{"Yes": "1"}` on the wire, a tuple of `Payout` ordered by outcome in the domain."""
 
@@ -81,8 +85,8 @@ class Payouts:
             FRACTION.check(payout.fraction, f"{path}.{payout.outcome}")
 
     def dump(self, value: tuple[Payout, ...]) -> dict[str, str]:
-        """Return the object of outcome to fraction."""
-        return {payout.outcome: format_decimal(payout.fraction) for payout in value}
+        """Return the object of outcome to fraction, ordered by outcome: payouts in any order are the same."""
+        return {payout.outcome: format_decimal(payout.fraction) for payout in sorted(value, key=_outcome_of)}
 
     def schema(self) -> Schema:
         """Return the schema of the object."""

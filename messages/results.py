@@ -26,8 +26,8 @@ from domain.market import (
     SetsMinted,
     Status,
 )
-from domain.money import MICRO, divide_half_even, format_decimal
-from domain.orders import Execution, OrderAmended, OrderCanceled, OrderPlaced, OrderReduced
+from domain.money import average_price, format_decimal
+from domain.orders import Execution, OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
 from domain.partition import CommandHadNoEffect
 from domain.story import StoryPublished
 from messages.wire import format_time
@@ -40,9 +40,9 @@ def result_of(events: Sequence[Event]) -> Result:
     canceled: list[OrderCanceled] = []
     for event in events:
         if type(event) is OrderPlaced:
-            return _placed(event)
+            return _placed(event, events)
         if type(event) is OrderAmended:
-            return _amended(event)
+            return _amended(event, events)
         if type(event) is OrderCanceled:
             canceled.append(event)
     for event in events:
@@ -54,9 +54,9 @@ def result_of(events: Sequence[Event]) -> Result:
     return {}
 
 
-def _placed(event: OrderPlaced) -> Result:
+def _placed(event: OrderPlaced, events: Sequence[Event]) -> Result:
     limit_price, quantity, spend = event.limit_price, event.quantity, event.spend
-    result = _execution(event, event.execution, event.execution.filled)
+    result = _execution(event, event.execution, 0, events)
     result["type"] = event.type
     result["time_in_force"] = event.time_in_force
     result["limit_price"] = None if limit_price is None else format_decimal(limit_price)
@@ -65,8 +65,8 @@ def _placed(event: OrderPlaced) -> Result:
     return result
 
 
-def _amended(event: OrderAmended) -> Result:
-    result = _execution(event, event.execution, event.filled_before + event.execution.filled)
+def _amended(event: OrderAmended, events: Sequence[Event]) -> Result:
+    result = _execution(event, event.execution, event.filled_before, events)
     result["type"] = "limit"
     result["limit_price"] = format_decimal(event.limit_price)
     result["quantity"] = format_decimal(event.quantity)
@@ -85,41 +85,62 @@ def _named(event: OrderPlaced | OrderAmended | OrderReduced | OrderCanceled) -> 
     }
 
 
-def _execution(event: OrderPlaced | OrderAmended, done: Execution, total: int) -> Result:
-    """Return the part of the result that placed and amended orders share."""
-    fills = [
-        {"price": format_decimal(fill.price), "quantity": format_decimal(fill.quantity), "source": fill.source}
-        for fill in done.fills
-    ]
+def _execution(
+    event: OrderPlaced | OrderAmended, done: Execution, filled_before: int, events: Sequence[Event]
+) -> Result:
+    """Return the part of the result that placed and amended orders share: what the whole command did with the order.
+
+    `cost`, `fee`, `average_price` and `fills` are those of this command; `filled_quantity` includes earlier fills.
+    """
+    filled, remaining, cost, status = done.filled, done.remaining, done.cost, done.status
+    fills = [_fill(fill.price, fill.quantity, fill.source) for fill in done.fills]
+    if done.resting:
+        if done.swept_prices:
+            for swept in events:  # the sweep may fill the order itself
+                if type(swept) is RestingOrderFilled and swept.order_id == event.order_id:
+                    filled += swept.quantity
+                    cost += swept.cost
+                    remaining = swept.remaining
+                    price = average_price(swept.cost, swept.quantity, event.limit_price, buys=event.side == "buy")
+                    fills.append(_fill(price, swept.quantity, "amm"))
+        if not remaining:
+            status = "filled"
+        elif filled or filled_before:
+            status = "partially_filled"
     result = _named(event)
-    result["filled_quantity"] = format_decimal(total)
-    result["remaining_quantity"] = format_decimal(done.remaining)
-    result["status"] = done.status
+    result["filled_quantity"] = format_decimal(filled_before + filled)
+    result["remaining_quantity"] = format_decimal(remaining)
+    result["status"] = status
     result["reason"] = done.reason
-    result["average_price"] = _average_price(done) if len(fills) != 1 else fills[0]["price"]
-    result["cost"] = format_decimal(done.cost)
+    result["average_price"] = fills[0]["price"] if len(fills) == 1 else _average_price(event, cost, filled)
+    result["cost"] = format_decimal(cost)
     result["fee"] = format_decimal(done.fee)
     result["fills"] = fills
     result["prices"] = [format_decimal(price) for price in done.final_prices]
     return result
 
 
-def _average_price(done: Execution) -> str | None:
-    return format_decimal(divide_half_even(done.cost * MICRO, done.filled)) if done.filled else None
+def _fill(price: int, quantity: int, source: str) -> Result:
+    return {"price": format_decimal(price), "quantity": format_decimal(quantity), "source": source}
+
+
+def _average_price(event: OrderPlaced | OrderAmended, cost: int, filled: int) -> str | None:
+    return format_decimal(average_price(cost, filled, event.limit_price, buys=event.side == "buy")) if filled else None
 
 
 def _canceled(events: Sequence[OrderCanceled]) -> Result:
-    """Return all canceled orders. Where there is only one, its fields stand at the top too."""
-    orders = [
-        {
-            **_named(event),
-            "status": "canceled",
-            "filled_quantity": format_decimal(event.filled),
-            "remaining_quantity": format_decimal(event.remaining),
-        }
-        for event in events
-    ]
-    return (orders[0] if len(orders) == 1 else {}) | {"canceled": orders}
+    """Return all canceled orders: one shape for one and for many."""
+    return {
+        "canceled": [
+            {
+                **_named(event),
+                "status": "canceled",
+                "filled_quantity": format_decimal(event.filled),
+                "remaining_quantity": format_decimal(event.remaining),
+            }
+            for event in events
+        ]
+    }
 
 
 def _reduced(event: OrderReduced, _: Sequence[Event]) -> Result:
@@ -188,12 +209,14 @@ def _sets(event: SetsMinted | SetsBurned, _: Sequence[Event]) -> Result:
 
 
 def _no_effect(event: CommandHadNoEffect, _: Sequence[Event]) -> Result:
+    if event.command == "CancelOrders":
+        return _canceled(())
     result: Result = {"no_effect": True}
     if event.account_id is not None:
         result["account_id"] = event.account_id
     if event.market_id is not None:
         result["market_id"] = event.market_id
-    return result | ({"canceled": []} if event.command == "CancelOrders" else {})
+    return result
 
 
 _RESULTS: Final[dict[type, Callable[[Any, Sequence[Event]], Result]]] = {

@@ -15,7 +15,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
 
 from domain.money import Time, format_decimal
-from domain.values import Value
+from domain.values import Json, Value
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs  # in `typing` from Python 3.13 on
@@ -235,7 +235,13 @@ def _schema_of_value(hint: Any) -> Schema:
         return {"anyOf": [schema_of(arg) for arg in get_args(hint)]}
     if isinstance(hint, type) and issubclass(hint, enum.StrEnum):
         return {"type": "string"}
-    return {"type": {str: "string", int: "integer", bool: "boolean"}[hint]}
+    types_in_json: dict[Any, Schema] = {
+        str: {"type": "string"},
+        int: {"type": "integer"},
+        bool: {"type": "boolean"},
+        Json: {},  # any value
+    }
+    return types_in_json[hint]
 
 
 def summary(cls: type) -> str:

@@ -4,17 +4,18 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from psycopg import Connection
+from psycopg.rows import tuple_row
 
-from domain.money import MICRO, Price, Shares
+from domain.money import MICRO, Price
 from domain.orders import Execution, OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
-from projections.forms import Count
+from projections.forms import Count, SharesSum
 from projections.machine.batch import Batch
 from projections.machine.projection import Projection
 from projections.machine.row_values import by_name
-from projections.machine.table import Table
+from projections.machine.table import Big, Table
 from projections.machine.workspace import Workspace
 from projections.markets.tables import MarketRow
-from projections.reading import AsOf, query
+from projections.reading import AsOf, query, whole_numbers
 
 
 @dataclass(slots=True)
@@ -37,7 +38,7 @@ class LevelRow:
     outcome: str
     side: str
     price: int
-    quantity: int
+    quantity: Big
     orders: int
 
 
@@ -50,7 +51,7 @@ class LevelVersion(NamedTuple):
     side: str
     price: int
     position: int
-    quantity: int
+    quantity: Big
     orders: int
 
 
@@ -58,7 +59,7 @@ class Level(NamedTuple):
     """A price, the shares that rest at it, and the number of their orders."""
 
     price: Price
-    quantity: Shares
+    quantity: SharesSum
     orders: Count
 
 
@@ -184,7 +185,7 @@ class BookLevels:
         return level
 
 
-PROJECTION = Projection("book", 3, (RESTING, LEVELS, VERSIONS), fold, scope="market", weight=1.3)
+PROJECTION = Projection("book", 4, (RESTING, LEVELS, VERSIONS), fold, scope="market", weight=1.3)
 
 _NOW: Final = "SELECT outcome, side, price, quantity, orders FROM book_levels WHERE market_id = %s AND quantity > 0"
 _PAST: Final = """
@@ -197,10 +198,11 @@ _PAST: Final = """
 @query("book")
 def book(connection: Connection, as_of: AsOf, market: MarketRow) -> list[OutcomeBook]:
     """Return the book of each outcome of a market, in their order."""
-    if as_of.past:
-        rows = connection.execute(_PAST, [as_of.position, market.market_id]).fetchall()
-    else:
-        rows = connection.execute(_NOW, [market.market_id]).fetchall()
+    with whole_numbers(connection, tuple_row) as cursor:
+        if as_of.past:
+            rows = cursor.execute(_PAST, [as_of.position, market.market_id]).fetchall()
+        else:
+            rows = cursor.execute(_NOW, [market.market_id]).fetchall()
     sides: dict[tuple[str, str], dict[int, Level]] = {}
     for outcome, side, price, quantity, orders in rows:
         _add(sides, outcome, side, Level(price, quantity, orders))

@@ -14,13 +14,13 @@ from domain.market import MarketActivated, MarketDrafted
 from domain.money import Credits, Price, Shares, Time
 from domain.orders import OrderAmended, OrderPlaced, RestingOrderFilled
 from projections import timeline
-from projections.forms import Count
+from projections.forms import Count, CreditsSum, SharesSum
 from projections.machine.batch import Batch
 from projections.machine.projection import Projection
 from projections.machine.table import Table
 from projections.machine.workspace import Rows, Workspace
 from projections.markets.prices import signed
-from projections.reading import AsOf, query
+from projections.reading import AsOf, query, whole_numbers
 from projections.times import DAY, HOUR, MINUTE
 
 Period = Literal["1m", "1h", "1d"]
@@ -47,8 +47,8 @@ class CandleRow:
     high: list[int | None]
     low: list[int | None]
     close: list[int | None]
-    volume: list[int]
-    quantity: list[int]
+    volume: list[CreditsSum]
+    quantity: list[SharesSum]
     trades: list[int]
 
 
@@ -225,7 +225,7 @@ def _merge(row: CandleRow, minute: CandleRow) -> None:
         row.close[i] = minute.close[i]
 
 
-PROJECTION = Projection("candles", 4, (CANDLES, LATEST), fold, scope="market", weight=3.0)
+PROJECTION = Projection("candles", 5, (CANDLES, LATEST), fold, scope="market", weight=3.0)
 
 
 @query("candles")
@@ -252,7 +252,7 @@ def candles(  # noqa: PLR0917  read in one order everywhere
     if start >= end:
         return []
     running = as_of.time - as_of.time % length
-    cursor = connection.cursor(row_factory=dict_row)
+    cursor = whole_numbers(connection, dict_row)
     values = {"i": outcome + 1, "market": market_id, "period": length, "start": start}
     rows = cursor.execute(_ROWS, {**values, "end": min(end, running) if as_of.past else end}).fetchall()
     if as_of.past and end > running:
@@ -309,7 +309,7 @@ def _running(connection: Connection, as_of: AsOf, market_id: str, outcome: int, 
     values = {"i": outcome + 1, "market": market_id}
     start = since = as_of.time - as_of.time % length
     parts: list[dict[str, Any]] = []
-    cursor = connection.cursor(row_factory=dict_row)
+    cursor = whole_numbers(connection, dict_row)
     for part in (HOUR, MINUTE):
         if part < length:
             until = as_of.time - as_of.time % part
@@ -343,8 +343,8 @@ _MINUTE: Final = """
         WHERE market_id = %(market)s AND position BETWEEN %(first)s AND %(last)s AND changed <> 0),
     fills AS (
         SELECT count(*) AS fills, count(*) FILTER (WHERE own) AS trades,
-            coalesce(sum(cost) FILTER (WHERE own), 0)::int8 AS volume,
-            coalesce(sum(quantity) FILTER (WHERE own), 0)::int8 AS quantity
+            coalesce(sum(cost) FILTER (WHERE own), 0) AS volume,
+            coalesce(sum(quantity) FILTER (WHERE own), 0) AS quantity
         FROM (SELECT cost, quantity, outcome = outcomes[%(i)s] AS own
             FROM trades JOIN candles_latest_prices USING (market_id)
             WHERE market_id = %(market)s AND position BETWEEN %(first)s AND %(last)s) fill)

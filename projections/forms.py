@@ -8,5 +8,11 @@ from typing import Annotated
 Count = Annotated[int, "count"]
 """An integer that is written as a number: a count, a rank, a version, seconds, or a position of the log."""
 
+CreditsSum = Annotated[int, "credits", "numeric"]
+"""Credits summed over trades. Money that goes round can pass 64 bits, so the column is numeric."""
+
+SharesSum = Annotated[int, "shares", "numeric"]
+"""Shares summed over trades, likewise, or over the orders at a price: those at 0.001 promise a thousand times their cash."""
+
 Liquidity = Annotated[int, "liquidity", "numeric"]
 """The AMM's liquidity b in 1e-12 credits. It may pass 64 bits, so its column is numeric."""

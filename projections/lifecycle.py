@@ -68,7 +68,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:
         )
 
 
-PROJECTION = Projection("lifecycle", 3, (LIFECYCLE,), fold, scope="market", weight=0.1)
+PROJECTION = Projection("lifecycle", 4, (LIFECYCLE,), fold, scope="market", weight=0.1)
 
 
 @query("lifecycle")

@@ -10,8 +10,10 @@ from zlib import crc32
 
 from psycopg import Connection
 
+from domain.account import AccountOpened
 from domain.events import EVENT_TYPES, Event
 from domain.market import MarketDrafted
+from domain.story import StoryPublished
 from projections import timeline
 from projections.machine.batch import Batch
 from projections.machine.projection import Projection
@@ -98,13 +100,21 @@ class Search:
     newest_first: bool = False
 
 
+_OPENINGS: Final[dict[str, type[Event]]] = {
+    "market_id": MarketDrafted,
+    "account_id": AccountOpened,
+    "story_id": StoryPublished,
+}
+
+
 @query("log_index")
-def is_known(
+def exists(
     connection: Connection, as_of: AsOf, column: Literal["market_id", "account_id", "story_id"], value: str
 ) -> bool:
-    """Return whether any event is about this market, account or story."""
+    """Return whether there is this market, account or story. Events may be about others: they say that there is none."""
     row = connection.execute(
-        f"SELECT EXISTS (SELECT 1 FROM log_index WHERE {column} = %s AND position <= %s)", [value, as_of.position]
+        f"SELECT EXISTS (SELECT 1 FROM log_index WHERE {column} = %s AND type_code = %s AND position <= %s)",
+        [value, _CODES[_OPENINGS[column]], as_of.position],
     ).fetchone()
     return row is not None and bool(row[0])
 

@@ -7,7 +7,7 @@ from psycopg import Connection
 from psycopg.rows import args_row
 
 from domain.events import Recorded
-from domain.money import MICRO, Credits, Price, Shares, Time, divide_half_even
+from domain.money import Credits, Price, Shares, Time, average_price
 from domain.orders import Execution, OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
 from projections.forms import Count
 from projections.machine.batch import Batch
@@ -22,8 +22,10 @@ from projections.reading import AsOf, Conditions, query
 class Order:
     """An order. `cost` and `fee` sum over its fills; `reason` says why a remainder does not rest.
 
-    `position` and `time` are those of the event that placed it, `changed_position` and `changed_time` those of its last
-    change.
+    `average_price` is the price of its only fill, or its cost per share, rounded half even but never beyond its limit; None
+    before its first fill. `worst_limit` is the limit price at which it may have paid most or received least: another one than
+    `limit_price` where an order that had fills was amended. `position` and `time` are those of the event that placed it,
+    `changed_position` and `changed_time` those of its last change.
     """
 
     partition: int
@@ -37,6 +39,7 @@ class Order:
     quantity: Shares | None
     spend: Credits | None
     limit_price: Price | None
+    worst_limit: Price | None
     time_in_force: str
     expires_at: Time | None
     post_only: bool
@@ -47,17 +50,13 @@ class Order:
     filled: Shares
     remaining: Shares
     cost: Credits
+    average_price: Price | None
     fee: Credits
     reason: str | None
     position: Count
     time: Time
     changed_position: Count
     changed_time: Time
-
-    @property
-    def average_price(self) -> Price | None:
-        """Its cost per share, rounded half even; None before its first fill."""
-        return divide_half_even(self.cost * MICRO, self.filled) if self.filled else None
 
     @property
     def key(self) -> tuple[int, str]:
@@ -85,6 +84,8 @@ def fold(batch: Batch, workspace: Workspace) -> None:
                     event.execution,
                     recorded,
                     partition=batch.partition,
+                    average_price=_first_average(event),
+                    worst_limit=event.limit_price,
                     open=event.execution.resting,
                     changed_position=recorded.position,
                     changed_time=recorded.time,
@@ -120,27 +121,60 @@ def _fill_resting(orders: Rows[Order], execution: Execution, recorded: Recorded)
     for fill in execution.fills:
         if fill.order_id is not None:
             order = _changed(orders, fill.order_id, recorded)
-            _fill(order, fill.quantity, fill.resting_cost, order.remaining - fill.quantity)
+            # Its limit is the price of the fill on its own outcome.
+            _fill(order, fill.quantity, fill.resting_cost, order.remaining - fill.quantity, order.limit_price)
 
 
-def _fill(order: Order, quantity: int, cost: int, remaining: int) -> None:
+def _fill(order: Order, quantity: Shares, cost: Credits, remaining: Shares, only_price: Price | None = None) -> None:
+    """Fill a resting order. `only_price` is the exact price of this fill, where it is known, if it stays the only one."""
+    first = not order.filled
     order.filled += quantity
     order.cost += cost
+    order.average_price = only_price if first and only_price is not None else _average(order)
     order.remaining = remaining
     order.status, order.open = ("partially_filled", True) if remaining else ("filled", False)
 
 
+def _average(order: Order) -> Price:
+    return average_price(order.cost, order.filled, order.worst_limit, buys=order.side == "buy")
+
+
+def _first_average(event: OrderPlaced | OrderAmended) -> Price | None:
+    """Return the average price of an order whose first fills are those of the event."""
+    done = event.execution
+    if len(done.fills) == 1:
+        return done.fills[0].price
+    return average_price(done.cost, done.filled, event.limit_price, buys=event.side == "buy") if done.filled else None
+
+
 def _amend(order: Order, event: OrderAmended) -> None:
     execution = event.execution
+    if order.filled and order.worst_limit is not None:
+        order.worst_limit = (max if order.side == "buy" else min)(order.worst_limit, event.limit_price)
+    else:
+        order.worst_limit = event.limit_price
     order.limit_price, order.quantity = event.limit_price, event.quantity
-    order.filled += execution.filled
-    order.cost += execution.cost
+    if execution.filled:
+        first = not order.filled
+        order.filled += execution.filled
+        order.cost += execution.cost
+        order.average_price = _first_average(event) if first else _average(order)
     order.fee += execution.fee
     order.remaining, order.open, order.reason = execution.remaining, execution.resting, execution.reason
     order.status = "partially_filled" if order.open and order.filled else execution.status
 
 
-PROJECTION = Projection("orders", 2, (ORDERS,), fold, scope="market", weight=4.6)
+PROJECTION = Projection("orders", 3, (ORDERS,), fold, scope="market", weight=4.6)
+
+
+@query("orders")
+def get_order(connection: Connection, as_of: AsOf, order_id: str) -> Order | None:
+    """Return the order with this id as it is now, or None where it had not been placed by then."""
+    with connection.cursor(row_factory=args_row(Order)) as cursor:
+        return cursor.execute(
+            f"SELECT {ORDERS.column_list} FROM orders WHERE order_id = %s AND position <= %s",
+            [order_id, as_of.position],
+        ).fetchone()
 
 
 @query("orders")

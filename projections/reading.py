@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from functools import update_wrapper
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
-from psycopg import Connection, errors
+from psycopg import Connection, Cursor, errors
+from psycopg.rows import RowFactory
 
 from projections import timeline
+from projections.machine.adapters import WholeNumberLoader
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -137,6 +139,13 @@ def projection_status(connection: Connection) -> list[ProjectionStatus]:
         "FROM projection_positions p ORDER BY p.projection, p.partition"
     ).fetchall()
     return [ProjectionStatus(*row) for row in rows]
+
+
+def whole_numbers(connection: Connection[Any], row_factory: RowFactory[T]) -> Cursor[T]:
+    """Return a cursor that reads exact numbers, which are whole in the tables of read models, as integers."""
+    cursor = connection.cursor(row_factory=row_factory)
+    cursor.adapters.register_loader("numeric", WholeNumberLoader)
+    return cursor
 
 
 class Conditions:

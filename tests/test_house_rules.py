@@ -201,7 +201,8 @@ def test_no_file_names_a_machine_or_a_registry() -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "groups"), [("requirements.txt", ["build"]), ("requirements-dev.txt", ["build", "dev"])]
+    ("file", "groups"),
+    [("requirements.txt", []), ("requirements-build.txt", ["build"]), ("requirements-dev.txt", ["build", "dev"])],
 )
 def test_every_dependency_is_locked(file: str, groups: list[str]) -> None:
     """If you add a dependency to pyproject.toml, run `make lock`."""

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -22,15 +23,16 @@ ROOT = Path(__file__).parents[1]
 BINARY = f"tidings__mypyc{sysconfig.get_config_var('EXT_SUFFIX')}"
 
 # Imports every module of the program from the installation folder, and prints where each came from. The libraries are those
-# of this Python.
+# of this Python, without those that the image lacks.
 IMPORT_ALL = """
 import importlib, json, pkgutil, sys
-place, libraries = sys.argv[1:]
+place, libraries, *missing = sys.argv[1:]
 sys.path[:0] = [place, libraries]
+sys.modules |= dict.fromkeys(missing)
 names = ["settings"]
 for package in ("domain", "messages", "eventsourcing_kafka", "projections", "consumers", "api", "local", "migrations"):
     names += [package, *(found.name for found in pkgutil.walk_packages([f"{place}/{package}"], f"{package}."))]
-names = [name for name in names if not name.startswith(("migrations.", "api.__main__"))]
+names = [name for name in names if not name.startswith(("migrations.", "api.__main__", "local.wheel"))]
 print(json.dumps({name: importlib.import_module(name).__file__ for name in names}))
 """
 
@@ -46,6 +48,21 @@ def ignored(path: str, rules: list[str]) -> bool:
         if any(re.fullmatch(pattern, each) for each in paths):
             out = not rule.startswith("!")
     return out
+
+
+def locked(file: str) -> set[str]:
+    """Return the names of the packages in a lock file."""
+    return set(re.findall(r"^([a-z0-9._-]+)==", (ROOT / file).read_text("utf-8"), re.MULTILINE))
+
+
+def only_for_building() -> set[str]:
+    """Return the modules of the packages that are not installed into the image."""
+    missing = locked("requirements-build.txt") - locked("requirements.txt")
+    return {
+        module
+        for module, packages in packages_distributions().items()
+        if {re.sub(r"[-_.]+", "-", package).lower() for package in packages} <= missing
+    }
 
 
 def rules() -> list[str]:
@@ -87,7 +104,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
             copy(line, app)
             copied = copied or line.startswith("domain ")
         elif name == "RUN" and copied:  # earlier steps install libraries, which are here already
-            program, *arguments = shlex.split(line)
+            program, *arguments = shlex.split(line.replace("/wheels", str(folder / "wheels")))
             if "--required" in arguments and not has_compiler():
                 continue
             command = [sys.executable, *(["-m", "pip"] if program.endswith("/pip") else []), *arguments]
@@ -99,7 +116,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.timeout(900)
 def test_the_image_has_the_compiled_rules(built: Path) -> None:
     """Every module is imported from the installed program. With a compiler, the rules are the machine code of this build."""
-    command = [sys.executable, "-I", "-S", "-c", IMPORT_ALL, str(built / "place"), sysconfig.get_paths()["purelib"]]
+    libraries = sysconfig.get_paths()["purelib"]
+    command = [sys.executable, "-I", "-S", "-c", IMPORT_ALL, str(built / "place"), libraries, *only_for_building()]
     done = subprocess.run(command, cwd=built, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
@@ -129,6 +147,7 @@ def test_the_image_lacks_no_file(built: Path) -> None:
     [
         ("domain/market.py", False),
         ("requirements.txt", False),
+        ("requirements-build.txt", False),
         ("domain/lmsr.cpython-311-x86_64-linux-gnu.so", True),
         ("consumers/engine/engine.cpython-313-darwin.so", True),
         (BINARY, True),
@@ -142,6 +161,18 @@ def test_the_image_lacks_no_file(built: Path) -> None:
 def test_docker_gets_only_the_sources(name: str, out: bool) -> None:
     """Docker gets nothing that this machine has compiled, installed or stored."""
     assert ignored(name, rules()) is out
+
+
+def test_the_image_has_no_tools_for_building() -> None:
+    """The environment of the image gets the packages that run, neither mypy nor hatchling."""
+    installs = [line for name, line in steps() if name == "RUN" and line.startswith("/venv/bin/pip")]
+
+    assert [re.findall(r"requirements\S*", line) for line in installs] == [["requirements.txt"], []]
+    assert locked("requirements.txt") < locked("requirements-build.txt") < locked("requirements-dev.txt")
+    assert {"mypy", "hatchling", "setuptools", "editables"} <= locked("requirements-build.txt") - locked(
+        "requirements.txt"
+    )
+    assert {"mypy", "mypyc", "hatchling"} <= only_for_building()
 
 
 def test_the_program_starts_when_the_container_does() -> None:

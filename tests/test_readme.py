@@ -1,4 +1,4 @@
-"""The README's story is executed as it stands; only port, home and key are this test's own."""
+"""The README's story is executed as it stands, in fresh shells; only port and home are this test's own."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-KEY = "choose-a-long-secret-yourself"
 
 
 def blocks(heading: str) -> list[str]:
@@ -29,6 +29,22 @@ def blocks(heading: str) -> list[str]:
     section = re.split(r"^## ", README, flags=re.MULTILINE)
     (text,) = [part for part in section if part.startswith(heading)]
     return re.findall(r"^```sh\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def outputs(heading: str) -> list[str]:
+    """The printed texts that are shown under a heading."""
+    (text,) = [part for part in re.split(r"^## ", README, flags=re.MULTILINE) if part.startswith(heading)]
+    return re.findall(r"^```text\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def differences(shown: str, printed: str, url: str) -> list[str]:
+    """The first shown line that was not printed after the lines before it, if any. `...` stands for anything."""
+    lines = iter(printed.replace(url, "http://127.0.0.1:8000").splitlines())
+    for line in shown.splitlines():
+        pattern = ".*".join(re.escape(part) for part in line.split("..."))
+        if line.strip() != "..." and not any(re.fullmatch(pattern, each) for each in lines):
+            return [line]
+    return []
 
 
 def objects(text: str) -> list[dict[str, Any]]:
@@ -42,25 +58,25 @@ def objects(text: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def environment(server_folder: Path) -> dict[str, str]:
-    """The environment of a reader: a home of its own, the programs of this virtual environment in the path."""
-    programs = Path(sys.executable).parent
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("TIDINGS_")}
+    """The environment of a reader: a port and a home of their own, and no program of ours in the path."""
+    programs = str(Path(sys.executable).parent)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("TIDINGS_", "MAKE"))}
     return clean | {
-        "PATH": f"{programs}:{os.environ['PATH']}",
-        "TIDINGS_HOME": str(server_folder),
+        "PATH": ":".join(part for part in os.environ["PATH"].split(":") if part != programs),
+        "TIDINGS_HOME": str(server_folder / "a home"),
         "TIDINGS_PORT": str(free_port()),
     }
 
 
 @pytest.fixture
-def served(environment: dict[str, str]) -> Iterator[str]:
-    """The server that the first block starts."""
-    server = subprocess.Popen(
-        ["bash", "-c", blocks("From order")[0].replace("tidings serve", "exec tidings serve")],
-        env=environment,
-        cwd=ROOT,
-    )
+def served(environment: dict[str, str], server_folder: Path) -> Iterator[str]:
+    """The server that the first block starts; make neither installs nor compiles, which it did before the tests."""
+    block = blocks("From order")[0].replace("make serve", "exec make -o compile serve")
     url = f"http://127.0.0.1:{environment['TIDINGS_PORT']}"
+    with (server_folder / "printed").open("w") as printed:
+        server = subprocess.Popen(
+            ["bash", "-c", block], env=environment, cwd=ROOT, stdout=printed, start_new_session=True
+        )
     for _ in polls(90):
         assert server.poll() is None, "it serves until it is stopped"
         try:
@@ -68,21 +84,27 @@ def served(environment: dict[str, str]) -> Iterator[str]:
         except OSError:
             continue
         break
+    assert differences(outputs("From order")[0], (server_folder / "printed").read_text(), url) == []
     yield url
-    server.terminate()
-    assert server.wait(30) == 0
+    os.killpg(server.pid, signal.SIGINT)  # as Ctrl-C does
+    server.wait(30)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the README's story is told with curl")
 def test_the_story_from_order_to_leaderboard(served: str, environment: dict[str, str]) -> None:
-    """Every block runs; one trade for two sends; Ada is paid and leads; replay and verify agree."""
-    script = "\n".join(["set -e", *blocks("From order")[1:]]).replace("http://127.0.0.1:8000", served)
+    """Every block prints what the README shows; one trade for two sends; Ada is paid and leads; replay and verify agree."""
+    marker = "-- the next block --"
+    script = f"\necho '{marker}'\n".join(["set -eo pipefail", *blocks("From order")[1:]])
 
     done = subprocess.run(
         ["bash", "-c", script], env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
+    _, *printed = done.stdout.split(f"{marker}\n")
+    shown = outputs("From order")[1:]
+    assert len(shown) == len(printed) == 3
+    assert [differences(*both, served) for both in zip(shown, printed, strict=True)] == [[], [], []]
     answers = objects(done.stdout)
     assert [answer for answer in answers if "code" in answer] == []
     orders = [answer for answer in answers if "client_order_id" in answer]
@@ -94,6 +116,23 @@ def test_the_story_from_order_to_leaderboard(served: str, environment: dict[str,
     assert float(board[0]["pnl"]) == pytest.approx(paid)
     assert "combat  [finalized]" in done.stdout
     assert "everything agrees" in done.stdout
+
+
+def test_an_output_that_differs_is_seen() -> None:
+    """Lines must be there in their order; `...` stands for any text, and for any lines."""
+    text = "one\n two 2\nthree\n"
+
+    assert differences("one\n...\n two ...\n", text, "http://x") == []
+    assert differences("three\none\n", text, "http://x") == ["one"]
+    assert differences("two\n", text, "http://x") == ["two"]
+
+
+def test_the_blocks_can_be_pasted() -> None:
+    """No block has a comment: zsh, the shell of macOS, takes it for arguments of the command before it."""
+    found = re.findall(r"^```sh\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+    assert len(found) > 5
+    assert [line for block in found for line in block.splitlines() if re.search(r"(^|\s)#", line)] == []
 
 
 def test_the_files_that_the_readme_names_are_there() -> None:

@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from api.cli import parked_events
-from api.cli.command import DONE, NO, WRONG_USE, add_command, add_group, complain, needs_kafka
+from api.cli.command import DONE, NO, WRONG_USE, add_command, add_group, add_json, check_kafka, complain, needs_kafka
 from api.cli.read_models import is_unknown
 
 if TYPE_CHECKING:
@@ -29,14 +29,11 @@ _VALUE_CHARACTERS: Final = 60
 
 def add_commands(commands: Commands) -> None:
     """Declare `dead-letters` and its actions."""
-    text = (
-        "what was set aside: commands from Kafka that could not be understood, by their number, and events that a read "
-        "model could not fold, by their position, with all events that depend on them"
-    )
+    text = "what was set aside: commands from Kafka that are not understood, events that a read model cannot fold"
     actions = add_group(commands, "dead-letters", text)
     listing = add_command(actions, "list", _checked(_list), "all of them")
     listing.add_argument("name", nargs="?", help="only those of this read model, or of the `commands`")
-    listing.add_argument("--json", action="store_true")
+    add_json(listing)
     show = add_command(actions, "show", _checked(_show), "one of them, as it came")
     retry = add_command(actions, "retry", _checked(_retry), "a command: send it again; a read model: fold all again")
     skip = add_command(actions, "skip", _checked(_skip), "go on without one, for ever")
@@ -56,6 +53,7 @@ def _checked(run: Run) -> Run:
             return needs_kafka("dead-letters of commands")
         if options.name not in {None, COMMANDS} and is_unknown(options.name):
             return WRONG_USE
+        check_kafka(settings)
         return run(options, settings)
 
     return checked

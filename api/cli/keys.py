@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from api import key_store
-from api.cli.command import DONE, NO, WRONG_USE, add_command, add_group, complain
+from api.cli.command import DONE, NO, WRONG_USE, add_command, add_group, add_json, complain
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -20,14 +20,18 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Commands) -> None:
     """Declare `keys` and its actions."""
-    keys = add_group(commands, "keys", "API keys")
+    keys = add_group(commands, "keys", "API keys, made without a server")
     create = add_command(keys, "create", _create, "make a key and print it, once")
-    create.add_argument("--role", action="append", required=True, choices=key_store.ROLES)
+    create.add_argument(
+        "--role", action="append", required=True, choices=key_store.ROLES, help="what it may do; may be repeated"
+    )
     create.add_argument("--account", help="id or name; a trader's key needs one")
-    create.add_argument("--label", default="", help="for people")
-    create.add_argument("--json", action="store_true")
+    create.add_argument("--label", default="", help="a note for people")
+    add_json(create)
     add_command(keys, "list", _list, "all keys, without their secrets", json=True)
-    add_command(keys, "revoke", _revoke, "make a key useless, for ever").add_argument("key_id")
+    add_command(keys, "revoke", _revoke, "make a key useless, for ever").add_argument(
+        "key_id", help="as `keys list` shows it"
+    )
 
 
 def _create(options: Namespace, settings: Settings) -> int:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
+from contextlib import closing, suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 from api.cli.command import DONE, NO, WRONG_USE, add_command, complain
 
@@ -24,7 +26,7 @@ _STORY_FIELDS: Final = frozenset({"title", "body", "category", "published_at", "
 def add_commands(commands: Commands) -> None:
     """Declare `load`."""
     load = add_command(commands, "load", _load, "publish the stories and markets of a JSON file on a running server")
-    load.add_argument("file", type=Path)
+    load.add_argument("file", type=Path, help='{"stories": [...]}, in the form of POST /v1/stories')
     load.add_argument("--url", help="the server (default: host and port of the settings)")
     load.add_argument("--key", help="an operator's key (default: TIDINGS_OPERATOR_KEY)")
     load.add_argument("--subsidy", default="500", help="credits for the AMM of markets that name none (default 500)")
@@ -32,54 +34,105 @@ def add_commands(commands: Commands) -> None:
 
 
 def _load(options: Namespace, settings: Settings) -> int:
-    url = options.url or f"http://{settings.host}:{settings.port}"
+    from api.client import server_url
+
     operator_key = settings.operator_key.get_secret_value() if settings.operator_key else None
     key: str | None = options.key or operator_key
     if key is None:
         complain("an operator's key is needed: --key or TIDINGS_OPERATOR_KEY")
         return WRONG_USE
+    url = options.url or server_url(settings.host, settings.port)
     return load(options.file, url, key, subsidy=options.subsidy, as_json=options.json)
 
 
 def load(file: Path, url: str, key: str, *, subsidy: str, as_json: bool) -> int:
     """Publish every story of the file (`{"stories": [...]}`, in the form of the API); return the exit code.
 
-    A story's slug makes its id. So a file that is loaded again changes nothing, and a story whose fields have changed
-    since is refused.
+    A story's slug, or without one its content, makes its id. So a file that is loaded again changes nothing, and a story
+    whose fields have changed since is refused. Raises NoServerError.
     """
     from api.client import ClientError, HttpClient
+
+    try:
+        bodies = read_stories(file, subsidy)
+    except (OSError, ValueError) as error:
+        complain(f"{file}: {getattr(error, 'strerror', None) or error}")
+        return WRONG_USE
+    try:
+        client = HttpClient(url, key, retry_seconds=10)
+    except ValueError as error:
+        complain(error)
+        return WRONG_USE
+    published: list[dict[str, Any]] = []
+    with closing(client):
+        head = client.get("/v1/status")["data"]["engine"]["position"]
+        for number, body in enumerate(bodies, 1):
+            try:
+                answer = client.post("/v1/stories", body, idempotency_key=_id_of(body))
+            except ClientError as error:
+                details = f" {json.dumps(error.details)}" if error.details else ""
+                complain(f"{file}: story {number} ({body.get('slug') or body.get('title')}): {error}{details}")
+                return NO
+            published.append({**answer, "created": answer["position"] > head})
+            if not as_json:
+                _print_story(published[-1], url)
+    if as_json:
+        print(json.dumps(published))
+    elif not published:
+        print("the file has no stories")
+    return DONE
+
+
+def read_stories(file: Path, subsidy: str) -> list[dict[str, Any]]:
+    """Return the stories of a file in the form of the API. Raises ValueError and OSError, with a message for people.
+
+    The server checks the fields; here only the form of the file counts.
+    """
     from messages.json_text import parse_json
 
     try:
-        stories = parse_json(file.read_bytes())["stories"]
-        bodies = [story_body(story, subsidy) for story in stories]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        complain(f"{file}: {type(error).__name__}: {error}")
-        return WRONG_USE
-    published = []
-    with closing(HttpClient(url, key, retry_seconds=10)) as client:
-        for body in bodies:
-            try:
-                answer = client.post("/v1/stories", body, idempotency_key=f"load-{body['slug']}"[:128])
-            except ClientError as error:
-                complain(f"{body['slug']}: {error} {json.dumps(error.details)}")
-                return NO
-            published.append(answer)
-            if not as_json:
-                print(f"{answer['slug']}  {len(answer['markets'])} markets  position {answer['position']}")
-    if as_json:
-        print(json.dumps(published))
-    return DONE
+        content = parse_json(file.read_bytes())
+    except UnicodeDecodeError:
+        raise ValueError("the file is not JSON in UTF-8") from None
+    except RecursionError:
+        raise ValueError("the file is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"the file is not JSON: {error}") from None
+    if not isinstance(content, dict) or not isinstance(content.get("stories"), list):
+        raise ValueError('expected a JSON object with a list of "stories"')  # noqa: TRY004  the value of a file
+    bodies = []
+    for number, story in enumerate(content["stories"], 1):
+        if not isinstance(story, dict):
+            raise ValueError(f"story {number} is no JSON object")  # noqa: TRY004  likewise
+        markets = story.get("markets")
+        if markets is not None and not (isinstance(markets, list) and all(isinstance(each, dict) for each in markets)):
+            raise ValueError(f"the markets of story {number} are no list of JSON objects")
+        bodies.append(story_body(story, subsidy))
+    return bodies
 
 
 def story_body(story: dict[str, Any], subsidy: str) -> dict[str, Any]:
     """Return a story in the form of the API: only its fields, and each market with the terms that the file leaves out."""
     from domain.money import MICRO
-    from messages.wire import format_time, parse_time
+    from messages.wire import TIME_MAX, format_time, parse_time
 
-    close_time = format_time(parse_time(story["published_at"]) + CLOSE_AFTER_SECONDS * MICRO)
-    terms = {"subsidy": subsidy, "close_time": close_time}
-    return {name: value for name, value in story.items() if name in _STORY_FIELDS} | {
-        "slug": story["slug"],
-        "markets": [{**terms, **market} for market in story.get("markets", [])],
-    }
+    terms = {"subsidy": subsidy}
+    with suppress(ValueError, TypeError):  # the server names what is wrong with the time
+        published = parse_time(story.get("published_at", ""))
+        terms["close_time"] = format_time(min(published + CLOSE_AFTER_SECONDS * MICRO, TIME_MAX))
+    markets = [{**terms, **market} for market in story.get("markets") or []]
+    return {name: value for name, value in story.items() if name in _STORY_FIELDS} | {"markets": markets}
+
+
+def _id_of(body: dict[str, Any]) -> str:
+    """Return the id under which a story is published: the same whenever it is loaded."""
+    name = body.get("slug") or json.dumps(body, sort_keys=True)
+    return f"load-{sha256(str(name).encode()).hexdigest()[:32]}"
+
+
+def _print_story(story: dict[str, Any], url: str) -> None:
+    """Print what became of a story: its id, its address, and a line for each of its markets."""
+    did = "published" if story["created"] else "was there already"
+    print(f"{story['title']}\n  {did}: {url}/v1/stories/{quote(story['slug'])}  {story['story_id']}")
+    for market in story["markets"]:
+        print(f"    {url}/v1/markets/{quote(market['slug']):<16} {market['market_id']}  {market['question']}")

@@ -6,7 +6,7 @@ import json
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from api.cli.command import DONE, NO, WRONG_USE, add_command, complain, show_progress
+from api.cli.command import DONE, NO, WRONG_USE, add_command, check_kafka, complain, show_progress
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -25,7 +25,7 @@ def add_commands(commands: Commands) -> None:
     add_command(commands, "verify", _verify, "compare every read model and the ledger with the log", json=True)
     add_command(commands, "lag", _lag, "how far each read model is behind the log", json=True)
     rebuild = add_command(commands, "rebuild", _rebuild, "build a read model anew, beside the live one")
-    rebuild.add_argument("name")
+    rebuild.add_argument("name", help="the read model, as `tidings lag` lists it")
 
 
 class Opened(NamedTuple):
@@ -42,6 +42,7 @@ def opened(settings: Settings) -> Iterator[Opened]:
     from api.database import connect_migrated, dsn_of, with_database
     from consumers.wiring import open_recorder
 
+    check_kafka(settings)
     with ExitStack() as stack:
         settings = with_database(settings, stack)
         connection = connect_migrated(settings, stack)

@@ -6,7 +6,7 @@ import json
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from api.cli.command import DONE, NO, WRONG_USE, add_command, complain
+from api.cli.command import DONE, NO, WRONG_USE, add_command, check_kafka, complain, mention_demo
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -19,11 +19,13 @@ def add_commands(commands: Commands) -> None:
     """Declare `replay`."""
     replay = add_command(commands, "replay", _replay, "markets and accounts as they were, from the log alone")
     until = replay.add_mutually_exclusive_group()
-    until.add_argument("--until-position", type=int, metavar="N")
-    until.add_argument("--until-time", metavar="TIME", help="RFC 3339, a date, or seconds since 1970")
+    until.add_argument("--until-position", type=int, metavar="N", help="as they were after this position of the log")
+    until.add_argument(
+        "--until-time", metavar="TIME", help="as they were at this time: RFC 3339, a date, or seconds since 1970"
+    )
     replay.add_argument("--market", help="only this one: id or slug")
     replay.add_argument("--account", help="only this one: id or name")
-    replay.add_argument("--format", choices=["table", "json"], default="table")
+    replay.add_argument("--format", choices=["table", "json"], default="table", help="for people or for programs")
 
 
 def _replay(options: Namespace, settings: Settings) -> int:
@@ -37,10 +39,13 @@ def _replay(options: Namespace, settings: Settings) -> int:
     except ValueError as error:
         complain(f"--until-time {error}")
         return WRONG_USE
+    check_kafka(settings)
     with ExitStack() as stack:
-        settings = with_database(settings, stack) if settings.log == "postgres" else settings
-        log = stack.enter_context(open_recorder(settings))
+        named = with_database(settings, stack) if settings.log == "postgres" else settings
+        log = stack.enter_context(open_recorder(named))
         exchange, position = fold(log, until_position=options.until_position, until_time=until_time)
+    if not position:
+        mention_demo(settings)
     state = state_of(exchange, position, market=options.market, account=options.account)
     print(json.dumps(state) if options.format == "json" else table(state))
     if (options.market and not state["markets"]) or (options.account and not state["accounts"]):

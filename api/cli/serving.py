@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from api.cli.command import DONE, UNREACHABLE, WRONG_USE, add_command, complain, needs_kafka
+from api.cli.command import DONE, UNREACHABLE, WRONG_USE, add_command, check_kafka, complain, needs_kafka, start_logs
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -39,7 +39,6 @@ def add_commands(commands: Commands) -> None:
 
 
 def _serve(options: Namespace, settings: Settings) -> int:
-    from api import logs
     from api.lost_log import accept_lost_log
     from api.processes import Embedded
     from consumers.engine.log import LogError
@@ -48,7 +47,9 @@ def _serve(options: Namespace, settings: Settings) -> int:
     if settings.log == "kafka":
         complain("`serve` keeps its log in PostgreSQL; run `api`, `engine` and `projector`")
         return WRONG_USE
-    logs.configure(settings)
+    start_logs(settings)
+    if _port_is_taken(settings):
+        return UNREACHABLE
     collect_rarely()
     try:
         if options.accept_lost_log:
@@ -60,14 +61,16 @@ def _serve(options: Namespace, settings: Settings) -> int:
 
 
 def _api(options: Namespace, settings: Settings) -> int:
-    from api import logs
     from api.lost_log import accept_lost_log
     from api.processes import HttpProcess
     from consumers.process_tuning import collect_rarely
 
     if settings.log != "kafka":
         return needs_kafka("api")
-    logs.configure(settings)
+    start_logs(settings)
+    if _port_is_taken(settings):
+        return UNREACHABLE
+    check_kafka(settings)
     collect_rarely()
     if options.accept_lost_log:
         accept_lost_log(settings)
@@ -76,12 +79,14 @@ def _api(options: Namespace, settings: Settings) -> int:
 
 def _run_until_stopped(process: ServingProcess) -> int:
     """Start the process, print where it serves, wait for a signal or a failure; return the exit code."""
+    from api.logs import announce
     from api.stop_signals import wait_for_stop
 
     with process as running:
-        print(f"Tidings serves at {running.url} (try {running.url}/docs)", flush=True)
-        if running.first_key is not None:
-            print(f"The first key (operator and admin), shown only now: {running.first_key}", flush=True)
+        url, key = running.url, running.first_key
+        announce(f"Tidings serves at {url} (try {url}/docs)", url=url)
+        if key is not None:
+            announce(f"The first key (operator and admin), shown only now: {key}", key=key)
         problem = wait_for_stop(running.problem)
     if problem is None:
         return DONE
@@ -89,20 +94,50 @@ def _run_until_stopped(process: ServingProcess) -> int:
     return UNREACHABLE
 
 
+def _port_is_taken(settings: Settings) -> bool:
+    """Return whether the server could not listen; if so, complain. Asked before anything is started."""
+    import os
+    import socket
+
+    try:
+        socket.create_server((settings.host, settings.port)).close()
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        complain(
+            f"cannot listen on port {settings.port} of {settings.host}: {why}; TIDINGS_PORT and TIDINGS_HOST choose others"
+        )
+        return True
+    return False
+
+
+def _warn_without_kafka(settings: Settings) -> None:
+    """Log at once why no broker answers. Whoever calls this goes on, and tries until one does."""
+    import structlog
+
+    try:
+        check_kafka(settings)
+    except OSError as error:
+        structlog.get_logger("tidings").warning("kafka_is_missing", error=str(error))
+
+
 def _engine(options: Namespace, settings: Settings) -> int:
-    from api import logs
+    from api.logs import announce
     from api.lost_log import accept_lost_log
     from consumers.engine.log import LogError
     from consumers.run_engine import run, take_over
 
     if settings.log != "kafka":
         return needs_kafka("engine")
-    logs.configure(settings)
+    start_logs(settings)
+    if options.take_over:
+        check_kafka(settings)
+    else:
+        _warn_without_kafka(settings)
     try:
         if options.accept_lost_log:
             accept_lost_log(settings, engine=True)
         if options.take_over and (standby := take_over(settings)) is not None:
-            print(f"The standby {standby} has taken over")
+            announce(f"The standby {standby} has taken over")
             return DONE
         run(settings, standby=options.standby, take_over=options.take_over)
     except LogError as error:
@@ -112,12 +147,12 @@ def _engine(options: Namespace, settings: Settings) -> int:
 
 
 def _projector(options: Namespace, settings: Settings) -> int:
-    from api import logs
     from api.lost_log import accept_lost_log
     from api.processes import run_projector
     from consumers.process_tuning import collect_rarely
 
-    logs.configure(settings)
+    start_logs(settings)
+    check_kafka(settings)
     collect_rarely()
     if options.accept_lost_log:
         accept_lost_log(settings, read_models=True)
@@ -126,11 +161,11 @@ def _projector(options: Namespace, settings: Settings) -> int:
 
 
 def _feed(_: Namespace, settings: Settings) -> int:
-    from api import logs
     from consumers.kafka.event_publisher import run
 
     if settings.log != "kafka":
         return needs_kafka("feed")
-    logs.configure(settings)
+    start_logs(settings)
+    _warn_without_kafka(settings)
     run(settings)
     return DONE

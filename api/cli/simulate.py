@@ -6,7 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from api.cli.command import DONE, NO, add_command, complain
+from api.cli.command import DONE, NO, add_command, add_json, complain
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -21,7 +21,7 @@ def add_commands(commands: Commands) -> None:
     simulate.add_argument("--seed", type=int, default=1, help="the same seed is the same run (default 1)")
     simulate.add_argument("--commands", type=int, default=10_000, metavar="N", help="how many (default 10000)")
     simulate.add_argument("--crashes", type=int, default=20, metavar="N", help="about how many (default 20)")
-    simulate.add_argument("--json", action="store_true")
+    add_json(simulate)
 
 
 def _simulate(options: Namespace, _: Settings) -> int:

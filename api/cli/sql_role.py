@@ -6,7 +6,7 @@ import json
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from api.cli.command import DONE, NO, add_command, complain
+from api.cli.command import DONE, NO, add_command, add_json, complain
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -19,8 +19,8 @@ def add_commands(commands: Commands) -> None:
     """Declare `sql-role`."""
     text = "a database role that may read the views for dashboards (docs/sql.md)"
     role = add_command(commands, "sql-role", _sql_role, text)
-    role.add_argument("name")
-    role.add_argument("--json", action="store_true")
+    role.add_argument("name", help="of the role; it is made, or gets a new password")
+    add_json(role)
 
 
 def _sql_role(options: Namespace, settings: Settings) -> int:

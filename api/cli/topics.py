@@ -29,8 +29,10 @@ def _check(_: Namespace, settings: Settings) -> int:
 
 
 def _check_topics(settings: Settings, *, create: bool) -> int:
+    from consumers.kafka.connection_check import check_connection
     from consumers.kafka.topics import check_topics
 
+    check_connection(settings)
     problems = check_topics(settings, create=create)
     for problem in problems:
         complain(problem)

@@ -1,4 +1,4 @@
-"""The demo's distributed form: a local Kafka broker, and engine, projector and api as processes of their own."""
+"""The demo's distributed form: a local Kafka broker, and engine, projector, feed and api as processes of their own."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Final, Self
 
+from api.client import HttpClient
 from local.kafka import Broker
-from local.processes import StartError, end_with_us, free_port, last_lines
+from local.processes import StartError, end_with_us, free_port, last_lines, polls
 from settings import environment
 
 if TYPE_CHECKING:
@@ -19,14 +20,20 @@ if TYPE_CHECKING:
 
     from settings import Settings
 
+PROCESSES: Final = ("engine", "projector", "feed", "api")
+"""The commands that run beside the broker."""
+
+READY_SECONDS: Final = 120
+"""The longest wait for the first answer of the server."""
+
 STOP_SECONDS: Final = 15
 """The time that a process has to stop before it is killed."""
 
 
 class KafkaProcesses:
-    """A broker and the three processes, on the port of the settings (0: any). A context manager.
+    """A broker and the four processes, on the port of the settings (0: any). A context manager.
 
-    Their log lines are in files beside the data: `engine.log`, `projector.log`, `api.log`.
+    Their log lines are in files beside the data, such as `engine.log`. Once started, `settings` name the broker.
     """
 
     def __init__(self, settings: Settings, folder: Path) -> None:
@@ -34,21 +41,22 @@ class KafkaProcesses:
         self._stack = contextlib.ExitStack()
         port = settings.port or free_port()
         self.url = f"http://127.0.0.1:{port}"
-        self._settings = settings.model_copy(update={"port": port, "kafka_replication": 1, "log_format": "json"})
+        self.settings = settings.model_copy(update={"port": port, "kafka_replication": 1, "log_format": "json"})
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._call_off: dict[str, Callable[[], None]] = {}
 
     def __enter__(self) -> Self:
-        """Start a new broker, then the three processes."""
+        """Start a new broker, then the processes, and wait until the server answers."""
         with contextlib.ExitStack() as stack:
             for name in ("kafka", "index"):
                 shutil.rmtree(self._folder / name, ignore_errors=True)
             broker = stack.enter_context(Broker(self._folder / "kafka"))
-            self._settings = self._settings.model_copy(update={"kafka_brokers": broker.bootstrap})
+            self.settings = self.settings.model_copy(update={"kafka_brokers": broker.bootstrap})
             self._run("topics", "create")
-            for name in ("engine", "projector", "api"):
+            for name in PROCESSES:
                 self._children[name] = self._start(name)
                 stack.callback(self._stop, name)
+            self._wait_until_ready()
             self._stack = stack.pop_all()
         return self
 
@@ -57,17 +65,26 @@ class KafkaProcesses:
         self._stack.close()
 
     def problem(self) -> str | None:
-        """Return which of the three processes has ended, with its last log lines, or None."""
+        """Return which of the processes has ended, with its last log lines, or None."""
         for name, child in self._children.items():
             if child.poll() is not None:
                 return f"{name} ended with {child.returncode}:\n{last_lines(self._folder / f'{name}.log')}"
         return None
 
+    def _wait_until_ready(self) -> None:
+        for _ in polls(READY_SECONDS):
+            if problem := self.problem():
+                raise StartError(problem)
+            with contextlib.suppress(OSError), contextlib.closing(HttpClient(self.url)) as client:
+                client.get("/healthz")
+                return
+        raise StartError(f"api did not answer in {READY_SECONDS} s:\n{last_lines(self._folder / 'api.log')}")
+
     def _start(self, name: str) -> subprocess.Popen[bytes]:
         with (self._folder / f"{name}.log").open("w") as log:
             child = subprocess.Popen(  # noqa: S603  our own program
                 [sys.executable, "-m", "api", name],
-                env=environment(self._settings),
+                env=environment(self.settings),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -79,7 +96,7 @@ class KafkaProcesses:
     def _run(self, *arguments: str) -> None:
         done = subprocess.run(  # noqa: S603  our own program
             [sys.executable, "-m", "api", *arguments],
-            env=environment(self._settings),
+            env=environment(self.settings),
             capture_output=True,
             text=True,
             check=False,

@@ -111,6 +111,7 @@ class Play:
             self._turn(traders, part, now, random)
             self.progress(format_time(now)[:10], part)
         assert not endings, "every ending lies within the ten weeks"
+        self.progress(format_time(start + WEEKS * 7 * DAY)[:10], 1.0)
 
     def _publish(self, story: dict[str, Any], start: Time) -> None:
         terms = {"subsidy": "500", "close_time": format_time(start + OPEN_FOR), "dispute_seconds": 24 * 3600}

@@ -2,6 +2,8 @@
 
 Every run starts with a new database (with `--kafka` also a new broker) under `TIDINGS_HOME/demo`. So the same seed gives the
 same result however often it is played, on either store. Orders that somebody placed by hand in an earlier demo are lost.
+That folder is a home like any other: with it as `TIDINGS_HOME`, the command line sees the demo's exchange. It never mixes
+with the exchange in the home itself.
 """
 
 from __future__ import annotations
@@ -9,74 +11,85 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
+import shlex
+import shutil
 import socket
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
 from api import logs
 from api.client import ClientError, HttpClient
+from api.database import DATABASE
 from api.demo.kafka_processes import KafkaProcesses
-from api.demo.play import Play
+from api.demo.play import WEEKS, Play
+from api.demo.progress import progress_bar, tell_progress
 from api.demo.show import collect, show
 from api.processes import Embedded
 from api.stop_signals import wait_for_stop
 from domain.money import MICRO
 from local.postgres import Postgres, drop_database
-from local.processes import free_port, locked
+from local.processes import StartError, free_port, locked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from settings import Settings
-
-DATABASE: Final = "demo"
-"""The name of the demo's database."""
 
 
 def run_demo(settings: Settings, *, kafka: bool, once: bool, as_json: bool, seed: int) -> int:
-    """Run the demo and return its exit code: 1 when the ledger or the odds do not add up, 3 when the exchange failed."""
-    folder = settings.home / "demo"
+    """Run the demo and return its exit code: 1 when the ledger or the odds do not add up, 3 when the exchange failed.
+
+    Progress goes to stderr, and with `as_json` everything but the result.
+    """
+    folder = settings.home.absolute() / "demo"
     folder.mkdir(parents=True, exist_ok=True)
-    key = f"tdg_{secrets.token_urlsafe(32)}"
     with contextlib.ExitStack() as stack:
-        stack.enter_context(locked(folder / "lock", timeout_seconds=2))
+        try:
+            stack.enter_context(locked(folder / "lock", timeout_seconds=2))
+        except StartError:
+            raise StartError(f"another demo is running in {folder}") from None
+        tell_progress(f"Starting a PostgreSQL in {folder}")
+        given = settings
         settings = settings.model_copy(
             update={
                 "dsn": _fresh_database(folder, stack),
                 "clock": "command",
                 "log": "kafka" if kafka else "postgres",
-                "operator_key": SecretStr(key),
+                "operator_key": SecretStr(f"tdg_{secrets.token_urlsafe(32)}"),
                 "host": "127.0.0.1",
-                "port": 0 if once else _port(settings.port),
+                "port": 0 if once else free_or_other(settings.port),
                 "home": folder,
                 "public_reads": True,
             }
         )
         logs.configure(settings, level="warning")
         running: KafkaProcesses | Embedded = KafkaProcesses(settings, folder) if kafka else Embedded(settings)
+        tell_progress("Starting Kafka, engine, projector, feed and api" if kafka else "Starting the exchange")
         stack.enter_context(running)
-        client = stack.enter_context(contextlib.closing(HttpClient(running.url, key)))
-        play = Play(client, seed, progress=_progress())
+        client = stack.enter_context(contextlib.closing(HttpClient(running.url, _key_of(settings))))
+        play = Play(client, seed, progress=progress_bar())
+        tell_progress(f"Playing {WEEKS} weeks of trading")
         try:
             play.run()
             result = collect(client, play)
         except (ClientError, OSError) as error:
-            print(f"tidings: {running.problem() or error}", file=sys.stderr)
+            logs.complain(running.problem() or error)
             return 3
         problems = _report(result, as_json=as_json)
+        out = sys.stderr if as_json else sys.stdout
+        if not once:
+            print(
+                f"\nServing at {running.url} (try {running.url}/docs) until you press Ctrl-C.\n"
+                f"Key (operator, admin): {_key_of(settings)}",
+                file=out,
+            )
+        print(_how_to_look(given, running, once=once), file=out, flush=True)
         if once:
             return 1 if problems else 0
-        print(
-            f"\nServing at {running.url} (try {running.url}/docs) until interrupted.\nKey (operator, admin): {key}",
-            file=sys.stderr if as_json else sys.stdout,
-            flush=True,
-        )
         problem = wait_for_stop(running.problem)
         if problem is not None:
-            print(f"tidings: {problem}", file=sys.stderr)
+            logs.complain(problem)
             return 3
         return 0
 
@@ -93,6 +106,15 @@ def check(result: dict[str, Any]) -> list[str]:
     return problems
 
 
+def free_or_other(wanted: int) -> int:
+    """Return the wanted port, any free one for 0, or another one when it is taken, which is said."""
+    with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", wanted)) as probe:
+        return int(probe.getsockname()[1])
+    port = free_port()
+    tell_progress(f"Port {wanted} is in use: the demo serves at port {port}")
+    return port
+
+
 def _report(result: dict[str, Any], *, as_json: bool) -> list[str]:
     """Print the result, and on stderr what does not add up; return the latter."""
     if as_json:
@@ -101,30 +123,48 @@ def _report(result: dict[str, Any], *, as_json: bool) -> list[str]:
         show(result, sys.stdout)
     problems = check(result)
     for line in problems:
-        print(f"tidings: {line}", file=sys.stderr)
+        logs.complain(line)
     return problems
 
 
+def _how_to_look(given: Settings, running: KafkaProcesses | Embedded, *, once: bool) -> str:
+    """Return how the command line finds the data of the demo: a shell's lines, which set what differs from here."""
+    settings = running.settings
+    seen = {
+        "home": settings.home,
+        "dsn": "" if given.dsn else None,
+        "log": settings.log,
+        "kafka_brokers": settings.kafka_brokers,
+        "kafka_replication": settings.kafka_replication,
+        "port": None if once else settings.port,
+        "operator_key": None if once else _key_of(settings),
+    }
+    lines = [
+        f"  export TIDINGS_{name.upper()}={shlex.quote(str(value))}"
+        for name, value in seen.items()
+        if value is not None and value != getattr(given, name)
+    ]
+    tidings = "tidings" if shutil.which("tidings") else shlex.quote(str(Path(sys.executable).parent / "tidings"))
+    kafka = f"\nKafka is at {settings.kafka_brokers}." if settings.log == "kafka" and not once else ""
+    if settings.log == "kafka":
+        how_long = "its log is gone with its broker" if once else "while the demo runs"
+    else:
+        how_long = "its data stays until the next demo" if once else "also after its end, until the next demo"
+    return "\n".join(
+        [f"{kafka}\nTo look into it from a shell ({how_long}):\n", *lines, f"  {tidings} replay --market combat"]
+    )
+
+
+def _key_of(settings: Settings) -> str:
+    assert settings.operator_key is not None, "the demo made it"
+    return settings.operator_key.get_secret_value()
+
+
 def _fresh_database(folder: Path, stack: contextlib.ExitStack) -> str:
-    """Return the DSN of an empty database, on a server that runs until the stack closes."""
+    """Return the DSN of an empty database, on a server that runs until the stack closes.
+
+    It has the place and the name that it would have with the demo's folder as the home of a `tidings serve`.
+    """
     server = stack.enter_context(Postgres.start(folder / "postgres"))
     drop_database(server.dsn(), DATABASE)
     return server.database(DATABASE)
-
-
-def _port(wanted: int) -> int:
-    """Return the wanted port, or another when it is taken or 0."""
-    with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", wanted)) as probe:
-        return int(probe.getsockname()[1])
-    return free_port()
-
-
-def _progress() -> Callable[[str, float], None]:
-    """Return a function that shows on a terminal how far the ten weeks are; elsewhere it shows nothing."""
-    if not sys.stderr.isatty():
-        return lambda _day, _part: None
-
-    def progress(day: str, part: float) -> None:
-        print(f"\r{day}  {part:4.0%} ", end="\n" if part >= 1 else "", file=sys.stderr, flush=True)
-
-    return progress

@@ -6,6 +6,9 @@
     auth            from the key to a principal and its roles
     references      from an id, slug or name to the id
     reads           the steps of every read, with `cursors` for its pages and `serializers` for its rows
+    openapi         what routes declare of their answers, with `schemas` made from the types of rows, `answers` and
+                    `resources` for what is no row, `refusals` for the codes of each command
+    reference       the page /docs
     writes          the steps of every write, with `fields` for its body
     errors          every error code, and the answers made from them
     middleware      what surrounds every request; `request_log` is its log line

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Depends, FastAPI
+from starlette.responses import HTMLResponse
 
-from api.http import errors
+from api.http import errors, openapi
 from api.http.auth import Keys
 from api.http.bodies import JsonBodies
 from api.http.context import Context
@@ -14,6 +15,7 @@ from api.http.encoded_slashes import EncodedSlashes, restore_slashes
 from api.http.log_reads import LogReads
 from api.http.middleware import Metrics, RequestFrame
 from api.http.query import check_query
+from api.http.reference import reference_page
 from api.http.references import References
 from api.http.routes import (
     accounts,
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from eventsourcing.persistence import ApplicationRecorder
     from psycopg import Connection
     from psycopg_pool import ConnectionPool
+    from starlette.requests import Request
+    from starlette.responses import Response
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from consumers.gateway import Gateway
@@ -64,6 +68,14 @@ class App(FastAPI):
             scope["app"] = self
             await fast_path(scope, receive, send)
 
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document; it is made once."""
+        if self.openapi_schema is None:
+            context: Context = self.state.context
+            openapi.complete(super().openapi(), public_reads=context.settings.public_reads)
+        assert self.openapi_schema is not None, "it was made"
+        return self.openapi_schema
+
 
 def create_app(
     *,
@@ -87,10 +99,11 @@ def create_app(
         description="Prediction markets on news stories, on a log you can replay.",
         version="1",
         openapi_url="/openapi.json",
+        docs_url=None,
         redoc_url=None,
         strict_content_type=False,  # JsonBodies judges it
         dependencies=[Depends(restore_slashes), Depends(check_query)],
-        responses={"default": {"description": "an error", "content": {"application/json": {"schema": ERROR_SCHEMA}}}},
+        generate_unique_id_function=lambda route: route.name,
     )
     metrics = Metrics()
     context = app.state.context = Context(
@@ -108,6 +121,7 @@ def create_app(
     for module in (stories, markets, market_reads, accounts, orders, leaderboard, ledger, events, keys):
         app.include_router(module.router, prefix="/v1")
     app.include_router(health.router)
+    app.add_route("/docs", _serve_reference, include_in_schema=False)
     app.add_middleware(EncodedSlashes)
     app.add_middleware(JsonBodies)
     app.add_middleware(RequestFrame, metrics=metrics, body_bytes_max=settings.body_bytes_max)
@@ -116,13 +130,6 @@ def create_app(
     return app
 
 
-ERROR_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "code": {"enum": list(errors.CODES)},
-        "message": {"type": "string"},
-        "details": {"type": "object"},
-    },
-    "required": ["code", "message", "details"],
-    "additionalProperties": False,
-}
+async def _serve_reference(request: Request) -> Response:
+    """Answer with the page for people. It is made for each request: few people ask for it, and it takes milliseconds."""
+    return HTMLResponse(reference_page(request.app.openapi()))

@@ -34,9 +34,9 @@ class Principal:
     account_id: str | None
 
     @property
-    def name(self) -> str:
-        """The beginning of its command ids: its account, the same for all keys of the account, or else its key."""
-        return self.account_id or self.key_id
+    def scope(self) -> str | None:
+        """The account to which its idempotency keys are scoped; None for operators and admins: the whole exchange."""
+        return self.account_id if self.roles.isdisjoint({"operator", "admin"}) else None
 
     def may_act_for(self, account_id: str) -> bool:
         """Return whether it may trade for the account: its own, or any with the role operator or admin."""

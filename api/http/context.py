@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from eventsourcing.persistence import ApplicationRecorder
-from fastapi import Depends, Path, Query
+from fastapi import Depends, Path
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 from starlette.requests import HTTPConnection
@@ -78,17 +78,9 @@ async def market_id_of(request: HTTPConnection, market: Annotated[str, Path(desc
     return await context_of(request).references.resolve("market", market)
 
 
-async def market_filter_of(
-    request: HTTPConnection, market: Annotated[str | None, Query(description="only this market: id or slug")] = None
-) -> str | None:
-    """Return the id of the market in the query, None without one."""
-    return None if market is None else await context_of(request).references.resolve("market", market)
-
-
 WithContext = Annotated[Context, Depends(context_of)]
 Operator = Annotated[Principal, Depends(operator_of)]
 Admin = Annotated[Principal, Depends(admin_of)]
 Anyone = Annotated[Principal, Depends(anyone_of)]
 AccountId = Annotated[str, Depends(account_id_of)]
 MarketId = Annotated[str, Depends(market_id_of)]
-MarketFilter = Annotated[str | None, Depends(market_filter_of)]

@@ -39,7 +39,8 @@ class Meaning(NamedTuple):
 CODES: Final[dict[str, Meaning]] = {
     # The request itself.
     "MALFORMED_JSON": Meaning(
-        400, "The body is not JSON in UTF-8, or not a JSON object, or an object names a key twice."
+        400,
+        "The body is not JSON in UTF-8, or not a JSON object, an object names a key twice, or a string is no Unicode.",
     ),
     "INVALID_QUERY": Meaning(400, "The query string has a NUL, which no value may have, or a parameter twice."),
     "UNKNOWN_PARAMETER": Meaning(400, "The path has no such query parameter; the details name it and those it has."),
@@ -58,6 +59,7 @@ CODES: Final[dict[str, Meaning]] = {
     "STORY_NOT_FOUND": Meaning(404, "No such story."),
     "MARKET_NOT_FOUND": Meaning(404, "No such market."),
     "ACCOUNT_NOT_FOUND": Meaning(404, "No such account."),
+    "ORDER_NOT_FOUND": Meaning(404, "No such order. Over Kafka this is ORDER_NOT_OPEN."),
     "UNKNOWN_OUTCOME": Meaning(422, "The market has no such outcome."),
     "STORY_EXISTS": Meaning(409, "Another story has this slug."),
     "MARKET_EXISTS": Meaning(409, "Another market has this slug."),
@@ -69,7 +71,7 @@ CODES: Final[dict[str, Meaning]] = {
     "CLOSE_TIME_PASSED": Meaning(409, "The market's close time is not in the future."),
     "DISPUTE_WINDOW_OPEN": Meaning(409, "The determination can still be disputed; it cannot be finalized yet."),
     "DISPUTE_WINDOW_CLOSED": Meaning(409, "The determination can no longer be disputed."),
-    "ORDER_NOT_OPEN": Meaning(409, "No such resting order: it is filled, canceled or expired, or never existed."),
+    "ORDER_NOT_OPEN": Meaning(409, "The order does not rest any more: it is filled, canceled or expired."),
     # The account.
     "INSUFFICIENT_FUNDS": Meaning(422, "The account has less available cash than this needs."),
     "INSUFFICIENT_SHARES": Meaning(422, "The account has fewer available shares than this needs."),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from starlette.concurrency import run_in_threadpool
 
 from api.http.errors import ApiError, invalid_field
+from messages.fields import ID, InvalidCommand
 from messages.names import is_id
 from projections import accounts, stories
 from projections.markets import markets
@@ -25,6 +26,15 @@ CACHED_MAX: Final = 100_000
 """The most references in the cache."""
 
 
+def is_id_text(text: str) -> bool:
+    """Return whether a command may have this text for an id."""
+    try:
+        ID.check(text, "")
+    except InvalidCommand:
+        return False
+    return True
+
+
 class References:
     """Resolves references, with a cache: a slug or a name belongs to the same id for ever.
 
@@ -36,17 +46,24 @@ class References:
         self._cache: OrderedDict[tuple[Kind, str], str] = OrderedDict()
 
     async def resolve(self, kind: Kind, reference: str) -> str:
-        """Return the id of a reference; an unknown reference is returned as it is, and the engine refuses it."""
-        known = self.known(kind, reference)
-        if known is not None:
-            return known
+        """Return the id of a reference; an unknown reference is returned as it is, and the engine refuses it.
+
+        Raises:
+            ApiError: the kind's NOT_FOUND, when the reference is unknown and no command may have it for an id.
+        """
+        found = self.known(kind, reference) or await self.find(kind, reference)
+        if found is None and not is_id_text(reference):
+            raise ApiError(f"{kind.upper()}_NOT_FOUND", f"no such {kind}", {kind: reference})
+        return found or reference
+
+    async def find(self, kind: Kind, reference: str) -> str | None:
+        """Return the id of the story, market or account if the read models have it, else None."""
         found = await run_in_threadpool(self._look_up, kind, reference)
-        if found is None:
-            return reference
-        self._cache[kind, reference] = found
-        self._cache.move_to_end((kind, reference))
-        if len(self._cache) > CACHED_MAX:
-            self._cache.popitem(last=False)
+        if found is not None:
+            self._cache[kind, reference] = found
+            self._cache.move_to_end((kind, reference))
+            if len(self._cache) > CACHED_MAX:
+                self._cache.popitem(last=False)
         return found
 
     def known(self, kind: Kind, reference: str) -> str | None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Encode = Callable[[Any], Any]
 
-HIDDEN: Final = frozenset({"partition", "opened_position", "key"})
+HIDDEN: Final = frozenset({"partition", "opened_position", "key", "worst_limit"})
 """Columns that stay inside."""
 
 

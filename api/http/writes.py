@@ -40,28 +40,42 @@ IDEMPOTENCY_KEY_MAX: Final = 128
 """The most characters of an `Idempotency-Key`."""
 
 
-def command_id_of(request: Request, principal: Principal) -> str:
-    """Return the id of the request's command: `{principal}:{Idempotency-Key}`, or without the header a random one.
+def command_id_of(request: Request, principal: Principal, kind: type[Command]) -> str:
+    """Return the id of the request's command: `{kind}:{Idempotency-Key}`, a trader's `{account}:{kind}:{Idempotency-Key}`.
+
+    So the key is scoped to the exchange, or to a trader's account, and to the kind of command; which API key sends it
+    does not matter. Without the header the id is a random one.
 
     Raises:
         ApiError: INVALID_FIELD, when the header is longer than 128 characters or not printable ASCII.
     """
+    key = idempotency_key(request) or secrets.token_hex(16)
+    account_id = principal.scope
+    return f"{kind.__name__}:{key}" if account_id is None else f"{account_id}:{kind.__name__}:{key}"
+
+
+def idempotency_key(request: Request) -> str | None:
+    """Return the header `Idempotency-Key`, None without it; raises ApiError INVALID_FIELD for an unusable one."""
     key = request.headers.get("idempotency-key")
-    if key is None:
-        return f"{principal.name}:{secrets.token_hex(16)}"
-    if not (0 < len(key) <= IDEMPOTENCY_KEY_MAX and key.isascii() and key.isprintable()):
+    if key is not None and not (0 < len(key) <= IDEMPOTENCY_KEY_MAX and key.isascii() and key.isprintable()):
         raise invalid_field("Idempotency-Key", f"must be 1 to {IDEMPOTENCY_KEY_MAX} printable ASCII characters")
-    return f"{principal.name}:{key}"
+    return key
 
 
 async def submit(request: Request, command_id: str, command: Command) -> Reply:
-    """Return the reply to a command that was accepted.
+    """Return the reply to a command that was accepted; `command_id` comes from `command_id_of`.
 
     Raises:
         ApiError: the code of a refusal (`details.position` is its position in the log), BUSY when the command was not
-            sent, REPLY_TIMEOUT when it was sent and no reply came in time.
+            sent, REPLY_TIMEOUT when it was sent and no reply came in time: then `details.idempotency_key` is the key
+            with which it can be sent again, also if it had none.
     """
-    reply = await reply_to(request, command_id, command)
+    try:
+        reply = await reply_to(request, command_id, command)
+    except ApiError as error:
+        if error.code == "REPLY_TIMEOUT":
+            error.details["idempotency_key"] = idempotency_key(request) or command_id.rpartition(":")[2]
+        raise
     if reply.code is not None:
         raise refusal(reply)
     return reply
@@ -148,16 +162,34 @@ async def resource(
     The write is done whatever happens here: when the read models are late, the answer is 202 with the engine's result.
     """
     context = context_of(request)
-    if not await _is_shown(request, reply, needs):
+    if not await _is_shown(request, reply.position, needs):
         return json({**reply.result, "position": reply.position}, 202)
     return json({**await run_in_threadpool(_fetch, context, needs, query), "position": reply.position}, status)
 
 
-async def _is_shown(request: Request, reply: Reply, needs: Sequence[Need]) -> bool:
-    """Wait for the read models; return whether they include the write in time."""
+async def fetch_after(
+    request: Request, position: int, needs: Sequence[Need], query: Callable[[Connection[Any], AsOf], T]
+) -> T:
+    """Return the query's result once the read models include this position.
+
+    Raises:
+        ApiError: NOT_YET_PROJECTED, when they are late.
+    """
+    if not await _is_shown(request, position, needs):
+        raise ApiError(
+            "NOT_YET_PROJECTED",
+            f"the read model has not reached position {position} yet",
+            {"position": position},
+            retry_after_seconds=1,
+        )
+    return await run_in_threadpool(_fetch, context_of(request), needs, query)
+
+
+async def _is_shown(request: Request, position: int, needs: Sequence[Need]) -> bool:
+    """Wait for the read models; return whether they include the position in time."""
     deadline = monotonic() + RESOURCE_SECONDS
     try:
-        return await context_of(request).waits.reached(request, "writes", needs, reply.position, deadline)
+        return await context_of(request).waits.reached(request, "writes", needs, position, deadline)
     except ApiError:  # too many wait: this one does not
         return False
 

@@ -20,6 +20,7 @@ from domain.exchange import Entry, Exchange
 from domain.money import Time
 from domain.partition import CommandHadNoEffect, CommandRejected
 from domain.rejections import Code, Rejection
+from domain.values import json_of
 from messages.commands import AdvanceTime, Command, InvalidCommand, QuoteOrder, Submitted
 from messages.replies import Reply, make_reply, refusal
 from messages.stored import to_stored
@@ -269,12 +270,15 @@ class Decider:
         command_id = submitted.command_id
         if isinstance(command, InvalidCommand):
             why = command.rejection
-            event = CommandRejected(submitted.type, why.code, why.message, why.details)
+            event = CommandRejected(
+                submitted.type, why.code, why.message, why.details, None, None, json_of(submitted.body)
+            )
             return [self._exchange.emit_partition_event(event, time, command_id)]
         if isinstance(command, AdvanceTime):
-            return [self._exchange.emit_partition_event(CommandHadNoEffect("AdvanceTime"), time, command_id)]
+            ticked = CommandHadNoEffect("AdvanceTime", None, None, json_of(submitted.body))
+            return [self._exchange.emit_partition_event(ticked, time, command_id)]
         assert not isinstance(command, QuoteOrder), "a quote has no events"
-        return self._exchange.handle(command, time, command_id)
+        return self._exchange.handle(command, time, command_id, submitted.body)
 
     def _quote(self, submitted: Submitted, command: QuoteOrder, time: Time) -> None:
         """Reply with what the order would do after all that is decided by now."""
@@ -283,7 +287,7 @@ class Decider:
         if isinstance(quoted, Rejection):
             decided.reply = refusal(submitted.command_id, submitted.digest, 0, time, quoted)
         else:
-            decided.events = [quoted]
+            decided.events = quoted
         self.batch.decided.append(decided)
 
     def _add(self, entries: Sequence[Entry], time: Time, command_id: str, digest: str | None) -> None:

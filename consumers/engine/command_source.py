@@ -118,10 +118,9 @@ class LocalCommandSource:
         """The name under which the log says how far this source is read."""
         return self._name
 
-    @property
-    def full(self) -> bool:
-        """True if as many commands wait as are allowed."""
-        return self._queue.qsize() + len(self._taken) >= self._commands_max
+    def has_room(self, commands: int) -> bool:
+        """Return whether so many more commands may wait."""
+        return self._queue.qsize() + len(self._taken) + commands <= self._commands_max
 
     def put(self, command: LocalCommand) -> None:
         """Queue a command. Raises EngineStopped."""

@@ -3,9 +3,10 @@
     with KafkaGateway(settings) as gateway:
         reply = gateway.submit_blocking("order:ac_1:7", PlaceOrder(...))     # or: await gateway.submit(...)
 
-Commands that come together travel in one record. The gateway recognises a reply by the id of its command. It sends a
-command that has no reply after `retry_seconds` again with the same id, then after twice that time, and so on until the
-deadline; that has no second effect.
+Commands that come together travel in one record. A batch always does, also when it is sent again: its commands are
+decided one after the other, whatever is lost. The gateway recognises a reply by the id and the digest of its command.
+It sends a command that has no reply after `retry_seconds` again with the same id, then after twice that time, and so on
+until the deadline; that has no second effect.
 
 No queue grows without end. The gateway refuses callers while `commands_max` commands wait, and while the engine is
 behind: it has not read a command that was sent `behind_seconds` ago. While the engine does not reply at all, the
@@ -60,14 +61,23 @@ PACK_BYTES_MAX: Final = RECORD_BYTES_MAX - 64 * 1024
 """The most commands, and the most bytes of them, in one record."""
 
 
+_Key = tuple[str, str]
+"""The id and the digest of a command: another command with the same id is refused by the engine."""
+
+
 class _Pending(msgspec.Struct):
     """A command that has no reply yet."""
 
     value: bytes
-    digest: str
     sent_at: float
     waiters: list[tuple[Waiter, float]]
     """Each waiter with its deadline."""
+
+
+class _Unit(msgspec.Struct):
+    """Commands that travel in one record, in their order: a batch, or one alone."""
+
+    keys: list[_Key]
     pause: float
     retry_at: float
 
@@ -109,8 +119,9 @@ class KafkaGateway:
         self._name = uuid4().hex
         self._key = self._name.encode()
         self._quotes = (f"quote:{self._name}:{number}" for number in count())
-        self._pending: dict[str, _Pending] = {}
-        self._outbox: deque[str] = deque()
+        self._pending: dict[_Key, _Pending] = {}
+        self._units: list[_Unit] = []  # all that have a pending command, and some that have none any more
+        self._outbox: deque[_Unit] = deque()
         self._read_until = 0.0  # commands that were sent before this moment have been read
         self._given_up: float | None = None  # when the first command that was given up unread was sent
         self._behind = False
@@ -167,23 +178,34 @@ class KafkaGateway:
         """Return the reply to the command; see `Gateway.submit`. `timeout_seconds` overrides the gateway's."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Reply] = loop.create_future()
-        if self._put(command_id, command, at, (loop, future), timeout_seconds):
+        if self._put([(*self._encode(command_id, command, at), (loop, future))], timeout_seconds):
             loop.call_soon(self._flush)  # commands of the same turn of the loop share a record
         return await future
 
     async def submit_all(
         self, commands: Sequence[tuple[str, Command]], at: Time | None = None
     ) -> list[Reply | InvalidCommand | GatewayError]:
-        """Return the reply to each command; they share a record if it holds them."""
+        """Return the reply to each command; see `Gateway.submit_all`. They travel in one record.
+
+        Raises ValueError: one record does not hold them.
+        """
         loop = asyncio.get_running_loop()
         replies: list[asyncio.Future[Reply]] = []
+        batch: list[tuple[_Key, bytes, Waiter]] = []
         for command_id, command in commands:
             reply = loop.create_future()
-            try:
-                self._put(command_id, command, at, (loop, reply), None)
-            except (InvalidCommand, GatewayError) as error:
-                reply.set_exception(error)
             replies.append(reply)
+            try:
+                batch.append((*self._encode(command_id, command, at), (loop, reply)))
+            except InvalidCommand as error:
+                reply.set_exception(error)
+        if len(batch) > PACK_COMMANDS_MAX or sum(len(value) + 1 for _, value, _ in batch) > PACK_BYTES_MAX:
+            raise ValueError("the commands of a batch must fit into one record")
+        try:
+            self._put(batch, None)
+        except GatewayError as error:
+            for _, _, (_, waiting) in batch:
+                waiting.set_exception(error)
         self._flush()
         return await gather_replies(replies)
 
@@ -196,45 +218,54 @@ class KafkaGateway:
     ) -> Reply:
         """Return the reply to the command, for threads without an event loop."""
         future: Future[Reply] = Future()
-        self._put(command_id, command, at, (None, future), timeout_seconds)
+        self._put([(*self._encode(command_id, command, at), (None, future))], timeout_seconds)
         self._flush()
         return future.result()
 
-    def _put(
-        self, command_id: str, command: Command, at: Time | None, waiter: Waiter, timeout_seconds: float | None
-    ) -> bool:
-        """Queue a command and its waiter; return whether the outbox was empty before."""
+    def _encode(self, command_id: str, command: Command, at: Time | None) -> tuple[_Key, bytes]:
+        """Return the key and the JSON of a command. Raises InvalidCommand."""
         check_command(command_id, command)
         value, digest = dump_with_digest(command_id, command, at, self._name)
         if len(value) >= PACK_BYTES_MAX:
             raise InvalidCommand("data", f"must have less than {PACK_BYTES_MAX} bytes", maximum=PACK_BYTES_MAX)
+        return (command_id, digest), value
+
+    def _put(self, batch: Sequence[tuple[_Key, bytes, Waiter]], timeout_seconds: float | None) -> bool:
+        """Queue the commands of a batch and their waiters; return whether the outbox was empty before.
+
+        Raises EngineStopped or Busy: none of them is queued.
+        """
         now = monotonic()
         deadline = now + (self._timeout_seconds if timeout_seconds is None else timeout_seconds)
         with self._lock:
             if self._stopping.is_set():
                 raise EngineStopped("the gateway is closed")
-            pending = self._pending.get(command_id)
-            if pending is not None and pending.digest == digest:
-                pending.waiters.append((waiter, deadline))
-                return False
-            if pending is not None:
-                raise Busy("another command with this id waits for its reply")
-            if len(self._pending) >= self._commands_max:
+            waiting = len(self._pending)
+            new = sum(key not in self._pending for key, _, _ in batch)
+            if new and waiting + new > self._commands_max:
                 raise Busy("too many commands wait for their replies")
-            if self._behind and self._pending:
+            if new and waiting and self._behind:
                 raise Busy("the engine is behind with its commands")
+            for key, value, waiter in batch:
+                pending = self._pending.get(key)
+                if pending is None:
+                    pending = self._pending[key] = _Pending(value, now, [])
+                pending.waiters.append((waiter, deadline))
+            if not new:
+                return False
             pause = self._retry_seconds
-            self._pending[command_id] = _Pending(value, digest, now, [(waiter, deadline)], pause, now + pause)
-            self._outbox.append(command_id)
+            unit = _Unit([key for key, _, _ in batch], pause, now + pause)
+            self._units.append(unit)
+            self._outbox.append(unit)
             return len(self._outbox) == 1
 
     def _flush(self) -> None:
         """Send the commands of the outbox, in as few records as hold them."""
         assert self._sender is not None, "start first"
-        failed: list[str] = []
+        failed: list[_Unit] = []
         with self._lock:
             while self._outbox:
-                ids, pack = self._pack()
+                units, pack = self._pack()
                 if not pack:
                     break
                 try:
@@ -242,42 +273,41 @@ class KafkaGateway:
                         self._topic,
                         dump_record(pack),
                         partition=self._partition,
-                        delivered=partial(self._delivered, ids),
+                        delivered=partial(self._delivered, units),
                     )
                 except OperationalError as error:
                     _log.warning("commands_not_sent", commands=len(pack), error=str(error))
-                    failed += ids
+                    failed += units
         if failed:
             self._not_sent(failed)
 
-    def _pack(self) -> tuple[list[str], list[bytes]]:
-        """Take the commands of the next record from the outbox."""
-        ids: list[str] = []
+    def _pack(self) -> tuple[list[_Unit], list[bytes]]:
+        """Take the commands of the next record from the outbox; a batch is never divided."""
+        units: list[_Unit] = []
         pack: list[bytes] = []
         size = 0
-        while self._outbox and len(pack) < PACK_COMMANDS_MAX:
-            pending = self._pending.get(self._outbox[0])
-            if pending is not None:  # it may have its reply by now
-                size += len(pending.value) + 1
-                if pack and size > PACK_BYTES_MAX:
-                    break
-                ids.append(self._outbox[0])
-                pack.append(pending.value)
+        while self._outbox:
+            unit = self._outbox[0]
+            # Some may have their reply by now.
+            values = [pending.value for key in unit.keys if (pending := self._pending.get(key)) is not None]
+            size += sum(map(len, values)) + len(values)
+            if pack and (len(pack) + len(values) > PACK_COMMANDS_MAX or size > PACK_BYTES_MAX):
+                break
             self._outbox.popleft()
-        return ids, pack
+            units.append(unit)
+            pack += values
+        return units, pack
 
-    def _delivered(self, ids: Sequence[str], error: Any, _: object) -> None:
+    def _delivered(self, units: Sequence[_Unit], error: Any, _: object) -> None:
         if error is not None:
-            self._not_sent(ids)
+            self._not_sent(units)
 
-    def _not_sent(self, ids: Sequence[str]) -> None:
+    def _not_sent(self, units: Sequence[_Unit]) -> None:
         """Send these commands again soon: the topic does not have them."""
         with self._lock:
-            for command_id in ids:
-                pending = self._pending.get(command_id)
-                if pending is not None:
-                    pending.pause = self._retry_seconds
-                    pending.retry_at = monotonic() + pending.pause
+            for unit in units:
+                unit.pause = self._retry_seconds
+                unit.retry_at = monotonic() + unit.pause
 
     # --- the thread that receives
 
@@ -307,9 +337,8 @@ class KafkaGateway:
         replies = parse_replies(value)
         with self._lock:
             for reply in replies:
-                found = self._pending.get(reply.command_id)
-                if found is not None and found.digest == reply.digest:
-                    del self._pending[reply.command_id]
+                found = self._pending.pop((reply.command_id, reply.digest), None)
+                if found is not None:
                     delivered += [(waiter, reply) for waiter, _ in found.waiters]
                     self._read_until = max(self._read_until, found.sent_at)
             if self._behind and delivered:
@@ -320,22 +349,22 @@ class KafkaGateway:
         """Send late commands again, give up those past their deadline, and see whether the engine is behind."""
         late: list[tuple[Waiter, Reply | Exception]] = []
         with self._lock:
-            for command_id, pending in list(self._pending.items()):
+            for key, pending in list(self._pending.items()):
                 left = [(waiter, deadline) for waiter, deadline in pending.waiters if now < deadline]
                 if len(left) < len(pending.waiters):
-                    error = ReplyTimeout(
-                        f"no reply to {command_id} in time; sending it again with the same id is harmless"
-                    )
+                    error = ReplyTimeout(f"no reply to {key[0]} in time; sending it again with the same id is harmless")
                     late += [(waiter, error) for waiter, deadline in pending.waiters if now >= deadline]
                     pending.waiters = left
                 if not left:
-                    del self._pending[command_id]
+                    del self._pending[key]
                     if self._given_up is None:
                         self._given_up = pending.sent_at
-                elif now >= pending.retry_at:
-                    pending.pause *= 2
-                    pending.retry_at = now + pending.pause
-                    self._outbox.append(command_id)
+            self._units = [unit for unit in self._units if any(key in self._pending for key in unit.keys)]
+            for unit in self._units:
+                if now >= unit.retry_at:
+                    unit.pause *= 2
+                    unit.retry_at = now + unit.pause
+                    self._outbox.append(unit)
             self._behind = self._is_behind(now)
             has_more = bool(self._outbox)
         deliver(late)

@@ -44,6 +44,9 @@ T = TypeVar("T")
 
 ENDED: Final = {Status.FINALIZED, Status.VOIDED}
 
+MORE_SUBSIDY: Final = (1, MICRO, 30 * MICRO, 10_000 * MICRO)
+"""The amounts of liquidity that are added: the largest is many times what most markets have."""
+
 
 class RandomCommands:
     """A source of commands that looks at the exchange to choose interesting ones; the same seed chooses the same commands."""
@@ -186,11 +189,15 @@ class RandomCommands:
             Status.DRAFT: [ActivateMarket(market_id), ClarifyMarket(market_id, "another paper")],
             Status.ACTIVE: [
                 HaltMarket(market_id),
-                AddLiquidity(market_id, random.choice([1, MICRO, 30 * MICRO])),
+                AddLiquidity(market_id, random.choice(MORE_SUBSIDY)),
                 ClarifyMarket(market_id, "another paper"),
                 CloseMarket(market_id),
             ],
-            Status.HALTED: [ResumeMarket(market_id)],
+            Status.HALTED: [
+                ResumeMarket(market_id),
+                ResumeMarket(market_id),
+                AddLiquidity(market_id, random.choice(MORE_SUBSIDY)),
+            ],
             Status.CLOSED: [DetermineMarket(market_id, payouts, evidence)],
             Status.DETERMINED: [DisputeMarket(market_id, account_id, "No."), FinalizeMarket(market_id)],
             Status.DISPUTED: [UpholdMarket(market_id), DetermineMarket(market_id, payouts, evidence)],
@@ -266,7 +273,7 @@ class RandomCommands:
         chance = random.random()
         usual = max(market.terms.subsidy, 2)
         if chance < 0.15:
-            return random.randint(1, 2_000)
+            return random.randint(1, 40_000)  # the smallest order has 10,000
         if chance < 0.97:
             return 1 + int(usual * random.random() ** 3)
         return random.choice([usual * 20, 10**15, random.randint(1, 10**12)])

@@ -30,7 +30,7 @@ from domain.market import (
 )
 from domain.money import MICRO, Time
 from domain.partition import CommandRejected
-from messages.commands import digest_of
+from messages.commands import body_and_digest
 
 CHECKS: Final = 200
 """The number of checks of the whole state in a long run; a short run has one after every 25 commands.
@@ -131,12 +131,12 @@ class Miniature:
             assert length == len(self.log), "a repeated delivery changes nothing"
 
     def _handle(self, time: Time, command_id: str, command: Command) -> Literal["new", "known", "reused"]:
-        digest = digest_of(command)
+        body, digest = body_and_digest(command)
         if command_id in self.digests:
             return "known" if self.digests[command_id] == digest else "reused"
         self._step(time)
         self.digests[command_id] = digest
-        self._append(command_id, time, self.exchange.handle(command, time, command_id), digest)
+        self._append(command_id, time, self.exchange.handle(command, time, command_id, body), digest)
         return "new"
 
     def _step(self, time: Time) -> None:

@@ -22,6 +22,7 @@ _TRADES: Final = (
 )
 _PRICE: Final = "m.prices[array_position(m.outcomes, p.outcome)]"
 _MARK_VALUE: Final = mark_value("p.shares", _PRICE)
+_ODDS: Final = f"CASE status WHEN '{Status.FINALIZED}' THEN payouts ELSE prices END"
 _PERIOD: Final = " ".join(f"WHEN {length} THEN '{name}'" for name, length in PERIODS.items())
 
 STORIES: Final = View(
@@ -33,7 +34,7 @@ STORIES: Final = View(
         "slug": text("slug", "short name, as in URLs"),
         "title": text("title", "title of the report"),
         "category": text("category", "category, also that of its markets"),
-        "source_url": text("source_url", "URL of the report"),
+        "source_url": text("source_url", "URL of the report; null when none was named"),
         "published_at": time("published_at", "when the report was published"),
         "time": time("time", "when the story was published here"),
         "position": count("position", _POSITION),
@@ -53,18 +54,21 @@ MARKETS: Final = View(
         "story_id": text("story_id", "id of the story"),
         "status": text("status", one_of(list(Status))),
         "favourite": text(
-            "(SELECT o.outcome FROM unnest(outcomes, prices) WITH ORDINALITY o(outcome, price, place) "
-            "ORDER BY o.price DESC, o.place LIMIT 1)",
-            "outcome with the highest price; of equal ones the first",
+            f"(SELECT o.outcome FROM unnest(outcomes, {_ODDS}) WITH ORDINALITY o(outcome, odds, place) "
+            "ORDER BY o.odds DESC, o.place LIMIT 1)",
+            "outcome with the highest odds; of equal ones the first",
         ),
-        "favourite_price": decimal("(SELECT max(price) FROM unnest(prices) price)", "price of that outcome"),
+        "favourite_price": decimal(
+            f"(SELECT max(odds) FROM unnest({_ODDS}) odds)", "odds of that outcome: its price, or its payout at the end"
+        ),
         "volume": decimal("volume", "credits paid or received for shares, each trade counted once, without fees"),
         "quantity": decimal("quantity", "shares traded"),
         "trades": count("trades", "number of fills; an order may have several"),
         "traders": count("traders", "number of accounts that have traded in it"),
         "open_interest": decimal(
-            "(SELECT sum(held) FROM unnest(open_interest) held)",
-            "shares that accounts hold, all outcomes together; 0 once the market is finalized or voided",
+            "(SELECT max(held) FROM unnest(open_interest) held)",
+            "most credits that the market may have to pay: the shares of the outcome of which accounts hold most; 0 once the "
+            "market is finalized or voided",
         ),
         "subsidy": decimal("subsidy", "credits that the operator has put into the AMM"),
         "fee_rate": decimal("fee_rate", "fee rate: a taker pays fee_rate * shares * price * (1 - price)"),
@@ -87,16 +91,17 @@ ODDS: Final = View(
         "slug": text("m.slug", "short name of the market"),
         "outcome": text("o.outcome", "name of the outcome"),
         "place": count("o.place", "number of the outcome within the market, from 1"),
-        "price": decimal(
-            "o.price", "credits for one share, from 0 to 1: the probability that the market gives the outcome"
+        "odds": decimal(
+            "o.odds", "probability that the market gives the outcome: its price; once finalized, its payout"
         ),
+        "price": decimal("o.price", "credits for one share, from 0 to 1; once trading has ended, the last price"),
         "open_interest": decimal("o.open_interest", "shares of the outcome that accounts hold"),
         "payout": decimal(
             "m.payouts[o.place::int]", "credits that one share pays; null until the market is determined"
         ),
     },
-    "FROM markets m CROSS JOIN LATERAL unnest(m.outcomes, m.prices, m.open_interest) "
-    "WITH ORDINALITY o(outcome, price, open_interest, place)",
+    f"FROM markets m CROSS JOIN LATERAL unnest(m.outcomes, {_ODDS}, m.prices, m.open_interest) "
+    "WITH ORDINALITY o(outcome, odds, price, open_interest, place)",
 )
 
 TICKS: Final = View(
@@ -126,9 +131,9 @@ CANDLES: Final = View(
         "period": text(f"CASE c.period {_PERIOD} END", one_of(list(PERIODS))),
         "time": time("c.start", "start of the period"),
         "open": decimal("o.open", "first price; null when the price did not change in the period"),
-        "high": decimal("o.high", "highest price"),
-        "low": decimal("o.low", "lowest price"),
-        "close": decimal("o.close", "last price"),
+        "high": decimal("o.high", "highest price; null when the first one is"),
+        "low": decimal("o.low", "lowest price; null when the first one is"),
+        "close": decimal("o.close", "last price; null when the first one is"),
         "previous": decimal("o.previous", "price before the period; null in the first period"),
         "volume": decimal(
             "o.volume",
@@ -317,8 +322,12 @@ LEDGER: Final = View(
         "external": decimal(
             "external", "change of the world outside: negative for a deposit, positive for a withdrawal"
         ),
-        "available_after": decimal("available_after", "cash of the account afterwards"),
-        "held_after": decimal("held_after", "cash reserved for its orders afterwards"),
+        "available_after": decimal(
+            "available_after", "cash of the account afterwards; null when no cash of an account moved"
+        ),
+        "held_after": decimal(
+            "held_after", "cash reserved for its orders afterwards; null when no cash of an account moved"
+        ),
         "time": time("time", "when the money moved"),
         "position": count("position", _POSITION),
     },

@@ -22,7 +22,6 @@ from domain.money import Time
 from domain.orders import OrderAmended, OrderPlaced, RestingOrderFilled
 from domain.story import StoryPublished
 from projections import calibration
-from projections.machine.adapters import WholeNumberLoader
 from projections.machine.batch import EXECUTED, Batch
 from projections.machine.projection import Projection
 from projections.machine.row_values import copying
@@ -42,7 +41,7 @@ from projections.markets.tables import (
     MarketRow,
     ResolutionWording,
 )
-from projections.reading import AsOf, Conditions, query
+from projections.reading import AsOf, Conditions, query, whole_numbers
 
 KINDS: Final = LIFECYCLE_EVENTS | SETS | EXECUTED | {StoryPublished, MarketDrafted, RestingOrderFilled}
 
@@ -152,7 +151,7 @@ _PRICES_AT: Final = """
 
 PROJECTION = Projection(
     "markets",
-    6,
+    7,
     (MARKETS, LIFECYCLE, ACTIVITY, RESOLUTIONS, TRADERS, CATEGORIES, *calibration.TABLES),
     fold,
     scope="market",
@@ -179,8 +178,7 @@ _PAST: Final = f"""(
 
 def _select(connection: Connection, as_of: AsOf, where: Conditions, tail: str, values: list[Any]) -> list[MarketRow]:
     source, times = (_PAST, [as_of.position] * 2) if as_of.past else ("markets m", [])
-    with connection.cursor(row_factory=args_row(MarketRow)) as cursor:
-        cursor.adapters.register_loader("numeric", WholeNumberLoader)
+    with whole_numbers(connection, args_row(MarketRow)) as cursor:
         return cursor.execute(
             f"SELECT {MARKETS.column_list} FROM {source} {where.sql} {tail}", [*times, *where.values, *values]
         ).fetchall()

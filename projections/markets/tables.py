@@ -7,8 +7,9 @@ every other event of the market's life. Each version is valid from its position 
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from domain.market import Status
 from domain.money import Credits, Fraction, Price, Shares, Time
-from projections.forms import Count, Liquidity
+from projections.forms import Count, CreditsSum, Liquidity, SharesSum
 from projections.machine.table import Table
 from projections.market_facts import category_table
 
@@ -18,8 +19,8 @@ class MarketRow:
     """A market. Lists are in the order of `outcomes`; `payouts` are the fractions that a share pays, None before there are any.
 
     `volume` is in credits (the cost of the fills, without fees), `quantity` in shares. `trades` counts fills, not
-    executions; `traders` counts the accounts that had one. `open_interest` counts the shares that accounts hold, none once
-    the market is finalized or voided.
+    executions; `traders` counts the accounts that had one. `open_interest` has the shares of each outcome that accounts hold,
+    none once the market is finalized or voided. `prices` are the AMM's; once trading has ended they are the last ones.
     `liquidity` is b in 1e-12 credits. `position` and `time` are those of the last change.
     """
 
@@ -39,8 +40,8 @@ class MarketRow:
     opened_at: Time
     prices: list[Price]
     open_interest: list[Shares]
-    volume: Credits
-    quantity: Shares
+    volume: CreditsSum
+    quantity: SharesSum
     trades: Count
     traders: Count
     status: str
@@ -62,9 +63,14 @@ class MarketRow:
     time: Time
 
     @property
-    def open_interest_total(self) -> Shares:
-        """The shares of all outcomes that accounts hold."""
-        return sum(self.open_interest)
+    def largest_interest(self) -> Shares:
+        """The open interest of the market: the most credits that it may have to pay, as only one outcome comes true."""
+        return max(self.open_interest, default=0)
+
+    @property
+    def odds(self) -> list[Price]:
+        """What a share is worth: the payouts once the market is finalized, else the prices. A voided market pays nothing."""
+        return self.payouts if self.status == Status.FINALIZED and self.payouts is not None else self.prices
 
     @property
     def key(self) -> tuple[int, str]:
@@ -109,8 +115,8 @@ class ActivityVersion(NamedTuple):
     prices: list[int]
     changed: int
     open_interest: list[int]
-    volume: int
-    quantity: int
+    volume: CreditsSum
+    quantity: SharesSum
     trades: int
     traders: int
 

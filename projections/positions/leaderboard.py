@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal, NamedTuple
 
 from psycopg import Connection
+from psycopg.rows import args_row
 
 from domain.money import Credits, Fraction, Time
 from projections import timeline
-from projections.forms import Count
+from projections.forms import Count, CreditsSum
 from projections.positions.valuation import held_at, mark_value
-from projections.reading import AsOf, query
+from projections.reading import AsOf, query, whole_numbers
 from projections.times import DAY, SECOND
 
 Sort = Literal["pnl", "volume", "roi", "brier"]
@@ -33,11 +34,11 @@ class Standing(NamedTuple):
     rank: Count
     account_id: str
     name: str
-    pnl: Credits
-    realized: Credits
+    pnl: CreditsSum
+    realized: CreditsSum
     unrealized: Credits
-    volume: Credits
-    buys: Credits
+    volume: CreditsSum
+    buys: CreditsSum
     roi: Fraction | None
     brier: Fraction | None
     trades: Count
@@ -66,14 +67,14 @@ def window_start(window: Window, time: Time) -> Time | None:
 _IN_CATEGORY: Final = "(%(category)s::text IS NULL OR {column} = %(category)s)"
 
 _ALL_TIME: Final = f"""
-    SELECT account_id, realized, 0::int8 AS unrealized, volume, buys, trades, 0::numeric AS error, 0::numeric AS weight
+    SELECT account_id, realized, 0::numeric AS unrealized, volume, buys, trades, 0::numeric AS error, 0::numeric AS weight
     FROM profit_totals WHERE {_IN_CATEGORY.format(column="category")}
     UNION ALL
     SELECT account_id, 0, 0, 0, 0, 0, error, weight FROM trade_score_totals
     WHERE {_IN_CATEGORY.format(column="category")}"""
 
 _IN_WINDOW: Final = f"""
-    SELECT account_id, realized, 0::int8 AS unrealized, volume, buys, trades, 0::numeric AS error, 0::numeric AS weight
+    SELECT account_id, realized, 0::numeric AS unrealized, volume, buys, trades, 0::numeric AS error, 0::numeric AS weight
     FROM profit_days WHERE day >= %(start)s AND {_IN_CATEGORY.format(column="category")}
     UNION ALL
     SELECT account_id, 0, 0, 0, 0, 0, error, weight FROM trade_score_days
@@ -93,7 +94,8 @@ _UNREALIZED_NOW: Final = f"""
     JOIN (SELECT * FROM positions WHERE open OFFSET 0) h USING (market_id, outcome)"""
 
 _SUMS_PAST: Final = f"""
-    SELECT t.account_id, {{sign}} * account_realized, 0::int8 AS unrealized, {{sign}} * account_volume, {{sign}} * account_buys,
+    SELECT t.account_id, {{sign}} * account_realized, 0::numeric AS unrealized, {{sign}} * account_volume,
+        {{sign}} * account_buys,
         {{sign}} * account_trades, 0::numeric AS error, 0::numeric AS weight
     FROM profit_totals t CROSS JOIN LATERAL (
         SELECT * FROM position_versions v WHERE v.account_id = t.account_id AND v.category = t.category
@@ -131,12 +133,12 @@ _SCORES_OF_WINDOW_PAST: Final = f"""
 
 _RANKED: Final = """
     WITH sums AS (
-        SELECT account_id, sum(realized)::int8 AS realized, sum(unrealized)::int8 AS unrealized,
-            sum(volume)::int8 AS volume, sum(buys)::int8 AS buys, sum(trades)::int8 AS trades,
+        SELECT account_id, sum(realized) AS realized, sum(unrealized) AS unrealized,
+            sum(volume) AS volume, sum(buys) AS buys, sum(trades)::int8 AS trades,
             sum(error) AS error, sum(weight) AS weight
         FROM ({parts}) parts(account_id, realized, unrealized, volume, buys, trades, error, weight) GROUP BY account_id),
     lines AS (
-        SELECT *, realized + unrealized AS pnl, floor((realized + unrealized)::numeric * 1000000 / nullif(buys, 0))::int8 AS roi,
+        SELECT *, realized + unrealized AS pnl, floor((realized + unrealized) * 1000000 / nullif(buys, 0)) AS roi,
             div(error, nullif(weight, 0) * 1000000)::int8 AS brier
         FROM sums WHERE trades <> 0 OR realized <> 0 OR unrealized <> 0),
     ranked AS (SELECT *, rank() OVER (ORDER BY {order}) AS rank FROM lines WHERE {sort} IS NOT NULL)
@@ -187,4 +189,5 @@ def leaderboard(
         sort=sort,
         after="true" if after is None else "(r.rank, r.account_id) > (%(rank)s, %(account)s)",
     )
-    return [Standing(*row) for row in connection.execute(statement, values).fetchall()]
+    with whole_numbers(connection, args_row(Standing)) as cursor:
+        return cursor.execute(statement, values).fetchall()

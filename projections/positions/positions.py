@@ -21,18 +21,18 @@ from domain.money import MICRO, Credits, Price, Shares, Time, divide_half_even
 from domain.orders import OrderAmended, OrderPlaced, RestingOrderFilled
 from domain.story import StoryPublished
 from projections import market_facts
-from projections.forms import Count
+from projections.forms import Count, CreditsSum
 from projections.machine.batch import ENDED, Batch
 from projections.machine.projection import Projection
 from projections.machine.row_values import copying
-from projections.machine.table import Table
+from projections.machine.table import Big, Table
 from projections.machine.workspace import Workspace
 from projections.market_facts import KnownMarkets, MarketFacts, category_table, facts_table
 from projections.positions import cost_basis
 from projections.positions.cost_basis import HOLDING_KINDS, IS_SETTLEMENT, HoldingChange
 from projections.positions.profits import TABLES, Profits, ProfitTotal
 from projections.positions.valuation import HELD_RANGE, held_at
-from projections.reading import AsOf, Conditions, query
+from projections.reading import AsOf, Conditions, query, whole_numbers
 
 
 @dataclass(slots=True)
@@ -54,10 +54,10 @@ class PositionRow:
     time: int
     shares: int = 0
     cost_basis: int = 0
-    realized: int = 0
-    fees: int = 0
-    volume: int = 0
-    buys: int = 0
+    realized: Big = 0
+    fees: Big = 0
+    volume: Big = 0
+    buys: Big = 0
     trades: int = 0
     settled_shares: int = 0
     settled_cost_basis: int = 0
@@ -83,15 +83,15 @@ class PositionVersion(NamedTuple):
     amount: int
     shares: int
     cost_basis: int
-    realized: int
-    fees: int
-    volume: int
-    buys: int
+    realized: Big
+    fees: Big
+    volume: Big
+    buys: Big
     trades: int
     category: str
-    account_realized: int
-    account_volume: int
-    account_buys: int
+    account_realized: Big
+    account_volume: Big
+    account_buys: Big
     account_trades: int
 
 
@@ -116,10 +116,10 @@ class Position:
     outcome: str
     shares: Shares
     cost_basis: Credits
-    realized: Credits
-    fees: Credits
-    volume: Credits
-    buys: Credits
+    realized: CreditsSum
+    fees: CreditsSum
+    volume: CreditsSum
+    buys: CreditsSum
     position: Count
     time: Time
     price: Price | None
@@ -174,7 +174,7 @@ class AccountSettlement(NamedTuple):
     kind: str
     quantity: Shares
     amount: Credits
-    realized: Credits
+    realized: CreditsSum
 
     @property
     def key(self) -> tuple[int, str]:
@@ -309,7 +309,7 @@ class Holdings:
 
 
 PROJECTION = Projection(
-    "positions", 6, (POSITIONS, VERSIONS, MARKETS, CATEGORIES, *TABLES), fold, scope="holding", weight=16.0
+    "positions", 7, (POSITIONS, VERSIONS, MARKETS, CATEGORIES, *TABLES), fold, scope="holding", weight=16.0
 )
 
 _COLUMNS: Final = "account_id, market_id, outcome, shares, cost_basis, realized, fees, volume, buys, position, time"
@@ -351,7 +351,7 @@ def account_positions(
             where.add(held_at("%s"), as_of.position)
     elif not closed:
         where.add("k.open")
-    with connection.cursor(row_factory=args_row(Position)) as cursor:
+    with whole_numbers(connection, args_row(Position)) as cursor:
         return cursor.execute(
             f"SELECT {_COLUMNS}, {price} FROM ({source} {where.sql}) s JOIN positions_markets m USING (market_id) "
             f"{'' if closed else 'WHERE shares > 0'} ORDER BY market_id, outcome LIMIT %s",
@@ -392,9 +392,9 @@ def settlements(
     where = Conditions("account_id = %s AND position <= %s", account_id, as_of.position)
     where.add(IS_SETTLEMENT)
     where.after("position, outcome", after)
-    rows = connection.execute(
-        f"SELECT {', '.join(AccountSettlement._fields)} FROM position_versions {where.sql} "
-        "ORDER BY position DESC, outcome DESC LIMIT %s",
-        [*where.values, limit],
-    ).fetchall()
-    return [AccountSettlement(*row) for row in rows]
+    with whole_numbers(connection, args_row(AccountSettlement)) as cursor:
+        return cursor.execute(
+            f"SELECT {', '.join(AccountSettlement._fields)} FROM position_versions {where.sql} "
+            "ORDER BY position DESC, outcome DESC LIMIT %s",
+            [*where.values, limit],
+        ).fetchall()

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from domain.account import TradeSettled
 from domain.money import Time
 from projections.machine.batch import Batch
-from projections.machine.table import Table
+from projections.machine.table import Big, Table
 from projections.machine.workspace import Workspace
 from projections.positions.cost_basis import HOLDING_KINDS, HoldingChange
 from projections.positions.valuation import IS_OPEN, OPEN_POSITIONS, UNREALIZED
@@ -28,9 +28,9 @@ class ProfitDay:
     day: int
     account_id: str
     category: str
-    realized: int = 0
-    volume: int = 0
-    buys: int = 0
+    realized: Big = 0
+    volume: Big = 0
+    buys: Big = 0
     trades: int = 0
 
 
@@ -40,9 +40,9 @@ class ProfitTotal:
 
     account_id: str
     category: str
-    realized: int = 0
-    volume: int = 0
-    buys: int = 0
+    realized: Big = 0
+    volume: Big = 0
+    buys: Big = 0
     trades: int = 0
 
 

@@ -26,7 +26,7 @@ class ScoreTotal:
     account_id: str
     category: str
     error: Big
-    weight: int
+    weight: Big
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class ScoreDay:
     day: int
     position: int
     error: Big
-    weight: int
+    weight: Big
 
 
 class ScoreVersion(NamedTuple):
@@ -49,9 +49,9 @@ class ScoreVersion(NamedTuple):
     day: int
     position: int
     error: Big
-    weight: int
+    weight: Big
     total_error: Big
-    total_weight: int
+    total_weight: Big
 
 
 TradeSide = tuple[str, Time, int, int, int]

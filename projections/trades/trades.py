@@ -7,8 +7,15 @@ from psycopg import Connection
 from psycopg.rows import args_row
 
 from domain.events import Recorded
-from domain.market import MarketActivated, MarketCorrected, MarketDrafted, MarketFinalized
-from domain.money import MICRO, Credits, Price, Shares, Time, divide_half_even
+from domain.market import (
+    LiquidityAdded,
+    MarketActivated,
+    MarketCorrected,
+    MarketDrafted,
+    MarketFinalized,
+    MarketResumed,
+)
+from domain.money import Credits, Price, Shares, Time, average_price
 from domain.orders import Execution, Fill, OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
 from domain.story import StoryPublished
 from projections import market_facts
@@ -93,6 +100,7 @@ class RestingParty:
     order_id: str
     outcome: str
     side: str
+    limit_price: int
     remaining: int
 
 
@@ -112,7 +120,7 @@ CATEGORIES = category_table("trades_categories")
 SIDES: Final[Notes[scores.TradeSide]] = Notes("sides")
 """All sides of a market's trades."""
 
-KINDS: Final = market_facts.KINDS | {OrderCanceled, OrderReduced}
+KINDS: Final = market_facts.KINDS | {LiquidityAdded, MarketResumed, OrderCanceled, OrderReduced}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +161,10 @@ def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901, PLR0912  on
                 if execution.fills:
                     fills.take(event, execution, recorded)
                 if execution.resting:
-                    resting.add(RestingParty(event.order_id, event.outcome, event.side, execution.remaining))
+                    assert event.limit_price is not None, "only limit orders rest"
+                    resting.add(
+                        RestingParty(event.order_id, event.outcome, event.side, event.limit_price, execution.remaining)
+                    )
             case RestingOrderFilled() as event:
                 fills.fill_resting(event, recorded)
             case OrderAmended() as event:
@@ -161,7 +172,8 @@ def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901, PLR0912  on
                 if execution.fills:
                     fills.take(event, execution, recorded)
                 if execution.resting:
-                    resting.edit(event.order_id).remaining = execution.remaining
+                    order = resting.edit(event.order_id)
+                    order.limit_price, order.remaining = event.limit_price, execution.remaining
                 else:
                     resting.remove(event.order_id)
             case OrderCanceled() as event:
@@ -173,6 +185,8 @@ def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901, PLR0912  on
                 fills.sides[event.market_id] = []
             case MarketFinalized() | MarketCorrected() as event:
                 _score(workspace, markets, event, recorded.position)
+            case LiquidityAdded() | MarketResumed() as event:
+                markets.price(event.market_id, event.swept_prices)
             case StoryPublished() | MarketActivated() as event:
                 markets.follow(event)
 
@@ -180,8 +194,8 @@ def fold(batch: Batch, workspace: Workspace) -> None:  # noqa: C901, PLR0912  on
 class Fills:
     """Takes in the fills of a batch: adds a row for each, and notes the sides of its parties.
 
-    The prices of a market are here those after the whole command. The event of the order names them at once, before the
-    sweep that leads there, so a row never changes.
+    The prices of a market are here those after the whole command. The event of the order, or of the operator's command that
+    sets off a sweep, names them at once, before the sweep that leads there, so a row never changes.
     """
 
     def __init__(self, batch: Batch, workspace: Workspace) -> None:
@@ -227,7 +241,7 @@ class Fills:
     def fill_resting(self, event: RestingOrderFilled, recorded: Recorded) -> None:
         """Take in the fill of a resting order by the AMM."""
         market = self.markets.price(event.market_id, () if event.more else event.prices)
-        self._reduce(event.order_id, event.quantity)
+        order = self._reduce(event.order_id, event.quantity)
         outcome = market.outcomes.index(event.outcome)
         price_after = market.prices[outcome]
         if (sides := self.sides.get(event.market_id)) is not None:
@@ -241,7 +255,7 @@ class Fills:
                 AMM,
                 partition=self._partition,
                 number=0,
-                price=divide_half_even(event.cost * MICRO, event.quantity),
+                price=average_price(event.cost, event.quantity, order.limit_price, buys=event.side == "buy"),
                 fee=0,
                 source="amm",
                 role="resting",
@@ -295,7 +309,7 @@ _SIDES: Final = """
     FROM trades WHERE market_id = %(market)s AND resting_account_id IS NOT NULL"""
 
 PROJECTION = Projection(
-    "trades", 7, (TRADES, MARKETS, RESTING, CATEGORIES, *scores.TABLES), fold, scope="market", weight=6.9
+    "trades", 8, (TRADES, MARKETS, RESTING, CATEGORIES, *scores.TABLES), fold, scope="market", weight=6.9
 )
 
 

@@ -20,6 +20,7 @@ from api.processes import Embedded
 from local.postgres import create_database, drop_database
 from local.processes import free_port
 from settings import Settings, environment
+from tests.api import contract
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -163,6 +164,21 @@ def start(dsn: str, home: Path, **more: Any) -> Embedded:
 def connected(running: Embedded) -> Exchange:
     """Return a started exchange with a client."""
     return Exchange(running, Api(httpx.Client(base_url=running.url, timeout=30)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _contract() -> Iterator[None]:
+    """Hold every answer that a client of httpx gets to the OpenAPI document, whichever server it comes from."""
+    send = httpx.Client.send
+
+    def checked(client: httpx.Client, request: httpx.Request, **options: Any) -> httpx.Response:
+        response = send(client, request, **options)
+        contract.check(response)
+        return response
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(httpx.Client, "send", checked)
+        yield
 
 
 @pytest.fixture

@@ -138,7 +138,7 @@ def test_a_request_leaves_one_line_without_secrets(database: str, server_folder:
     text = (server_folder / "log").read_text()
     lines = [json.loads(line) for line in text.splitlines()]
     (line,) = [line for line in lines if line.get("request_id") == "mine-1"]
-    assert (line["command_id"], line["position"], line["status"]) == ("key_first:once", opened["position"], 201)
+    assert (line["command_id"], line["position"], line["status"]) == ("OpenAccount:once", opened["position"], 201)
     assert line["ms"] > 0
     assert key not in text
     assert "somebody" not in text

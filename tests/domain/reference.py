@@ -304,7 +304,9 @@ class Reference:
         self.legal(command.market_id, "active").status = "halted"
 
     def _ResumeMarket(self, command: m.ResumeMarket) -> None:
-        self.legal(command.market_id, "halted").status = "active"
+        market = self.legal(command.market_id, "halted")
+        market.status = "active"
+        self.sweep(market)
 
     def _ClarifyMarket(self, command: m.ClarifyMarket) -> None:
         self.legal(command.market_id, "draft", "active", "halted").version += 1
@@ -327,6 +329,8 @@ class Reference:
         market.subsidy += command.amount
         market.pool += command.amount
         self.house -= command.amount
+        if market.status == "active":
+            self.sweep(market)
 
     def check_payouts(self, market: ReferenceMarket, payouts: tuple[m.Payout, ...]) -> dict[str, int]:
         """Return the payouts by outcome."""
@@ -682,7 +686,7 @@ class Reference:
             level = max([gaps[order.id] for order in fronts if self.is_reached(market, order, b)], default=0.0)
             if level == 0:
                 break
-            trades = self.move(market, fronts, gaps, level, filled)
+            trades = self.for_nothing(market, fronts) or self.move(market, fronts, gaps, level, filled)
             if not trades:
                 break
             for order, quantity, price in trades:
@@ -719,6 +723,18 @@ class Reference:
             if key not in best or worth > best[key][0]:
                 best[key] = worth, order
         return [best[key][1] for key in sorted(best)]
+
+    def for_nothing(
+        self, market: ReferenceMarket, fronts: list[ReferenceOrder]
+    ) -> list[tuple[ReferenceOrder, int, float]]:
+        """Return what bids get below the lowest price."""
+        trades = []
+        for order in fronts:
+            if order.buys and market.prices[order.outcome] <= lmsr.TINIEST:
+                below = lmsr.shares_below(market.weights, market.sold, market.b, order.outcome)
+                if below:
+                    trades.append((order, min(order.remaining, below), lmsr.TINIEST))
+        return trades
 
     def move(
         self,

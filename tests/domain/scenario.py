@@ -16,7 +16,7 @@ from domain.market import OpenMarket
 from domain.money import MICRO, Time
 from domain.orders import OrderPlaced, PlaceOrder
 from domain.partition import CommandRejected
-from domain.rejections import Code
+from domain.rejections import Code, Rejection
 from domain.story import PublishStory
 
 E = TypeVar("E")
@@ -68,6 +68,15 @@ class Scenario:
         self.log.append((command_id, self.time, entry))
         self.audit.apply(entry, time=self.time, command_id=command_id)
         return entry.event
+
+    def quote(self, wish: PlaceOrder, *, at: Time | None = None) -> OrderPlaced | Rejection:
+        """Return what the order would do, without what the sweep would do to it afterwards."""
+        quoted = self.exchange.quote(wish, self.time if at is None else at)
+        if isinstance(quoted, Rejection):
+            return quoted
+        placed = quoted[0]
+        assert isinstance(placed, OrderPlaced)
+        return placed
 
     def wait_until(self, time: Time) -> "Scenario":
         """Let the clock reach a time, as a timer would."""

@@ -141,7 +141,7 @@ def test_a_purchase_stops_at_the_highest_price_and_the_rest_is_unfilled() -> Non
 def test_more_than_there_is_cannot_be_bought_or_sold() -> None:
     """Cash and shares are checked to the micro-unit."""
     scenario = given(*YES_NO, *accounts("alice", cash=5 * MICRO))
-    quote = scenario.exchange.quote(buy("alice", "Yes", quantity=5 * MICRO), scenario.time)
+    quote = scenario.quote(buy("alice", "Yes", quantity=5 * MICRO))
     assert not isinstance(quote, Rejection)
     cost = quote.execution.cost
     poor = given(*YES_NO, *accounts("alice", cash=cost - 1))
@@ -165,10 +165,10 @@ def test_a_quote_is_what_the_order_then_does(outcomes: int) -> None:
         sell("bob", "0", quantity=MICRO),
     ):
         before = scenario.exchange.state_hash()
-        quote = scenario.exchange.quote(wish, scenario.time + 1)
+        quote = scenario.quote(wish, at=scenario.time + 1)
         assert scenario.exchange.state_hash() == before
         assert quote == scenario.when(wish).placed
-    refused = scenario.exchange.quote(sell("alice", "0", quantity=MICRO), scenario.time)
+    refused = scenario.quote(sell("alice", "0", quantity=MICRO))
     assert isinstance(refused, Rejection)
     scenario.when(sell("alice", "0", quantity=MICRO)).rejected(refused.code)
 
@@ -180,14 +180,14 @@ def test_max_cost_and_min_proceeds_include_the_fee_and_refuse_to_the_micro_credi
     """If the bound is broken by one micro-credit, nothing is filled."""
     scenario = given(*a_market(fee_rate=50_000), *TRADERS)
     wish = buy("alice", "Yes", quantity=10 * MICRO)
-    quote = scenario.exchange.quote(wish, scenario.time)
+    quote = scenario.quote(wish)
     assert isinstance(quote, OrderPlaced)
     cost = quote.execution.cost + quote.execution.fee
     scenario.when(replace(wish, max_cost=cost - 1)).rejected(Code.SLIPPAGE, cost=cost, max_cost=cost - 1)
     scenario.given(replace(wish, max_cost=cost))
 
     wish = sell("alice", "Yes", quantity=10 * MICRO)
-    quote = scenario.exchange.quote(wish, scenario.time)
+    quote = scenario.quote(wish)
     assert isinstance(quote, OrderPlaced)
     proceeds = quote.execution.cost - quote.execution.fee
     scenario.when(replace(wish, min_proceeds=proceeds + 1)).rejected(Code.SLIPPAGE, proceeds=proceeds)

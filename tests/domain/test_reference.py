@@ -39,7 +39,9 @@ from domain.orders import (
     SplitSets,
 )
 from domain.partition import CommandRejected
+from domain.rejections import Rejection
 from domain.story import PublishStory
+from messages.results import result_of
 from tests.domain.reference import Reference
 from tests.domain.scenario import EFFORT
 
@@ -67,7 +69,9 @@ class Pair:
         expected = self.reference.handle(command, time)
         assert expected == self.reply_of(events)
         if quote is not None and not isinstance(events[0], CommandRejected):
-            assert quote in events
+            assert not isinstance(quote, Rejection)
+            assert quote[0] in events
+            assert result_of(quote) == result_of(events)
         self.compare()
 
     def reply_of(self, events: list[Any]) -> dict[str, Any]:
@@ -77,6 +81,10 @@ class Pair:
         for event in events:
             if isinstance(event, OrderPlaced | OrderAmended):
                 done = event.execution
+                if (limit := event.limit_price) is not None:
+                    assert all(
+                        fill.price <= limit if event.side == "buy" else fill.price >= limit for fill in done.fills
+                    )
                 return {
                     "status": done.status,
                     "fills": [(fill.order_id, fill.quantity, fill.cost, fill.resting_cost) for fill in done.fills],

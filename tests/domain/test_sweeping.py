@@ -243,6 +243,21 @@ def test_a_bid_at_the_lowest_price_is_filled_at_the_smallest_subsidy() -> None:
     assert scenario.event(RestingOrderFilled).quantity > 40_000
 
 
+def test_a_bid_far_below_the_lowest_price_is_filled_at_once() -> None:
+    """Ten million sets of A and B sink the price of C, whose bid then gets as many shares for nothing, in a few moves."""
+    scenario = given(*a_market(("A", "B", "C"), subsidy=MICRO), *accounts("alice", "bob", "carol", cash=10**15))
+    scenario.given(buy("bob", "C", name="bid", quantity=10**13, limit_price=2_000))
+    scenario.given(buy("alice", "A", quantity=10**13, limit_price=600_000))
+    begin = time.process_time()
+    scenario.given(buy("carol", "B", quantity=10**13, limit_price=500_000))
+
+    assert time.process_time() - begin < 2
+    market = scenario.exchange.markets["m"]
+    assert could_fill(market, market.book.orders["bid"], market.prices) <= 1_000
+    assert market.sold[:2] == [10**13, 10**13]
+    assert market.prices[2] == pytest.approx(0.002, abs=1e-6)
+
+
 QUOTED = buy("bob", "A", quantity=60 * MICRO, name="quoted")
 
 
@@ -250,7 +265,7 @@ def test_a_quote_has_the_prices_after_the_sweep_that_the_order_sets_off() -> Non
     """Alice's bid on B is filled by the sweep, in the quote as well as in the order; the quote changes nothing."""
     scenario = given(*ABC, *TRADERS, buy("alice", "B", name="bid", quantity=20 * MICRO, limit_price=300_000))
     before = scenario.exchange.state_hash()
-    quote = scenario.exchange.quote(QUOTED, scenario.time)
+    quote = scenario.quote(QUOTED)
     assert isinstance(quote, OrderPlaced)
 
     assert quote.execution.prices == (491_506, 254_247, 254_247)
@@ -265,7 +280,7 @@ def test_a_quote_sweeps_what_the_order_itself_leaves_in_the_book() -> None:
     """Bob buys A up to 0.45 and leaves a bid there. The sweep fills Alice's bid on B, which lets it fill more of Bob's."""
     scenario = given(*ABC, *TRADERS, buy("alice", "B", name="bid", quantity=20 * MICRO, limit_price=300_000))
     wish = buy("bob", "A", quantity=90 * MICRO, limit_price=450_000, name="wish")
-    quote = scenario.exchange.quote(wish, scenario.time)
+    quote = scenario.quote(wish)
 
     assert quote == scenario.when(wish).placed
     assert {event.order_id for event in scenario.events if isinstance(event, RestingOrderFilled)} == {"bid", "wish"}
@@ -279,7 +294,7 @@ def test_a_quote_leaves_out_what_the_order_takes_off_the_book() -> None:
     scenario.given(buy("bob", "Yes", name="own", quantity=3 * MICRO, limit_price=470_000))
     scenario.given(buy("carol", "Yes", name="part", quantity=9 * MICRO, limit_price=460_000))
     wish = sell("bob", "Yes", quantity=25 * MICRO, limit_price=460_000, name="w", self_trade_prevention="cancel_maker")
-    quote = scenario.exchange.quote(wish, scenario.time)
+    quote = scenario.quote(wish)
 
     assert quote == scenario.when(wish).placed
     assert (scenario.resting("met"), scenario.resting("own")) == (0, 0)
@@ -292,7 +307,7 @@ def test_a_quote_has_the_prices_after_a_sweep_in_several_steps() -> None:
     scenario = given(*ABC, *TRADERS)
     for number in range(SWEEP_ORDERS_MAX + 20):
         scenario.given(buy("alice", "B", name=f"bid{number}", quantity=MICRO // 10, limit_price=300_000))
-    quote = scenario.exchange.quote(QUOTED, scenario.time)
+    quote = scenario.quote(QUOTED)
 
     assert quote == scenario.when(QUOTED).placed
     swept = [event for event in scenario.events if isinstance(event, RestingOrderFilled)]

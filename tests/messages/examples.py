@@ -52,6 +52,7 @@ from domain.orders import (
 from domain.partition import CommandHadNoEffect, CommandRejected, CommandsRead
 from domain.rejections import Code
 from domain.story import StoryPublished
+from domain.values import Json
 
 TIME = 1_729_764_120_000_000  # 2024-10-24T10:02:00Z
 
@@ -97,9 +98,11 @@ EXAMPLES: tuple[Event, ...] = (
     MarketResumed(M),
     MarketClosed(M, "close_time", (465_123, 534_877)),
     ResolutionClarified(M, 2, "Major news agencies, or the ministry of defence"),
-    LiquidityAdded(M, 50_000_000, 216_404_256_133_344, (-765_453_000_000, -625_718_000_000)),
+    LiquidityAdded(
+        M, 50_000_000, 216_404_256_133_344, (-765_453_000_000, -625_718_000_000), swept_prices=(465_120, 534_880)
+    ),
     MarketDetermined(M, (YES, NO), EVIDENCE, TIME + 3_600_000_000),
-    MarketDisputed(M, A, 1_000_000, "It was a drill."),
+    MarketDisputed(M, A, 1_000_000, "It was a drill.", ("bond",)),
     DisputeUpheld(M, TIME + 7_200_000_000),
     MarketFinalized(M, (YES, NO)),
     MarketCorrected(M, (Payout("Yes", 250_000), Payout("No", 750_000)), EVIDENCE, 80_930_727),
@@ -126,10 +129,17 @@ EXAMPLES: tuple[Event, ...] = (
         False,
         1,
         EXECUTION,
+        # No order names all of these; the example does, so that the golden file has their names.
+        requested_quantity=30_000_000,
+        max_cost=12_000_000,
+        min_proceeds=0,
+        self_trade_prevention="cancel_maker",
     ),
-    OrderAmended(M, A, O, "first-1", "Yes", "buy", 540_000, 30_000_000, 19_069_273, None, False, EXECUTION),
-    OrderReduced(M, A, O, "first-1", "Yes", "buy", 530_000, 22_000_000, 2_930_727),
-    OrderCanceled(M, A, O, "first-1", "Yes", "buy", 19_069_273, 5_000_000, "expired"),
+    OrderAmended(
+        M, A, O, "first-1", "Yes", "buy", 540_000, 30_000_000, 19_069_273, None, False, EXECUTION, ("quantity",)
+    ),
+    OrderReduced(M, A, O, "first-1", "Yes", "buy", 530_000, 22_000_000, 2_930_727, ("limit_price",)),
+    OrderCanceled(M, A, O, "first-1", "Yes", "buy", 19_069_273, 5_000_000, "trader", "market"),
     RestingOrderFilled(M, A, O, "Yes", "buy", 5_000_000, 2_650_000, 0, (470_000, 530_000), False),
     AccountOpened(A, "Ada", "ada"),
     CashDeposited(A, 100_000_000),
@@ -152,7 +162,10 @@ EXAMPLES: tuple[Event, ...] = (
         {"required": 10_000_000, "available": 1},
         A,
         M,
+        Json(
+            b'{"account_id":"ac_ada","market_id":"mk_combat","client_order_id":"first-2","outcome":"Yes","side":"buy"}'
+        ),
     ),
-    CommandHadNoEffect("CancelOrders", A, None),
+    CommandHadNoEffect("CancelOrders", A, None, Json(b'{"account_id":"ac_ada"}')),
     CommandsRead("commands-0", 17),
 )

@@ -36,6 +36,7 @@ from messages.commands import (
     QuoteOrder,
     Submitted,
     UnreadableError,
+    body_and_digest,
     check_command,
     digest_of,
     dump_command,
@@ -127,7 +128,8 @@ def test_a_command_comes_back_as_it_went(command: Command) -> None:
 
     received = parse_command(dump_command(command_id, whole, at=TIME, reply_to="api-1"))
 
-    expected = Submitted(command_id, whole, digest_of(whole), TIME, "api-1", type(command).__name__)
+    body, digest = body_and_digest(whole)
+    expected = Submitted(command_id, whole, digest, TIME, "api-1", type(command).__name__, body)
     assert expected == received
     check_command(command_id, whole)
 

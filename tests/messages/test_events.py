@@ -1,6 +1,7 @@
 """The event codec: its bytes stay in the log for ever."""
 
 import enum
+import json
 import types
 import typing
 from pathlib import Path
@@ -15,7 +16,10 @@ from hypothesis import strategies as st
 
 from domain.events import EVENT_TYPES, Event, Recorded
 from domain.exchange import Entry
-from domain.market import MarketHalted
+from domain.market import MarketDisputed, MarketHalted
+from domain.orders import OrderAmended, OrderCanceled, OrderPlaced, OrderReduced
+from domain.partition import CommandHadNoEffect, CommandRejected
+from domain.values import Json, Value
 from messages import events
 from messages import stored as stored_events
 from messages.events import UnreadableEventError, event_schemas, public_event
@@ -29,6 +33,13 @@ GOLDEN = Path(__file__).parent / "golden"
 def stored(event: Event, digest: str | None = None) -> StoredEvent:
     """Return the event in its stored form, as the third of its stream."""
     return to_stored(Entry("market-mk_combat", 3, event), time=TIME, command_id="cli:1", digest=digest)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+).map(lambda value: Json(json.dumps(value).encode()))
 
 
 def values_of(hint: Any) -> st.SearchStrategy[Any]:
@@ -48,7 +59,7 @@ def values_of(hint: Any) -> st.SearchStrategy[Any]:
         return st.one_of([values_of(arg) for arg in get_args(hint)])
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         return st.sampled_from(list(hint))
-    return {str: st.text(), bool: st.booleans(), type(None): st.none()}[hint]
+    return {str: st.text(), bool: st.booleans(), type(None): st.none(), Json: JSON}[hint]
 
 
 def test_every_event_type_has_an_example() -> None:
@@ -92,6 +103,39 @@ def test_an_event_comes_back_as_it_went(event: Event, command_id: str, time: int
     assert written == to_stored(
         Entry(read.stream, read.version, read.event), time=read.time, command_id=read.command_id, digest=read.digest
     )
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        event
+        for event in EXAMPLES
+        if isinstance(
+            event,
+            OrderPlaced
+            | OrderAmended
+            | OrderReduced
+            | OrderCanceled
+            | MarketDisputed
+            | CommandRejected
+            | CommandHadNoEffect,
+        )
+    ],
+    ids=lambda event: event.TOPIC,
+)
+def test_what_a_command_rarely_names_takes_no_byte_otherwise(event: Value) -> None:
+    """A field with its default is not in the log, and is read as the default; the public form has it."""
+    rare = {
+        field.name: field.default for field in msgspec.structs.fields(event) if field.default is not msgspec.NODEFAULT
+    }
+    usual: Event = msgspec.structs.replace(event, **rare)  # type: ignore[type-var,assignment]
+
+    written = stored(usual)
+
+    assert rare
+    assert not rare.keys() & msgspec.json.decode(written.state)["data"].keys()
+    assert usual == from_stored(7, written).event
+    assert rare.keys() <= public_event(from_stored(7, written))["data"].keys()
 
 
 def test_only_a_first_event_carries_a_digest() -> None:

@@ -84,6 +84,15 @@ def test_a_bom_may_stand_before_a_file() -> None:
         parse_json('{"a":1}'.encode("utf-16"))
 
 
+@pytest.mark.parametrize("text", [b'"\\ud800"', b'{"\\uDFFF":1}', b'["a\\ud83d\\ud83d\\ude00"]'])
+def test_a_string_is_unicode(text: bytes) -> None:
+    """Half of a surrogate pair is none, in a file as in a body; a whole pair is a character."""
+    for read in (parse_json, check_json):
+        with pytest.raises(ValueError, match="surrogate"):
+            read(text)
+    assert parse_json(b'"\\ud83d\\ude00"') == "\U0001f600"
+
+
 def test_the_error_names_the_key() -> None:
     """It has no more of it than a reader needs."""
     with pytest.raises(RepeatedKey) as raised:

@@ -3,17 +3,23 @@
 import ast
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 
 import pytest
 from msgspec.structs import replace
 
+from consumers.simulation.random_commands import RandomCommands
 from domain.account import OrderReleased, TradeSettled
 from domain.events import Event, Recorded
+from domain.exchange import Exchange
 from domain.market import MarketActivated, MarketDrafted
-from domain.orders import OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
+from domain.money import format_decimal
+from domain.orders import OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, PlaceOrder, RestingOrderFilled
 from domain.partition import CommandHadNoEffect, CommandRejected
+from domain.rejections import Rejection
 from domain.story import StoryPublished
 from messages.replies import Reply, dump_replies, dump_reply, parse_replies, reply_of
+from messages.results import result_of
 from messages.wire import DETAIL_AMOUNTS, DETAIL_NUMBERS, DETAIL_TIMES, wire_details
 from tests.messages.examples import EXAMPLES, TIME
 
@@ -80,16 +86,50 @@ def test_cancellations_before_an_order_do_not_hide_it() -> None:
     assert reply.result["status"] == "partially_filled"
 
 
-def test_one_canceled_order_is_a_result_itself_and_several_are_a_list() -> None:
-    """The result of one cancellation has the order's fields at the top; `canceled` always lists all."""
+def test_cancellations_have_one_shape() -> None:
+    """None, one and many: a list."""
+    none = replied([CommandHadNoEffect("CancelOrders", "ac_a")]).result
     one = replied([example(OrderCanceled), example(OrderReleased)]).result
     two = replied([example(OrderCanceled), example(OrderReleased)] * 2).result
 
-    assert (one["order_id"], one["status"], one["remaining_quantity"]) == ("or_first", "canceled", "5.000000")
-    assert [order["order_id"] for order in one["canceled"]] == ["or_first"]
-    assert [order["order_id"] for order in two["canceled"]] == ["or_first", "or_first"]
-    assert "order_id" not in two
-    assert replied([CommandHadNoEffect("CancelOrders", "ac_a")]).result["canceled"] == []
+    assert [list(result) for result in (none, one, two)] == [["canceled"]] * 3
+    assert none["canceled"] == []
+    assert two["canceled"] == one["canceled"] * 2
+    (order,) = one["canceled"]
+    assert (order["order_id"], order["status"], order["remaining_quantity"]) == ("or_first", "canceled", "5.000000")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_an_order_is_told_as_the_book_has_it_after_the_whole_command(seed: int) -> None:
+    """Status and quantities of orders and amendments, whatever a sweep has filled of them; a quote tells the same."""
+    exchange, swept = Exchange(), 0
+    commands = RandomCommands(Random(seed), outcomes=(3, 4))  # noqa: S311  no secret
+    for _ in range(1200):
+        time, command_id, command = commands.next_command(exchange)
+        while exchange.step(time) is not None:
+            pass
+        quote = exchange.quote(command, time) if isinstance(command, PlaceOrder) else None
+        events = [entry.event for entry in exchange.handle(command, time, command_id)]
+        while (step := exchange.step(time)) is not None:
+            events += [entry.event for entry in step[1] if step[0] == command_id]
+        head = next((event for event in events if isinstance(event, OrderPlaced | OrderAmended | OrderReduced)), None)
+        if head is None:
+            continue
+        result = result_of(events)
+        order = exchange.markets[head.market_id].book.orders.get(head.order_id)
+        if order is not None:
+            expected = "partially_filled" if order.filled else "resting"
+            assert (result["status"], result["reason"]) == (expected, None)
+            assert result["remaining_quantity"] == format_decimal(order.remaining)
+            assert result["filled_quantity"] == format_decimal(order.filled)
+        else:
+            assert result["status"] != "resting"
+            assert result["status"] != "filled" or result["remaining_quantity"] == "0.000000"
+        if quote is not None:
+            assert not isinstance(quote, Rejection)
+            assert result_of(quote) == result
+        swept += any(isinstance(event, RestingOrderFilled) and event.order_id == head.order_id for event in events)
+    assert swept
 
 
 def test_amendments_count_earlier_fills() -> None:

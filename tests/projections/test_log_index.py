@@ -79,6 +79,6 @@ def test_what_no_event_is_about_is_unknown(read_models: ReadModels) -> None:
     drafted = next(each for each in log if TYPE_NAMES[type(each.event)] == "MarketDrafted")
     market_id: str = drafted.event.market_id  # type: ignore[union-attr]
     for at, known in ((drafted.position, True), (drafted.position - 1, False)):
-        with read(copy.connection, log_index.is_known, at=at) as as_of:
-            assert log_index.is_known(copy.connection, as_of, "market_id", market_id) is known
-            assert not log_index.is_known(copy.connection, as_of, "account_id", "nobody")
+        with read(copy.connection, log_index.exists, at=at) as as_of:
+            assert log_index.exists(copy.connection, as_of, "market_id", market_id) is known
+            assert not log_index.exists(copy.connection, as_of, "account_id", "nobody")

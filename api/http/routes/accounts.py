@@ -1,16 +1,21 @@
 """Accounts: open one, deposit, withdraw; read balances, positions, orders, fills, settlements and statements."""
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from psycopg import Connection
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.http.context import AccountId, Admin, Anyone, MarketFilter
+from api.http.context import AccountId, Admin, Anyone
 from api.http.errors import ApiError
 from api.http.fields import AccountName, Amount, RequestBody
+from api.http.openapi import list_of, one, written
 from api.http.reads import Cursor, Limit, Read, answer, query_time
+from api.http.resources import ORDER
+from api.http.routes.markets import find
+from api.http.routes.orders import order_json
+from api.http.schemas import schema_of
 from api.http.serializers import serialize
 from api.http.writes import command_id_of, resource, submit
 from domain.account import DepositCash, OpenAccount, WithdrawCash
@@ -24,6 +29,9 @@ from projections.trades import trades
 router = APIRouter(prefix="/accounts", tags=["accounts"])
 
 NEEDS: Final = (accounts.get_account,)
+
+Market = Annotated[str | None, Query(description="only this market: id or slug")]
+ACCOUNT: Final = schema_of(accounts.ValuedAccount)
 
 POINTS_DEFAULT: Final = 90
 """The number of steps in an equity history without a start."""
@@ -41,32 +49,34 @@ class CashBody(RequestBody):
     amount: Amount
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses=written(ACCOUNT, OpenAccount, status=201))
 async def open_account(request: Request, principal: Admin, body: OpenAccountBody) -> Response:
     """Open an account. It is empty. No other account may have its name, nor one that looks like it."""
-    command_id = command_id_of(request, principal)
+    command_id = command_id_of(request, principal, OpenAccount)
     account_id = new_id("ac", command_id)
     reply = await submit(request, command_id, OpenAccount(account_id, body.name))
     return await resource(request, reply, NEEDS, lambda c, a: serialize(_get(c, a, account_id)), 201)
 
 
-@router.post("/{account}/deposits")
+@router.post("/{account}/deposits", responses=written(ACCOUNT, DepositCash))
 async def deposit(request: Request, principal: Admin, account_id: AccountId, body: CashBody) -> Response:
     """Put credits into an account; `Idempotency-Key` is the id of the deposit."""
-    reply = await submit(request, command_id_of(request, principal), DepositCash(account_id, body.amount))
+    reply = await submit(request, command_id_of(request, principal, DepositCash), DepositCash(account_id, body.amount))
     return await resource(request, reply, NEEDS, lambda c, a: serialize(_get(c, a, account_id)))
 
 
-@router.post("/{account}/withdrawals")
+@router.post("/{account}/withdrawals", responses=written(ACCOUNT, WithdrawCash))
 async def withdraw(request: Request, principal: Anyone, account_id: AccountId, body: CashBody) -> Response:
     """Take available credits out of an account, with the account's own key or an admin's."""
     if principal.account_id != account_id and "admin" not in principal.roles:
         raise ApiError("FORBIDDEN", "this needs the account's own key or one with the role admin")
-    reply = await submit(request, command_id_of(request, principal), WithdrawCash(account_id, body.amount))
+    reply = await submit(
+        request, command_id_of(request, principal, WithdrawCash), WithdrawCash(account_id, body.amount)
+    )
     return await resource(request, reply, NEEDS, lambda c, a: serialize(_get(c, a, account_id)))
 
 
-@router.get("")
+@router.get("", responses=list_of(ACCOUNT))
 async def list_accounts(read: Read, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """All accounts."""
     after = read.after(cursor, int, str)
@@ -76,18 +86,18 @@ async def list_accounts(read: Read, limit: Limit = 100, cursor: Cursor = None) -
     return read.page(rows, limit, serialize, as_of)
 
 
-@router.get("/{account}")
+@router.get("/{account}", responses=one(ACCOUNT, "ACCOUNT_NOT_FOUND"))
 async def get_account(read: Read, account: str) -> Response:
     """An account: available and held cash, and its equity, with its positions at their current prices."""
     row, as_of = await read.fetch(NEEDS, lambda c, a: _get(c, a, account))
     return answer(serialize(row), as_of)
 
 
-@router.get("/{account}/positions")
-async def list_positions(
+@router.get("/{account}/positions", responses=list_of(positions.Position, "ACCOUNT_NOT_FOUND", "MARKET_NOT_FOUND"))
+async def list_account_positions(
     read: Read,
-    account_id: AccountId,
-    market_id: MarketFilter,
+    account: str,
+    market: Market = None,
     closed: bool = False,
     limit: Limit = 100,
     cursor: Cursor = None,
@@ -96,20 +106,20 @@ async def list_positions(
     after = read.after(cursor, str, str)
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[positions.Position]:
-        found = _get(connection, as_of, account_id)
+        account_id, market_id = _filters(connection, as_of, account, market)
         return positions.account_positions(
-            connection, as_of, found.account_id, market_id=market_id, closed=closed, limit=limit + 1, after=after
+            connection, as_of, account_id, market_id=market_id, closed=closed, limit=limit + 1, after=after
         )
 
     rows, as_of = await read.fetch((*NEEDS, positions.account_positions), query)
     return read.page(rows, limit, serialize, as_of)
 
 
-@router.get("/{account}/orders")
-async def list_orders(
+@router.get("/{account}/orders", responses=list_of(ORDER, "ACCOUNT_NOT_FOUND", "MARKET_NOT_FOUND"))
+async def list_account_orders(
     read: Read,
-    account_id: AccountId,
-    market_id: MarketFilter,
+    account: str,
+    market: Market = None,
     open: bool = False,  # noqa: A002  the name of the query parameter
     limit: Limit = 100,
     cursor: Cursor = None,
@@ -119,52 +129,62 @@ async def list_orders(
     A following page leaves out orders placed since the first one, and shows each order as it is by then.
     """
     after = read.after(cursor, int, str, pinned=False)
-    rows, as_of = await read.fetch(
-        (orders.account_orders,),
-        lambda c, a: orders.account_orders(
-            c, a, account_id, market_id=market_id, open_only=open, limit=limit + 1, after=after
-        ),
-    )
-    return read.page(rows, limit, serialize, as_of)
+
+    def query(connection: Connection[Any], as_of: AsOf) -> list[orders.Order]:
+        account_id, market_id = _filters(connection, as_of, account, market)
+        return orders.account_orders(
+            connection, as_of, account_id, market_id=market_id, open_only=open, limit=limit + 1, after=after
+        )
+
+    rows, as_of = await read.fetch((*NEEDS, orders.account_orders), query)
+    return read.page(rows, limit, order_json, as_of)
 
 
-@router.get("/{account}/fills")
-async def list_fills(
-    read: Read, account_id: AccountId, market_id: MarketFilter, limit: Limit = 100, cursor: Cursor = None
+@router.get("/{account}/fills", responses=list_of(trades.AccountFill, "ACCOUNT_NOT_FOUND", "MARKET_NOT_FOUND"))
+async def list_account_fills(
+    read: Read, account: str, market: Market = None, limit: Limit = 100, cursor: Cursor = None
 ) -> Response:
     """The account's fills, as taker and as maker, newest first."""
     after = read.after(cursor, int, int)
-    rows, as_of = await read.fetch(
-        (trades.account_fills,),
-        lambda c, a: trades.account_fills(c, a, account_id, market_id=market_id, limit=limit + 1, after=after),
-    )
+
+    def query(connection: Connection[Any], as_of: AsOf) -> list[trades.AccountFill]:
+        account_id, market_id = _filters(connection, as_of, account, market)
+        return trades.account_fills(connection, as_of, account_id, market_id=market_id, limit=limit + 1, after=after)
+
+    rows, as_of = await read.fetch((*NEEDS, trades.account_fills), query)
     return read.page(rows, limit, serialize, as_of)
 
 
-@router.get("/{account}/settlements")
-async def list_settlements(read: Read, account_id: AccountId, limit: Limit = 100, cursor: Cursor = None) -> Response:
+@router.get("/{account}/settlements", responses=list_of(positions.AccountSettlement, "ACCOUNT_NOT_FOUND"))
+async def list_account_settlements(read: Read, account: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """Payments to the account by finalized, corrected and voided markets, and what they took back, newest first."""
     after = read.after(cursor, int, str)
-    rows, as_of = await read.fetch(
-        (positions.settlements,), lambda c, a: positions.settlements(c, a, account_id, limit=limit + 1, after=after)
-    )
+
+    def query(connection: Connection[Any], as_of: AsOf) -> list[positions.AccountSettlement]:
+        account_id = _get(connection, as_of, account).account_id
+        return positions.settlements(connection, as_of, account_id, limit=limit + 1, after=after)
+
+    rows, as_of = await read.fetch((*NEEDS, positions.settlements), query)
     return read.page(rows, limit, serialize, as_of)
 
 
-@router.get("/{account}/ledger")
-async def list_ledger(read: Read, account_id: AccountId, limit: Limit = 100, cursor: Cursor = None) -> Response:
+@router.get("/{account}/ledger", responses=list_of(accounts.LedgerEntry, "ACCOUNT_NOT_FOUND"))
+async def list_account_ledger(read: Read, account: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """The account's statement: every movement of its cash, with available and held cash afterwards, newest first."""
     after = read.after(cursor, int)
-    rows, as_of = await read.fetch(
-        (accounts.statement,), lambda c, a: accounts.statement(c, a, account_id, limit=limit + 1, after=after)
-    )
+
+    def query(connection: Connection[Any], as_of: AsOf) -> list[accounts.LedgerEntry]:
+        account_id = _get(connection, as_of, account).account_id
+        return accounts.statement(connection, as_of, account_id, limit=limit + 1, after=after)
+
+    rows, as_of = await read.fetch((*NEEDS, accounts.statement), query)
     return read.page(rows, limit, serialize, as_of)
 
 
-@router.get("/{account}/equity-history")
-async def equity_history(
+@router.get("/{account}/equity-history", responses=list_of(equity.EquityPoint, "ACCOUNT_NOT_FOUND"))
+async def get_equity_history(
     read: Read,
-    account_id: AccountId,
+    account: str,
     start: str | None = None,
     end: str | None = None,
     step: Period = "1d",
@@ -179,7 +199,7 @@ async def equity_history(
     since, until, length = query_time("start", start), query_time("end", end), PERIODS[step]
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[equity.EquityPoint]:
-        found = _get(connection, as_of, account_id)
+        found = _get(connection, as_of, account)
         last = as_of.time if until is None else until
         if after is not None:
             first = after[0] + length
@@ -198,3 +218,9 @@ def _get(connection: Connection[Any], as_of: AsOf, reference: str) -> accounts.V
     if found is None:
         raise ApiError("ACCOUNT_NOT_FOUND", "no such account", {"account": reference})
     return found
+
+
+def _filters(connection: Connection[Any], as_of: AsOf, account: str, market: str | None) -> tuple[str, str | None]:
+    """Return the ids of the account and, if one is named, of the market that a list is about; raises ApiError."""
+    account_id = _get(connection, as_of, account).account_id
+    return account_id, None if market is None else find(connection, as_of, market).market_id

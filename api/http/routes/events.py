@@ -11,7 +11,10 @@ from starlette.responses import Response
 from api.http.auth import Principal, require
 from api.http.cursors import POSITION_MAX
 from api.http.errors import ApiError, invalid_field
+from api.http.openapi import EVENT, answers, list_of
 from api.http.reads import Cursor, Limit, Read, Reader, answer, json, query_time
+from domain.events import Recorded
+from domain.partition import CommandHadNoEffect, CommandRejected
 from messages.events import TOPICS, event_schemas, public_event
 from messages.stored import from_stored
 from projections import log_index
@@ -28,7 +31,9 @@ _NAMES: Final = {topic: TYPE_NAMES[event_type] for topic, event_type in TOPICS.i
 Types = Annotated[str | None, Query(description="types of events, such as OrderPlaced, with commas between them")]
 
 
-@router.get("/events")
+@router.get(
+    "/events", responses=list_of(EVENT, "FORBIDDEN", "LOG_LOST", "MARKET_NOT_FOUND", "STORY_NOT_FOUND", "ACCOUNT_NOT_FOUND")
+)
 async def list_events(
     read: Read,
     type: Types = None,  # noqa: A002  the name of the parameter
@@ -47,18 +52,19 @@ async def list_events(
     """Events as `GET /v1/schemas` describes them, oldest first, with `before` newest first.
 
     `as_of` is the end of the log as it was read. The events of an account need its own key, or an admin's.
+    The `body` of a command that was refused or had no effect is null unless the key may act for its account.
     """
     key = read.after(cursor, int)
     resolve = read.context.references.resolve
-    account_id = account and await resolve("account", account)
+    account_id = None if account is None else await resolve("account", account)
     if account_id is not None:
         _may_see(read.principal, account_id)
     newest_first = before is not None
     search = Search(
         types=type_names(type),
-        market_id=market and await resolve("market", market),
+        market_id=None if market is None else await resolve("market", market),
         account_id=account_id,
-        story_id=story and await resolve("story", story),
+        story_id=None if story is None else await resolve("story", story),
         after=key[0] if key and not newest_first else after,
         before=key[0] if key and newest_first else before,
         start=query_time("start", start),
@@ -71,17 +77,29 @@ async def list_events(
         _refuse_unknown(connection, as_of, search)
         return log_index.positions(connection, as_of, search, limit + 1)
 
-    positions, as_of = await read.fetch((log_index.is_known, log_index.positions), query)
+    positions, as_of = await read.fetch((log_index.exists, log_index.positions), query)
     shown = positions[:limit]
-    events = await read.context.log_reads.ask(lambda log: _events(log, shown))
+    found = await read.context.log_reads.ask(lambda log: _events(log, shown))
+    events = [_shown(recorded, read.principal) for recorded in found]
     more = shown[-1:] if len(positions) > limit else None
     return answer(events, as_of, next_cursor=read.cursor(more, as_of))
 
 
-@router.get("/schemas")
+@router.get("/schemas", responses=answers({"type": "object"}))
 async def get_schemas() -> Response:
     """The JSON Schema of every type of event, by its durable name."""
     return json({"data": event_schemas()})
+
+
+def _shown(recorded: Recorded, principal: Principal | None) -> dict[str, Any]:
+    """Return the public form of an event for this reader: bodies of commands are private to the account that sent them."""
+    public = public_event(recorded)
+    event = recorded.event
+    if isinstance(event, CommandRejected | CommandHadNoEffect) and not (
+        principal and principal.may_act_for(event.account_id or "")
+    ):
+        public["data"]["body"] = None
+    return public
 
 
 def type_names(text: str | None) -> list[str]:
@@ -105,19 +123,19 @@ def _may_see(principal: Principal | None, account_id: str) -> None:
 
 
 def _refuse_unknown(connection: Connection[Any], as_of: AsOf, search: Search) -> None:
-    """Refuse a search about what no event has ever been about."""
-    if search.market_id is not None and not log_index.is_known(connection, as_of, "market_id", search.market_id):
+    """Refuse a search about what does not exist."""
+    if search.market_id is not None and not log_index.exists(connection, as_of, "market_id", search.market_id):
         raise ApiError("MARKET_NOT_FOUND", "no such market", {"market": search.market_id})
-    if search.story_id is not None and not log_index.is_known(connection, as_of, "story_id", search.story_id):
+    if search.story_id is not None and not log_index.exists(connection, as_of, "story_id", search.story_id):
         raise ApiError("STORY_NOT_FOUND", "no such story", {"story": search.story_id})
-    if search.account_id is not None and not log_index.is_known(connection, as_of, "account_id", search.account_id):
+    if search.account_id is not None and not log_index.exists(connection, as_of, "account_id", search.account_id):
         raise ApiError("ACCOUNT_NOT_FOUND", "no such account", {"account": search.account_id})
 
 
-def _events(log: ApplicationRecorder, positions: Sequence[int]) -> list[dict[str, Any]]:
-    """Return the events at these positions, in their order, in their public form."""
+def _events(log: ApplicationRecorder, positions: Sequence[int]) -> list[Recorded]:
+    """Return the events at these positions, in their order."""
     wanted = sorted(positions)
-    found: dict[int, dict[str, Any]] = {}
+    found: dict[int, Recorded] = {}
     first = 0
     for number, position in enumerate(wanted, 1):
         if number == len(wanted) or wanted[number] - position > GAP_MAX:
@@ -125,6 +143,6 @@ def _events(log: ApplicationRecorder, positions: Sequence[int]) -> list[dict[str
             chosen = set(wanted[first:number])
             for stored in log.select_notifications(begin, position - begin + 1, position):
                 if stored.id in chosen:
-                    found[stored.id] = public_event(from_stored(stored.id, stored))
+                    found[stored.id] = from_stored(stored.id, stored)
             first = number
     return [found[position] for position in positions]

@@ -6,9 +6,11 @@ from typing import Any
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Gauge, generate_latest
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
+from api.http.answers import HealthAnswer, ReadyAnswer, StatusAnswer
 from api.http.context import Context, WithContext
+from api.http.openapi import answer, answers, envelope
 from api.http.reads import json
 from api.lag import positions_of
 from projections.reading import ProjectionStatus, projection_status
@@ -16,14 +18,14 @@ from projections.reading import ProjectionStatus, projection_status
 router = APIRouter(tags=["health"])
 
 
-@router.get("/healthz")
-async def healthz() -> Response:
+@router.get("/healthz", responses=answers(HealthAnswer))
+async def get_health() -> Response:
     """Liveness: the process answers."""
     return json({"status": "ok"})
 
 
-@router.get("/readyz")
-async def readyz(context: WithContext) -> Response:
+@router.get("/readyz", responses=answers(ReadyAnswer) | answer(ReadyAnswer, 503))
+async def get_readiness(context: WithContext) -> Response:
     """Readiness: 200 if the database, the log and the read models can be used, else 503 with what is missing."""
     try:
         found = await status_of(context)
@@ -36,7 +38,7 @@ async def readyz(context: WithContext) -> Response:
     return json({"status": "ready"})
 
 
-@router.get("/v1/status")
+@router.get("/v1/status", responses=answers(envelope(StatusAnswer), "LOG_LOST", "UNAVAILABLE"))
 async def get_status(context: WithContext) -> Response:
     """The position of the log and of each read model, and the lag of each in events and in seconds of the log.
 
@@ -46,7 +48,9 @@ async def get_status(context: WithContext) -> Response:
     return json({"data": found, "as_of": {"position": found["engine"]["position"], "time": found["engine"]["time"]}})
 
 
-@router.get("/metrics")
+@router.get(
+    "/metrics", response_class=PlainTextResponse, responses=answers({"type": "string"}, media_type="text/plain")
+)
 async def get_metrics(context: WithContext) -> Response:
     """The same positions and lags, and counts and times of requests, for Prometheus."""
     lines = [generate_latest(context.metrics.registry), generate_latest(REGISTRY)]

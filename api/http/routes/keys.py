@@ -1,17 +1,22 @@
 """API keys over HTTP, for admins: create, list, revoke."""
 
+from typing import Any
+
 from fastapi import APIRouter, Depends
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
 from starlette.responses import Response
 
 from api import key_store
-from api.http.context import WithContext, admin_of
+from api.http.answers import KeyPage, NewKeyAnswer, WrittenKeyAnswer
+from api.http.context import Context, WithContext, admin_of
 from api.http.errors import ApiError, invalid_field
 from api.http.fields import Label, Reference, RequestBody
+from api.http.openapi import BODY_CODES, KEY_CODES, answers
 from api.http.reads import json
+from api.http.writes import idempotency_key
 from api.key_store import Role
-from messages.names import is_id
 
 router = APIRouter(prefix="/keys", tags=["keys"], dependencies=[Depends(admin_of)])
 
@@ -24,24 +29,35 @@ class CreateKeyBody(RequestBody):
     label: Label | None = Field(None, description="for people")
 
 
-@router.post("", status_code=201)
-async def create_key(context: WithContext, body: CreateKeyBody) -> Response:
-    """Create a key. Only this answer has its secret, in `key`."""
-    account_id = body.account and await context.references.resolve("account", body.account)
-    if account_id is None and "trader" in body.roles:
+@router.post(
+    "",
+    status_code=201,
+    responses=answers(NewKeyAnswer, *BODY_CODES, *KEY_CODES, "ACCOUNT_NOT_FOUND", "COMMAND_ID_REUSED", status=201),
+)
+async def create_key(request: Request, context: WithContext, body: CreateKeyBody) -> Response:
+    """Create a key. Only this answer has its secret, in `key`; sent again with its `Idempotency-Key`, `key` is null.
+
+    If that answer was lost, revoke the key and create another one.
+    """
+    idempotency = idempotency_key(request)
+    if body.account is None and "trader" in body.roles:
         raise invalid_field("account", "is required for the role trader")
-    if account_id is not None and not is_id(account_id):
-        raise ApiError("ACCOUNT_NOT_FOUND", "no such account", {"account": account_id})
+    account_id = None if body.account is None else await context.references.find("account", body.account)
+    if account_id is None and body.account is not None:
+        raise ApiError("ACCOUNT_NOT_FOUND", "no such account", {"account": body.account})
 
-    def create() -> tuple[str, key_store.Key]:
+    def create() -> tuple[str | None, key_store.Key]:
         with context.pool.connection() as connection:
-            return key_store.create(connection, body.roles, account_id, body.label or "")
+            return key_store.create(connection, body.roles, account_id, body.label or "", idempotency)
 
-    secret, key = await run_in_threadpool(create)
-    return json({"key": secret, **key_store.public(key)}, 201)
+    try:
+        secret, key = await run_in_threadpool(create)
+    except key_store.IdempotencyKeyReused as error:
+        raise ApiError("COMMAND_ID_REUSED", "another key was made with this Idempotency-Key") from error
+    return await _answer(context, {"key": secret, **key_store.public(key)}, 201)
 
 
-@router.get("")
+@router.get("", responses=answers(KeyPage, *KEY_CODES))
 async def list_keys(context: WithContext) -> Response:
     """All keys, revoked ones included, without their secrets."""
 
@@ -52,7 +68,7 @@ async def list_keys(context: WithContext) -> Response:
     return json({"data": [key_store.public(key) for key in await run_in_threadpool(load)], "next_cursor": None})
 
 
-@router.delete("/{key_id}")
+@router.delete("/{key_id}", responses=answers(WrittenKeyAnswer, *KEY_CODES, "KEY_NOT_FOUND"))
 async def revoke_key(context: WithContext, key_id: str) -> Response:
     """Revoke a key. It stops working within seconds."""
 
@@ -64,4 +80,10 @@ async def revoke_key(context: WithContext, key_id: str) -> Response:
     if key is None:
         raise ApiError("KEY_NOT_FOUND", "no such key", {"key_id": key_id})
     context.keys.forget()
-    return json(key_store.public(key))
+    return await _answer(context, key_store.public(key), 200)
+
+
+async def _answer(context: Context, key: dict[str, Any], status: int) -> Response:
+    """Return the answer to a write. Keys are not in the log: `position` is the end of the log at that moment."""
+    position = await run_in_threadpool(context.log.max_notification_id)
+    return json({**key, "position": position or 0}, status)

@@ -5,7 +5,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
+from api.http.openapi import list_of, one
 from api.http.reads import Cursor, Limit, Read, answer
+from api.http.resources import STANDING
 from api.http.serializers import serialize
 from projections import calibration as calibrations
 from projections.positions import leaderboard as leaderboards
@@ -13,7 +15,7 @@ from projections.positions import leaderboard as leaderboards
 router = APIRouter(tags=["leaderboard"])
 
 
-@router.get("/leaderboard")
+@router.get("/leaderboard", responses=list_of(STANDING))
 async def get_leaderboard(
     read: Read,
     sort: leaderboards.Sort = "pnl",
@@ -36,7 +38,7 @@ async def get_leaderboard(
     return read.page(rows, limit, standing_json, as_of)
 
 
-@router.get("/calibration")
+@router.get("/calibration", responses=one(calibrations.Calibration))
 async def get_calibration(read: Read, category: str | None = None) -> Response:
     """The accuracy of prices at the close, a day and a week before it: Brier and log score, reliability by decile."""
     found, as_of = await read.fetch(

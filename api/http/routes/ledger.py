@@ -3,6 +3,8 @@
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from api.http.answers import LedgerBooks
+from api.http.openapi import one
 from api.http.reads import Read, answer
 from domain.money import format_decimal
 from projections import accounts
@@ -10,7 +12,7 @@ from projections import accounts
 router = APIRouter(tags=["ledger"])
 
 
-@router.get("/ledger")
+@router.get("/ledger", responses=one(LedgerBooks))
 async def get_ledger(read: Read) -> Response:
     """The sum of each book (cash, held, pools, fees, house, bonds, external), and `sum` over all of them: always 0."""
     sums, as_of = await read.fetch((accounts.ledger_sums,), accounts.ledger_sums)

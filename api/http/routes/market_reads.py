@@ -6,15 +6,20 @@ from fastapi import APIRouter, Query
 from psycopg import Connection
 from starlette.responses import Response
 
+from api.http.answers import PriceHistories, PriceHistory
+from api.http.openapi import list_of, one, page_of
 from api.http.reads import Cursor, Limit, Read, answer, query_time
+from api.http.resources import CANDLE, MARKET, MARKET_WITH_WORDINGS
 from api.http.routes.events import Types, type_names
-from api.http.routes.markets import NEEDS, find, market_json, outcome_indexes
+from api.http.routes.markets import NEEDS, find, market_json, outcome_indexes, whole_market
+from api.http.routes.stories import find_story
 from api.http.serializers import serialize
 from domain.market import Status
 from domain.money import Time, format_decimal
 from messages.wire import format_time
-from projections import book, candles, lifecycle
+from projections import book, candles, lifecycle, stories
 from projections.markets import markets, prices
+from projections.markets.tables import MarketRow
 from projections.positions import positions
 from projections.reading import AsOf
 from projections.times import DAY, HOUR
@@ -42,7 +47,7 @@ CANDLES_MAX: Final = 5_000
 Outcome = Annotated[str | None, Query(description="only this outcome; all without it")]
 
 
-@router.get("")
+@router.get("", responses=list_of(MARKET, "STORY_NOT_FOUND"))
 async def list_markets(
     read: Read,
     status: Annotated[Status | None, Query()] = None,
@@ -51,33 +56,38 @@ async def list_markets(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
-    """Markets with the odds of each outcome, newest first; `trades` counts fills."""
-    story_id = story and await read.context.references.resolve("story", story)
+    """Markets, newest first. `odds` are the prices, and once a market is finalized its payouts, beside its `last_prices`.
+
+    `open_interest` is the most that a market may have to pay; `trades` counts fills.
+    """
     after = read.after(cursor, int, str)
-    rows, as_of = await read.fetch(
-        NEEDS,
-        lambda c, a: markets.list_markets(
-            c, a, status=status and status.value, story_id=story_id, category=category, limit=limit + 1, after=after
-        ),
-    )
+
+    def query(connection: Connection[Any], as_of: AsOf) -> list[MarketRow]:
+        story_id = None if story is None else find_story(connection, as_of, story).story_id
+        state = None if status is None else status.value
+        return markets.list_markets(
+            connection, as_of, status=state, story_id=story_id, category=category, limit=limit + 1, after=after
+        )
+
+    rows, as_of = await read.fetch(NEEDS if story is None else (*NEEDS, stories.get_story), query)
     return read.page(rows, limit, market_json, as_of)
 
 
-@router.get("/{market}")
+@router.get("/{market}", responses=one(MARKET_WITH_WORDINGS, "MARKET_NOT_FOUND"))
 async def get_market(read: Read, market: str) -> Response:
-    """A market: odds, volume, open interest, status, and all wordings of its resolution source; `trades` counts fills."""
+    """A market: odds, volume, open interest, status, and all wordings of its resolution source.
 
-    def query(connection: Connection[Any], as_of: AsOf) -> dict[str, Any]:
-        found = find(connection, as_of, market)
-        wordings = markets.resolutions(connection, as_of, found.market_id)
-        return {**market_json(found), "resolutions": [serialize(wording) for wording in wordings]}
-
-    found, as_of = await read.fetch(NEEDS, query)
+    `odds` are the prices, and once the market is finalized its payouts, beside its `last_prices`. `open_interest` is the most
+    that it may have to pay: the shares of the outcome of which accounts hold most. `trades` counts fills.
+    """
+    found, as_of = await read.fetch(NEEDS, lambda c, a: whole_market(c, a, market))
     return answer(found, as_of)
 
 
-@router.get("/{market}/prices-history")
-async def prices_history(
+@router.get(
+    "/{market}/prices-history", responses=page_of(PriceHistory | PriceHistories, "MARKET_NOT_FOUND", "UNKNOWN_OUTCOME")
+)
+async def get_prices_history(
     read: Read,
     market: str,
     outcome: Outcome = None,
@@ -128,8 +138,8 @@ async def prices_history(
     return answer(data, as_of, next_cursor=read.cursor(key, as_of))
 
 
-@router.get("/{market}/candlesticks")
-async def candlesticks(
+@router.get("/{market}/candlesticks", responses=list_of(CANDLE, "MARKET_NOT_FOUND", "UNKNOWN_OUTCOME"))
+async def get_candlesticks(
     read: Read,
     market: str,
     outcome: Outcome = None,
@@ -176,8 +186,8 @@ async def candlesticks(
     return answer(rows, as_of, next_cursor=read.cursor(key, as_of))
 
 
-@router.get("/{market}/trades")
-async def list_trades(read: Read, market: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
+@router.get("/{market}/trades", responses=list_of(trades.Trade, "MARKET_NOT_FOUND"))
+async def list_market_trades(read: Read, market: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """Every fill of the market as a trade, newest first."""
     after = read.after(cursor, int, int)
 
@@ -189,8 +199,8 @@ async def list_trades(read: Read, market: str, limit: Limit = 100, cursor: Curso
     return read.page(rows, limit, serialize, as_of)
 
 
-@router.get("/{market}/book")
-async def get_book(read: Read, market: str) -> Response:
+@router.get("/{market}/book", responses=list_of(book.OutcomeBook, "MARKET_NOT_FOUND"))
+async def get_market_book(read: Read, market: str) -> Response:
     """For each outcome, the AMM's price and the resting orders by price level, best first."""
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[book.OutcomeBook]:
@@ -200,8 +210,8 @@ async def get_book(read: Read, market: str) -> Response:
     return answer([serialize(row) for row in rows], as_of, next_cursor=None)
 
 
-@router.get("/{market}/holders")
-async def list_holders(
+@router.get("/{market}/holders", responses=list_of(positions.Holder, "MARKET_NOT_FOUND", "UNKNOWN_OUTCOME"))
+async def list_market_holders(
     read: Read, market: str, outcome: Outcome = None, limit: Limit = 100, cursor: Cursor = None
 ) -> Response:
     """The holders of shares, largest first."""
@@ -216,8 +226,8 @@ async def list_holders(
     return read.page(rows, limit, serialize, as_of)
 
 
-@router.get("/{market}/events")
-async def list_events(
+@router.get("/{market}/events", responses=list_of(lifecycle.LifecycleEntry, "MARKET_NOT_FOUND"))
+async def list_market_events(
     read: Read,
     market: str,
     type: Types = None,  # noqa: A002  the name of the parameter

@@ -10,6 +10,7 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.http.answers import SetsAnswer
 from api.http.auth import Principal
 from api.http.context import Anyone, MarketId, Operator, WithContext
 from api.http.errors import ApiError
@@ -31,6 +32,8 @@ from api.http.fields import (
     Slug,
     Url,
 )
+from api.http.openapi import written
+from api.http.resources import MARKET_WITH_WORDINGS
 from api.http.serializers import serialize
 from api.http.writes import command_id_of, resource, submit
 from domain.market import (
@@ -144,8 +147,9 @@ class MarketWrite:
 
     async def submit(self, command: Command, needs: Sequence[Need] = NEEDS) -> Response:
         """Submit the command and return the market as it is afterwards, once these read models include the write."""
-        reply = await submit(self.request, command_id_of(self.request, self.principal), command)
-        return await resource(self.request, reply, needs, lambda c, a: market_json(find(c, a, self.market_id)))
+        command_id = command_id_of(self.request, self.principal, type(command))
+        reply = await submit(self.request, command_id, command)
+        return await resource(self.request, reply, needs, lambda c, a: whole_market(c, a, self.market_id))
 
 
 async def operator_write(request: Request, principal: Operator, market_id: MarketId) -> MarketWrite:
@@ -156,62 +160,64 @@ async def operator_write(request: Request, principal: Operator, market_id: Marke
 OperatorWrite = Annotated[MarketWrite, Depends(operator_write)]
 
 
-@router.post("/stories/{story}/markets", status_code=201)
+@router.post(
+    "/stories/{story}/markets", status_code=201, responses=written(MARKET_WITH_WORDINGS, OpenMarket, status=201)
+)
 async def open_market(
     request: Request, context: WithContext, principal: Operator, story: str, market: OpenMarketBody
 ) -> Response:
     """Open a market on a story: active at once, unless `draft`."""
     story_id = await context.references.resolve("story", story)
-    command_id = command_id_of(request, principal)
+    command_id = command_id_of(request, principal, OpenMarket)
     market_id = new_id("mk", command_id)
     reply = await submit(request, command_id, open_market_command(market, market_id, story_id))
-    return await resource(request, reply, NEEDS, lambda c, a: market_json(find(c, a, market_id)), 201)
+    return await resource(request, reply, NEEDS, lambda c, a: whole_market(c, a, market_id), 201)
 
 
-@router.post("/markets/{market}/activate")
-async def activate(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
+@router.post("/markets/{market}/activate", responses=written(MARKET_WITH_WORDINGS, ActivateMarket))
+async def activate_market(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
     """Open a draft for trading."""
     return await write.submit(ActivateMarket(write.market_id))
 
 
-@router.post("/markets/{market}/halt")
-async def halt(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
+@router.post("/markets/{market}/halt", responses=written(MARKET_WITH_WORDINGS, HaltMarket))
+async def halt_market(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
     """Stop trading for a while; resting orders stay."""
     return await write.submit(HaltMarket(write.market_id))
 
 
-@router.post("/markets/{market}/resume")
-async def resume(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
+@router.post("/markets/{market}/resume", responses=written(MARKET_WITH_WORDINGS, ResumeMarket))
+async def resume_market(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
     """Let a halted market trade again."""
     return await write.submit(ResumeMarket(write.market_id))
 
 
-@router.post("/markets/{market}/close")
-async def close(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
+@router.post("/markets/{market}/close", responses=written(MARKET_WITH_WORDINGS, CloseMarket))
+async def close_market(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
     """End trading for good; resting orders are canceled."""
     return await write.submit(CloseMarket(write.market_id))
 
 
-@router.post("/markets/{market}/clarify")
-async def clarify(write: OperatorWrite, body: ClarifyMarketBody) -> Response:
+@router.post("/markets/{market}/clarify", responses=written(MARKET_WITH_WORDINGS, ClarifyMarket))
+async def clarify_market(write: OperatorWrite, body: ClarifyMarketBody) -> Response:
     """Give the resolution source a new wording, as a new version."""
     return await write.submit(ClarifyMarket(write.market_id, body.resolution_source))
 
 
-@router.post("/markets/{market}/add-liquidity")
+@router.post("/markets/{market}/add-liquidity", responses=written(MARKET_WITH_WORDINGS, AddLiquidity))
 async def add_liquidity(write: OperatorWrite, body: AddLiquidityBody) -> Response:
     """Move more subsidy from the house to the AMM; prices stay."""
     return await write.submit(AddLiquidity(write.market_id, body.amount))
 
 
-@router.post("/markets/{market}/determine")
-async def determine(write: OperatorWrite, body: PayoutsBody) -> Response:
+@router.post("/markets/{market}/determine", responses=written(MARKET_WITH_WORDINGS, DetermineMarket))
+async def determine_market(write: OperatorWrite, body: PayoutsBody) -> Response:
     """Set the payouts of a closed market, or amend them while it is disputed; the dispute window begins."""
     return await write.submit(DetermineMarket(write.market_id, body.payouts, _evidence(body)))
 
 
-@router.post("/markets/{market}/dispute")
-async def dispute(
+@router.post("/markets/{market}/dispute", responses=written(MARKET_WITH_WORDINGS, DisputeMarket))
+async def dispute_market(
     request: Request, context: WithContext, principal: Anyone, market_id: MarketId, body: DisputeMarketBody
 ) -> Response:
     """Contest a determination within its window, posting a bond."""
@@ -220,32 +226,32 @@ async def dispute(
     return await write.submit(DisputeMarket(market_id, account_id, body.reason, body.bond))
 
 
-@router.post("/markets/{market}/uphold")
-async def uphold(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
+@router.post("/markets/{market}/uphold", responses=written(MARKET_WITH_WORDINGS, UpholdMarket))
+async def uphold_market(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
     """Keep a disputed determination; the bond goes to the house, and a new window begins."""
     return await write.submit(UpholdMarket(write.market_id))
 
 
-@router.post("/markets/{market}/finalize")
-async def finalize(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
+@router.post("/markets/{market}/finalize", responses=written(MARKET_WITH_WORDINGS, FinalizeMarket))
+async def finalize_market(write: OperatorWrite, _: EmptyBody | None = None) -> Response:
     """Pay out a determined market whose dispute window is over."""
     return await write.submit(FinalizeMarket(write.market_id), PAID_NEEDS)
 
 
-@router.post("/markets/{market}/correct")
-async def correct(write: OperatorWrite, body: PayoutsBody) -> Response:
+@router.post("/markets/{market}/correct", responses=written(MARKET_WITH_WORDINGS, CorrectMarket))
+async def correct_market(write: OperatorWrite, body: PayoutsBody) -> Response:
     """Replace the payouts of a finalized market: the old ones are reversed exactly, the new ones paid."""
     return await write.submit(CorrectMarket(write.market_id, body.payouts, _evidence(body)), PAID_NEEDS)
 
 
-@router.post("/markets/{market}/void")
-async def void(write: OperatorWrite, body: VoidMarketBody | None = None) -> Response:
+@router.post("/markets/{market}/void", responses=written(MARKET_WITH_WORDINGS, VoidMarket))
+async def void_market(write: OperatorWrite, body: VoidMarketBody | None = None) -> Response:
     """Undo every cash movement of the market."""
     return await write.submit(VoidMarket(write.market_id, (body or VoidMarketBody()).reason), PAID_NEEDS)
 
 
-@router.post("/markets/{market}/split")
-async def split(
+@router.post("/markets/{market}/split", responses=written(SetsAnswer, SplitSets))
+async def split_sets(
     request: Request, context: WithContext, principal: Anyone, market_id: MarketId, body: SetsBody
 ) -> Response:
     """Turn credits into the same number of shares of every outcome."""
@@ -253,8 +259,8 @@ async def split(
     return await _change_sets(request, principal, SplitSets(account_id, market_id, body.amount))
 
 
-@router.post("/markets/{market}/merge")
-async def merge(
+@router.post("/markets/{market}/merge", responses=written(SetsAnswer, MergeSets))
+async def merge_sets(
     request: Request, context: WithContext, principal: Anyone, market_id: MarketId, body: SetsBody
 ) -> Response:
     """Turn the same number of shares of every outcome into credits."""
@@ -263,7 +269,7 @@ async def merge(
 
 
 async def _change_sets(request: Request, principal: Principal, command: SplitSets | MergeSets) -> Response:
-    reply = await submit(request, command_id_of(request, principal), command)
+    reply = await submit(request, command_id_of(request, principal, type(command)), command)
 
     def query(connection: Connection[Any], as_of: AsOf) -> dict[str, Any]:
         rows = positions.account_positions(
@@ -306,6 +312,13 @@ def find(connection: Connection[Any], as_of: AsOf, reference: str) -> MarketRow:
     return found
 
 
+def whole_market(connection: Connection[Any], as_of: AsOf, reference: str) -> dict[str, Any]:
+    """Return a market with all wordings of its resolution source; raises ApiError MARKET_NOT_FOUND."""
+    found = find(connection, as_of, reference)
+    wordings = markets.resolutions(connection, as_of, found.market_id)
+    return {**market_json(found), "resolutions": [serialize(wording) for wording in wordings]}
+
+
 def outcome_indexes(market: MarketRow, outcome: str | None) -> Sequence[int]:
     """Return the index of the named outcome, or of all when none is named; raises ApiError UNKNOWN_OUTCOME."""
     if outcome is None:
@@ -317,18 +330,22 @@ def outcome_indexes(market: MarketRow, outcome: str | None) -> Sequence[int]:
 
 
 def market_json(row: MarketRow) -> dict[str, Any]:
-    """Return a market in JSON's types: `outcomes` has the price, open interest and payout of each."""
+    """Return a market in JSON's types: `outcomes` has the price, open interest and payout of each.
+
+    `odds` are its payouts once it is finalized, else its prices; `last_prices` are its prices in any case.
+    """
     market = serialize(row)
-    odds = dict(zip(row.outcomes, market["prices"], strict=True))
+    odds, last_prices = (dict(zip(row.outcomes, market[name], strict=True)) for name in ("odds", "prices"))
     payouts = market.pop("payouts") or [None] * len(row.outcomes)
     columns = zip(
         market.pop("outcomes"), market.pop("prices"), market.pop("initial_prices"), market.pop("open_interest"), payouts,
         strict=True,
     )  # fmt: skip
-    market["open_interest"] = market.pop("open_interest_total")
+    market["open_interest"] = market.pop("largest_interest")
     return {
         **market,
         "odds": odds,
+        "last_prices": last_prices,
         "outcomes": [
             {"outcome": name, "price": price, "initial_price": initial, "open_interest": interest, "payout": payout}
             for name, price, initial, interest, payout in columns

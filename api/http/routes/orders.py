@@ -1,4 +1,4 @@
-"""Orders: place, batch, quote, cancel, amend. The engine's reply is the answer; no route here queries the read models.
+"""Orders: place, batch, quote, cancel, amend. The engine's reply is the answer, but for amendments and unknown orders.
 
 `api.http.routes.order_entry`, the fast path, serves the requests that place orders, and passes on here what it cannot serve.
 """
@@ -8,25 +8,47 @@ import secrets
 from typing import Any, Final
 
 from fastapi import APIRouter
+from psycopg import Connection
 from pydantic import Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.http.answers import BatchAnswer, CancelAnswer, CanceledOrderAnswer, OrderAnswer, QuoteAnswer
 from api.http.auth import Principal
 from api.http.bodies import json_text
 from api.http.context import Anyone, WithContext, context_of
 from api.http.errors import ApiError, from_pydantic
 from api.http.fields import Amount, BodyT, ClientOrderId, Price, Reference, RequestBody, with_fields_of
+from api.http.openapi import COMMAND_CODES, answer, answers, decided, written
 from api.http.reads import json
+from api.http.references import is_id_text
+from api.http.refusals import REFUSALS
 from api.http.request_log import RequestLog, request_log_of
-from api.http.writes import command_id_of, no_reply, quote_reply, refusal, reply_to, sender_time, submit
+from api.http.resources import AMENDED_ORDER
+from api.http.schemas import component
+from api.http.serializers import serialize
+from api.http.writes import (
+    command_id_of,
+    fetch_after,
+    no_reply,
+    quote_reply,
+    refusal,
+    reply_to,
+    resource,
+    sender_time,
+    submit,
+)
 from consumers.gateway import GatewayError
 from domain.orders import AmendOrder, CancelOrder, CancelOrders, PlaceOrder
 from messages.commands import Command, InvalidCommand, QuoteOrder, order_command_id, with_ids
 from messages.order import ORDER_FIELDS
 from messages.replies import Reply
+from projections import orders
+from projections.reading import AsOf
 
 router = APIRouter(tags=["orders"])
+
+NEEDS: Final = (orders.get_order,)
 
 BATCH_MAX: Final = 100
 """The most orders in one batch."""
@@ -116,7 +138,8 @@ async def place_each(request: Request, principal: Principal, raw: bytes) -> list
     replies = iter(await context_of(request).gateway.submit_all(commands, sender_time(request)))
     request_log = request_log_of(request)
     return [
-        each.body() if isinstance(each, ApiError) else batch_result(request_log, *each, next(replies)) for each in found
+        batch_error(each) if isinstance(each, ApiError) else batch_result(request_log, *each, next(replies))
+        for each in found
     ]
 
 
@@ -125,10 +148,15 @@ def batch_result(
 ) -> dict[str, Any]:
     """Return one result of a batch: what the order did or would do, or its error."""
     if isinstance(reply, InvalidCommand | GatewayError):
-        return no_reply(reply, request_log, command_id).body()
+        return batch_error(no_reply(reply, request_log, command_id))
     if reply.code is not None:
-        return refusal(reply).body()
+        return batch_error(refusal(reply))
     return quote_answer(reply) if isinstance(command, QuoteOrder) else order_answer(reply)
+
+
+def batch_error(error: ApiError) -> dict[str, Any]:
+    """Return the result of an order that was refused: `position` is that of its rejection, null if it is not in the log."""
+    return {**error.body(), "position": error.details.get("position")}
 
 
 def batch_answer(results: list[dict[str, Any]]) -> dict[str, Any]:
@@ -136,60 +164,123 @@ def batch_answer(results: list[dict[str, Any]]) -> dict[str, Any]:
     return {"results": results, "position": max(result.get("position") or 0 for result in results)}
 
 
-def _documented(model: type[RequestBody]) -> dict[str, Any]:
-    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+def _documented(model: type[RequestBody], **items: Any) -> dict[str, Any]:
+    """Return the documentation of a body that FastAPI does not read; `items` are the schemas of the items of its lists."""
+    body = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    for name, schema in items.items():
+        body["properties"][name]["items"] = schema
+    schema = component(model.__name__, body)
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-@router.post("/orders", status_code=201, openapi_extra=_documented(PlaceOrderBody))
+ORDER: Final = {"$ref": "#/components/schemas/PlaceOrderBody"}
+
+UNKNOWN_ORDER_CODES: Final = ("ORDER_NOT_FOUND", "NOT_ORDER_OWNER", "NOT_YET_PROJECTED")
+"""The codes with which `_submit_to_order` refuses, besides those of the rules."""
+
+
+@router.post(
+    "/orders",
+    status_code=201,
+    openapi_extra=_documented(PlaceOrderBody),
+    responses=decided(OrderAnswer, PlaceOrder, status=201) | answer(QuoteAnswer, 200),
+)
 async def place_order(request: Request, principal: Anyone) -> Response:
     """Place an order. The answer says what it did at once: status, fills, cost, fee, and its position in the log."""
     status, answer = await place(request, principal, await request.body())
     return json(answer, status)
 
 
-@router.post("/orders/batch", openapi_extra=_documented(PlaceBatchBody))
+@router.post(
+    "/orders/batch",
+    openapi_extra=_documented(PlaceBatchBody, orders=ORDER),
+    responses=answers(BatchAnswer, *COMMAND_CODES),
+)
 async def place_batch(request: Request, principal: Anyone) -> Response:
     """Place up to 100 orders. `results` has, in the same order, what each did, or the error that it would have alone."""
     return json(batch_answer(await place_each(request, principal, await request.body())))
 
 
-@router.post("/quotes")
-async def quote(request: Request, principal: Anyone, order: QuoteBody) -> Response:
+@router.post("/quotes", responses=answers(QuoteAnswer, *COMMAND_CODES, *REFUSALS[PlaceOrder]))
+async def quote_order(request: Request, principal: Anyone, order: QuoteBody) -> Response:
     """The result that an order would have now, and the prices afterwards. Nothing changes."""
     return json(await _quoted(request, principal, order, "quote"))
 
 
-@router.delete("/orders/{order_id}")
+@router.delete("/orders/{order_id}", responses=decided(CanceledOrderAnswer, CancelOrder, *UNKNOWN_ORDER_CODES))
 async def cancel_order(
     request: Request, context: WithContext, principal: Anyone, order_id: str, account: Reference | None = None
 ) -> Response:
     """Cancel a resting order."""
     account_id = await context.references.acting_account(principal, account)
-    command_id = command_id_of(request, principal)
-    reply = await submit(request, command_id, CancelOrder(account_id, order_id))
-    return json(order_answer(reply))
+    reply = await _submit_to_order(request, principal, CancelOrder(account_id, order_id))
+    (order,) = reply.result["canceled"]
+    return json({**order, "position": reply.position})
 
 
-@router.post("/orders/cancel")
+@router.post("/orders/cancel", responses=decided(CancelAnswer, CancelOrders))
 async def cancel_orders(request: Request, context: WithContext, principal: Anyone, body: CancelOrdersBody) -> Response:
-    """Cancel all resting orders of the account, or those in one market."""
+    """Cancel all resting orders of the account, or those in one market; `canceled` lists them."""
     account_id = await context.references.acting_account(principal, body.account)
     market_id = None if body.market_id is None else await context.references.resolve("market", body.market_id)
-    command_id = command_id_of(request, principal)
+    command_id = command_id_of(request, principal, CancelOrders)
     reply = await submit(request, command_id, CancelOrders(account_id, market_id))
     return json(order_answer(reply))
 
 
-@router.patch("/orders/{order_id}")
+@router.patch("/orders/{order_id}", responses=written(AMENDED_ORDER, AmendOrder, *UNKNOWN_ORDER_CODES))
 async def amend_order(
     request: Request, context: WithContext, principal: Anyone, order_id: str, body: AmendOrderBody
 ) -> Response:
-    """Give a resting order a new price or quantity. It keeps its time priority only if just the quantity shrinks."""
+    """Give a resting order a new price or quantity. It keeps its time priority only if just the quantity shrinks.
+
+    The answer is the order as it is afterwards; `fills` are those of the amendment.
+    """
     account_id = await context.references.acting_account(principal, body.account)
-    command_id = command_id_of(request, principal)
-    reply = await submit(request, command_id, AmendOrder(account_id, order_id, body.price, body.quantity))
-    return json(order_answer(reply))
+    reply = await _submit_to_order(request, principal, AmendOrder(account_id, order_id, body.price, body.quantity))
+    did = {name: reply.result.get(name, []) for name in ("fills", "prices")}
+
+    def query(connection: Connection[Any], as_of: AsOf) -> dict[str, Any]:
+        order = orders.get_order(connection, as_of, order_id)
+        assert order is not None, "an amended order was placed"
+        return {**order_json(order), **did}
+
+    return await resource(request, reply, NEEDS, query)
+
+
+async def _submit_to_order(request: Request, principal: Principal, command: CancelOrder | AmendOrder) -> Reply:
+    """Return the reply to a command to a resting order.
+
+    The engine knows resting orders only. So where there is none, the read model says whether there ever was one.
+
+    Raises:
+        ApiError: as `submit`; ORDER_NOT_FOUND for an unknown order, NOT_ORDER_OWNER for one of another account.
+    """
+    order_id = command.order_id
+    unknown = ApiError("ORDER_NOT_FOUND", "no such order", {"order": order_id})
+    if not is_id_text(order_id):
+        raise unknown
+    try:
+        return await submit(request, command_id_of(request, principal, type(command)), command)
+    except ApiError as error:
+        if error.code != "ORDER_NOT_OPEN":
+            raise
+        position = error.details["position"]
+        order = await fetch_after(request, position, NEEDS, lambda c, a: orders.get_order(c, a, order_id))
+        if order is None or order.position > position:
+            unknown.details["position"] = position
+            raise unknown from error
+        if order.account_id != command.account_id:
+            details = {"order": order_id, "position": position}
+            raise ApiError("NOT_ORDER_OWNER", "the order belongs to another account", details) from error
+        raise
+
+
+def order_json(row: orders.Order) -> dict[str, Any]:
+    """Return an order in JSON's types, with the names of its quantities that the answers to writes have."""
+    order = serialize(row)
+    filled, remaining = order.pop("filled"), order.pop("remaining")
+    return {**order, "filled_quantity": filled, "remaining_quantity": remaining}
 
 
 async def _command_or_error(

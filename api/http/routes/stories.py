@@ -12,7 +12,9 @@ from starlette.responses import Response
 from api.http.context import Operator
 from api.http.errors import ApiError
 from api.http.fields import CategoryName, Moment, RequestBody, Slug, StoryText, Title, Url
+from api.http.openapi import list_of, page_of, written
 from api.http.reads import Cursor, Limit, Read, answer
+from api.http.resources import STORY_WITH_MARKETS
 from api.http.routes.markets import OpenMarketBody, market_json, open_market_command
 from api.http.serializers import serialize
 from api.http.writes import command_id_of, resource, submit
@@ -40,10 +42,10 @@ class PublishStoryBody(RequestBody):
     markets: list[OpenMarketBody] = Field(default=[], max_length=STORY_MARKETS_MAX)
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses=written(STORY_WITH_MARKETS, PublishStory, status=201))
 async def publish_story(request: Request, principal: Operator, story: PublishStoryBody) -> Response:
     """Publish a story with its markets."""
-    command_id = command_id_of(request, principal)
+    command_id = command_id_of(request, principal, PublishStory)
     story_id = new_id("st", command_id)
     command = PublishStory(
         story_id=story_id,
@@ -62,7 +64,7 @@ async def publish_story(request: Request, principal: Operator, story: PublishSto
     return await resource(request, reply, NEEDS, lambda c, a: _get(c, a, story_id), 201)
 
 
-@router.get("")
+@router.get("", responses=list_of(stories.StoryRow))
 async def list_stories(read: Read, category: str | None = None, limit: Limit = 50, cursor: Cursor = None) -> Response:
     """Stories, newest first, without their markets."""
     after = read.after(cursor, int, str)
@@ -73,13 +75,13 @@ async def list_stories(read: Read, category: str | None = None, limit: Limit = 5
     return read.page(rows, limit, serialize, as_of)
 
 
-@router.get("/{story}")
+@router.get("/{story}", responses=page_of(STORY_WITH_MARKETS, "STORY_NOT_FOUND"))
 async def get_story(read: Read, story: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """A story with its markets and their odds, in the order of their opening; `limit` and `cursor` are about the markets."""
     after = read.after(cursor, int, str)
 
     def query(connection: Connection[Any], as_of: AsOf) -> tuple[stories.StoryRow, list[MarketRow]]:
-        found = _find(connection, as_of, story)
+        found = find_story(connection, as_of, story)
         rows = markets.story_markets(connection, as_of, found.story_id, limit=limit + 1, after=after)
         return found, rows
 
@@ -88,17 +90,18 @@ async def get_story(read: Read, story: str, limit: Limit = 100, cursor: Cursor =
     return answer(_story_json(found, rows[:limit]), as_of, next_cursor=read.cursor(key, as_of))
 
 
+def find_story(connection: Connection[Any], as_of: AsOf, reference: str) -> stories.StoryRow:
+    """Return a story by id or slug; raises ApiError STORY_NOT_FOUND."""
+    found = stories.get_story(connection, as_of, reference)
+    if found is None:
+        raise ApiError("STORY_NOT_FOUND", "no such story", {"story": reference})
+    return found
+
+
 def _get(connection: Connection[Any], as_of: AsOf, reference: str) -> dict[str, Any]:
     """Return a story with all its markets."""
-    story = _find(connection, as_of, reference)
+    story = find_story(connection, as_of, reference)
     return _story_json(story, markets.story_markets(connection, as_of, story.story_id))
-
-
-def _find(connection: Connection[Any], as_of: AsOf, reference: str) -> stories.StoryRow:
-    story = stories.get_story(connection, as_of, reference)
-    if story is None:
-        raise ApiError("STORY_NOT_FOUND", "no such story", {"story": reference})
-    return story
 
 
 def _story_json(story: stories.StoryRow, rows: Sequence[MarketRow]) -> dict[str, Any]:

@@ -45,7 +45,7 @@ LISTS: dict[str, tuple[dict[str, Any], int]] = {
     "{a}/equity-history": ({"step": "1m", "start": "2001-01-01T00:00:00Z"}, 1000),
     "/leaderboard": ({}, 1000),
     "/leaderboard?sort=volume": ({"sort": "volume", "window": "week"}, 1000),
-    "/events?type": ({"type": ["MarketActivated", "CashDeposited"]}, 1000),
+    "/events?type": ({"type": "MarketActivated,CashDeposited"}, 1000),
     "/events?before": ({"type": "OrderPlaced,MarketClosed", "before": 2**62}, 1000),
     "/events?start": ({"start": "2024-10-24T00:16:00Z", "end": "2024-10-24T00:17:00Z"}, 1000),
 }

@@ -9,13 +9,17 @@ from typing import Any
 import pytest
 from eventsourcing.persistence import StoredEvent
 from eventsourcing.popo import POPOApplicationRecorder
+from msgspec import structs
 from msgspec.structs import replace
 
 from consumers.engine.batch import BatchLimits
 from consumers.engine.command_source import LocalCommand
 from domain.account import DepositCash
+from domain.market import CloseMarket
+from domain.orders import CancelOrders
 from domain.partition import CommandRejected, CommandsRead
-from messages.commands import AdvanceTime, InvalidCommand, digest_of
+from messages.asked import asked
+from messages.commands import AdvanceTime, InvalidCommand, digest_of, parse_command, with_ids
 from messages.replies import Reply
 from tests.consumers.checks import command_ids, recorded
 from tests.consumers.exchange_fixtures import MICRO, START, TickingClock, open_market, running
@@ -91,6 +95,38 @@ def test_an_invalid_command_from_a_wire_is_a_recorded_rejection(recorder: POPOAp
     event = recorded(recorder)[reply.position - 1].event
     assert CommandRejected("DepositCash", invalid.code, "amount must be a string", {"field": "amount"}) == event
     assert (reply.code, reply.details) == ("INVALID_FIELD", {"field": "amount"})
+
+
+def test_every_command_is_in_the_log(recorder: POPOApplicationRecorder) -> None:
+    """Accepted, refused, without effect, invalid, of a timer: each comes back from its events, which stand in many batches."""
+    future: Future[Reply] = Future()
+    with running(recorder, limits=BatchLimits(events_max=12)) as (_, gateway, source):
+        market = open_market(gateway.submit_blocking)
+        orders = [market.buy(f"c-{i}", i % 3, spend=MICRO * 10 ** (i % 5)) for i in range(20)]
+        others = [("t:1", AdvanceTime()), ("x:1", CancelOrders(market.accounts[0])), ("x:2", CloseMarket("mk_no"))]
+
+        async def crowd() -> None:
+            await asyncio.gather(*[gateway.submit(command_id, command) for command_id, command in (*orders, *others)])
+
+        asyncio.run(crowd())
+        invalid = parse_command(
+            b'{"command_id":"svc:1","type":"DepositCash","data":{"account_id": "ac_1", "amount": 5}}'
+        )
+        source.put(LocalCommand(**structs.asdict(invalid), waiter=(None, future)))
+        future.result(10)
+
+    by_id: dict[str, list[Any]] = {}
+    for event in recorded(recorder):
+        by_id.setdefault(event.command_id, []).append(event)
+    found = {command_id: asked(events) for command_id, events in by_id.items() if command_id}
+    assert all(each is not None and each.digest == by_id[name][0].digest for name, each in found.items())
+    for command_id, command in (*orders, *others):
+        assert getattr(found[command_id], "command", None) == with_ids(command_id, command)
+    assert str(getattr(found["svc:1"], "command", None)) == str(invalid.command)
+    codes = [
+        event.event.code for events in by_id.values() for event in events if isinstance(event.event, CommandRejected)
+    ]
+    assert sorted(codes) == ["INSUFFICIENT_FUNDS"] * 8 + ["INVALID_FIELD", "MARKET_NOT_FOUND"]
 
 
 # --- the same command again

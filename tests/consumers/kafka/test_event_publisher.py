@@ -91,7 +91,7 @@ def test_it_has_one_record_an_event(settings: Settings, market: tuple[KafkaGatew
     feed_until(settings, log[-1].position)
     records = records_of(settings)
 
-    assert [public_event(event) for event in log] == [msgspec.json.decode(record.value) for record in records]
+    assert [msgspec.json.encode(public_event(event)) for event in log] == [record.value for record in records]
     assert [key_of(event).encode() for event in log] == [record.key for record in records]
     for event, record in zip(log, records, strict=True):
         public, headers = public_event(event), dict(record.headers)

@@ -3,19 +3,23 @@
 import asyncio
 import signal
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import pytest
 
 from consumers.errors import Busy, EngineStopped, ReplyTimeout
 from consumers.kafka.gateway import KafkaGateway
-from consumers.kafka.topics import ensure_topics
-from messages.commands import AdvanceTime
+from consumers.kafka.records import RecordReader
+from consumers.kafka.topics import COMMANDS, ensure_topics, topic_name
+from domain.orders import PlaceOrder
+from messages.commands import AdvanceTime, Command, Submitted, order_command_id, parse_record
 from messages.replies import Reply
 from settings import Settings
 from tests.consumers.checks import command_ids, reading, recorded
-from tests.consumers.exchange_fixtures import engine_over_kafka
+from tests.consumers.exchange_fixtures import MICRO, Market, engine_over_kafka, open_market
 from tests.consumers.processes import EngineProcess, kafka_settings
 
 
@@ -122,3 +126,97 @@ def test_callers_are_refused_while_the_engine_is_behind(settings: Settings, tmp_
     with reading(settings) as recorder:
         decided = command_ids(recorder)
     assert {*accepted, "t:first", "t:last", "t:next"} <= set(decided)
+
+
+# --- batches
+
+
+def no_effect_commands(name: str, count: int) -> list[tuple[str, Command]]:
+    """Return commands that only let time pass, with their ids."""
+    return [(f"{name}:{i}", AdvanceTime()) for i in range(count)]
+
+
+def records_of_commands(settings: Settings) -> list[list[str]]:
+    """Return the ids of the commands in each record of the topic."""
+    topic = topic_name(settings, COMMANDS)
+    with closing(RecordReader(settings, topic, 0)) as reader:
+        first, end = reader.ends()
+        reader.seek(first)
+        records: list[list[str]] = []
+        while len(records) < end - first:
+            for record in reader.take(1_000, 5.0):
+                parsed = parse_record(record.value() or b"")
+                records.append([each.command_id for each in parsed if isinstance(each, Submitted)])
+    return records
+
+
+def test_a_batch_is_one_record_whenever_it_is_sent(settings: Settings) -> None:
+    """In a crowd of other commands, and each time that it is sent again because no engine replies."""
+    batch = no_effect_commands("batch", 100)
+
+    async def crowd(gateway: KafkaGateway) -> None:
+        others = [asyncio.ensure_future(gateway.submit(*each)) for each in no_effect_commands("other", 450)]
+        await asyncio.sleep(0)  # they are in the outbox, but not sent yet
+        replies = await gateway.submit_all(batch)
+        assert {type(reply) for reply in replies} == {ReplyTimeout}
+        await asyncio.gather(*others, return_exceptions=True)
+
+    with KafkaGateway(settings, timeout_seconds=1.5, retry_seconds=0.2) as gateway:
+        asyncio.run(crowd(gateway))
+
+    with_batch = [
+        record for record in records_of_commands(settings) if any(each.startswith("batch:") for each in record)
+    ]
+    assert len(with_batch) >= 2, "it was sent again"
+    for record in with_batch:
+        assert [each for each in record if each.startswith("batch:")] == [command_id for command_id, _ in batch]
+
+
+def test_a_batch_of_100_is_decided_in_its_order(settings: Settings) -> None:
+    """Each sale needs the purchase before it, in a crowd of other orders, and again when all is sent again."""
+
+    async def trade(gateway: KafkaGateway, market: Market) -> list[Any]:
+        account = market.accounts[0]
+        orders = []
+        for i in range(100):
+            terms = (f"b-{i}", "Yes", "sell" if i % 2 else "buy", "market")
+            order = PlaceOrder(account, market.market_id, "", *terms, quantity=10 * MICRO)
+            orders.append((order_command_id(account, f"b-{i}"), order))
+        others = [asyncio.ensure_future(gateway.submit(*market.buy(f"o-{i}", 1, 10_000))) for i in range(450)]
+        await asyncio.sleep(0)
+        first = await gateway.submit_all(orders)
+        await asyncio.gather(*others)
+        assert await gateway.submit_all(orders) == first
+        return first
+
+    with KafkaGateway(settings) as gateway, engine_over_kafka(settings):
+        replies = asyncio.run(trade(gateway, open_market(gateway.submit_blocking)))
+
+    assert [reply.code for reply in replies] == [None] * 100
+    positions = [reply.position for reply in replies]
+    assert positions == sorted(positions)
+
+
+def test_a_batch_finds_room_as_a_whole(settings: Settings) -> None:
+    """All of its commands are refused where not all may wait, and none of them is sent."""
+    with KafkaGateway(settings, commands_max=50, timeout_seconds=0.3) as gateway:
+        replies = asyncio.run(gateway.submit_all(no_effect_commands("batch", 60)))
+        assert {type(reply) for reply in replies} == {Busy}
+        assert {type(reply) for reply in asyncio.run(gateway.submit_all(no_effect_commands("batch", 50)))} == {
+            ReplyTimeout
+        }
+
+    assert {len(record) for record in records_of_commands(settings)} == {50}
+
+
+def test_another_command_with_an_id_that_waits_is_refused_by_the_engine(settings: Settings) -> None:
+    """Whichever comes first counts, and the other one is told so at once, also within a batch."""
+    with KafkaGateway(settings) as gateway, engine_over_kafka(settings):
+        market = open_market(gateway.submit_blocking)
+        batch = [market.buy("c-1"), market.buy("c-1", spend=7 * MICRO), market.buy("c-1")]
+        first, other, again = asyncio.run(gateway.submit_all(batch))
+
+    assert isinstance(first, Reply)
+    assert isinstance(other, Reply)
+    assert (first.code, other.code) == (None, "COMMAND_ID_REUSED")
+    assert again == first

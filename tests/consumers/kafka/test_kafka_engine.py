@@ -23,6 +23,7 @@ from consumers.kafka.topics import topic_id
 from consumers.wiring import open_log
 from domain.account import DepositCash
 from domain.partition import CommandRejected, CommandsRead
+from domain.values import Json
 from local.kafka import Broker
 from messages.commands import AdvanceTime, dump_command, dump_record
 from messages.replies import Reply
@@ -165,6 +166,7 @@ def test_a_command_with_an_invalid_field_has_a_rejection_in_the_log(settings: Se
     assert [event.command_id for event in rejected] == ["svc:1"]
     assert isinstance(rejected[0].event, CommandRejected)
     assert (rejected[0].event.command, rejected[0].event.details["field"]) == ("DepositCash", "amount")
+    assert Json(b'{"account_id":"ac_1","amount":5}') == rejected[0].event.body
 
 
 # --- engines that end

@@ -25,6 +25,11 @@ from consumers.kafka.log import CheckpointIndex, KafkaLog
 from tests.consumers.processes import kafka_settings
 
 
+@pytest.fixture(autouse=True)
+def _kafka_contract() -> None:
+    """Do not hold these records to the AsyncAPI page: their events are of no type of ours."""
+
+
 @pytest.fixture
 def log(tmp_path: Path, kafka: str, topic_prefix: str) -> Iterator[KafkaLog]:
     """A fresh log on the run's broker."""

@@ -181,7 +181,7 @@ def test_views_follow_a_new_version(
         assert counts(reader) == before
 
     # The volume with another type and place: PostgreSQL cannot replace such a view.
-    columns = {"volume": replace(MARKETS.columns["volume"], sql="volume", type="bigint")} | {
+    columns = {"volume": replace(MARKETS.columns["volume"], sql="volume::int8", type="bigint")} | {
         name: column for name, column in MARKETS.columns.items() if name != "volume"
     }
     monkeypatch.setitem(VIEWS, "markets", replace(MARKETS, columns=columns))

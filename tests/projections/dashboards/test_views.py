@@ -101,15 +101,21 @@ def test_markets_and_odds_are_exact(folded: Connection[Any]) -> None:
 
     assert rows_of(folded, "SELECT market_id, slug, status, volume, open_interest, trades, opened_at, position FROM "
                    "dashboards.markets ORDER BY opened_at DESC, market_id DESC") == [
-        (m.market_id, m.slug, m.status, shown(m.volume), shown(m.open_interest_total), m.trades,
+        (m.market_id, m.slug, m.status, shown(m.volume), shown(max(m.open_interest)), m.trades,
          moment(m.opened_at), m.position)
         for m in sorted(listed, key=lambda m: (m.opened_at, m.market_id), reverse=True)
     ]  # fmt: skip
-    assert {(m, o): p for m, o, p in rows_of(folded, "SELECT market_id, outcome, price FROM dashboards.odds")} == {
-        (m.market_id, o): shown(p) for m in listed for o, p in zip(m.outcomes, m.prices, strict=True)
+    found = rows_of(folded, "SELECT market_id, outcome, odds, price FROM dashboards.odds")
+    assert {(market_id, outcome): (odds, price) for market_id, outcome, odds, price in found} == {
+        (m.market_id, o): (shown(odds), shown(price))
+        for m in listed
+        for o, odds, price in zip(m.outcomes, m.odds, m.prices, strict=True)
     }
+    finalized = [m for m in listed if m.status == Status.FINALIZED]
+    assert finalized
+    assert all(m.odds == m.payouts != m.prices for m in finalized)
     favourites = dict(rows_of(folded, "SELECT market_id, favourite_price FROM dashboards.markets"))
-    assert favourites == {m.market_id: shown(max(m.prices)) for m in listed}
+    assert favourites == {m.market_id: shown(max(m.odds)) for m in listed}
 
 
 def test_ticks_and_candles_are_exact(folded: Connection[Any]) -> None:

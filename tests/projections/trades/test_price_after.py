@@ -6,16 +6,26 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from domain.account import TradeSettled
 from domain.events import Recorded
-from domain.market import CloseMarket, DetermineMarket, Evidence, FinalizeMarket, Payout
+from domain.market import (
+    AddLiquidity,
+    CloseMarket,
+    DetermineMarket,
+    Evidence,
+    FinalizeMarket,
+    HaltMarket,
+    Payout,
+    ResumeMarket,
+)
 from domain.money import MICRO
-from domain.orders import RestingOrderFilled, SplitSets
+from domain.orders import OrderPlaced, RestingOrderFilled, SplitSets
 from domain.sweeping import SWEEP_ORDERS_MAX
 from projections.positions import leaderboard
 from projections.reading import read
 from projections.registry import PROJECTIONS
 from projections.trades.trades import Trade, market_trades
-from tests.domain.scenario import ABC, TRADERS, Scenario, buy, given, sell
+from tests.domain.scenario import ABC, TRADERS, Scenario, a_market, buy, given, sell
 
 if TYPE_CHECKING:
     from tests.projections.folding import Copy, ReadModels
@@ -82,3 +92,23 @@ def test_brier_scores_use_the_price_after_the_sweep(read_models: ReadModels) -> 
 
     errors = {"bob": MICRO - final[0], "alice": final[1], "carol": final[2]}
     assert {row.account_id: row.brier for row in found} == {name: error**2 // MICRO for name, error in errors.items()}
+
+
+@pytest.mark.parametrize("size", [1, 5000])
+@pytest.mark.parametrize("halted", [False, True])
+def test_fills_that_added_liquidity_sets_off_have_the_price_after_their_sweep(
+    read_models: ReadModels, size: int, halted: bool
+) -> None:
+    """A purchase of A leaves 0.0008 share of two bids to fill, which more liquidity makes 23 shares: at once, or on resuming."""
+    scenario = given(*a_market(("A", "B", "C"), subsidy=MICRO), *TRADERS)
+    for outcome in ("B", "C"):
+        scenario.given(buy("alice", outcome, quantity=50 * MICRO, limit_price=480_000))
+    scenario.given(buy("bob", "A", quantity=10_000)).then(TradeSettled, OrderPlaced)
+    more = AddLiquidity("m", 30_000 * MICRO)
+    scenario.given(HaltMarket("m"), more, ResumeMarket("m")) if halted else scenario.given(more)
+    swept = [event.outcome for event in scenario.events if isinstance(event, RestingOrderFilled)]
+    assert sorted(swept) == ["B", "C"]
+    final = scenario.exchange.markets["m"].displayed_prices()
+    trades = trades_of(read_models.copy().fold(log_of(scenario), size))[-2:]
+
+    assert {trade.outcome: trade.price_after for trade in trades} == {"B": final[1], "C": final[2]}

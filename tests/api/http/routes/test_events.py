@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tests.api.conftest import Exchange
+    from tests.api.conftest import Api, Exchange
 
 
 def test_the_log_by_type_and_market(exchange: Exchange) -> None:
@@ -116,3 +116,22 @@ def test_events_of_what_is_not_there(exchange: Exchange) -> None:
     for name, value in (("market", "nope"), ("story", "st_" + "0" * 26), ("account", "nobody")):
         response = exchange.api.get("/events", **{name: value})
         assert (response.status_code, response.json()["code"]) == (404, f"{name.upper()}_NOT_FOUND")
+
+
+def test_what_an_account_asked_for_in_vain_is_private(exchange: Exchange) -> None:
+    """The body of a refused order, and of a cancel without effect: for its account and the operator, null for all others."""
+    market, trader, other = exchange.market(), exchange.trader("1"), exchange.trader("1")
+    before = exchange.head()
+    order = trader.order(market["market_id"], quantity=None, spend="50", max_cost="60.5")
+    assert trader.api.post("/orders", order).json()["code"] == "INSUFFICIENT_FUNDS"
+    trader.api.done("/orders/cancel", {"market_id": market["market_id"]})
+
+    def bodies(api: Api) -> list[Any]:
+        events = [event for event in api.data("/events", after=before) if event["type"].startswith("Command")]
+        return [event["data"]["body"] for event in events if event["type"] != "CommandsRead"]
+
+    refused, canceled = bodies(trader.api)
+    assert (refused["spend"], refused["max_cost"]) == ("50.000000", "60.500000")
+    assert refused["account_id"] == canceled["account_id"] == trader.account_id
+    assert bodies(exchange.api) == [refused, canceled]
+    assert bodies(other.api) == bodies(exchange.api.as_key(None)) == [None, None]

@@ -77,6 +77,63 @@ def test_a_correction_pays_the_others(exchange: Exchange) -> None:
     assert float(other["available"]) == 110 - float(cost_no)
 
 
+def test_the_odds_of_a_finalized_market_are_its_payouts(exchange: Exchange) -> None:
+    """The last prices stand beside them: in the market, in lists, in its story, in the past, and after a correction."""
+    market, trader = exchange.market(), exchange.trader("100")
+    market_id, path = market["market_id"], f"/markets/{market['market_id']}"
+    before = trader.place(market_id, quantity="10")["position"]
+    exchange.api.done(f"{path}/close")
+    determined = exchange.api.done(f"{path}/determine", {"payouts": {"Yes": "1"}, "evidence": EVIDENCE})
+    finalized = exchange.api.done(f"{path}/finalize")
+    payouts = {"Yes": "0.25", "No": "0.75"}
+    corrected = exchange.api.done(f"{path}/correct", {"payouts": payouts, "evidence": EVIDENCE})
+    prices = {"Yes": "0.517322", "No": "0.482678"}
+
+    assert (determined["odds"], determined["last_prices"]) == (prices, prices)
+    assert finalized["odds"] == {"Yes": "1.000000", "No": "0.000000"}
+    assert [row["price"] for row in finalized["outcomes"]] == ["0.517322", "0.482678"]
+    assert corrected["odds"] == {"Yes": "0.250000", "No": "0.750000"}
+    for position, odds in (
+        (before, prices),
+        (determined["position"], prices),
+        (finalized["position"], finalized["odds"]),
+        (corrected["position"], corrected["odds"]),
+    ):
+        found = [
+            exchange.api.data(path, as_of_position=position),
+            exchange.api.data("/markets", as_of_position=position, story=market["story_id"])[0],
+            exchange.api.data(f"/stories/{market['story_id']}", as_of_position=position)["markets"][0],
+        ]
+        assert [(row["odds"], row["last_prices"]) for row in found] == [(odds, prices)] * 3
+
+
+def test_the_odds_of_a_voided_market_are_its_last_prices(exchange: Exchange) -> None:
+    """It pays nothing, so nothing takes the place of the prices, not even payouts that were named before."""
+    market, trader = exchange.market(dispute_seconds=60), exchange.trader("100")
+    path = f"/markets/{market['market_id']}"
+    trader.place(market["market_id"], quantity="10")
+    exchange.api.done(f"{path}/close")
+    exchange.api.done(f"{path}/determine", {"payouts": {"Yes": "1"}, "evidence": EVIDENCE})
+    voided = exchange.api.done(f"{path}/void", {"reason": "wrong"})
+
+    assert voided["odds"] == voided["last_prices"] == {"Yes": "0.517322", "No": "0.482678"}
+    assert voided["open_interest"] == "0.000000"
+
+
+def test_open_interest_is_the_most_that_the_market_may_have_to_pay(exchange: Exchange) -> None:
+    """Thirty complete sets of two outcomes are 30, because one outcome comes true; five more of one outcome are 35."""
+    market, trader = exchange.market(), exchange.trader("100")
+    path = f"/markets/{market['market_id']}"
+    position = trader.api.done(f"{path}/split", {"amount": "30"})["position"]
+    sets = exchange.api.data(path, min_position=position)
+    position = trader.place(market["market_id"], outcome="No", quantity="5")["position"]
+    more = exchange.api.data(path, min_position=position)
+
+    assert sets["open_interest"] == "30.000000"
+    assert more["open_interest"] == "35.000000"
+    assert [row["open_interest"] for row in more["outcomes"]] == ["30.000000", "35.000000"]
+
+
 def test_payouts_must_be_right(exchange: Exchange) -> None:
     """A sum other than 1, an unknown outcome or a JSON number is refused with its code; the market stays as it was."""
     market = exchange.market()

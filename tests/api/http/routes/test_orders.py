@@ -202,7 +202,7 @@ def test_a_batch_has_a_result_each(exchange: Exchange) -> None:
     assert [result.get("code") or result["status"] for result in results] == [
         "filled", "INVALID_FIELD", "INSUFFICIENT_FUNDS", "filled"
     ]  # fmt: skip
-    assert answer["position"] == max(result.get("position", 0) for result in results)
+    assert answer["position"] == max(result["position"] or 0 for result in results)
 
 
 def test_a_batch_keeps_its_order_when_a_name_needs_a_look_up(exchange: Exchange) -> None:

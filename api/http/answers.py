@@ -1,0 +1,235 @@
+"""The forms of answers that no row of a read model describes, for the OpenAPI document; nothing checks them at run time.
+
+The integers of these dictionaries stand in JSON as their marks say: amounts as decimal strings, times in RFC 3339.
+"""
+
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
+
+from api.key_store import Role
+from domain.money import Credits, Fraction, Price, Shares, Time
+from projections.forms import Count
+from projections.positions.positions import Position
+
+Moment = Annotated[str, "time"]
+"""A time in RFC 3339, or null where nothing has happened yet."""
+
+ErrorCode = Annotated[str, "code"]
+"""One of the codes of `errors.CODES`."""
+
+Side = Literal["buy", "sell"]
+
+
+class AnswerMoment(TypedDict):
+    """The position of the log that an answer stands for, and the time of that event; null while the log is empty."""
+
+    position: Count
+    time: Time | None
+
+
+class OutcomeState(TypedDict):
+    """An outcome of a market; `payout` is what a share pays, null before there are payouts."""
+
+    outcome: str
+    price: Price
+    initial_price: Price
+    open_interest: Shares
+    payout: Fraction | None
+
+
+class PricePoint(TypedDict):
+    """The price `p` of an outcome from the time `t` and this position on."""
+
+    t: Time
+    p: Price
+    position: Count
+
+
+class PriceHistory(TypedDict):
+    """Prices of an outcome, oldest first."""
+
+    outcome: str
+    history: list[PricePoint]
+
+
+class PriceHistories(TypedDict):
+    """Prices of every outcome."""
+
+    histories: list[PriceHistory]
+
+
+class LedgerBooks(TypedDict):
+    """The sum of each book, and the sum of all books: always 0."""
+
+    books: dict[str, Credits]
+    sum: Credits
+
+
+class FillAnswer(TypedDict):
+    """A fill of an order, with the AMM or with a resting order of the book."""
+
+    price: Price
+    quantity: Shares
+    source: Literal["amm", "book"]
+
+
+class QuoteAnswer(TypedDict):
+    """What an order would do now; `prices` are those of all outcomes afterwards, empty where nothing trades."""
+
+    account_id: str
+    market_id: str
+    outcome: str
+    side: Side
+    type: Literal["market", "limit"]
+    time_in_force: NotRequired[str]
+    limit_price: Price | None
+    quantity: Shares | None
+    spend: NotRequired[Credits | None]
+    status: Literal["filled", "partially_filled", "resting", "canceled", "rejected"]
+    reason: str | None
+    filled_quantity: Shares
+    remaining_quantity: Shares
+    average_price: Price | None
+    cost: Credits
+    fee: Credits
+    fills: list[FillAnswer]
+    prices: list[Price]
+    position: Count
+
+
+class OrderAnswer(QuoteAnswer):
+    """What an order did at once; `prices` are those of all outcomes afterwards."""
+
+    order_id: str
+    client_order_id: str
+
+
+class CanceledOrder(TypedDict):
+    """An order that was canceled."""
+
+    order_id: str
+    client_order_id: str
+    account_id: str
+    market_id: str
+    outcome: str
+    side: Side
+    status: Literal["canceled"]
+    filled_quantity: Shares
+    remaining_quantity: Shares
+
+
+class CanceledOrderAnswer(CanceledOrder):
+    """The order that a request canceled."""
+
+    position: Count
+
+
+class CancelAnswer(TypedDict):
+    """The orders that were canceled; none, one or many."""
+
+    no_effect: NotRequired[bool]
+    account_id: NotRequired[str]
+    market_id: NotRequired[str]
+    canceled: list[CanceledOrder]
+    position: Count
+
+
+class ErrorAnswer(TypedDict):
+    """An error. `code` keeps its name and meaning for ever; `message` is for people; `details` depend on the code."""
+
+    code: ErrorCode
+    message: str
+    details: dict[str, Any]
+
+
+class BatchErrorAnswer(ErrorAnswer):
+    """The error of an order in a batch; `position` is null if the log does not have it."""
+
+    position: Count | None
+
+
+class BatchAnswer(TypedDict):
+    """What each order of a batch did, or the error that it would have alone, in the order of the batch."""
+
+    results: list[OrderAnswer | QuoteAnswer | BatchErrorAnswer]
+    position: Count
+
+
+class KeyAnswer(TypedDict):
+    """An API key without its secret."""
+
+    key_id: str
+    prefix: str
+    roles: list[Role]
+    account_id: str | None
+    label: str
+    created_at: Moment
+    revoked_at: Moment | None
+
+
+class WrittenKeyAnswer(KeyAnswer):
+    """An API key after a write. Keys are not in the log: `position` is the end of the log at that moment."""
+
+    position: Count
+
+
+class NewKeyAnswer(WrittenKeyAnswer):
+    """A new API key; only its first answer has its secret, in `key`."""
+
+    key: str | None
+
+
+class KeyPage(TypedDict):
+    """All API keys."""
+
+    data: list[KeyAnswer]
+    next_cursor: str | None
+
+
+class HealthAnswer(TypedDict):
+    """Whether the process answers."""
+
+    status: Literal["ok"]
+
+
+class ReadyAnswer(TypedDict):
+    """Whether the server can be used, and what is missing where it cannot."""
+
+    status: Literal["ready", "not ready"]
+    missing: NotRequired[list[str]]
+
+
+class EnginePosition(TypedDict):
+    """The last position of the log, and the time of that event."""
+
+    position: Count
+    time: Time | None
+
+
+class ReadModelPosition(TypedDict):
+    """How far a read model has folded the log, and its lag."""
+
+    projection: str
+    partition: Count
+    position: Count
+    time: Time | None
+    version: Count
+    lag_events: Count
+    lag_seconds: float
+    parked: Count
+
+
+class StatusAnswer(TypedDict):
+    """The positions of the log and of the read models; `lost` says how the log has lost events that they know."""
+
+    lost: str | None
+    engine: EnginePosition
+    projections: list[ReadModelPosition]
+
+
+class SetsAnswer(TypedDict):
+    """The sets that an account split or merged, and its positions in the market afterwards."""
+
+    account_id: str
+    market_id: str
+    amount: Shares
+    positions: list[Position]

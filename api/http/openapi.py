@@ -1,0 +1,195 @@
+"""The declarations of what routes answer, and the OpenAPI document that is made from them.
+
+    one, list_of        what a read answers: one object or a page of rows, in the envelope of all reads
+    page_of             an object with a page of rows inside of it
+    written             what a write answers: the resource afterwards, with `position`
+    answers             anything else
+    complete            adds to FastAPI's document what it cannot know
+
+Each response with an error lists its codes, as text for people and as `x-codes` for programs. Nothing here runs while a
+request is served. Tests hold every answer that they get to this document (tests/api/contract.py).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any, Final
+
+from api.http.answers import AnswerMoment, ErrorAnswer
+from api.http.errors import CODES
+from api.http.refusals import REFUSALS
+from api.http.schemas import COMPONENTS, component, schema_of
+from messages.events import event_schemas
+from messages.wire import Schema, object_schema
+
+Responses = dict[int | str, dict[str, Any]]
+"""What FastAPI takes as `responses` of a route."""
+
+ANY_CODES: Final = ("INVALID_QUERY", "UNKNOWN_PARAMETER", "INTERNAL")
+"""The codes that every route can answer with."""
+
+READ_CODES: Final = ("UNAUTHENTICATED", "INVALID_FIELD", "NOT_YET_PROJECTED", "TOO_MANY_WAITS", "UNAVAILABLE")
+BODY_CODES: Final = ("MALFORMED_JSON", "BODY_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE", "INVALID_FIELD")
+KEY_CODES: Final = ("UNAUTHENTICATED", "FORBIDDEN", "UNAVAILABLE")
+COMMAND_CODES: Final = (*BODY_CODES, *KEY_CODES, "BUSY", "REPLY_TIMEOUT")
+"""The codes of a request whose command goes to the engine, besides those of the rules."""
+
+_AS_OF: Final = schema_of(AnswerMoment)
+_ERROR: Final = schema_of(ErrorAnswer)
+
+POSITION: Final[Schema] = {"type": "integer", "minimum": 0, "description": "its place in the log"}
+EVENT: Final = component(
+    "Event",
+    {"oneOf": [component(topic, {k: v for k, v in schema.items() if k != "$schema"})
+               for topic, schema in event_schemas().items()]},
+)  # fmt: skip
+"""The public form of an event of any type."""
+
+_LATE: Final = component(
+    "AcceptedWrite",
+    {
+        "type": "object",
+        "description": "What the engine says a command did, while the read models do not show it yet.",
+        "properties": {"position": POSITION},
+        "required": ["position"],
+    },
+)
+
+
+def answer(content: Any, status: int, media_type: str = "application/json") -> Responses:
+    """Return the declaration of one answer, a type or a schema, without errors."""
+    return {status: {"description": "The answer.", "content": {media_type: {"schema": _schema(content)}}}}
+
+
+def answers(content: Any, *codes: str, status: int = 200, media_type: str = "application/json") -> Responses:
+    """Return the declaration of an answer, a type or a schema, and of the errors with these codes."""
+    return answer(content, status, media_type) | _errors(*codes, *ANY_CODES)
+
+
+def envelope(content: Any) -> Schema:
+    """Return the schema of the answer to a read of one object, a type or a schema."""
+    return object_schema({"data": _schema(content), "as_of": _AS_OF}, ["data", "as_of"])
+
+
+def one(content: Any, *codes: str) -> Responses:
+    """Return the declaration of a read of one object, a type or a schema."""
+    return answers(envelope(content), *READ_CODES, *codes)
+
+
+def list_of(content: Any, *codes: str) -> Responses:
+    """Return the declaration of a read of a list of rows, a type or a schema of one row."""
+    return page_of({"type": "array", "items": _schema(content)}, *codes)
+
+
+def page_of(content: Any, *codes: str) -> Responses:
+    """Return the declaration of a read of an object, a type or a schema, that holds one page of a list."""
+    properties: dict[str, Schema] = {
+        "data": _schema(content),
+        "next_cursor": {"type": ["string", "null"], "description": "null on the last page"},
+        "as_of": _AS_OF,
+    }
+    return answers(object_schema(properties, list(properties)), *READ_CODES, "INVALID_CURSOR", *codes)
+
+
+def written(content: Any, command: type, *codes: str, status: int = 200) -> Responses:
+    """Return the declaration of a write with a command of this type: the resource afterwards, or 202 while it is not shown."""
+    return decided(with_position(_schema(content)), command, *codes, status=status) | answer(_LATE, 202)
+
+
+def decided(content: Any, command: type, *codes: str, status: int = 200) -> Responses:
+    """Return the declaration of a request that the engine answers itself: it decides a command of this type."""
+    return answers(content, *COMMAND_CODES, "COMMAND_ID_REUSED", *REFUSALS[command], *codes, status=status)
+
+
+def with_position(reference: Schema) -> Schema:
+    """Return the component that is another component with `position`, the place of a write in the log."""
+    name = reference["$ref"].rpartition("/")[2]
+    schema = COMPONENTS[name]
+    properties = {**schema["properties"], "position": POSITION}
+    required = [*schema["required"], *([] if "position" in schema["required"] else ["position"])]
+    return component(f"Written{name}", {**schema, "properties": properties, "required": required})
+
+
+def _schema(content: Any) -> Schema:
+    return content if isinstance(content, dict) else schema_of(content)
+
+
+def _errors(*codes: str) -> Responses:
+    by_status: defaultdict[int, list[str]] = defaultdict(list)
+    for code in CODES:
+        if code in codes:
+            by_status[CODES[code].status].append(code)
+    return {status: _error(status, found) for status, found in sorted(by_status.items())}
+
+
+def _error(status: int, codes: list[str]) -> dict[str, Any]:
+    response: dict[str, Any] = {
+        "description": "\n".join(f"- `{code}`: {CODES[code].text}" for code in codes),
+        "content": {"application/json": {"schema": _ERROR}},
+        "x-codes": codes,
+    }
+    if status in {429, 503}:
+        response["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "required": True}}
+    if status == 401:
+        response["headers"] = {"WWW-Authenticate": {"schema": {"type": "string"}, "required": True}}
+    return response
+
+
+# --- the document
+
+_KEY_SCHEME: Final = {"type": "http", "scheme": "bearer", "description": "An API key: `Authorization: Bearer <key>`."}
+
+_IDEMPOTENCY_KEY: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "Names the write: sent again with the same key and body, it is done once. Random if missing.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[ -~]+$"},
+}
+
+_TIDINGS_TIME: Final = {
+    "name": "Tidings-Time",
+    "in": "header",
+    "required": False,
+    "description": "The time of the command, where the server allows it (`TIDINGS_CLOCK=command`).",
+    "schema": {"type": "string", "format": "date-time"},
+}
+
+_OWN_IDS: Final = frozenset({"place_order", "place_batch"})
+"""The operations whose commands have the `client_order_id` of the body instead of an `Idempotency-Key`."""
+
+
+_OF_FASTAPI: Final = frozenset({"HTTPValidationError", "ValidationError"})
+"""FastAPI's schemas of its own errors, which no caller gets."""
+
+
+def complete(document: dict[str, Any], *, public_reads: bool) -> dict[str, Any]:
+    """Add components, keys and headers to FastAPI's document, in place, and return it."""
+    components = document["components"]
+    schemas = {name: schema for name, schema in components["schemas"].items() if name not in _OF_FASTAPI}
+    components["schemas"] = dict(sorted({**schemas, **COMPONENTS}.items()))
+    components["securitySchemes"] = {"key": _KEY_SCHEME}
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            codes = {code for response in operation["responses"].values() for code in response.get("x-codes", ())}
+            if "INVALID_FIELD" not in codes:
+                operation["responses"].pop("422", None)  # FastAPI adds its own to every operation with parameters
+            if "{" in path:
+                _add_code(operation["responses"], "NOT_FOUND")
+            if "UNAUTHENTICATED" in codes:
+                needed = "FORBIDDEN" in codes or not public_reads
+                operation["security"] = [{"key": []}] if needed else [{}, {"key": []}]
+            headers = operation.setdefault("parameters", [])
+            if "COMMAND_ID_REUSED" in codes and operation["operationId"] not in _OWN_IDS:
+                headers.append(_IDEMPOTENCY_KEY)
+            if "REPLY_TIMEOUT" in codes:
+                headers.append(_TIDINGS_TIME)
+            operation["responses"] = dict(sorted(operation["responses"].items()))
+    return document
+
+
+def _add_code(responses: dict[str, Any], code: str) -> None:
+    """Add a code to those that an operation can answer with."""
+    status = CODES[code].status
+    known = responses.get(str(status), {}).get("x-codes", [])
+    responses[str(status)] = _error(status, [*known, code])

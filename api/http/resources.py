@@ -1,0 +1,81 @@
+"""The schemas of resources that routes assemble from rows, derived from the types of these rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from api.http.answers import FillAnswer, OutcomeState
+from api.http.schemas import component, row_fields, schema_of
+from domain.market import Status
+from messages.wire import DECIMAL_SCHEMA, object_schema, summary
+from projections.candles import Candle
+from projections.markets.tables import MarketRow, ResolutionWording
+from projections.orders import Order
+from projections.positions.leaderboard import Standing
+from projections.stories import StoryRow
+
+if TYPE_CHECKING:
+    from messages.wire import Schema
+
+
+def _market() -> dict[str, Schema]:
+    """Return the properties of a market as `market_json` makes them from its row."""
+    fields, _ = row_fields(MarketRow)
+    for column in ("payouts", "prices", "initial_prices"):
+        del fields[column]
+    by_outcome: Schema = {"type": "object", "additionalProperties": DECIMAL_SCHEMA}
+    return fields | {
+        "status": {"enum": [status.value for status in Status]},
+        "outcomes": {"type": "array", "items": schema_of(OutcomeState)},
+        "open_interest": fields.pop("largest_interest"),
+        "odds": by_outcome | {"description": "the price of each outcome, and its payout once the market is finalized"},
+        "last_prices": by_outcome | {"description": "the price of each outcome"},
+    }
+
+
+def _resource(name: str, properties: dict[str, Schema], row_type: Any) -> Schema:
+    return component(name, object_schema(properties, list(properties), summary(row_type)))
+
+
+MARKET: Final = _resource("Market", _market(), MarketRow)
+"""A market as lists and writes show it."""
+
+MARKET_WITH_WORDINGS: Final = _resource(
+    "MarketWithWordings",
+    _market() | {"resolutions": {"type": "array", "items": schema_of(ResolutionWording)}},
+    MarketRow,
+)
+"""A market with all wordings of its resolution source."""
+
+STORY_WITH_MARKETS: Final = _resource(
+    "StoryWithMarkets", row_fields(StoryRow)[0] | {"markets": {"type": "array", "items": MARKET}}, StoryRow
+)
+"""A story with its markets."""
+
+_STANDING: Final = row_fields(Standing)[0]
+STANDING: Final = _resource("Standing", _STANDING | {"account": _STANDING.pop("name")}, Standing)
+"""A line of the leaderboard as `standing_json` makes it."""
+
+CANDLE: Final = _resource("OutcomeCandle", {"outcome": {"type": "string"}} | row_fields(Candle)[0], Candle)
+"""A candle of an outcome."""
+
+
+def _order() -> dict[str, Schema]:
+    """Return the properties of an order as `order_json` makes them from its row."""
+    fields, _ = row_fields(Order)
+    return fields | {"filled_quantity": fields.pop("filled"), "remaining_quantity": fields.pop("remaining")}
+
+
+ORDER: Final = _resource("Order", _order(), Order)
+"""An order as reads show it."""
+
+AMENDED_ORDER: Final = _resource(
+    "AmendedOrder",
+    _order()
+    | {
+        "fills": {"type": "array", "items": schema_of(FillAnswer)},
+        "prices": {"type": "array", "items": DECIMAL_SCHEMA},
+    },
+    Order,
+)
+"""An order after its amendment, with the fills of the amendment and the prices of all outcomes afterwards."""

@@ -1,0 +1,127 @@
+"""While the demo serves, and after it: the lines that it prints lead the command line to its exchange."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from consumers.kafka.records import RecordReader
+from consumers.kafka.topics import FEED, topic_name
+from local.processes import free_port, polls
+from settings import Settings, environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class ServingDemo:
+    """A demo that has played and serves: its result, what it printed besides, and the settings that it printed."""
+
+    def __init__(self, home: Path, *arguments: str) -> None:
+        self._home = home
+        self.port = free_port()
+        given = environment(Settings(home=home, port=self.port, dsn="host=nowhere"))  # which must not be used
+        with (home / "result").open("w") as result:
+            self.child = subprocess.Popen(
+                [sys.executable, "-m", "api", "demo", "--json", *arguments],
+                env=given, stdout=result, stderr=subprocess.PIPE, text=True,
+            )  # fmt: skip
+        assert self.child.stderr is not None
+        self.printed: list[str] = []
+        for line in self.child.stderr:
+            self.printed.append(line)
+            if "tidings replay" in line:
+                break
+        assert self.child.poll() is None, "".join(self.printed)
+        self.result: dict[str, Any] = json.loads((home / "result").read_text())
+        exported = re.findall(r"^  export (\w+)=(.*)$", "".join(self.printed), re.MULTILINE)
+        self.environment = given | {name: value.strip("'") for name, value in exported}
+
+    def tidings(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in a shell that has executed the printed lines."""
+        return subprocess.run(
+            [sys.executable, "-m", "api", *arguments],
+            env=self.environment, capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+
+
+@contextmanager
+def serving(*arguments: str) -> Iterator[ServingDemo]:
+    """Run the demo in a new home until the block ends."""
+    home = Path(tempfile.mkdtemp(prefix="tidings test-"))  # with a space
+    home.chmod(0o755)
+    try:
+        demo = ServingDemo(home, *arguments)
+        try:
+            yield demo
+        finally:
+            demo.child.send_signal(signal.SIGTERM)
+            demo.child.communicate(timeout=60)
+    finally:
+        shutil.rmtree(home)
+
+
+def check_that_it_is_seen(demo: ServingDemo) -> None:
+    """Compare what the command line sees with what the demo shows."""
+    replayed = demo.tidings("replay", "--market", "combat", "--format", "json")
+    assert replayed.returncode == 0, replayed.stderr
+    (market,) = json.loads(replayed.stdout)["markets"]
+    shown = {market["slug"]: market for market in demo.result["markets"]}["combat"]
+    assert [row["price"] for row in market["outcomes"]] == [row["price"] for row in shown["outcomes"]]
+    lag = json.loads(demo.tidings("lag", "--json").stdout)
+    assert lag["engine"]["position"] >= demo.result["position"]
+    assert {row["lag_events"] for row in lag["projections"]} == {0}
+    assert len(json.loads(demo.tidings("keys", "list", "--json").stdout)) == 1
+
+
+def test_the_demo_is_seen_while_it_runs_and_afterwards() -> None:
+    """Progress is told without a terminal, too; the port is the one of the settings; a second demo is refused."""
+    with serving() as demo:
+        assert sum("0%" in line for line in demo.printed) == 10, demo.printed
+        assert f"Serving at http://127.0.0.1:{demo.port} " in "".join(demo.printed)
+        check_that_it_is_seen(demo)
+        story = {"title": "t", "body": "b", "category": "c", "published_at": "2024-10-24T10:02:00Z", "slug": "another"}
+        file = Path(demo.environment["TIDINGS_HOME"], "stories.json")
+        file.write_text(json.dumps({"stories": [story]}))
+        loaded = demo.tidings("load", str(file))
+        assert (loaded.returncode, f"127.0.0.1:{demo.port}/v1/stories/another" in loaded.stdout) == (0, True), (
+            loaded.stderr
+        )
+        again = subprocess.run(
+            [sys.executable, "-m", "api", "demo"],
+            env=demo.environment | {"TIDINGS_HOME": str(Path(demo.environment["TIDINGS_HOME"]).parent)},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (again.returncode, "another demo is running in" in again.stderr) == (3, True), again.stderr
+
+        demo.child.send_signal(signal.SIGINT)
+        assert demo.child.wait(30) == 0
+        check_that_it_is_seen(demo)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("kafka")
+def test_the_demo_on_kafka_is_seen_while_it_runs() -> None:
+    """It prints the broker's address, and its feed has the events; afterwards the missing broker is named."""
+    with serving("--kafka") as demo:
+        brokers = demo.environment["TIDINGS_KAFKA_BROKERS"]
+        assert f"Kafka is at {brokers}." in "".join(demo.printed)
+        check_that_it_is_seen(demo)
+        settings = Settings(kafka_brokers=brokers, log="kafka", kafka_replication=1)
+        with closing(RecordReader(settings, topic_name(settings, FEED), 0)) as reader:
+            assert any(reader.ends()[1] > demo.result["orders"] for _ in polls(30)), "the feed follows the log"
+
+        demo.child.send_signal(signal.SIGINT)
+        assert demo.child.wait(60) == 0
+        gone = demo.tidings("replay", "--market", "combat")
+        assert (gone.returncode, brokers in gone.stderr) == (3, True), gone.stderr
