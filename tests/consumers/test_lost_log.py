@@ -1,6 +1,8 @@
 """A log that was made anew, rolled back or cut is refused by the engine, on a real broker and a real PostgreSQL."""
 
+import re
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -27,7 +29,7 @@ from messages.replies import Reply
 from settings import Settings
 from tests.consumers.checks import check_log, reading, recorded
 from tests.consumers.exchange_fixtures import Market, engine_over_kafka, open_market
-from tests.consumers.processes import kafka_settings
+from tests.consumers.processes import EngineProcess, kafka_settings
 
 
 class Exchange:
@@ -227,25 +229,28 @@ def test_commands_in_a_topic_made_anew_are_all_decided(settings: Settings, admin
     assert [event.command_id for event in found[-27:]] == [command_id for command_id, _ in orders]
 
 
+@pytest.mark.timeout(180)
 def test_expired_commands_are_counted_and_told_once(
-    settings: Settings, admin: KafkaAdminClient, capfd: pytest.CaptureFixture[str]
+    settings: Settings, admin: KafkaAdminClient, tmp_path: Path
 ) -> None:
     """Deleted by retention before they were read: a warning with their number, at the first start only."""
     topic = f"{settings.kafka_topic_prefix}commands"
     with KafkaGateway(settings) as gateway, engine_over_kafka(settings):
         market = open_market(gateway.submit_blocking)
-        read = admin.list_partition_offsets({TopicPartition(topic, 0): OffsetSpec.LATEST})[
-            TopicPartition(topic, 0)
-        ].offset
+        found = admin.list_partition_offsets({TopicPartition(topic, 0): OffsetSpec.LATEST})
+    read = found[TopicPartition(topic, 0)].offset
     with KafkaGateway(settings) as gateway:
         gateway._sender.write(topic, [dump_record([dump_command(*market.buy(f"c-{n}"))]) for n in range(5)], 10)
-    admin.delete_records({TopicPartition(topic, 0): read + 3})
-    capfd.readouterr()
-    for _ in range(2):
-        with KafkaGateway(settings) as gateway, engine_over_kafka(settings):
-            gateway.submit_blocking(*market.buy("c-4"))
+        admin.delete_records({TopicPartition(topic, 0): read + 3})
+        printed = []
+        for number in range(2):
+            with EngineProcess(settings, tmp_path / str(number)) as engine:
+                assert gateway.submit_blocking(*market.buy("c-4")).code is None
+                engine.send(signal.SIGTERM)
+                assert engine.wait() == 0
+                printed.append([line for line in engine.output.splitlines() if "commands_" in line])
 
-    printed = capfd.readouterr().out
-    assert printed.count("commands_expired") == 1
-    assert "records=3" in printed
-    assert "error" not in printed
+    assert [len(lines) for lines in printed] == [1, 0]
+    assert "commands_expired" in printed[0][0]
+    assert re.search(r"records\W+3\b", printed[0][0])
+    assert "warning" in printed[0][0]
