@@ -7,6 +7,7 @@ from eventsourcing.persistence import ApplicationRecorder
 
 from domain.money import MICRO
 from messages.wire import format_time
+from projections.machine.known_log import lost_events
 from projections.machine.log_reader import decode
 from projections.reading import ProjectionStatus
 
@@ -19,11 +20,14 @@ def positions_of(log: ApplicationRecorder, rows: Sequence[ProjectionStatus]) -> 
     `lag_events` is the number of positions that the read model has not folded yet; in PostgreSQL, positions may have gaps.
     `lag_seconds` is the time from the last folded event to the last event of the log, by the times of the events; for a
     read model that has folded nothing it counts from the first event.
+    `lost` says how the log has lost events that the read models know, null if it has not: then lags mean nothing.
     """
+    problem = lost_events(log, rows)
     head = log.max_notification_id() or 0
     newest = _time_of(log, head)
     oldest = _time_of(log, 1) if any(row.position == 0 for row in rows) else 0
     return {
+        "lost": problem,
         "engine": {"position": head, "time": format_time(newest) if head else None},
         "projections": [
             {

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from api import key_store
 from api.database import connection_pool, dsn_of, with_database
 from api.http.app import create_app
 from api.http.server import HttpServer
-from api.stop_signals import StopSignals
+from api.stop_signals import wait_for_stop
 from consumers.engine.command_source import LocalCommandSource
 from consumers.engine.engine import Engine
 from consumers.gateway import LocalGateway
@@ -22,10 +22,13 @@ from consumers.kafka.gateway import KafkaGateway
 from consumers.projector.projector import Projector
 from consumers.wiring import batch_limits, open_log, open_recorder
 from migrations import migrate
+from projections.machine.known_log import WHAT_TO_DO, LostEventsError, lost_events
 from projections.machine.progress import Progress
+from projections.reading import projection_status
 
 if TYPE_CHECKING:
     from eventsourcing.persistence import ApplicationRecorder
+    from psycopg import Connection
 
     from api.http.app import App
     from consumers.gateway import Gateway
@@ -52,6 +55,7 @@ class Dependencies:
         stack.callback(self.progress.stop)
         with self.pool.connection() as connection:
             migrate(connection)
+            refuse_lost_log(connection, log)
             operator_key = settings.operator_key.get_secret_value() if settings.operator_key else None
             self.first_key = key_store.make_first_key(connection, operator_key)
 
@@ -116,17 +120,20 @@ class Embedded(ServingProcess):
     """The whole exchange in one process: engine, projector and HTTP, on one PostgreSQL. Started, it takes orders."""
 
     engine: Engine
+    projector: Projector
 
     def problem(self) -> str | None:
         """Return why the exchange cannot go on, or None."""
         if self.engine.error is not None:
             return f"the engine stopped: {self.engine.error}"
+        if self.projector.error is not None:
+            return f"the projector stopped: {self.projector.error}"
         return super().problem()
 
     def _start(self, stack: contextlib.ExitStack) -> None:
         settings = self.settings
         recorder = stack.enter_context(open_recorder(settings))
-        start_projector(settings, stack)
+        self.projector = start_projector(settings, stack)
         source = LocalCommandSource(commands_max=settings.queue_commands_max)
         self.engine = Engine(
             open_log(settings),
@@ -152,17 +159,29 @@ class HttpProcess(ServingProcess):
         self._serve(stack.enter_context(KafkaGateway(self.settings)), stack)
 
 
-def start_projector(settings: Settings, stack: contextlib.ExitStack) -> None:
+def refuse_lost_log(connection: Connection[Any], log: ApplicationRecorder) -> None:
+    """Raise LostEventsError when the log has lost events that the read models know."""
+    if (problem := lost_events(log, projection_status(connection))) is not None:
+        raise LostEventsError(f"The log has lost events: {problem}. {WHAT_TO_DO}")
+
+
+def start_projector(settings: Settings, stack: contextlib.ExitStack) -> Projector:
     """Fold the log into the read models, in threads of their own, until the stack closes. Needs a DSN."""
     recorder = stack.enter_context(open_recorder(settings))
     projector = Projector(recorder, dsn_of(settings), partition=settings.partition, gapless=settings.log == "kafka")
     projector.start()
     stack.callback(projector.stop)
+    return projector
 
 
 def run_projector(settings: Settings) -> None:
-    """Fold the log into the read models until SIGINT or SIGTERM."""
+    """Fold the log into the read models until SIGINT or SIGTERM.
+
+    Raises:
+        LostEventsError: the log is another one than the read models were folded from, or has lost events.
+    """
     with contextlib.ExitStack() as stack:
-        start_projector(with_database(settings, stack), stack)
-        with StopSignals() as signals:
-            signals.wait()
+        projector = start_projector(with_database(settings, stack), stack)
+        wait_for_stop(lambda: str(projector.error) if projector.error else None)
+    if projector.error is not None:
+        raise projector.error

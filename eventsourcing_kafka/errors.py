@@ -7,7 +7,8 @@ eventsourcing.persistence.PersistenceError
 │   ├── InDoubt                 the log may hold the record or not: take over again to find out
 │   └── LogTruncated            records that this reader needs were deleted
 ├── InternalError
-│   └── RecordsMissing          the log has lost records: nothing may be read or appended after them
+│   ├── RecordsMissing          the log has lost records: nothing may be read or appended after them
+│   └── LogRolledBack           the topic was made anew or restored from a backup: it lacks what was read from it
 └── ProgrammingError
     └── UnsafeTopic             the topic is missing, or one of its settings could lose data; the message names it
 """
@@ -23,7 +24,7 @@ from kafka.errors import KafkaError, LogTruncationError, OffsetOutOfRangeError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ClaimLost", "Fenced", "InDoubt", "LogTruncated", "RecordsMissing", "UnsafeTopic"]
+__all__ = ["ClaimLost", "Fenced", "InDoubt", "LogRolledBack", "LogTruncated", "RecordsMissing", "UnsafeTopic"]
 
 
 class Fenced(OperationalError):  # noqa: N818
@@ -40,6 +41,10 @@ class InDoubt(OperationalError):  # noqa: N818
 
 class LogTruncated(OperationalError):  # noqa: N818
     """The log has no record at the offset that this reader must read next: it was deleted, or the topic was recreated."""
+
+
+class LogRolledBack(InternalError):  # noqa: N818
+    """The topic was made anew, or restored from a backup: it lacks events that were read from it. Nothing is read on."""
 
 
 class RecordsMissing(InternalError):  # noqa: N818

@@ -9,6 +9,7 @@ from eventsourcing.persistence import Notification, ProgrammingError, StoredEven
 
 from eventsourcing_kafka.errors import LogTruncated
 from eventsourcing_kafka.index import BatchLocation, Damaged, Index, Run
+from eventsourcing_kafka.known_end import KnownEnd
 from eventsourcing_kafka.protocol import START, Batch, Checkpoint, decode
 from eventsourcing_kafka.reader import Fetcher, Reader
 from eventsourcing_kafka.writer import Writer
@@ -39,6 +40,7 @@ class Lookup:
 
     def __init__(self, settings: Settings, identity: str) -> None:
         """Open the index of the log with this identity."""
+        self._known_end = KnownEnd(settings.index_path(), identity)
         self._index = Index(settings.index_path(), identity)
         self._reader = Reader(settings)
         self._fetcher = Fetcher(settings)
@@ -141,7 +143,7 @@ class Lookup:
             batches: list[Batch] = []  # few: those that arrive between the indexing and the claim
             writer = Writer.take_over(self._reader, batches.append)
             after = self._reader.checkpoint
-            self._with_index(lambda: self._index.advance(before, batches, after))
+            self._with_index(lambda: self._advance(before, batches, after))
             return writer
 
     def add(self, before: Checkpoint, value: bytes, after: Checkpoint) -> None:
@@ -151,7 +153,7 @@ class Lookup:
             batch.offset = before.offset
             with self._lock:
                 self._fetcher.put(before.offset, value)
-                self._with_index(lambda: self._index.advance(before, [batch], after))
+                self._with_index(lambda: self._advance(before, [batch], after))
 
     def close(self) -> None:
         """Close the index and the connections. Further calls raise ``ProgrammingError``."""
@@ -160,6 +162,7 @@ class Lookup:
             self._reader.close()
             self._fetcher.close()
             self._index.close()
+            self._known_end.close()
 
     def _with_index(self, work: Callable[[], T]) -> T:
         """Do work that needs the index. If the index turns out to be damaged, rebuild it and repeat the work."""
@@ -169,6 +172,7 @@ class Lookup:
             try:
                 return work()
             except Damaged:
+                self._known_end.check(self._fetcher)  # the log itself may have changed
                 self._index.clear()
                 self._fetcher.clear()
                 self._reader.seek(START)
@@ -191,16 +195,28 @@ class Lookup:
                 events += len(batch.events)
                 if events >= INDEX_EVENTS_MAX:
                     break
-            self._index.advance(before, batches, self._reader.checkpoint)
+            self._advance(before, batches, self._reader.checkpoint)
             before = self._index.checkpoint
 
+    def _advance(self, before: Checkpoint, batches: Sequence[Batch], after: Checkpoint) -> None:
+        """Index the batches between two checkpoints, unless another process has done so."""
+        if self._index.advance(before, batches, after) and batches:
+            self._known_end.note(batches[-1])
+
     def _verify(self) -> None:
-        """Compare the last batch of the index with the log, once: a topic restored from a backup may differ."""
+        """Compare the last known batch, and the last one of the index, with the log, once.
+
+        Raises:
+            LogRolledBack: the topic was restored from a backup.
+        """
         if self._verified:
             return
+        self._known_end.check(self._fetcher)
         last = self._index.last()
         self._fetcher.clear()
         if last is not None:
+            if last.offset >= (end := self._fetcher.end()):
+                raise Damaged(f"The index has a batch at offset {last.offset}, the log ends at {end}")
             try:
                 _batch_at(last, self._fetcher.get([last.offset]))
             except LogTruncated as error:

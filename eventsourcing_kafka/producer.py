@@ -72,7 +72,7 @@ class Sent:
     def done(self) -> bool:
         """Tell whether the broker has answered, or the client has given up."""
         if not self._is_acknowledged():
-            self._client.poll(0)
+            self._poll(0)
         return self._is_acknowledged()
 
     def offset(self, timeout: float) -> int:
@@ -87,7 +87,7 @@ class Sent:
             left = deadline - monotonic()
             if left <= 0:
                 raise InDoubt(f"No acknowledgement within {timeout} s")
-            self._client.poll(left)
+            self._poll(left)
         if self._error is not None:
             raise InDoubt(f"No acknowledgement: {self._error}")
         if self._offset is None or self._offset < 0:
@@ -98,6 +98,13 @@ class Sent:
         """Take the broker's acknowledgement or the error. The client calls this."""
         self._error = error
         self._offset = message.offset()
+
+    def _poll(self, seconds: float) -> None:
+        """Let the client call ``acknowledge``. It raises a fatal error by itself: the broker forgot what it had confirmed."""
+        try:
+            self._client.poll(seconds)
+        except KafkaException as error:
+            self._error = error
 
     def _is_acknowledged(self) -> bool:
         return self._offset is not None or self._error is not None

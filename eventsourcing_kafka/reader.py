@@ -234,6 +234,16 @@ class Fetcher:
         with translate_errors("Cannot find the end of the log"):
             return int(self._connected().end_offsets([self._partition], timeout_ms)[self._partition])
 
+    def begin(self) -> int:
+        """Return the offset of the first record that was not deleted: 0 in a whole log.
+
+        Raises:
+            OperationalError: the broker does not answer in time.
+        """
+        timeout_ms = int(self._settings.read_timeout * 1000)
+        with translate_errors("Cannot find the beginning of the log"):
+            return int(self._connected().beginning_offsets([self._partition], timeout_ms)[self._partition])
+
     def read_from(self, at: Checkpoint) -> Iterator[Batch]:
         """Yield the batches that count, from a checkpoint to the end of the log at the time of the call.
 

@@ -26,7 +26,7 @@ from eventsourcing_kafka.lookup import Lookup
 from eventsourcing_kafka.protocol import START, Batch, Checkpoint, id_to_text
 from eventsourcing_kafka.reader import Reader
 from eventsourcing_kafka.subscription import KafkaSubscription
-from eventsourcing_kafka.topics import ensure_topic
+from eventsourcing_kafka.topics import TopicWatch, ensure_topic, refuse_another_topic
 from eventsourcing_kafka.writer import Writer
 
 if TYPE_CHECKING:
@@ -58,7 +58,11 @@ class KafkaAggregateRecorder(AggregateRecorder):
             OperationalError: the broker cannot be reached.
         """
         self._settings = settings
-        self._lookup = Lookup(settings, f"{ensure_topic(settings)}/{settings.partition}")
+        self._topic_id = ensure_topic(settings)
+        self._watch: TopicWatch | None = None  # from the first insert on
+        self.identity = f"{self._topic_id}/{settings.partition}"
+        """The topic's id and the partition, as they were when the recorder was opened."""
+        self._lookup = Lookup(settings, self.identity)
         self._appending = Lock()  # guards the writer
         self._writer: Writer | None = None
         self._waiting: deque[_Insert] = deque()
@@ -79,6 +83,8 @@ class KafkaAggregateRecorder(AggregateRecorder):
             IntegrityError: an aggregate has an event of that version already; nothing was appended.
             Fenced: another writer has taken over the partition; nothing was or will be appended.
             InDoubt: they may have been appended or not; a repeated call finds out.
+            UnsafeTopic, LogRolledBack: a setting of the topic could lose data since at most ``LOOK_SECONDS``, or the topic
+                was made anew; nothing is appended any more.
             DataError: they cannot be encoded, or do not fit into a record; nothing was appended.
         """
         self._insert(stored_events, check_versions, kwargs)
@@ -135,6 +141,8 @@ class KafkaAggregateRecorder(AggregateRecorder):
         with self._appending:
             self._drop_writer()
             self._lookup.close()
+            if self._watch is not None:
+                self._watch.stop()
 
     def _insert(self, events: Sequence[StoredEvent], check: bool, unsupported: dict[str, Any]) -> list[int] | None:
         for name, value in unsupported.items():
@@ -182,6 +190,9 @@ class KafkaAggregateRecorder(AggregateRecorder):
     def _try_to_append(self, group: list[_Insert]) -> None:
         if self._closed.is_set():
             raise ProgrammingError("The recorder is closed")
+        if self._watch is None:
+            self._watch = TopicWatch(lambda: refuse_another_topic(self._settings, self._topic_id))
+        self._watch.raise_if_unsafe()
         if self._writer is None:
             self._writer = self._take_over_with_retries()
         self._refuse_conflicts(group, self._writer)

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from contextlib import closing
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
+from eventsourcing.persistence import OperationalError, PersistenceError
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource
-from kafka.errors import TopicAlreadyExistsError, UnknownTopicOrPartitionError
+from kafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError
 
 from eventsourcing_kafka.clients import connect
-from eventsourcing_kafka.errors import UnsafeTopic, translate_errors
+from eventsourcing_kafka.errors import LogRolledBack, UnsafeTopic, translate_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from eventsourcing_kafka.settings import Settings
 
-__all__ = ["ensure_topic", "topic_config", "unsafe_settings"]
+__all__ = ["TopicWatch", "ensure_topic", "refuse_another_topic", "topic_config", "unsafe_settings"]
 
 RECORD_BYTES = 8 * 1024 * 1024
+STOP_SECONDS = 1.0
+CONFIRM_SECONDS = 1.0
+LOOK_SECONDS = 60.0
+"""The time between two looks at the settings of a topic that is written."""
 
 
 def topic_config(replication_factor: int) -> dict[str, str]:
@@ -81,6 +87,59 @@ def ensure_topic(settings: Settings, *, create: bool | None = None) -> str:
         if problems:
             raise UnsafeTopic(f"Topic {settings.topic} could lose data: {'; '.join(problems)}")
         return str(found.get("topic_id") or settings.topic)
+
+
+def refuse_another_topic(settings: Settings, topic_id: str) -> None:
+    """Check the topic again, as ``ensure_topic`` does without creating it.
+
+    Raises:
+        LogRolledBack: the topic was made anew: it has another id.
+        UnsafeTopic, OperationalError: as ``ensure_topic``.
+    """
+    found = ensure_topic(settings, create=False)
+    if found != topic_id:
+        raise LogRolledBack(f"Topic {settings.topic} was made anew: its id is {found}, it was {topic_id}")
+
+
+class TopicWatch:
+    """Looks at a topic again and again, in a thread of its own, so that no append waits for it. Keeps what it finds.
+
+    A topic that is compacted or expires while it is written loses what was acknowledged, without any error.
+    """
+
+    def __init__(self, look: Callable[[], object]) -> None:
+        """Begin. ``look`` raises ``UnsafeTopic`` or ``LogRolledBack``; other errors of the broker mean: look again later."""
+        self._look = look
+        self._stopping = Event()
+        self._problem: PersistenceError | None = None
+        self._thread = Thread(target=self._watch, name="topic-watch", daemon=True)
+        self._thread.start()
+
+    def raise_if_unsafe(self) -> None:
+        """Raise what was found, if anything was. Never waits."""
+        if self._problem is not None:
+            raise self._problem
+
+    def stop(self) -> None:
+        """End. A look that waits for the broker ends by itself."""
+        self._stopping.set()
+        self._thread.join(STOP_SECONDS)
+
+    def _watch(self) -> None:
+        while not self._stopping.wait(LOOK_SECONDS):  # by the monotonic clock
+            # A broker that has just started may not know the topic yet: what is found counts if it is found again.
+            if self._found() and not self._stopping.wait(CONFIRM_SECONDS) and (problem := self._found()):
+                self._problem = problem
+                return
+
+    def _found(self) -> PersistenceError | None:
+        try:
+            self._look()
+        except (UnsafeTopic, LogRolledBack) as error:
+            return error
+        except (OperationalError, KafkaError):
+            pass  # whoever appends notices that no broker answers
+        return None
 
 
 def _describe(admin: Any, topic: str) -> dict[str, Any] | None:

@@ -49,6 +49,8 @@ class ProjectionStatus:
     version: int
     updated_at: int
     parked: int
+    log: str
+    """The identity of the log that it was folded from; "" if that is not known yet."""
 
 
 class Query(Generic[P, T]):
@@ -133,7 +135,7 @@ def projection_status(connection: Connection) -> list[ProjectionStatus]:
     """Return how far every read model is, by name and partition."""
     rows = connection.execute(
         "SELECT p.projection, p.partition, p.position, p.time, p.version, p.updated_at, "
-        "(SELECT count(*) FROM projection_parked k WHERE k.projection = p.projection AND k.partition = p.partition) "
+        "(SELECT count(*) FROM projection_parked k WHERE k.projection = p.projection AND k.partition = p.partition), p.log "
         "FROM projection_positions p ORDER BY p.projection, p.partition"
     ).fetchall()
     return [ProjectionStatus(*row) for row in rows]

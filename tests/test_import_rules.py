@@ -53,9 +53,10 @@ MAY_IMPORT = {
     "api/http": "domain messages settings projections projections/machine projections/reading"
     " consumers/errors consumers/gateway api/key_store api/lag",
     "api/processes": "migrations settings projections/ consumers/ api/http api/key_store api/database api/stop_signals",
+    "api/lost_log": "settings projections/ consumers/ api/database",
     "api/demo": "domain messages local settings api/client api/database api/logs api/processes api/stop_signals",
     "api/cli": "domain messages migrations local settings projections/ consumers/"
-    " api/http api/key_store api/logs api/stop_signals api/lag api/client api/database api/processes api/demo",
+    " api/http api/key_store api/logs api/stop_signals api/lag api/client api/database api/lost_log api/processes api/demo",
     "api": "api/cli",
     "bench": "domain messages local settings projections/ consumers/ api/ eventsourcing_kafka",
 }

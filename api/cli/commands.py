@@ -81,13 +81,16 @@ def _unreachable() -> tuple[type[Exception], ...]:
 
     from local.processes import StartError
     from migrations import NewerDatabaseError
+    from projections.machine.known_log import LostEventsError
 
     return (
         OSError,
         NewerDatabaseError,
+        LostEventsError,
         StartError,
         psycopg.OperationalError,
         psycopg_pool.PoolTimeout,
         log.OperationalError,
         log.InterfaceError,
+        log.InternalError,  # the log has lost records, or was made anew
     )

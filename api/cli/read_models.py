@@ -121,13 +121,15 @@ def _lag(options: Namespace, settings: Settings) -> int:
         found = positions_of(log, projection_status(connection))
     if options.json:
         print(json.dumps(found))
-        return DONE
+        return NO if found["lost"] else DONE
+    if found["lost"]:
+        complain(f"the log has lost events: {found['lost']}. See docs/lost-log.md")
     print(f"log at {found['engine']['position']}")
     for row in found["projections"]:
         behind = f"{row['lag_events']:,} events, {row['lag_seconds']:.3f} s behind"
         parked = f", {row['parked']} parked" if row["parked"] else ""
         print(f"{row['projection']:<12} {row['position']:>10}  {behind}{parked}")
-    return DONE
+    return NO if found["lost"] else DONE
 
 
 def _rebuild(options: Namespace, settings: Settings) -> int:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Commands) -> None:
     """Declare the exchange in one process, and each of its parts."""
-    add_command(commands, "serve", _serve, "the whole exchange in one process")
-    add_command(commands, "api", _api, "only the HTTP server (TIDINGS_LOG=kafka)")
+    serve = add_command(commands, "serve", _serve, "the whole exchange in one process")
+    api = add_command(commands, "api", _api, "only the HTTP server (TIDINGS_LOG=kafka)")
     engine = add_command(commands, "engine", _engine, "only the engine (TIDINGS_LOG=kafka)")
     how = engine.add_mutually_exclusive_group()
     how.add_argument(
@@ -28,13 +28,20 @@ def add_commands(commands: Commands) -> None:
         action="store_true",
         help="tell a standby to take over from the running engine; without a standby, take over oneself",
     )
-    add_command(commands, "projector", _projector, "only the projector")
+    projector = add_command(commands, "projector", _projector, "only the projector")
+    for command in (serve, api, engine, projector):
+        command.add_argument(
+            "--accept-lost-log",
+            action="store_true",
+            help="once, while all is stopped: go on with a log that has lost events; what was kept of them is put aside",
+        )
     add_command(commands, "feed", _feed, "derive the topic feed, one record an event (TIDINGS_LOG=kafka)")
 
 
-def _serve(_: Namespace, settings: Settings) -> int:
+def _serve(options: Namespace, settings: Settings) -> int:
+    from api.lost_log import accept_lost_log
     from api.processes import Embedded
-    from consumers.engine.log import Fenced
+    from consumers.engine.log import LogError
     from consumers.process_tuning import collect_rarely
 
     if settings.log == "kafka":
@@ -45,13 +52,16 @@ def _serve(_: Namespace, settings: Settings) -> int:
         return UNREACHABLE
     collect_rarely()
     try:
+        if options.accept_lost_log:
+            accept_lost_log(settings, engine=True, read_models=True)
         return _run_until_stopped(Embedded(settings))
-    except Fenced as error:
+    except LogError as error:
         complain(error)
         return UNREACHABLE
 
 
-def _api(_: Namespace, settings: Settings) -> int:
+def _api(options: Namespace, settings: Settings) -> int:
+    from api.lost_log import accept_lost_log
     from api.processes import HttpProcess
     from consumers.process_tuning import collect_rarely
 
@@ -62,6 +72,8 @@ def _api(_: Namespace, settings: Settings) -> int:
         return UNREACHABLE
     check_kafka(settings)
     collect_rarely()
+    if options.accept_lost_log:
+        accept_lost_log(settings)
     return _run_until_stopped(HttpProcess(settings))
 
 
@@ -110,6 +122,7 @@ def _warn_without_kafka(settings: Settings) -> None:
 
 def _engine(options: Namespace, settings: Settings) -> int:
     from api.logs import announce
+    from api.lost_log import accept_lost_log
     from consumers.engine.log import LogError
     from consumers.run_engine import run, take_over
 
@@ -121,6 +134,8 @@ def _engine(options: Namespace, settings: Settings) -> int:
     else:
         _warn_without_kafka(settings)
     try:
+        if options.accept_lost_log:
+            accept_lost_log(settings, engine=True)
         if options.take_over and (standby := take_over(settings)) is not None:
             announce(f"The standby {standby} has taken over")
             return DONE
@@ -131,13 +146,16 @@ def _engine(options: Namespace, settings: Settings) -> int:
     return DONE
 
 
-def _projector(_: Namespace, settings: Settings) -> int:
+def _projector(options: Namespace, settings: Settings) -> int:
+    from api.lost_log import accept_lost_log
     from api.processes import run_projector
     from consumers.process_tuning import collect_rarely
 
     start_logs(settings)
     check_kafka(settings)
     collect_rarely()
+    if options.accept_lost_log:
+        accept_lost_log(settings, read_models=True)
     run_projector(settings)
     return DONE
 

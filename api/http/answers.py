@@ -219,8 +219,9 @@ class ReadModelPosition(TypedDict):
 
 
 class StatusAnswer(TypedDict):
-    """The positions of the log and of the read models."""
+    """The positions of the log and of the read models; `lost` says how the log has lost events that they know."""
 
+    lost: str | None
     engine: EnginePosition
     projections: list[ReadModelPosition]
 

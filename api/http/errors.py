@@ -95,6 +95,9 @@ CODES: Final[dict[str, Meaning]] = {
     "NOT_YET_PROJECTED": Meaning(503, "The read model has not reached the requested position in time."),
     "TOO_MANY_WAITS": Meaning(503, "Too many reads wait for a position already. Wait as long as Retry-After says."),
     "UNAVAILABLE": Meaning(503, "The database or the log cannot be reached."),
+    "LOG_LOST": Meaning(
+        503, "The log has lost events that were read from it. Nothing is decided until people have restored it."
+    ),
     "INTERNAL": Meaning(500, "An error of this server; its log has the details under the request's id."),
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from anyio import CapacityLimiter, fail_after, to_thread
-from eventsourcing.persistence import InterfaceError, OperationalError
+from eventsourcing.persistence import InterfaceError, InternalError, OperationalError
 
 from api.http.errors import ApiError
 
@@ -34,10 +34,13 @@ class LogReads:
         """Return what the question finds in the log; it runs in a thread, and should hold no database connection.
 
         Raises:
-            ApiError: UNAVAILABLE, when the log cannot be reached, or earlier questions take too long.
+            ApiError: LOG_LOST, when the log has lost events; UNAVAILABLE, when it cannot be reached, or earlier questions take
+                too long.
         """
         try:
             with fail_after(QUEUE_SECONDS):  # ends only the wait for a thread
                 return await to_thread.run_sync(question, self._log, limiter=self._threads)
+        except InternalError as error:
+            raise ApiError("LOG_LOST", str(error)) from error
         except (TimeoutError, OperationalError, InterfaceError) as error:
             raise ApiError("UNAVAILABLE", "the log cannot be reached", retry_after_seconds=1) from error

@@ -6,7 +6,7 @@ CommandSource               what the engine needs
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -35,12 +35,15 @@ class CommandSource(Protocol):
 
     @property
     def name(self) -> str:
-        """The name under which the log says how far this source is read."""
+        """The name under which the log says how far this source is read; known once `rewind` was called."""
 
-    def rewind(self, next_offset: int | None) -> int:
-        """Go on at the offset up to which the log says the source is read, None if it says nothing yet.
+    def rewind(self, next_offsets: Mapping[str, int]) -> int:
+        """Go on at the offset up to which the log says the source is read, or at its beginning if it says nothing.
 
-        Returns the offset of the next command: another one where commands are missing.
+        Args:
+            next_offsets: the name of each source in the log -> the offset up to which it is read.
+
+        Returns the offset of the next command: a later one where commands expired before they were read.
         """
 
     def take(self, limit: int, timeout_seconds: float) -> Sequence[CommandGroup]:
@@ -127,9 +130,9 @@ class LocalCommandSource:
         if self._is_closed():  # it closed meanwhile: nobody will take the command
             self._release(EngineStopped("the engine has stopped"))
 
-    def rewind(self, next_offset: int | None) -> int:
+    def rewind(self, next_offsets: Mapping[str, int]) -> int:
         """Give out again the commands that were taken and have no reply."""
-        self._next_offset = next_offset or 1
+        self._next_offset = next_offsets.get(self.name) or 1
         self._again = [*self._taken.values(), *self._again]
         self._taken.clear()
         return self._next_offset

@@ -23,7 +23,7 @@ import structlog
 
 from consumers.engine.batch import AppendBatch, BatchLimits, CommandFailedError, Decider
 from consumers.engine.command_source import CommandSource
-from consumers.engine.log import Append, Fenced, InDoubt, Log, StaleCheckpoint
+from consumers.engine.log import Append, Fenced, InDoubt, Log, LogLost, UnsafeLog
 from consumers.engine.replica import Replica
 from domain.exchange import Exchange
 from domain.money import Time
@@ -186,9 +186,11 @@ class Engine:
 
         Raises:
             Fenced: another engine writes the log.
+            LogLost: the log is another one, or has lost events.
+            UnsafeLog: a setting of the log or of a topic beside it could lose events.
             EngineFailedError: an error of ours came again and again.
         """
-        _logger.info("engine_started", partition=self._partition, source=self._source.name)
+        _logger.info("engine_started", partition=self._partition)
         try:
             self._run()
         except Exception as error:
@@ -208,7 +210,7 @@ class Engine:
             self._replica.close()
 
     def _run_in_thread(self) -> None:
-        with suppress(Fenced, EngineFailedError):  # `error` has it
+        with suppress(Fenced, LogLost, UnsafeLog, EngineFailedError):  # `error` has it
             self.run()
 
     def _run(self) -> None:
@@ -227,9 +229,8 @@ class Engine:
                 if self._ready.is_set() or (claims_lost == CLAIMS_MAX and not self._standby):
                     raise
                 self._stopping.wait(random.uniform(0.05, 0.5))  # noqa: S311  two that duel back off at random
-            except StaleCheckpoint as error:
-                _logger.warning("log_read_from_beginning", partition=self._partition, reason=str(error))
-                self._replica.forget_files()
+            except (LogLost, UnsafeLog):
+                raise
             except InDoubt as error:
                 self._replica.drop()
                 _logger.warning("log_in_doubt", partition=self._partition, reason=str(error), retry_seconds=wait)
@@ -255,6 +256,7 @@ class Engine:
         _logger.info("standby_started", partition=self._partition, position=replica.folded_checkpoint.position)
         self._heartbeats.stand_by()
         while not self._stopping.is_set():
+            self._log.raise_if_unsafe()
             log_grew = replica.follow(FOLLOW_SECONDS)
             if self._heartbeats.is_my_turn(replica.folded_checkpoint.position, log_grew=log_grew):
                 return True
@@ -270,7 +272,11 @@ class Engine:
         last_replies = self._replica.take_over()
         self._exchange, self.position = self._replica.exchange, self._replica.folded_checkpoint.position
         self._decider = self._new_decider()
-        self._decider.next_offset = self._source.rewind(self._replica.next_offsets.get(self._source.name))
+        self._decider.next_offset = self._source.rewind(self._replica.next_offsets)
+        if self._decider.next_offset != self._replica.next_offsets.get(self._source.name, self._decider.next_offset):
+            self._unrecorded = (
+                UNRECORDED_MAX  # commands expired: the log says so with the next append, and nobody twice
+            )
         _logger.info(
             "log_taken_over",
             partition=self._partition,
@@ -302,6 +308,7 @@ class Engine:
     def _serve(self) -> None:
         decider = self._decider
         while not self._stopping.is_set():
+            self._log.raise_if_unsafe()
             is_busy = self._sent is not None or decider.has_old
             groups = self._source.take(self._limits.commands_max, 0.0 if is_busy else self._seconds_to_wait())
             now = self._clock()
@@ -369,6 +376,7 @@ class Engine:
         batch.positions = positions = append.result()
         self._sent = None
         batch.position_before, self.position = self.position, positions[-1]
+        self._replica.known_log.note(self._log.checkpoint)
         self._decider.note_appended(batch)
         self._source.send_replies(self._decider.replies_to(batch))
         self._failures = 0

@@ -7,7 +7,9 @@ Log                     what the engine needs
 
 LogError
 ├── Fenced              another engine writes the log; this one must stop
-├── StaleCheckpoint     the checkpoint is not in this log; read it from the beginning
+├── StaleCheckpoint     the checkpoint is not in this log
+├── UnsafeLog           a setting could lose events; people must put it right
+├── LogLost             the log has lost what it once confirmed, or is another one; people must decide
 └── InDoubt             it is unknown whether the append is in the log; take over again, then the log tells
 """
 
@@ -15,6 +17,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import blake2b
 from operator import attrgetter
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -37,6 +40,11 @@ class Checkpoint(NamedTuple):
 
 START: Final = Checkpoint()
 """The beginning of every log."""
+
+
+def state_digest(state: "Buffer") -> str:
+    """Return what tells an event from another one at the same position, where no writer's name does."""
+    return blake2b(state, digest_size=8).hexdigest()
 
 
 def checkpoint_before(checkpoints: Sequence[Checkpoint], position: int) -> Checkpoint:
@@ -75,7 +83,15 @@ class InDoubt(LogError):  # noqa: N818  says what happened
 
 
 class StaleCheckpoint(LogError):  # noqa: N818  says what happened
-    """The files beside the log do not belong to it, or the log has lost its end: read it from the beginning."""
+    """The log does not hold what a checkpoint was made after; its events may be lost."""
+
+
+class UnsafeLog(LogError):  # noqa: N818  says what is wrong
+    """A setting of the log, or of a topic beside it, could lose events. The engine stops until it is put right."""
+
+
+class LogLost(LogError):  # noqa: N818  says what happened
+    """The log is another one, or has lost events that it once confirmed. The engine stops; people decide what to do."""
 
 
 ErrorTable = Mapping[type[Exception], type[LogError]]
@@ -122,11 +138,24 @@ class Log(Protocol):
     def checkpoint(self) -> Checkpoint:
         """The checkpoint after all that this writer has read and confirmed."""
 
+    @property
+    def place(self) -> str:
+        """Where the log is, as part of a file name. A log made anew in the same place has another identity."""
+
     def identity(self) -> str:
         """Return the name that tells this log from every other, even from a log made anew under the same name.
 
         Raises InDoubt when the log cannot be reached.
         """
+
+    def check(self, checkpoint: Checkpoint) -> None:
+        """Raise StaleCheckpoint unless the log holds what the checkpoint was made after. Claims nothing.
+
+        Raises InDoubt when the log cannot be reached.
+        """
+
+    def raise_if_unsafe(self) -> None:
+        """Raise what a look at the log in the background has found, if it could lose events. Never waits."""
 
     def follow(self, handle: EventHandler, after: Checkpoint, timeout_seconds: float) -> None:
         """Pass the events after a checkpoint to `handle`; return when none come in time. Claims nothing.
@@ -188,9 +217,28 @@ class RecorderLog:
         """The checkpoint after all that this writer has read and confirmed."""
         return self._checkpoint
 
+    @property
+    def place(self) -> str:
+        """A name for this object: it has no store of its own."""
+        return self.identity()
+
     def identity(self) -> str:
         """Return a name for this object: it has no store of its own."""
         return f"recorder-{id(self.recorder)}"
+
+    def check(self, checkpoint: Checkpoint) -> None:
+        """Raise StaleCheckpoint unless the log has the event at the checkpoint's position."""
+        position = checkpoint.position
+        if not position:
+            return
+        found = self.read(position, 1)
+        if [event.id for event in found] != [position]:
+            raise StaleCheckpoint(f"it has no event at position {position}")
+        if checkpoint.writer not in {"", state_digest(found[0].state)}:
+            raise StaleCheckpoint(f"it has another event at position {position}")
+
+    def raise_if_unsafe(self) -> None:
+        """Do nothing: nobody changes its settings."""
 
     def follow(self, handle: EventHandler, after: Checkpoint, timeout_seconds: float) -> None:  # noqa: ARG002  nobody else writes
         """Pass the events after the checkpoint to `handle`."""
@@ -198,21 +246,21 @@ class RecorderLog:
 
     def take_over(self, handle: EventHandler, after: Checkpoint = START) -> None:
         """Pass all events after the checkpoint to `handle`."""
-        position = after.position
-        if position and [event.id for event in self.read(position, 1)] != [position]:
-            raise StaleCheckpoint(f"the log has no event at {position}")
+        self.check(after)
+        position, checkpoint = after.position, after
         while found := self.read(position + 1, READ_EVENTS):
             position = found[-1].id
             rows = [(str(event.originator_id), event.originator_version, event.topic, event.state) for event in found]
-            handle(EventBatch([event.id for event in found], rows, Checkpoint(position)))
-        self._checkpoint = Checkpoint(position)
+            checkpoint = Checkpoint(position, writer=state_digest(found[-1].state))
+            handle(EventBatch([event.id for event in found], rows, checkpoint))
+        self._checkpoint = checkpoint
 
     def begin(self, events: Sequence[StoredEvent]) -> Append:
         """Append the events; when this returns they are in the log."""
         with mapped_errors(_RECORDER_ERRORS, "the append failed"):
             positions = self.recorder.insert_events(events)
         assert positions, "an application recorder returns positions"
-        self._checkpoint = Checkpoint(positions[-1])
+        self._checkpoint = Checkpoint(positions[-1], writer=state_digest(events[-1].state))
         return FinishedAppend(positions)
 
     def read(self, first: int, limit: int) -> Sequence[Notification]:

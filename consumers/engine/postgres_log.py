@@ -24,6 +24,7 @@ from eventsourcing.utils import Environment
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Identifier, Literal
+from slugify import slugify
 
 from consumers.engine.log import (
     START,
@@ -36,6 +37,7 @@ from consumers.engine.log import (
     InDoubt,
     RecorderLog,
     mapped_errors,
+    state_digest,
 )
 
 LOCK_SECONDS: Final = 10.0
@@ -73,18 +75,26 @@ class PostgresLog:
         """The checkpoint after all that this writer has read and confirmed."""
         return self._checkpoint
 
+    @property
+    def place(self) -> str:
+        """The name of the database, and the partition."""
+        name = str(conninfo_to_dict(self._dsn).get("dbname", "postgres"))
+        return f"postgres-{slugify(name)}-{self._partition}"
+
     def identity(self) -> str:
-        """Return the numbers of the server, the database and the table: a table made anew has another number."""
-        query = SQL(
-            "SELECT system_identifier, (SELECT oid FROM pg_database WHERE datname = current_database()), {}::regclass::oid "
-            "FROM pg_control_system()"
-        ).format(Literal(f"public.{table_name(self._partition)}"))
+        """Return the random name that was given to the log when its table was made. A restored copy keeps it."""
         with mapped_errors(_ERRORS, "the log cannot be reached"):
             self._recorder()  # makes the table
             with psycopg.connect(self._dsn, autocommit=True, connect_timeout=10) as session:
-                row = session.execute(query).fetchone()
-        assert row is not None, "the query has one row"
-        return "postgres-" + "-".join(str(number) for number in row)
+                return log_identity(session, self._partition)
+
+    def check(self, checkpoint: Checkpoint) -> None:
+        """Raise StaleCheckpoint unless the log has this very event at the checkpoint's position."""
+        with mapped_errors(_ERRORS, "the log cannot be reached"):
+            self._recorder().check(checkpoint)
+
+    def raise_if_unsafe(self) -> None:
+        """Do nothing: no setting of a table lets it lose rows."""
 
     def follow(self, handle: EventHandler, after: Checkpoint, timeout_seconds: float) -> None:
         """Pass the events after the checkpoint to `handle`; waits for nothing."""
@@ -116,7 +126,7 @@ class PostgresLog:
         except InDoubt:
             self._drop_session()
             raise
-        self._checkpoint = Checkpoint(positions[-1])
+        self._checkpoint = Checkpoint(positions[-1], writer=state_digest(events[-1].state))
         return FinishedAppend(positions)
 
     def read(self, first: int, limit: int) -> Sequence[Notification]:
@@ -169,6 +179,20 @@ def table_name(partition: int) -> str:
     return f"log_{partition}_events"
 
 
+def identity_table(partition: int) -> Identifier:
+    """Return the table that holds the identity of a partition's log in its one row. Back it up with the log."""
+    return Identifier("public", f"log_{partition}_identity")
+
+
+def log_identity(connection: psycopg.Connection[Any], partition: int) -> str:
+    """Return the identity of a log in PostgreSQL, "" if the database has none."""
+    try:
+        row = connection.execute(SQL("SELECT identity FROM {}").format(identity_table(partition))).fetchone()
+    except psycopg.errors.UndefinedTable:
+        return ""
+    return str(row[0]) if row else ""
+
+
 @contextmanager
 def postgres_recorder(dsn: str, partition: int, connections_max: int = 10) -> Iterator[ApplicationRecorder]:
     """Yield the library's recorder for a log in PostgreSQL; the table is made if it is missing.
@@ -197,4 +221,11 @@ def postgres_recorder(dsn: str, partition: int, connections_max: int = 10) -> It
         with psycopg.connect(dsn) as connection:
             connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('tidings log', 0))")
             recorder = factory.application_recorder()
+            table = identity_table(partition)
+            connection.execute(SQL("CREATE TABLE IF NOT EXISTS {} (identity text NOT NULL)").format(table))
+            connection.execute(
+                SQL(
+                    "INSERT INTO {0} SELECT 'postgres-' || gen_random_uuid() WHERE NOT EXISTS (SELECT FROM {0})"
+                ).format(table)
+            )
         yield recorder

@@ -73,7 +73,7 @@ class Replay:
     def _check(self, after: Checkpoint) -> None:
         """Raise StaleCheckpoint when the snapshot's checkpoint is not in the log: in Kafka it is the end of a batch."""
         wanted = self._skip
-        if wanted.writer and after.position >= wanted.position and after != wanted:
+        if wanted.offset and after.position >= wanted.position and after != wanted:
             raise StaleCheckpoint(f"the batch that ends at {after.position} is not the one that the snapshot ends with")
 
     def last_replies(self) -> list[Reply]:

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from consumers.engine.command_index import DiskCommandIndex, MemoryCommandIndex
+from consumers.engine.known_log import KnownLog, lost_if_stale
 from consumers.engine.log import Checkpoint, Log
 from consumers.engine.recorded_replies import RecordedReplies
 from consumers.engine.replay import Replay
@@ -49,6 +50,7 @@ class Replica:
         self._is_as_the_log = False
         self._snapshot_position = 0
         self._snapshot_at = 0.0
+        self.known_log = KnownLog(base, log.place)
         self.replies = RecordedReplies(log, MemoryCommandIndex())
         self._replay = Replay(partition, self.replies.index)
 
@@ -68,9 +70,13 @@ class Replica:
         return self._replay.next_offsets
 
     def prepare(self) -> None:
-        """Begin with the newest snapshot, or with nothing, unless the state in memory is that of the log."""
+        """Begin with the newest snapshot, or with nothing, unless the state in memory is that of the log.
+
+        Raises LogLost when the log is another one than before, or does not hold what it once confirmed.
+        """
         if self._is_as_the_log:
             return
+        self.known_log.check(self._log)
         if self._base is not None and self._folder is None:
             self._folder = EngineFolder(self._base, self._log.identity())
             self.replies.index = DiskCommandIndex(self._folder.path)
@@ -85,30 +91,25 @@ class Replica:
         """Have the next `prepare` begin anew: the state in memory may differ from that of the log."""
         self._is_as_the_log = False
 
-    def forget_files(self) -> None:
-        """Throw away the files beside the log, because they do not belong to it, and the state that was made of them."""
-        self.drop()
-        self.replies.index.begin_again()
-        if self._folder is not None:
-            self._folder.throw_away(0)
-
     def follow(self, timeout_seconds: float) -> bool:
         """Fold the new events of the log, waiting for them if there are none yet; return whether any have come."""
         before = self._replay.checkpoint
-        self._log.follow(self._replay.handle, before, timeout_seconds)
+        with lost_if_stale():
+            self._log.follow(self._replay.handle, before, timeout_seconds)
         return self._replay.checkpoint != before
 
     def take_over(self) -> list[Reply]:
         """Claim the log and fold all of it; return the last replies, which may not have reached anybody.
 
-        From then on the caller may decide on the state. Raises StaleCheckpoint, Fenced or InDoubt.
+        From then on the caller may decide on the state. Raises LogLost, Fenced or InDoubt.
         """
         self.prepare()
-        self._log.take_over(
-            self._replay.handle, self._replay.checkpoint
-        )  # if the claim is lost, the state is still right
-        self.drop()
-        self._replay.check_end()
+        with lost_if_stale():
+            self._log.take_over(self._replay.handle, self._replay.checkpoint)
+            # If the claim was lost, the state is still right.
+            self.drop()
+            self._replay.check_end()
+        self.known_log.note(self._replay.checkpoint)
         replies = self._replay.last_replies()
         unfinished = set(self.exchange.unfinished.values())
         for reply in replies:
@@ -145,6 +146,7 @@ class Replica:
     def _write_apart(self, checkpoint: Checkpoint, replies: Callable[[], list[Reply]]) -> None:
         assert self._folder is not None, "one is due only where it can be kept"
         self._folder.write_apart(self._snapshot(checkpoint, replies()))
+        self.known_log.note(checkpoint)
         self._snapshot_position, self._snapshot_at = checkpoint.position, monotonic() + SNAPSHOT_SECONDS
 
     def _snapshot(self, checkpoint: Checkpoint, replies: list[Reply]) -> Snapshot:
@@ -153,5 +155,6 @@ class Replica:
     def close(self) -> None:
         """Close the files."""
         self.replies.index.close()
+        self.known_log.close()
         if self._folder is not None:
             self._folder.close()

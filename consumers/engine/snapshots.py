@@ -1,8 +1,9 @@
 """Snapshots: an engine's state at one position of the log, in a file, so that a start need not fold the log before it.
 
 The log always takes precedence over a snapshot. A snapshot counts only if its bytes are undamaged, the state made of
-them has the hash that stands beside them, this very code made it, and its checkpoint is in this log (the log checks
-that). Otherwise it is thrown away, and the engine folds the log from an older snapshot or from the beginning.
+them has the hash that stands beside them, and this very code made it. Otherwise it is thrown away, and the engine folds
+the log from an older snapshot or from the beginning. If its checkpoint is not in the log, the log has lost events: then
+the engine stops, and the snapshot stays, because it may be the last copy of the state.
 
 The code's version is a hash of the sources that fold, not a number that somebody must remember to raise: a state that
 an old rule made must never go on under a new one. The price is one long replay after a change of the domain.
@@ -232,13 +233,6 @@ class EngineFolder:
                 self._unreadable.add(path)
                 self._delete(path)
         return None
-
-    def throw_away(self, position: int) -> None:
-        """Throw away the snapshots from this position on: they do not fit the log as it is now."""
-        for path in self._parent.glob("*/snapshot-*"):
-            if int(path.stem.removeprefix("snapshot-")) >= position:
-                self._unreadable.add(path)
-                self._delete(path)
 
     def write(self, snapshot: Snapshot) -> None:
         """Write a snapshot and delete older ones. A crash at any moment leaves a whole file or none."""

@@ -1,7 +1,7 @@
 """Commands from Kafka: the engine's partition of the topic `commands`. Replies and dead letters have their own topics."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +13,15 @@ from consumers.engine.command_source import CommandGroup, CommandReply
 from consumers.engine.log import InDoubt, mapped_errors
 from consumers.kafka.errors import TOPIC_ERRORS
 from consumers.kafka.records import RecordReader, RecordSender, offset_of
-from consumers.kafka.topics import COMMANDS, DEAD_LETTERS, RECORD_BYTES_MAX, REPLIES, ensure_topics_once, topic_name
+from consumers.kafka.topics import (
+    COMMANDS,
+    DEAD_LETTERS,
+    RECORD_BYTES_MAX,
+    REPLIES,
+    ensure_topics_once,
+    topic_id,
+    topic_name,
+)
 from domain.account import OpenAccount
 from domain.market import OpenMarket
 from domain.story import PublishStory
@@ -49,6 +57,7 @@ class KafkaCommandSource:
         self._topic = topic_name(settings, COMMANDS)
         self._replies_topic = topic_name(settings, REPLIES)
         self._dead_letters_topic = topic_name(settings, DEAD_LETTERS)
+        self._topic_id = ""
         self._reader: RecordReader | None = None
         self._sender: RecordSender | None = None
         self._fetched: deque[Message] = deque()
@@ -56,21 +65,24 @@ class KafkaCommandSource:
 
     @property
     def name(self) -> str:
-        """The name under which the log says how far this source is read."""
-        return f"{self._topic}-{self._settings.partition}"
+        """The name under which the log says how far this source is read. A topic made anew has another id, and name."""
+        assert self._topic_id, "rewind first"
+        return f"{self._topic}-{self._settings.partition}@{self._topic_id}"
 
-    def rewind(self, next_offset: int | None) -> int:
-        """Go on at this offset, or at the topic's beginning. Raises InDoubt when no broker answers."""
+    def rewind(self, next_offsets: Mapping[str, int]) -> int:
+        """Go on where the log says that this topic is read, or at its beginning. Raises InDoubt when no broker answers."""
         self._fetched.clear()
         self.connect()
         reader = self._connected_reader()
         with self._disconnected_on_error():
             first, end = reader.ends()
-        wanted = first if next_offset is None else next_offset
-        if not first <= wanted <= end:
-            # They were deleted unread, or the topic was made anew. They are gone: say so, and go on.
-            _log.error("commands_missing", source=self.name, expected=wanted, first=first, end=end)
-            wanted = min(max(wanted, first), end)
+        wanted = next_offsets.get(self.name, first)
+        if wanted < first:
+            _log.warning("commands_expired", source=self.name, records=first - wanted, next_offset=first)
+            wanted = first
+        elif wanted > end:  # the broker's disk was restored: what was read since is in the log
+            _log.error("commands_rolled_back", source=self.name, read_up_to=wanted, end=end)
+            wanted = end
         reader.seek(wanted)
         return wanted
 
@@ -80,6 +92,7 @@ class KafkaCommandSource:
             return
         with self._disconnected_on_error("the commands cannot be read"):
             ensure_topics_once(self._settings)
+            self._topic_id = topic_id(self._settings, COMMANDS)
             self._sender = RecordSender(self._settings)
             self._reader = RecordReader(self._settings, self._topic, self._settings.partition)
             self._reader.ends()

@@ -9,11 +9,14 @@ from eventsourcing.persistence import OperationalError, PersistenceError
 from kafka.errors import KafkaError
 
 import eventsourcing_kafka as es_kafka
-from consumers.engine.log import ErrorTable, Fenced, InDoubt, StaleCheckpoint
+from consumers.engine.log import ErrorTable, Fenced, InDoubt, LogLost, StaleCheckpoint, UnsafeLog
 
 READ_ERRORS: Final[ErrorTable] = {
     es_kafka.Fenced: Fenced,
     es_kafka.LogTruncated: StaleCheckpoint,
+    es_kafka.RecordsMissing: LogLost,
+    es_kafka.LogRolledBack: LogLost,
+    es_kafka.UnsafeTopic: UnsafeLog,
     OperationalError: InDoubt,
 }
 """Reading the log from a checkpoint on, and claiming it."""

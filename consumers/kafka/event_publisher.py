@@ -100,6 +100,7 @@ class EventPublisher:
 
         Raises:
             UnsafeTopic: a topic could lose data.
+            LogRolledBack: the log has lost events that the feed holds.
             UnreadableEventError: the log holds an event that this version does not know; such an event is never skipped.
         """
         wait = 0.1
@@ -135,10 +136,7 @@ class EventPublisher:
             closing(RecordSender(self._settings, in_order=True)) as sender,
             es_kafka.Reader(self._log_settings) as reader,
         ):
-            if _has_batch_at(reader, checkpoint):
-                reader.seek(checkpoint)
-            else:
-                reader.seek(es_kafka.Checkpoint())
+            reader.seek(_found_in(reader, checkpoint) if position else checkpoint)
             while not self._stopping.is_set():
                 for batch in reader.read(IDLE_SECONDS):
                     if batch.last > self.position:
@@ -203,6 +201,26 @@ class EventPublisher:
         with self._moved:
             self.position = position
             self._moved.notify_all()
+
+
+def _found_in(reader: es_kafka.Reader, checkpoint: es_kafka.Checkpoint) -> es_kafka.Checkpoint:
+    """Return the checkpoint before the batch that the last event of the feed came from.
+
+    Raises:
+        LogRolledBack: the log does not hold this batch any more.
+    """
+    if _has_batch_at(reader, checkpoint):
+        return checkpoint
+    reader.seek(es_kafka.Checkpoint())
+    for batch in reader.read_to(reader.end()):  # in a copy of the topic the batch has another offset
+        if (batch.epoch, batch.writer, batch.first) == (checkpoint.epoch, checkpoint.writer, checkpoint.next):
+            return checkpoint._replace(offset=batch.offset)
+        if batch.first >= checkpoint.next:
+            break
+    raise es_kafka.LogRolledBack(
+        f"The log has lost the events of position {checkpoint.next}, which the feed holds. Bring the whole log back, or "
+        "delete the topic of the feed: it is then made anew from the log as it is. See docs/lost-log.md"
+    )
 
 
 def _has_batch_at(reader: es_kafka.Reader, checkpoint: es_kafka.Checkpoint) -> bool:

@@ -1,7 +1,7 @@
 """The log in Kafka: the reader and writer of `eventsourcing_kafka`, and checkpoints for finding old events."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from eventsourcing.persistence import Notification, StoredEvent
@@ -14,12 +14,15 @@ from consumers.engine.log import (
     EventBatch,
     EventHandler,
     Fenced,
+    LogError,
     StaleCheckpoint,
     checkpoint_before,
     mapped_errors,
 )
 from consumers.kafka.errors import APPEND_ERRORS, READ_ERRORS
 from consumers.kafka.log_settings import log_settings
+from consumers.kafka.topics import COMMANDS, ensure_topics, topic_id
+from eventsourcing_kafka import UnsafeTopic
 
 if TYPE_CHECKING:
     from settings import Settings
@@ -34,9 +37,10 @@ CHECKPOINTS_MAX: Final = 65_536
 class KafkaAppend:
     """A batch that has been sent."""
 
-    def __init__(self, sent: es_kafka.Append, confirmed: Callable[[], None]) -> None:
+    def __init__(self, sent: es_kafka.Append, confirmed: Callable[[], None], failed: Callable[[], None]) -> None:
         self._sent = sent
         self._confirmed = confirmed
+        self._failed = failed
 
     def done(self) -> bool:
         """Return whether the broker has answered."""
@@ -44,8 +48,12 @@ class KafkaAppend:
 
     def result(self) -> range:
         """Wait until the batch is known to count, and return its positions."""
-        with mapped_errors(APPEND_ERRORS):
-            positions = self._sent.result()
+        try:
+            with mapped_errors(APPEND_ERRORS):
+                positions = self._sent.result()
+        except LogError:
+            self._failed()
+            raise
         self._confirmed()
         return positions
 
@@ -82,7 +90,9 @@ class KafkaLog:
     """One partition of the events topic. Positions are 1, 2, 3, ..., without a gap."""
 
     def __init__(self, settings: "Settings") -> None:
+        self._all_settings = settings
         self._settings = log_settings(settings)
+        self._watch: es_kafka.TopicWatch | None = None
         self._identity = ""
         self._writer: es_kafka.Writer | None = None
         self._reader: es_kafka.Reader | None = None
@@ -112,13 +122,49 @@ class KafkaLog:
     def checkpoints(self, checkpoints: Iterable[Checkpoint]) -> None:
         self._index.restore(checkpoints)
 
+    @property
+    def place(self) -> str:
+        """The topic and the partition."""
+        return f"kafka-{self._settings.topic}-{self._settings.partition}"
+
     def identity(self) -> str:
-        """Return the topic's id; a topic made anew has another one. Makes the topic if it is missing, and checks it."""
+        """Return the topic's id; a topic made anew has another one. Makes the topic if it is missing, and checks it.
+
+        After a doubt the broker is asked again.
+        """
         if not self._identity:
             with mapped_errors(READ_ERRORS):
                 topic_id = es_kafka.ensure_topic(self._settings)
+                if self._watch is None:
+                    self._watch = es_kafka.TopicWatch(self._look(topic_id))
             self._identity = f"kafka-{topic_id}-{self._settings.partition}"
         return self._identity
+
+    def _look(self, log_id: str) -> Callable[[], None]:
+        """Return what looks at all topics once more: their settings, and whether log and commands still are the same topics."""
+        commands_id = ""
+
+        def look() -> None:
+            nonlocal commands_id
+            es_kafka.refuse_another_topic(self._settings, log_id)
+            ensure_topics(self._all_settings, create=False)
+            found = topic_id(self._all_settings, COMMANDS)
+            if found != (commands_id or found):
+                raise UnsafeTopic("The topic of the commands was made anew while they were read: start again")
+            commands_id = found
+
+        return look
+
+    def check(self, checkpoint: Checkpoint) -> None:
+        """Raise StaleCheckpoint unless the log holds the batch before the checkpoint, and all records from its beginning."""
+        with mapped_errors(READ_ERRORS):
+            self._check(checkpoint)
+
+    def raise_if_unsafe(self) -> None:
+        """Raise UnsafeLog or LogLost when a look at the topics, once a minute, has found a reason."""
+        if self._watch is not None:
+            with mapped_errors(READ_ERRORS):
+                self._watch.raise_if_unsafe()
 
     def follow(self, handle: EventHandler, after: Checkpoint, timeout_seconds: float) -> None:
         """Pass the batches after the checkpoint to `handle`."""
@@ -141,8 +187,13 @@ class KafkaLog:
     def begin(self, events: Sequence[StoredEvent]) -> Append:
         """Send the events as one record."""
         assert self._writer is not None, "take over first"
-        with mapped_errors(APPEND_ERRORS):
-            return KafkaAppend(self._writer.begin(events, states_are_json=True), self._note_confirmed)
+        try:
+            with mapped_errors(APPEND_ERRORS):
+                sent = self._writer.begin(events, states_are_json=True)
+        except LogError:
+            self._forget_identity()
+            raise
+        return KafkaAppend(sent, self._note_confirmed, self._forget_identity)
 
     def read(self, first: int, limit: int) -> Sequence[Notification]:
         """Return events from a position on."""
@@ -170,6 +221,9 @@ class KafkaLog:
         producer, self._producer = self._producer, None
         if producer is not None:
             producer.close()
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.stop()
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -189,20 +243,29 @@ class KafkaLog:
             self._reader = es_kafka.Reader(self._settings, _reader_checkpoint(after))  # it begins to fetch from there
             self._checkpoint = None
         if after != self._checkpoint:
-            self._check(after, self._reader.end())
+            self._check(after)
             self._reader.seek(_reader_checkpoint(after))
             self._checkpoint = after
         return self._reader
 
-    def _check(self, checkpoint: Checkpoint, end: int) -> None:
-        """Raise StaleCheckpoint unless the record before the checkpoint is the batch that it was made after."""
+    def _check(self, checkpoint: Checkpoint) -> None:
+        """Raise StaleCheckpoint unless the record before the checkpoint is the batch that it was made after.
+
+        Also where the log has lost its head: an engine could go on from a snapshot, but nobody could read what was before.
+        """
+        if self._lookup is None:
+            self._lookup = es_kafka.Fetcher(self._settings)
+        fetcher = self._lookup
+        fetcher.clear()  # the log may have been rolled back since it was read
+        first, end = fetcher.begin(), fetcher.end()
+        if first > 0:
+            raise StaleCheckpoint(f"the records before offset {first} were deleted")
         if checkpoint == START:
             return
         if checkpoint.offset > end:
             raise StaleCheckpoint(f"the log ends at offset {end}, before {checkpoint.offset}")
         before = checkpoint.offset - 1
-        with closing(es_kafka.Fetcher(self._settings)) as fetcher:
-            batch = fetcher.get([before]).get(before)
+        batch = fetcher.get([before]).get(before)
         wanted = (checkpoint.epoch, checkpoint.writer, checkpoint.position)
         if batch is None or (batch.epoch, batch.writer, batch.last) != wanted:
             raise StaleCheckpoint(f"the record before offset {checkpoint.offset} is another one")
@@ -220,12 +283,18 @@ class KafkaLog:
         self._checkpoint = Checkpoint(at.next - 1, at.offset, at.epoch, at.writer)
         self._index.note(self._checkpoint)
 
+    def _forget_identity(self) -> None:
+        """Have the broker asked again: whatever failed, the topic may be another one now."""
+        self._identity = ""
+        self._drop_lookup()  # it knows where the topic was
+
     def _drop_writer(self) -> None:
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.close()
 
     def _drop_reader(self) -> None:
+        self._forget_identity()
         reader, self._reader, self._checkpoint = self._reader, None, None
         if reader is not None:
             reader.close()

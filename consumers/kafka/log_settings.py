@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 from eventsourcing.utils import Environment
 
 import eventsourcing_kafka as es_kafka
+from eventsourcing_kafka import accept_lost_log
+
+__all__ = ["accept_lost_log", "kafka_environment", "log_settings"]
 
 if TYPE_CHECKING:
     from settings import Settings

@@ -96,6 +96,21 @@ def ensure_topics(settings: "Settings", *, create: bool = True) -> None:
         raise UnsafeTopic("\n".join(problems))
 
 
+def topic_id(settings: "Settings", topic: str) -> str:
+    """Return the unique id of one of our topics; a topic made anew under its name has another one.
+
+    Raises:
+        UnsafeTopic: it does not exist.
+        OperationalError, KafkaError: as `ensure_topics`.
+    """
+    name = topic_name(settings, topic)
+    with closing(connect(KafkaAdminClient, settings.kafka_client() | {"bootstrap_timeout_ms": 10_000})) as admin:
+        found = _describe(admin, [name])
+    if name not in found:
+        raise UnsafeTopic(f"Topic {name} does not exist")
+    return str(found[name]["topic_id"])
+
+
 @lru_cache(maxsize=8)
 def ensure_topics_once(settings: "Settings") -> None:
     """Call `ensure_topics` once in a process, because each part of an engine asks for it. A failure is not remembered."""

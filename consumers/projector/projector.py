@@ -8,6 +8,7 @@ models of a process that are level. While PostgreSQL or the log is away the proj
 
 import threading
 from collections.abc import Iterable
+from time import monotonic
 from typing import Final
 
 import psycopg
@@ -18,6 +19,7 @@ from consumers.projector.assignment import Assignment
 from projections.dashboards import roles
 from projections.machine.catch_up import Folder
 from projections.machine.fold_slots import FoldSlots
+from projections.machine.known_log import LostEventsError, check_log
 from projections.machine.log_reader import LogReader, read_log
 from projections.machine.projection import Projection
 from projections.machine.rebuild import rebuild
@@ -28,6 +30,9 @@ _log: Final = structlog.get_logger()
 
 RETRY_SECONDS_MAX: Final = 5.0
 """The longest pause after a failure; the first is 0.1 seconds, each one twice the last."""
+
+CHECK_SECONDS: Final = 60.0
+"""The time after which a thread without news looks whether the log still has what was folded from it."""
 
 LOCK_SECONDS: Final = 0.1
 """The pause between two attempts to take the lock that another process has."""
@@ -68,6 +73,8 @@ class Projector:
         # A process that is alone folds two large batches at a time: one in Python while PostgreSQL works for the other one.
         self._slots = FoldSlots(lambda: 2 if self._assignment.members == 1 else 1)
         self._stopping = threading.Event()
+        self.error: LostEventsError | None = None
+        """Why the projector stopped by itself, or None."""
         self._threads = [
             threading.Thread(target=self._work, args=[projection], name=f"project-{name}", daemon=True)
             for name, projection in chosen.items()
@@ -103,16 +110,26 @@ class Projector:
                 with connect(self._dsn, self._schema) as connection:
                     ensure(connection, [projection], self._partition, self._schema, roles)
                     if self._lock(connection, projection):
+                        check_log(connection, self._recorder, projection, self._partition)
                         self._rebuild_if_old(connection, projection)
                         for _ in self._fold(connection, projection):
                             folded = True
             except psycopg.OperationalError as error:
                 _log.warning("database_away", projection=projection.name, error=str(error), retry_seconds=pause)
+            except LostEventsError as error:
+                self._fail(error)
             except Exception:  # noqa: BLE001  whatever it is, this read model starts again and the others continue
                 _log.exception("projection_failed", projection=projection.name, retry_seconds=pause)
             self._log_reader.leave(projection.name)
             pause = 0.1 if folded else min(2 * pause, RETRY_SECONDS_MAX)
             self._stopping.wait(pause)
+
+    def _fail(self, error: LostEventsError) -> None:
+        """Have all threads stop: no read model may be folded from this log."""
+        if self.error is None:
+            self.error = error
+            _log.error("projector_stopped", error=str(error))
+        self._stopping.set()
 
     def _is_ours(self, projection: Projection) -> bool:
         """Return whether the read model is still assigned to this process."""
@@ -155,6 +172,7 @@ class Projector:
             gapless=self._gapless,
         )
         indexed = False
+        next_check = monotonic() + CHECK_SECONDS
         while self._is_ours(projection):
             if not indexed and folder.position >= end:
                 make_indexes(connection, projection)
@@ -162,6 +180,9 @@ class Projector:
             batch = self._log_reader.after(folder.position, WAIT_SECONDS, projection.name)
             if batch is None:
                 connection.execute("SELECT 1")  # fails where the connection is lost, and with it the lock
+                if monotonic() >= next_check:
+                    check_log(connection, self._recorder, projection, self._partition)
+                    next_check = monotonic() + CHECK_SECONDS
                 continue
             folder.fold(batch)
             yield folder.position

@@ -78,6 +78,14 @@ def exchange_views(connection: Connection, read_model: str) -> None:
             connection.execute(sql.SQL("DROP VIEW IF EXISTS {} CASCADE").format(sql.Identifier(SCHEMA, view.name)))
 
 
+def forget_views(connection: Connection) -> None:
+    """Have `make_views` make every view anew: its tables were replaced by others of the same names."""
+    for view in VIEWS.values():
+        name = sql.Identifier(SCHEMA, view.name)
+        if connection.execute("SELECT to_regclass(%s)", [name.as_string(connection)]).fetchone() != (None,):
+            connection.execute(sql.SQL("COMMENT ON VIEW {} IS NULL").format(name))
+
+
 def _is_made(connection: Connection, view: View) -> bool:
     row = connection.execute(
         "SELECT obj_description(to_regclass(%s), 'pg_class')", [f"{SCHEMA}.{view.name}"]

@@ -99,6 +99,7 @@ def test_all_three_report_the_same(database: str, events: list[Recorded], client
 
     assert (shown.returncode, json.loads(shown.stdout)) == (0, status), shown.stderr
     assert numbers.pop("tidings_status_up") == 1
+    assert numbers.pop("tidings_log_lost_events") == 0
     assert numbers.pop("tidings_log_position") == head.position
     assert numbers == {
         f'tidings_projection_{metric}{{partition="0",projection="{name}"}}': row[field]
@@ -123,5 +124,5 @@ def test_an_empty_database_has_no_lag(database: str, client: httpx.Client, tmp_p
     """In an empty log nothing is behind; the command creates the missing tables and reports that."""
     shown = tidings(Settings(dsn=database, home=tmp_path), "lag", "--json")
 
-    assert json.loads(shown.stdout) == {"engine": {"position": 0, "time": None}, "projections": []}
+    assert json.loads(shown.stdout) == {"lost": None, "engine": {"position": 0, "time": None}, "projections": []}
     assert client.get("/v1/status").json()["data"] == json.loads(shown.stdout)

@@ -14,9 +14,8 @@ import pytest
 from eventsourcing.persistence import IntegrityError, StoredEvent
 from hypothesis import given
 from hypothesis import strategies as st
-from kafka import KafkaAdminClient
 
-from eventsourcing_kafka import Batch, Checkpoint, KafkaApplicationRecorder, Reader, Settings, Writer, ensure_topic
+from eventsourcing_kafka import Batch, Checkpoint, KafkaApplicationRecorder, Reader, Settings, Writer
 from eventsourcing_kafka.index import Damaged, Index, Run
 
 if TYPE_CHECKING:
@@ -241,17 +240,6 @@ def test_an_index_damaged_while_in_use_is_rebuilt(logged: Settings) -> None:
         recorder._lookup._fetcher.clear()
 
         assert len(recorder.select_events("all")) == 60
-
-
-def test_a_topic_made_anew_has_a_new_index(logged: Settings) -> None:
-    """No answer contains anything of the old log."""
-    with closing(KafkaAdminClient(**logged.kafka_python_client())) as admin:
-        admin.delete_topics([logged.topic])
-    again = replace(logged, topic=logged.topic)
-    ensure_topic(again)
-    with closing(KafkaApplicationRecorder(again)) as recorder:
-        assert recorder.max_notification_id() is None
-        assert recorder.select_events("all") == []
 
 
 def test_a_temporary_index_leaves_no_file(logged: Settings, tmp_path: Path) -> None:

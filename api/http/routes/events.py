@@ -32,7 +32,8 @@ Types = Annotated[str | None, Query(description="types of events, such as OrderP
 
 
 @router.get(
-    "/events", responses=list_of(EVENT, "FORBIDDEN", "MARKET_NOT_FOUND", "STORY_NOT_FOUND", "ACCOUNT_NOT_FOUND")
+    "/events",
+    responses=list_of(EVENT, "FORBIDDEN", "LOG_LOST", "MARKET_NOT_FOUND", "STORY_NOT_FOUND", "ACCOUNT_NOT_FOUND"),
 )
 async def list_events(
     read: Read,

@@ -30,6 +30,7 @@ async def get_readiness(context: WithContext) -> Response:
     try:
         found = await status_of(context)
         missing = [] if found["projections"] else ["projections"]
+        missing += ["events"] if found["lost"] else []
     except Exception as error:  # noqa: BLE001  whatever it is, we are not ready
         missing = [type(error.__cause__ or error).__name__]
     if missing:
@@ -37,9 +38,12 @@ async def get_readiness(context: WithContext) -> Response:
     return json({"status": "ready"})
 
 
-@router.get("/v1/status", responses=answers(envelope(StatusAnswer), "UNAVAILABLE"))
+@router.get("/v1/status", responses=answers(envelope(StatusAnswer), "LOG_LOST", "UNAVAILABLE"))
 async def get_status(context: WithContext) -> Response:
-    """The position of the log and of each read model, and the lag of each in events and in seconds of the log."""
+    """The position of the log and of each read model, and the lag of each in events and in seconds of the log.
+
+    `lost` says how the log has lost events that the read models know; null if it has not.
+    """
     found = await status_of(context)
     return json({"data": found, "as_of": {"position": found["engine"]["position"], "time": found["engine"]["time"]}})
 
@@ -77,6 +81,9 @@ def _status_metrics(found: dict[str, Any]) -> bytes:
         return Gauge(f"tidings_{name}", text, labels, registry=registry)
 
     gauge("status_up", "Whether the log and the read models could be read (1 or 0)").set(1)
+    gauge("log_lost_events", "Whether the log has lost events that the read models know (1 or 0)").set(
+        bool(found["lost"])
+    )
     gauge("log_position", "Position of the last event in the log").set(found["engine"]["position"])
     labels = ("projection", "partition")
     gauges = {

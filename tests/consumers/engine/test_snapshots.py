@@ -12,7 +12,7 @@ from consumers.engine import snapshots
 from consumers.engine.command_index import DiskCommandIndex
 from consumers.engine.command_source import LocalCommandSource
 from consumers.engine.engine import Engine
-from consumers.engine.log import START, Checkpoint, RecorderLog
+from consumers.engine.log import START, Checkpoint, LogLost, RecorderLog
 from consumers.engine.replay import Replay
 from consumers.engine.snapshots import EngineFolder, Snapshot, dump, load
 from consumers.gateway import LocalGateway
@@ -136,7 +136,6 @@ def test_two_engines_have_folders_of_their_own(tmp_path: Path) -> None:
         first.write(snapshot_of(Exchange(), 5))
         assert first.path != second.path
         found = second.newest()
-        second.throw_away(0)
         assert len(list(first.path.glob("snapshot-*"))) == 1
     assert found is not None
     with EngineFolder(tmp_path, "log") as again, EngineFolder(tmp_path, "another") as other:
@@ -191,7 +190,7 @@ def test_an_engine_starts_from_what_it_left(tmp_path: Path, lost: str) -> None:
 
     assert first == again
     assert state == engine.exchange.state_hash()
-    assert (read == 1) == (lost == "nothing")
+    assert (read == 2) == (lost == "nothing")  # the last known event, and the one before the snapshot's checkpoint
 
 
 def test_an_index_that_is_behind_the_snapshot_reads_no_more_than_it_lacks(tmp_path: Path) -> None:
@@ -208,15 +207,27 @@ def test_an_index_that_is_behind_the_snapshot_reads_no_more_than_it_lacks(tmp_pa
         )
 
 
-def test_what_is_kept_beside_a_lost_log_is_thrown_away(tmp_path: Path) -> None:
-    """The log lost its end (a restored copy): the snapshot and the index of the lost part do not count."""
+@pytest.mark.parametrize("known", ["all", "no file", "a damaged file"])
+def test_what_is_kept_beside_a_lost_log_stays(tmp_path: Path, known: str) -> None:
+    """The log lost its end (a restored copy): the engine stops, and the snapshot of the lost part stays as it is."""
     recorder = POPOApplicationRecorder()
-    for log in (recorder, POPOApplicationRecorder()):
-        source = LocalCommandSource()
-        engine = Engine(CountingLog(log), source, folder=tmp_path)
-        engine.start()
-        engine.wait_until_ready(10)
-        market = open_market(LocalGateway(source, timeout_seconds=10).submit_blocking)
-        assert LocalGateway(source, timeout_seconds=10).submit_blocking(*market.buy("c-1")).code is None
-        engine.stop()
-        assert engine.error is None
+    source = LocalCommandSource()
+    engine = Engine(CountingLog(recorder), source, folder=tmp_path)
+    engine.start()
+    engine.wait_until_ready(10)
+    market = open_market(LocalGateway(source, timeout_seconds=10).submit_blocking)
+    assert LocalGateway(source, timeout_seconds=10).submit_blocking(*market.buy("c-1")).code is None
+    engine.stop()
+    (kept,) = tmp_path.glob("*/*/snapshot-*")
+    content = kept.read_bytes()
+    (file,) = tmp_path.glob("known-*")
+    if known == "no file":
+        file.unlink()
+    elif known == "a damaged file":
+        file.write_bytes(file.read_bytes().replace(b"counting", b"counted!"))
+
+    again = Engine(CountingLog(POPOApplicationRecorder()), LocalCommandSource(), folder=tmp_path)
+    again.start()
+    with pytest.raises(LogLost, match="--accept-lost-log"):
+        again.wait_until_ready(10)
+    assert kept.read_bytes() == content

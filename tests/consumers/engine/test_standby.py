@@ -12,7 +12,7 @@ import pytest
 from api.cli.main import main
 from consumers.engine.command_source import LocalCommandSource
 from consumers.engine.engine import Engine
-from consumers.engine.log import Fenced
+from consumers.engine.log import Fenced, LogLost
 from consumers.engine.snapshots import dump, load
 from consumers.gateway import LocalGateway
 from consumers.kafka.command_source import KafkaCommandSource
@@ -132,7 +132,7 @@ def test_a_standby_reads_commands_before_it_takes_over(settings: Settings) -> No
     ahead = KafkaCommandSource(settings)
     ahead.connect()
     connected = ahead._reader
-    assert ahead.rewind(None) == 0
+    assert ahead.rewind({}) == 0
     assert ahead._reader is connected
     ahead.close(None)
 
@@ -235,15 +235,14 @@ def test_when_the_successor_dies_in_the_hand_over_the_next_standby_takes_over(
 
 
 @pytest.mark.timeout(60)
-def test_files_of_another_log_are_thrown_away(settings: Settings) -> None:
-    """A snapshot with a checkpoint after the end of the log, or after another batch, does not count."""
+def test_files_of_another_log_stop_the_engine(settings: Settings) -> None:
+    """A snapshot with a checkpoint after the end of the log, or after another batch: nothing is deleted."""
     source = LocalCommandSource()
     engine = Engine(open_log(settings), source, folder=settings.home / "engine")
     engine.start()
     engine.wait_until_ready(20)
-    market = open_market(LocalGateway(source).submit_blocking)
+    open_market(LocalGateway(source).submit_blocking)
     engine.stop()
-    whole = engine.exchange.state_hash()
     (path,) = settings.home.glob("engine/*/*/snapshot-*")
     snapshot = load(path.read_bytes())
     checkpoint = snapshot.checkpoint
@@ -254,15 +253,16 @@ def test_files_of_another_log_are_thrown_away(settings: Settings) -> None:
     for number, (claimed, index_lost) in enumerate(product(wrong, [False, True])):
         snapshot.exchange.accounts.clear()
         snapshot.checkpoint = claimed
-        path.with_name(f"snapshot-{checkpoint.position + 6 + number:020}").write_bytes(dump(snapshot))
+        newest = path.with_name(f"snapshot-{checkpoint.position + 6 + number:020}")
+        newest.write_bytes(dump(snapshot))
         if index_lost:
             for table in path.parent.glob("commands-*"):
                 table.unlink()
 
         again = Engine(open_log(settings), LocalCommandSource(), folder=settings.home / "engine")
         again.start()
-        again.wait_until_ready(20)
+        with pytest.raises(LogLost):
+            again.wait_until_ready(20)
         again.stop()
 
-        assert market.market_id in again.exchange.markets
-        assert again.exchange.state_hash() == whole
+        assert newest.exists()

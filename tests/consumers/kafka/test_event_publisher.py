@@ -1,23 +1,25 @@
 """The feed: the log again, one record an event, without a gap whatever interrupts it."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
 from consumers.engine.engine import Engine
 from consumers.kafka.command_source import KafkaCommandSource
 from consumers.kafka.event_publisher import EventPublisher, key_of
 from consumers.kafka.gateway import KafkaGateway
+from consumers.kafka.topics import ensure_topics
 from consumers.wiring import open_log
 from domain.events import Recorded
+from eventsourcing_kafka import LogRolledBack
 from messages.events import public_event
 from settings import Settings
-from tests.consumers.checks import reading, recorded
+from tests.consumers.checks import events, reading, recorded
 from tests.consumers.exchange_fixtures import Market, open_market
 from tests.consumers.processes import kafka_settings
 
@@ -137,7 +139,8 @@ def test_it_reads_a_copied_log_from_its_beginning(settings: Settings, market: tu
     gateway, traded = market
     feed_until(settings, log_of(settings)[-1].position)
     last = records_of(settings)[-1]
-    headers = [(name, b'[3,9,"x",17]' if name == "checkpoint" else value) for name, value in last.headers]
+    moved = dict(last.headers)["checkpoint"].replace(b"[", b"[9", 1)  # another offset
+    headers = [(name, moved if name == "checkpoint" else value) for name, value in last.headers]
     producer = KafkaProducer(**settings.kafka_client())
     producer.send(last.topic, last.value, last.key, headers, last.partition).get(timeout=10)
     producer.close()
@@ -149,6 +152,30 @@ def test_it_reads_a_copied_log_from_its_beginning(settings: Settings, market: tu
     seen = positions(records_of(settings))
     assert sorted({*seen}) == [event.position for event in after]
     assert len(seen) == len(after) + 1  # the record repeated here
+
+
+@pytest.mark.parametrize("lost", ["all", "other events"])
+def test_it_refuses_a_log_that_lost_what_the_feed_holds(
+    settings: Settings, market: tuple[KafkaGateway, Market], lost: str
+) -> None:
+    """The topic was made anew, and is empty, or has other events at these positions: the feed holds what it held."""
+    gateway, traded = market
+    gateway.submit_blocking(*traded.buy("c-1"))
+    feed_until(settings, log_of(settings)[-1].position)
+    before = positions(records_of(settings))
+    with closing(KafkaAdminClient(**settings.kafka_client())) as admin:
+        admin.delete_topics([f"{settings.kafka_topic_prefix}events"])
+    ensure_topics(settings)
+    if lost == "other events":
+        with closing(open_log(settings)) as log:
+            log.take_over(lambda _: None)
+            log.begin(events("market-a", 1, 50)).result()
+
+    with EventPublisher(settings) as feed:
+        assert not feed.wait_for(before[-1] + 1, 60)
+
+    assert isinstance(feed.error, LogRolledBack)
+    assert before == positions(records_of(settings))
 
 
 @pytest.mark.timeout(120)

@@ -19,6 +19,7 @@ from consumers.errors import ReplyTimeout
 from consumers.gateway import Gateway
 from consumers.kafka.command_source import KafkaCommandSource
 from consumers.kafka.gateway import KafkaGateway
+from consumers.kafka.topics import topic_id
 from consumers.wiring import open_log
 from domain.account import DepositCash
 from domain.partition import CommandRejected, CommandsRead
@@ -148,7 +149,8 @@ def test_what_is_no_command_goes_to_the_dead_letters(settings: Settings) -> None
     with reading(settings) as recorder:
         events = [event.event for event in recorded(recorder)]
     assert again.code is None
-    assert CommandsRead(f"{settings.kafka_topic_prefix}commands-0", 1) == events[0]
+    topic = f"{settings.kafka_topic_prefix}commands"
+    assert CommandsRead(f"{topic}-0@{topic_id(settings, 'commands')}", 1) == events[0]
 
 
 def test_a_command_with_an_invalid_field_has_a_rejection_in_the_log(settings: Settings) -> None:

@@ -8,7 +8,17 @@ import pytest
 from eventsourcing.persistence import OperationalError, ProgrammingError, StoredEvent
 
 import eventsourcing_kafka as es_kafka
-from consumers.engine.log import START, Checkpoint, EventBatch, Fenced, InDoubt, StaleCheckpoint, mapped_errors
+from consumers.engine.log import (
+    START,
+    Checkpoint,
+    EventBatch,
+    Fenced,
+    InDoubt,
+    LogLost,
+    StaleCheckpoint,
+    UnsafeLog,
+    mapped_errors,
+)
 from consumers.kafka import log as kafka_log
 from consumers.kafka.errors import APPEND_ERRORS, READ_ERRORS
 from consumers.kafka.log import CheckpointIndex, KafkaLog
@@ -69,7 +79,8 @@ def test_a_checkpoint_of_another_log_is_stale(log: KafkaLog) -> None:
         (es_kafka.InDoubt("x"), InDoubt, InDoubt),
         (OperationalError("x"), InDoubt, InDoubt),
         (ProgrammingError("x"), ProgrammingError, InDoubt),
-        (es_kafka.UnsafeTopic("x"), es_kafka.UnsafeTopic, InDoubt),
+        (es_kafka.UnsafeTopic("x"), UnsafeLog, InDoubt),
+        (es_kafka.RecordsMissing("x"), LogLost, InDoubt),
     ],
 )
 def test_each_error_of_the_library_becomes_one_of_ours(
