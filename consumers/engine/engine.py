@@ -369,7 +369,7 @@ class Engine:
         batch.positions = positions = append.result()
         self._sent = None
         batch.position_before, self.position = self.position, positions[-1]
-        self._decider.note_appended(batch)
+        self._decider.note_appended(batch, self._log.checkpoint)
         self._source.send_replies(self._decider.replies_to(batch))
         self._failures = 0
         _logger.info(

@@ -5,7 +5,6 @@ replica's state. That state may be ahead of the log, so after any doubt it is dr
 """
 
 from collections.abc import Callable
-from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -72,8 +71,9 @@ class Replica:
         if self._is_as_the_log:
             return
         if self._base is not None and self._folder is None:
-            self._folder = EngineFolder(self._base, self._log.identity())
-            self.replies.index = DiskCommandIndex(self._folder.path)
+            identity = self._log.identity()
+            self._folder = EngineFolder(self._base, identity)
+            self.replies.index = DiskCommandIndex(self._folder.path, identity)
         snapshot = self._folder.newest() if self._folder is not None else None
         self._replay = Replay(self._partition, self.replies.index, snapshot)
         self.replies.forget()
@@ -139,8 +139,7 @@ class Replica:
     def save_last(self, position: int) -> None:
         """Write a snapshot at a clean end, so that the next start is quick."""
         if self._folder is not None and position > self._snapshot_position and not self._folder.writing(wait=True):
-            with suppress(OSError):  # the log has everything
-                self._folder.write(self._snapshot(self._log.checkpoint, self.replies.recent(SNAPSHOT_REPLIES)))
+            self._folder.write_last(self._snapshot(self._log.checkpoint, self.replies.recent(SNAPSHOT_REPLIES)))
 
     def _write_apart(self, checkpoint: Checkpoint, replies: Callable[[], list[Reply]]) -> None:
         assert self._folder is not None, "one is due only where it can be kept"

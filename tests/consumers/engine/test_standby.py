@@ -245,7 +245,7 @@ def test_files_of_another_log_are_thrown_away(settings: Settings) -> None:
     engine.stop()
     whole = engine.exchange.state_hash()
     (path,) = settings.home.glob("engine/*/*/snapshot-*")
-    snapshot = load(path.read_bytes())
+    snapshot = load(path.read_bytes(), path.parent.parent.name)
     checkpoint = snapshot.checkpoint
     wrong = [
         checkpoint._replace(position=checkpoint.position + 5, offset=checkpoint.offset + 5),
@@ -254,7 +254,8 @@ def test_files_of_another_log_are_thrown_away(settings: Settings) -> None:
     for number, (claimed, index_lost) in enumerate(product(wrong, [False, True])):
         snapshot.exchange.accounts.clear()
         snapshot.checkpoint = claimed
-        path.with_name(f"snapshot-{checkpoint.position + 6 + number:020}").write_bytes(dump(snapshot))
+        behind = path.with_name(f"snapshot-{checkpoint.position + 6 + number:020}")
+        behind.write_bytes(dump(snapshot, path.parent.parent.name))
         if index_lost:
             for table in path.parent.glob("commands-*"):
                 table.unlink()
