@@ -113,7 +113,7 @@ def test_a_killed_process_leaves_one_entry_undone(tmp_path: Path) -> None:
         table = index._tables[0]
         slot = next(slot for slot in range(128) if not table.cells[2 * slot])
         steps: list[tuple[memoryview, int, int]] = [
-            (table.words, 0, slot),
+            (table.word, 0, slot << 31 | 31),
             (table.cells, 2 * slot + 1, 31),
             (table.cells, 2 * slot, 42),
         ]
