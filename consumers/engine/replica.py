@@ -4,9 +4,12 @@ A standby's replica follows the log. An engine takes over the log with its repli
 replica's state. That state may be ahead of the log, so after any doubt it is dropped and made again.
 """
 
+import errno
 from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Final
+
+import structlog
 
 from consumers.engine.command_index import DiskCommandIndex, MemoryCommandIndex
 from consumers.engine.log import Checkpoint, Log
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from domain.exchange import Exchange
+
+_logger: Final = structlog.get_logger()
 
 SNAPSHOT_EVENTS: Final = 100_000
 """The number of events after which a snapshot is due: a start folds hardly more."""
@@ -71,15 +76,26 @@ class Replica:
         if self._is_as_the_log:
             return
         if self._base is not None and self._folder is None:
-            identity = self._log.identity()
-            self._folder = EngineFolder(self._base, identity)
-            self.replies.index = DiskCommandIndex(self._folder.path, identity)
+            self._open_folder(self._base)
         snapshot = self._folder.newest() if self._folder is not None else None
         self._replay = Replay(self._partition, self.replies.index, snapshot)
         self.replies.forget()
         self._log.checkpoints = snapshot.checkpoints if snapshot else []
         self._snapshot_position = snapshot.checkpoint.position if snapshot else 0
         self._is_as_the_log = True
+
+    def _open_folder(self, base: "Path") -> None:
+        """Open the files. If the disk has no room even for the folder, go on without."""
+        identity = self._log.identity()
+        try:
+            self._folder = EngineFolder(base, identity)
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                raise
+            self._base = None
+            _logger.warning("engine_folder_left_out", folder=str(base), reason=str(error))
+        else:
+            self.replies.index = DiskCommandIndex(self._folder.path, identity)
 
     def drop(self) -> None:
         """Have the next `prepare` begin anew: the state in memory may differ from that of the log."""

@@ -1,5 +1,6 @@
 """A disk without room for the engine's files: commands are decided all the same, and the log file says so once."""
 
+import errno
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import structlog
+from eventsourcing.popo import POPOApplicationRecorder
 
 from consumers.engine import replica
 from consumers.engine.command_index import DiskCommandIndex
@@ -16,6 +18,7 @@ from consumers.engine.log import Checkpoint
 from consumers.engine.snapshots import EngineFolder, Snapshot
 from domain.exchange import Exchange
 from tests.consumers.engine.test_damaged_files import Home
+from tests.consumers.exchange_fixtures import open_market, running
 
 
 @contextmanager
@@ -132,3 +135,19 @@ def test_an_engine_goes_on_without_room(tmp_path: Path, monkeypatch: pytest.Monk
     assert said.count("command_index_cannot_grow") == 5, "five engines ran, and each said it once"
     assert 1 <= said.count("snapshot_not_written") <= 5
     home.check()
+
+
+def test_an_engine_goes_on_without_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No room even for the folder: said once, and every command is decided."""
+
+    def no_room(path: Path, *_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "mkdir", no_room)
+    with (
+        structlog.testing.capture_logs() as lines,
+        running(POPOApplicationRecorder(), folder=tmp_path / "home") as (engine, gateway, _),
+    ):
+        open_market(gateway.submit_blocking)
+    assert engine.error is None
+    assert [line["event"] for line in lines if line["log_level"] != "info"] == ["engine_folder_left_out"]
