@@ -168,8 +168,8 @@ class DiskCommandIndex:
             table = CommandTable(path, self._slots << GROWTH_BITS * number)
         except DamagedTableError as error:
             raise DamagedTableError(f"{path.name}: {error}") from error
-        except FileNotFoundError as error:
-            raise DamagedTableError(f"{path.name} is missing") from error
+        except FileNotFoundError as missing:  # a name of its own: compiled code gives a variable one type
+            raise DamagedTableError(f"{path.name} is missing") from missing
         self._tables.append(table)
         return table
 

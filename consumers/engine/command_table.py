@@ -10,6 +10,7 @@ that of the page without the entry. The word names the slot, so the next process
 claim to have this entry yet. Any other difference is damage.
 """
 
+import errno
 import mmap
 import os
 import struct
@@ -85,10 +86,14 @@ def allocate(file: BinaryIO, size: int) -> None:
 
     Raises OSError: the disk or a limit has no room.
     """
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(file.fileno(), 0, size)
-        return
-    file.writelines([_ZEROS[: size - begin] for begin in range(0, size, len(_ZEROS))])  # macOS
+    try:
+        if hasattr(os, "posix_fallocate"):  # macOS has none
+            os.posix_fallocate(file.fileno(), 0, size)
+            return
+    except OSError as error:
+        if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL}:  # the file system has none
+            raise
+    file.writelines([_ZEROS[: size - begin] for begin in range(0, size, len(_ZEROS))])
     file.flush()
 
 
