@@ -4,15 +4,25 @@ It holds no events, only where to find them: one row for each batch (position ->
 versions that an aggregate has in a batch (aggregate -> batches). It may be deleted at any time: an index that is absent,
 damaged, or of another topic is rebuilt from the log. Several processes may share the file; each advances it in one
 transaction, from the checkpoint in the file.
+
+SQLite notices damage of its structure, not of values. So the row with the checkpoint has a checksum, which is compared
+whenever it is read, and the sum of the checksums of all other rows. Whoever asks for batches by position compares them with
+the log. What is asked by aggregate cannot be compared: a row that is missing is not missed. So before the first such answer
+of a process, all rows are summed up: half a second for each million. Each table is one tree, so that this sees all that
+a search sees.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import struct
 from contextlib import contextmanager
+from logging import getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from crc32c import crc32c
 from eventsourcing.persistence import OperationalError
 
 from eventsourcing_kafka.protocol import Batch, Checkpoint
@@ -22,26 +32,51 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchLocation", "Damaged", "Index", "Run"]
 
-FORMAT = 1
+FORMAT = 2
 """The version of the layout below. A file with another one is rebuilt."""
 
-_SCHEMA = """
-CREATE TABLE log (
-    format INTEGER NOT NULL, identity TEXT NOT NULL,
-    "offset" INTEGER NOT NULL, epoch INTEGER NOT NULL, writer TEXT NOT NULL, next INTEGER NOT NULL
-);
-CREATE TABLE batch (
-    first INTEGER PRIMARY KEY, "offset" INTEGER NOT NULL, count INTEGER NOT NULL, epoch INTEGER NOT NULL
-);
-CREATE TABLE writer (epoch INTEGER PRIMARY KEY, name TEXT NOT NULL);
-CREATE TABLE aggregate (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
-CREATE TABLE run (
-    aggregate INTEGER NOT NULL, low INTEGER NOT NULL, first INTEGER NOT NULL, high INTEGER NOT NULL,
-    PRIMARY KEY (aggregate, low, first)
-) WITHOUT ROWID;
+_SCHEMA = {
+    "log": (
+        'CREATE TABLE log (format INTEGER NOT NULL, identity TEXT NOT NULL, "offset" INTEGER NOT NULL,'
+        " epoch INTEGER NOT NULL, writer TEXT NOT NULL, next INTEGER NOT NULL,"
+        ' aggregates INTEGER NOT NULL, "sum" INTEGER NOT NULL, "check" INTEGER NOT NULL)'
+    ),
+    "batch": (
+        'CREATE TABLE batch (first INTEGER PRIMARY KEY, "offset" INTEGER NOT NULL, count INTEGER NOT NULL,'
+        " epoch INTEGER NOT NULL) WITHOUT ROWID"
+    ),
+    "writer": "CREATE TABLE writer (epoch INTEGER PRIMARY KEY, name TEXT NOT NULL) WITHOUT ROWID",
+    "aggregate": "CREATE TABLE aggregate (name TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID",
+    "run": (
+        "CREATE TABLE run (aggregate INTEGER NOT NULL, low INTEGER NOT NULL, first INTEGER NOT NULL,"
+        " high INTEGER NOT NULL, PRIMARY KEY (aggregate, low, first)) WITHOUT ROWID"
+    ),
+}
+
+_SUM = """
+SELECT (SELECT coalesce(sum(row_check(1, first, "offset", count, epoch)), 0) FROM batch)
+    + (SELECT coalesce(sum(row_check(2, aggregate, low, first, high)), 0) FROM run)
+    + (SELECT coalesce(sum(name_check(3, CAST(name AS BLOB), epoch)), 0) FROM writer)
+    + (SELECT coalesce(sum(name_check(4, CAST(name AS BLOB), number)), 0) FROM aggregate)
 """
 
-_TABLES = {"log", "batch", "writer", "aggregate", "run"}
+_four = struct.Struct("<4q").pack
+_one = struct.Struct("<q").pack
+_logger = getLogger(__name__)
+
+_NOT_DAMAGE = {
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_INTERRUPT,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PROTOCOL,
+}
+"""Errors of SQLite that say nothing about the file's content."""
 
 
 class Damaged(Exception):  # noqa: N818  # as in errors.py
@@ -86,9 +121,12 @@ class Index:
         self._path = path
         self._identity = identity
         self._numbers: dict[str, int] = {}
+        self._epochs: set[int] = set()
+        self._summed_up = False
         try:
             self._open()
-        except Damaged:
+        except Damaged as error:
+            _logger.warning("Index %s is built again from the log: %s", path, error)
             self.clear()
 
     def clear(self) -> None:
@@ -101,15 +139,14 @@ class Index:
 
     def close(self) -> None:
         """Close the file."""
-        self._numbers.clear()
+        self._forget()
+        self._summed_up = False
         self._db.close()
 
     @property
     def checkpoint(self) -> Checkpoint:
         """The checkpoint to continue reading from: everything before it is indexed."""
-        with self._checked():
-            row = self._db.execute('SELECT "offset", epoch, writer, next FROM log').fetchone()
-            return Checkpoint(*row)
+        return self._state()[0]
 
     def advance(self, before: Checkpoint, batches: Sequence[Batch], after: Checkpoint) -> bool:
         """Add the batches between two checkpoints, all or none.
@@ -118,26 +155,42 @@ class Index:
             Whether they were added; False if the index is not at ``before`` because another process has advanced it.
         """
         with self._transaction():
-            if self.checkpoint.offset != before.offset:
+            at, aggregates, total = self._state()
+            if at.offset != before.offset:
                 return False
-            self._db.execute('UPDATE log SET "offset" = ?, epoch = ?, writer = ?, next = ?', after)
-            self._db.executemany(
-                "INSERT INTO batch VALUES (?, ?, ?, ?)", [(b.first, b.offset, len(b.events), b.epoch) for b in batches]
-            )
-            self._db.executemany(
-                "INSERT OR IGNORE INTO writer VALUES (?, ?)", {b.epoch: b.writer for b in batches}.items()
-            )
-            self._db.executemany("INSERT OR IGNORE INTO run VALUES (?, ?, ?, ?)", self._runs_of(batches))
+            located = [(b.first, b.offset, len(b.events), b.epoch) for b in batches]
+            self._db.executemany("INSERT INTO batch VALUES (?, ?, ?, ?)", located)
+            total += sum([_row_check(1, *row) for row in located])
+            for epoch, name in {b.epoch: b.writer for b in batches}.items():
+                if self._is_new(epoch):
+                    self._db.execute("INSERT INTO writer VALUES (?, ?)", (epoch, name))
+                    total += _name_check(3, name.encode(), epoch)
+            numbers: dict[str, int] = {}
+            for name in {name for batch in batches for name, *_ in batch.events}:
+                number = self._number(name)
+                if number is None:
+                    number = aggregates = aggregates + 1
+                    self._db.execute("INSERT INTO aggregate VALUES (?, ?)", (name, number))
+                    total += _name_check(4, name.encode(), number)
+                numbers[name] = number
+            runs = list(_runs_of(batches, numbers))
+            self._db.executemany("INSERT INTO run VALUES (?, ?, ?, ?)", runs)
+            total += sum([_row_check(2, *row) for row in runs])
+            self._write_state(after, aggregates, total)
         return True
 
     def last(self) -> BatchLocation | None:
-        """Return where the last batch is, or None if there is none."""
-        with self._checked():
+        """Return where the last batch is, or None if there is none. Raises Damaged: the checkpoint is not right after it."""
+        with self._transaction("BEGIN"):  # both of one moment
+            end = self.checkpoint.next
             row = self._db.execute(
                 'SELECT first, "offset", epoch, name, count FROM batch LEFT JOIN writer USING (epoch)'
                 " ORDER BY first DESC LIMIT 1"
             ).fetchone()
-        return BatchLocation(*row) if row else None
+            last = BatchLocation(*row) if row else None
+            if end != (last.first + last.events if last else 1):
+                raise Damaged(f"its last batch is {last}, but its checkpoint says {end}")
+        return last
 
     def locations(self, position: int, limit: int) -> list[BatchLocation]:
         """Return where the batch of this position and the batches after it are, at most ``limit`` of them."""
@@ -164,6 +217,7 @@ class Index:
         self, name: str, *, gt: int | None = None, lte: int | None = None, desc: bool = False, limit: int = -1
     ) -> list[Run]:
         """Return the runs of an aggregate that have a version within the bounds, in order of version."""
+        self._sum_up()
         with self._checked():
             rows = self._db.execute(
                 'SELECT low, high, run.first, "offset", epoch, writer.name FROM run'
@@ -184,66 +238,90 @@ class Index:
 
     def _open(self) -> None:
         self._db = sqlite3.connect(self._path, timeout=30, isolation_level=None, check_same_thread=False)
+        self._db.create_function("row_check", 5, _row_check, deterministic=True)
+        self._db.create_function("name_check", 3, _name_check, deterministic=True)
         try:
             with self._checked():
                 self._db.execute("PRAGMA journal_mode = WAL")
                 self._db.execute("PRAGMA synchronous = NORMAL")
                 self._db.execute("PRAGMA cache_size = -16384")  # KiB
-                with self._transaction():
-                    tables = {
-                        name for (name,) in self._db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
-                    }
-                    if not tables:
-                        for statement in _SCHEMA.split(";"):
-                            self._db.execute(statement)
-                    elif tables != _TABLES:
-                        raise Damaged(f"It has the tables {sorted(tables)}")  # noqa: TRY301
-                    row = self._db.execute("SELECT format, identity FROM log").fetchone()
-                    if row is None:
-                        self._db.execute(
-                            "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)", (FORMAT, self._identity, *Checkpoint())
-                        )
-                    elif row != (FORMAT, self._identity):
-                        raise Damaged(f"An index of {row}, not of {self._identity}")  # noqa: TRY301
+            with self._transaction():
+                schema = dict(self._db.execute("SELECT name, sql FROM sqlite_schema"))
+                if not schema:
+                    for statement in _SCHEMA.values():
+                        self._db.execute(statement)
+                    self._write_state(Checkpoint(), 0, 0)
+                elif schema != _SCHEMA:
+                    raise Damaged(f"it has other tables: {sorted(map(str, schema))}")  # noqa: TRY301
+                self._state()
         except BaseException:
             self._db.close()
             raise
 
-    def _runs_of(self, batches: Sequence[Batch]) -> Iterator[tuple[int, int, int, int]]:
-        for batch in batches:
-            versions: dict[str, list[int]] = {}
-            for name, version, _, _ in batch.events:
-                versions.setdefault(name, []).append(version)
-            for name, found in versions.items():
-                number = self._number(name)
-                found.sort()
-                low = high = found[0]
-                for version in found[1:]:
-                    if version > high + 1:
-                        yield number, low, batch.first, high
-                        low = version
-                    high = version
-                yield number, low, batch.first, high
+    def _state(self) -> tuple[Checkpoint, int, int]:
+        """Return the checkpoint, the number of aggregates and the sum of the rows' checks."""
+        with self._checked():
+            rows = self._db.execute("SELECT * FROM log").fetchall()
+        if len(rows) != 1:
+            raise Damaged(f"it has {len(rows)} checkpoints")
+        *values, check = rows[0]
+        if check != crc32c(repr(values).encode()):
+            raise Damaged("the checksum of the checkpoint is wrong")
+        version, identity, offset, epoch, writer, after, aggregates, total = values
+        if (version, identity) != (FORMAT, self._identity):
+            raise Damaged(f"it is an index of {identity} in format {version}")
+        return Checkpoint(offset, epoch, writer, after), aggregates, total
 
-    def _number(self, name: str) -> int:
+    def _write_state(self, checkpoint: Checkpoint, aggregates: int, total: int) -> None:
+        values = [FORMAT, self._identity, *checkpoint, aggregates, total]
+        self._db.execute("DELETE FROM log")
+        self._db.execute("INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*values, crc32c(repr(values).encode())))
+
+    def _sum_up(self) -> None:
+        """Compare all rows with their sum, once. Raises Damaged."""
+        if self._summed_up:
+            return
+        with self._transaction("BEGIN"):  # all of one moment
+            *_, total = self._state()
+            (found,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+            if found != "ok":
+                raise Damaged(found)
+            (found,) = self._db.execute(_SUM).fetchone()
+            if found != total:
+                raise Damaged("the checksums of its rows do not add up")
+        self._summed_up = True
+
+    def _number(self, name: str) -> int | None:
         number = self._numbers.get(name)
         if number is None:
-            self._db.execute("INSERT OR IGNORE INTO aggregate (name) VALUES (?)", (name,))
-            number = int(self._db.execute("SELECT number FROM aggregate WHERE name = ?", (name,)).fetchone()[0])
+            row = self._db.execute("SELECT number FROM aggregate WHERE name = ?", (name,)).fetchone()
+            if row is None:
+                return None
             if len(self._numbers) >= _NUMBERS_MAX:
                 self._numbers.clear()
-            self._numbers[name] = number
+            self._numbers[name] = number = int(row[0])
         return number
 
+    def _is_new(self, epoch: int) -> bool:
+        if epoch in self._epochs:
+            return False
+        self._epochs.add(epoch)
+        return self._db.execute("SELECT 1 FROM writer WHERE epoch = ?", (epoch,)).fetchone() is None
+
+    def _forget(self) -> None:
+        self._numbers.clear()
+        self._epochs.clear()
+
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
         with self._checked():
-            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute(begin)
             try:
                 yield
             except BaseException:
-                self._numbers.clear()  # the numbers given in this transaction are rolled back
-                self._db.execute("ROLLBACK")
+                self._forget()  # what was added in this transaction is rolled back
+                if self._db.in_transaction:  # SQLite rolls back by itself when the disk is full
+                    self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
 
@@ -251,12 +329,47 @@ class Index:
     def _checked(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.OperationalError as error:
-            if "no such" in str(error):  # a table or column is missing: not our file
+        except (sqlite3.DatabaseError, TypeError, ValueError) as error:
+            if self._is_damage(error):
                 raise Damaged(str(error)) from error
             raise OperationalError(f"Index {self._path}: {error}") from error
-        except (sqlite3.DatabaseError, TypeError) as error:  # TypeError: a row is missing
-            raise Damaged(str(error)) from error
+
+    def _is_damage(self, error: Exception) -> bool:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)  # else a value is missing, or is no text
+        if code & 0xFF == sqlite3.SQLITE_READONLY:
+            return os.access(self._path, os.W_OK)  # so its header says, but not the file system
+        return code == sqlite3.SQLITE_IOERR_SHORT_READ or code & 0xFF not in _NOT_DAMAGE
+
+
+def _runs_of(batches: Sequence[Batch], numbers: dict[str, int]) -> Iterator[tuple[int, int, int, int]]:
+    for batch in batches:
+        versions: dict[str, list[int]] = {}
+        for name, version, *_ in batch.events:
+            versions.setdefault(name, []).append(version)
+        for name, found in versions.items():
+            number = numbers[name]
+            found.sort()
+            low = high = found[0]
+            for version in found[1:]:
+                if version > high + 1:
+                    yield number, low, batch.first, high
+                    low = version
+                high = version
+            yield number, low, batch.first, high
+
+
+def _row_check(table: int, a: int, b: int, c: int, d: int) -> int:
+    try:
+        return int(crc32c(_four(a, b, c, d), table))
+    except struct.error:  # no numbers: the file is damaged
+        return -1
+
+
+def _name_check(table: int, name: bytes, number: int) -> int:
+    try:
+        return int(crc32c(name + _one(number), table))
+    except (struct.error, TypeError):
+        return -1
 
 
 _MAX = 2**63 - 1

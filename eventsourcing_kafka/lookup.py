@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from logging import getLogger
 from threading import RLock
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["Lookup"]
 
 T = TypeVar("T")
+
+_logger = getLogger(__name__)
 
 INDEX_EVENTS_MAX = 20_000
 """The most events in one transaction of the index. Bounds memory while a long log is indexed."""
@@ -84,7 +87,10 @@ class Lookup:
             selected: list[Notification] = []
             position = begin
             while len(selected) < limit and (stop is None or position <= stop):
+                end = self._index.checkpoint.next
                 locations = self._index.locations(position, PAGE_BATCHES_MAX)
+                if locations[0].first > position if locations else end > position:
+                    raise Damaged(f"It has no batch of position {position}")
                 if not topics:  # then no batch beyond these positions is needed
                     locations = [found for found in locations if found.first < position + limit - len(selected)]
                 if not locations:
@@ -92,6 +98,8 @@ class Lookup:
                 batches = self._fetcher.get([found.offset for found in locations])
                 for found in locations:
                     batch = _batch_at(found, batches)
+                    if found.first > position:
+                        raise Damaged(f"It has no batch of position {position}")
                     selected += (
                         n
                         for n in batch.notifications()
@@ -125,6 +133,8 @@ class Lookup:
 
         def find() -> Checkpoint:
             self._verify()
+            for found in self._index.locations(position, 1):
+                _batch_at(found, self._fetcher.get([found.offset]))
             return self._index.checkpoint_at(position)
 
         return self._with_index(find)
@@ -171,8 +181,9 @@ class Lookup:
                 raise ProgrammingError("The recorder is closed")
             try:
                 return work()
-            except Damaged:
+            except Damaged as error:
                 self._known_end.check(self._fetcher)  # the log itself may have changed
+                _logger.warning("The index of %s is built again from the log: %s", self._reader.settings.topic, error)
                 self._index.clear()
                 self._fetcher.clear()
                 self._reader.seek(START)
@@ -228,7 +239,11 @@ def _batch_at(location: BatchLocation | Run, batches: dict[int, Batch]) -> Batch
     """Return the fetched batch of this location; raise Damaged if it is not the one that the index says."""
     batch = batches.get(location.offset)
     wanted = (location.first, location.epoch, location.writer)
-    if batch is None or (batch.first, batch.epoch, batch.writer) != wanted:
+    if (
+        batch is None
+        or (batch.first, batch.epoch, batch.writer) != wanted
+        or (isinstance(location, BatchLocation) and len(batch.events) != location.events)
+    ):
         raise Damaged(f"Offset {location.offset} does not hold the batch of position {location.first}")
     return batch
 

@@ -34,6 +34,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 MODULES: Final = (
     "consumers/engine/batch.py",
     "consumers/engine/command_index.py",
+    "consumers/engine/command_table.py",
     "consumers/engine/engine.py",
     "consumers/engine/replay.py",
     "consumers/engine/recorded_replies.py",

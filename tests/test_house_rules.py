@@ -51,7 +51,7 @@ ENVIRONMENT_READERS = {
 }
 
 # mypyc drops the annotations of the classes that it compiles. These may be compiled: their fields are only used by name.
-UNREAD_ANNOTATIONS = {"Entry", "Ledger", "BatchLimits", "Sweep", "SweepFill"}
+UNREAD_ANNOTATIONS = {"Entry", "Ledger", "BatchLimits", "Sweep", "SweepFill", "TableHeader"}
 
 # Joined from parts, so that the rule does not find them in this file.
 FORBIDDEN_WORDS = [

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from consumers.engine.command_source import CommandReply
+from consumers.engine.log import Checkpoint
 from consumers.engine.recorded_replies import REPLY_EVENTS_MAX, RecordedReplies
 from domain.events import Event
 from domain.exchange import Entry, Exchange
@@ -315,12 +316,12 @@ class Decider:
 
     # --- replies
 
-    def note_appended(self, batch: AppendBatch) -> None:
-        """Note in the command index where the commands of a batch stand, now that the log has it."""
+    def note_appended(self, batch: AppendBatch, after: Checkpoint) -> None:
+        """Note in the command index where the commands of a batch stand, now that the log has it up to `after`."""
         index, positions = self._replies.index, batch.positions
         for command_id, first in batch.first_events:
             index.add(command_id, positions[first])
-        index.advance(positions[-1])
+        index.advance(after)
 
     def replies_to(self, batch: AppendBatch) -> list[CommandReply]:
         """Return the reply to each command of a batch whose events, if it has any, are in the log. To be called once."""

@@ -377,7 +377,7 @@ class Engine:
         self._sent = None
         batch.position_before, self.position = self.position, positions[-1]
         self._replica.known_log.note(self._log.checkpoint)
-        self._decider.note_appended(batch)
+        self._decider.note_appended(batch, self._log.checkpoint)
         self._source.send_replies(self._decider.replies_to(batch))
         self._failures = 0
         _logger.info(

@@ -4,9 +4,10 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+import structlog
 
 from consumers.engine.command_index import CommandIndex
-from consumers.engine.log import START, Checkpoint, EventBatch, StaleCheckpoint, checkpoint_before
+from consumers.engine.log import START, Checkpoint, EventBatch, InDoubt, StaleCheckpoint, checkpoint_before
 from domain.exchange import Exchange
 from domain.partition import CommandsRead
 from messages.events import EventState
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from consumers.engine.snapshots import Snapshot
     from domain.events import Event
     from domain.money import Time
+
+_logger: Final = structlog.get_logger()
 
 REPEATED_BATCHES: Final = 16
 """The number of last batches whose replies are sent again: the earlier engine may not have sent them."""
@@ -37,14 +40,39 @@ class Replay:
         self.exchange = snapshot.exchange if snapshot else Exchange(partition)
         self.checkpoint: Checkpoint = snapshot.checkpoint if snapshot else START
         self.next_offsets: dict[str, int] = dict(snapshot.next_offsets) if snapshot else {}
-        if snapshot is not None and index.position < self.checkpoint.position:
-            # The index was lost, or the snapshot is of another engine: the index reads on from where it ends, and the
-            # state skips the events that the snapshot covers.
-            self._skip = self.checkpoint
-            self.checkpoint = checkpoint_before(snapshot.checkpoints, index.position + 1)
+        start = self._start(snapshot)
+        if not index.fits(start):
+            self._refuse_index()
+            start = self._start(snapshot)
+        if start != self.checkpoint:
+            self._skip, self.checkpoint = self.checkpoint, start
+
+    def _start(self, snapshot: "Snapshot | None") -> Checkpoint:
+        """Return where to read on: after the snapshot, unless the index ends before it.
+
+        The index was lost then, or the snapshot is of another engine: the index reads on from where it ends, and the
+        state skips the events that the snapshot covers.
+        """
+        if snapshot is None:
+            return START
+        if self._index.position < snapshot.checkpoint.position:
+            return checkpoint_before(snapshot.checkpoints, self._index.position + 1)
+        return snapshot.checkpoint
+
+    def _refuse_index(self) -> None:
+        _logger.warning("command_index_thrown_away", reason=f"another writer wrote the event at {self._index.position}")
+        self._index.begin_again()
 
     def handle(self, batch: EventBatch) -> None:
-        """Bring state and index up to these events. Raises StaleCheckpoint: the snapshot is not of this log."""
+        """Bring state and index up to these events.
+
+        Raises:
+            StaleCheckpoint: the snapshot is not of this log.
+            InDoubt: the command index is not of this log. It is empty now: begin anew.
+        """
+        if not self._index.fits(batch.after):
+            self._refuse_index()
+            raise InDoubt("the command index was not of this log, and is made again")
         if batch.positions[0] <= self._skip.position:
             self._check(batch.after)
             batch = self._index_only(batch)
@@ -60,7 +88,7 @@ class Replay:
             elif type(event) is CommandsRead:
                 next_offsets[event.source] = event.next
         if batch.after.position > indexed:
-            index.advance(batch.after.position)
+            index.advance(batch.after)
         self.checkpoint = batch.after
         self._last.append(batch)
 
@@ -73,7 +101,8 @@ class Replay:
     def _check(self, after: Checkpoint) -> None:
         """Raise StaleCheckpoint when the snapshot's checkpoint is not in the log: in Kafka it is the end of a batch."""
         wanted = self._skip
-        if wanted.offset and after.position >= wanted.position and after != wanted:
+        found = after._replace(offset=wanted.offset)  # a writer's own is higher if its record stands twice
+        if wanted.offset and after.position >= wanted.position and found != wanted:
             raise StaleCheckpoint(f"the batch that ends at {after.position} is not the one that the snapshot ends with")
 
     def last_replies(self) -> list[Reply]:

@@ -4,10 +4,12 @@ A standby's replica follows the log. An engine takes over the log with its repli
 replica's state. That state may be ahead of the log, so after any doubt it is dropped and made again.
 """
 
+import errno
 from collections.abc import Callable
-from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Final
+
+import structlog
 
 from consumers.engine.command_index import DiskCommandIndex, MemoryCommandIndex
 from consumers.engine.known_log import KnownLog, lost_if_stale
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from domain.exchange import Exchange
+
+_logger: Final = structlog.get_logger()
 
 SNAPSHOT_EVENTS: Final = 100_000
 """The number of events after which a snapshot is due: a start folds hardly more."""
@@ -78,14 +82,26 @@ class Replica:
             return
         self.known_log.check(self._log)
         if self._base is not None and self._folder is None:
-            self._folder = EngineFolder(self._base, self._log.identity())
-            self.replies.index = DiskCommandIndex(self._folder.path)
+            self._open_folder(self._base)
         snapshot = self._folder.newest() if self._folder is not None else None
         self._replay = Replay(self._partition, self.replies.index, snapshot)
         self.replies.forget()
         self._log.checkpoints = snapshot.checkpoints if snapshot else []
         self._snapshot_position = snapshot.checkpoint.position if snapshot else 0
         self._is_as_the_log = True
+
+    def _open_folder(self, base: "Path") -> None:
+        """Open the files. If the disk has no room even for the folder, go on without."""
+        identity = self._log.identity()
+        try:
+            self._folder = EngineFolder(base, identity)
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                raise
+            self._base = None
+            _logger.warning("engine_folder_left_out", folder=str(base), reason=str(error))
+        else:
+            self.replies.index = DiskCommandIndex(self._folder.path, identity)
 
     def drop(self) -> None:
         """Have the next `prepare` begin anew: the state in memory may differ from that of the log."""
@@ -140,8 +156,7 @@ class Replica:
     def save_last(self, position: int) -> None:
         """Write a snapshot at a clean end, so that the next start is quick."""
         if self._folder is not None and position > self._snapshot_position and not self._folder.writing(wait=True):
-            with suppress(OSError):  # the log has everything
-                self._folder.write(self._snapshot(self._log.checkpoint, self.replies.recent(SNAPSHOT_REPLIES)))
+            self._folder.write_last(self._snapshot(self._log.checkpoint, self.replies.recent(SNAPSHOT_REPLIES)))
 
     def _write_apart(self, checkpoint: Checkpoint, replies: Callable[[], list[Reply]]) -> None:
         assert self._folder is not None, "one is due only where it can be kept"

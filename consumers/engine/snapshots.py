@@ -1,9 +1,9 @@
 """Snapshots: an engine's state at one position of the log, in a file, so that a start need not fold the log before it.
 
 The log always takes precedence over a snapshot. A snapshot counts only if its bytes are undamaged, the state made of
-them has the hash that stands beside them, and this very code made it. Otherwise it is thrown away, and the engine folds
-the log from an older snapshot or from the beginning. If its checkpoint is not in the log, the log has lost events: then
-the engine stops, and the snapshot stays, because it may be the last copy of the state.
+them has the hash that stands beside them, and this very code made it from this log. Otherwise it is thrown away, and the
+engine folds the log from an older snapshot or from the beginning. If its checkpoint is not in the log, the log has lost
+events: then the engine stops, and the snapshot stays, because it may be the last copy of the state.
 
 The code's version is a hash of the sources that fold, not a number that somebody must remember to raise: a state that
 an old rule made must never go on under a new one. The price is one long replay after a change of the domain.
@@ -14,6 +14,7 @@ else was open (a lock or a connection must not outlive its owner), and exits wit
 """
 
 import contextlib
+import errno
 import fcntl
 import gc
 import os
@@ -45,6 +46,9 @@ _log: Final = structlog.get_logger()
 
 KEPT: Final = 2
 """The number of snapshots that are kept: the last one may be damaged."""
+
+CHILD_FAILED: Final = 255
+"""The exit code of a child that failed for another reason than an OSError, whose numbers are lower."""
 
 NICE: Final = 10
 """The priority of the child that writes a snapshot: higher numbers give way to lower ones."""
@@ -87,6 +91,8 @@ class _Head(msgspec.Struct):
     """The first line of the file."""
 
     code: str
+    log: str
+    """The log's identity."""
     position: int
     state_hash: str
     content_hash: str
@@ -130,8 +136,8 @@ def code_version() -> str:
     return digest.hexdigest()
 
 
-def dump(snapshot: Snapshot) -> bytes:
-    """Return the content of a snapshot's file."""
+def dump(snapshot: Snapshot, identity: str) -> bytes:
+    """Return the content of a snapshot's file. `identity` is the log's."""
     exchange = snapshot.exchange
     content = _encoder.encode(
         _Content(
@@ -152,16 +158,18 @@ def dump(snapshot: Snapshot) -> bytes:
             snapshot.checkpoints,
         )
     )
-    head = _Head(code_version(), snapshot.checkpoint.position, exchange.state_hash(), _hash(content))
+    head = _Head(code_version(), identity, snapshot.checkpoint.position, exchange.state_hash(), _hash(content))
     return msgspec.json.encode(head) + b"\n" + content
 
 
-def load(data: bytes) -> Snapshot:
-    """Return the snapshot that a file holds. Raises ValueError when it is of other code or is damaged."""
+def load(data: bytes, identity: str) -> Snapshot:
+    """Return the snapshot that a file holds. Raises ValueError when it is of another log or other code, or is damaged."""
     line, _, content = data.partition(b"\n")
     head = msgspec.json.decode(line, type=_Head)
     if head.code != code_version():
         raise ValueError("another version of the code made it")
+    if head.log != identity:
+        raise ValueError("it is of another log")
     if head.content_hash != _hash(content):
         raise ValueError("it is damaged")
     read = _decoder.decode(content)
@@ -194,6 +202,7 @@ class EngineFolder:
 
     def __init__(self, base: Path, identity: str) -> None:
         """Take the first free folder. `identity` is the log's: another log never reads these files."""
+        self._identity = identity
         self._parent = base / identity
         for number in count():
             self.path = self._parent / str(number)
@@ -206,6 +215,7 @@ class EngineFolder:
             else:
                 break
         self._child: int | None = None
+        self._write_code = 0
         self._unreadable: set[Path] = set()
 
     def close(self) -> None:
@@ -225,7 +235,7 @@ class EngineFolder:
             if path.suffix or path in self._unreadable:
                 continue
             try:
-                return load(path.read_bytes())
+                return load(path.read_bytes(), self._identity)
             except FileNotFoundError:  # its engine has written a newer one
                 continue
             except (ValueError, LookupError, TypeError, msgspec.MsgspecError) as error:
@@ -235,19 +245,35 @@ class EngineFolder:
         return None
 
     def write(self, snapshot: Snapshot) -> None:
-        """Write a snapshot and delete older ones. A crash at any moment leaves a whole file or none."""
+        """Write a snapshot and delete older ones. A crash at any moment leaves a whole file or none.
+
+        Raises OSError: the disk is full, or fails; the snapshots that were there remain.
+        """
         path = self.path / f"snapshot-{snapshot.checkpoint.position:020}"
         part = path.with_suffix(".part")
-        with part.open("wb") as file:
-            file.write(dump(snapshot))
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with part.open("wb") as file:
+                file.write(dump(snapshot, self._identity))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
         part.replace(path)
         descriptor = os.open(self.path, os.O_RDONLY)
         os.fsync(descriptor)
         os.close(descriptor)
         for old in sorted(self.path.glob("snapshot-*"))[:-KEPT]:
             old.unlink(missing_ok=True)
+
+    def write_last(self, snapshot: Snapshot) -> None:
+        """Write a snapshot before the process ends. If that fails the log file says so: the log has everything."""
+        try:
+            self.write(snapshot)
+        except OSError as error:
+            self._note_written(error.errno or errno.EIO)
+        else:
+            self._note_written(0)
 
     def write_apart(self, snapshot: Snapshot) -> None:
         """Write a snapshot of this moment in a child process; returns at once. Not while another one is being written."""
@@ -258,7 +284,7 @@ class EngineFolder:
         if pid:
             self._child = pid
             return
-        code = 1
+        code = CHILD_FAILED
         try:
             gc.disable()
             os.closerange(3, min(1 << 16, os.sysconf("SC_OPEN_MAX")))
@@ -266,6 +292,8 @@ class EngineFolder:
             run_anywhere()
             self.write(snapshot)
             code = 0
+        except OSError as error:
+            code = error.errno or errno.EIO
         finally:
             os._exit(code)
 
@@ -277,10 +305,24 @@ class EngineFolder:
             pid, status = os.waitpid(self._child, 0 if wait else os.WNOHANG)
             if pid == 0:
                 return True
-            if status:
-                _log.warning("snapshot_not_written", status=os.waitstatus_to_exitcode(status))
+            self._note_written(os.waitstatus_to_exitcode(status))
         self._child = None
         return False
+
+    def _note_written(self, code: int) -> None:
+        """Log the first of several snapshots that cannot be written for one reason, and the first that can be again.
+
+        `code` is 0, the number of an OSError, `CHILD_FAILED`, or a signal that ended the child, as a negative number.
+        """
+        if code == self._write_code:
+            return
+        self._write_code = code
+        if code == 0:
+            _log.info("snapshots_written_again", folder=str(self.path))
+            return
+        known = code in errno.errorcode
+        reason = os.strerror(code) if known else f"the child ended with {code}"
+        _log.warning("snapshot_not_written", folder=str(self.path), reason=reason)
 
     def _delete(self, path: Path) -> None:
         if path.parent == self.path:  # other engines delete their own files

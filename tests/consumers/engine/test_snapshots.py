@@ -46,7 +46,7 @@ def test_a_snapshot_and_the_rest_is_a_replay_from_zero(data: st.DataObject) -> N
     cut = data.draw(st.integers(0, len(LOG)))
     end = min(len(LOG), cut + 200)
     before = replayed(LOG[:cut])
-    loaded = load(dump(snapshot_of(before))).exchange
+    loaded = load(dump(snapshot_of(before), "log"), "log").exchange
 
     assert before.state_hash() == loaded.state_hash()
     assert before.due == loaded.due
@@ -69,7 +69,7 @@ def test_right_after_every_type_of_event() -> None:
     for number, row in enumerate(LOG, 1):
         replayed([row], exchange)
         if number in cuts:
-            exchange = load(dump(snapshot_of(exchange))).exchange
+            exchange = load(dump(snapshot_of(exchange), "log"), "log").exchange
 
     assert replayed(LOG).state_hash() == exchange.state_hash()
     missing = {event_type.TOPIC for event_type in EVENT_TYPES} - set(numbers_of)
@@ -78,7 +78,7 @@ def test_right_after_every_type_of_event() -> None:
 
 def test_all_that_stands_beside_the_state_comes_back() -> None:
     """The checkpoint, how far the sources are read, the checkpoints for look-ups."""
-    loaded = load(dump(snapshot_of(Exchange())))
+    loaded = load(dump(snapshot_of(Exchange()), "log"), "log")
 
     assert (Checkpoint(1, 7, 2, "w"), {"local": 9}, [Checkpoint(1, 1, 1, "w")]) == (
         loaded.checkpoint,
@@ -98,7 +98,7 @@ def test_a_damaged_one_is_thrown_away_for_an_older(tmp_path: Path) -> None:
         whole = newest.read_bytes()
         for index in (0, 30, 150, len(whole) // 2, len(whole) - 1):
             with pytest.raises((ValueError, LookupError)):
-                load(whole[:index] + bytes([whole[index] ^ 1]) + whole[index + 1 :])
+                load(whole[:index] + bytes([whole[index] ^ 1]) + whole[index + 1 :], "log")
         newest.write_bytes(whole[:-5])
 
         found = folder.newest()
@@ -196,12 +196,12 @@ def test_an_engine_starts_from_what_it_left(tmp_path: Path, lost: str) -> None:
 def test_an_index_that_is_behind_the_snapshot_reads_no_more_than_it_lacks(tmp_path: Path) -> None:
     """An engine stood still while another one wrote: its index goes on at the last known checkpoint before its end."""
     checkpoints = [Checkpoint(position, position - 1, 1, "w") for position in (10, 20, 30)]
-    with DiskCommandIndex(tmp_path) as index:
+    with DiskCommandIndex(tmp_path, "log") as index:
         for behind, wanted in ((5, START), (20, checkpoints[1]), (29, checkpoints[1])):
-            index.advance(behind)
+            index.advance(Checkpoint(behind))
             replay = Replay(0, index, Snapshot(Exchange(), checkpoints[-1], {}, [], checkpoints))
             assert replay.checkpoint == wanted
-        index.advance(30)
+        index.advance(Checkpoint(30))
         assert (
             Replay(0, index, Snapshot(Exchange(), checkpoints[-1], {}, [], checkpoints)).checkpoint == checkpoints[-1]
         )

@@ -244,7 +244,7 @@ def test_files_of_another_log_stop_the_engine(settings: Settings) -> None:
     open_market(LocalGateway(source).submit_blocking)
     engine.stop()
     (path,) = settings.home.glob("engine/*/*/snapshot-*")
-    snapshot = load(path.read_bytes())
+    snapshot = load(path.read_bytes(), path.parent.parent.name)
     checkpoint = snapshot.checkpoint
     wrong = [
         checkpoint._replace(position=checkpoint.position + 5, offset=checkpoint.offset + 5),
@@ -254,7 +254,7 @@ def test_files_of_another_log_stop_the_engine(settings: Settings) -> None:
         snapshot.exchange.accounts.clear()
         snapshot.checkpoint = claimed
         newest = path.with_name(f"snapshot-{checkpoint.position + 6 + number:020}")
-        newest.write_bytes(dump(snapshot))
+        newest.write_bytes(dump(snapshot, path.parent.parent.name))
         if index_lost:
             for table in path.parent.glob("commands-*"):
                 table.unlink()
