@@ -56,9 +56,9 @@ class HttpClient:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
-            raise ValueError(f"{url} is no URL of a server: {error}") from None
+            raise ValueError(f"{url} is not the URL of a server: {error}") from None
         if parts.scheme not in {"http", "https"} or not parts.hostname or not _PRINTABLE.fullmatch(url):
-            raise ValueError(f"{url} is no URL of a server, expected one like http://127.0.0.1:8000")
+            raise ValueError(f"{url} is not the URL of a server, expected one like http://127.0.0.1:8000")
         if key is not None and not _PRINTABLE.fullmatch(key):
             raise ValueError("the key is empty or has characters that no key has")
         self._prefix = parts.path.rstrip("/")

@@ -301,7 +301,7 @@ class Exchange:
         return events
 
     def _sweep(self, decided: Sequence[Event]) -> Sequence[Event]:
-        """Return what the AMM does to resting orders that it can fill now: their prices are in the event that lets it."""
+        """Return the sweep that these events set off: the first one with `swept_prices` says that there is one."""
         for event in decided:
             if type(event) is OrderPlaced or type(event) is OrderAmended:
                 prices = event.execution.swept_prices

@@ -75,7 +75,10 @@ def asked(events: Sequence[Recorded]) -> Submitted | None:
 
     Args:
         events: the events of one command in the order of the log, from its first one on. Those that it left later, step by
-            step, may be missing. Raises ValueError if no command left them: they fell due, or only end a batch.
+            step, may be missing.
+
+    Raises:
+        ValueError: no command left these events: they fell due, or only end a batch.
     """
     first = events[0]
     head = first.event

@@ -1,5 +1,4 @@
-"""JSON text from outside: HTTP bodies, Kafka records, files. It is UTF-8, also where it has escapes, and no object names a
-key twice.
+"""JSON text from outside: HTTP bodies, Kafka records, files. It is UTF-8, its strings are Unicode, no object names a key twice.
 
 Decoders keep the last of two values silently, so `{"quantity": "1", "quantity": "50"}` would buy 50. `check_keys` refuses
 such a text, and every reader of outside JSON calls it.
@@ -59,7 +58,7 @@ def check_outer_keys(text: bytes, again: bytes = b"") -> None:
 
 
 def _check_unicode(text: bytes, value: Any) -> None:
-    r"""Raise ValueError where a string of a decoded text is no Unicode, as "\ud800" is: half of a surrogate pair.
+    r"""Raise ValueError where a string of a decoded text is not Unicode, as "\ud800" is: half of a surrogate pair.
 
     msgspec and pydantic refuse such a string themselves, Python's decoder does not.
     """
@@ -67,7 +66,7 @@ def _check_unicode(text: bytes, value: Any) -> None:
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError:
-            raise ValueError("a string has half of a surrogate pair, which is no character") from None
+            raise ValueError("a string has half of a surrogate pair, which is not a character") from None
 
 
 def _has_all_pairs(text: bytes, again: bytes) -> bool:

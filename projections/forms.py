@@ -12,7 +12,8 @@ CreditsSum = Annotated[int, "credits", "numeric"]
 """Credits summed over trades. Money that goes round can pass 64 bits, so the column is numeric."""
 
 SharesSum = Annotated[int, "shares", "numeric"]
-"""Shares summed over trades, likewise, or over the orders at a price: those at 0.001 promise a thousand times their cash."""
+"""Shares summed over trades, or over the orders at one price. A bid at 0.001 is for a thousand times its cash: so they can pass
+64 bits, too."""
 
 Liquidity = Annotated[int, "liquidity", "numeric"]
 """The AMM's liquidity b in 1e-12 credits. It may pass 64 bits, so its column is numeric."""

@@ -103,10 +103,10 @@ def read_stories(file: Path, subsidy: str) -> list[dict[str, Any]]:
     bodies = []
     for number, story in enumerate(content["stories"], 1):
         if not isinstance(story, dict):
-            raise ValueError(f"story {number} is no JSON object")  # noqa: TRY004  likewise
+            raise ValueError(f"story {number} is not a JSON object")  # noqa: TRY004  likewise
         markets = story.get("markets")
         if markets is not None and not (isinstance(markets, list) and all(isinstance(each, dict) for each in markets)):
-            raise ValueError(f"the markets of story {number} are no list of JSON objects")
+            raise ValueError(f"the markets of story {number} are not a list of JSON objects")
         bodies.append(story_body(story, subsidy))
     return bodies
 

@@ -2,7 +2,7 @@
 
     0    done; for `verify`: everything agrees
     1    the answer is no: the server refused, `verify` found a difference, `simulate` a broken rule, a demo's check failed
-    2    wrong use: an unknown option, an invalid setting, a file that is no story
+    2    wrong use: an unknown option, an invalid setting, a file without stories
     3    something needed is missing: a server, a broker, a database (of a version this program knows), a free port, a
          permission
     130  interrupted

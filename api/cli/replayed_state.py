@@ -105,7 +105,9 @@ def table(state: dict[str, Any]) -> str:
     lines = [f"position {state['position']}, {state['time']}", ""]
     for market in state["markets"]:
         lines.append(f"{market['slug']}  [{market['status']}]  {market['question']}")
-        lines += [f"    {row['outcome']:<28} {row['price']}  {row['issued']:>18} shares" for row in market["outcomes"]]
+        for row in market["outcomes"]:
+            pays = f"  pays {market['payouts'].get(row['outcome'], '0.000000')}" if market["payouts"] else ""
+            lines.append(f"    {row['outcome']:<28} {row['price']}  {row['issued']:>18} shares{pays}")
     if state["accounts"]:
         lines += ["", f"{'account':<24} {'available':>18} {'held':>18}"]
     for account in state["accounts"]:

@@ -5,11 +5,14 @@
     context         what a route gets: dependencies, who asks, the account or market in the path
     auth            from the key to a principal and its roles
     references      from an id, slug or name to the id
+    query           refuses parameters that a route does not know
     reads           the steps of every read, with `cursors` for its pages and `serializers` for its rows
+    log_reads       reads of the log itself, in few threads
+    waits           requests that wait for read models
     openapi         what routes declare of their answers, with `schemas` made from the types of rows, `answers` and
-                    `resources` for what is no row, `refusals` for the codes of each command
+                    `resources` for all other answers, `refusals` for the codes of each command
     reference       the page /docs
-    writes          the steps of every write, with `fields` for its body
+    writes          the steps of every write, with `bodies` and `fields` for its JSON
     errors          every error code, and the answers made from them
     middleware      what surrounds every request; `request_log` is its log line
     encoded_slashes lets names have slashes

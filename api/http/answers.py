@@ -1,4 +1,4 @@
-"""The forms of answers that no row of a read model describes, for the OpenAPI document; nothing checks them at run time.
+"""The forms of answers that are not rows of a read model, for the OpenAPI document; nothing checks them at run time.
 
 The integers of these dictionaries stand in JSON as their marks say: amounts as decimal strings, times in RFC 3339.
 """
@@ -126,9 +126,6 @@ class CanceledOrderAnswer(CanceledOrder):
 class CancelAnswer(TypedDict):
     """The orders that were canceled; none, one or many."""
 
-    no_effect: NotRequired[bool]
-    account_id: NotRequired[str]
-    market_id: NotRequired[str]
     canceled: list[CanceledOrder]
     position: Count
 

@@ -40,7 +40,7 @@ CODES: Final[dict[str, Meaning]] = {
     # The request itself.
     "MALFORMED_JSON": Meaning(
         400,
-        "The body is not JSON in UTF-8, or not a JSON object, an object names a key twice, or a string is no Unicode.",
+        "The body is not a JSON object in UTF-8, names a key twice in one object, or has a string that is not Unicode.",
     ),
     "INVALID_QUERY": Meaning(400, "The query string has a NUL, which no value may have, or a parameter twice."),
     "UNKNOWN_PARAMETER": Meaning(400, "The path has no such query parameter; the details name it and those it has."),

@@ -20,6 +20,7 @@ from api.http.errors import CODES
 from api.http.refusals import REFUSALS
 from api.http.schemas import COMPONENTS, component, schema_of
 from messages.events import event_schemas
+from messages.moments import FORMS
 from messages.wire import Schema, object_schema
 
 Responses = dict[int | str, dict[str, Any]]
@@ -159,6 +160,26 @@ _OWN_IDS: Final = frozenset({"place_order", "place_batch"})
 """The operations whose commands have the `client_order_id` of the body instead of an `Idempotency-Key`."""
 
 
+_ABOUT: Final = {
+    "story": "id or slug",
+    "market": "id or slug",
+    "account": "id or name",
+    "order_id": "id of the order",
+    "key_id": "id of the key",
+    "status": "only markets with this status",
+    "category": "only this category",
+    "open": "only resting orders",
+    "closed": "also positions without shares",
+    "start": f"from this time on: {FORMS}",
+    "end": "until this time, in the same forms",
+    "sort": "the measure that decides the rank",
+    "interval": "the part of the history that ends at `end`, without a `start`",
+    "period": "the length of a candle",
+    "step": "the time between two points",
+    "limit": "the most rows of a page",
+}
+"""Descriptions of parameters that mean the same in every operation, for those without a description of their own."""
+
 _OF_FASTAPI: Final = frozenset({"HTTPValidationError", "ValidationError"})
 """FastAPI's schemas of its own errors, which no caller gets."""
 
@@ -179,11 +200,14 @@ def complete(document: dict[str, Any], *, public_reads: bool) -> dict[str, Any]:
             if "UNAUTHENTICATED" in codes:
                 needed = "FORBIDDEN" in codes or not public_reads
                 operation["security"] = [{"key": []}] if needed else [{}, {"key": []}]
-            headers = operation.setdefault("parameters", [])
+            parameters = operation.setdefault("parameters", [])
+            for parameter in parameters:
+                if "description" not in parameter and parameter["name"] in _ABOUT:
+                    parameter["description"] = _ABOUT[parameter["name"]]
             if "COMMAND_ID_REUSED" in codes and operation["operationId"] not in _OWN_IDS:
-                headers.append(_IDEMPOTENCY_KEY)
+                parameters.append(_IDEMPOTENCY_KEY)
             if "REPLY_TIMEOUT" in codes:
-                headers.append(_TIDINGS_TIME)
+                parameters.append(_TIDINGS_TIME)
             operation["responses"] = dict(sorted(operation["responses"].items()))
     return document
 

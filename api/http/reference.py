@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from html import escape
 from itertools import groupby
 from typing import Any, Final
@@ -53,7 +54,8 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
 
 def _parameter(parameter: dict[str, Any]) -> tuple[str, str]:
     schema = parameter["schema"]
-    default = f", {escape(str(schema['default']))} if missing" if schema.get("default") is not None else ""
+    given = schema.get("default")
+    default = "" if given is None else f", {escape(given if isinstance(given, str) else json.dumps(given))} if missing"
     return (
         f"<code>{escape(parameter['name'])}</code>",
         f"{parameter['in']}, {_type(schema)}{default}. {escape(parameter.get('description', ''))}",

@@ -1,7 +1,7 @@
 """From the types of answers to JSON Schema, as components of the OpenAPI document.
 
-Rows of read models are described as `serializers` writes them, from the same annotated types. Answers that are no rows are
-described by the typed dictionaries of `answers`.
+The schemas of rows follow from the annotated types from which `serializers` writes them, those of all other answers from the
+typed dictionaries of `answers`.
 """
 
 from __future__ import annotations

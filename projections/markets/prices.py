@@ -88,22 +88,6 @@ def histories(
     return Histories(ticks, None)
 
 
-@query(histories)
-def history(
-    connection: Connection,
-    as_of: AsOf,
-    market_id: str,
-    outcome: int,
-    *,
-    start: int | None = None,
-    end: int | None = None,
-    fidelity: int = 0,
-) -> list[Tick]:
-    """Return all ticks of one outcome, as `histories` does."""
-    found = histories(connection, as_of, market_id, [outcome], start=start, end=end, fidelity=fidelity)
-    return found.ticks[0]
-
-
 _EVERY: Final = """
     SELECT e.position, o.place, e.time, e.prices[o.index], e.position FROM (
         SELECT time, prices, position, changed FROM market_activity WHERE market_id = %(market)s

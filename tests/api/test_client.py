@@ -77,7 +77,7 @@ def test_a_server_that_has_answered_is_asked_again(other: TextServer) -> None:
 
 @pytest.mark.parametrize("text", [b"<html>", b"[1]", b"\xff"])
 def test_another_server_is_said_to_be_another(other: TextServer, text: bytes) -> None:
-    """What is no JSON object is no answer of Tidings."""
+    """Anything but a JSON object is not an answer of Tidings."""
     other.texts = [text]
 
     with (
@@ -105,7 +105,7 @@ def test_another_server_is_said_to_be_another(other: TextServer, text: bytes) ->
 )
 def test_what_is_no_url_or_key_is_refused(url: str, key: str) -> None:
     """No connection is tried to another address than the one that was meant."""
-    with pytest.raises(ValueError, match=r"is no URL|no key has"):
+    with pytest.raises(ValueError, match=r"is not the URL|no key has"):
         HttpClient(url, key)
 
 

@@ -65,7 +65,7 @@ def test_candles_are_what_ticks_and_trades_say(read_models: ReadModels) -> None:
     with read(copy.connection, *PROJECTIONS) as as_of:
         for market in markets.list_markets(copy.connection, as_of):
             for outcome, name in enumerate(market.outcomes):
-                ticks = prices.history(copy.connection, as_of, market.market_id, outcome)
+                ticks = prices.histories(copy.connection, as_of, market.market_id, [outcome]).ticks[0]
                 fills = [
                     trade
                     for trade in trades.market_trades(copy.connection, as_of, market.market_id, limit=10_000)

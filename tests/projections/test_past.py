@@ -40,10 +40,10 @@ def answers(connection: Connection[Any], as_of: AsOf) -> dict[str, Any]:
         found[f"{name} book"] = book.book(connection, as_of, market)
         found[f"{name} trades"] = trades.market_trades(connection, as_of, name, limit=1000)
         found[f"{name} holders"] = positions.holders(connection, as_of, name)
-        found[f"{name} ticks"] = prices.history(connection, as_of, name, 0)
-        found[f"{name} hours"] = prices.history(connection, as_of, name, 1, fidelity=60)
-        found[f"{name} since"] = prices.history(
-            connection, as_of, name, 1, start=START + 90 * HOUR, end=START + 150 * HOUR
+        found[f"{name} ticks"] = prices.histories(connection, as_of, name, [0])
+        found[f"{name} hours"] = prices.histories(connection, as_of, name, [1], fidelity=60)
+        found[f"{name} since"] = prices.histories(
+            connection, as_of, name, [1], start=START + 90 * HOUR, end=START + 150 * HOUR
         )
         for outcome in range(len(market.outcomes)):
             found |= candles_of(connection, as_of, name, outcome)

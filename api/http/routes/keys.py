@@ -1,7 +1,5 @@
 """API keys over HTTP, for admins: create, list, revoke."""
 
-from typing import Any
-
 from fastapi import APIRouter, Depends
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
@@ -50,11 +48,12 @@ async def create_key(request: Request, context: WithContext, body: CreateKeyBody
         with context.pool.connection() as connection:
             return key_store.create(connection, body.roles, account_id, body.label or "", idempotency)
 
+    position = await _end_of_log(context)  # asked first: if the log cannot be reached, no secret is lost
     try:
         secret, key = await run_in_threadpool(create)
     except key_store.IdempotencyKeyReused as error:
         raise ApiError("COMMAND_ID_REUSED", "another key was made with this Idempotency-Key") from error
-    return await _answer(context, {"key": secret, **key_store.public(key)}, 201)
+    return json({"key": secret, **key_store.public(key), "position": position}, 201)
 
 
 @router.get("", responses=answers(KeyPage, *KEY_CODES))
@@ -80,10 +79,9 @@ async def revoke_key(context: WithContext, key_id: str) -> Response:
     if key is None:
         raise ApiError("KEY_NOT_FOUND", "no such key", {"key_id": key_id})
     context.keys.forget()
-    return await _answer(context, key_store.public(key), 200)
+    return json({**key_store.public(key), "position": await _end_of_log(context)})
 
 
-async def _answer(context: Context, key: dict[str, Any], status: int) -> Response:
-    """Return the answer to a write. Keys are not in the log: `position` is the end of the log at that moment."""
-    position = await run_in_threadpool(context.log.max_notification_id)
-    return json({**key, "position": position or 0}, status)
+async def _end_of_log(context: Context) -> int:
+    """Return the last position of the log. Keys are not in the log, but every answer to a write has a position."""
+    return await context.log_reads.ask(lambda log: log.max_notification_id()) or 0

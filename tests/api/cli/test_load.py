@@ -111,7 +111,7 @@ def test_times_at_the_end_of_time_load(exchange: Exchange, settings: Settings, t
         (b"\xff\xfe{\x00}\x00", (2, "UTF-8")),
         (b"[]", (2, '"stories"')),
         (b'{"stories": {}}', (2, '"stories"')),
-        (b'{"stories": [1]}', (2, "story 1 is no JSON object")),
+        (b'{"stories": [1]}', (2, "story 1 is not a JSON object")),
         (b'{"stories": [{"markets": 1}]}', (2, "markets of story 1")),
         (b'{"stories": [{"markets": [1]}]}', (2, "markets of story 1")),
         (b"[" * 100_000, (2, "too deeply")),

@@ -41,4 +41,10 @@ def test_replay_shows_then_and_now(exchange: Exchange, settings: Settings) -> No
     assert mine["available"] == account["available"]
     assert market["slug"] in tidings(settings, "replay", "--market", market["slug"]).stdout
     assert tidings(settings, "replay", "--market", "nowhere").returncode == 1
+
+    exchange.api.done(f"/markets/{market['market_id']}/close")
+    exchange.api.done(f"/markets/{market['market_id']}/determine", {"payouts": {"Yes": "1"}, "evidence": {"text": "."}})
+    ended = tidings(settings, "replay", "--market", market["slug"]).stdout
+    assert [line.split()[0] for line in ended.splitlines() if line.endswith("pays 1.000000")] == ["Yes"]
+    assert [line.split()[0] for line in ended.splitlines() if line.endswith("pays 0.000000")] == ["No"]
     assert tidings(settings, "replay", "--until-time", "yesterday").returncode == 2

@@ -24,6 +24,19 @@ def test_it_shows_every_operation_and_schema() -> None:
     assert set(re.findall(r'href="#([^"]+)"', page)) <= places
 
 
+def test_it_explains_every_parameter() -> None:
+    """Each has a description, and its default as it is written in a query."""
+    parameters = [
+        parameter
+        for methods in document()["paths"].values()
+        for operation in methods.values()
+        for parameter in operation["parameters"]
+    ]
+
+    assert [each["name"] for each in parameters if not each.get("description")] == []
+    assert "query, boolean, false if missing. only resting orders" in reference_page(document())
+
+
 def test_it_works_without_the_internet(exchange: Exchange) -> None:
     """The page has no script and no address of another server."""
     answer = exchange.api.client.get("/docs")

@@ -27,7 +27,7 @@ EXAMPLE = re.findall(r"^ *```json\n(.*?)^ *```", PAGE, re.DOTALL | re.MULTILINE)
 NOOP = dump_command("t:good", AdvanceTime())
 
 DEAD: dict[str, list[tuple[bytes, bytes | None, str]]] = {
-    "no JSON, no UTF-8, nested too deeply, empty": [
+    "not JSON, not UTF-8, nested too deeply, empty": [
         (b"nonsense", None, "JSON is malformed"),
         (b'{"command_id":"\xff","type":"AdvanceTime","data":{}}', None, "utf-8"),
         (b"[" * 100_000, None, "recursion"),

@@ -124,7 +124,7 @@ def test_ticks_and_candles_are_exact(folded: Connection[Any]) -> None:
         listed = markets.list_markets(folded, as_of, limit=100)
         busiest = max(listed, key=lambda market: market.trades)
         ticks = {
-            (market.market_id, outcome): prices.history(folded, as_of, market.market_id, index)
+            (market.market_id, outcome): prices.histories(folded, as_of, market.market_id, [index]).ticks[0]
             for market in listed
             for index, outcome in enumerate(market.outcomes)
         }
