@@ -352,8 +352,8 @@ def statement(
 
 
 @query("accounts")
-def ledger_sums(connection: Connection, _: AsOf) -> dict[str, int]:
-    """Return the sum of each of `BOOKS` now, also for the past; together they are 0."""
+def ledger_sums(connection: Connection, as_of: AsOf) -> dict[str, int]:
+    """Return the sum of each of `BOOKS`; together they are 0."""
     sums = dict.fromkeys(BOOKS, 0)
     row = connection.execute("SELECT sum(available), sum(held) FROM accounts").fetchone()
     assert row is not None, "an aggregate always has a row"
@@ -362,4 +362,12 @@ def ledger_sums(connection: Connection, _: AsOf) -> dict[str, int]:
         "SELECT split_part(name, ':', 1), sum(balance) FROM ledger_balances GROUP BY 1"
     ):
         sums[name] = int(balance)
+    if as_of.past:
+        later = connection.execute(
+            f"SELECT {', '.join(f'coalesce(sum({book}), 0)' for book in BOOKS)} FROM ledger WHERE position > %s",
+            [as_of.position],
+        ).fetchone()
+        assert later is not None, "an aggregate always has a row"
+        for book, amount in zip(BOOKS, later, strict=True):
+            sums[book] -= int(amount)
     return sums

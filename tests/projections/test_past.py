@@ -65,6 +65,7 @@ def answers(connection: Connection[Any], as_of: AsOf) -> dict[str, Any]:
                 found[f"leaderboard {sort} {window} {category}"] = leaderboard.leaderboard(
                     connection, as_of, sort=sort, window=window, category=category
                 )
+    found["ledger"] = accounts.ledger_sums(connection, as_of)
     found["calibration"] = calibration.calibration(connection, as_of)
     return found
 
