@@ -99,7 +99,9 @@ class KafkaAggregateRecorder(AggregateRecorder):
         desc: bool = False,
         limit: int | None = None,
     ) -> Sequence[StoredEvent]:
-        """Return the events of one aggregate: all that were acknowledged to anybody before this call.
+        """Return the events of one aggregate, up to the end of the log that the partition's leader gives for this call.
+
+        A leader that was just deposed can give an earlier end: this read is not linearizable.
 
         Raises:
             OperationalError: the broker does not answer in time.
