@@ -35,8 +35,8 @@ PAGE_BATCHES_MAX = 16
 class Lookup:
     """Keeps the index up to date with the log, and reads from the log what the index finds.
 
-    Every answer contains everything before the end of the log that the partition's leader gives for the call. Each batch is compared with what the
-    index says about it; if they differ, the index is rebuilt. Safe for threads.
+    Every answer contains everything before the end of the log that the partition's leader gives for the call. Each batch is
+    compared with what the index says about it; if they differ, the index is rebuilt. Safe for threads.
 
     All methods raise ``OperationalError`` if the broker does not answer in time.
     """
