@@ -38,7 +38,7 @@ def name_key(name: str) -> str:
     """
     if name.isascii():
         return " ".join(name.lower().split())
-    folded = _folded("".join(char for char in name if not _chooses_variant(char)))
+    folded = _folded("".join(char for char in name if not _chooses_variant(char)).replace(_BRAILLE_BLANK, " "))
     return " ".join(_folded("".join(map(_lookalike, folded))).split())
 
 
@@ -59,6 +59,9 @@ def is_mixed(name: str) -> bool:
     like = {"LATIN"} if "LATIN" in scripts and not scripts & _LIKE_LATIN else scripts
     return any(confusables.is_confusable(letters, preferred_aliases=[script]) for script in like)
 
+
+_BRAILLE_BLANK: Final = "\u2800"
+"""A pattern without dots: it is shown as a blank, which Unicode does not call it."""
 
 _NO_SCRIPT: Final = frozenset({"COMMON", "INHERITED", "Unknown"})
 """What characters have that every script uses: digits, punctuation, accents, emoji."""

@@ -46,6 +46,7 @@ def test_texts_that_are_equal_under_nfkc_and_case_folding_have_one_key(text: str
         ("fix", "ﬁx"),
         ("STRASSE", "straße"),
         ("a b", "a  b"),
+        ("a b", "a\u2800b"),  # a Braille pattern without dots
         ("❤", "❤️"),
         ("caf\u00e9", "cafe\u0301"),
         ("TACC", "ТАСС"),  # Latin and Cyrillic
