@@ -155,6 +155,16 @@ class BodyRefused(HTTPException):
         self.error = error
 
 
+def not_yet_projected(position: int, **details: int) -> ApiError:
+    """Return the error of a read model that has not reached this position in time."""
+    return ApiError(
+        "NOT_YET_PROJECTED",
+        f"the read model has not reached position {position} yet",
+        {"position": position, **details},
+        retry_after_seconds=1,
+    )
+
+
 def invalid_field(field: str, problem: str) -> ApiError:
     """Return the error of one field, in the form in which validation reports it."""
     return invalid_fields([{"field": field, "problem": problem}])

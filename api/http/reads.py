@@ -15,7 +15,7 @@ from api.http import cursors
 from api.http.auth import Principal
 from api.http.context import Context, context_of, reader_of
 from api.http.cursors import POSITION_MAX
-from api.http.errors import ApiError, invalid_field
+from api.http.errors import ApiError, invalid_field, not_yet_projected
 from api.http.request_log import request_log_of
 from domain.money import Time
 from messages.moments import FORMS, parse_moment
@@ -69,12 +69,7 @@ class Reader:
         if not await self.context.waits.reached(
             self.request, "anonymous" if self.principal is None else "keys", (*needs, *past), position, deadline
         ):
-            raise ApiError(
-                "NOT_YET_PROJECTED",
-                f"the read model has not reached position {position} yet",
-                {"position": position, "waited_ms": self.wait_ms},
-                retry_after_seconds=1,
-            )
+            raise not_yet_projected(position, waited_ms=self.wait_ms)
 
     def _fetch(self, needs: Sequence[Need], query: Callable[[Connection[Any], AsOf], T]) -> tuple[T, AsOf]:
         try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from starlette.concurrency import run_in_threadpool
 
 from api.http.context import Context, context_of
-from api.http.errors import CODES, ApiError, internal_error, invalid_field
+from api.http.errors import CODES, ApiError, internal_error, invalid_field, not_yet_projected
 from api.http.reads import json
 from api.http.request_log import request_log_of
 from consumers.gateway import Busy, EngineStopped, GatewayError, ReplyTimeout
@@ -176,12 +176,7 @@ async def fetch_after(
         ApiError: NOT_YET_PROJECTED, when they are late.
     """
     if not await _is_shown(request, position, needs):
-        raise ApiError(
-            "NOT_YET_PROJECTED",
-            f"the read model has not reached position {position} yet",
-            {"position": position},
-            retry_after_seconds=1,
-        )
+        raise not_yet_projected(position)
     return await run_in_threadpool(_fetch, context_of(request), needs, query)
 
 

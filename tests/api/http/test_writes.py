@@ -33,7 +33,7 @@ def test_a_story_that_is_sent_again_is_one_story(exchange: Exchange) -> None:
     story = {
         "title": "Once",
         "body": "b",
-        "category": "once",
+        "category": "sent-again",
         "published_at": "2024-10-24T10:02:00Z",
         "markets": [market],
     }
@@ -43,7 +43,7 @@ def test_a_story_that_is_sent_again_is_one_story(exchange: Exchange) -> None:
     again = exchange.api.done("/stories", story, headers=headers)
 
     assert again == first
-    assert len(exchange.api.data("/stories", category="once")) == 1
+    assert len(exchange.api.data("/stories", category="sent-again")) == 1
     assert first["slug"] == "once"
 
 
