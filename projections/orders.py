@@ -1,7 +1,8 @@
-"""Orders: every accepted one, with what became of it."""
+"""Orders: every accepted one, with what became of it, now and at any position."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from psycopg import Connection
 from psycopg.rows import args_row
@@ -14,7 +15,7 @@ from projections.machine.batch import Batch
 from projections.machine.projection import Projection
 from projections.machine.row_values import copying
 from projections.machine.table import Table
-from projections.machine.workspace import Rows, Workspace
+from projections.machine.workspace import Workspace
 from projections.reading import AsOf, Conditions, query
 
 
@@ -64,18 +65,53 @@ class Order:
         return self.position, self.order_id
 
 
+class OrderVersion(NamedTuple):
+    """The columns of an order that an event at log position `until` changed, as they were before it.
+
+    Few orders rest, and most of these change once. So what was is kept, not what is: an order that never changed needs no
+    version.
+    """
+
+    partition: int
+    order_id: str
+    until: int
+    quantity: int | None
+    limit_price: int | None
+    worst_limit: int | None
+    status: str
+    open: bool
+    filled: int
+    remaining: int
+    cost: int
+    average_price: int | None
+    fee: int
+    reason: str | None
+    changed_position: int
+    changed_time: int
+
+
 ORDERS = Table(
     "orders", Order, key=["order_id"], by="order", indexes=["account_id, position", "account_id, position WHERE open"]
 )
+VERSIONS = Table("order_versions", OrderVersion, key=["order_id", "until"])
 
 KINDS: Final = frozenset({OrderPlaced, OrderAmended, OrderReduced, OrderCanceled, RestingOrderFilled})
 
 _placed = copying(Order, OrderPlaced, Execution, Recorded)
+_version = copying(OrderVersion, Order)
 
 
 def fold(batch: Batch, workspace: Workspace) -> None:
     """Add every order, and follow those that rest."""
-    orders = workspace.rows(ORDERS)
+    orders, versions = workspace.rows(ORDERS), workspace.rows(VERSIONS)
+
+    def changed(order_id: str) -> Order:
+        """Return an order that the current event changes, and keep what it was."""
+        order = orders.edit(order_id)
+        versions.append(_version(order, until=recorded.position))
+        order.changed_position, order.changed_time = recorded.position, recorded.time
+        return order
+
     for recorded in batch.of(KINDS):
         match recorded.event:
             case OrderPlaced() as event:
@@ -94,33 +130,26 @@ def fold(batch: Batch, workspace: Workspace) -> None:
                     orders.add(Order(*values))
                 else:
                     orders.append(values)
-                _fill_resting(orders, event.execution, recorded)
+                _fill_resting(changed, event.execution)
             case OrderAmended() as event:
-                _amend(_changed(orders, event.order_id, recorded), event)
-                _fill_resting(orders, event.execution, recorded)
+                _amend(changed(event.order_id), event)
+                _fill_resting(changed, event.execution)
             case OrderReduced() as event:
-                order = _changed(orders, event.order_id, recorded)
+                order = changed(event.order_id)
                 order.quantity, order.remaining = event.quantity, event.remaining
             case OrderCanceled() as event:
-                order = _changed(orders, event.order_id, recorded)
+                order = changed(event.order_id)
                 order.status, order.open, order.reason = "canceled", False, event.reason
                 order.remaining = event.remaining
             case RestingOrderFilled() as event:
-                _fill(_changed(orders, event.order_id, recorded), event.quantity, event.cost, event.remaining)
+                _fill(changed(event.order_id), event.quantity, event.cost, event.remaining)
 
 
-def _changed(orders: Rows[Order], order_id: str, recorded: Recorded) -> Order:
-    """Return an order that an event changes."""
-    order = orders.edit(order_id)
-    order.changed_position, order.changed_time = recorded.position, recorded.time
-    return order
-
-
-def _fill_resting(orders: Rows[Order], execution: Execution, recorded: Recorded) -> None:
+def _fill_resting(changed: Callable[[str], Order], execution: Execution) -> None:
     """Fill the resting orders that an execution met."""
     for fill in execution.fills:
         if fill.order_id is not None:
-            order = _changed(orders, fill.order_id, recorded)
+            order = changed(fill.order_id)
             # Its limit is the price of the fill on its own outcome.
             _fill(order, fill.quantity, fill.resting_cost, order.remaining - fill.quantity, order.limit_price)
 
@@ -164,7 +193,7 @@ def _amend(order: Order, event: OrderAmended) -> None:
     order.status = "partially_filled" if order.open and order.filled else execution.status
 
 
-PROJECTION = Projection("orders", 3, (ORDERS,), fold, scope="market", weight=4.6)
+PROJECTION = Projection("orders", 4, (ORDERS, VERSIONS), fold, scope="market", weight=4.6)
 
 
 @query("orders")
@@ -188,14 +217,31 @@ def account_orders(
     limit: int = 50,
     after: tuple[int, str] | None = None,
 ) -> list[Order]:
-    """Return the orders of an account as they are now, newest first."""
+    """Return the orders of an account, newest first."""
     where = Conditions("account_id = %s AND position <= %s", account_id, as_of.position)
     where.add_if("market_id = %s", market_id)
     if open_only:
         where.add("open")
     where.after("position, order_id", after)
+    source, at = (_PAST, [as_of.position] * 2) if as_of.past else ("orders", [])
     with connection.cursor(row_factory=args_row(Order)) as cursor:
         return cursor.execute(
-            f"SELECT {ORDERS.column_list} FROM orders {where.sql} ORDER BY position DESC, order_id DESC LIMIT %s",
-            [*where.values, limit],
+            f"SELECT {ORDERS.column_list} FROM {source} {where.sql} ORDER BY position DESC, order_id DESC LIMIT %s",
+            [*at, *where.values, limit],
         ).fetchall()
+
+
+_KEPT: Final = frozenset(OrderVersion._fields) - {"partition", "order_id", "until"}
+
+_THEN: Final = ", ".join(
+    f"CASE WHEN v.until IS NULL THEN o.{name} ELSE v.{name} END AS {name}" if name in _KEPT else f"o.{name}"
+    for name in ORDERS.columns
+)
+
+_PAST: Final = f"""(
+    SELECT {_THEN}
+    FROM orders o LEFT JOIN LATERAL (
+        SELECT * FROM order_versions WHERE order_id = o.order_id AND until > %s ORDER BY until LIMIT 1
+    ) v ON o.changed_position > %s
+) orders"""
+"""The orders as they were: an order that changed later is the first of its versions that ended later."""

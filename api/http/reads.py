@@ -96,11 +96,10 @@ class Reader:
         """Return the cursor of the rows after the one with this sort key; None without a key, on the last page."""
         return None if key is None else cursors.encode(self.request, as_of.position, key)
 
-    def after(self, cursor: str | None, *kinds: type[int | str], pinned: bool = True) -> tuple[Any, ...] | None:
+    def after(self, cursor: str | None, *kinds: type[int | str]) -> tuple[Any, ...] | None:
         """Return the sort key of the last row of the previous page, or None for the first page.
 
-        `kinds` are the types of the key's parts. The read answers as of the position of the first page from here on, unless
-        it is not `pinned`: then it answers as of now.
+        `kinds` are the types of the key's parts. The read answers as of the position of the first page from here on.
 
         Raises:
             ApiError: INVALID_CURSOR, when the cursor is damaged, of another query, or of another kind of key.
@@ -109,8 +108,7 @@ class Reader:
         if found is None:
             return None
         position, key = found
-        if pinned:
-            self.at, self.time = position, None
+        self.at, self.time = position, None
         return key
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
-from projections import accounts, book, calibration, candles, equity, stories
+from projections import accounts, book, calibration, candles, equity, orders, stories
 from projections.machine.batch import Batch
 from projections.machine.store import advance
 from projections.markets import markets, prices
@@ -53,6 +53,8 @@ def answers(connection: Connection[Any], as_of: AsOf) -> dict[str, Any]:
         name = account.account_id
         found[f"{name} alone"] = accounts.get_account(connection, as_of, account.name)
         found[f"{name} positions"] = positions.account_positions(connection, as_of, name, closed=True)
+        found[f"{name} orders"] = orders.account_orders(connection, as_of, name, limit=1000)
+        found[f"{name} open orders"] = orders.account_orders(connection, as_of, name, open_only=True, limit=1000)
         found[f"{name} settlements"] = positions.settlements(connection, as_of, name)
         found[f"{name} fills"] = trades.account_fills(connection, as_of, name, limit=1000)
         found[f"{name} statement"] = accounts.statement(connection, as_of, name, limit=1000)

@@ -19,7 +19,7 @@ VERSIONS: Final[dict[str, tuple[int, str]]] = {
     "lifecycle": (4, "fc02a211f20db732"),
     "candles": (5, "de83c9c0c8adc598"),
     "trades": (8, "655817183c3db125"),
-    "orders": (3, "0d3a010dade1b86b"),
+    "orders": (4, "e483cd840255a110"),
     "book": (4, "a2ed7b18c4c6ce85"),
     "positions": (7, "bc37c5031e8571f6"),
     "accounts": (3, "77931dc8fbe62527"),

@@ -124,11 +124,8 @@ async def list_account_orders(
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Response:
-    """The account's orders as they are now, newest first; with `open=true` only resting ones.
-
-    A following page leaves out orders placed since the first one, and shows each order as it is by then.
-    """
-    after = read.after(cursor, int, str, pinned=False)
+    """The account's orders, newest first; with `open=true` only resting ones."""
+    after = read.after(cursor, int, str)
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[orders.Order]:
         account_id, market_id = _filters(connection, as_of, account, market)
