@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from eventsourcing.persistence import StoredEvent
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
 from consumers.engine.engine import Engine
@@ -19,7 +20,7 @@ from domain.events import Recorded
 from eventsourcing_kafka import LogRolledBack
 from messages.events import public_event
 from settings import Settings
-from tests.consumers.checks import events, reading, recorded
+from tests.consumers.checks import reading, recorded
 from tests.consumers.exchange_fixtures import Market, open_market
 from tests.consumers.processes import kafka_settings
 
@@ -163,13 +164,17 @@ def test_it_refuses_a_log_that_lost_what_the_feed_holds(
     gateway.submit_blocking(*traded.buy("c-1"))
     feed_until(settings, log_of(settings)[-1].position)
     before = positions(records_of(settings))
+    with reading(settings) as recorder:
+        stored = recorder.select_notifications(1, 1_000)
     with closing(KafkaAdminClient(**settings.kafka_client())) as admin:
         admin.delete_topics([f"{settings.kafka_topic_prefix}events"])
     ensure_topics(settings)
     if lost == "other events":
         with closing(open_log(settings)) as log:
             log.take_over(lambda _: None)
-            log.begin(events("market-a", 1, 50)).result()
+            log.begin(
+                [StoredEvent(e.originator_id, e.originator_version, e.topic, e.state) for e in reversed(stored)]
+            ).result()
 
     with EventPublisher(settings) as feed:
         assert not feed.wait_for(before[-1] + 1, 60)
