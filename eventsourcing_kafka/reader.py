@@ -30,6 +30,8 @@ __all__ = ["Fetcher", "Reader"]
 FETCH_BYTES_RANDOM = 128 * 1024
 CACHE_BYTES_MAX = 16 * 1024 * 1024
 RECORDS_AT_ONCE = 100
+POLL_MS = 50
+"""The longest wait for records before ``Fetcher`` looks whether the broker has answered with none."""
 
 
 class Reader:
@@ -298,9 +300,11 @@ class Fetcher:
             consumer.seek(self._partition, offset)
             deadline = monotonic() + self._settings.read_timeout
             while (left := deadline - monotonic()) > 0:
-                for records in consumer.poll(timeout_ms=int(left * 1000) + 1).values():
+                for records in consumer.poll(timeout_ms=min(POLL_MS, int(left * 1000) + 1)).values():
                     if records:
                         return list(records)
+                if consumer.position(self._partition) > offset:
+                    return []  # the log ends with markers of transactions, which are no records
         raise OperationalError(f"No record at offset {offset} within {self._settings.read_timeout} s")
 
     def _connected(self) -> Any:

@@ -19,6 +19,7 @@ from eventsourcing_kafka import (
     Checkpoint,
     ClaimLost,
     Fenced,
+    Fetcher,
     InDoubt,
     KafkaApplicationRecorder,
     LogTruncated,
@@ -373,3 +374,21 @@ def test_a_poll_that_returns_records_leaves_no_fetch_behind(settings: Settings) 
             assert records[0].offset == offset
             assert monotonic() - start < 0.4
             assert not consumer._fetcher.in_flight_fetches()
+
+
+def test_markers_of_transactions_hold_nobody_up(settings: Settings) -> None:
+    """A stranger's transaction leaves a marker at the end of the log. A look at any batch before it ends there, in time."""
+    with taken(settings) as writer:
+        writer.append(made(1))
+    stranger = confluent_kafka.Producer(settings.rdkafka_client() | {"transactional.id": settings.topic})
+    stranger.init_transactions(10)
+    stranger.begin_transaction()
+    stranger.produce(settings.topic, b"hello", partition=settings.partition)
+    stranger.flush(10)
+    stranger.abort_transaction(10)
+    with closing(Fetcher(replace(settings, read_timeout=3.0))) as fetcher, Reader(settings) as reader:
+        assert fetcher.end() == reader.end() == 4
+        assert [batch.first for batch in fetcher.read_from(START)] == [1]
+        assert [batch.first for batch in reader.read_to(4)] == [1]
+    with taken(settings) as writer:
+        assert writer.append(made(2)) == range(2, 3)
