@@ -48,8 +48,7 @@ class KafkaProcesses:
     def __enter__(self) -> Self:
         """Start a new broker, then the processes, and wait until the server answers."""
         with contextlib.ExitStack() as stack:
-            for name in ("kafka", "index"):
-                shutil.rmtree(self._folder / name, ignore_errors=True)
+            shutil.rmtree(self._folder / "kafka", ignore_errors=True)
             broker = stack.enter_context(Broker(self._folder / "kafka"))
             self.settings = self.settings.model_copy(update={"kafka_brokers": broker.bootstrap})
             self._run("topics", "create")

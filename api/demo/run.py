@@ -49,6 +49,8 @@ def run_demo(settings: Settings, *, kafka: bool, once: bool, as_json: bool, seed
             stack.enter_context(locked(folder / "lock", timeout_seconds=2))
         except StartError:
             raise StartError(f"another demo is running in {folder}") from None
+        for name in ("engine", "index"):  # what is known of the log of an earlier run, which is made anew
+            shutil.rmtree(folder / name, ignore_errors=True)
         tell_progress(f"Starting a PostgreSQL in {folder}")
         given = settings
         settings = settings.model_copy(

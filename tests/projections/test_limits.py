@@ -135,7 +135,7 @@ def rows_of(copy: Copy, as_of: AsOf) -> Iterator[Any]:
         yield from map(serialize, lifecycle.market_events(connection, as_of, market.market_id, limit=1_000))
         yield from map(serialize, book.book(connection, as_of, market))
         yield from map(serialize, positions.holders(connection, as_of, market.market_id))
-        yield [tick.price for tick in prices.history(connection, as_of, market.market_id, 0)]
+        yield [tick.price for tick in prices.histories(connection, as_of, market.market_id, [0]).ticks[0]]
         for period in PERIODS:
             found = candles(connection, as_of, market.market_id, 0, period, market.opened_at, as_of.time + 1)
             yield from map(serialize, found)
