@@ -16,12 +16,12 @@ from domain.money import MICRO
 from domain.partition import CommandHadNoEffect, CommandRejected
 from domain.story import PublishStory
 from domain.values import NO_JSON, Json, json_of
-from messages.asked import asked
 from messages.commands import AdvanceTime, Command, InvalidCommand, Submitted, dump_command, parse_command
 from messages.events import public_event
+from messages.original_commands import original_command
 from messages.stored import from_stored, to_stored
-from tests.messages.test_asked import ADA, EVIDENCE, MARKET, NO, YES, DecidedLog, M, a_life, order
 from tests.messages.test_commands import EXAMPLES, TIME, id_for
+from tests.messages.test_original_commands import ADA, EVIDENCE, MARKET, NO, YES, DecidedLog, M, a_life, order
 
 
 def sent(data: str | bytes, command_type: str = "DepositCash", more: str = "") -> Submitted:
@@ -78,7 +78,7 @@ def test_a_body_is_enough_to_know_the_command(command: Command) -> None:
     submitted = parse_command(dump_command(id_for(command), command))
     event = CommandHadNoEffect(submitted.type, None, None, json_of(submitted.body))
 
-    found = asked([in_the_log(event, submitted.digest, submitted.command_id)])
+    found = original_command([in_the_log(event, submitted.digest, submitted.command_id)])
 
     assert found == replace(submitted, at=TIME)
 
@@ -101,7 +101,7 @@ def test_a_body_above_4_kib_is_not_kept() -> None:
 
     assert len(bytes(whole)) == 4096
     assert more == NO_JSON
-    assert [asked(log.events(f"c{number}")) is None for number in range(3)] == [False, False, True]
+    assert [original_command(log.events(f"c{number}")) is None for number in range(3)] == [False, False, True]
     assert public_event(log.log[-1])["data"]["body"] == NO_JSON
     assert b"body" not in to_stored(Entry("p", 1, log.log[-1].event), TIME, "c").state
 
@@ -116,7 +116,7 @@ def test_invalid_fields_are_kept_as_they_came(value: Any, indent: Any) -> None:
     submitted = sent(json.dumps(value, indent=indent))
 
     recorded = refused(submitted)
-    found = asked([recorded])
+    found = original_command([recorded])
 
     assert isinstance(recorded.event, CommandRejected)
     if value is not None:
@@ -150,7 +150,7 @@ def test_what_a_reader_of_the_log_might_stumble_over_is_not_kept(data: str | byt
     recorded = refused(submitted)
 
     assert not submitted.body
-    assert asked([recorded]) is None
+    assert original_command([recorded]) is None
     assert submitted.digest == sent(data).digest != sent("[]").digest
     assert msgspec.json.decode(msgspec.json.encode(public_event(recorded)))["data"]["body"] is None
 
@@ -160,7 +160,7 @@ def test_32_levels_and_numbers_of_any_spelling_are_kept() -> None:
     for data in ("[" * 32 + "]" * 32, '{"amount":1.10}', '{"amount":123456789012345678901234567890}'):
         recorded = refused(sent(data))
         assert data.encode() in msgspec.json.encode(public_event(recorded))
-        assert asked([recorded]) is not None
+        assert original_command([recorded]) is not None
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_a_command_refused_for_its_envelope_stays_refused(more: str, field: str)
     """Its fields may be valid, but what comes back is the refusal: nobody may decide it as if it had been accepted."""
     submitted = sent('{"account_id":"a","amount":"1"}', more=more)
 
-    found = asked([refused(submitted)])
+    found = original_command([refused(submitted)])
 
     assert found is not None
     assert isinstance(found.command, InvalidCommand)

@@ -18,8 +18,8 @@ from domain.account import DepositCash
 from domain.market import CloseMarket
 from domain.orders import CancelOrders
 from domain.partition import CommandRejected, CommandsRead
-from messages.asked import asked
 from messages.commands import AdvanceTime, InvalidCommand, digest_of, parse_command, with_ids
+from messages.original_commands import original_command
 from messages.replies import Reply
 from tests.consumers.checks import command_ids, recorded
 from tests.consumers.exchange_fixtures import MICRO, START, TickingClock, open_market, running
@@ -118,7 +118,7 @@ def test_every_command_is_in_the_log(recorder: POPOApplicationRecorder) -> None:
     by_id: dict[str, list[Any]] = {}
     for event in recorded(recorder):
         by_id.setdefault(event.command_id, []).append(event)
-    found = {command_id: asked(events) for command_id, events in by_id.items() if command_id}
+    found = {command_id: original_command(events) for command_id, events in by_id.items() if command_id}
     assert all(each is not None and each.digest == by_id[name][0].digest for name, each in found.items())
     for command_id, command in (*orders, *others):
         assert getattr(found[command_id], "command", None) == with_ids(command_id, command)

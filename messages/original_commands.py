@@ -66,7 +66,7 @@ from messages.names import derived_slug
 _OF_ENVELOPE = frozenset({"at", "reply_to"})
 
 
-def asked(events: Sequence[Recorded]) -> Submitted | None:
+def original_command(events: Sequence[Recorded]) -> Submitted | None:
     """Return a command as it reached the engine, or None if the log does not keep its body.
 
     A field that the sender gave its default may be left out; that makes the same command. `digest` is made anew from what is

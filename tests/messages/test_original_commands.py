@@ -37,7 +37,6 @@ from domain.orders import AmendOrder, CancelOrder, CancelOrders, MergeSets, Plac
 from domain.partition import CommandRejected
 from domain.story import PublishStory
 from domain.values import Value
-from messages.asked import asked
 from messages.codecs import SERVER_ASSIGNED
 from messages.commands import (
     COMMANDS,
@@ -51,6 +50,7 @@ from messages.commands import (
     order_command_id,
     parse_command,
 )
+from messages.original_commands import original_command
 from messages.stored import from_stored, to_stored
 from messages.wire import fields_of, is_value, without_none
 
@@ -109,7 +109,7 @@ class DecidedLog:
         for command_id, sent in self.sent.items():
             events = by_id[command_id]
             expected = replace(sent, at=events[0].time)
-            assert expected == asked(events)
+            assert expected == original_command(events)
             assert sent.digest == events[0].digest
 
 
@@ -272,7 +272,7 @@ def test_what_fell_due_is_no_command() -> None:
     assert due
     for recorded in due:
         with pytest.raises(ValueError, match="no command"):
-            asked([recorded])
+            original_command([recorded])
 
 
 # --- any commands, and any number of them, accepted or refused
