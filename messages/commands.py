@@ -56,7 +56,6 @@ __all__ = [
     "body_and_digest",
     "check_command",
     "command_of",
-    "digest_of",
     "dump_command",
     "dump_record",
     "dump_with_digest",
@@ -122,7 +121,11 @@ _DEPTH_MAX: Final = 32
 
 
 def body_and_digest(command: Command) -> tuple[bytes, str]:
-    """Return what the log keeps of the command if it changes nothing (`Submitted.body`), and its digest."""
+    """Return what the log keeps of the command if it changes nothing (`Submitted.body`), and its digest.
+
+    The digest is 16 hex digits that tell commands apart: equal for equal commands, whatever their ids and spelling. Fields
+    that have their defaults do not count, spelled out or not, so a field that is added later changes no digest.
+    """
     data = _dump_data(command)
     return _body(data), _digest(type(command).__name__, data)
 
@@ -152,14 +155,6 @@ def _depth(value: Any) -> int:
     """Return how deeply arrays and objects are nested in a value."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
     return 0 if inner is None else 1 + max(map(_depth, inner), default=0)
-
-
-def digest_of(command: Command) -> str:
-    """Return 16 hex digits that tell commands apart: equal for equal commands, whatever their ids and spelling.
-
-    Fields that have their defaults do not count, spelled out or not, so a field that is added later changes no digest.
-    """
-    return _digest(type(command).__name__, _dump_data(command))
 
 
 def _digest(command_type: str, data: bytes) -> str:
@@ -354,7 +349,7 @@ def dump_command(command_id: str, command: Command, at: Time | None = None, repl
 def dump_with_digest(
     command_id: str, command: Command, at: Time | None = None, reply_to: str | None = None
 ) -> tuple[bytes, str]:
-    """Return the JSON of one command and its digest (`digest_of`)."""
+    """Return the JSON of one command and its digest."""
     name, data = type(command).__name__, _dump_data(command)
     moment = None if at is None else format_time(at)
     return _encode(Envelope(command_id, name, msgspec.Raw(data), moment, reply_to)), _digest(name, data)

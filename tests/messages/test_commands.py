@@ -38,7 +38,6 @@ from messages.commands import (
     UnreadableError,
     body_and_digest,
     check_command,
-    digest_of,
     dump_command,
     dump_record,
     new_id,
@@ -48,6 +47,7 @@ from messages.commands import (
     with_ids,
 )
 from messages.schemas import command_schemas
+from tests.messages.digest import digest_of
 
 TIME = 1_729_764_120_000_000
 MARKET = OpenMarket("", "st_x", "combat", "Will they fight?", ("No", "Yes"), 100_000_000, TIME, "News agencies")

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from domain.orders import PlaceOrder
 from messages import commands
 from messages.codecs import command_codec
-from messages.commands import command_of, digest_of, dump_with_digest, order_command_id
+from messages.commands import command_of, dump_with_digest, order_command_id
+from tests.messages.digest import digest_of
 from tests.messages.test_commands import MARKET, ORDER, STORY
 
 

@@ -13,9 +13,10 @@ from domain.market import DetermineMarket, OpenMarket
 from domain.orders import PlaceOrder
 from domain.story import PublishStory
 from messages.codecs import command_codec
-from messages.commands import command_of, digest_of
+from messages.commands import command_of
 from messages.fields import OUTCOME, InvalidCommand, line, prose
 from messages.name_fields import NAME, Outcomes
+from tests.messages.digest import digest_of
 
 HIDDEN = [
     "\0", "\x1b", "\x7f", "\x85", "\xad", "\u200b", "\u200c", "\u200d", "\u2060", "\ufeff",  # control, zero-width

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from domain.account import OpenAccount
 from domain.story import PublishStory
-from messages.commands import command_of, digest_of
+from messages.commands import command_of
 from messages.fields import SLUG, InvalidCommand
 from messages.names import derived_slug, is_id, is_mixed, name_key, nfc
+from tests.messages.digest import digest_of
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=20)
 VARIANTS = (

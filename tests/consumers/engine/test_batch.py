@@ -18,11 +18,12 @@ from domain.account import DepositCash
 from domain.market import CloseMarket
 from domain.orders import CancelOrders
 from domain.partition import CommandRejected, CommandsRead
-from messages.commands import AdvanceTime, InvalidCommand, digest_of, parse_command, with_ids
+from messages.commands import AdvanceTime, InvalidCommand, parse_command, with_ids
 from messages.original_commands import original_command
 from messages.replies import Reply
 from tests.consumers.checks import command_ids, recorded
 from tests.consumers.exchange_fixtures import MICRO, START, TickingClock, open_market, running
+from tests.messages.digest import digest_of
 
 # --- replies
 
