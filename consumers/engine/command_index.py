@@ -38,6 +38,8 @@ GROWTH_BITS: Final = 2
 """The logarithm (base 2) of a table's size to that of the one before. Every table is searched, so there should be few."""
 RETRY_SECONDS: Final = 10.0
 """The time after which a table is tried again for which the disk had no room."""
+MISSED_MAX: Final = 20_000
+"""The most fingerprints that are kept in memory from the look-up of an id to its entry: more than two batches have."""
 _HASHING: Final = blake2b(digest_size=8)
 _NUMBER: Final = struct.Struct("<Q")
 
@@ -136,6 +138,7 @@ class DiskCommandIndex:
         self._slots = first_slots
         self._tables: list[CommandTable] = []
         self._overflow: dict[int, list[int]] = {}
+        self._missed: dict[str, int] = {}  # the fingerprints of ids that were not found: nearly all are added next
         self._is_full = False  # the disk had no room for the next table
         self._retry_at = 0.0
         self.position = 0
@@ -267,11 +270,13 @@ class DiskCommandIndex:
             table.find(key, found)
         if self._overflow:
             found += self._overflow.get(key, ())
+        if not found:
+            self._missed[command_id] = key
         return found
 
     def add(self, command_id: str, position: int) -> None:
         """Note the first event of a command that is in the log for certain; doing it again changes nothing."""
-        self._add(self._hashed(command_id), position)
+        self._add(self._missed.pop(command_id, 0) or self._hashed(command_id), position)
 
     def _add(self, key: int, position: int) -> None:
         if not self._is_full:
@@ -289,6 +294,8 @@ class DiskCommandIndex:
     def advance(self, checkpoint: Checkpoint) -> None:
         """Note that every command of the log up to this checkpoint is in the index."""
         self.position = checkpoint.position
+        if len(self._missed) > MISSED_MAX:
+            self._missed.clear()
         if self._is_full and (monotonic() < self._retry_at or not self._grow()):
             return
         writer = short_hash(checkpoint.writer) if checkpoint.writer else bytes(16)

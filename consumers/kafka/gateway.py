@@ -240,17 +240,19 @@ class KafkaGateway:
         with self._lock:
             if self._stopping.is_set():
                 raise EngineStopped("the gateway is closed")
-            waiting = len(self._pending)
-            new = sum(key not in self._pending for key, _, _ in batch)
-            if new and waiting + new > self._commands_max:
-                raise Busy("too many commands wait for their replies")
-            if new and waiting and self._behind:
-                raise Busy("the engine is behind with its commands")
+            commands = self._pending
+            new = len([None for key, _, _ in batch if key not in commands])
+            if new:
+                if len(commands) + new > self._commands_max:
+                    raise Busy("too many commands wait for their replies")
+                if commands and self._behind:
+                    raise Busy("the engine is behind with its commands")
             for key, value, waiter in batch:
-                pending = self._pending.get(key)
+                pending = commands.get(key)
                 if pending is None:
-                    pending = self._pending[key] = _Pending(value, now, [])
-                pending.waiters.append((waiter, deadline))
+                    commands[key] = _Pending(value, now, [(waiter, deadline)])
+                else:
+                    pending.waiters.append((waiter, deadline))
             if not new:
                 return False
             pause = self._retry_seconds
@@ -288,9 +290,12 @@ class KafkaGateway:
         size = 0
         while self._outbox:
             unit = self._outbox[0]
-            # Some may have their reply by now.
-            values = [pending.value for key in unit.keys if (pending := self._pending.get(key)) is not None]
-            size += sum(map(len, values)) + len(values)
+            values: list[bytes] = []
+            for key in unit.keys:
+                pending = self._pending.get(key)
+                if pending is not None:  # it may have its reply by now
+                    values.append(pending.value)
+                    size += len(pending.value) + 1
             if pack and (len(pack) + len(values) > PACK_COMMANDS_MAX or size > PACK_BYTES_MAX):
                 break
             self._outbox.popleft()
