@@ -81,15 +81,36 @@ class Settings(BaseSettings):
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         default="PLAINTEXT", description="protocol of the connections to Kafka"
     )
-    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = Field(
         default=None, description="mechanism of the login to Kafka; required with SASL_PLAINTEXT and SASL_SSL"
     )
-    kafka_username: str | None = Field(default=None, description="Kafka user")
-    kafka_password: SecretStr | None = Field(default=None, description="password of the Kafka user")
+    kafka_username: str | None = Field(default=None, description="Kafka user; with OAUTHBEARER the client's id")
+    kafka_password: SecretStr | None = Field(
+        default=None, description="password of the Kafka user; with OAUTHBEARER the client's secret"
+    )
+    kafka_token_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="the OpenID provider's endpoint for tokens; required with OAUTHBEARER",
+    )
+    kafka_token_scope: str | None = Field(default=None, description="the scope to ask for, with OAUTHBEARER")
+    kafka_token_extensions: str | None = Field(
+        default=None, description="SASL extensions, with OAUTHBEARER, as key=value,key=value"
+    )
+    kafka_token_ca_file: Path | None = Field(
+        default=None,
+        description="certificates (PEM) that must have signed that of kafka_token_url; none: those of the system",
+    )
     kafka_ca_file: Path | None = Field(
         default=None,
         description="certificates (PEM) that must have signed the brokers' certificates; none: those of the system",
     )
+    kafka_cert_file: Path | None = Field(
+        default=None,
+        description="this program's own certificate (PEM), for brokers that ask for one (mTLS)",
+    )
+    kafka_key_file: Path | None = Field(default=None, description="the key (PEM) of that certificate")
+    kafka_key_password: SecretStr | None = Field(default=None, description="password of that key, if it has one")
 
     # The engine.
     batch_commands_max: int = Field(default=1_000, ge=1, description="the most commands decided and appended together")
@@ -181,37 +202,16 @@ class Settings(BaseSettings):
                 f"kafka_security_protocol is {self.kafka_security_protocol}, "
                 "expected kafka_sasl_mechanism, kafka_username and kafka_password with it"
             )
+        if self.kafka_sasl_mechanism == "OAUTHBEARER" and not self.kafka_token_url:
+            raise ValueError("kafka_sasl_mechanism is OAUTHBEARER, expected kafka_token_url with it")
+        if bool(self.kafka_cert_file) != bool(self.kafka_key_file):
+            raise ValueError("expected kafka_cert_file and kafka_key_file together, or neither")
+        if self.kafka_cert_file and not self.kafka_security_protocol.endswith("SSL"):
+            raise ValueError(
+                f"kafka_cert_file is set, expected kafka_security_protocol SSL or SASL_SSL with it, "
+                f"not {self.kafka_security_protocol}"
+            )
         return self
-
-    def kafka_client(self) -> dict[str, Any]:
-        """Return the options that every client of kafka-python needs: where Kafka is and how to log in."""
-        options: dict[str, Any] = {
-            "bootstrap_servers": self.kafka_brokers.split(","),
-            "security_protocol": self.kafka_security_protocol,
-        }
-        if self.kafka_sasl_mechanism:
-            options["sasl_mechanism"] = self.kafka_sasl_mechanism
-            options["sasl_plain_username"] = self.kafka_username
-            options["sasl_plain_password"] = self.kafka_password and self.kafka_password.get_secret_value()
-        if self.kafka_ca_file:
-            options["ssl_cafile"] = str(self.kafka_ca_file)
-        return options
-
-    def rdkafka_client(self) -> dict[str, Any]:
-        """Return the same options for the clients of librdkafka."""
-        options: dict[str, Any] = {
-            "bootstrap.servers": self.kafka_brokers,
-            "security.protocol": self.kafka_security_protocol,
-            "reconnect.backoff.ms": 20,
-            "reconnect.backoff.max.ms": 500,
-        }
-        if self.kafka_sasl_mechanism:
-            options["sasl.mechanism"] = self.kafka_sasl_mechanism
-            options["sasl.username"] = self.kafka_username
-            options["sasl.password"] = self.kafka_password and self.kafka_password.get_secret_value()
-        if self.kafka_ca_file:
-            options["ssl.ca.location"] = str(self.kafka_ca_file)
-        return options
 
 
 def environment(settings: Settings) -> dict[str, str]:

@@ -89,7 +89,10 @@ def main() -> None:
         bare = settings.for_topic(f"bench-{uuid4().hex}")
         ensure_topic(bare)
         producer = KafkaProducer(
-            **bare.kafka_python_client(), acks="all", enable_idempotence=True, max_request_size=8 * 1024 * 1024
+            bootstrap_servers=bare.bootstrap_servers,
+            acks="all",
+            enable_idempotence=True,
+            max_request_size=8 * 1024 * 1024,
         )
         for size in (1, 500):
             batch = events(size, 1)

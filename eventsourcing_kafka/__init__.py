@@ -1,12 +1,11 @@
 """An event store for the `eventsourcing` library on Apache Kafka: ``PERSISTENCE_MODULE=eventsourcing_kafka``.
 
 Start with README.md. Read the modules in this order: ``protocol`` (which records count), ``reader``, ``producer``,
-``writer`` (take over, append), ``index``, ``known_end`` and ``lookup`` (random access), ``subscription``, ``recorders``,
-``factory``, ``settings``, ``topics``, ``clients``, ``errors``.
+``writer`` (take over, append), ``fetcher``, ``index``, ``known_end`` and ``lookup`` (random access), ``subscription``,
+``recorders``, ``factory``, ``settings``, ``admin``, ``topics``, ``clients``, ``errors``.
 """
 
-import crc32c as _crc32c  # noqa: F401  # fails here if missing: in Python, checksums take a hundred times as long
-
+from eventsourcing_kafka.admin import Admin, TopicDescription
 from eventsourcing_kafka.errors import (
     ClaimLost,
     Fenced,
@@ -17,16 +16,18 @@ from eventsourcing_kafka.errors import (
     UnsafeTopic,
 )
 from eventsourcing_kafka.factory import KafkaFactory
+from eventsourcing_kafka.fetcher import Fetcher
 from eventsourcing_kafka.known_end import accept_lost_log
 from eventsourcing_kafka.producer import Producer
 from eventsourcing_kafka.protocol import Batch, Checkpoint
-from eventsourcing_kafka.reader import Fetcher, Reader
+from eventsourcing_kafka.reader import Reader
 from eventsourcing_kafka.recorders import KafkaAggregateRecorder, KafkaApplicationRecorder
 from eventsourcing_kafka.settings import Settings
 from eventsourcing_kafka.topics import TopicWatch, ensure_topic, refuse_another_topic
 from eventsourcing_kafka.writer import Append, Writer
 
 __all__ = [
+    "Admin",
     "Append",
     "Batch",
     "Checkpoint",
@@ -43,6 +44,7 @@ __all__ = [
     "Reader",
     "RecordsMissing",
     "Settings",
+    "TopicDescription",
     "TopicWatch",
     "UnsafeTopic",
     "Writer",

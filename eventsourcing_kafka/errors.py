@@ -18,8 +18,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from confluent_kafka import KafkaException
 from eventsourcing.persistence import InternalError, OperationalError, ProgrammingError
-from kafka.errors import KafkaError, LogTruncationError, OffsetOutOfRangeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,10 +57,8 @@ class UnsafeTopic(ProgrammingError):  # noqa: N818
 
 @contextmanager
 def translate_errors(doing: str) -> Iterator[None]:
-    """Translate errors of kafka-python into those above. The message begins with ``doing``."""
+    """Translate errors of librdkafka into ``OperationalError``. The message begins with ``doing``."""
     try:
         yield
-    except (OffsetOutOfRangeError, LogTruncationError) as error:
-        raise LogTruncated(f"{doing}: {error}") from error
-    except (KafkaError, OSError) as error:
-        raise OperationalError(f"{doing}: {type(error).__name__}: {error}") from error
+    except (KafkaException, TimeoutError) as error:
+        raise OperationalError(f"{doing}: {error}") from error

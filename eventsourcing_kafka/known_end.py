@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from eventsourcing_kafka.errors import LogRolledBack
 
 if TYPE_CHECKING:
+    from eventsourcing_kafka.fetcher import Fetcher
     from eventsourcing_kafka.protocol import Batch
-    from eventsourcing_kafka.reader import Fetcher
     from eventsourcing_kafka.settings import Settings
 
 __all__ = ["KnownEnd", "accept_lost_log"]

@@ -4,30 +4,37 @@ from __future__ import annotations
 
 from logging import getLogger
 from threading import RLock
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from eventsourcing.persistence import Notification, ProgrammingError, StoredEvent
 
-from eventsourcing_kafka.errors import LogTruncated
+from eventsourcing_kafka.clients import Connections
+from eventsourcing_kafka.errors import InDoubt, LogTruncated
+from eventsourcing_kafka.fetcher import Fetcher
 from eventsourcing_kafka.index import BatchLocation, Damaged, Index, Run
 from eventsourcing_kafka.known_end import KnownEnd
-from eventsourcing_kafka.protocol import START, Batch, Checkpoint, decode
-from eventsourcing_kafka.reader import Fetcher, Reader
+from eventsourcing_kafka.producer import Producer
+from eventsourcing_kafka.protocol import Batch, Checkpoint, decode
+from eventsourcing_kafka.reader import Reader
 from eventsourcing_kafka.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from eventsourcing_kafka.clients import Lease
     from eventsourcing_kafka.settings import Settings
 
 __all__ = ["Lookup"]
 
 T = TypeVar("T")
+_Fold: TypeAlias = "Callable[[Checkpoint, int], Iterator[tuple[Batch | None, Checkpoint]]]"
 
 _logger = getLogger(__name__)
 
 INDEX_EVENTS_MAX = 20_000
 """The most events in one transaction of the index. Bounds memory while a long log is indexed."""
+NEW_RECORDS_MAX = 100
+"""The most records that are read one after the other. A reader of its own, which must connect, reads more of them faster."""
 PAGE_BATCHES_MAX = 16
 """The most batches in memory at once for one answer."""
 
@@ -45,7 +52,8 @@ class Lookup:
         """Open the index of the log with this identity."""
         self._known_end = KnownEnd(settings.index_path(), identity)
         self._index = Index(settings.index_path(), identity)
-        self._reader = Reader(settings)
+        self._settings = settings
+        self._connections = Connections.join(settings)
         self._fetcher = Fetcher(settings)
         self._lock = RLock()
         self._verified = False
@@ -148,13 +156,22 @@ class Lookup:
         with self._lock:
             self._verified = False  # since the last take-over the topic may have been restored from a backup
             self._with_index(lambda: self._index_to(self._fetcher.end()))
-            before = self._index.checkpoint
-            self._reader.seek(before)
-            batches: list[Batch] = []  # few: those that arrive between the indexing and the claim
-            writer = Writer.take_over(self._reader, batches.append)
-            after = self._reader.checkpoint
-            self._with_index(lambda: self._advance(before, batches, after))
-            return writer
+            lease = self._connections.producer()
+            try:
+                return self._claim(lease)
+            except InDoubt:
+                if not lease.reused:
+                    raise
+                return self._claim(self._connections.producer())  # a new one; a claim in doubt does no harm
+
+    def _claim(self, lease: Lease) -> Writer:
+        before = self._index.checkpoint
+        batches: list[Batch] = []  # few: those that arrive between the indexing and the claim
+        with Reader(self._settings, before) as reader:
+            writer = Writer.take_over(reader, batches.append, producer=Producer(self._settings, lease))
+            after = reader.checkpoint
+        self._with_index(lambda: self._advance(before, batches, after))
+        return writer
 
     def add(self, before: Checkpoint, value: bytes, after: Checkpoint) -> None:
         """Index our own record, appended between two checkpoints, without reading it from the log."""
@@ -168,9 +185,11 @@ class Lookup:
     def close(self) -> None:
         """Close the index and the connections. Further calls raise ``ProgrammingError``."""
         with self._lock:
+            if self._closed:
+                return
             self._closed = True
-            self._reader.close()
             self._fetcher.close()
+            self._connections.leave()
             self._index.close()
             self._known_end.close()
 
@@ -183,10 +202,9 @@ class Lookup:
                 return work()
             except Damaged as error:
                 self._known_end.check(self._fetcher)  # the log itself may have changed
-                _logger.warning("The index of %s is built again from the log: %s", self._reader.settings.topic, error)
+                _logger.warning("The index of %s is built again from the log: %s", self._settings.topic, error)
                 self._index.clear()
                 self._fetcher.clear()
-                self._reader.seek(START)
                 self._index_to(self._fetcher.end())
                 return work()
 
@@ -197,16 +215,31 @@ class Lookup:
         # Ask for the end again: another process may have appended, and indexed that, since the caller asked.
         if before.offset > end and before.offset > self._fetcher.end():
             raise Damaged(f"The index is at offset {before.offset}, the log ends at {end}")
+        if end - before.offset <= NEW_RECORDS_MAX:
+            self._advance_through(before, end, self._fetcher.fold)
+            return
+        with Reader(self._settings, before) as reader:
+
+            def fold(at: Checkpoint, end: int) -> Iterator[tuple[Batch | None, Checkpoint]]:
+                reader.seek(at)
+                for batch in reader.read_to(end):
+                    yield batch, reader.checkpoint
+                yield None, reader.checkpoint  # the last records may not count
+
+            self._advance_through(before, end, fold)
+
+    def _advance_through(self, before: Checkpoint, end: int, fold: _Fold) -> None:
         while before.offset < end:
-            self._reader.seek(before)
             batches: list[Batch] = []
             events = 0
-            for batch in self._reader.read_to(end):
-                batches.append(batch)
-                events += len(batch.events)
-                if events >= INDEX_EVENTS_MAX:
-                    break
-            self._advance(before, batches, self._reader.checkpoint)
+            after = before
+            for batch, after in fold(before, end):  # noqa: B007  used below
+                if batch is not None:
+                    batches.append(batch)
+                    events += len(batch.events)
+                    if events >= INDEX_EVENTS_MAX:
+                        break
+            self._advance(before, batches, after)
             before = self._index.checkpoint
 
     def _advance(self, before: Checkpoint, batches: Sequence[Batch], after: Checkpoint) -> None:

@@ -1,12 +1,11 @@
 """Sends a record and returns its offset, with librdkafka. An append waits for this, so it must be quick.
 
-kafka-python's producer passes each record to a thread and each acknowledgement back, which is most of the cost of an
-append. Here the caller's own thread polls for acknowledgements, only when it needs one.
+The caller's own thread polls for acknowledgements, and only when it needs one: a thread that passes them on would be most
+of the cost of an append.
 """
 
 from __future__ import annotations
 
-from logging import getLogger
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +13,11 @@ import confluent_kafka
 from confluent_kafka import KafkaException
 from eventsourcing.persistence import OperationalError
 
+from eventsourcing_kafka.clients import close_producer, new_client
 from eventsourcing_kafka.errors import InDoubt
 
 if TYPE_CHECKING:
+    from eventsourcing_kafka.clients import Lease
     from eventsourcing_kafka.settings import Settings
 
 __all__ = ["Producer", "Sent"]
@@ -25,14 +26,14 @@ __all__ = ["Producer", "Sent"]
 class Producer:
     """Sends to the partition of the settings. It belongs to one thread at a time."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Connect.
+    def __init__(self, settings: Settings, lease: Lease | None = None) -> None:
+        """Connect; or use a part in a shared producer, which is given back when this one is closed.
 
         Raises:
             OperationalError: no broker answered within ``connect_timeout`` seconds.
         """
         self._topic, self._partition = settings.topic, settings.partition
-        self._client = confluent_kafka.Producer(settings.rdkafka_producer(), logger=getLogger(__name__))
+        self._client: Any = lease or new_client(confluent_kafka.Producer, settings.rdkafka_producer())
         try:
             self._client.list_topics(self._topic, timeout=settings.connect_timeout)
         except KafkaException as error:
@@ -54,9 +55,7 @@ class Producer:
 
     def close(self) -> None:
         """Disconnect without waiting: a record that is on its way may arrive or not."""
-        self._client.purge()
-        self._client.poll(0)
-        self._client.close()
+        close_producer(self._client)
 
 
 class Sent:

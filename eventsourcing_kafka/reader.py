@@ -1,37 +1,27 @@
-"""Reads the log: in order and folded (``Reader``), or single records at known offsets (``Fetcher``).
-
-``Reader`` uses librdkafka, which fetches ahead while we fold. ``Fetcher`` uses kafka-python, which does not: fetching ahead
-after every single record would be wasted.
-"""
+"""Reads the log in order, and folds it. librdkafka fetches ahead in its own threads meanwhile."""
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from logging import getLogger
+from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
 import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException
 from eventsourcing.persistence import OperationalError
-from kafka import KafkaConsumer, TopicPartition
 
-from eventsourcing_kafka.clients import connect
-from eventsourcing_kafka.errors import LogTruncated, RecordsMissing, translate_errors
+from eventsourcing_kafka.clients import ends, new_client
+from eventsourcing_kafka.errors import LogTruncated, RecordsMissing
 from eventsourcing_kafka.protocol import START, Batch, Checkpoint, decode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from eventsourcing_kafka.settings import Settings
 
-__all__ = ["Fetcher", "Reader"]
+__all__ = ["Reader"]
 
-FETCH_BYTES_RANDOM = 128 * 1024
-CACHE_BYTES_MAX = 16 * 1024 * 1024
 RECORDS_AT_ONCE = 100
-POLL_MS = 50
-"""The longest wait for records before ``Fetcher`` looks whether the broker has answered with none."""
 
 
 class Reader:
@@ -132,7 +122,7 @@ class Reader:
     def _connected(self) -> Any:
         if self._consumer is None:
             settings = self._settings
-            consumer = confluent_kafka.Consumer(settings.rdkafka_consumer(), logger=getLogger(__name__))
+            consumer = new_client(confluent_kafka.Consumer, settings.rdkafka_consumer())
             try:
                 self._end(consumer, settings.connect_timeout)
             except OperationalError as error:
@@ -147,10 +137,9 @@ class Reader:
 
     def _end(self, consumer: Any, timeout: float) -> int:
         try:
-            _, end = consumer.get_watermark_offsets(self._topic_partition(0), timeout=timeout)
+            return ends(consumer, self._topic_partition(0), timeout)[1]
         except KafkaException as error:
             raise OperationalError(f"Cannot find the end of the log: {error}") from error
-        return int(end)
 
     def _assign(self, offset: int) -> None:
         self._end_seen = 0
@@ -193,123 +182,3 @@ class Reader:
             record.offset = found.offset()
             return record
         return None
-
-
-class Fetcher:
-    """Reads single batches at known offsets. Keeps the records that it read last (16 MiB of them).
-
-    A broker answers with more records than the one asked for. Those are kept too, undecoded: whoever pages through a log of
-    small records asks for them next, and parsing them is most of the cost of a fetch.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._partition = TopicPartition(settings.topic, settings.partition)
-        self._consumer: Any = None
-        self._values: OrderedDict[int, bytes] = OrderedDict()
-        self._bytes = 0
-
-    def get(self, offsets: Iterable[int]) -> dict[int, Batch]:
-        """Return the batches at these offsets, without checking whether they count. Other records are left out.
-
-        Raises:
-            OperationalError: a record cannot be read in time.
-        """
-        found: dict[int, Batch] = {}
-        for offset in sorted(offsets):
-            value = self._value_at(offset)
-            batch = decode(value)
-            if isinstance(batch, Batch):
-                batch.offset = offset
-                found[offset] = batch
-        return found
-
-    def end(self) -> int:
-        """Return the offset after the last record that has been acknowledged.
-
-        ``Reader.end`` waits behind the reader's own fetch, up to ``fetch.wait.max.ms``; this does not.
-
-        Raises:
-            OperationalError: the broker does not answer in time.
-        """
-        timeout_ms = int(self._settings.read_timeout * 1000)
-        with translate_errors("Cannot find the end of the log"):
-            return int(self._connected().end_offsets([self._partition], timeout_ms)[self._partition])
-
-    def begin(self) -> int:
-        """Return the offset of the first record that was not deleted: 0 in a whole log.
-
-        Raises:
-            OperationalError: the broker does not answer in time.
-        """
-        timeout_ms = int(self._settings.read_timeout * 1000)
-        with translate_errors("Cannot find the beginning of the log"):
-            return int(self._connected().beginning_offsets([self._partition], timeout_ms)[self._partition])
-
-    def read_from(self, at: Checkpoint) -> Iterator[Batch]:
-        """Yield the batches that count, from a checkpoint to the end of the log at the time of the call.
-
-        For a look at a few batches anywhere in the log, which must be quick. ``Reader`` reads long stretches faster.
-
-        Raises:
-            OperationalError, RecordsMissing: as ``Reader.read_to``.
-        """
-        state = at.state
-        for offset in range(at.offset, self.end()):
-            record = decode(self._value_at(offset))
-            after = state.after(record)
-            if after is not None:
-                state = after
-                if isinstance(record, Batch):
-                    record.offset = offset
-                    yield record
-
-    def put(self, offset: int, value: bytes) -> None:
-        """Keep the record at this offset, which the caller has written."""
-        if offset not in self._values:
-            self._values[offset] = value
-            self._bytes += len(value)
-        while self._bytes > CACHE_BYTES_MAX and len(self._values) > 1:
-            _, dropped = self._values.popitem(last=False)
-            self._bytes -= len(dropped)
-
-    def clear(self) -> None:
-        """Forget the records."""
-        self._values.clear()
-        self._bytes = 0
-
-    def close(self) -> None:
-        """Disconnect."""
-        consumer, self._consumer = self._consumer, None
-        if consumer is not None:
-            consumer.close(autocommit=False, timeout_ms=0)
-
-    def _value_at(self, offset: int) -> bytes | None:
-        """Return the value of the record at this offset, None if no record has that offset."""
-        if offset in self._values:
-            self._values.move_to_end(offset)
-        else:
-            for record in self._records_from(offset):
-                self.put(record.offset, record.value or b"")
-        return self._values.get(offset)
-
-    def _records_from(self, offset: int) -> list[Any]:
-        with translate_errors(f"Cannot read the record at offset {offset}"):
-            consumer = self._connected()
-            # A poll that returns records has not sent the next fetch, so this seek need not wait for one to end.
-            consumer.seek(self._partition, offset)
-            deadline = monotonic() + self._settings.read_timeout
-            while (left := deadline - monotonic()) > 0:
-                for records in consumer.poll(timeout_ms=min(POLL_MS, int(left * 1000) + 1)).values():
-                    if records:
-                        return list(records)
-                if consumer.position(self._partition) > offset:
-                    return []  # the log ends with markers of transactions, which are no records
-        raise OperationalError(f"No record at offset {offset} within {self._settings.read_timeout} s")
-
-    def _connected(self) -> Any:
-        if self._consumer is None:
-            arguments = self._settings.kafka_python_consumer(fetch_bytes=FETCH_BYTES_RANDOM)
-            self._consumer = connect(KafkaConsumer, arguments)
-            self._consumer.assign([self._partition])
-        return self._consumer

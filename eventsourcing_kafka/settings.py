@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["Settings"]
 
 MIB = 1024 * 1024
+FETCH_BYTES_SINGLE = 128 * 1024
+"""The size of a broker's answer to a request for a single record."""
 
 
 def _setting(default: Any, doc: str) -> Any:
@@ -45,9 +47,17 @@ class Settings:
     ssl_keyfile: str = _setting("", "file with this client's key")
     ssl_password: str = field(default="", repr=False, metadata={"doc": "password of that key"})
     ssl_check_hostname: bool = _setting(default=True, doc="whether to compare the broker's name with its certificate")
-    sasl_mechanism: str = _setting("", "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
-    sasl_username: str = _setting("", "user name for SASL")
-    sasl_password: str = field(default="", repr=False, metadata={"doc": "password for SASL"})
+    sasl_mechanism: str = _setting("", "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER")
+    sasl_username: str = _setting("", "user name for SASL; with OAUTHBEARER the client's id")
+    sasl_password: str = field(
+        default="", repr=False, metadata={"doc": "password for SASL; with OAUTHBEARER the client's secret"}
+    )
+    sasl_token_url: str = _setting("", "with OAUTHBEARER: the OpenID provider's endpoint for tokens, an http(s) URL")
+    sasl_token_scope: str = _setting("", "with OAUTHBEARER: the scope to ask for")
+    sasl_token_extensions: str = _setting("", "with OAUTHBEARER: SASL extensions, as key=value,key=value")
+    sasl_token_cafile: str = _setting(
+        "", "with OAUTHBEARER: file with the authority of that endpoint's certificate; default: those of the system"
+    )
 
     @classmethod
     def from_env(cls, env: Environment) -> Self:
@@ -83,26 +93,6 @@ class Settings:
         folder.mkdir(parents=True, exist_ok=True)
         return str(folder / f"{self.topic}-{self.partition}.sqlite")
 
-    def kafka_python_client(self) -> dict[str, Any]:
-        """Return the arguments for every client of kafka-python."""
-        return {
-            "bootstrap_servers": self.bootstrap_servers.split(","),
-            "client_id": self.client_id,
-            "bootstrap_timeout_ms": int(self.connect_timeout * 1000),
-            "security_protocol": self.security_protocol,
-            "ssl_cafile": self.ssl_cafile or None,
-            "ssl_certfile": self.ssl_certfile or None,
-            "ssl_keyfile": self.ssl_keyfile or None,
-            "ssl_password": self.ssl_password or None,
-            "ssl_check_hostname": self.ssl_check_hostname,
-            "sasl_mechanism": self.sasl_mechanism or None,
-            "sasl_plain_username": self.sasl_username or None,
-            "sasl_plain_password": self.sasl_password or None,
-            "reconnect_backoff_ms": 20,
-            "reconnect_backoff_max_ms": 500,
-            "retry_backoff_ms": 5,
-        }
-
     def rdkafka_client(self) -> dict[str, Any]:
         """Return the arguments for every client of librdkafka."""
         options = {
@@ -114,15 +104,30 @@ class Settings:
             "ssl.key.location": self.ssl_keyfile,
             "ssl.key.password": self.ssl_password,
             "ssl.endpoint.identification.algorithm": "https" if self.ssl_check_hostname else "none",
-            "sasl.mechanism": self.sasl_mechanism,
-            "sasl.username": self.sasl_username,
-            "sasl.password": self.sasl_password,
             "reconnect.backoff.ms": 20,
             "reconnect.backoff.max.ms": 500,
             "retry.backoff.ms": 5,
             "retry.backoff.max.ms": 500,
-        }
+        } | self._login()
         return {key: value for key, value in options.items() if value != ""}
+
+    def _login(self) -> dict[str, Any]:
+        if self.sasl_mechanism != "OAUTHBEARER":
+            return {
+                "sasl.mechanism": self.sasl_mechanism,
+                "sasl.username": self.sasl_username,
+                "sasl.password": self.sasl_password,
+            }
+        return {
+            "sasl.mechanism": self.sasl_mechanism,
+            "sasl.oauthbearer.method": "oidc",  # asks for a token, and for the next one before it expires
+            "sasl.oauthbearer.client.id": self.sasl_username,
+            "sasl.oauthbearer.client.secret": self.sasl_password,
+            "sasl.oauthbearer.token.endpoint.url": self.sasl_token_url,
+            "sasl.oauthbearer.scope": self.sasl_token_scope,
+            "sasl.oauthbearer.extensions": self.sasl_token_extensions,
+            "https.ca.location": self.sasl_token_cafile,
+        }
 
     def rdkafka_producer(self) -> dict[str, Any]:
         """Return the arguments for librdkafka's producer: idempotent, all replicas, one request at a time, bounded waits."""
@@ -157,18 +162,14 @@ class Settings:
             "queued.max.messages.kbytes": 16 * 1024,
         }
 
-    def kafka_python_consumer(self, *, fetch_bytes: int) -> dict[str, Any]:
-        """Return the arguments for kafka-python's consumer: no group, no commits, no reset to another offset."""
-        return self.kafka_python_client() | {
-            "group_id": None,
-            "enable_auto_commit": False,
-            "auto_offset_reset": "none",
-            "max_poll_records": 100_000,
-            "fetch_max_bytes": 50 * MIB,
-            "max_partition_fetch_bytes": fetch_bytes,
-            "receive_buffer_bytes": min(fetch_bytes, 4 * MIB),
-            "metrics_enabled": False,
-            "allow_auto_create_topics": False,
+    def rdkafka_fetcher(self) -> dict[str, Any]:
+        """Return the arguments for librdkafka's consumer of single records: it asks for little, and waits for nothing."""
+        return self.rdkafka_consumer() | {
+            "fetch.wait.max.ms": 1,  # the next request waits behind this one
+            "fetch.message.max.bytes": FETCH_BYTES_SINGLE,
+            "queued.min.messages": 1,  # no fetching ahead
+            "fetch.error.backoff.ms": 0,
+            "fetch.queue.backoff.ms": 0,
         }
 
 

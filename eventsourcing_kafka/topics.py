@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-from threading import Event, Thread
-from typing import TYPE_CHECKING, Any
+from threading import Condition, Thread
+from time import monotonic
+from typing import TYPE_CHECKING
 
 from eventsourcing.persistence import OperationalError, PersistenceError
-from kafka import KafkaAdminClient
-from kafka.admin import ConfigResource
-from kafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError
 
-from eventsourcing_kafka.clients import connect
-from eventsourcing_kafka.errors import LogRolledBack, UnsafeTopic, translate_errors
+from eventsourcing_kafka.admin import Admin
+from eventsourcing_kafka.errors import LogRolledBack, UnsafeTopic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -68,25 +65,25 @@ def ensure_topic(settings: Settings, *, create: bool | None = None) -> str:
         OperationalError: the broker cannot be reached, or refuses.
     """
     create = settings.create_topic if create is None else create
-    with (
-        translate_errors(f"Cannot ask for topic {settings.topic}"),
-        closing(connect(KafkaAdminClient, settings.kafka_python_client())) as admin,
-    ):
-        found = _describe(admin, settings.topic)
-        if found is None and create:
-            _create(admin, settings)
-            found = _describe(admin, settings.topic)
-        if found is None:
-            raise UnsafeTopic(f"Topic {settings.topic} does not exist")
-        partition = next((p for p in found["partitions"] if p["partition_index"] == settings.partition), None)
-        if partition is None:
-            raise UnsafeTopic(f"Topic {settings.topic} has no partition {settings.partition}")
-        described = admin.describe_configs([ConfigResource("topic", settings.topic)], config_filter="all")
-        actual = {name: str(config["value"]) for name, config in described["topic"][settings.topic].items()}
-        problems = unsafe_settings(actual, settings.replication_factor, len(partition["replica_nodes"]))
-        if problems:
-            raise UnsafeTopic(f"Topic {settings.topic} could lose data: {'; '.join(problems)}")
-        return str(found.get("topic_id") or settings.topic)
+    admin = Admin(settings)
+    found = admin.describe([settings.topic]).get(settings.topic)
+    if found is None and create:
+        admin.create(
+            settings.topic,
+            partitions=settings.partitions,
+            replication=settings.replication_factor,
+            config=topic_config(settings.replication_factor),
+        )
+        found = admin.describe([settings.topic]).get(settings.topic)
+    if found is None:
+        raise UnsafeTopic(f"Topic {settings.topic} does not exist")
+    if settings.partition not in found.replicas:
+        raise UnsafeTopic(f"Topic {settings.topic} has no partition {settings.partition}")
+    actual = admin.configs([settings.topic])[settings.topic]
+    problems = unsafe_settings(actual, settings.replication_factor, found.replicas[settings.partition])
+    if problems:
+        raise UnsafeTopic(f"Topic {settings.topic} could lose data: {'; '.join(problems)}")
+    return found.id or settings.topic
 
 
 def refuse_another_topic(settings: Settings, topic_id: str) -> None:
@@ -102,18 +99,19 @@ def refuse_another_topic(settings: Settings, topic_id: str) -> None:
 
 
 class TopicWatch:
-    """Looks at a topic again and again, in a thread of its own, so that no append waits for it. Keeps what it finds.
+    """Looks at a topic again and again, so that no append waits for it. Keeps what it finds.
 
-    A topic that is compacted or expires while it is written loses what was acknowledged, without any error.
+    A topic that is compacted or expires while it is written loses what was acknowledged, without any error. All watches of
+    a process share a thread.
     """
 
     def __init__(self, look: Callable[[], object]) -> None:
         """Begin. ``look`` raises ``UnsafeTopic`` or ``LogRolledBack``; other errors of the broker mean: look again later."""
         self._look = look
-        self._stopping = Event()
         self._problem: PersistenceError | None = None
-        self._thread = Thread(target=self._watch, name="topic-watch", daemon=True)
-        self._thread.start()
+        self._suspected = False
+        self.next_look = monotonic() + LOOK_SECONDS
+        _watcher.add(self)
 
     def raise_if_unsafe(self) -> None:
         """Raise what was found, if anything was. Never waits."""
@@ -122,45 +120,72 @@ class TopicWatch:
 
     def stop(self) -> None:
         """End. A look that waits for the broker ends by itself."""
-        self._stopping.set()
-        self._thread.join(STOP_SECONDS)
+        _watcher.remove(self)
 
-    def _watch(self) -> None:
-        while not self._stopping.wait(LOOK_SECONDS):  # by the monotonic clock
-            # A broker that has just started may not know the topic yet: what is found counts if it is found again.
-            if self._found() and not self._stopping.wait(CONFIRM_SECONDS) and (problem := self._found()):
-                self._problem = problem
-                return
+    def look(self) -> bool:
+        """Look once. Return whether to look again, at ``next_look``."""
+        found = self._found()
+        # A broker that has just started may not know the topic yet: what is found counts if it is found again.
+        if found and self._suspected:
+            self._problem = found
+            return False
+        self._suspected = found is not None
+        self.next_look = monotonic() + (CONFIRM_SECONDS if found else LOOK_SECONDS)
+        return True
 
     def _found(self) -> PersistenceError | None:
         try:
             self._look()
         except (UnsafeTopic, LogRolledBack) as error:
             return error
-        except (OperationalError, KafkaError):
+        except OperationalError:
             pass  # whoever appends notices that no broker answers
         return None
 
 
-def _describe(admin: Any, topic: str) -> dict[str, Any] | None:
-    try:
-        found: dict[str, Any] = admin.describe_topics([topic])[0]
-    except UnknownTopicOrPartitionError:
-        return None
-    return found if found["error_code"] == 0 else None
+class _Watcher:
+    """The thread that looks for all watches of this process. It ends with the last one."""
+
+    def __init__(self) -> None:
+        self._changed = Condition()
+        self._watches: list[TopicWatch] = []
+        self._thread: Thread | None = None
+
+    def add(self, watch: TopicWatch) -> None:
+        with self._changed:
+            self._watches.append(watch)
+            self._changed.notify()
+            if self._thread is None or not self._thread.is_alive():  # a forked process has none
+                self._thread = Thread(target=self._run, name="topic-watch", daemon=True)
+                self._thread.start()
+
+    def remove(self, watch: TopicWatch) -> None:
+        with self._changed:
+            if watch in self._watches:
+                self._watches.remove(watch)
+            self._changed.notify()
+            thread = self._thread if not self._watches else None
+        if thread is not None:
+            thread.join(STOP_SECONDS)
+
+    def _run(self) -> None:
+        while (watch := self._next()) is not None:
+            if not watch.look():
+                with self._changed:
+                    if watch in self._watches:
+                        self._watches.remove(watch)
+
+    def _next(self) -> TopicWatch | None:
+        """Wait, by the monotonic clock, until a watch is due. Return None if there is none any more."""
+        with self._changed:
+            while self._watches:
+                watch = min(self._watches, key=lambda each: each.next_look)
+                left = watch.next_look - monotonic()
+                if left <= 0:
+                    return watch
+                self._changed.wait(left)
+            self._thread = None
+            return None
 
 
-def _create(admin: Any, settings: Settings) -> None:
-    try:
-        admin.create_topics(
-            {
-                settings.topic: {
-                    "num_partitions": settings.partitions,
-                    "replication_factor": settings.replication_factor,
-                    "configs": topic_config(settings.replication_factor),
-                }
-            },
-            wait_for_metadata=True,
-        )
-    except TopicAlreadyExistsError:  # another process has just created it
-        admin.wait_for_topics([settings.topic])
+_watcher = _Watcher()

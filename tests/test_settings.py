@@ -112,25 +112,28 @@ def test_a_database_password_alone_names_no_database() -> None:
     assert "hunter2" not in str(error.value)
 
 
-def test_kafka_clients_log_in() -> None:
-    """kafka-python gets its options, with the password in clear text."""
-    settings = Settings(
-        kafka_brokers="a:1,b:2",
-        kafka_security_protocol="SASL_SSL",
-        kafka_sasl_mechanism="SCRAM-SHA-512",
-        kafka_username="ann",
-        kafka_password=SecretStr("hunter2"),
-        kafka_ca_file=Path("ca.pem"),
-    )
-
-    assert settings.kafka_client() == {
-        "bootstrap_servers": ["a:1", "b:2"],
-        "security_protocol": "SASL_SSL",
-        "sasl_mechanism": "SCRAM-SHA-512",
-        "sasl_plain_username": "ann",
-        "sasl_plain_password": "hunter2",
-        "ssl_cafile": "ca.pem",
-    }
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"security_protocol": "SASL_SSL", "sasl_mechanism": "PLAIN"}, "kafka_username and kafka_password"),
+        (
+            {
+                "security_protocol": "SASL_SSL",
+                "sasl_mechanism": "OAUTHBEARER",
+                "username": "exchange",
+                "password": SecretStr("hunter2"),
+            },
+            "kafka_token_url",
+        ),
+        ({"security_protocol": "SSL", "cert_file": Path("own.pem")}, "kafka_cert_file and kafka_key_file together"),
+        ({"security_protocol": "SSL", "key_file": Path("own.key")}, "kafka_cert_file and kafka_key_file together"),
+        ({"cert_file": Path("own.pem"), "key_file": Path("own.key")}, "kafka_security_protocol SSL or SASL_SSL"),
+    ],
+)
+def test_what_is_missing_for_the_login_to_kafka_is_named(settings: dict[str, object], expected: str) -> None:
+    """Before anything connects."""
+    with pytest.raises(pydantic.ValidationError, match=expected):
+        Settings(**{f"kafka_{name}": value for name, value in settings.items()})  # type: ignore[arg-type]
 
 
 def test_misspelt_settings_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from consumers.kafka.log_settings import log_settings
+
 if TYPE_CHECKING:
     from settings import Settings
 
@@ -21,9 +23,18 @@ ANSWER_SECONDS: Final = 10.0
 """The longest wait for a broker that neither answers nor refuses."""
 
 _LINE: Final = re.compile(r"(?:[a-z_]+://)?([^/\s]+)/[^/\s]*: (?P<told>.*?) \(after \d+ms in state (?P<state>\w+)")
+_NO_TOKEN: Final = re.compile(r"Failed to retrieve OIDC token from (.*)")
 _ADDRESS: Final = "nothing answers at this address (TIDINGS_KAFKA_BROKERS)"
-_TLS: Final = "TLS does not work (TIDINGS_KAFKA_SECURITY_PROTOCOL, TIDINGS_KAFKA_CA_FILE)"
+_TLS: Final = (
+    "TLS does not work (TIDINGS_KAFKA_SECURITY_PROTOCOL, TIDINGS_KAFKA_CA_FILE, "
+    "TIDINGS_KAFKA_CERT_FILE where the broker asks for a certificate)"
+)
+_FILES: Final = (
+    "these settings cannot be used (TIDINGS_KAFKA_CA_FILE, TIDINGS_KAFKA_CERT_FILE, TIDINGS_KAFKA_KEY_FILE, "
+    "TIDINGS_KAFKA_KEY_PASSWORD)"
+)
 _LOGIN: Final = "the login is refused (TIDINGS_KAFKA_SASL_MECHANISM, TIDINGS_KAFKA_USERNAME, TIDINGS_KAFKA_PASSWORD)"
+_NEEDS_TOKEN: Final = "no token (TIDINGS_KAFKA_TOKEN_URL, TIDINGS_KAFKA_USERNAME, TIDINGS_KAFKA_PASSWORD)"  # noqa: S105  none
 _PROTOCOL: Final = "the broker ends the connection: it expects TLS or a login (TIDINGS_KAFKA_SECURITY_PROTOCOL)"
 _CAUSES: Final = {
     "CONNECT": _ADDRESS,
@@ -45,7 +56,12 @@ def check_connection(settings: Settings) -> None:
     failed = _Failures()
     logger = logging.Logger("librdkafka")  # noqa: LOG001  of this connection only
     logger.addHandler(failed)
-    client = AdminClient(settings.rdkafka_client(), logger=logger)
+    try:
+        client = AdminClient(log_settings(settings).rdkafka_client(), logger=logger)
+    except KafkaException as error:
+        raise NoKafkaError(
+            f"Kafka cannot be reached at {settings.kafka_brokers}: {_FILES}: {error.args[0].str()}"
+        ) from None
     brokers = {broker.strip() for broker in settings.kafka_brokers.split(",")}
     deadline = time.monotonic() + ANSWER_SECONDS
     while True:
@@ -55,9 +71,9 @@ def check_connection(settings: Settings) -> None:
             client.poll(0)  # delivers the log
         else:
             return
-        if len(failed.told) >= len(brokers) or time.monotonic() > deadline:
+        if failed.no_token or len(failed.told) >= len(brokers) or time.monotonic() > deadline:
             break
-    told = "; ".join(f"{broker}: {why}" for broker, why in failed.told.items())
+    told = failed.no_token or "; ".join(f"{broker}: {why}" for broker, why in failed.told.items())
     raise NoKafkaError(f"Kafka cannot be reached at {settings.kafka_brokers}: {told or _ADDRESS}")
 
 
@@ -67,8 +83,15 @@ class _Failures(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.told: dict[str, str] = {}
+        self.no_token = ""
+        """Why there is no token for the login; then no broker is asked."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if found := _LINE.search(record.getMessage()):
+        message = record.getMessage()
+        if found := _NO_TOKEN.search(message):
+            self.no_token = f"{_NEEDS_TOKEN}: {found[1]}"
+        elif found := _LINE.search(message):
             told = found["told"].partition(": verify that ")[0]
-            self.told[found[1]] = f"{_CAUSES.get(found['state'], found['state'])}: {told}"
+            # With TLS 1.3 a broker refuses a client's certificate only after the handshake.
+            cause = _TLS if "SSL alert" in told else _CAUSES.get(found["state"], found["state"])
+            self.told[found[1]] = f"{cause}: {told}"

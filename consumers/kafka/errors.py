@@ -6,7 +6,6 @@ An error that the table does not name passes as it is: our use of a library is w
 from typing import Final
 
 from eventsourcing.persistence import OperationalError, PersistenceError
-from kafka.errors import KafkaError
 
 import eventsourcing_kafka as es_kafka
 from consumers.engine.log import ErrorTable, Fenced, InDoubt, LogLost, StaleCheckpoint, UnsafeLog
@@ -28,7 +27,6 @@ APPEND_ERRORS: Final[ErrorTable] = {
 """Appending, and looking up old events: the next take-over tells what is wrong with the log."""
 
 TOPIC_ERRORS: Final[ErrorTable] = {
-    KafkaError: InDoubt,
     OperationalError: InDoubt,
 }
 """Every other topic: commands, dead letters, heartbeats."""

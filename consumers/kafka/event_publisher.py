@@ -18,7 +18,6 @@ from typing import Any, Final, Self
 import msgspec
 import structlog
 from eventsourcing.persistence import OperationalError, PersistenceError
-from kafka.errors import KafkaError
 
 import eventsourcing_kafka as es_kafka
 from consumers.kafka.log_settings import log_settings
@@ -108,7 +107,7 @@ class EventPublisher:
             try:
                 ensure_topics(self._settings)
                 self._follow()
-            except (KafkaError, OperationalError) as error:
+            except OperationalError as error:
                 _log.warning(
                     "event_publisher_interrupted", position=self.position, error=f"{type(error).__name__}: {error}"
                 )

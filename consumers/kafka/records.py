@@ -1,6 +1,6 @@
 """Reading and sending records of one topic by librdkafka. Commands and their replies need its quick round trips.
 
-`eventsourcing_kafka` reads and writes the log itself. Decision 15 tells why there are two clients.
+`eventsourcing_kafka` reads and writes the log itself.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 from eventsourcing.persistence import OperationalError
 
+from consumers.kafka.log_settings import log_settings
 from consumers.kafka.topics import RECORD_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ class RecordReader:
         self._topic = topic
         self._partition = partition
         options = {"auto.offset.reset": "latest" if may_skip else "error"}
-        self._consumer = Consumer(settings.rdkafka_client() | _READING | options, logger=getLogger("librdkafka"))
+        self._consumer = Consumer(
+            log_settings(settings).rdkafka_client() | _READING | options, logger=getLogger("librdkafka")
+        )
 
     def ends(self) -> tuple[int, int]:
         """Return the first offset of the topic and the next to be written. Raises OperationalError: no broker answers."""
@@ -100,7 +103,9 @@ class RecordSender:
             options["message.send.max.retries"] = retries
         if in_order:
             options |= {"enable.idempotence": True, "enable.gapless.guarantee": True}
-        self._producer = Producer(settings.rdkafka_client() | _WRITING | options, logger=getLogger("librdkafka"))
+        self._producer = Producer(
+            log_settings(settings).rdkafka_client() | _WRITING | options, logger=getLogger("librdkafka")
+        )
 
     def send(
         self,
@@ -147,7 +152,7 @@ class RecordSender:
 
 
 _READING: Final = {
-    "group.id": "tidings",  # the library wants one; without subscriptions and commits there is no group
+    "group.id": "tidings",  # librdkafka wants one; without subscriptions and commits there is no group
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
     "allow.auto.create.topics": False,

@@ -11,19 +11,13 @@
 """
 
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
-
-from kafka import KafkaAdminClient
-from kafka.admin import ConfigResource
-from kafka.errors import TopicAlreadyExistsError, UnknownTopicOrPartitionError
+from typing import TYPE_CHECKING, Final
 
 import eventsourcing_kafka as es_kafka
 from consumers.kafka.log_settings import log_settings
 from eventsourcing_kafka import UnsafeTopic
-from eventsourcing_kafka.clients import connect
 
 if TYPE_CHECKING:
     from settings import Settings
@@ -88,8 +82,7 @@ def ensure_topics(settings: "Settings", *, create: bool = True) -> None:
 
     Raises:
         UnsafeTopic: a topic is missing (without `create`), or a setting could lose data; names every such setting.
-        OperationalError: no broker answers.
-        KafkaError: the broker refuses.
+        OperationalError: no broker answers, or it refuses.
     """
     problems = check_topics(settings, create=create)
     if problems:
@@ -101,14 +94,13 @@ def topic_id(settings: "Settings", topic: str) -> str:
 
     Raises:
         UnsafeTopic: it does not exist.
-        OperationalError, KafkaError: as `ensure_topics`.
+        OperationalError: as `ensure_topics`.
     """
     name = topic_name(settings, topic)
-    with closing(connect(KafkaAdminClient, settings.kafka_client() | {"bootstrap_timeout_ms": 10_000})) as admin:
-        found = _describe(admin, [name])
+    found = es_kafka.Admin(log_settings(settings)).describe([name])
     if name not in found:
         raise UnsafeTopic(f"Topic {name} does not exist")
-    return str(found[name]["topic_id"])
+    return found[name].id
 
 
 @lru_cache(maxsize=8)
@@ -124,66 +116,35 @@ def check_topics(settings: "Settings", *, create: bool = False) -> list[str]:
         es_kafka.ensure_topic(log_settings(settings), create=create)
     except UnsafeTopic as error:
         found.append(str(error))
-    with closing(connect(KafkaAdminClient, settings.kafka_client() | {"bootstrap_timeout_ms": 10_000})) as admin:
-        names = {topic: topic_name(settings, topic) for topic in TOPICS}
-        described = _describe(admin, list(names.values()))
-        missing = [topic for topic, name in names.items() if name not in described]
-        if missing and create:
-            for topic in missing:
-                _create(admin, settings, topic)
-            described = _describe(admin, list(names.values()))
-        configs = _configs(admin, list(described))
-        for topic, name in names.items():
-            if name not in described:
-                found.append(f"Topic {name} does not exist")
-            elif problems := _problems(settings, topic, described[name]["partitions"], configs[name]):
-                found.append(f"Topic {name} could lose data: {'; '.join(problems)}")
+    admin = es_kafka.Admin(log_settings(settings))
+    names = {topic: topic_name(settings, topic) for topic in TOPICS}
+    described = admin.describe(names.values())
+    missing = [topic for topic, name in names.items() if name not in described]
+    if missing and create:
+        for topic in missing:
+            admin.create(
+                names[topic],
+                partitions=settings.partitions if TOPICS[topic].by_partition else 1,
+                replication=settings.kafka_replication,
+                config=TOPICS[topic].config(settings.kafka_replication),
+            )
+        described = admin.describe(names.values())
+    configs = admin.configs(described)
+    for topic, name in names.items():
+        if name not in described:
+            found.append(f"Topic {name} does not exist")
+        elif problems := _problems(settings, topic, described[name].replicas, configs[name]):
+            found.append(f"Topic {name} could lose data: {'; '.join(problems)}")
     return found
 
 
-def _describe(admin: Any, names: list[str]) -> dict[str, dict[str, Any]]:
-    """Return the broker's description of the existing topics, by name: in one request if all exist."""
-    try:
-        found = admin.describe_topics(names)
-    except UnknownTopicOrPartitionError:
-        if len(names) == 1:
-            return {}
-        return {name: topic for each in names for name, topic in _describe(admin, [each]).items()}
-    return {topic["name"]: topic for topic in found if topic["error_code"] == 0}
-
-
-def _configs(admin: Any, names: list[str]) -> dict[str, dict[str, str]]:
-    """Return the settings of topics, by name."""
-    if not names:
-        return {}
-    found = admin.describe_configs([ConfigResource("topic", name) for name in names], config_filter="all")
-    return {
-        name: {key: str(config["value"]) for key, config in configs.items()} for name, configs in found["topic"].items()
-    }
-
-
-def _create(admin: Any, settings: "Settings", topic: str) -> None:
-    name = topic_name(settings, topic)
-    spec = {
-        "num_partitions": settings.partitions if TOPICS[topic].by_partition else 1,
-        "replication_factor": settings.kafka_replication,
-        "configs": TOPICS[topic].config(settings.kafka_replication),
-    }
-    try:
-        admin.create_topics({name: spec}, wait_for_metadata=True)
-    except TopicAlreadyExistsError:  # another process was first
-        admin.wait_for_topics([name])
-
-
-def _problems(
-    settings: "Settings", topic: str, partitions: list[dict[str, Any]], actual: Mapping[str, str]
-) -> list[str]:
+def _problems(settings: "Settings", topic: str, replicas: Mapping[int, int], actual: Mapping[str, str]) -> list[str]:
     return unsafe_settings(
         topic,
         actual,
         replication=settings.kafka_replication,
-        replicas=min(len(partition["replica_nodes"]) for partition in partitions),
-        partitions=len(partitions),
+        replicas=min(replicas.values()),
+        partitions=len(replicas),
         partition=settings.partition,
     )
 

@@ -135,7 +135,7 @@ def test_snapshots_have_a_topic_of_their_own(settings: Settings) -> None:
     events = factory.application_recorder()
     snapshots.insert_events([StoredEvent("a", 1, "Snapshot", b"{}")])
     assert events.max_notification_id() is None
-    with closing(KafkaAdminClient(**settings.kafka_python_client())) as admin:
+    with closing(KafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)) as admin:
         assert f"{settings.topic}_snapshots" in admin.list_topics()
     factory.close()
     assert events.closed
@@ -162,7 +162,7 @@ def test_a_topic_that_does_not_exist_is_named(settings: Settings) -> None:
 def test_a_topic_that_could_lose_data_is_refused(settings: Settings, name: str, value: str) -> None:
     """The error names the setting."""
     unsafe = replace(settings, topic=f"{settings.topic}-unsafe")
-    with closing(KafkaAdminClient(**settings.kafka_python_client())) as admin:
+    with closing(KafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)) as admin:
         configs = topic_config(1) | {name: value}
         admin.create_topics(
             {unsafe.topic: {"num_partitions": 1, "replication_factor": 1, "configs": configs}}, wait_for_metadata=True

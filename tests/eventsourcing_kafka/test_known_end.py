@@ -40,7 +40,7 @@ def test_a_topic_made_anew_is_refused_until_that_is_accepted(settings: Settings)
     """It has lost all that was read from it. Once that is accepted, no answer contains anything of the old log."""
     with closing(KafkaApplicationRecorder(settings)) as recorder:
         insert(recorder, 1, 2)
-    with closing(KafkaAdminClient(**settings.kafka_python_client())) as admin:
+    with closing(KafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)) as admin:
         admin.delete_topics([settings.topic])
     ensure_topic(settings)
     for _ in range(2):
@@ -131,7 +131,7 @@ def test_a_topic_whose_records_expire_takes_no_more_events(settings: Settings, m
     monkeypatch.setattr(topics, "LOOK_SECONDS", 0.1)
     with (
         closing(KafkaApplicationRecorder(settings)) as recorder,
-        closing(KafkaAdminClient(**settings.kafka_python_client())) as admin,
+        closing(KafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)) as admin,
     ):
         insert(recorder, 1)
         admin.alter_configs([ConfigResource("topic", settings.topic, {"retention.ms": "3600000"})])

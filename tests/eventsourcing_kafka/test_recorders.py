@@ -22,7 +22,7 @@ from eventsourcing.persistence import (
 )
 
 from eventsourcing_kafka import Batch, Checkpoint, Fenced, KafkaAggregateRecorder, KafkaApplicationRecorder, Reader
-from eventsourcing_kafka.reader import Fetcher
+from eventsourcing_kafka.fetcher import Fetcher
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -49,7 +49,7 @@ def gateway(settings: Settings) -> Iterator[KafkaGateway]:
 
 def produce(settings: Settings, *values: bytes | None, key: bytes | None = None) -> list[int]:
     """Put records into the commands as another service would; return their offsets."""
-    producer = KafkaProducer(**settings.kafka_client(), max_request_size=20_000_000)
+    producer = KafkaProducer(bootstrap_servers=settings.kafka_brokers, max_request_size=20_000_000)
     topic = f"{settings.kafka_topic_prefix}commands"
     # The client insists on a key where there is no value.
     sent = [producer.send(topic, value, b"none" if value is None else key, partition=0) for value in values]
@@ -131,7 +131,7 @@ def test_a_key_must_be_the_market_or_account(settings: Settings, gateway: KafkaG
 def test_too_large_a_record_is_kept_by_its_beginning(settings: Settings, gateway: KafkaGateway) -> None:
     """The topic was set to take larger records: the letter has the size and the beginning, and cannot be sent again."""
     topic = f"{settings.kafka_topic_prefix}commands"
-    admin = KafkaAdminClient(**settings.kafka_client())
+    admin = KafkaAdminClient(bootstrap_servers=settings.kafka_brokers)
     admin.alter_configs([ConfigResource("topic", topic, {"max.message.bytes": "8000000"})])
     admin.close()
     (offset,) = produce(settings, b"x" * 3_000_000)
@@ -151,7 +151,7 @@ def test_too_large_a_record_is_kept_by_its_beginning(settings: Settings, gateway
 
 def test_compressed_records_are_understood(settings: Settings, gateway: KafkaGateway) -> None:
     """The broker decompresses records, whatever codec the sender used."""
-    producer = KafkaProducer(**settings.kafka_client(), compression_type="gzip")
+    producer = KafkaProducer(bootstrap_servers=settings.kafka_brokers, compression_type="gzip")
     producer.send(f"{settings.kafka_topic_prefix}commands", NOOP, partition=0).get(timeout=10)
     producer.close()
     gateway.submit_blocking("t:after", AdvanceTime())
@@ -213,7 +213,7 @@ def test_a_letter_that_was_written_twice_is_listed_once(settings: Settings, gate
     produce(settings, b"one")
     gateway.submit_blocking("t:1", AdvanceTime())
     (found,) = letters_of(settings)
-    producer = KafkaProducer(**settings.kafka_client())
+    producer = KafkaProducer(bootstrap_servers=settings.kafka_brokers)
     producer.send(f"{settings.kafka_topic_prefix}dead-letters", dump_letter(found.letter)).get(timeout=10)
     producer.close()
 

@@ -70,7 +70,7 @@ def records_of(settings: Settings) -> list[Any]:
 @contextmanager
 def consuming(settings: Settings) -> Iterator[Any]:
     """Give a consumer, and close it."""
-    consumer = KafkaConsumer(**settings.kafka_client(), group_id=None)
+    consumer = KafkaConsumer(bootstrap_servers=settings.kafka_brokers, group_id=None)
     try:
         yield consumer
     finally:
@@ -122,7 +122,7 @@ def test_it_goes_on_in_the_middle_of_a_batch(settings: Settings, market: tuple[K
     feed_until(settings, log[0].position)
     assert positions(records_of(settings))[-1] == log[-1].position
     cut = records_of(settings)[-2]  # the batch's last record but one, as the last one that arrived
-    producer = KafkaProducer(**settings.kafka_client())
+    producer = KafkaProducer(bootstrap_servers=settings.kafka_brokers)
     producer.send(cut.topic, cut.value, cut.key, cut.headers, cut.partition).get(timeout=10)
     producer.close()
     assert whole._last()[0] == log[-1].position - 1
@@ -142,7 +142,7 @@ def test_it_reads_a_copied_log_from_its_beginning(settings: Settings, market: tu
     last = records_of(settings)[-1]
     moved = dict(last.headers)["checkpoint"].replace(b"[", b"[9", 1)  # another offset
     headers = [(name, moved if name == "checkpoint" else value) for name, value in last.headers]
-    producer = KafkaProducer(**settings.kafka_client())
+    producer = KafkaProducer(bootstrap_servers=settings.kafka_brokers)
     producer.send(last.topic, last.value, last.key, headers, last.partition).get(timeout=10)
     producer.close()
 
@@ -166,7 +166,7 @@ def test_it_refuses_a_log_that_lost_what_the_feed_holds(
     before = positions(records_of(settings))
     with reading(settings) as recorder:
         stored = recorder.select_notifications(1, 1_000)
-    with closing(KafkaAdminClient(**settings.kafka_client())) as admin:
+    with closing(KafkaAdminClient(bootstrap_servers=settings.kafka_brokers)) as admin:
         admin.delete_topics([f"{settings.kafka_topic_prefix}events"])
     ensure_topics(settings)
     if lost == "other events":

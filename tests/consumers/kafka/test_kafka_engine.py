@@ -47,7 +47,7 @@ def produce(gateway: KafkaGateway, value: bytes) -> None:
 def dead_letters(settings: Settings, count: int) -> list[dict[str, object]]:
     """Return the first dead letters."""
     partition = TopicPartition(f"{settings.kafka_topic_prefix}dead-letters", 0)
-    consumer = KafkaConsumer(**settings.kafka_client(), group_id=None, auto_offset_reset="earliest")
+    consumer = KafkaConsumer(bootstrap_servers=settings.kafka_brokers, group_id=None, auto_offset_reset="earliest")
     consumer.assign([partition])
     letters: list[dict[str, object]] = []
     while len(letters) < count:
@@ -63,7 +63,7 @@ def dead_letters(settings: Settings, count: int) -> list[dict[str, object]]:
 
 def test_an_open_transaction_holds_nobody_up(settings: Settings) -> None:
     """A command in a transaction of Kafka is decided when it arrives, and so are the commands that others send after it."""
-    sender = Producer(settings.rdkafka_client() | {"transactional.id": settings.kafka_topic_prefix})
+    sender = Producer({"bootstrap.servers": settings.kafka_brokers} | {"transactional.id": settings.kafka_topic_prefix})
     sender.init_transactions(30)
     with KafkaGateway(settings) as gateway, engine_over_kafka(settings):
         market = open_market(gateway.submit_blocking)

@@ -73,7 +73,7 @@ def gateway(settings: Settings) -> Iterator[KafkaGateway]:
 
 def produce(settings: Settings, pairs: list[tuple[bytes, bytes | None]]) -> None:
     """Send records with these values and keys as another service would."""
-    producer = KafkaProducer(**settings.kafka_client(), acks="all")
+    producer = KafkaProducer(bootstrap_servers=settings.kafka_brokers, acks="all")
     for value, key in pairs:
         producer.send(f"{settings.kafka_topic_prefix}commands", value, key).get(timeout=10)
     producer.close()

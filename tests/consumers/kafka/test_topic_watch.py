@@ -49,7 +49,7 @@ def test_an_engine_stops_when_a_topic_becomes_unsafe(  # noqa: PLR0917  fixtures
     engine.start()
     engine.wait_until_ready(30)
     name = f"{topic_prefix}{topic}"
-    with closing(KafkaAdminClient(**settings.kafka_client())) as admin:
+    with closing(KafkaAdminClient(bootstrap_servers=settings.kafka_brokers)) as admin:
         for left in polls(1):  # long enough for a look
             assert engine.error is None or not left
         if config is None:

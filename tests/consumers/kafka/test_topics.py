@@ -33,7 +33,7 @@ def settings(tmp_path: Path, kafka: str, topic_prefix: str) -> Settings:
 @pytest.fixture
 def admin(settings: Settings) -> Iterator[Any]:
     """Kafka's own tool."""
-    with closing(KafkaAdminClient(**settings.kafka_client())) as client:
+    with closing(KafkaAdminClient(bootstrap_servers=settings.kafka_brokers)) as client:
         yield client
 
 
