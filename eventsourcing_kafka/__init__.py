@@ -1,8 +1,9 @@
 """An event store for the `eventsourcing` library on Apache Kafka: ``PERSISTENCE_MODULE=eventsourcing_kafka``.
 
-Start with README.md. Read the modules in this order: ``protocol`` (which records count), ``reader``, ``producer``,
-``writer`` (take over, append), ``index``, ``known_end`` and ``lookup`` (random access), ``subscription``, ``recorders``,
-``factory``, ``settings``, ``topics``, ``clients``, ``errors``.
+Start with README.md. Read the modules in this order: ``protocol`` (which records count) and ``states``, ``reader``,
+``producer``, ``writer`` (take over, append), ``index``, ``index_layout``, ``known_end`` and ``lookup`` (random access),
+``subscription``, ``recorders``, ``processing``, ``factory``, ``settings``, ``topics``, ``clients``, ``errors``. What differs
+between releases of the library is in ``library``.
 """
 
 import crc32c as _crc32c  # noqa: F401  # fails here if missing: in Python, checksums take a hundred times as long
@@ -18,6 +19,7 @@ from eventsourcing_kafka.errors import (
 )
 from eventsourcing_kafka.factory import KafkaFactory
 from eventsourcing_kafka.known_end import accept_lost_log
+from eventsourcing_kafka.processing import KafkaProcessRecorder, KafkaTrackingRecorder
 from eventsourcing_kafka.producer import Producer
 from eventsourcing_kafka.protocol import Batch, Checkpoint
 from eventsourcing_kafka.reader import Fetcher, Reader
@@ -37,6 +39,8 @@ __all__ = [
     "KafkaAggregateRecorder",
     "KafkaApplicationRecorder",
     "KafkaFactory",
+    "KafkaProcessRecorder",
+    "KafkaTrackingRecorder",
     "LogRolledBack",
     "LogTruncated",
     "Producer",

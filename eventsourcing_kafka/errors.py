@@ -18,8 +18,10 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from eventsourcing.persistence import InternalError, OperationalError, ProgrammingError
+from eventsourcing.persistence import InternalError
 from kafka.errors import KafkaError, LogTruncationError, OffsetOutOfRangeError
+
+from eventsourcing_kafka.library import OperationalError, ProgrammingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import confluent_kafka
 from confluent_kafka import KafkaException
-from eventsourcing.persistence import OperationalError
 
 from eventsourcing_kafka.errors import InDoubt
+from eventsourcing_kafka.library import OperationalError
 
 if TYPE_CHECKING:
     from eventsourcing_kafka.settings import Settings

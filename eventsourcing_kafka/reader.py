@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from logging import getLogger
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Self
 
 import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException
-from eventsourcing.persistence import OperationalError
 from kafka import KafkaConsumer, TopicPartition
 
 from eventsourcing_kafka.clients import connect
 from eventsourcing_kafka.errors import LogTruncated, RecordsMissing, translate_errors
+from eventsourcing_kafka.library import OperationalError
 from eventsourcing_kafka.protocol import START, Batch, Checkpoint, decode
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ __all__ = ["Fetcher", "Reader"]
 FETCH_BYTES_RANDOM = 128 * 1024
 CACHE_BYTES_MAX = 16 * 1024 * 1024
 RECORDS_AT_ONCE = 100
+LEADER_SECONDS = 0.05
+"""The time until a broker is asked again that does not know yet that it leads a partition, as of a topic just created."""
 POLL_MS = 50
 """The longest wait for records before ``Fetcher`` looks whether the broker has answered with none."""
 
@@ -146,11 +148,17 @@ class Reader:
         return confluent_kafka.TopicPartition(self._settings.topic, self._settings.partition, offset)
 
     def _end(self, consumer: Any, timeout: float) -> int:
-        try:
-            _, end = consumer.get_watermark_offsets(self._topic_partition(0), timeout=timeout)
-        except KafkaException as error:
-            raise OperationalError(f"Cannot find the end of the log: {error}") from error
-        return int(end)
+        deadline = monotonic() + timeout
+        while True:
+            left = max(0.0, deadline - monotonic())
+            try:
+                _, end = consumer.get_watermark_offsets(self._topic_partition(0), timeout=left)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION or left < LEADER_SECONDS:
+                    raise OperationalError(f"Cannot find the end of the log: {error}") from error
+                sleep(LEADER_SECONDS)
+            else:
+                return int(end)
 
     def _assign(self, offset: int) -> None:
         self._end_seen = 0

@@ -6,13 +6,13 @@ from contextlib import closing
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
-from eventsourcing.persistence import OperationalError, PersistenceError
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource
 from kafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError
 
 from eventsourcing_kafka.clients import connect
 from eventsourcing_kafka.errors import LogRolledBack, UnsafeTopic, translate_errors
+from eventsourcing_kafka.library import OperationalError, PersistenceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
