@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
-from eventsourcing.persistence import OperationalError, ProgrammingError
+
+from eventsourcing_kafka.library import OperationalError, ProgrammingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

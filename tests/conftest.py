@@ -44,7 +44,7 @@ hypothesis.settings.load_profile("ci" if CI else "dev")
 
 @pytest.fixture(autouse=True)
 def _quiet(caplog: pytest.LogCaptureFixture) -> None:
-    """Silence kafka-python, a stranger's client: it logs every lost connection at length, and the log record keeps the socket alive."""
+    """Silence kafka-python, a stranger's client: it logs each lost connection, and the log record keeps the socket alive."""
     caplog.set_level(logging.CRITICAL, "kafka")
 
 

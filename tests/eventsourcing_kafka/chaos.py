@@ -32,12 +32,13 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from eventsourcing.persistence import PersistenceError, StoredEvent
 from kafka import KafkaAdminClient
 
 from eventsourcing_kafka import Checkpoint, Fenced, InDoubt, Reader, Settings, Writer, ensure_topic
+from eventsourcing_kafka.library import PersistenceError
 from local.kafka import Broker, Cluster
 from local.processes import free_port
+from tests.eventsourcing_kafka.events import stored
 from tests.eventsourcing_kafka.proxy import Proxy
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def write_for_ever(settings: Settings, name: str, journal: Path, pause: float) -
 def append(writer: Writer, batch: list[str]) -> tuple[str, int]:
     """Append events with these names. Return what their clients are told, and the first position."""
     try:
-        return "told", writer.append([StoredEvent(name, 1, "Made", b"{}") for name in batch]).start
+        return "told", writer.append([stored(name, 1, "Made", b"{}") for name in batch]).start
     except Fenced:
         return "refused", 0
     except InDoubt:
