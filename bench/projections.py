@@ -35,10 +35,11 @@ from domain.account import TradeSettled
 from local.postgres import Postgres, drop_database
 from messages.application import LogApplication, LogEvent
 from projections import accounts, book, calibration, candles, equity, log_index, orders
+from projections.machine.advance import advance
 from projections.machine.log_reader import read_log
 from projections.machine.progress import Progress
 from projections.machine.rebuild import rebuild
-from projections.machine.store import CONNECT_OPTIONS, advance, connect, ensure, make_indexes
+from projections.machine.store import CONNECT_OPTIONS, connect, ensure, make_indexes
 from projections.machine.workspace import Workspace
 from projections.markets import markets, prices
 from projections.positions import leaderboard, positions

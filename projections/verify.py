@@ -16,10 +16,12 @@ from domain.events import Recorded
 from domain.exchange import Entry, Exchange
 from domain.invariants import TAKING_BACK, Audit, BrokenInvariantError
 from domain.ledger import BONDS, FEES, Ledger, postings
+from projections.machine.advance import advance_through
 from projections.machine.batch import Batch
 from projections.machine.parking import UnreadableEvent
+from projections.machine.pipeline import PipelineConnection
 from projections.machine.projection import Projection
-from projections.machine.store import advance_through, connect, ensure, position_of
+from projections.machine.store import connect, ensure, position_of
 from projections.machine.table import Table
 from projections.machine.workspace import Workspace
 from projections.reading import hold_snapshot
@@ -136,7 +138,12 @@ def verify(
 
 
 def _differences(  # noqa: PLR0917  the two copies, and what the second is made of
-    again: Connection, live: Connection, projection: Projection, version: int, log: Iterable[Batch], partition: int
+    again: PipelineConnection,
+    live: Connection,
+    projection: Projection,
+    version: int,
+    log: Iterable[Batch],
+    partition: int,
 ) -> Iterator[Difference]:
     """Yield what is wrong with a read model; `again` is where the log is folded once more."""
     if not version:

@@ -10,7 +10,6 @@ from api.cli.read_models import opened
 
 if TYPE_CHECKING:
     from eventsourcing.persistence import ApplicationRecorder
-    from psycopg import Connection
 
     from projections.machine.parking import Parked
     from settings import Settings
@@ -41,8 +40,8 @@ def show(name: str, position: int, settings: Settings) -> int:
 
 def retry(name: str, settings: Settings) -> int:
     """Fold the parked events of a read model again; exit code 1 when some are still parked."""
-    with opened(settings) as (_, connection, log):
-        left = _fold_again(connection, log, name, settings.partition)
+    with opened(settings) as (dsn, _, log):
+        left = _fold_again(dsn, log, name, settings.partition)
     print(f"{left} still parked")
     return NO if left else DONE
 
@@ -52,31 +51,33 @@ def skip(name: str, position: int, reason: str, settings: Settings) -> int:
     from projections.machine import parking
     from projections.registry import PROJECTIONS
 
-    with opened(settings) as (_, connection, log):
+    with opened(settings) as (dsn, connection, log):
         try:
             parking.skip(connection, PROJECTIONS[name], position, reason, settings.partition)
         except LookupError as error:
             complain(error)
             return NO
-        left = _fold_again(connection, log, name, settings.partition)
+        left = _fold_again(dsn, log, name, settings.partition)
     print(f"skipped; {left} still parked")
     return DONE
 
 
-def _fold_again(connection: Connection[Any], log: ApplicationRecorder, name: str, partition: int) -> int:
+def _fold_again(dsn: str, log: ApplicationRecorder, name: str, partition: int) -> int:
     """Fold the parked events of a read model again; return how many are still parked."""
     from projections.machine import parking
     from projections.machine.log_reader import decode
+    from projections.machine.store import connect
     from projections.registry import PROJECTIONS
 
-    positions = [row.position for row in parking.list_parked(connection, name)]
-    events = [
-        event
-        for position in positions
-        for event in decode(log.select_notifications(position, 1))
-        if event.position == position
-    ]
-    return len(parking.retry(connection, PROJECTIONS[name], events, partition))
+    with connect(dsn) as connection:
+        positions = [row.position for row in parking.list_parked(connection, name)]
+        events = [
+            event
+            for position in positions
+            for event in decode(log.select_notifications(position, 1))
+            if event.position == position
+        ]
+        return len(parking.retry(connection, PROJECTIONS[name], events, partition))
 
 
 def _parked_json(row: Parked) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """The projector: folds the log into the read models for ever, each by itself.
 
 Any number of processes may run it; they share the read models (`assignment.py`). One process at a time keeps a read model
-up to date, which an advisory lock on its connection ensures. Each read model has its own thread, connection, transactions
-and position, so that one that fails or lags holds up no other. A batch of the log is read and decoded once for all read
-models of a process that are level. While PostgreSQL or the log is away the projector waits, then continues where it was.
+up to date, which an advisory lock on its connection ensures. Each read model has its own thread, which catches up with
+transactions and a connection of its own, so that one that fails or lags holds up no other. Those that have caught up fold
+together what is new (projections/machine/group.py), and their threads wait. A batch of the log is read and decoded once for
+all read models of a process that are level. While PostgreSQL or the log is away the projector waits, then continues where it
+was.
 """
 
 import threading
@@ -17,13 +19,16 @@ from eventsourcing.persistence import ApplicationRecorder
 
 from consumers.projector.assignment import Assignment
 from projections.dashboards import roles
-from projections.machine.catch_up import Folder
+from projections.machine.advance import Member
+from projections.machine.catch_up import LARGE_BATCH_EVENTS, Folder
 from projections.machine.fold_slots import FoldSlots
+from projections.machine.group import Group
 from projections.machine.known_log import LostEventsError, check_log
 from projections.machine.log_reader import LogReader, read_log
+from projections.machine.pipeline import PipelineConnection
 from projections.machine.projection import Projection
 from projections.machine.rebuild import rebuild
-from projections.machine.store import SCHEMA, connect, ensure, make_indexes, position_of, try_lock
+from projections.machine.store import SCHEMA, connect, ensure, make_indexes, position_of, try_lock, unlock
 from projections.registry import PROJECTIONS
 
 _log: Final = structlog.get_logger()
@@ -73,6 +78,15 @@ class Projector:
         # A process that is alone folds two large batches at a time: one in Python while PostgreSQL works for the other one.
         self._slots = FoldSlots(lambda: 2 if self._assignment.members == 1 else 1)
         self._stopping = threading.Event()
+        self._checked = monotonic()
+        self._group = Group(
+            connect=lambda: connect(dsn, schema),
+            log=self._log_reader,
+            is_ours=self._is_ours,
+            check=self._check,
+            schema=schema,
+            gapless=gapless,
+        )
         self.error: LostEventsError | None = None
         """Why the projector stopped by itself, or None."""
         self._threads = [
@@ -84,6 +98,7 @@ class Projector:
         """Start; returns at once."""
         self._log_reader.start()
         self._assignment.start()
+        self._group.start()
         for thread in self._threads:
             thread.start()
 
@@ -92,6 +107,7 @@ class Projector:
         self._stopping.set()
         self._log_reader.stop()
         self._assignment.stop()
+        self._group.stop()
         for thread in self._threads:
             if thread.is_alive():
                 thread.join()
@@ -105,15 +121,15 @@ class Projector:
         while not self._stopping.is_set():
             if not self._assignment.wait(projection.name, WAIT_SECONDS):
                 continue
-            folded = False
+            caught_up: Member | None = None
             try:
                 with connect(self._dsn, self._schema) as connection:
                     ensure(connection, [projection], self._partition, self._schema, roles)
                     if self._lock(connection, projection):
                         check_log(connection, self._recorder, projection, self._partition)
                         self._rebuild_if_old(connection, projection)
-                        for _ in self._fold(connection, projection):
-                            folded = True
+                        caught_up = self._fold(connection, projection)
+                        unlock(connection, projection.name, self._partition, self._schema)
             except psycopg.OperationalError as error:
                 _log.warning("database_away", projection=projection.name, error=str(error), retry_seconds=pause)
             except LostEventsError as error:
@@ -121,7 +137,9 @@ class Projector:
             except Exception:  # noqa: BLE001  whatever it is, this read model starts again and the others continue
                 _log.exception("projection_failed", projection=projection.name, retry_seconds=pause)
             self._log_reader.leave(projection.name)
-            pause = 0.1 if folded else min(2 * pause, RETRY_SECONDS_MAX)
+            if caught_up is not None:
+                self._group.follow(caught_up)
+            pause = 0.1 if caught_up else min(2 * pause, RETRY_SECONDS_MAX)
             self._stopping.wait(pause)
 
     def _fail(self, error: LostEventsError) -> None:
@@ -131,13 +149,13 @@ class Projector:
             _log.error("projector_stopped", error=str(error))
         self._stopping.set()
 
-    def _is_ours(self, projection: Projection) -> bool:
+    def _is_ours(self, name: str) -> bool:
         """Return whether the read model is still assigned to this process."""
-        return self._assignment.has(projection.name) and not self._stopping.is_set()
+        return self._assignment.has(name) and not self._stopping.is_set()
 
     def _lock(self, connection: psycopg.Connection, projection: Projection) -> bool:
         """Take the read model's lock, once no other process has it; return False if it is no longer assigned to this process."""
-        while self._is_ours(projection):
+        while self._is_ours(projection.name):
             if try_lock(connection, projection.name, self._partition, self._schema):
                 return True
             self._stopping.wait(LOCK_SECONDS)
@@ -145,7 +163,7 @@ class Projector:
 
     def _rebuild_if_old(self, connection: psycopg.Connection, projection: Projection) -> None:
         _, version = position_of(connection, projection.name, self._partition)
-        if version != projection.version and self._is_ours(projection):
+        if version != projection.version and self._is_ours(projection.name):
             _log.info("rebuild_begun", projection=projection.name, version=projection.version, from_version=version)
             position = rebuild(
                 self._dsn,
@@ -158,8 +176,11 @@ class Projector:
             )
             _log.info("rebuild_done", projection=projection.name, version=projection.version, position=position)
 
-    def _fold(self, connection: psycopg.Connection, projection: Projection) -> Iterable[int]:
-        """Fold batch after batch and yield each position reached; make the indexes at the log's present end."""
+    def _fold(self, connection: PipelineConnection, projection: Projection) -> Member | None:
+        """Fold batch after batch; make the indexes at the log's present end.
+
+        Returns the read model once it has caught up and may fold with others, None when it is no longer ours.
+        """
         end = self._recorder.max_notification_id() or 0
         folder = Folder(
             connection,
@@ -167,22 +188,28 @@ class Projector:
             self._partition,
             catch_up_to=end,
             next_batch=lambda position, seconds: self._log_reader.after(position, seconds, projection.name),
-            goes_on=lambda: self._is_ours(projection),
+            goes_on=lambda: self._is_ours(projection.name),
             slots=self._slots,
             gapless=self._gapless,
         )
-        indexed = False
-        next_check = monotonic() + CHECK_SECONDS
-        while self._is_ours(projection):
+        indexed, level = False, folder.position >= end
+        while self._is_ours(projection.name):
             if not indexed and folder.position >= end:
                 make_indexes(connection, projection)
                 indexed = True
+            if indexed and level and self._group.may_join(projection.name):
+                return folder.member
             batch = self._log_reader.after(folder.position, WAIT_SECONDS, projection.name)
-            if batch is None:
-                connection.execute("SELECT 1")  # fails where the connection is lost, and with it the lock
-                if monotonic() >= next_check:
-                    check_log(connection, self._recorder, projection, self._partition)
-                    next_check = monotonic() + CHECK_SECONDS
-                continue
-            folder.fold(batch)
-            yield folder.position
+            level = batch is None or len(batch.events) < LARGE_BATCH_EVENTS
+            if batch is not None:
+                folder.fold(batch)
+            else:
+                self._check(connection, projection)
+        return None
+
+    def _check(self, connection: PipelineConnection, projection: Projection) -> None:
+        """Raise where the connection is lost, and with it the lock, or, every `CHECK_SECONDS`, where the log lost events."""
+        connection.execute("SELECT 1")
+        if monotonic() >= self._checked + CHECK_SECONDS:
+            check_log(connection, self._recorder, projection, self._partition)
+            self._checked = monotonic()

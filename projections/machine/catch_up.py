@@ -9,13 +9,14 @@ from time import monotonic, perf_counter
 from typing import Final
 
 import structlog
-from psycopg import Connection
 
+from projections.machine.advance import LogGapError, Member, advance
 from projections.machine.batch import Batch
 from projections.machine.fold_slots import FoldSlots
 from projections.machine.parking import NO_FAULT_OF_THE_EVENT, park
+from projections.machine.pipeline import PipelineConnection
 from projections.machine.projection import Projection
-from projections.machine.store import LogGapError, advance, position_of
+from projections.machine.store import position_of
 from projections.machine.workspace import Workspace
 
 _log: Final = structlog.get_logger()
@@ -52,7 +53,7 @@ class Folder:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: PipelineConnection,
         projection: Projection,
         partition: int,
         *,
@@ -64,9 +65,11 @@ class Folder:
     ) -> None:
         self.position, _ = position_of(connection, projection.name, partition)
         """The last position that is folded."""
+        self.member = Member(projection, Workspace(projection.tables))
+        """The read model, with its rows in memory."""
         self._connection = connection
         self._projection = projection
-        self._workspace = Workspace(projection.tables)
+        self._workspace = self.member.workspace
         self._catch_up_to = catch_up_to
         self._next_batch = next_batch
         self._goes_on = goes_on
@@ -152,7 +155,7 @@ class CatchUpTransaction:
             batch = self._following(position) if more else None
 
 
-def fold_or_park(connection: Connection, projection: Projection, workspace: Workspace, batch: Batch) -> None:
+def fold_or_park(connection: PipelineConnection, projection: Projection, workspace: Workspace, batch: Batch) -> None:
     """Fold a batch that failed as a whole: halve it until a failing event stands alone, and park that event."""
     try:
         advance(connection, projection, workspace, [batch])
@@ -172,7 +175,7 @@ def fold_or_park(connection: Connection, projection: Projection, workspace: Work
         _log.error("event_parked", projection=projection.name, position=recorded.position, error=repr(error))
 
 
-def park_and_stop(connection: Connection, projection: Projection, batch: Batch) -> None:
+def park_and_stop(connection: PipelineConnection, projection: Projection, batch: Batch) -> None:
     """Fold a failed batch up to the event that fails, and park that event: the read model stops there."""
     workspace = Workspace(projection.tables)
     for recorded in batch.events:

@@ -13,6 +13,7 @@ from psycopg import Connection, OperationalError, ProgrammingError
 
 from domain.events import Recorded
 from projections.machine.batch import Batch
+from projections.machine.pipeline import PipelineConnection
 from projections.machine.projection import Projection, Scope
 from projections.machine.workspace import Workspace
 
@@ -82,7 +83,6 @@ def hold_back(connection: Connection, projection: Projection, batch: Batch) -> B
         "unnest(keys) AS key WHERE projection = %(p)s AND partition = %(n)s), (SELECT array_agg(position) "
         "FROM projection_parked WHERE projection = %(p)s AND partition = %(n)s AND position BETWEEN %(first)s AND %(last)s)",
         {"p": name, "n": partition, "first": batch.events[0].position, "last": batch.last.position},
-        prepare=True,
     ).fetchone()
     assert row is not None, "a query of constants has a row"
     skipped, blocked = set(row[0] or ()), set(row[1] or ())
@@ -142,7 +142,7 @@ def unreadable(batch: Batch) -> Recorded | None:
 
 
 def retry(
-    connection: Connection, projection: Projection, events: Sequence[Recorded], partition: int = 0
+    connection: PipelineConnection, projection: Projection, events: Sequence[Recorded], partition: int = 0
 ) -> list[Parked]:
     """Fold parked events again, in order, and return those of the read model that are still parked.
 
@@ -174,7 +174,7 @@ def retry(
 
 
 def _fold_one(
-    connection: Connection, projection: Projection, workspace: Workspace, recorded: Recorded, partition: int
+    connection: PipelineConnection, projection: Projection, workspace: Workspace, recorded: Recorded, partition: int
 ) -> None:
     if isinstance(recorded.event, UnreadableEvent):
         raise TypeError(recorded.event.error)

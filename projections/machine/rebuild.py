@@ -11,9 +11,11 @@ from typing import Final
 
 from psycopg import Connection, errors, sql
 
+from projections.machine.advance import advance, advance_through
 from projections.machine.batch import Batch
+from projections.machine.pipeline import PipelineConnection
 from projections.machine.projection import Projection, Views
-from projections.machine.store import SCHEMA, advance, advance_through, connect, ensure, make_indexes, position_of
+from projections.machine.store import SCHEMA, connect, ensure, make_indexes, position_of
 from projections.machine.workspace import Workspace
 
 Read = Callable[[int, int], Iterable[Batch]]
@@ -103,7 +105,7 @@ def _copy_skipped(connection: Connection, schema: str, name: str) -> None:
 class _Exchange:
     """The last step of a rebuild: the new tables, which are in the schema `beside`, take the place of the live ones."""
 
-    connection: Connection
+    connection: PipelineConnection
     projection: Projection
     partition: int
     schema: str

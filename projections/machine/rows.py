@@ -1,7 +1,8 @@
 """The rows of one table as a fold sees them: read, changed and added in memory, written out together.
 
-Rows stay in memory between batches. So a batch costs a query per table for the rows that are missing, and a COPY per
-table for the rows that it wrote. A row that changes again and again within a transaction is written once. This is safe
+Rows stay in memory between batches. So a batch costs a query per table for the rows that are missing. What it wrote is
+sent as statements in a pipeline where it is little (pipeline.py), and through a COPY per table where it is much. A row that
+changes again and again within a transaction is written once. This is safe
 because one worker at a time folds a projection. After any doubt (an error, a lost connection) the memory is discarded:
 the tables are the truth.
 """
@@ -11,16 +12,18 @@ from collections.abc import Set as AbstractSet
 from itertools import chain
 from typing import Any, Final, Generic, cast
 
-from psycopg import Connection
-
 from projections.machine.adapters import IntegerList, TextList
+from projections.machine.pipeline import PipelineConnection, encoder
 from projections.machine.table import Row, Table
 
 ROWS_IN_MEMORY_MAX: Final = 300_000
 """The most rows of a table in memory: above it the rows of ended markets leave, then all rows of the table."""
 
-ROWS_BY_STATEMENT_MAX: Final = 50
-"""The most changed rows of a table that are written by a statement each, sent together; more go through a COPY."""
+NEW_BY_STATEMENT_MAX: Final = 20
+"""The most new rows of a table that are written by a statement each, in a pipeline; more go through a COPY."""
+
+CHANGED_BY_STATEMENT_MAX: Final = 50
+"""The same for changed rows, for which a COPY needs a second table and an update from it."""
 
 ANALYZE_ROWS: Final = 1_000
 """A table is analyzed after this many new rows, then each time it has grown fourfold."""
@@ -45,6 +48,8 @@ class Rows(Generic[Row]):
         "_cache",
         "_changed",
         "_connection",
+        "_encode",
+        "_formats",
         "_gone",
         "_has_key",
         "_loaded",
@@ -67,7 +72,8 @@ class Rows(Generic[Row]):
         self._gone: set[Hashable] = set()
         self._whole = False
         """Whether memory holds all rows except appended ones, as for a table that began empty."""
-        self._connection: Connection | None = None
+        self._connection: PipelineConnection | None = None
+        self._encode, self._formats = encoder(table.types, table.nullable)
         self._has_key = False
         self._staged = False
         self._written = 0
@@ -78,7 +84,7 @@ class Rows(Generic[Row]):
         self.get: Callable[[Hashable], Row | None] = self._cache.get if table.by else self._look_up
 
     @property
-    def connection(self) -> Connection:
+    def connection(self) -> PipelineConnection:
         """The connection of the transaction that the batch is folded in."""
         assert self._connection is not None, "a fold runs inside a transaction"
         return self._connection
@@ -129,14 +135,14 @@ class Rows(Generic[Row]):
             where = " AND ".join(f"{column} = %s" for column in self.table.key)
             query = f"SELECT {self.table.column_list} FROM {self.table.name} WHERE {where}"
             parameters = key if isinstance(key, tuple) else (key,)
-            values = self.connection.execute(query, parameters, prepare=True).fetchone()
+            values = self.connection.execute(query, parameters).fetchone()
             if values is not None:
                 row = self._cache[key] = self.table.row(*values)
         return row
 
     # --- for the workspace
 
-    def begin(self, connection: Connection, *, empty: bool) -> None:
+    def begin(self, connection: PipelineConnection, *, empty: bool) -> None:
         """Begin a transaction. Of a table that is `empty`, all rows will be in memory."""
         self._connection = connection
         self._staged = False
@@ -157,7 +163,7 @@ class Rows(Generic[Row]):
         ]
         query = f"SELECT {table.column_list} FROM {table.name} WHERE {where}"
         # A row that was changed or deleted in memory and not yet written is newer there.
-        for values in self.connection.execute(query, parameters, prepare=True):
+        for values in self.connection.execute(query, parameters):
             row = table.row(*values)
             key = table.key_of(row)
             if key not in self._cache and key not in self._gone:
@@ -175,13 +181,12 @@ class Rows(Generic[Row]):
         """Write the appended rows, which nothing changes any more; return how many they are."""
         count = len(self._appended)
         if count:
-            self._copy(self.table.name, self._appended)
-            self._written += count
+            self._insert(self._appended, count)
             self._appended.clear()
         return count
 
     def flush(self) -> int:
-        """Write what was added, changed and removed; return how many rows that is."""
+        """Write what was added, changed and removed; return how many rows that is. Small changes are queued."""
         table, new = self.table, self._new
         changed = [row for key, row in self._changed.items() if key not in new] if new else [*self._changed.values()]
         count = len(self._appended) + len(new) + len(changed) + len(self._gone)
@@ -190,8 +195,7 @@ class Rows(Generic[Row]):
         if self._gone:
             self._delete()
         if self._appended or new:
-            self._copy(table.name, chain(self._appended, map(table.values_of, new.values())))
-            self._written += len(self._appended) + len(new)
+            self._insert(chain(self._appended, map(table.values_of, new.values())), len(self._appended) + len(new))
             self._appended.clear()
             new.clear()
         if changed:
@@ -232,19 +236,29 @@ class Rows(Generic[Row]):
         """Write the changed rows over the stored ones: a few by statements, more through a COPY."""
         self.make_key()
         table = self.table
-        if len(rows) <= ROWS_BY_STATEMENT_MAX:
-            with self.connection.cursor() as cursor:
-                cursor.executemany(table.update(), list(map(table.values_of, rows)))
+        if len(rows) <= CHANGED_BY_STATEMENT_MAX:
+            self._queue(table.update_one(), map(table.values_of, rows))
             return
         new = f"{table.name}__new"
-        self.connection.execute(
-            f"CREATE TEMP TABLE IF NOT EXISTS {new} (LIKE {table.name}) ON COMMIT DELETE ROWS", prepare=True
-        )
+        self.connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS {new} (LIKE {table.name}) ON COMMIT DELETE ROWS")
         if self._staged:  # a second time in the same transaction
-            self.connection.execute(f"TRUNCATE pg_temp.{new}", prepare=True)
+            self.connection.execute(f"TRUNCATE pg_temp.{new}")
         self._staged = True
         self._copy(f"pg_temp.{new}", map(table.values_of, rows))
-        self.connection.execute(table.update(f"pg_temp.{new}"), prepare=True)
+        self.connection.execute(table.update_from(f"pg_temp.{new}"))
+
+    def _insert(self, rows: Iterable[tuple[Any, ...]], count: int) -> None:
+        """Write new rows: a few by statements, more through a COPY."""
+        if count <= NEW_BY_STATEMENT_MAX:
+            self._queue(self.table.insert_one(), rows)
+        else:
+            self._copy(self.table.name, rows)
+        self._written += count
+
+    def _queue(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        queue, encode, formats = self.connection.queue, self._encode, self._formats
+        for row in rows:
+            queue(statement, encode(*row), formats)
 
     def _copy(self, name: str, rows: Iterable[tuple[Any, ...]]) -> None:
         table = self.table
@@ -260,11 +274,17 @@ class Rows(Generic[Row]):
     def _delete(self) -> None:
         self.make_key()
         table = self.table
-        arrays = ", ".join(f"%s::{table.type_of(column)}[]" for column in table.key)
         keys = [key if isinstance(key, tuple) else (key,) for key in self._gone]
+        self._gone.clear()
+        if len(keys) <= CHANGED_BY_STATEMENT_MAX:
+            encode, formats = encoder([table.type_of(column) for column in table.key], [False] * len(table.key))
+            for key in keys:
+                self.connection.queue(table.delete_one(), encode(*key), formats)
+            if len(self._appended) + len(self._new) > NEW_BY_STATEMENT_MAX:
+                self.connection.send()  # a row may be there again, and a COPY would be ahead of the queue
+            return
+        arrays = ", ".join(f"%s::{table.type_of(column)}[]" for column in table.key)
         self.connection.execute(
             f"DELETE FROM {table.name} WHERE ({', '.join(table.key)}) IN (SELECT * FROM unnest({arrays}))",
             [list(values) for values in zip(*keys, strict=True)],
-            prepare=True,
         )
-        self._gone.clear()

@@ -1,22 +1,14 @@
-"""Read models in PostgreSQL: a schema with their tables, and the position of each.
+"""Read models in PostgreSQL: a schema with their tables, and the position of each."""
 
-`advance` folds batches into one read model. Rows and position change in one transaction, and events at or before the position
-are left out: what is delivered twice, or again after a crash, changes nothing.
-"""
-
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import chain, islice
+from collections.abc import Iterable
 from typing import Any, Final
 
 from psycopg import Connection, sql
 
 from migrations import migrate
 from projections.machine.adapters import IntegerList, IntegerListDumper, TextList, TextListDumper, WholeNumberLoader
-from projections.machine.batch import Batch
-from projections.machine.parking import hold_back, unreadable
+from projections.machine.pipeline import PipelineConnection
 from projections.machine.projection import Projection, Views
-from projections.machine.workspace import Workspace
 
 SCHEMA: Final = "read_models"
 
@@ -27,48 +19,24 @@ CONNECT_OPTIONS: Final[dict[str, Any]] = {"options": f"-c search_path={SCHEMA}"}
 # tell. ANALYZE with a tenth of the default sample takes a tenth of the time.
 _WORKER_OPTIONS: Final = (
     "-c synchronous_commit=off -c jit=off -c enable_hashjoin=off -c enable_mergejoin=off -c enable_seqscan=off "
-    "-c plan_cache_mode=force_custom_plan -c default_statistics_target=10 -c maintenance_work_mem=128MB"
+    "-c default_statistics_target=10 -c maintenance_work_mem=128MB"
 )
 
 CHANNEL: Final = "tidings_progress"
-"""The channel that is notified with `projection partition position` whenever a read model has advanced."""
+"""The channel that is notified whenever read models have advanced, with their names, the partition and the position."""
 
 BOOKKEEPING: Final = ("projection_positions", "projection_tables", "projection_parked", "projection_skipped")
 """The tables beside those of the read models. `migrations` creates them; schemas other than the live one get copies."""
 
-BATCHES_TOGETHER: Final = 10
-"""The number of batches in a transaction when a whole log is folded; all of it is folded again after an interruption."""
-
 _NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::int8"
 
 
-class LogGapError(RuntimeError):
-    """A position is missing between the last folded event and the next one, in a log without gaps."""
-
-
-class UnreadableBatchError(RuntimeError):
-    """A batch holds an event that the codec could not read."""
-
-
-class VersionError(RuntimeError):
-    """The tables are those of another version of the read model: it must be rebuilt."""
-
-
-@dataclass(frozen=True, slots=True)
-class Advance:
-    """The result of a transaction: the position reached, the number of new events, and the number of rows written."""
-
-    position: int
-    events: int
-    rows: int
-
-
-def connect(dsn: str, schema: str = SCHEMA) -> Connection:
+def connect(dsn: str, schema: str = SCHEMA) -> PipelineConnection:
     """Return a connection for the projector. A crash of the server may lose its last transactions, as a whole.
 
     That does no harm: the position is part of the transaction, so what is lost is folded again.
     """
-    connection = Connection.connect(dsn, autocommit=True, options=f"-c search_path={schema} {_WORKER_OPTIONS}")
+    connection = PipelineConnection.open(dsn, f"-c search_path={schema} {_WORKER_OPTIONS}")
     connection.adapters.register_dumper(IntegerList, IntegerListDumper)
     connection.adapters.register_dumper(TextList, TextListDumper)
     connection.adapters.register_loader("numeric", WholeNumberLoader)
@@ -147,98 +115,18 @@ def position_of(connection: Connection, name: str, partition: int = 0) -> tuple[
     return (int(row[0]), int(row[1])) if row else (0, 0)
 
 
+def unlock(connection: Connection, name: str, partition: int = 0, schema: str = SCHEMA) -> None:
+    """Give the lock of a read model back, before the connection ends."""
+    connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [_lock_name(name, partition, schema)])
+
+
 def try_lock(connection: Connection, name: str, partition: int = 0, schema: str = SCHEMA) -> bool:
     """Take the lock of a read model until the connection ends; return False where another connection has it."""
     row = connection.execute(
-        "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [f"tidings {schema} {name} {partition}"]
+        "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [_lock_name(name, partition, schema)]
     ).fetchone()
     return bool(row and row[0])
 
 
-def advance(
-    connection: Connection,
-    projection: Projection,
-    workspace: Workspace,
-    batches: Iterable[Batch],
-    *,
-    gapless: bool = False,
-) -> Advance:
-    """Fold consecutive batches of one partition, at least one, in one transaction.
-
-    After any error nothing has changed and the workspace is empty.
-
-    Raises:
-        LogGapError: the log should be `gapless`, and a batch does not begin right after the position.
-        UnreadableBatchError: a batch holds an event that cannot be read.
-        VersionError: the tables are those of another version.
-    """
-    try:
-        with connection.transaction():
-            done = _advance(connection, projection, workspace, batches, gapless=gapless)
-    except BaseException:
-        workspace.forget()
-        raise
-    workspace.trim()
-    return done
-
-
-def advance_through(
-    connection: Connection, projection: Projection, workspace: Workspace, batches: Iterable[Batch]
-) -> Iterator[Advance]:
-    """Fold consecutive batches, `BATCHES_TOGETHER` in one transaction; yield what each transaction did."""
-    remaining = iter(batches)
-    for first in remaining:
-        yield advance(connection, projection, workspace, chain([first], islice(remaining, BATCHES_TOGETHER - 1)))
-
-
-def _advance(
-    connection: Connection, projection: Projection, workspace: Workspace, batches: Iterable[Batch], *, gapless: bool
-) -> Advance:
-    remaining = iter(batches)
-    first = next(remaining)
-    name, partition = projection.name, first.partition
-    row = connection.execute(
-        "SELECT position, time, version, generation FROM projection_positions WHERE projection = %s AND partition = %s "
-        "FOR UPDATE",
-        [name, partition],
-        prepare=True,
-    ).fetchone()
-    if row is None or row[2] != projection.version:
-        raise VersionError(f"{name} has no tables of version {projection.version}")
-    position, time, _, generation = row
-    workspace.begin(connection, position, time, generation, empty=position == 0)
-    events = rows = 0
-    for batch in chain([first], remaining):
-        fresh = batch.after(workspace.position)
-        if fresh is None:
-            continue
-        if events:
-            rows += workspace.flush_appended()
-        if gapless and fresh.events[0].position != workspace.position + 1:
-            raise LogGapError(f"{name} is at {workspace.position}, the next event at {fresh.events[0].position}")
-        _fold(connection, projection, workspace, fresh)
-        events += len(fresh.events)
-    if not events:
-        return Advance(position, 0, 0)
-    rows += workspace.flush()
-    position = workspace.position
-    connection.execute(
-        f"UPDATE projection_positions SET position = %s, time = %s, updated_at = {_NOW} "
-        "WHERE projection = %s AND partition = %s",
-        [position, workspace.time, name, partition],
-        prepare=True,
-    )
-    connection.execute("SELECT pg_notify(%s, %s)", [CHANNEL, f"{name} {partition} {position}"], prepare=True)
-    return Advance(position, events, rows)
-
-
-def _fold(connection: Connection, projection: Projection, workspace: Workspace, batch: Batch) -> None:
-    """Fold the part of a batch that is not held back, and move the workspace's position to the end of the batch."""
-    foldable = hold_back(connection, projection, batch)
-    if foldable is not None:
-        if (bad := unreadable(foldable)) is not None:
-            raise UnreadableBatchError(f"position {bad.position} cannot be read: {bad.event}")
-        workspace.follow_markets(foldable)
-        workspace.load_batch(foldable)
-        projection.fold(foldable, workspace)
-    workspace.position, workspace.time = batch.last.position, batch.last.time
+def _lock_name(name: str, partition: int, schema: str) -> str:
+    return f"tidings {schema} {name} {partition}"

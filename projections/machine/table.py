@@ -141,20 +141,31 @@ class Table(Generic[Row]):
             created.append(f"CREATE INDEX IF NOT EXISTS {self.name}_{number} ON {self.name} {what}{where}")
         return created
 
-    def update(self, source: str | None = None) -> str:
-        """Return the statement that overwrites rows, found by their keys.
+    def insert_one(self) -> str:
+        """Return the statement that inserts a row of parameters, which are numbered like the columns."""
+        return f"INSERT INTO {self.name} ({self.column_list}) VALUES ({', '.join(self._parameters(self.columns))})"
 
-        The new values are the rows of `source`, a table with the same columns, or else one row of parameters.
-        """
+    def update_one(self) -> str:
+        """Return the statement that overwrites a row, found by its key, with a row of such parameters."""
         rest = [column for column in self.columns if column not in self.key]
-        if source is None:
-            values = ", ".join(f"%s::{sql_type}" for sql_type in self.types)
-            source = f"(VALUES ({values})) AS n ({self.column_list})"
-        else:
-            source += " AS n"
-        changes = ", ".join(f"{column} = n.{column}" for column in rest)
+        changes = ", ".join(f"{column} = {value}" for column, value in zip(rest, self._parameters(rest), strict=True))
+        return f"UPDATE {self.name} SET {changes} WHERE {self._where(self._parameters(self.key))}"
+
+    def delete_one(self) -> str:
+        """Return the statement that deletes the row of a key, whose columns are the parameters."""
+        return f"DELETE FROM {self.name} WHERE {self._where([f'${n}' for n in range(1, len(self.key) + 1)])}"
+
+    def update_from(self, source: str) -> str:
+        """Return the statement that overwrites rows with those of `source`, a table with the same columns."""
+        changes = ", ".join(f"{column} = n.{column}" for column in self.columns if column not in self.key)
         where = " AND ".join(f"t.{column} = n.{column}" for column in self.key)
-        return f"UPDATE {self.name} AS t SET {changes} FROM {source} WHERE {where}"
+        return f"UPDATE {self.name} AS t SET {changes} FROM {source} AS n WHERE {where}"
+
+    def _parameters(self, columns: Sequence[str]) -> list[str]:
+        return [f"${self.columns.index(column) + 1}" for column in columns]
+
+    def _where(self, parameters: Sequence[str]) -> str:
+        return " AND ".join(f"{column} = {value}" for column, value in zip(self.key, parameters, strict=True))
 
     def ordered(self) -> str:
         """Return the query for all rows in the order of the key, texts by code point: the same on every machine."""

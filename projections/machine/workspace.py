@@ -4,10 +4,9 @@ from collections.abc import Hashable, Iterable
 from collections.abc import Set as AbstractSet
 from typing import Any, Generic, TypeVar
 
-from psycopg import Connection
-
 from projections.machine import rows as rows_module
 from projections.machine.batch import Batch
+from projections.machine.pipeline import PipelineConnection
 from projections.machine.rows import Rows
 from projections.machine.table import Row, Table
 
@@ -32,7 +31,7 @@ class Workspace:
 
     def __init__(self, tables: Iterable[Table[Any]]) -> None:
         self._rows: dict[str, Rows[Any]] = {table.name: Rows(table) for table in tables}
-        self._connection: Connection | None = None
+        self._connection: PipelineConnection | None = None
         self._generation = 0
         # The markets of which everything is in memory, and those of these that have ended.
         self._drafted: set[str] = set()
@@ -68,21 +67,22 @@ class Workspace:
     # --- for the machine
 
     @property
-    def connection(self) -> Connection:
+    def connection(self) -> PipelineConnection:
         """The connection of the transaction that the batch is folded in."""
         assert self._connection is not None, "a fold runs inside a transaction"
         return self._connection
 
     def begin(
-        self, connection: Connection, position: int, time: int, generation: int = 0, *, empty: bool = False
+        self, connection: PipelineConnection, position: int, time: int, generation: int = 0, *, empty: bool = False
     ) -> None:
         """Begin a transaction of this connection, after the event at this position and time.
 
-        Another `generation` than before says that somebody else has changed the tables: the memory is discarded.
+        Another `generation` or position than before says that somebody else has changed the tables: the memory is discarded.
         Of tables that are `empty`, all rows will be in memory.
         """
+        moved = position != self.position
         self._connection, self.position, self.time = connection, position, time
-        if generation != self._generation:
+        if moved or generation != self._generation:
             self.forget()
             self._generation = generation
         for rows in self._rows.values():
@@ -116,7 +116,7 @@ class Workspace:
         return sum(rows.flush_appended() for rows in self._rows.values())
 
     def flush(self) -> int:
-        """Write everything; return how many rows were written."""
+        """Write everything; return how many rows that is. Statements for few rows wait in the connection's queue."""
         return sum(rows.flush() for rows in self._rows.values())
 
     def is_full(self) -> bool:

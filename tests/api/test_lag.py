@@ -18,9 +18,10 @@ from consumers.gateway import LocalGateway
 from domain.exchange import Entry
 from messages.stored import to_stored
 from messages.wire import format_time
+from projections.machine.advance import advance
 from projections.machine.batch import Batch
 from projections.machine.progress import Progress
-from projections.machine.store import CONNECT_OPTIONS, advance, connect, ensure
+from projections.machine.store import CONNECT_OPTIONS, connect, ensure
 from projections.machine.workspace import Workspace
 from projections.registry import PROJECTIONS
 from settings import Settings

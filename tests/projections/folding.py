@@ -6,8 +6,9 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from projections.dashboards import roles
+from projections.machine.advance import advance
 from projections.machine.batch import Batch
-from projections.machine.store import advance, connect, ensure
+from projections.machine.store import connect, ensure
 from projections.machine.workspace import Workspace
 from projections.registry import PROJECTIONS
 from projections.verify import digest, row_differences

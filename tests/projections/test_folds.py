@@ -13,8 +13,9 @@ from domain.account import CashDeposited
 from domain.events import EVENT_TYPES
 from domain.story import StoryPublished
 from projections.machine import rows as rows_module
+from projections.machine.advance import advance
 from projections.machine.batch import Batch
-from projections.machine.store import advance, make_indexes
+from projections.machine.store import make_indexes
 from tests.projections.folding import assert_same
 from tests.projections.simulation import simulate
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, get_args
 import pytest
 
 from projections import accounts, book, calibration, candles, equity, orders, stories
+from projections.machine.advance import advance
 from projections.machine.batch import Batch
-from projections.machine.store import advance
 from projections.markets import markets, prices
 from projections.positions import leaderboard, positions
 from projections.reading import AsOf, NotYetProjected, UnknownProjection, read

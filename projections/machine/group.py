@@ -1,0 +1,188 @@
+"""The group: read models that have caught up fold what is new together.
+
+    alone, at the end of the log  --join-->  in the group  --leaves-->  alone, from its position on
+
+One thread of the process reads the log for the whole group and folds each batch into all members, in one transaction of one
+connection (`advance_together`). It holds the members' locks. A read model joins once it has caught up, with its rows in
+memory. It leaves
+
+- when it is no longer assigned to this process: the others go on;
+- with all others, when a batch fails: each then folds it alone, so that the one that cannot fold it is found, and the others
+  come back. Who failed may come back only after `ALONE_SECONDS`;
+- with all others, when so much is new that each catches up faster alone.
+
+After a transaction the group rests, `REST` times as long as it took: what arrives meanwhile is folded together, so the more
+there is, the less each event costs. An event that comes after the rest is folded at once.
+"""
+
+import threading
+from collections.abc import Callable
+from time import monotonic
+from typing import Final
+
+import structlog
+from psycopg import OperationalError
+
+from projections.machine.advance import Member, advance_together
+from projections.machine.log_reader import LogReader
+from projections.machine.pipeline import PipelineConnection
+from projections.machine.projection import Projection
+from projections.machine.store import position_of, try_lock, unlock
+
+_log: Final = structlog.get_logger()
+
+REST: Final = 3.0
+"""The rest after a transaction, as a multiple of the time that it took."""
+
+REST_SECONDS_MAX: Final = 0.03
+"""The longest rest."""
+
+TOGETHER_EVENTS_MAX: Final = 10_000
+"""The most events of a batch that the group folds; for more, its members catch up alone."""
+
+ALONE_SECONDS: Final = 60.0
+"""The time for which a read model that failed stays out of the group."""
+
+WAIT_SECONDS: Final = 0.5
+"""The longest wait for a batch before the group looks whether its members still belong to it."""
+
+_READER: Final = "group"
+
+
+class Group:
+    """The read models of one process and partition that fold together.
+
+    Args:
+        connect: returns a new connection for the group.
+        log: the process's reader of the log.
+        is_ours: whether a read model of this name is still assigned to this process.
+        check: called when nothing is new, with one of the members; raises where the log has lost events.
+        schema: where the read models' tables are.
+        gapless: whether the log's positions have no gap.
+    """
+
+    def __init__(
+        self,
+        *,
+        connect: Callable[[], PipelineConnection],
+        log: LogReader,
+        is_ours: Callable[[str], bool],
+        check: Callable[[PipelineConnection, Projection], None],
+        schema: str,
+        gapless: bool,
+    ) -> None:
+        self._connect = connect
+        self._log = log
+        self._is_ours = is_ours
+        self._check = check
+        self._partition = log.partition
+        self._schema = schema
+        self._gapless = gapless
+        self._changed = threading.Condition()
+        self._joining: list[Member] = []
+        self._members: dict[str, Member] = {}
+        self._alone_until: dict[str, float] = {}
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="project-together", daemon=True)
+
+    def start(self) -> None:
+        """Start; returns at once."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop after the batch that is being folded; all members leave."""
+        self._stopping.set()
+        with self._changed:
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    @property
+    def members(self) -> frozenset[str]:
+        """The names of the read models that fold together now."""
+        return frozenset(self._members)
+
+    def may_join(self, name: str) -> bool:
+        """Return whether a read model may join: it has not failed lately."""
+        return monotonic() >= self._alone_until.get(name, 0.0) and not self._stopping.is_set()
+
+    def follow(self, member: Member) -> None:
+        """Let a read model that has caught up fold with the others; returns once it has left.
+
+        Its lock must be free: the group takes it. Its workspace is the group's until it has left.
+        """
+        name = member.projection.name
+        with self._changed:
+            if self._stopping.is_set():
+                return
+            self._joining.append(member)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: member not in self._joining and self._members.get(name) is not member)
+
+    def _work(self) -> None:
+        while not self._stopping.is_set():
+            with self._changed:
+                self._changed.wait_for(lambda: self._joining or self._stopping.is_set())
+            try:
+                if not self._stopping.is_set():
+                    with self._connect() as connection:
+                        self._fold_together(connection)
+            except Exception as error:  # noqa: BLE001  each member finds out alone whether it can go on
+                self._note_failure(error)
+            self._log.leave(_READER)
+            with self._changed:
+                self._joining.clear()
+                self._members.clear()
+                self._changed.notify_all()
+
+    def _note_failure(self, error: Exception) -> None:
+        name = getattr(error, "owner", "")
+        if name and not isinstance(error, OperationalError):  # that says that PostgreSQL is away
+            self._alone_until[name] = monotonic() + ALONE_SECONDS
+        _log.warning("group_dissolved", projection=name or None, error=repr(error))
+
+    def _fold_together(self, connection: PipelineConnection) -> None:
+        """Fold batch after batch, until there is no member left or too much to fold."""
+        position = self._update_members(connection)
+        while position is not None:
+            batch = self._log.after(position, WAIT_SECONDS, _READER)
+            if batch is None:
+                self._check(connection, next(iter(self._members.values())).projection)
+            elif len(batch.events) > TOGETHER_EVENTS_MAX:
+                return
+            else:
+                began = monotonic()
+                advance_together(connection, list(self._members.values()), batch, gapless=self._gapless)
+                self._stopping.wait(min(REST * (monotonic() - began), REST_SECONDS_MAX))
+            position = self._update_members(connection)
+
+    def _update_members(self, connection: PipelineConnection) -> int | None:
+        """Let read models leave that are not ours any more, and those in that wait; return the least position of all.
+
+        One whose lock somebody else has taken meanwhile is not let in. None where there is no member.
+        """
+        leaving = [name for name in self._members if not self._is_ours(name)]
+        if leaving or self._joining:
+            for name in leaving:
+                unlock(connection, name, self._partition, self._schema)
+            with self._changed:
+                for name in leaving:
+                    del self._members[name]
+                joining, self._joining = self._joining, []
+                for member in joining:
+                    if self._may_be_let_in(connection, member):
+                        self._members[member.projection.name] = member
+                self._changed.notify_all()
+        if self._stopping.is_set():
+            return None
+        return min((member.workspace.position for member in self._members.values()), default=None)
+
+    def _may_be_let_in(self, connection: PipelineConnection, member: Member) -> bool:
+        projection, workspace = member.projection, member.workspace
+        if not try_lock(connection, projection.name, self._partition, self._schema):
+            return False
+        position, version = position_of(connection, projection.name, self._partition)
+        if position != workspace.position:  # it has folded nothing yet, or another process has
+            workspace.forget()
+            workspace.position = position
+        return version == projection.version
