@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from eventsourcing.persistence import Notification, ProgrammingError, StoredEvent
 
-from eventsourcing_kafka.errors import LogTruncated
+from eventsourcing_kafka.errors import LogTruncated, RecordsMissing
 from eventsourcing_kafka.index import BatchLocation, Damaged, Index, Run
 from eventsourcing_kafka.known_end import KnownEnd
 from eventsourcing_kafka.protocol import START, Batch, Checkpoint, decode
@@ -47,6 +47,7 @@ class Lookup:
         self._index = Index(settings.index_path(), identity)
         self._reader = Reader(settings)
         self._fetcher = Fetcher(settings)
+        self._long_reader = Reader(settings)
         self._lock = RLock()
         self._verified = False
         self._closed = False
@@ -95,6 +96,10 @@ class Lookup:
                     locations = [found for found in locations if found.first < position + limit - len(selected)]
                 if not locations:
                     break
+                if len(locations) == PAGE_BATCHES_MAX and not topics:
+                    last = end - 1 if stop is None else min(stop, end - 1)
+                    selected += self._read_long(position, min(last, position + limit - len(selected) - 1))
+                    break
                 batches = self._fetcher.get([found.offset for found in locations])
                 for found in locations:
                     batch = _batch_at(found, batches)
@@ -109,6 +114,27 @@ class Lookup:
             return selected[:limit]
 
         return self._with_index(select)
+
+    def _read_long(self, first: int, last: int) -> list[Notification]:
+        """Return the events from one position to another one. For many batches a reader takes a fraction of a fetcher's time."""
+        reader = self._long_reader
+        if reader.checkpoint.next != first:
+            reader.seek(self._index.checkpoint_at(first))
+        found: list[Notification] = []
+        end = self._index.checkpoint
+        try:
+            for batch in reader.read_to(end.offset):
+                found += batch.notifications()
+                if batch.last >= last:
+                    break
+        except RecordsMissing as error:
+            raise Damaged(str(error)) from error
+        found = [n for n in found if first <= n.id <= last]
+        if [n.id for n in found] != list(range(first, last + 1)):
+            raise Damaged(f"It has no batches of the positions {first} to {last}")
+        if reader.checkpoint.next > last + 1 or last == end.next - 1:
+            reader.rest()  # nobody reads on from there
+        return found
 
     def last_position(self) -> int:
         """Return the position of the last event, or 0 if there is none."""
@@ -153,6 +179,7 @@ class Lookup:
             batches: list[Batch] = []  # few: those that arrive between the indexing and the claim
             writer = Writer.take_over(self._reader, batches.append)
             after = self._reader.checkpoint
+            self._reader.rest()
             self._with_index(lambda: self._advance(before, batches, after))
             return writer
 
@@ -170,6 +197,7 @@ class Lookup:
         with self._lock:
             self._closed = True
             self._reader.close()
+            self._long_reader.close()
             self._fetcher.close()
             self._index.close()
             self._known_end.close()
@@ -187,6 +215,8 @@ class Lookup:
                 self._index.clear()
                 self._fetcher.clear()
                 self._reader.seek(START)
+                self._long_reader.rest()
+                self._long_reader.seek(START)
                 self._index_to(self._fetcher.end())
                 return work()
 
@@ -208,6 +238,8 @@ class Lookup:
                     break
             self._advance(before, batches, self._reader.checkpoint)
             before = self._index.checkpoint
+            if before.offset >= end:
+                self._reader.rest()  # otherwise the broker would send every event here, also when nobody asks again
 
     def _advance(self, before: Checkpoint, batches: Sequence[Batch], after: Checkpoint) -> None:
         """Index the batches between two checkpoints, unless another process has done so."""

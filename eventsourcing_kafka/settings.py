@@ -137,7 +137,7 @@ class Settings:
             "request.timeout.ms": timeout_ms,
         }
 
-    def rdkafka_consumer(self) -> dict[str, Any]:
+    def rdkafka_consumer(self, fetch_wait_ms: int) -> dict[str, Any]:
         """Return the arguments for librdkafka's consumer: no commits, no reset to another offset, all records."""
         return self.rdkafka_client() | {
             "group.id": self.client_id,  # required; creates no group unless a client subscribes or commits
@@ -149,7 +149,7 @@ class Settings:
             "allow.auto.create.topics": False,
             "check.crcs": True,
             "max.poll.interval.ms": 86_400_000,
-            "fetch.wait.max.ms": 100,  # a seek waits for the fetch in flight to end
+            "fetch.wait.max.ms": fetch_wait_ms,
             "fetch.error.backoff.ms": 20,
             "fetch.queue.backoff.ms": 2,
             "fetch.message.max.bytes": 8 * MIB,
