@@ -3,7 +3,8 @@
     http/           the HTTP API
     cli/            the command line `tidings`
     demo/           ten weeks of trading on a real story
-    processes       the exchange in one process, or its HTTP server or projector alone
+    child_process   another command as a child
+    processes       the whole exchange, or its HTTP server or projector alone
     stop_signals    waiting for the signals that end them
     client          a small HTTP client, for the command line and the demo
     database        the PostgreSQL database that the settings name

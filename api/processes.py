@@ -1,4 +1,4 @@
-"""The long-running processes: the exchange in one process (`serve`), or its HTTP server or its projector alone.
+"""The long-running processes: the whole exchange (`serve`), or its HTTP server or its projector alone.
 
 The engine alone is `consumers.run_engine`. An exit stack starts everything here in order and stops it in reverse: a source
 is stopped before what it feeds.
@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from api import key_store
+from api.child_process import ChildProcess
 from api.database import connection_pool, dsn_of, with_database
 from api.http.app import create_app
 from api.http.server import HttpServer
+from api.logs import announce
 from api.stop_signals import wait_for_stop
 from consumers.engine.command_source import LocalCommandSource
 from consumers.engine.engine import Engine
@@ -27,6 +30,8 @@ from projections.machine.progress import Progress
 from projections.reading import projection_status
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from eventsourcing.persistence import ApplicationRecorder
     from psycopg import Connection
 
@@ -117,23 +122,43 @@ class ServingProcess(ABC):
 
 
 class Embedded(ServingProcess):
-    """The whole exchange in one process: engine, projector and HTTP, on one PostgreSQL. Started, it takes orders."""
+    """The whole exchange: engine and HTTP in this process, on one PostgreSQL. Started, it takes orders.
+
+    The projector is a child process, so that folding and deciding use two CPUs, or with `one_process` a part of this one.
+    """
 
     engine: Engine
-    projector: Projector
+
+    def __init__(self, settings: Settings, *, one_process: bool = False) -> None:
+        super().__init__(settings)
+        self._one_process = one_process
+        self._projector_problem: Callable[[], str | None] = lambda: None
+        self._wait_for_projector: Callable[[], None] = lambda: None
 
     def problem(self) -> str | None:
         """Return why the exchange cannot go on, or None."""
         if self.engine.error is not None:
             return f"the engine stopped: {self.engine.error}"
-        if self.projector.error is not None:
-            return f"the projector stopped: {self.projector.error}"
-        return super().problem()
+        return self._projector_problem() or super().problem()
+
+    def _start_projector(self, stack: contextlib.ExitStack) -> None:
+        if self._one_process:
+            projector = start_projector(self.settings, stack)
+            self._projector_problem = lambda: (
+                None if projector.error is None else f"the projector stopped: {projector.error}"
+            )
+        else:
+            child = ChildProcess("projector", self.settings)
+            stack.callback(child.stop)
+            self._wait_for_projector = partial(child.wait_until_started, READY_SECONDS)
+            self._projector_problem = lambda: (
+                None if child.exit_code is None else f"the projector ended with exit code {child.exit_code}"
+            )
 
     def _start(self, stack: contextlib.ExitStack) -> None:
         settings = self.settings
         recorder = stack.enter_context(open_recorder(settings))
-        self.projector = start_projector(settings, stack)
+        self._start_projector(stack)
         source = LocalCommandSource(commands_max=settings.queue_commands_max)
         self.engine = Engine(
             open_log(settings),
@@ -146,6 +171,7 @@ class Embedded(ServingProcess):
         self.engine.start()
         stack.callback(self.engine.stop)
         self.engine.wait_until_ready(READY_SECONDS)
+        self._wait_for_projector()
         self.dependencies = Dependencies(settings, recorder, stack)
         self._serve(LocalGateway(source, timeout_seconds=settings.reply_ms / 1000), stack)
 
@@ -182,6 +208,7 @@ def run_projector(settings: Settings) -> None:
     """
     with contextlib.ExitStack() as stack:
         projector = start_projector(with_database(settings, stack), stack)
+        announce("The projector folds the log")
         wait_for_stop(lambda: str(projector.error) if projector.error else None)
     if projector.error is not None:
         raise projector.error

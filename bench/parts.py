@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 PARTS: Final = {
+    "whole": "the whole system at once, as people run it: orders over HTTP with all read models, in both forms",
     "engine": "orders per second through the whole engine over Kafka, compared with the library as documented",
     "http": "orders per second over HTTP, singly and in batches, through the real processes",
     "start": "the cost of a long log: starting, memory, an order, and folding it again",

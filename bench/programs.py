@@ -47,3 +47,17 @@ def running(name: str, settings: Settings, *options: str) -> Iterator[psutil.Pro
 def cpu_seconds(processes: Mapping[str, psutil.Process]) -> dict[str, float]:
     """Return the CPU time that each process has used so far, in seconds."""
     return {name: sum(process.cpu_times()[:2]) for name, process in processes.items()}
+
+
+def tree_cpu_seconds(processes: Mapping[str, psutil.Process]) -> dict[str, float]:
+    """Return the CPU time that each process and its children have used so far, in seconds: also children that have ended."""
+    return {
+        name: sum(map(_cpu_with_ended_children, [it, *it.children(recursive=True)])) for name, it in processes.items()
+    }
+
+
+def _cpu_with_ended_children(process: psutil.Process) -> float:
+    try:
+        return sum(process.cpu_times()[:4])
+    except psutil.NoSuchProcess:  # just ended: its parent counts it now or with the next look
+        return 0.0

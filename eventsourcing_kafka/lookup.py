@@ -7,13 +7,13 @@ from threading import RLock
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from eventsourcing_kafka.clients import Connections
-from eventsourcing_kafka.errors import InDoubt, LogTruncated
+from eventsourcing_kafka.errors import InDoubt, LogTruncated, RecordsMissing
 from eventsourcing_kafka.fetcher import Fetcher
 from eventsourcing_kafka.index import BatchLocation, Damaged, Index, Run
 from eventsourcing_kafka.known_end import KnownEnd
 from eventsourcing_kafka.library import ProgrammingError, names_of
 from eventsourcing_kafka.producer import Producer
-from eventsourcing_kafka.protocol import Batch, Checkpoint, decode
+from eventsourcing_kafka.protocol import START, Batch, Checkpoint, decode
 from eventsourcing_kafka.reader import Reader
 from eventsourcing_kafka.writer import Writer
 
@@ -56,6 +56,7 @@ class Lookup:
         self._settings = settings
         self._connections = Connections.join(settings)
         self._fetcher = Fetcher(settings)
+        self._long_reader = Reader(settings)
         self._lock = RLock()
         self._verified = False
         self._closed = False
@@ -104,6 +105,10 @@ class Lookup:
                     locations = [found for found in locations if found.first < position + limit - len(selected)]
                 if not locations:
                     break
+                if len(locations) == PAGE_BATCHES_MAX and not topics:
+                    last = end - 1 if stop is None else min(stop, end - 1)
+                    selected += self._read_long(position, min(last, position + limit - len(selected) - 1))
+                    break
                 batches = self._fetcher.get([found.offset for found in locations])
                 for found in locations:
                     batch = _batch_at(found, batches)
@@ -118,6 +123,27 @@ class Lookup:
             return selected[:limit]
 
         return self._with_index(select)
+
+    def _read_long(self, first: int, last: int) -> list[Notification]:
+        """Return the events from one position to another one. For many batches a reader takes a fraction of a fetcher's time."""
+        reader = self._long_reader
+        if reader.checkpoint.next != first:
+            reader.seek(self._index.checkpoint_at(first))
+        found: list[Notification] = []
+        end = self._index.checkpoint
+        try:
+            for batch in reader.read_to(end.offset):
+                found += batch.notifications()
+                if batch.last >= last:
+                    break
+        except RecordsMissing as error:
+            raise Damaged(str(error)) from error
+        found = [n for n in found if first <= n.id <= last]
+        if [n.id for n in found] != list(range(first, last + 1)):
+            raise Damaged(f"It has no batches of the positions {first} to {last}")
+        if reader.checkpoint.next > last + 1 or last == end.next - 1:
+            reader.rest()  # nobody reads on from there
+        return found
 
     def last_position(self) -> int:
         """Return the position of the last event, or 0 if there is none."""
@@ -208,6 +234,7 @@ class Lookup:
             if self._closed:
                 return
             self._closed = True
+            self._long_reader.close()
             self._fetcher.close()
             self._connections.leave()
             self._index.close()
@@ -225,6 +252,8 @@ class Lookup:
                 _logger.warning("The index of %s is built again from the log: %s", self._settings.topic, error)
                 self._index.clear()
                 self._fetcher.clear()
+                self._long_reader.rest()
+                self._long_reader.seek(START)
                 self._index_to(self._fetcher.end())
                 return work()
 

@@ -22,17 +22,23 @@ if TYPE_CHECKING:
 __all__ = ["Reader"]
 
 RECORDS_AT_ONCE = 100
+FETCH_WAIT_MS = 100
+"""The longest time that a fetch waits for new records; a seek and ``Reader.end`` wait for the fetch in flight."""
 
 
 class Reader:
     """Reads one partition in order, from a checkpoint on, and yields the batches that count.
 
-    Connects when it is first used. It belongs to one thread at a time.
+    Connects when it is first used. It fetches ahead all the time, also while nobody reads, unless it rests. It belongs to one
+    thread at a time.
     """
 
-    def __init__(self, settings: Settings, at: Checkpoint = START) -> None:
+    def __init__(self, settings: Settings, at: Checkpoint = START, *, fetch_wait_ms: int = FETCH_WAIT_MS) -> None:
+        """Begin at a checkpoint. At the end of the log a fetch waits ``fetch_wait_ms`` for records, and ``end`` waits for it."""
         self._settings = settings
+        self._fetch_wait_ms = fetch_wait_ms
         self._consumer: Any = None
+        self._is_resting = False
         self._fetched: deque[Any] = deque()
         self._offset = at.offset
         self._state = at.state
@@ -52,7 +58,7 @@ class Reader:
         """Continue from another checkpoint."""
         if at.offset != self._offset:
             self._fetched.clear()
-            if self._consumer is not None:
+            if self._consumer is not None and not self._is_resting:
                 self._assign(at.offset)
         self._offset = at.offset
         self._state = at.state
@@ -106,6 +112,13 @@ class Reader:
             if batch is not None:
                 yield batch
 
+    def rest(self) -> None:
+        """Fetch nothing until the next read, which goes on at the checkpoint: the broker need not send what nobody reads."""
+        self._fetched.clear()
+        if self._consumer is not None:
+            self._consumer.unassign()
+            self._is_resting = True
+
     def close(self) -> None:
         """Disconnect. The checkpoint remains, and the next read connects again."""
         self._fetched.clear()
@@ -122,7 +135,7 @@ class Reader:
     def _connected(self) -> Any:
         if self._consumer is None:
             settings = self._settings
-            consumer = new_client(confluent_kafka.Consumer, settings.rdkafka_consumer())
+            consumer = new_client(confluent_kafka.Consumer, settings.rdkafka_consumer(self._fetch_wait_ms))
             try:
                 self._end(consumer, settings.connect_timeout)
             except OperationalError as error:
@@ -142,12 +155,15 @@ class Reader:
             raise OperationalError(f"Cannot find the end of the log: {error}") from error
 
     def _assign(self, offset: int) -> None:
+        self._is_resting = False
         self._end_seen = 0
         self._consumer.assign([self._topic_partition(offset)])
 
     def _fetch(self, timeout: float, end: int | None = None) -> None:
         """Fetch records if there are none; give up after ``timeout`` seconds, or if there are none before ``end``."""
         consumer = self._connected()
+        if self._is_resting:
+            self._assign(self._offset)
         deadline = monotonic() + timeout
         while not self._fetched and (end is None or self._end_seen < end):
             left = max(0.0, deadline - monotonic())

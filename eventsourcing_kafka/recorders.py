@@ -47,6 +47,8 @@ GROUP_EVENTS_MAX = 4_000
 """The most events in one record that concurrent calls of ``insert_events`` share."""
 GROUP_BYTES_MAX = 1024 * 1024
 """The most bytes of state in such a record. A single call may have more, up to ``record_bytes_max``."""
+FOLLOW_WAIT_MS = 1_000
+"""The time that a fetch of a subscription waits in the broker for new events, which end the wait."""
 
 
 class KafkaAggregateRecorder(AggregateRecorder):
@@ -315,7 +317,8 @@ class KafkaApplicationRecorder(KafkaAggregateRecorder, ApplicationRecorder):
 
     def reader_at(self, gt: int | None = None) -> Reader:
         """Return a reader that finds the events after position ``gt``, and perhaps some before it."""
-        return Reader(self._settings, self._lookup.checkpoint_at(gt + 1) if gt else START)
+        at = self._lookup.checkpoint_at(gt + 1) if gt else START
+        return Reader(self._settings, at, fetch_wait_ms=FOLLOW_WAIT_MS)
 
 
 class _Insert:

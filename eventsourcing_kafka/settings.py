@@ -142,7 +142,7 @@ class Settings:
             "request.timeout.ms": timeout_ms,
         }
 
-    def rdkafka_consumer(self) -> dict[str, Any]:
+    def rdkafka_consumer(self, fetch_wait_ms: int) -> dict[str, Any]:
         """Return the arguments for librdkafka's consumer: no commits, no reset to another offset, all records."""
         return self.rdkafka_client() | {
             "group.id": self.client_id,  # required; creates no group unless a client subscribes or commits
@@ -154,7 +154,7 @@ class Settings:
             "allow.auto.create.topics": False,
             "check.crcs": True,
             "max.poll.interval.ms": 86_400_000,
-            "fetch.wait.max.ms": 100,  # a seek waits for the fetch in flight to end
+            "fetch.wait.max.ms": fetch_wait_ms,
             "fetch.error.backoff.ms": 20,
             "fetch.queue.backoff.ms": 2,
             "fetch.message.max.bytes": 8 * MIB,
@@ -164,8 +164,7 @@ class Settings:
 
     def rdkafka_fetcher(self) -> dict[str, Any]:
         """Return the arguments for librdkafka's consumer of single records: it asks for little, and waits for nothing."""
-        return self.rdkafka_consumer() | {
-            "fetch.wait.max.ms": 1,  # the next request waits behind this one
+        return self.rdkafka_consumer(1) | {  # the next request waits behind this one
             "fetch.message.max.bytes": FETCH_BYTES_SINGLE,
             "queued.min.messages": 1,  # no fetching ahead
             "fetch.error.backoff.ms": 0,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KafkaSubscription"]
 
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.2
 """The longest time until ``stop()`` takes effect. Events do not wait for it: an event ends a poll at once."""
 
 

@@ -52,9 +52,12 @@ MAY_IMPORT = {
     "api/database": "local migrations settings projections/machine",
     "api/http": "domain messages settings projections projections/machine projections/reading"
     " consumers/errors consumers/gateway api/key_store api/lag",
-    "api/processes": "migrations settings projections/ consumers/ api/http api/key_store api/database api/stop_signals",
+    "api/child_process": "local settings",
+    "api/processes": "migrations settings projections/ consumers/"
+    " api/child_process api/http api/key_store api/database api/logs api/stop_signals",
     "api/lost_log": "settings projections/ consumers/ api/database",
-    "api/demo": "domain messages local settings api/client api/database api/logs api/processes api/stop_signals",
+    "api/demo": "domain messages local settings"
+    " api/child_process api/client api/database api/logs api/processes api/stop_signals",
     "api/cli": "domain messages migrations local settings projections/ consumers/"
     " api/http api/key_store api/logs api/stop_signals api/lag api/client api/database api/lost_log api/processes api/demo",
     "api": "api/cli",

@@ -69,7 +69,7 @@ def complain(problem: object) -> None:
 
 def needs_kafka(command: str) -> int:
     """Say that the command works only with the log in Kafka, and return its exit code."""
-    complain(f"`{command}` needs TIDINGS_LOG=kafka; `tidings serve` runs everything in one process")
+    complain(f"`{command}` needs TIDINGS_LOG=kafka; `tidings serve` runs everything")
     return WRONG_USE
 
 

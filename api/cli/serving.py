@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Commands) -> None:
-    """Declare the exchange in one process, and each of its parts."""
-    serve = add_command(commands, "serve", _serve, "the whole exchange in one process")
+    """Declare the whole exchange as one command, and each of its parts."""
+    serve = add_command(commands, "serve", _serve, "the whole exchange as one command, which starts its own projector")
     api = add_command(commands, "api", _api, "only the HTTP server (TIDINGS_LOG=kafka)")
     engine = add_command(commands, "engine", _engine, "only the engine (TIDINGS_LOG=kafka)")
     how = engine.add_mutually_exclusive_group()

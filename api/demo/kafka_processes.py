@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Final, Self
 
+from api.child_process import ChildProcess
 from api.client import HttpClient
 from local.kafka import Broker
-from local.processes import StartError, end_with_us, free_port, last_lines, polls
+from local.processes import StartError, free_port, last_lines, polls
 from settings import environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from settings import Settings
@@ -25,9 +24,6 @@ PROCESSES: Final = ("engine", "projector", "feed", "api")
 
 READY_SECONDS: Final = 120
 """The longest wait for the first answer of the server."""
-
-STOP_SECONDS: Final = 15
-"""The time that a process has to stop before it is killed."""
 
 
 class KafkaProcesses:
@@ -42,8 +38,7 @@ class KafkaProcesses:
         port = settings.port or free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.settings = settings.model_copy(update={"port": port, "kafka_replication": 1, "log_format": "json"})
-        self._children: dict[str, subprocess.Popen[bytes]] = {}
-        self._call_off: dict[str, Callable[[], None]] = {}
+        self._children: dict[str, ChildProcess] = {}
 
     def __enter__(self) -> Self:
         """Start a new broker, then the processes, and wait until the server answers."""
@@ -53,8 +48,7 @@ class KafkaProcesses:
             self.settings = self.settings.model_copy(update={"kafka_brokers": broker.bootstrap})
             self._run("topics", "create")
             for name in PROCESSES:
-                self._children[name] = self._start(name)
-                stack.callback(self._stop, name)
+                self._children[name] = self._start(name, stack)
             self._wait_until_ready()
             self._stack = stack.pop_all()
         return self
@@ -66,8 +60,8 @@ class KafkaProcesses:
     def problem(self) -> str | None:
         """Return which of the processes has ended, with its last log lines, or None."""
         for name, child in self._children.items():
-            if child.poll() is not None:
-                return f"{name} ended with {child.returncode}:\n{last_lines(self._folder / f'{name}.log')}"
+            if child.exit_code is not None:
+                return f"{name} ended with {child.exit_code}:\n{last_lines(self._folder / f'{name}.log')}"
         return None
 
     def _wait_until_ready(self) -> None:
@@ -79,17 +73,10 @@ class KafkaProcesses:
                 return
         raise StartError(f"api did not answer in {READY_SECONDS} s:\n{last_lines(self._folder / 'api.log')}")
 
-    def _start(self, name: str) -> subprocess.Popen[bytes]:
+    def _start(self, name: str, stack: contextlib.ExitStack) -> ChildProcess:
         with (self._folder / f"{name}.log").open("w") as log:
-            child = subprocess.Popen(  # noqa: S603  our own program
-                [sys.executable, "-m", "api", name],
-                env=environment(self.settings),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C in the terminal reaches only us, and we stop them in order
-            )
-        self._call_off[name] = end_with_us(child.pid, signal.SIGTERM)
+            child = ChildProcess(name, self.settings, output=log)
+        stack.callback(child.stop)
         return child
 
     def _run(self, *arguments: str) -> None:
@@ -102,13 +89,3 @@ class KafkaProcesses:
         )
         if done.returncode:
             raise StartError(f"tidings {' '.join(arguments)} failed: {done.stderr}")
-
-    def _stop(self, name: str) -> None:
-        child = self._children[name]
-        child.terminate()
-        try:
-            child.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-        self._call_off[name]()

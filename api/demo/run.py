@@ -66,7 +66,9 @@ def run_demo(settings: Settings, *, kafka: bool, once: bool, as_json: bool, seed
             }
         )
         logs.configure(settings, level="warning")
-        running: KafkaProcesses | Embedded = KafkaProcesses(settings, folder) if kafka else Embedded(settings)
+        running: KafkaProcesses | Embedded = (
+            KafkaProcesses(settings, folder) if kafka else Embedded(settings, one_process=True)
+        )
         tell_progress("Starting Kafka, engine, projector, feed and api" if kafka else "Starting the exchange")
         stack.enter_context(running)
         client = stack.enter_context(contextlib.closing(HttpClient(running.url, _key_of(settings))))

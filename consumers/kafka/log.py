@@ -96,7 +96,8 @@ class KafkaLog:
         self._identity = ""
         self._writer: es_kafka.Writer | None = None
         self._reader: es_kafka.Reader | None = None
-        self._checkpoint: Checkpoint | None = None  # after all that was handled or confirmed; the reader stands there
+        self._checkpoint: Checkpoint | None = None  # after all that was handled or confirmed
+        self._read_to: Checkpoint | None = None  # after all that was handled: the reader stands there
         self._lookup: es_kafka.Fetcher | None = None
         self._producer: es_kafka.Producer | None = None  # a standby connects it ahead, for the writer
         self._index = CheckpointIndex()
@@ -183,6 +184,7 @@ class KafkaLog:
             reader = self._reader_at(after)
             producer, self._producer = self._producer, None
             self._writer = es_kafka.Writer.take_over(reader, lambda batch: self._pass(batch, handle), producer=producer)
+            reader.rest()  # otherwise the broker would send back all that this engine appends
 
     def begin(self, events: Sequence[StoredEvent]) -> Append:
         """Send the events as one record."""
@@ -241,11 +243,11 @@ class KafkaLog:
         """Return the reader at this checkpoint. If it stands there already it keeps what it has fetched."""
         if self._reader is None:
             self._reader = es_kafka.Reader(self._settings, _reader_checkpoint(after))  # it begins to fetch from there
-            self._checkpoint = None
-        if after != self._checkpoint:
+            self._read_to = None
+        if after != self._read_to:
             self._check(after)
             self._reader.seek(_reader_checkpoint(after))
-            self._checkpoint = after
+            self._checkpoint = self._read_to = after
         return self._reader
 
     def _check(self, checkpoint: Checkpoint) -> None:
@@ -275,7 +277,7 @@ class KafkaLog:
             return
         after = Checkpoint(batch.last, batch.offset + 1, batch.epoch, batch.writer)
         handle(EventBatch(range(batch.first, after.position + 1), batch.events, after))
-        self._checkpoint = after
+        self._checkpoint = self._read_to = after
         self._index.note(after)
 
     def _note_confirmed(self) -> None:
@@ -297,7 +299,7 @@ class KafkaLog:
 
     def _drop_reader(self) -> None:
         self._forget_identity()
-        reader, self._reader, self._checkpoint = self._reader, None, None
+        reader, self._reader, self._checkpoint, self._read_to = self._reader, None, None, None
         if reader is not None:
             reader.close()
 

@@ -158,7 +158,7 @@ def start(dsn: str, home: Path, **more: Any) -> Embedded:
     """Return an exchange on this database, not started yet."""
     settings = Settings(dsn=dsn, home=home, port=0, operator_key=SecretStr(OPERATOR_KEY), log_level="error", **more)
     logs.configure(settings)
-    return Embedded(settings)
+    return Embedded(settings, one_process=True)
 
 
 def connected(running: Embedded) -> Exchange:

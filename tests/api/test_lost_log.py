@@ -24,7 +24,7 @@ TABLE = Identifier("public", "log_0_events")
 
 def run_until_projected(settings: Settings, position: int) -> None:
     """Start the whole exchange, and stop it when its read models are at the position."""
-    with Embedded(settings), connect(dsn_of(settings)) as connection:
+    with Embedded(settings, one_process=True), connect(dsn_of(settings)) as connection:
         for _ in polls(60):
             rows = projection_status(connection)
             if len(rows) == len(PROJECTIONS) and all(row.position >= position for row in rows):
@@ -47,7 +47,7 @@ def test_a_restored_log_is_refused_until_that_is_accepted(tmp_path: Path, databa
         if known == "by the read models only":
             settings = settings.model_copy(update={"home": tmp_path / "another"})
 
-        with pytest.raises((LogLost, LostEventsError)), Embedded(settings):
+        with pytest.raises((LogLost, LostEventsError)), Embedded(settings, one_process=True):
             pass
         with (
             open_recorder(settings) as log,

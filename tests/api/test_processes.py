@@ -42,7 +42,7 @@ def stack(request: pytest.FixtureRequest, database: str, tmp_path: Path) -> Exit
     if "projector" in request.param:
         start_projector(settings, stack)
     elif request.param == "serve":
-        stack.enter_context(Embedded(settings))
+        stack.enter_context(Embedded(settings, one_process=True))
     else:
         stack.enter_context(HttpProcess(settings))
     return stack

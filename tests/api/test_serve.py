@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
 import httpx
+import psutil
 from pydantic import SecretStr
 
 from local.processes import free_port, polls
@@ -118,6 +119,41 @@ def test_nothing_that_was_answered_is_lost_by_a_kill(database: str, server_folde
     assert {name: answer for name, answer in ((a["client_order_id"], a) for a in again) if name in answered} == answered
     assert sorted(fill["order_id"] for fill in fills) == sorted(answer["order_id"] for answer in again)
     assert ledger["sum"] == "0.000000"
+
+
+def projector_of(server: subprocess.Popen[str]) -> psutil.Process:
+    """The child process that folds the log for this server."""
+    return next(child for child in psutil.Process(server.pid).children() if child.cmdline()[-1:] == ["projector"])
+
+
+def has_ended(process: psutil.Process) -> bool:
+    """Whether the process ends within seconds."""
+    gone, _ = psutil.wait_procs([process], timeout=20)
+    return bool(gone)
+
+
+def test_the_server_and_its_projector_end_together(database: str, server_folder: Path) -> None:
+    """When one is killed, or told to stop, the other stops in order: also when it is the server that is killed.
+
+    Ctrl-C in a terminal reaches the server alone, because its projector has a session of its own.
+    """
+    settings = Settings(dsn=database, home=server_folder, port=free_port(), log_level="error")
+    with served(settings) as (server, _):
+        projector = projector_of(server)
+        assert os.getsid(projector.pid) == projector.pid
+        projector.kill()
+        assert server.wait(30) == 3
+
+    with served(settings) as (server, _):
+        projector = projector_of(server)
+        server.kill()
+        assert has_ended(projector)
+
+    with served(settings) as (server, _):
+        projector = projector_of(server)
+        server.send_signal(signal.SIGINT)
+        assert server.wait(30) == 0
+        assert not projector.is_running()
 
 
 def test_a_request_leaves_one_line_without_secrets(database: str, server_folder: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from bench.page import keys_of, page
 from bench.parts import PARTS, show
+from bench.whole import lags_ms
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,10 +59,33 @@ def test_a_run_of_the_book_has_its_figures() -> None:
     assert last_line("book", "--orders", "20", "--rounds", "20").keys() == keys_of("book").keys()
 
 
+def test_a_run_of_the_whole_has_its_figures_for_both_forms() -> None:
+    """Each form has rates, times, CPU by process and the lag of its read models, for single orders and for batches."""
+    tiny = ("--seconds", "0.3", "--warm-up", "0.3", "--idle-seconds", "0.2", "--clients", "1,2", "--batch-clients", "2")
+    figures = last_line("whole", *tiny)
+
+    assert figures.keys() == keys_of("whole").keys() == {"serve", "kafka"}
+    for form, processes in (("serve", {"serve"}), ("kafka", {"api", "engine", "projector", "broker"})):
+        assert set(figures[form]["single"]) == {"1", "2"}
+        for run in (*figures[form]["single"].values(), figures[form]["batch"], figures[form]["mixed"]):
+            assert run["orders_per_s"] > 0
+            assert run["p99_ms"] >= run["p50_ms"] > 0
+            assert processes < set(run["cpu_us_per_order"])
+            assert run["lag_p99_ms"] >= 0
+            assert run["caught_up_seconds"] >= 0
+
+
+def test_the_lag_is_the_age_of_what_is_not_shown_yet() -> None:
+    """Read models that stand at a position lag since a client was told of the next one; at the end they do not lag."""
+    replies = [(10.0, 0), (11.0, 5), (12.0, 9)]
+
+    assert lags_ms([(10.5, 0), (11.5, 0), (12.5, 5), (12.5, 7), (13.0, 9)], replies) == [0.0, 500.0, 500.0, 500.0, 0.0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["engin"], "no such part: engin; there are engine"),
+        (["engin"], "no such part: engin; there are whole, engine"),
         (["book", "history", "--rounds", "9"], "options go with one part only"),
         (["book", "--round-trips", "9"], "unrecognized arguments"),
     ],

@@ -58,6 +58,17 @@ def test_events_on_which_the_reader_failed_are_read_again(log: KafkaLog) -> None
     assert handled == [1, 2, 3]
 
 
+def test_a_writer_that_takes_over_again_reads_nothing_before_its_checkpoint(log: KafkaLog) -> None:
+    """What this writer has appended lies before its checkpoint: it is not handled again."""
+    log.take_over(lambda _: None)
+    for version in (1, 2, 3):
+        log.begin([StoredEvent("market-a", version, "T.v1", b"{}")]).result()
+    handled: list[int] = []
+    log.take_over(lambda batch: handled.extend(batch.positions), log.checkpoint)
+
+    assert handled == []
+
+
 def test_a_checkpoint_of_another_log_is_stale(log: KafkaLog) -> None:
     """One after the end of the log, and one after a batch of another writer."""
     log.take_over(lambda _: None)
