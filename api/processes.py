@@ -103,6 +103,8 @@ class ServingProcess(ABC):
 
     def problem(self) -> str | None:
         """Return why the process cannot go on, or None."""
+        if not self.dependencies.progress.running:
+            return "the listener for the read models stopped"
         return None if self.http.running else "the HTTP server stopped"
 
     @abstractmethod
@@ -153,10 +155,15 @@ class Embedded(ServingProcess):
 class HttpProcess(ServingProcess):
     """The HTTP server alone, in front of an engine that it reaches through Kafka. It takes orders once there is an engine."""
 
+    def problem(self) -> str | None:
+        """Return why the process cannot go on, or None."""
+        return self._kafka_gateway.problem() or super().problem()
+
     def _start(self, stack: contextlib.ExitStack) -> None:
         recorder = stack.enter_context(open_recorder(self.settings))
         self.dependencies = Dependencies(self.settings, recorder, stack)
-        self._serve(stack.enter_context(KafkaGateway(self.settings)), stack)
+        self._kafka_gateway = stack.enter_context(KafkaGateway(self.settings))
+        self._serve(self._kafka_gateway, stack)
 
 
 def refuse_lost_log(connection: Connection[Any], log: ApplicationRecorder) -> None:
