@@ -162,7 +162,7 @@ class HttpProcess(ServingProcess):
     def _start(self, stack: contextlib.ExitStack) -> None:
         recorder = stack.enter_context(open_recorder(self.settings))
         self.dependencies = Dependencies(self.settings, recorder, stack)
-        self._kafka_gateway = stack.enter_context(KafkaGateway(self.settings))
+        self._kafka_gateway = stack.enter_context(KafkaGateway(self.settings, http=True))
         self._serve(self._kafka_gateway, stack)
 
 

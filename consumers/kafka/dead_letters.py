@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, Self
 from confluent_kafka import Message
 from eventsourcing.persistence import OperationalError
 
-from consumers.kafka.records import RecordReader, RecordSender, offset_of
+from consumers.kafka.records import FROM_HTTP, Headers, RecordReader, RecordSender, is_from_http, offset_of
 from consumers.kafka.topics import COMMANDS, DEAD_LETTERS, topic_name
 from consumers.kafka.unreadable import UnreadableRecords
 from domain.money import Time
@@ -107,12 +107,13 @@ class DeadLetters:
             raise ValueError(f"dead letter {number} holds only the beginning of its value")
         if letter.topic != self._commands:
             raise ValueError(f"dead letter {number} is not about a command: nothing of it is sent to {letter.topic}")
-        if value != self._value_at(letter):
+        found, headers = self._record_at(letter)
+        if value != found:
             raise ValueError(
                 f"dead letter {number} is forged, or its record is gone from {letter.topic}: its value is not among the "
                 "commands there. If you know its sender, let him send it again"
             )
-        self._sender.write(self._commands, [value], WRITE_SECONDS, partition=letter.partition)
+        self._sender.write(self._commands, [value], WRITE_SECONDS, partition=letter.partition, headers=headers)
         self._decide(Decision(number, "retried", ""))
 
     def skip(self, number: int, reason: str) -> None:
@@ -120,24 +121,24 @@ class DeadLetters:
         self.find(number)
         self._decide(Decision(number, "skipped", reason))
 
-    def _value_at(self, letter: DeadLetter) -> bytes | None:
-        """Return what stands among the commands at the letter's place, None if nothing does."""
+    def _record_at(self, letter: DeadLetter) -> tuple[bytes | None, Headers | None]:
+        """Return what stands among the commands at the letter's place, None if nothing does, and its record's headers."""
         with closing(RecordReader(self._settings, self._commands, letter.partition)) as reader:
             first, end = reader.ends()
             if not first <= letter.offset < end:
-                return None
+                return None, None
             reader.seek(letter.offset)
             records = reader.take(1, READ_SECONDS)
         if not records or records[0].offset() != letter.offset:
-            return None
-        value = records[0].value() or b""
+            return None, None
+        value, headers = records[0].value() or b"", FROM_HTTP if is_from_http(records[0]) else None
         if letter.index is None:
-            return value
+            return value, headers
         try:
             parts = record_parts(value)
         except UnreadableError:
-            return None
-        return parts[letter.index] if 0 <= letter.index < len(parts) else None
+            return None, None
+        return parts[letter.index] if 0 <= letter.index < len(parts) else None, headers
 
     def _decide(self, decision: Decision) -> None:
         self._sender.write(self._topic, [dump_letter(decision)], WRITE_SECONDS)

@@ -31,7 +31,7 @@ from consumers.engine.command_source import Waiter, deliver
 from consumers.errors import Busy, EngineStopped, GatewayError, ReplyTimeout
 from consumers.gateway import gather_replies
 from consumers.kafka.outbox import PACK_BYTES_MAX, PACK_COMMANDS_MAX, Key, Pending, Unit, next_record
-from consumers.kafka.records import RecordReader, RecordSender
+from consumers.kafka.records import FROM_HTTP, RecordReader, RecordSender
 from consumers.kafka.topics import COMMANDS, REPLIES, ensure_topics, topic_name
 from consumers.kafka.unreadable import UnreadableRecords
 from domain.money import Time
@@ -71,6 +71,7 @@ class KafkaGateway:
         behind_seconds: float = BEHIND_SECONDS,
         commands_max: int | None = None,
         check_topics: bool = True,
+        http: bool = False,
     ) -> None:
         """Nothing is connected before `start`.
 
@@ -81,6 +82,7 @@ class KafkaGateway:
             retry_seconds: the time after which a command is sent again.
             behind_seconds: callers are refused while the engine has not read a command that was sent this long ago.
             commands_max: the most commands that may wait for their reply; the settings' `queue_commands_max` by default.
+            http: whether the commands come from the HTTP API of the exchange, and have its ids (messages/command_ids.py).
             check_topics: whether to make and check the topics at the start. Kafka must grant the right to do so.
         """
         self._settings = settings
@@ -91,6 +93,7 @@ class KafkaGateway:
         self._retry_seconds = retry_seconds
         self._behind_seconds = behind_seconds
         self._check_topics = check_topics
+        self._headers = FROM_HTTP if http else None
         self._commands_max = commands_max if commands_max is not None else settings.queue_commands_max
         self._name = uuid4().hex
         self._key = self._name.encode()
@@ -259,6 +262,7 @@ class KafkaGateway:
                         self._topic,
                         dump_record(pack),
                         partition=self._partition,
+                        headers=self._headers,
                         delivered=partial(self._delivered, units),
                     )
                 except OperationalError as error:
