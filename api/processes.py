@@ -22,6 +22,7 @@ from consumers.kafka.gateway import KafkaGateway
 from consumers.projector.projector import Projector
 from consumers.wiring import batch_limits, open_log, open_recorder
 from migrations import migrate
+from projections.dashboards.watchdog import Watchdog
 from projections.machine.known_log import WHAT_TO_DO, LostEventsError, lost_events
 from projections.machine.progress import Progress
 from projections.reading import projection_status
@@ -178,6 +179,9 @@ def start_projector(settings: Settings, stack: contextlib.ExitStack) -> Projecto
     projector = Projector(recorder, dsn_of(settings), partition=settings.partition, gapless=settings.log == "kafka")
     projector.start()
     stack.callback(projector.stop)
+    watchdog = Watchdog(dsn_of(settings))
+    watchdog.start()
+    stack.callback(watchdog.stop)
     return projector
 
 
