@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import suppress
-from pathlib import Path  # noqa: TC003  # pydantic reads the annotations
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import platformdirs
@@ -22,6 +23,13 @@ _TESTS_PREFIX = f"{PREFIX}TEST_"
 _MIB = 1024 * 1024
 
 
+def _default_home() -> Path:
+    """Return the user's data folder. Root's is closed, but PostgreSQL, which does not run as root, must reach its data."""
+    if sys.platform == "linux" and os.geteuid() == 0:
+        return Path("/var/lib/tidings")
+    return platformdirs.user_data_path("tidings")
+
+
 class Settings(BaseSettings):
     """The settings of one process, made once when it starts. They do not change afterwards."""
 
@@ -34,7 +42,7 @@ class Settings(BaseSettings):
     )
 
     home: Path = Field(
-        default_factory=lambda: platformdirs.user_data_path("tidings"),
+        default_factory=_default_home,
         description="folder of all data on this machine: embedded PostgreSQL, local Kafka, snapshots and indexes of the engine",
     )
 
@@ -62,6 +70,12 @@ class Settings(BaseSettings):
         default=10, ge=2, description="the most PostgreSQL connections that one process reads with"
     )
 
+    sql_port: int | None = Field(
+        default=None,
+        ge=1024,
+        le=65_535,
+        description="port on 127.0.0.1 at which tools such as Grafana reach the server of its own; none: it has no port",
+    )
     sql_password: SecretStr | None = Field(
         default=None, min_length=12, description="password of the roles that `tidings sql-role` makes; none: random"
     )

@@ -26,7 +26,7 @@ def with_database(settings: Settings, stack: ExitStack) -> Settings:
     """Return settings that name a PostgreSQL: their own, or else a server under the home that runs until the stack closes."""
     if settings.dsn is not None:
         return settings
-    server = stack.enter_context(Postgres.start(settings.home / "postgres"))
+    server = stack.enter_context(Postgres.start(settings.home / "postgres", port=settings.sql_port, own=settings.home))
     return settings.model_copy(update={"dsn": server.database(DATABASE)})
 
 

@@ -25,6 +25,7 @@ from consumers.kafka.gateway import KafkaGateway
 from consumers.projector.projector import Projector
 from consumers.wiring import batch_limits, open_log, open_recorder
 from migrations import migrate
+from projections.dashboards.watchdog import Watchdog
 from projections.machine.known_log import WHAT_TO_DO, LostEventsError, lost_events
 from projections.machine.progress import Progress
 from projections.reading import projection_status
@@ -108,6 +109,8 @@ class ServingProcess(ABC):
 
     def problem(self) -> str | None:
         """Return why the process cannot go on, or None."""
+        if not self.dependencies.progress.running:
+            return "the listener for the read models stopped"
         return None if self.http.running else "the HTTP server stopped"
 
     @abstractmethod
@@ -179,10 +182,15 @@ class Embedded(ServingProcess):
 class HttpProcess(ServingProcess):
     """The HTTP server alone, in front of an engine that it reaches through Kafka. It takes orders once there is an engine."""
 
+    def problem(self) -> str | None:
+        """Return why the process cannot go on, or None."""
+        return self._kafka_gateway.problem() or super().problem()
+
     def _start(self, stack: contextlib.ExitStack) -> None:
         recorder = stack.enter_context(open_recorder(self.settings))
         self.dependencies = Dependencies(self.settings, recorder, stack)
-        self._serve(stack.enter_context(KafkaGateway(self.settings)), stack)
+        self._kafka_gateway = stack.enter_context(KafkaGateway(self.settings, http=True))
+        self._serve(self._kafka_gateway, stack)
 
 
 def refuse_lost_log(connection: Connection[Any], log: ApplicationRecorder) -> None:
@@ -197,6 +205,9 @@ def start_projector(settings: Settings, stack: contextlib.ExitStack) -> Projecto
     projector = Projector(recorder, dsn_of(settings), partition=settings.partition, gapless=settings.log == "kafka")
     projector.start()
     stack.callback(projector.stop)
+    watchdog = Watchdog(dsn_of(settings))
+    watchdog.start()
+    stack.callback(watchdog.stop)
     return projector
 
 

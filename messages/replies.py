@@ -16,6 +16,7 @@ from domain.events import Event, Recorded
 from domain.money import Time
 from domain.partition import CommandRejected
 from domain.rejections import Rejection
+from messages.json_text import decode_untrusted
 from messages.results import Result, result_of
 from messages.wire import SCHEMA_DIALECT, TIME_SCHEMA, Schema, format_time, object_schema, parse_time, wire_details
 
@@ -111,7 +112,7 @@ def parse_replies(value: bytes) -> list[Reply]:
             wire.result or {},
             wire.digest,
         )
-        for wire in _RECORD.decode(value)
+        for wire in decode_untrusted(_RECORD.decode, value)
     ]
 
 

@@ -72,7 +72,7 @@ def postgres_dsn(run_folder: Path) -> Iterator[str]:
     if given:
         yield given
         return
-    server = Postgres.start(run_folder / "postgres", settings=_NO_FSYNC, end_with_process=True)
+    server = Postgres.start(run_folder / "postgres", own=run_folder, settings=_NO_FSYNC, end_with_process=True)
     yield server.dsn()
     server.stop()
 

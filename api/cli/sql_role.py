@@ -34,7 +34,9 @@ def _sql_role(options: Namespace, settings: Settings) -> int:
     password = settings.sql_password.get_secret_value() if settings.sql_password else token_urlsafe(24)
     with ExitStack() as stack:
         try:
-            make_role(connect_migrated(with_database(settings, stack), stack), options.name, password)
+            connection = connect_migrated(with_database(settings, stack), stack)
+            for door in make_role(connection, options.name, password):
+                complain(f"{options.name} is less restricted than docs/sql.md says: {door}")
         except (RoleError, InsufficientPrivilege) as error:
             complain(error)
             return NO

@@ -55,7 +55,7 @@ def run_demo(settings: Settings, *, kafka: bool, once: bool, as_json: bool, seed
         given = settings
         settings = settings.model_copy(
             update={
-                "dsn": _fresh_database(folder, stack),
+                "dsn": _fresh_database(given, folder, stack),
                 "clock": "command",
                 "log": "kafka" if kafka else "postgres",
                 "operator_key": SecretStr(f"tdg_{secrets.token_urlsafe(32)}"),
@@ -164,11 +164,11 @@ def _key_of(settings: Settings) -> str:
     return settings.operator_key.get_secret_value()
 
 
-def _fresh_database(folder: Path, stack: contextlib.ExitStack) -> str:
+def _fresh_database(settings: Settings, folder: Path, stack: contextlib.ExitStack) -> str:
     """Return the DSN of an empty database, on a server that runs until the stack closes.
 
     It has the place and the name that it would have with the demo's folder as the home of a `tidings serve`.
     """
-    server = stack.enter_context(Postgres.start(folder / "postgres"))
+    server = stack.enter_context(Postgres.start(folder / "postgres", port=settings.sql_port, own=settings.home))
     drop_database(server.dsn(), DATABASE)
     return server.database(DATABASE)

@@ -12,6 +12,7 @@ from api.http.auth import Keys
 from api.http.bodies import JsonBodies
 from api.http.context import Context
 from api.http.encoded_slashes import EncodedSlashes, restore_slashes
+from api.http.engine_probe import EngineProbe
 from api.http.log_reads import LogReads
 from api.http.middleware import Metrics, RequestFrame
 from api.http.query import check_query
@@ -108,6 +109,7 @@ def create_app(
     metrics = Metrics()
     context = app.state.context = Context(
         gateway=gateway,
+        engine=EngineProbe(gateway),
         pool=pool,
         log=log,
         log_reads=LogReads(log),

@@ -10,6 +10,7 @@ from psycopg_pool import ConnectionPool
 from starlette.requests import HTTPConnection
 
 from api.http.auth import Keys, Principal, require
+from api.http.engine_probe import EngineProbe
 from api.http.log_reads import LogReads
 from api.http.middleware import Metrics
 from api.http.references import References
@@ -24,6 +25,7 @@ class Context:
     """The dependencies of the routes. `log` is the recorder of the event log; routes ask it through `log_reads`."""
 
     gateway: Gateway
+    engine: EngineProbe
     pool: ConnectionPool[Connection[Any]]
     log: ApplicationRecorder
     log_reads: LogReads

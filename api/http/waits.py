@@ -41,6 +41,10 @@ class Waits:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended = False
 
+    def is_followed(self) -> bool:
+        """Return whether the positions of the read models are still followed, so that waits can end."""
+        return self._progress.running
+
     async def reached(
         self, request: Request, crowd: Crowd, needs: Iterable[Need], position: int, deadline: float
     ) -> bool:

@@ -80,7 +80,10 @@ class Heartbeats(Protocol):
         """Say that this engine writes the log from now on, under this epoch."""
 
     def must_end(self, position: int) -> bool:
-        """Send a heartbeat; return whether another engine was told to take over. Raises Fenced when one has done so."""
+        """Send a heartbeat; return whether another engine was told to take over."""
+
+    def is_doubted(self) -> bool:
+        """Return whether somebody says, since this was asked last, that another engine has taken over."""
 
     def check(self) -> None:
         """Raise Fenced when another engine has taken over from this one."""
@@ -326,6 +329,8 @@ class Engine:
             self._confirm_and_append()
             if self._heartbeats is not None and self._heartbeats.must_end(self.position):
                 self._hand_over()
+            if self._heartbeats is not None and self._heartbeats.is_doubted():
+                self._unrecorded = UNRECORDED_MAX  # the next append asks the log, which knows
             if self._replica.is_snapshot_due(self.position):
                 self._confirm_and_append()
                 self._confirm()  # now the state in memory is that of the log

@@ -5,19 +5,25 @@
         letters.retry(found.number)
 
 A decision about a letter is a record of the same topic, so it is kept as long as the letter.
+
+Whoever may write to the topic can write anything. A record that is no letter is shown as what it is. A letter is only a
+pointer: what is sent again stands among the commands at the letter's place, byte for byte.
 """
 
 from collections.abc import Iterator
+from contextlib import closing
 from time import monotonic
 from typing import Final, NamedTuple, Self
 
 from confluent_kafka import Message
 from eventsourcing.persistence import OperationalError
 
-from consumers.kafka.records import RecordReader, RecordSender, offset_of
-from consumers.kafka.topics import DEAD_LETTERS, topic_name
+from consumers.kafka.records import FROM_HTTP, Headers, RecordReader, RecordSender, is_from_http, offset_of
+from consumers.kafka.topics import COMMANDS, DEAD_LETTERS, topic_name
+from consumers.kafka.unreadable import UnreadableRecords
 from domain.money import Time
-from messages.dead_letters import DeadLetter, Decision, dump_letter, parse_letter
+from messages.commands import UnreadableError, record_parts
+from messages.dead_letters import DeadLetter, Decision, dump_letter, make_letter, parse_letter
 from settings import Settings
 
 READ_SECONDS: Final = 10.0
@@ -33,6 +39,7 @@ class NumberedLetter(NamedTuple):
     number: int
     time: Time
     letter: DeadLetter
+    """For a record of the topic that is no letter: one that holds this record."""
 
 
 class DeadLetters:
@@ -42,6 +49,8 @@ class DeadLetters:
         """Nothing is connected before the context is entered."""
         self._settings = settings
         self._topic = topic_name(settings, DEAD_LETTERS)
+        self._commands = topic_name(settings, COMMANDS)
+        self._unreadable = UnreadableRecords(self._topic)
         self._reader: RecordReader
         self._sender: RecordSender
 
@@ -55,13 +64,20 @@ class DeadLetters:
         self._reader.close()
 
     def open(self) -> list[NumberedLetter]:
-        """Return the letters without a decision. A letter that was written twice is returned once, as first written."""
+        """Return the letters without a decision. A letter that was written twice is returned once, as first written.
+
+        Records that are no letters are among them, as letters about themselves.
+        """
         found: dict[tuple[str, int, int, int | None], NumberedLetter] = {}
         places: dict[int, tuple[str, int, int, int | None]] = {}  # of each letter, by its number
         decided = set()
         for record in self._records():
             number = offset_of(record)
-            item = parse_letter(record.value() or b"")
+            try:
+                item = parse_letter(record.value() or b"")
+            except ValueError as error:
+                self._unreadable.note(record, error)
+                item = make_letter(f"no letter: {error}", (self._topic, 0, number), None, record.value() or b"")
             if isinstance(item, Decision):
                 if item.letter in places:
                     decided.add(places[item.letter])
@@ -82,19 +98,47 @@ class DeadLetters:
 
         Raises:
             LookupError: there is no such letter.
-            ValueError: the letter holds only the beginning of its value.
+            ValueError: the letter holds only the beginning of its value, or this value does not stand at its place among
+                the commands.
         """
         letter = self.find(number).letter
         value = letter.raw
         if value is None:
             raise ValueError(f"dead letter {number} holds only the beginning of its value")
-        self._sender.write(letter.topic, [value], WRITE_SECONDS, partition=letter.partition)
+        if letter.topic != self._commands:
+            raise ValueError(f"dead letter {number} is not about a command: nothing of it is sent to {letter.topic}")
+        found, headers = self._record_at(letter)
+        if value != found:
+            raise ValueError(
+                f"dead letter {number} is forged, or its record is gone from {letter.topic}: its value is not among the "
+                "commands there. If you know its sender, let him send it again"
+            )
+        self._sender.write(self._commands, [value], WRITE_SECONDS, partition=letter.partition, headers=headers)
         self._decide(Decision(number, "retried", ""))
 
     def skip(self, number: int, reason: str) -> None:
         """Decide that nothing is done about a letter. It stays in the topic, with the reason. Raises LookupError."""
         self.find(number)
         self._decide(Decision(number, "skipped", reason))
+
+    def _record_at(self, letter: DeadLetter) -> tuple[bytes | None, Headers | None]:
+        """Return what stands among the commands at the letter's place, None if nothing does, and its record's headers."""
+        with closing(RecordReader(self._settings, self._commands, letter.partition)) as reader:
+            first, end = reader.ends()
+            if not first <= letter.offset < end:
+                return None, None
+            reader.seek(letter.offset)
+            records = reader.take(1, READ_SECONDS)
+        if not records or records[0].offset() != letter.offset:
+            return None, None
+        value, headers = records[0].value() or b"", FROM_HTTP if is_from_http(records[0]) else None
+        if letter.index is None:
+            return value, headers
+        try:
+            parts = record_parts(value)
+        except UnreadableError:
+            return None, None
+        return parts[letter.index] if 0 <= letter.index < len(parts) else None, headers
 
     def _decide(self, decision: Decision) -> None:
         self._sender.write(self._topic, [dump_letter(decision)], WRITE_SECONDS)

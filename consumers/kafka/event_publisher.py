@@ -17,15 +17,18 @@ from typing import Any, Final, Self
 
 import msgspec
 import structlog
+from confluent_kafka import Message
 from eventsourcing.persistence import OperationalError, PersistenceError
 
 import eventsourcing_kafka as es_kafka
 from consumers.kafka.log_settings import log_settings
-from consumers.kafka.records import Headers, RecordReader, RecordSender
+from consumers.kafka.records import Headers, RecordReader, RecordSender, offset_of
 from consumers.kafka.topics import FEED, ensure_topics, topic_name
+from consumers.kafka.unreadable import UnreadableRecords
 from domain.events import Recorded
 from domain.partition import CommandRejected
 from messages.events import public_event
+from messages.json_text import decode_untrusted
 from messages.stored import decode_state
 from settings import Settings
 
@@ -40,6 +43,12 @@ SEND_SECONDS: Final = 30.0
 
 IDLE_SECONDS: Final = 0.5
 """The longest wait for events before the publisher looks whether to stop."""
+
+LOOK_BACK_RECORDS: Final = 1_000
+"""The number of records that are read at a time to find the last event of the feed behind those of strangers."""
+
+POSITION_DIGITS_MAX: Final = 19
+"""The most digits of a position."""
 
 RETRY_SECONDS_MAX: Final = 5.0
 """The longest pause after an interruption."""
@@ -56,6 +65,7 @@ class EventPublisher:
         self._settings = settings
         self._log_settings = log_settings(settings)
         self._topic = topic_name(settings, FEED)
+        self._unreadable = UnreadableRecords(self._topic)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._sent = self._sent_bytes = 0
@@ -148,12 +158,30 @@ class EventPublisher:
             first, end = reader.ends()
             if first == end:
                 return 0, es_kafka.Checkpoint()
-            reader.seek(end - 1)
-            records = reader.take(1, SEND_SECONDS)
-        if not records:
-            raise OperationalError(f"the last record of {self._topic} cannot be read")
-        headers: dict[str, Any] = dict(records[-1].headers() or ())
-        return int(headers["position"]), _CHECKPOINT.decode(headers["checkpoint"])
+            last: tuple[int, es_kafka.Checkpoint] | None = None
+            start = end
+            while last is None and start > first:  # strangers may have written the last records
+                start, stop = max(first, start - LOOK_BACK_RECORDS if start < end else end - 1), start
+                last = self._last_of(reader, start, stop)
+        return last or (0, es_kafka.Checkpoint())
+
+    def _last_of(self, reader: RecordReader, start: int, stop: int) -> tuple[int, es_kafka.Checkpoint] | None:
+        """Return what the last of these records that is an event says about the feed, None if none is one."""
+        last = None
+        reader.seek(start)
+        while start < stop:
+            records = reader.take(stop - start, SEND_SECONDS)
+            if not records:
+                raise OperationalError(f"the last records of {self._topic} cannot be read")
+            for record in records:
+                start = offset_of(record) + 1
+                if start > stop:
+                    break
+                try:
+                    last = _place_of(record)
+                except ValueError as error:
+                    self._unreadable.note(record, error)
+        return last
 
     def _copy(self, sender: RecordSender, batch: es_kafka.Batch) -> None:
         """Send the events of a batch that the feed does not hold yet."""
@@ -200,6 +228,17 @@ class EventPublisher:
         with self._moved:
             self.position = position
             self._moved.notify_all()
+
+
+def _place_of(record: Message) -> tuple[int, es_kafka.Checkpoint]:
+    """Return the position and the checkpoint of a record of the feed. Raises ValueError: it is none of ours."""
+    headers: dict[str, Any] = dict(record.headers() or ())
+    position, checkpoint = headers.get("position"), headers.get("checkpoint")
+    if not isinstance(position, bytes) or not isinstance(checkpoint, bytes) or not position.isdigit():
+        raise ValueError("it has not the headers of an event")
+    if len(position) > POSITION_DIGITS_MAX:
+        raise ValueError("no position has so many digits")
+    return int(position), decode_untrusted(_CHECKPOINT.decode, checkpoint)
 
 
 def _found_in(reader: es_kafka.Reader, checkpoint: es_kafka.Checkpoint) -> es_kafka.Checkpoint:

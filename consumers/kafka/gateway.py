@@ -24,15 +24,16 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Self
 from uuid import uuid4
 
-import msgspec
 import structlog
 from eventsourcing.persistence import OperationalError
 
 from consumers.engine.command_source import Waiter, deliver
 from consumers.errors import Busy, EngineStopped, GatewayError, ReplyTimeout
 from consumers.gateway import gather_replies
-from consumers.kafka.records import RecordReader, RecordSender
-from consumers.kafka.topics import COMMANDS, RECORD_BYTES_MAX, REPLIES, ensure_topics, topic_name
+from consumers.kafka.outbox import PACK_BYTES_MAX, PACK_COMMANDS_MAX, Key, Pending, Unit, next_record
+from consumers.kafka.records import FROM_HTTP, RecordReader, RecordSender
+from consumers.kafka.topics import COMMANDS, REPLIES, ensure_topics, topic_name
+from consumers.kafka.unreadable import UnreadableRecords
 from domain.money import Time
 from domain.orders import PlaceOrder
 from messages.commands import (
@@ -56,31 +57,6 @@ BEHIND_SECONDS: Final = 3.0
 LOOK_SECONDS: Final = 0.1
 """The time from one look at deadlines and retries to the next."""
 
-PACK_COMMANDS_MAX: Final = 500
-PACK_BYTES_MAX: Final = RECORD_BYTES_MAX - 64 * 1024
-"""The most commands, and the most bytes of them, in one record."""
-
-
-_Key = tuple[str, str]
-"""The id and the digest of a command: another command with the same id is refused by the engine."""
-
-
-class _Pending(msgspec.Struct):
-    """A command that has no reply yet."""
-
-    value: bytes
-    sent_at: float
-    waiters: list[tuple[Waiter, float]]
-    """Each waiter with its deadline."""
-
-
-class _Unit(msgspec.Struct):
-    """Commands that travel in one record, in their order: a batch, or one alone."""
-
-    keys: list[_Key]
-    pause: float
-    retry_at: float
-
 
 class KafkaGateway:
     """Sends commands and awaits their replies. May be used from any thread and any event loop."""
@@ -95,6 +71,7 @@ class KafkaGateway:
         behind_seconds: float = BEHIND_SECONDS,
         commands_max: int | None = None,
         check_topics: bool = True,
+        http: bool = False,
     ) -> None:
         """Nothing is connected before `start`.
 
@@ -105,6 +82,7 @@ class KafkaGateway:
             retry_seconds: the time after which a command is sent again.
             behind_seconds: callers are refused while the engine has not read a command that was sent this long ago.
             commands_max: the most commands that may wait for their reply; the settings' `queue_commands_max` by default.
+            http: whether the commands come from the HTTP API of the exchange, and have its ids (messages/command_ids.py).
             check_topics: whether to make and check the topics at the start. Kafka must grant the right to do so.
         """
         self._settings = settings
@@ -115,19 +93,22 @@ class KafkaGateway:
         self._retry_seconds = retry_seconds
         self._behind_seconds = behind_seconds
         self._check_topics = check_topics
+        self._headers = FROM_HTTP if http else None
         self._commands_max = commands_max if commands_max is not None else settings.queue_commands_max
         self._name = uuid4().hex
         self._key = self._name.encode()
         self._quotes = (f"quote:{self._name}:{number}" for number in count())
-        self._pending: dict[_Key, _Pending] = {}
-        self._units: list[_Unit] = []  # all that have a pending command, and some that have none any more
-        self._outbox: deque[_Unit] = deque()
+        self._pending: dict[Key, Pending] = {}
+        self._units: list[Unit] = []  # all that have a pending command, and some that have none any more
+        self._outbox: deque[Unit] = deque()
         self._read_until = 0.0  # commands that were sent before this moment have been read
         self._given_up: float | None = None  # when the first command that was given up unread was sent
         self._behind = False
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._error: Exception | None = None  # why the thread ended by itself
+        self._unreadable = UnreadableRecords(self._replies_topic)
         self._sender: RecordSender | None = None
         self._reader: RecordReader | None = None
 
@@ -156,14 +137,22 @@ class KafkaGateway:
         self._stopping.set()
         if self._thread is not None:
             self._thread.join()
-        with self._lock:
-            waiting = [waiter for pending in self._pending.values() for waiter, _ in pending.waiters]
-            self._pending.clear()
-        deliver([(waiter, EngineStopped("the gateway is closed")) for waiter in waiting])
+        self._release("the gateway is closed")
         if self._sender is not None:
             self._sender.close()
         if self._reader is not None:
             self._reader.close()
+
+    def problem(self) -> str | None:
+        """Return why no reply can come any more, or None."""
+        return None if self._error is None else f"the gateway stopped: {type(self._error).__name__}: {self._error}"
+
+    def _release(self, why: str) -> None:
+        """Tell all who wait that no reply comes."""
+        with self._lock:
+            waiting = [waiter for pending in self._pending.values() for waiter, _ in pending.waiters]
+            self._pending.clear()
+        deliver([(waiter, EngineStopped(why)) for waiter in waiting])
 
     def __enter__(self) -> Self:
         self.start()
@@ -191,7 +180,7 @@ class KafkaGateway:
         """
         loop = asyncio.get_running_loop()
         replies: list[asyncio.Future[Reply]] = []
-        batch: list[tuple[_Key, bytes, Waiter]] = []
+        batch: list[tuple[Key, bytes, Waiter]] = []
         for command_id, command in commands:
             reply = loop.create_future()
             replies.append(reply)
@@ -222,7 +211,7 @@ class KafkaGateway:
         self._flush()
         return future.result()
 
-    def _encode(self, command_id: str, command: Command, at: Time | None) -> tuple[_Key, bytes]:
+    def _encode(self, command_id: str, command: Command, at: Time | None) -> tuple[Key, bytes]:
         """Return the key and the JSON of a command. Raises InvalidCommand."""
         check_command(command_id, command)
         value, digest = dump_with_digest(command_id, command, at, self._name)
@@ -230,7 +219,7 @@ class KafkaGateway:
             raise InvalidCommand("data", f"must have less than {PACK_BYTES_MAX} bytes", maximum=PACK_BYTES_MAX)
         return (command_id, digest), value
 
-    def _put(self, batch: Sequence[tuple[_Key, bytes, Waiter]], timeout_seconds: float | None) -> bool:
+    def _put(self, batch: Sequence[tuple[Key, bytes, Waiter]], timeout_seconds: float | None) -> bool:
         """Queue the commands of a batch and their waiters; return whether the outbox was empty before.
 
         Raises EngineStopped or Busy: none of them is queued.
@@ -239,7 +228,7 @@ class KafkaGateway:
         deadline = now + (self._timeout_seconds if timeout_seconds is None else timeout_seconds)
         with self._lock:
             if self._stopping.is_set():
-                raise EngineStopped("the gateway is closed")
+                raise EngineStopped(self.problem() or "the gateway is closed")
             commands = self._pending
             new = len([None for key, _, _ in batch if key not in commands])
             if new:
@@ -250,13 +239,13 @@ class KafkaGateway:
             for key, value, waiter in batch:
                 pending = commands.get(key)
                 if pending is None:
-                    commands[key] = _Pending(value, now, [(waiter, deadline)])
+                    commands[key] = Pending(value, now, [(waiter, deadline)])
                 else:
                     pending.waiters.append((waiter, deadline))
             if not new:
                 return False
             pause = self._retry_seconds
-            unit = _Unit([key for key, _, _ in batch], pause, now + pause)
+            unit = Unit([key for key, _, _ in batch], pause, now + pause)
             self._units.append(unit)
             self._outbox.append(unit)
             return len(self._outbox) == 1
@@ -264,10 +253,10 @@ class KafkaGateway:
     def _flush(self) -> None:
         """Send the commands of the outbox, in as few records as hold them."""
         assert self._sender is not None, "start first"
-        failed: list[_Unit] = []
+        failed: list[Unit] = []
         with self._lock:
             while self._outbox:
-                units, pack = self._pack()
+                units, pack = next_record(self._outbox, self._pending)
                 if not pack:
                     break
                 try:
@@ -275,6 +264,7 @@ class KafkaGateway:
                         self._topic,
                         dump_record(pack),
                         partition=self._partition,
+                        headers=self._headers,
                         delivered=partial(self._delivered, units),
                     )
                 except OperationalError as error:
@@ -283,31 +273,11 @@ class KafkaGateway:
         if failed:
             self._not_sent(failed)
 
-    def _pack(self) -> tuple[list[_Unit], list[bytes]]:
-        """Take the commands of the next record from the outbox; a batch is never divided."""
-        units: list[_Unit] = []
-        pack: list[bytes] = []
-        size = 0
-        while self._outbox:
-            unit = self._outbox[0]
-            values: list[bytes] = []
-            for key in unit.keys:
-                pending = self._pending.get(key)
-                if pending is not None:  # it may have its reply by now
-                    values.append(pending.value)
-                    size += len(pending.value) + 1
-            if pack and (len(pack) + len(values) > PACK_COMMANDS_MAX or size > PACK_BYTES_MAX):
-                break
-            self._outbox.popleft()
-            units.append(unit)
-            pack += values
-        return units, pack
-
-    def _delivered(self, units: Sequence[_Unit], error: Any, _: object) -> None:
+    def _delivered(self, units: Sequence[Unit], error: Any, _: object) -> None:
         if error is not None:
             self._not_sent(units)
 
-    def _not_sent(self, units: Sequence[_Unit]) -> None:
+    def _not_sent(self, units: Sequence[Unit]) -> None:
         """Send these commands again soon: the topic does not have them."""
         with self._lock:
             for unit in units:
@@ -317,6 +287,16 @@ class KafkaGateway:
     # --- the thread that receives
 
     def _receive(self) -> None:
+        """Receive until the gateway is closed. An error of ours ends it, and everybody is told."""
+        try:
+            self._receive_replies()
+        except Exception as error:  # noqa: BLE001  readiness and whoever runs the process are told
+            self._error = error
+            self._stopping.set()
+            _log.exception("gateway_stopped")
+            self._release(f"the gateway stopped: {error}")
+
+    def _receive_replies(self) -> None:
         assert self._sender is not None, "start first"
         assert self._reader is not None, "start first"
         next_look = 0.0
@@ -330,16 +310,20 @@ class KafkaGateway:
             for record in records:
                 key = record.key()
                 if key is None or key == self._key:
-                    self._deliver(record.value() or b"[]")
+                    try:
+                        replies = parse_replies(record.value() or b"")
+                    except ValueError as error:
+                        self._unreadable.note(record, error)
+                    else:
+                        self._deliver(replies)
             self._sender.report()
             now = monotonic()
             if now >= next_look:
                 self._look(now)
                 next_look = now + LOOK_SECONDS
 
-    def _deliver(self, value: bytes) -> None:
+    def _deliver(self, replies: Sequence[Reply]) -> None:
         delivered: list[tuple[Waiter, Reply | Exception]] = []
-        replies = parse_replies(value)
         with self._lock:
             for reply in replies:
                 found = self._pending.pop((reply.command_id, reply.digest), None)

@@ -9,9 +9,12 @@ of two standbys differs at random. If both claim the log, one claim wins.
     {"name": "9f..", "role": "writer", "epoch": 4, "position": 17, "sent": 12.5}      "standby", "claiming", "ended", or:
     {"name": "77..", "role": "caller", "successor": "9f.."}                           the standby 9f.. is to take over
 
-A writer that hears of a higher epoch is fenced and stops. Its next append would tell it the same.
+A writer that hears of a higher epoch, or that it is to end, does not believe it: whoever may write to the topic can send
+that. It appends, and the log tells whether another engine has claimed it; and it ends only for a standby that it has heard
+within `HEARD_SECONDS`. A record that is no heartbeat is counted and skipped.
 """
 
+import math
 import random
 from contextlib import suppress
 from secrets import token_hex
@@ -26,6 +29,8 @@ from consumers.engine.log import Fenced, InDoubt, mapped_errors
 from consumers.kafka.errors import TOPIC_ERRORS
 from consumers.kafka.records import RecordReader, RecordSender
 from consumers.kafka.topics import HEARTBEATS, ensure_topics_once, topic_name
+from consumers.kafka.unreadable import UnreadableRecords
+from messages.json_text import decode_untrusted
 
 if TYPE_CHECKING:
     from settings import Settings
@@ -43,6 +48,15 @@ PATIENCE_SECONDS: Final = 0.2
 
 HAND_OVER_SECONDS: Final = 1.0
 """The longest wait of a standby that was told to take over for the writer to end by itself."""
+
+HEARD_SECONDS: Final = 3.0
+"""The age of a standby's last heartbeat up to which the writer hands over to it."""
+
+STANDBYS_MAX: Final = 100
+"""The most standbys that a writer keeps in mind."""
+
+DOUBT_SECONDS: Final = 1.0
+"""The least time between two appends that find out whether another engine has claimed the log."""
 
 LISTEN_SECONDS: Final = 1.0
 """The time for which the caller of a hand-over listens for standbys."""
@@ -82,6 +96,9 @@ class KafkaHeartbeats:
         self._own_came_back = 0.0  # when the last of our heartbeats that came back was sent
         self._ended_for: str | None = None  # the successor for which the writer has ended
         self._successor = ""  # the engine for which this one is to end
+        self._standbys: dict[str, float] = {}  # when each standby was heard last
+        self._doubt_again_at = 0.0
+        self._unreadable = UnreadableRecords(self._topic)
         self._next_at = 0.0
         self._silence_seconds = SILENCE_SECONDS
         self._reader: RecordReader | None = None
@@ -118,10 +135,18 @@ class KafkaHeartbeats:
         self._beat("writer", position)
 
     def must_end(self, position: int) -> bool:
-        """Send a heartbeat; return whether another engine was told to take over. Raises Fenced when one has done so."""
+        """Send a heartbeat; return whether another engine was told to take over."""
         self._beat("writer", position)
-        self._raise_if_fenced()
         return bool(self._successor)
+
+    def is_doubted(self) -> bool:
+        """Return whether somebody says that another engine writes the log; forget it, for an append tells."""
+        doubted = self._highest_epoch > self._epoch
+        self._highest_epoch = 0
+        if not doubted or monotonic() < self._doubt_again_at:
+            return False
+        self._doubt_again_at = monotonic() + DOUBT_SECONDS
+        return True
 
     def check(self) -> None:
         """Raise Fenced when another engine has taken over. Hears all heartbeats before one that is sent now."""
@@ -129,7 +154,8 @@ class KafkaHeartbeats:
         self._send(Heartbeat(self.name, "standby", sent=now))
         while self._own_came_back < now and monotonic() < now + SILENCE_SECONDS:
             self._listen(0.05)
-        self._raise_if_fenced()
+        if self._highest_epoch > self._epoch:
+            raise Fenced(f"another engine writes the log, under epoch {self._highest_epoch}")
 
     def end(self, position: int) -> None:
         """Say that this engine has ended, so that its successor need not wait."""
@@ -167,10 +193,6 @@ class KafkaHeartbeats:
         if sender is not None:
             sender.close()
 
-    def _raise_if_fenced(self) -> None:
-        if self._highest_epoch > self._epoch:
-            raise Fenced(f"another engine writes the log, under epoch {self._highest_epoch}")
-
     def _send_call(self, successor: str) -> None:
         self._send(Heartbeat(self.name, "caller", successor=successor))
 
@@ -191,8 +213,10 @@ class KafkaHeartbeats:
         beats: list[Heartbeat] = []
         try:
             for record in self._reader.take(1_000, timeout_seconds):
-                with suppress(msgspec.MsgspecError):
-                    beats.append(_decode(record.value() or b""))
+                try:
+                    beats.append(decode_untrusted(_decode, record.value() or b""))
+                except ValueError as error:
+                    self._unreadable.note(record, error)
         except OperationalError as error:
             _log.warning("heartbeats_unreadable", error=str(error))
         for beat in beats:
@@ -207,12 +231,24 @@ class KafkaHeartbeats:
         elif beat.role in {"writer", "claiming"}:
             self._heard_writer_at = monotonic()
             self._highest_epoch = max(self._highest_epoch, beat.epoch)
+        elif beat.role == "standby":
+            self._hear_standby(beat.name)
         elif beat.role == "ended":
             self._ended_for = beat.successor
         elif beat.role == "caller":
             if beat.successor == self.name:
                 self._called_at = monotonic()
-            self._successor = beat.successor if beat.successor != self.name else ""
+            heard = self._standbys.get(beat.successor, -math.inf)
+            self._successor = beat.successor if monotonic() - heard < HEARD_SECONDS else ""
+
+    def _hear_standby(self, name: str) -> None:
+        """Note a standby; forget those that are silent when there are many."""
+        now = monotonic()
+        self._standbys[name] = now
+        if len(self._standbys) > STANDBYS_MAX:
+            self._standbys = {each: at for each, at in self._standbys.items() if now - at < HEARD_SECONDS}
+            while len(self._standbys) > STANDBYS_MAX:
+                del self._standbys[next(iter(self._standbys))]
 
     def _send(self, beat: Heartbeat) -> None:
         try:

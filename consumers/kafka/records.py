@@ -77,6 +77,15 @@ class RecordReader:
         self._consumer.close()
 
 
+FROM_HTTP: Final[Headers] = [("sender", b"http")]
+"""The header of records of commands that the HTTP processes of the exchange send: their ids have names of their own."""
+
+
+def is_from_http(record: Message) -> bool:
+    """Return whether a record of commands says that it comes from an HTTP process of the exchange."""
+    return FROM_HTTP[0] in (record.headers() or ())
+
+
 def offset_of(record: Message) -> int:
     """Return the offset of a record that was read."""
     offset = record.offset()
@@ -132,12 +141,24 @@ class RecordSender:
         if self._producer.flush(timeout_seconds):
             raise OperationalError("the broker has not acknowledged the records in time")
 
-    def write(self, topic: str, values: Sequence[bytes], timeout_seconds: float, *, partition: int = 0) -> None:
+    def write(
+        self,
+        topic: str,
+        values: Sequence[bytes],
+        timeout_seconds: float,
+        *,
+        partition: int = 0,
+        headers: Headers | None = None,
+    ) -> None:
         """Send records and wait until the topic has them. Raises OperationalError: the topic may not have all of them."""
         errors: list[Any] = []
         for value in values:
             self.send(
-                topic, value, partition=partition, delivered=lambda error, _: errors.append(error) if error else None
+                topic,
+                value,
+                partition=partition,
+                headers=headers,
+                delivered=lambda error, _: errors.append(error) if error else None,
             )
         self.flush(timeout_seconds)
         if errors:

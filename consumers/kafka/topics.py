@@ -47,7 +47,9 @@ class _Topic:
     by_partition: bool = False
     """True if it has a partition for each partition of the log."""
     bytes_max: int = RECORD_BYTES_MAX + _ENVELOPE_BYTES
-    compression: str = "producer"
+    compression: str = "uncompressed"
+    """The broker decompresses what comes: engines read it whatever codec its sender uses, and no small record of a stranger
+    becomes a large one in a reader's memory."""
 
     def config(self, replication: int) -> dict[str, str]:
         return {
@@ -62,11 +64,10 @@ class _Topic:
 
 
 TOPICS: Final[Mapping[str, _Topic]] = {
-    # The broker decompresses what comes, so the engine can read it whatever codec its sender uses.
-    COMMANDS: _Topic(7 * _DAY_MS, by_partition=True, compression="uncompressed"),
+    COMMANDS: _Topic(7 * _DAY_MS, by_partition=True),
     REPLIES: _Topic(_DAY_MS, derived=True),
     DEAD_LETTERS: _Topic(-1, bytes_max=2 * RECORD_BYTES_MAX),
-    FEED: _Topic(-1, derived=True, by_partition=True, bytes_max=2 * RECORD_BYTES_MAX),
+    FEED: _Topic(-1, derived=True, by_partition=True, bytes_max=2 * RECORD_BYTES_MAX, compression="producer"),
     HEARTBEATS: _Topic(_DAY_MS // 24, derived=True, by_partition=True),
 }
 """All topics except the log."""
@@ -157,7 +158,7 @@ def unsafe_settings(
     wanted = spec.config(replication)
     equal = ["cleanup.policy", "unclean.leader.election.enable"]
     equal += [] if spec.derived else ["retention.bytes"]
-    equal += ["compression.type"] if topic == COMMANDS else []
+    equal += ["compression.type"] if spec.compression == "uncompressed" else []
     problems = [f"{key} is {actual.get(key)}, must be {wanted[key]}" for key in equal if actual.get(key) != wanted[key]]
     kept = int(actual.get("retention.ms", "0"))
     if not spec.derived and kept != -1 and (spec.kept_ms == -1 or kept < spec.kept_ms):

@@ -19,10 +19,13 @@ SCHEMA: Final = "dashboards"
 """The schema of the views. Not `tidings`: PostgreSQL searches a schema first if it has the name of the database user."""
 
 READ_SECONDS_MAX: Final = 30
-"""The statement timeout of a role. A session may set another one."""
+"""The statement timeout of a role. A session may set another one, so a watchdog ends what runs much longer."""
 
 IDLE_SECONDS_MAX: Final = 10
 """The timeout of an idle transaction of a role: such a transaction can block the exchange of a read model."""
+
+TEMPORARY_FILES_MAX: Final = "1GB"
+"""The most disk that the sorts and joins of a session may take."""
 
 CONNECTIONS_MAX: Final = 20
 """The most connections that a role may have open."""
@@ -35,7 +38,8 @@ query. The exchange gives up before that.
 """
 
 _ROLE_NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
-_ROLE_NOTE: Final = "made by tidings sql-role"
+ROLE_NOTE: Final = "made by tidings sql-role"
+"""The comment of every role that we made."""
 
 
 class RoleError(ValueError):
@@ -127,10 +131,13 @@ def _note(view: View) -> str:
     return f"{view.about} [{blake2b(text.encode(), digest_size=8).hexdigest()}]"
 
 
-def make_role(connection: Connection, name: str, password: str) -> None:
+def make_role(connection: Connection, name: str, password: str) -> list[str]:
     """Create a role that may log in with this password and read the views, also future ones, and nothing else.
 
-    A role that this function created before gets the new password, and its privileges are set again.
+    A role that this function created before gets the new password, and its privileges are set again. PostgreSQL lets
+    everybody do some things that cost others: make temporary tables and large objects, lock by numbers. These are taken
+    from everybody in this database except our own user. That takes a superuser; returns a line for each of these things
+    that the role may still do.
 
     Raises:
         RoleError: the name is invalid, or a role that we did not create has this name.
@@ -145,11 +152,11 @@ def make_role(connection: Connection, name: str, password: str) -> None:
         row = connection.execute(
             "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = %s", [name]
         ).fetchone()
-        if row is not None and row[0] != _ROLE_NOTE:
+        if row is not None and row[0] != ROLE_NOTE:
             raise RoleError(f"a role {name} exists that `tidings sql-role` did not create")
         if row is None:
             connection.execute(sql.SQL("CREATE ROLE {}").format(role))
-            connection.execute(sql.SQL("COMMENT ON ROLE {} IS {}").format(role, sql.Literal(_ROLE_NOTE)))
+            connection.execute(sql.SQL("COMMENT ON ROLE {} IS {}").format(role, sql.Literal(ROLE_NOTE)))
         secret = connection.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
         for statement in (
             sql.SQL(
@@ -168,3 +175,52 @@ def make_role(connection: Connection, name: str, password: str) -> None:
             sql.SQL("ALTER DEFAULT PRIVILEGES IN SCHEMA {} GRANT SELECT ON TABLES TO {}").format(schema, role),
         ):
             connection.execute(statement)
+        _close_doors(connection, role)
+        return _open_doors(connection, name)
+
+
+def _close_doors(connection: Connection, role: sql.Identifier) -> None:
+    """Take from everybody what costs others, as far as our own user may do that."""
+    database = sql.Identifier(connection.info.dbname)
+    connection.execute(sql.SQL("GRANT TEMPORARY ON DATABASE {} TO CURRENT_USER").format(database))
+    connection.execute(sql.SQL("REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC, {}").format(database, role))
+    row = connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
+    if row != (True,):
+        return
+    connection.execute(sql.SQL("ALTER ROLE {} SET temp_file_limit = {}").format(role, sql.Literal(TEMPORARY_FILES_MAX)))
+    owners = connection.execute(
+        "SELECT DISTINCT nspowner::regrole::text FROM pg_namespace WHERE nspname = %s", [SCHEMA]
+    )
+    ours = sql.SQL(", ").join([sql.SQL("CURRENT_USER"), *(sql.SQL(owner) for (owner,) in owners)])
+    for (function,) in connection.execute(_COSTLY_FUNCTIONS).fetchall():
+        connection.execute(sql.SQL("GRANT EXECUTE ON FUNCTION {} TO {}").format(sql.SQL(function), ours))
+        connection.execute(sql.SQL("REVOKE EXECUTE ON FUNCTION {} FROM PUBLIC").format(sql.SQL(function)))
+
+
+def _open_doors(connection: Connection, name: str) -> list[str]:
+    """Return a line for each thing that the role may still do and should not."""
+    found = []
+    row = connection.execute("SELECT has_database_privilege(%s, current_database(), 'TEMPORARY')", [name]).fetchone()
+    if row == (True,):
+        found.append("it may make temporary tables")
+    query = _COSTLY_FUNCTIONS + b" AND has_function_privilege(%s, oid, 'EXECUTE')"
+    if functions := connection.execute(query, [name]).fetchall():
+        found.append(f"it may call {len(functions)} functions for advisory locks and large objects")
+    row = connection.execute(
+        "SELECT count(*) FROM pg_database WHERE datname <> current_database() AND datallowconn "
+        "AND has_database_privilege(%s, oid, 'CONNECT')",
+        [name],
+    ).fetchone()
+    if row is not None and row[0]:
+        found.append(f"it may connect to {row[0]} other databases of this server, unless pg_hba.conf forbids it")
+    return found
+
+
+_COSTLY_FUNCTIONS: Final = rb"""
+SELECT oid::regprocedure::text FROM pg_proc
+WHERE pronamespace = 'pg_catalog'::regnamespace AND (
+    proname ~ '^pg_(try_)?advisory_' OR proname ~ '^lo_' OR proname IN ('loread', 'lowrite')
+    OR proname IN ('pg_logical_emit_message', 'pg_notify')
+)
+"""
+"""The functions by which any user could fill the disk or the lock table, or wake our listeners."""

@@ -51,6 +51,11 @@ class Progress:
         """Start to listen."""
         self._thread.start()
 
+    @property
+    def running(self) -> bool:
+        """True while it listens, or tries to; False when it has stopped by itself."""
+        return self._thread.is_alive()
+
     def stop(self) -> None:
         """Stop listening; all waits end with False."""
         self._stopping.set()

@@ -1,7 +1,8 @@
 """Checks of a log: what must hold whatever happened to its writers."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from time import monotonic, sleep
 
 from eventsourcing.persistence import ApplicationRecorder, StoredEvent
 
@@ -21,6 +22,16 @@ def reading(settings: Settings) -> Iterator[ApplicationRecorder]:
     """Open the log in Kafka for reading, and close it."""
     with open_recorder(settings) as recorder:
         yield recorder
+
+
+def eventually(is_so: Callable[[], bool], seconds: float = 20) -> bool:
+    """Return whether something comes true in time."""
+    until = monotonic() + seconds
+    while not is_so():
+        if monotonic() > until:
+            return False
+        sleep(0.05)
+    return True
 
 
 def recorded(recorder: ApplicationRecorder) -> list[Recorded]:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Message
 
+STRANGER = "stranger"
+"""A header by which a test marks the records that it writes as a stranger would: they may break the page."""
+
 PAGE = Path(__file__).parents[2] / "docs" / "asyncapi.yaml"
 
 
@@ -112,6 +115,7 @@ def check_topics_of(brokers: str, prefix: str) -> None:
     found = [
         f"{topic} {message.offset()}: {violation}"
         for topic, message in records(brokers, prefix)
+        if STRANGER not in dict(message.headers() or ())
         for violation in violations(
             topic,
             message.key(),

@@ -72,7 +72,7 @@ def reader() -> Iterator[psycopg.Connection[Any]]:
     home = Path(tempfile.mkdtemp(prefix="tidings-test-"))
     played = tidings(Settings(home=home), "demo", "--once", "--json")
     assert played.returncode == 0, played.stderr[-4000:]
-    with Postgres.start(home / "demo" / "postgres", end_with_process=True) as server:
+    with Postgres.start(home / "demo" / "postgres", own=home, end_with_process=True) as server:
         settings = Settings(home=home, dsn=server.dsn(DATABASE))
         made = tidings(settings, "sql-role", "grafana", "--json")
         assert made.returncode == 0, made.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import stat
 import subprocess
 import sys
@@ -13,7 +15,7 @@ import psycopg
 import pytest
 
 from local.postgres import Postgres, _let_through, _lives, create_database, drop_database
-from local.processes import polls
+from local.processes import StartError, free_port, polls
 
 FAST = {"fsync": "off"}
 REPOSITORY = Path(__file__).parents[2]
@@ -124,7 +126,7 @@ def test_works_in_a_folder_with_a_long_and_odd_name(server_folder: Path) -> None
     """If the path is too long for a socket or has special characters, the socket is in another folder."""
     folder = server_folder / ('it\'s a long, "odd" name % ' * 5)
 
-    with Postgres.start(folder, settings=FAST) as server:
+    with Postgres.start(folder, settings=FAST, own=server_folder) as server:
         assert one(server.database("über"), "SELECT 1") == 1
         sockets = server._socket_folder()
         assert sockets != folder
@@ -151,6 +153,43 @@ def test_opens_parent_folders_for_passing_only(tmp_path: Path) -> None:
     _let_through([closed, open_])
 
     assert [stat.S_IMODE(path.stat().st_mode) for path in (closed, open_)] == [0o701, 0o755]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts the server as another user")
+def test_root_changes_no_folder_above_its_own(server_folder: Path) -> None:
+    """A closed folder above is named with what to do, and stays closed; below the own one, the server's user may pass."""
+    server_folder.chmod(0o700)
+    home = server_folder / "home"
+    with pytest.raises(StartError, match=re.escape(f"may not enter {server_folder}:")):
+        Postgres.start(home / "postgres", settings=FAST, own=home)
+    assert stat.S_IMODE(server_folder.stat().st_mode) == 0o700
+
+    server_folder.chmod(0o711)
+    home.chmod(0o700)
+    with Postgres.start(home / "postgres", settings=FAST, own=home) as server:
+        assert one(server.dsn(), "SELECT 1") == 1
+    assert [stat.S_IMODE(each.stat().st_mode) for each in (server_folder, home)] == [0o711, 0o701]
+    assert stat.S_IMODE((home / "postgres").stat().st_mode) == 0o700
+
+
+def test_asks_for_a_password_over_tcp(server_folder: Path) -> None:
+    """With a port, a role with its password gets in, nobody without one, and the superuser never; without a port, nobody."""
+    port = free_port()
+    with Postgres.start(server_folder, settings=FAST, port=port) as server:
+        dsn = server.database("exchange")
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute("CREATE ROLE ann LOGIN PASSWORD 'a long secret'; CREATE ROLE bob LOGIN")
+            connection.execute("ALTER ROLE postgres PASSWORD 'a long secret'")
+        tcp = f"host=127.0.0.1 port={port} dbname=exchange password='a long secret'"
+        assert one(psycopg.conninfo.make_conninfo(tcp, user="ann"), "SELECT 1") == 1
+        for user, wrong in (("ann", {"password": "x"}), ("bob", {}), ("postgres", {}), ("ann", {"dbname": "postgres"})):
+            with pytest.raises(psycopg.OperationalError):
+                psycopg.connect(psycopg.conninfo.make_conninfo(tcp, user=user, **wrong))
+        with pytest.raises(StartError, match="does not listen on port"):
+            Postgres.start(server_folder, settings=FAST, port=port - 1)
+        again = Postgres.start(server_folder)
+        assert one(again.dsn("exchange"), "SELECT 1") == 1
+        again.stop()
 
 
 def test_databases_are_made_once_and_dropped_whoever_is_connected(postgres_dsn: str) -> None:

@@ -26,11 +26,13 @@ async def get_health() -> Response:
 
 @router.get("/readyz", responses=answers(ReadyAnswer) | answer(ReadyAnswer, 503))
 async def get_readiness(context: WithContext) -> Response:
-    """Readiness: 200 if the database, the log and the read models can be used, else 503 with what is missing."""
+    """Readiness: 200 if the database, the log, the read models and an engine can be used, else 503 with what is missing."""
     try:
         found = await status_of(context)
         missing = [] if found["projections"] else ["projections"]
         missing += ["events"] if found["lost"] else []
+        missing += [] if context.waits.is_followed() else ["progress"]
+        missing += [] if await context.engine.answers() else ["engine"]
     except Exception as error:  # noqa: BLE001  whatever it is, we are not ready
         missing = [type(error.__cause__ or error).__name__]
     if missing:

@@ -30,7 +30,7 @@ def settings(exchange: Exchange) -> Settings:
 def home_server() -> Iterator[Postgres]:
     """The PostgreSQL of a home, with a log that no read model has folded yet."""
     home = Path(tempfile.mkdtemp(prefix="tidings-test-"))
-    with Postgres.start(home / "postgres", settings={"fsync": "off"}, end_with_process=True) as server:
+    with Postgres.start(home / "postgres", own=home, settings={"fsync": "off"}, end_with_process=True) as server:
         append(server.database(DATABASE), LOG)
         yield server
     shutil.rmtree(home)

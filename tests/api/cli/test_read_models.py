@@ -51,7 +51,7 @@ def test_an_empty_home_has_nothing_to_verify() -> None:
     try:
         empty = tidings(settings, "verify")
         as_json = tidings(settings, "verify", "--json")
-        with Postgres.start(home / "postgres", end_with_process=True) as server:
+        with Postgres.start(home / "postgres", own=home, end_with_process=True) as server:
             append(server.database(DATABASE), LOG[:20])
         unprojected = tidings(settings, "verify")
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,13 @@ from psycopg.conninfo import make_conninfo
 from projections.dashboards import roles
 from projections.dashboards.roles import RoleError, make_role
 from projections.dashboards.views import MARKETS, VIEWS
+from projections.dashboards.watchdog import Watchdog
 from projections.machine.batch import Batch
 from projections.machine.rebuild import rebuild
 from projections.machine.store import connect, ensure
 from projections.registry import PROJECTIONS
+from tests.consumers.checks import eventually
+from tests.projections.dashboards.conftest import ROLE_PASSWORD
 from tests.projections.dashboards.queries import rows_of
 
 if TYPE_CHECKING:
@@ -43,6 +47,26 @@ FORBIDDEN = [
     "SET ROLE postgres",
     "COPY dashboards.stories TO PROGRAM 'cat'",
     "SELECT pg_read_file('PG_VERSION')",
+    "CREATE TEMP TABLE mine (a int)",
+    "SELECT pg_advisory_lock(1)",
+    "SELECT pg_try_advisory_xact_lock_shared(1, 2)",
+    "SELECT pg_advisory_unlock_all()",
+    "SELECT lo_create(0)",
+    "SELECT lo_creat(-1)",
+    "SELECT lo_from_bytea(0, 'x')",
+    "SELECT loread(0, 1)",
+    "SELECT pg_logical_emit_message(false, 'a', 'b')",
+    "SELECT pg_notify('tidings_progress', 'x')",
+    "SET temp_file_limit = -1",
+    "SET session_authorization = postgres",
+    "SET log_statement = 'none'",
+    "ALTER ROLE CURRENT_USER CONNECTION LIMIT 1000",
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename <> current_user",
+    "CREATE EXTENSION dblink",
+    "CREATE FUNCTION public.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "LOCK TABLE dashboards.stories IN EXCLUSIVE MODE",
+    "SELECT * FROM dashboards.stories FOR UPDATE",
+    "CREATE PUBLICATION mine",
 ]
 
 
@@ -60,8 +84,53 @@ def test_a_role_reads_the_views_and_nothing_else(live: Connection[Any], role: st
         ).fetchone() == (False,)
     writable = make_conninfo(role, options="-c default_transaction_read_only=off")
     for statement in FORBIDDEN:
-        with psycopg.connect(writable, autocommit=True) as reader, pytest.raises(psycopg.errors.InsufficientPrivilege):
-            reader.execute(statement.encode())
+        with psycopg.connect(writable, autocommit=True) as reader:
+            refuse(reader, statement)
+
+
+def refuse(reader: Connection[Any], statement: str) -> None:
+    """Fail unless PostgreSQL refuses the statement for lack of a privilege."""
+    try:
+        reader.execute(statement.encode())
+    except psycopg.errors.InsufficientPrivilege:
+        return
+    pytest.fail(f"the role may do this: {statement}")
+
+
+def test_our_own_user_keeps_what_the_role_lost(live: Connection[Any], role: str) -> None:
+    """The functions stay ours: migrations and projectors lock by numbers. Making the role again closes nothing anew."""
+    assert live.execute("SELECT pg_advisory_lock(1), pg_advisory_unlock(1)").fetchone()
+    live.execute("CREATE TEMP TABLE ours (a int)")
+    user = psycopg.conninfo.conninfo_to_dict(role)["user"]
+    assert [line for line in make_role(live, str(user), ROLE_PASSWORD) if "other databases" not in line] == []
+
+
+def test_a_session_that_lifts_its_limits_is_ended(live: Connection[Any], database: str, role: str) -> None:
+    """PostgreSQL lets every role lift its time-outs; the watchdog ends it, one that reads and one that idles, no other."""
+    watchdog = Watchdog(database, look_seconds=0.1, read_seconds=1, idle_seconds=1)
+    watchdog.start()
+    try:
+        with psycopg.connect(role) as idle, psycopg.connect(role, autocommit=True) as busy:
+            busy.execute("SET statement_timeout = 0")
+            idle.execute("SET idle_in_transaction_session_timeout = 0")
+            with pytest.raises(psycopg.OperationalError):
+                busy.execute("SELECT pg_sleep(30)")
+            assert eventually(lambda: is_dead(idle))
+        assert live.execute("SELECT 1").fetchone() == (1,)
+        live.execute("BEGIN; SELECT pg_sleep(1.5); COMMIT")
+    finally:
+        watchdog.stop()
+
+
+def is_dead(connection: Connection[Any]) -> bool:
+    """Return whether the server has ended a session."""
+    try:
+        connection.execute("SELECT 1 FROM (SELECT pg_sleep(0)) s")
+        time.sleep(1.2)
+        connection.execute("SELECT 1")
+    except psycopg.OperationalError:
+        return True
+    return False
 
 
 def test_a_role_of_somebody_else_is_left_alone(live: Connection[Any], role: str) -> None:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.consumers.checks import eventually
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from tests.api.conftest import Exchange
 
 
@@ -14,6 +19,19 @@ def test_alive_and_ready(exchange: Exchange) -> None:
 
     assert client.get("/healthz").json() == {"status": "ok"}
     assert client.get("/readyz").json() == {"status": "ready"}
+
+
+def test_not_ready_without_an_engine(database: str, tmp_path: Path, begin: Callable[[str, Path], Exchange]) -> None:
+    """The process is ready as soon as the engine answers, and no longer once it does not, with what is missing."""
+    exchange = begin(database, tmp_path)
+    client = exchange.api.client
+    assert eventually(lambda: client.get("/readyz").status_code == 200)
+
+    exchange.running.engine.stop()
+
+    assert eventually(lambda: client.get("/readyz").status_code == 503)
+    assert client.get("/readyz").json() == {"status": "not ready", "missing": ["engine"]}
+    assert client.get("/healthz").status_code == 200
 
 
 def test_positions_of_engine_and_read_models(exchange: Exchange) -> None:
