@@ -80,6 +80,9 @@ CODES: Final[dict[str, Meaning]] = {
     "INSUFFICIENT_SHARES": Meaning(422, "The account has fewer available shares than this needs."),
     "ACCOUNT_OVERDRAWN": Meaning(422, "The account's cash is below zero: it may only deposit, sell, merge or cancel."),
     "TOO_MANY_ORDERS": Meaning(422, "The account already has the most resting orders that it may have."),
+    "BOOK_FULL": Meaning(422, "The market already has the most resting orders, and the account at least 10 of them."),
+    "TOO_MANY_MARKETS": Meaning(422, "The story already has the most markets that it may have."),
+    "TOO_MANY_ACCOUNTS": Meaning(422, "The exchange already has the most accounts that it may have."),
     "NOT_ORDER_OWNER": Meaning(403, "The order belongs to another account."),
     # The order's own conditions.
     "SLIPPAGE": Meaning(422, "The order would break its max_cost or min_proceeds; nothing was filled."),

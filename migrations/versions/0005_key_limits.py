@@ -11,7 +11,7 @@ def upgrade() -> None:
     op.execute(
         """
         CREATE TABLE public.api_key_limits (
-            key_id text PRIMARY KEY REFERENCES public.api_keys (key_id),
+            key_id text PRIMARY KEY,
             rates jsonb NOT NULL
         )
         """
