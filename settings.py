@@ -124,7 +124,7 @@ class Settings(BaseSettings):
     )
     body_bytes_max: int = Field(default=_MIB, gt=0, description="the largest body of a request")
     bodies_bytes_max: int = Field(
-        default=32 * _MIB,
+        default=16 * _MIB,
         gt=0,
         description="the most bytes of all bodies that are being read; further requests are refused (503, BUSY)",
     )

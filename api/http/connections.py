@@ -32,6 +32,9 @@ FILES_KEPT: Final = 256
 GRACE_SECONDS: Final = 1.0
 """The time at the beginning of a body that has no smallest rate."""
 
+STALLED_SECONDS: Final = 5.0
+"""The longest time in which a body may come more slowly than at the smallest rate, however fast it came before."""
+
 _NEW, _HEADER, _BODY, _IDLE = "new", "header", "body", "idle"
 """What a connection is read for: its first request, the rest of a header, the rest of a body, the next request."""
 
@@ -154,6 +157,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._since = self.loop.time()
         self._header_bytes = 0
         self._body_bytes = 0
+        self._body_went_on = (0, 0.0)
         self._unread = (0, 0.0)
         self.host = ""
 
@@ -212,6 +216,7 @@ class BoundedHttp(HttpToolsProtocol):
         assert self._peer is not None, "it was admitted"
         self._reading, self._since = _BODY, self.loop.time()
         self._header_bytes = self._body_bytes = 0
+        self._body_went_on = (0, self._since)
         self._all.work(self, self._peer)
         super().on_headers_complete()
 
@@ -266,7 +271,7 @@ class BoundedHttp(HttpToolsProtocol):
                 self._late(f"the header took longer than {limits.header_seconds:g} s")
             case "body" if seconds > limits.body_seconds:
                 self._late(f"the body took longer than {limits.body_seconds:g} s")
-            case "body" if self._is_slow(seconds):
+            case "body" if self._is_slow(now):
                 self._late(f"the body came slower than {limits.body_rate_min} bytes a second")
             case "idle" if self._is_answered() and seconds > limits.idle_seconds:
                 self.end("idle")
@@ -278,10 +283,13 @@ class BoundedHttp(HttpToolsProtocol):
         self._all.release(self, self._peer)
         self.transport.abort()
 
-    def _is_slow(self, seconds: float) -> bool:
-        """Return whether the body comes too slowly, and not because this server pauses it."""
-        due = self._all.body_rate_min * (seconds - GRACE_SECONDS)
-        return self._body_bytes < due and not self.flow.read_paused
+    def _is_slow(self, now: float) -> bool:
+        """Return whether the body comes too slowly, all in all or of late, and not because this server pauses it."""
+        rate, (before, since) = self._all.body_rate_min, self._body_went_on
+        if self.flow.read_paused or self._body_bytes - before >= rate * (now - since):
+            self._body_went_on = (self._body_bytes, now)
+            return False
+        return now - since > STALLED_SECONDS or self._body_bytes < rate * (now - self._since - GRACE_SECONDS)
 
     def _is_answered(self) -> bool:
         return self.cycle is None or (self.cycle.response_complete and not self.pipeline)

@@ -145,6 +145,14 @@ def test_a_body_that_stands_still_is_refused(url: httpx.URL, body: bytes) -> Non
     assert '"REQUEST_TIMEOUT"' in found
 
 
+def test_a_body_that_came_fast_must_not_stand_still(exchange: Exchange) -> None:
+    """It is not kept for as long as its first part would allow."""
+    with serving(exchange) as url:
+        connection = connected(url)
+        connection.sendall(f"{POST}{KEY}content-length: 1000000\r\n\r\n".encode() + b" " * 500_000)
+        assert rest(connection).startswith("HTTP/1.1 408")
+
+
 def test_a_body_has_only_so_much_time(url: httpx.URL) -> None:
     """Even one that keeps to the smallest rate."""
     connection = connected(url)
