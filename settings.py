@@ -1,6 +1,7 @@
 """All settings, read once from environment variables `TIDINGS_*`. No other file of the program reads the environment.
 
-`tidings settings` prints what `described` returns. The name of a number ends with its unit (`_ms`, `_bytes`, `_max`).
+`tidings settings` prints what `described` returns. The name of a number ends with its unit (`_ms`, `_bytes`, `_max`,
+`_per_second`).
 """
 
 from __future__ import annotations
@@ -68,6 +69,11 @@ class Settings(BaseSettings):
     )
     pool_connections_max: int = Field(
         default=10, ge=2, description="the most PostgreSQL connections that one process reads with"
+    )
+    entry_connections_max: int = Field(
+        default=4,
+        ge=1,
+        description="the most PostgreSQL connections for keys, references, readiness and the answers of writes",
     )
 
     sql_port: int | None = Field(
@@ -152,6 +158,79 @@ class Settings(BaseSettings):
         description="the first API key, with the roles operator and admin; none: random, and printed once",
     )
     body_bytes_max: int = Field(default=_MIB, gt=0, description="the largest body of a request")
+    bodies_bytes_max: int = Field(
+        default=16 * _MIB,
+        gt=0,
+        description="the most bytes of all bodies that are being read; further requests are refused (503, BUSY)",
+    )
+    header_bytes_max: int = Field(
+        default=16 * 1024, ge=1024, description="the longest request line with all headers (431, HEADERS_TOO_LARGE)"
+    )
+    header_ms: int = Field(
+        default=10_000, gt=0, description="time that a client has for its headers (408, REQUEST_TIMEOUT)"
+    )
+    body_ms: int = Field(default=30_000, gt=0, description="time that a client has for its body (408, REQUEST_TIMEOUT)")
+    body_bytes_per_second: int = Field(
+        default=1_024, ge=0, description="the least bytes of a body in each second after the first one (408)"
+    )
+    idle_ms: int = Field(default=75_000, gt=0, description="time that a connection may stay open between two requests")
+    unread_ms: int = Field(
+        default=30_000, gt=0, description="time after which a client that reads nothing of its answer is hung up on"
+    )
+    connections_max: int = Field(
+        default=4_096,
+        ge=1,
+        description="the most HTTP connections; another one takes the place of an idle one, "
+        "or is refused (503, TOO_MANY_CONNECTIONS)",
+    )
+    address_connections_max: int = Field(
+        default=512, ge=1, description="the most HTTP connections of one address; likewise. An IPv6 /64 counts as one"
+    )
+    proxies: str = Field(
+        default="",
+        description="addresses of reverse proxies, comma-separated: their X-Forwarded-For is believed, "
+        "and their connections are not limited by address",
+    )
+    read_ms: int = Field(
+        default=5_000,
+        gt=0,
+        description="the longest time of a read in the database, and of any statement of the API (503, READ_TIMEOUT)",
+    )
+    costly_reads_max: int = Field(
+        default=2,
+        ge=1,
+        description="the most reads at a time of those that take long: equity histories, leaderboards of the past",
+    )
+    burst_ms: int = Field(
+        default=10_000, gt=0, description="time in which unused requests gather: a burst may be so many times the rate"
+    )
+    key_writes_per_second: float = Field(
+        default=2_000,
+        ge=0,
+        description="the most writes with the keys of one account, or with one key without an account (429, "
+        "RATE_LIMITED); an order of a batch is a third of one. For all rates: 0 is no limit",
+    )
+    key_reads_per_second: float = Field(default=1_000, ge=0, description="the most reads, likewise")
+    key_costly_reads_per_second: float = Field(
+        default=20, ge=0, description="the most equity histories and leaderboards of the past, likewise"
+    )
+    refusals_per_second: float = Field(
+        default=50,
+        ge=0,
+        description="the most commands, likewise, that the rules refuse: the log keeps each. Further writes are not taken",
+    )
+    address_writes_per_second: float = Field(
+        default=50, ge=0, description="the most writes without a valid key from one address"
+    )
+    address_reads_per_second: float = Field(
+        default=500, ge=0, description="the most reads without a valid key from one address"
+    )
+    address_costly_reads_per_second: float = Field(
+        default=10, ge=0, description="the most equity histories and leaderboards of the past, likewise"
+    )
+    failed_keys_per_second: float = Field(
+        default=10, ge=0, description="the most requests with unknown keys from one address; it then waits"
+    )
     wait_ms: int = Field(
         default=2_000, ge=0, description="longest wait of a read with min_position that does not name one"
     )
@@ -226,6 +305,10 @@ class Settings(BaseSettings):
                 f"not {self.kafka_security_protocol}"
             )
         return self
+
+    def proxy_addresses(self) -> list[str]:
+        """Return the addresses of the reverse proxies."""
+        return [address.strip() for address in self.proxies.split(",") if address.strip()]
 
 
 def environment(settings: Settings) -> dict[str, str]:

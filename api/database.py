@@ -43,13 +43,17 @@ def connect_migrated(settings: Settings, stack: ExitStack) -> psycopg.Connection
     return connection
 
 
-def connection_pool(settings: Settings) -> ConnectionPool[psycopg.Connection[Any]]:
-    """Return a pool of connections to the database of these settings, for the caller to open. Needs a DSN."""
+def connection_pool(settings: Settings, connections_max: int) -> ConnectionPool[psycopg.Connection[Any]]:
+    """Return a pool of connections to the database of these settings, for the caller to open. Needs a DSN.
+
+    No statement on them takes longer than a read may.
+    """
+    options = f"{CONNECT_OPTIONS['options']} -c statement_timeout={settings.read_ms}"
     return LivePool(
         dsn_of(settings),
-        kwargs=CONNECT_OPTIONS,
+        kwargs={**CONNECT_OPTIONS, "options": options},
         min_size=1,
-        max_size=settings.pool_connections_max,
+        max_size=connections_max,
         open=False,
         timeout=5,
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from api import key_store
 from api.child_process import ChildProcess
-from api.database import connection_pool, dsn_of, with_database
+from api.database import connect_migrated, connection_pool, dsn_of, with_database
 from api.http.app import create_app
 from api.http.server import HttpServer
 from api.logs import announce
@@ -24,7 +24,6 @@ from consumers.gateway import LocalGateway
 from consumers.kafka.gateway import KafkaGateway
 from consumers.projector.projector import Projector
 from consumers.wiring import batch_limits, open_log, open_recorder
-from migrations import migrate
 from projections.dashboards.watchdog import Watchdog
 from projections.machine.known_log import WHAT_TO_DO, LostEventsError, lost_events
 from projections.machine.progress import Progress
@@ -54,20 +53,29 @@ class Dependencies:
         """Open everything, and migrate the database; the stack closes it."""
         self.settings = settings
         self.log = log
-        self.pool = stack.enter_context(connection_pool(settings))
-        self.pool.wait(READY_SECONDS)
+        self.pool = stack.enter_context(connection_pool(settings, settings.entry_connections_max))
+        self.reads = stack.enter_context(connection_pool(settings, settings.pool_connections_max))
+        for pool in (self.pool, self.reads):
+            pool.wait(READY_SECONDS)
         self.progress = Progress(dsn_of(settings))
         self.progress.start()
         stack.callback(self.progress.stop)
-        with self.pool.connection() as connection:
-            migrate(connection)
+        with contextlib.ExitStack() as own:
+            connection = connect_migrated(settings, own)  # without the time limit of the pools
             refuse_lost_log(connection, log)
             operator_key = settings.operator_key.get_secret_value() if settings.operator_key else None
             self.first_key = key_store.make_first_key(connection, operator_key)
 
     def app(self, gateway: Gateway) -> App:
         """Return the application that submits to this gateway."""
-        return create_app(gateway=gateway, pool=self.pool, log=self.log, progress=self.progress, settings=self.settings)
+        return create_app(
+            gateway=gateway,
+            pool=self.pool,
+            reads=self.reads,
+            log=self.log,
+            progress=self.progress,
+            settings=self.settings,
+        )
 
 
 class ServingProcess(ABC):

@@ -5,10 +5,13 @@ the market's pool, the fees account, the bonds or the outside world, or comes fr
 """
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from domain.money import Credits, Shares
 from domain.values import Value
+
+ACCOUNTS_MAX: Final = 1_000_000
+"""The most accounts of an exchange. All of them are in the memory of the engine."""
 
 # --- commands
 

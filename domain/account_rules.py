@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import assert_never
 
 from domain.account import (
+    ACCOUNTS_MAX,
     Account,
     AccountEvent,
     AccountOpened,
@@ -41,6 +42,8 @@ def open_account(
     """
     if command.account_id in accounts:
         return reject(Code.ACCOUNT_EXISTS, "an account with this id already exists", account=command.account_id)
+    if len(accounts) >= ACCOUNTS_MAX:
+        return reject(Code.TOO_MANY_ACCOUNTS, "the exchange has the maximum number of accounts", maximum=ACCOUNTS_MAX)
     key = command.name_key or command.name
     if key in names:
         return reject(

@@ -13,6 +13,8 @@ from domain.market_state import Market
 from domain.matching import Taker
 from domain.money import Credits, Price, Shares, taker_fee
 from domain.orders import (
+    BOOK_ORDERS_MAX,
+    BOOK_SHARE_MIN,
     OPEN_ORDERS_MAX,
     Execution,
     OrderEvent,
@@ -71,11 +73,8 @@ def execute(
     reserved = 0
     rests = remaining > 0 and taker.stop == "price" and time_in_force in {"GTC", "GTD"}
     if rests:
-        others = len(account.orders) - len(taker.canceled) - (order.order_id in account.orders)
-        if others >= OPEN_ORDERS_MAX:
-            return reject(
-                Code.TOO_MANY_ORDERS, "the account has the maximum number of open orders", maximum=OPEN_ORDERS_MAX
-            )
+        if refusal := _one_order_too_many(taker, account, order):
+            return refusal
         assert order.limit_price is not None, "only limit orders rest"
         if taker.buys:
             reserved = reserved_cash(market.terms.fee_rate, order.limit_price, remaining)
@@ -123,6 +122,22 @@ def _broken_condition(
             proceeds=cost - fee,
             min_proceeds=order.min_proceeds,
         )
+    return None
+
+
+def _one_order_too_many(taker: Taker, account: Account, order: PlaceOrder) -> Rejection | None:
+    """Return why the order must not rest beside the others of its account or of its market, or None."""
+    if order.order_id in account.orders:
+        return None  # an amended order rests already
+    leave = len(taker.canceled)
+    if len(account.orders) - leave >= OPEN_ORDERS_MAX:
+        return reject(
+            Code.TOO_MANY_ORDERS, "the account has the maximum number of open orders", maximum=OPEN_ORDERS_MAX
+        )
+    if len(taker.market.book.orders) - leave >= BOOK_ORDERS_MAX:
+        own = sum([reservation.market_id == order.market_id for reservation in account.orders.values()]) - leave
+        if own >= BOOK_SHARE_MIN:
+            return reject(Code.BOOK_FULL, "the market has the maximum number of open orders", maximum=BOOK_ORDERS_MAX)
     return None
 
 

@@ -12,6 +12,12 @@ from domain.values import Value, always_stored
 OPEN_ORDERS_MAX: Final = 1_000
 """The most orders of one account that may rest at once, so that canceling all of them is one bounded command."""
 
+BOOK_ORDERS_MAX: Final = 10_000
+"""The most orders that may rest in one market, so that a sweep of all of them is bounded work."""
+
+BOOK_SHARE_MIN: Final = 10
+"""The number of orders that an account may have in a market whose book is full: no account keeps the others out."""
+
 ORDER_MIN: Final = 10_000
 """The smallest order, in micro-shares, or in micro-credits for a `spend`. Only all available shares may be fewer."""
 

@@ -40,6 +40,11 @@ class Code(StrEnum):
     ORDER_TOO_SMALL = "ORDER_TOO_SMALL"
     ORDER_EXPIRED = "ORDER_EXPIRED"
     TOO_MANY_ORDERS = "TOO_MANY_ORDERS"
+    BOOK_FULL = "BOOK_FULL"
+
+    # There are as many as there may be.
+    TOO_MANY_MARKETS = "TOO_MANY_MARKETS"
+    TOO_MANY_ACCOUNTS = "TOO_MANY_ACCOUNTS"
 
     # A field has a value that is not allowed.
     INVALID_FIELD = "INVALID_FIELD"

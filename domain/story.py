@@ -13,6 +13,9 @@ from domain.values import Value
 STORY_MARKETS_MAX: Final = 50
 """The most markets that a story may be published with."""
 
+STORY_ALL_MARKETS_MAX: Final = 1_000
+"""The most markets of a story, those included that were opened later."""
+
 # --- commands
 
 

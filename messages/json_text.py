@@ -18,6 +18,18 @@ BOM: Final = b"\xef\xbb\xbf"
 """The byte order mark of UTF-8. Some editors and systems write it before the text."""
 
 
+MEMBERS_MAX: Final = 256
+"""The most members of one object. No object that we read has as many; each unknown one would be a problem to tell."""
+
+
+ALL_MEMBERS_MAX: Final = 10_000
+"""The most members of all objects of one body. The largest batch of orders has 1,600."""
+
+
+class TooManyMembers(ValueError):  # noqa: N818  it says what is wrong
+    """A JSON text has more members than any that we read."""
+
+
 class RepeatedKey(ValueError):  # noqa: N818  it says what is wrong
     """An object names a key twice; `key` is its beginning."""
 
@@ -50,8 +62,13 @@ def parse_json(text: bytes) -> Any:
 
 
 def check_json(text: bytes) -> None:
-    """Raise ValueError or RecursionError unless the text is JSON in UTF-8, without BOM, and names no key twice."""
-    _check_unicode(text, _SCANNER.decode(text.decode()))
+    """Raise ValueError or RecursionError unless the text is JSON in UTF-8, without BOM, and names no key twice.
+
+    Objects with more members than `MEMBERS_MAX` and `ALL_MEMBERS_MAX` are refused too.
+    """
+    if text.count(b'":') - text.count(b'\\":') > ALL_MEMBERS_MAX:  # takes a thousandth of the scan
+        raise TooManyMembers(f"the objects have more than {ALL_MEMBERS_MAX} members together")
+    _check_unicode(text, _FEW_SCANNER.decode(text.decode()))
 
 
 def check_keys(text: bytes, again: bytes = b"") -> None:
@@ -106,6 +123,13 @@ def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _few_unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MEMBERS_MAX:
+        raise TooManyMembers(f"an object has more than {MEMBERS_MAX} members")
+    return _unique(pairs)
+
+
 # Numbers stay texts: Python refuses to convert very long ones.
 _SCANNER: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_int=str, parse_float=str)
+_FEW_SCANNER: Final = json.JSONDecoder(object_pairs_hook=_few_unique, parse_int=str, parse_float=str)
 _OUTER_PAIRS: Final = json.JSONDecoder(object_pairs_hook=tuple, parse_int=str, parse_float=str)

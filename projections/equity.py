@@ -45,6 +45,21 @@ _EQUITY: Final = f"""
     ORDER BY g.time"""
 
 
+WORK_MAX: Final = 100_000
+"""The most positions that are valued for one answer, at all of its points together."""
+
+_POSITIONS: Final = "SELECT count(*) FROM (SELECT 1 FROM positions WHERE account_id = %s LIMIT %s) AS held"
+
+
+@query("positions")
+def points_max(connection: Connection, as_of: AsOf, account_id: str) -> int:  # noqa: ARG001  every query has them
+    """Return the most points of one answer for this account, at least 1. Its closed positions count too."""
+    row = connection.execute(_POSITIONS, [account_id, WORK_MAX]).fetchone()
+    assert row is not None, "a count has one row"
+    held: int = row[0]
+    return max(1, WORK_MAX // max(1, held))
+
+
 @query("accounts", "positions", "markets", "timeline")
 def equity_history(
     connection: Connection, as_of: AsOf, account_id: str, *, start: int, end: int, step: int

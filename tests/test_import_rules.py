@@ -45,20 +45,21 @@ MAY_IMPORT = {
     "consumers": "domain messages settings consumers/",
     # HTTP knows neither the command line nor the demo; both of these start it through `processes`.
     "api/key_store": "",
+    "api/key_limits": "",
     "api/logs": "settings",
     "api/stop_signals": "",
     "api/lag": "domain messages projections/machine projections/reading",
     "api/client": "domain messages",
     "api/database": "local migrations settings projections/machine",
     "api/http": "domain messages settings projections projections/machine projections/reading"
-    " consumers/errors consumers/gateway api/key_store api/lag",
+    " consumers/errors consumers/gateway api/key_store api/key_limits api/lag",
     "api/child_process": "local settings",
     "api/processes": "migrations settings projections/ consumers/"
     " api/child_process api/http api/key_store api/database api/logs api/stop_signals",
     "api/lost_log": "settings projections/ consumers/ api/database",
     "api/demo": "domain messages local settings"
     " api/child_process api/client api/database api/logs api/processes api/stop_signals",
-    "api/cli": "domain messages migrations local settings projections/ consumers/"
+    "api/cli": "domain messages migrations local settings projections/ consumers/ api/key_limits"
     " api/http api/key_store api/logs api/stop_signals api/lag api/client api/database api/lost_log api/processes api/demo",
     "api": "api/cli",
     "bench": "domain messages local settings projections/ consumers/ api/ eventsourcing_kafka",

@@ -27,6 +27,10 @@ def add_commands(commands: Commands) -> None:
     )
     create.add_argument("--account", help="id or name; a trader's key needs one")
     create.add_argument("--label", default="", help="a note for people")
+    create.add_argument(
+        "--limits", metavar="KIND=RATE,...",
+        help="requests a second of its own: writes, reads, costly_reads, refusals; 0 is no limit; none: as in the settings",
+    )  # fmt: skip
     add_json(create)
     add_command(keys, "list", _list, "all keys, without their secrets", json=True)
     add_command(keys, "revoke", _revoke, "make a key useless, for ever").add_argument(
@@ -35,8 +39,15 @@ def add_commands(commands: Commands) -> None:
 
 
 def _create(options: Namespace, settings: Settings) -> int:
+    from api import key_limits
     from api.database import connect_migrated, with_database
+    from api.http.rate_limits import rates_of
 
+    try:
+        rates = None if options.limits is None else rates_of(options.limits)
+    except ValueError as error:
+        complain(f"--limits: {error}")
+        return WRONG_USE
     roles = [role for role in key_store.ROLES if role in options.role]
     if "trader" in roles and not options.account:
         complain("a trader's key needs --account")
@@ -49,7 +60,10 @@ def _create(options: Namespace, settings: Settings) -> int:
             if account_id is None:
                 complain(f"no account (or more than one) is called {options.account}")
                 return NO
-        secret, key = key_store.create(connection, roles, account_id, options.label)
+        with connection.transaction():
+            secret, key = key_store.create(connection, roles, account_id, options.label)
+            if rates is not None:
+                key_limits.give(connection, key.key_id, rates)
     print(json.dumps({"key": secret, **key_store.public(key)}) if options.json else secret)
     return DONE
 

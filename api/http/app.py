@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Depends, FastAPI
 from starlette.responses import HTMLResponse
 
 from api.http import errors, openapi
+from api.http.admission import Admission
 from api.http.auth import Keys
 from api.http.bodies import JsonBodies
 from api.http.context import Context
 from api.http.encoded_slashes import EncodedSlashes, restore_slashes
 from api.http.engine_probe import EngineProbe
 from api.http.log_reads import LogReads
-from api.http.middleware import Metrics, RequestFrame
+from api.http.middleware import Bodies, Metrics, RequestFrame
 from api.http.query import check_query
+from api.http.rate_limits import RateLimits
+from api.http.read_threads import ReadThreads
 from api.http.reference import reference_page
 from api.http.references import References
 from api.http.routes import (
@@ -82,6 +86,7 @@ def create_app(
     *,
     gateway: Gateway,
     pool: ConnectionPool[Connection[Any]],
+    reads: ConnectionPool[Connection[Any]],
     log: ApplicationRecorder,
     progress: Progress,
     settings: Settings,
@@ -90,7 +95,8 @@ def create_app(
 
     Args:
         gateway: takes commands and returns their replies; the caller starts and stops it.
-        pool: open connections to the database of the read models and the keys.
+        pool: open connections to the database, for keys, references, readiness and the answers of writes.
+        reads: others, for reads.
         log: the recorder of the event log, for reading.
         progress: knows the positions of the read models; started.
         settings: those under HTTP, and `clock`.
@@ -106,17 +112,24 @@ def create_app(
         dependencies=[Depends(restore_slashes), Depends(check_query)],
         generate_unique_id_function=lambda route: route.name,
     )
-    metrics = Metrics()
-    context = app.state.context = Context(
+    known_keys = Keys(pool)
+    app.state.context = Context(
         gateway=gateway,
         engine=EngineProbe(gateway),
         pool=pool,
+        reads=ReadThreads(
+            reads,
+            threads=settings.pool_connections_max,
+            costly_max=settings.costly_reads_max,
+            seconds_max=settings.read_ms / 1000,
+        ),
         log=log,
         log_reads=LogReads(log),
-        keys=Keys(pool),
+        keys=known_keys,
+        admission=Admission(known_keys, pool, RateLimits(settings)),
         references=References(pool),
         waits=Waits(progress, settings.waits_max),
-        metrics=metrics,
+        metrics=Metrics(),
         settings=settings,
     )
     errors.install(app)
@@ -124,12 +137,20 @@ def create_app(
         app.include_router(module.router, prefix="/v1")
     app.include_router(health.router)
     app.add_route("/docs", _serve_reference, include_in_schema=False)
+    _put_middleware_around(app)
+    return app
+
+
+def _put_middleware_around(app: App) -> None:
+    """Put the same frame around the routes and around the fast path."""
+    context: Context = app.state.context
+    bodies = Bodies(context.settings.body_bytes_max, context.settings.bodies_bytes_max)
+    frame = partial(RequestFrame, metrics=context.metrics, admission=context.admission, bodies=bodies)
     app.add_middleware(EncodedSlashes)
     app.add_middleware(JsonBodies)
-    app.add_middleware(RequestFrame, metrics=metrics, body_bytes_max=settings.body_bytes_max)
+    app.add_middleware(frame)
     entry = order_entry.OrderEntry(context)
-    app.fast_paths = dict.fromkeys(entry.paths, RequestFrame(entry, metrics, settings.body_bytes_max))
-    return app
+    app.fast_paths = dict.fromkeys(entry.paths, frame(entry))
 
 
 async def _serve_reference(request: Request) -> Response:

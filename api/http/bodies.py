@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from email.message import Message as Headers
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import ClientDisconnect
 
+from api.http.auth import require
 from api.http.errors import ApiError, BodyRefused
+from api.key_store import ROLES
 from messages.json_text import RepeatedKey, check_json, without_bom
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from api.http.admission import Caller
 
 
 def json_text(body: bytes) -> bytes:
@@ -59,6 +63,21 @@ async def read_body(receive: Receive) -> bytes:
     return body
 
 
+def _check_caller(scope: Scope) -> None:
+    """Refuse to read the body of a caller without a valid key, if its route needs one.
+
+    FastAPI reads a body before it runs the dependencies that ask for the caller, so that anybody could send anything.
+    """
+    caller: Caller = scope["tidings.caller"]
+    if _needs_key(scope["route"]):
+        require(caller.principal(), *ROLES)
+
+
+def _needs_key(route: Any) -> bool:
+    """Return whether a route serves nobody without a key: it then declares FORBIDDEN, for the key's roles."""
+    return "FORBIDDEN" in getattr(route, "responses", {}).get(403, {}).get("x-codes", ())
+
+
 class JsonBodies:
     """ASGI middleware that lets a route read no body but JSON. What no route reads is not judged."""
 
@@ -71,7 +90,7 @@ class JsonBodies:
 
 
 class _JsonBody:
-    """A `receive` that brings the whole body as one message, or raises BodyRefused."""
+    """A `receive` that brings the whole body of a caller who may send one as one message, or raises BodyRefused."""
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self._scope = scope
@@ -82,6 +101,10 @@ class _JsonBody:
         if self._is_read:
             return await self._receive()
         self._is_read = True
+        try:
+            _check_caller(self._scope)
+        except ApiError as error:
+            raise BodyRefused(error) from error
         body = await read_body(self._receive)
         if body:
             headers = dict(self._scope["headers"])

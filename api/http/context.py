@@ -9,10 +9,12 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 from starlette.requests import HTTPConnection
 
+from api.http.admission import Admission, Caller
 from api.http.auth import Keys, Principal, require
 from api.http.engine_probe import EngineProbe
 from api.http.log_reads import LogReads
 from api.http.middleware import Metrics
+from api.http.read_threads import ReadThreads
 from api.http.references import References
 from api.http.waits import Waits
 from api.key_store import ROLES
@@ -22,14 +24,19 @@ from settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The dependencies of the routes. `log` is the recorder of the event log; routes ask it through `log_reads`."""
+    """The dependencies of the routes. `log` is the recorder of the event log; routes ask it through `log_reads`.
+
+    Reads query the database through `reads`. All else uses `pool`, which no read can hold up.
+    """
 
     gateway: Gateway
     engine: EngineProbe
     pool: ConnectionPool[Connection[Any]]
+    reads: ReadThreads
     log: ApplicationRecorder
     log_reads: LogReads
     keys: Keys
+    admission: Admission
     references: References
     waits: Waits
     metrics: Metrics
@@ -44,7 +51,8 @@ def context_of(request: HTTPConnection) -> Context:
 
 async def principal_of(request: HTTPConnection) -> Principal | None:
     """Return who asks, None without a key; raises ApiError for an invalid key."""
-    return await context_of(request).keys.principal(request.headers.get("authorization"))
+    caller: Caller = request.scope["tidings.caller"]
+    return caller.principal()
 
 
 async def reader_of(request: HTTPConnection) -> Principal | None:

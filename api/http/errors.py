@@ -42,6 +42,7 @@ CODES: Final[dict[str, Meaning]] = {
         400,
         "The body is not a JSON object in UTF-8, names a key twice in one object, or has a string that is not Unicode.",
     ),
+    "MALFORMED_REQUEST": Meaning(400, "The request is no HTTP. The connection is closed."),
     "INVALID_QUERY": Meaning(400, "The query string has a NUL, which no value may have, or a parameter twice."),
     "UNKNOWN_PARAMETER": Meaning(400, "The path has no such query parameter; the details name it and those it has."),
     "INVALID_CURSOR": Meaning(400, "The cursor is damaged, or belongs to another query."),
@@ -50,6 +51,8 @@ CODES: Final[dict[str, Meaning]] = {
     "NOT_FOUND": Meaning(404, "No such path."),
     "KEY_NOT_FOUND": Meaning(404, "No such API key."),
     "METHOD_NOT_ALLOWED": Meaning(405, "The path does not have this method."),
+    "REQUEST_TIMEOUT": Meaning(408, "The header or the body took too long to arrive. The connection is closed."),
+    "HEADERS_TOO_LARGE": Meaning(431, "The header is longer than this server accepts. The connection is closed."),
     "BODY_TOO_LARGE": Meaning(413, "The body is larger than this server accepts."),
     "UNSUPPORTED_MEDIA_TYPE": Meaning(415, "The body is sent as another type than JSON, or compressed."),
     "INVALID_FIELD": Meaning(422, "A field is missing, unknown or invalid; the details name each such field."),
@@ -77,6 +80,9 @@ CODES: Final[dict[str, Meaning]] = {
     "INSUFFICIENT_SHARES": Meaning(422, "The account has fewer available shares than this needs."),
     "ACCOUNT_OVERDRAWN": Meaning(422, "The account's cash is below zero: it may only deposit, sell, merge or cancel."),
     "TOO_MANY_ORDERS": Meaning(422, "The account already has the most resting orders that it may have."),
+    "BOOK_FULL": Meaning(422, "The market already has the most resting orders, and the account at least 10 of them."),
+    "TOO_MANY_MARKETS": Meaning(422, "The story already has the most markets that it may have."),
+    "TOO_MANY_ACCOUNTS": Meaning(422, "The exchange already has the most accounts that it may have."),
     "NOT_ORDER_OWNER": Meaning(403, "The order belongs to another account."),
     # The order's own conditions.
     "SLIPPAGE": Meaning(422, "The order would break its max_cost or min_proceeds; nothing was filled."),
@@ -87,8 +93,15 @@ CODES: Final[dict[str, Meaning]] = {
     "ORDER_EXPIRED": Meaning(422, "expires_at is not in the future."),
     "BOND_TOO_SMALL": Meaning(422, "The bond of the dispute is below the market's minimum."),
     # The service.
-    "RATE_LIMITED": Meaning(429, "Too many requests at once; wait as long as Retry-After says."),
-    "BUSY": Meaning(503, "The engine is busy; nothing was done. Wait as long as Retry-After says."),
+    "RATE_LIMITED": Meaning(
+        429, "Too many requests of the kind that the details name; nothing was done. Wait as long as Retry-After says."
+    ),
+    "READ_TIMEOUT": Meaning(503, "The read took longer than this server allows. Ask for less, or later."),
+    "TOO_MANY_CONNECTIONS": Meaning(503, "Too many connections are open, in all or from one address."),
+    "BUSY": Meaning(
+        503,
+        "The engine is busy, or too many bodies arrive at once; nothing was done. Wait as long as Retry-After says.",
+    ),
     "REPLY_TIMEOUT": Meaning(
         503, "No reply in time; the command may still be done. Send the same request again, with the same id."
     ),
@@ -111,6 +124,13 @@ _OF_STATUS: Final = {400: "MALFORMED_JSON", 401: "UNAUTHENTICATED", 403: "FORBID
 }
 
 
+PROBLEMS_MAX: Final = 20
+"""The most problems of one body that an error tells."""
+
+NAME_SHOWN: Final = 100
+"""The most characters of the name of a field that an error shows."""
+
+
 class ApiError(Exception):
     """Ends a request with a code of the table. `retry_after_seconds` becomes the header `Retry-After`."""
 
@@ -127,6 +147,7 @@ class ApiError(Exception):
         self.message = message
         self.details = dict(details or {})
         self.retry_after_seconds = retry_after_seconds
+        self.more_headers: dict[str, str] = {}
 
     @property
     def status(self) -> int:
@@ -139,7 +160,7 @@ class ApiError(Exception):
 
     def headers(self) -> dict[str, str]:
         """Return the headers its code needs."""
-        headers = {}
+        headers = dict(self.more_headers)
         if self.retry_after_seconds is not None:
             headers["retry-after"] = str(max(1, round(self.retry_after_seconds)))
         if self.status == CODES["UNAUTHENTICATED"].status:
@@ -170,10 +191,17 @@ def invalid_field(field: str, problem: str) -> ApiError:
     return invalid_fields([{"field": field, "problem": problem}])
 
 
-def invalid_fields(problems: Sequence[Mapping[str, str]]) -> ApiError:
-    """Return the error that names every field with a problem; `details.field` is the first of them."""
+def invalid_fields(problems: Sequence[Mapping[str, str]], total: int | None = None) -> ApiError:
+    """Return the error that names the fields with a problem, at most 20; `details.field` is the first of them.
+
+    `total` is the number of all problems, if they are more than these; it stands in `details.problems`.
+    """
     message = "; ".join(f"{problem['field']}: {problem['problem']}" for problem in problems)
-    return ApiError("INVALID_FIELD", message, {"field": problems[0]["field"], "fields": list(problems)})
+    details = {"field": problems[0]["field"], "fields": list(problems)}
+    if total is None or total == len(problems):
+        return ApiError("INVALID_FIELD", message, details)
+    more = f"; and {total - len(problems)} more problems"
+    return ApiError("INVALID_FIELD", message + more, {**details, "problems": total})
 
 
 def from_pydantic(errors: Iterable[Mapping[str, Any]]) -> ApiError:
@@ -184,13 +212,19 @@ def from_pydantic(errors: Iterable[Mapping[str, Any]]) -> ApiError:
             return ApiError("MALFORMED_JSON", "the body is not JSON", {"problem": str(error["ctx"]["error"])})
         if tuple(error["loc"]) in {(), ("body",)}:  # the body as a whole is missing, a list, a string ...
             return ApiError("MALFORMED_JSON", "the body must be a JSON object, sent as application/json")
-    return invalid_fields([{"field": _field(error), "problem": _problem(error)} for error in errors])
+    told = [{"field": _field(error), "problem": _problem(error)} for error in errors[:PROBLEMS_MAX]]
+    return invalid_fields(told, len(errors))
 
 
 def _field(error: Mapping[str, Any]) -> str:
     location = error["loc"]
-    path = [str(part) for part in location[location[0] in {"body", "query", "path", "header"} :]]
+    path = [_shortened(str(part)) for part in location[location[0] in {"body", "query", "path", "header"} :]]
     return ".".join(path) + str(error.get("ctx", {}).get("within", ""))
+
+
+def _shortened(name: str) -> str:
+    """Return a name for an error: the names of unknown fields may be long."""
+    return name if len(name) <= NAME_SHOWN else f"{name[:NAME_SHOWN]}..."
 
 
 def _problem(error: Mapping[str, Any]) -> str:

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 from fastapi import HTTPException
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.requests import ClientDisconnect
 
-from api.http.errors import ApiError, answer, internal_error, response_to
+from api.http.errors import ApiError, BodyRefused, answer, internal_error, response_to
 from api.http.request_log import RequestLog
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from api.http.admission import Admission
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 CLIENT_GONE: Final = 499
@@ -39,6 +41,11 @@ class Metrics:
             "tidings_http_request_seconds", "Seconds from request to answer, by route and method", ["route", "method"],
             registry=self.registry, buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
         )  # fmt: skip
+        self.connections = Gauge("tidings_http_connections", "Open connections", registry=self.registry)
+        self.connections_ended = Counter(
+            "tidings_http_connections_ended", "Connections that were ended because of a limit", ["reason"],
+            registry=self.registry,
+        )  # fmt: skip
         self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def count(self, route: str, method: str, status: int, seconds: float) -> None:
@@ -52,13 +59,25 @@ class Metrics:
         times.observe(seconds)
 
 
+class Bodies:
+    """The bytes of the bodies that one server is reading, and how many they may be: of one body, and of all together."""
+
+    __slots__ = ("all_max", "each_max", "held")
+
+    def __init__(self, each_max: int, all_max: int) -> None:
+        self.each_max = each_max
+        self.all_max = all_max
+        self.held = 0
+
+
 class RequestFrame:
     """ASGI middleware around the whole app (see the module's docstring)."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, body_bytes_max: int) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, admission: Admission, bodies: Bodies) -> None:
         self.app = app
         self.metrics = metrics
-        self.body_bytes_max = body_bytes_max
+        self.admission = admission
+        self.bodies = bodies
         self.log = structlog.get_logger("api")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,9 +89,10 @@ class RequestFrame:
         scope["tidings.request_log"] = request_log
         scope["tidings.receive"] = receive
         if scope["type"] == "websocket":
-            await self.app(scope, receive, send)
+            await self._open_websocket(scope, receive, send)
             return
         status = 0
+        body = _Limited(scope, receive, self.bodies)
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -82,10 +102,10 @@ class RequestFrame:
             await send(message)
 
         try:
-            if (error := _nul_in(scope)) is not None:
+            if (error := _nul_in(scope) or await self.admission.admit(scope)) is not None:
                 await response_to(error, request_log)(scope, receive, send_with_id)
                 return
-            await self.app(scope, _Limited(scope, receive, self.body_bytes_max), send_with_id)
+            await self.app(scope, body, send_with_id)
         except ClientDisconnect:
             status = status or CLIENT_GONE
         except Exception:
@@ -95,7 +115,16 @@ class RequestFrame:
                 raise  # a part of the answer is out already
             await answer(internal_error(request_log))(scope, receive, send_with_id)
         finally:
+            self.admission.count_body(scope, body.release())
+            if request_log.refusals:
+                self.admission.count_refusals(scope, request_log.refusals)
             self._record(scope, request_log, status, monotonic() - request_log.arrived)
+
+    async def _open_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if await self.admission.admit(scope) is None:
+            await self.app(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1013})  # "try again later"
 
     def _record(self, scope: Scope, request_log: RequestLog, status: int, seconds: float) -> None:
         route = _route_of(scope)
@@ -124,25 +153,33 @@ class RequestFrame:
 class _Limited:
     """A `receive` that refuses a body as soon as it is too large, whatever its Content-Length says."""
 
-    def __init__(self, scope: Scope, receive: Receive, bytes_max: int) -> None:
+    def __init__(self, scope: Scope, receive: Receive, bodies: Bodies) -> None:
         self._receive = receive
-        self._bytes_max = bytes_max
+        self._bodies = bodies
         declared = next((int(value) for name, value in scope["headers"] if name == b"content-length"), 0)
-        self._declared_too_large = declared > bytes_max
+        self._declared_too_large = declared > bodies.each_max
         self._received = 0
 
     async def __call__(self) -> Message:
         if self._declared_too_large:
             raise self._too_large()
         message = await self._receive()
-        if message["type"] == "http.request":
-            self._received += len(message.get("body", b""))
-            if self._received > self._bytes_max:
+        if message["type"] == "http.request" and (size := len(message.get("body", b""))):
+            self._received += size
+            self._bodies.held += size
+            if self._received > self._bodies.each_max:
                 raise self._too_large()
+            if self._bodies.held > self._bodies.all_max:
+                raise BodyRefused(ApiError("BUSY", "too many bodies arrive at once", retry_after_seconds=1))
         return message
 
+    def release(self) -> int:
+        """Forget the body, for the request has ended; return how many bytes of it were read."""
+        self._bodies.held -= self._received
+        return self._received
+
     def _too_large(self) -> HTTPException:
-        return HTTPException(413, f"the body is larger than {self._bytes_max} bytes")
+        return HTTPException(413, f"the body is larger than {self._bodies.each_max} bytes")
 
 
 def _nul_in(scope: Scope) -> ApiError | None:

@@ -26,13 +26,23 @@ from messages.wire import Schema, object_schema
 Responses = dict[int | str, dict[str, Any]]
 """What FastAPI takes as `responses` of a route."""
 
-ANY_CODES: Final = ("INVALID_QUERY", "UNKNOWN_PARAMETER", "INTERNAL")
+ANY_CODES: Final = (
+    "MALFORMED_REQUEST", "INVALID_QUERY", "UNKNOWN_PARAMETER", "REQUEST_TIMEOUT", "HEADERS_TOO_LARGE", "RATE_LIMITED",
+    "TOO_MANY_CONNECTIONS", "INTERNAL",
+)  # fmt: skip
 """The codes that every route can answer with."""
 
-READ_CODES: Final = ("UNAUTHENTICATED", "INVALID_FIELD", "NOT_YET_PROJECTED", "TOO_MANY_WAITS", "UNAVAILABLE")
-BODY_CODES: Final = ("MALFORMED_JSON", "BODY_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE", "INVALID_FIELD")
+READ_CODES: Final = (
+    "UNAUTHENTICATED",
+    "INVALID_FIELD",
+    "NOT_YET_PROJECTED",
+    "READ_TIMEOUT",
+    "TOO_MANY_WAITS",
+    "UNAVAILABLE",
+)
+BODY_CODES: Final = ("MALFORMED_JSON", "BODY_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE", "INVALID_FIELD", "BUSY")
 KEY_CODES: Final = ("UNAUTHENTICATED", "FORBIDDEN", "UNAVAILABLE")
-COMMAND_CODES: Final = (*BODY_CODES, *KEY_CODES, "BUSY", "REPLY_TIMEOUT")
+COMMAND_CODES: Final = (*BODY_CODES, *KEY_CODES, "REPLY_TIMEOUT")
 """The codes of a request whose command goes to the engine, besides those of the rules."""
 
 _AS_OF: Final = schema_of(AnswerMoment)
@@ -131,6 +141,11 @@ def _error(status: int, codes: list[str]) -> dict[str, Any]:
     }
     if status in {429, 503}:
         response["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "required": True}}
+    if status == 429:
+        numbers = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
+        response["headers"] |= {name: {"schema": {"type": "integer"}, "required": True} for name in numbers}
+        texts = ("RateLimit-Policy", "RateLimit")
+        response["headers"] |= {name: {"schema": {"type": "string"}, "required": True} for name in texts}
     if status == 401:
         response["headers"] = {"WWW-Authenticate": {"schema": {"type": "string"}, "required": True}}
     return response

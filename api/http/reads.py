@@ -7,7 +7,6 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from fastapi import Depends, Query
 from psycopg import Connection
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -45,10 +44,17 @@ class Reader:
         """Return the result of the query in one snapshot of these read models, and the position and time it stands for.
 
         Raises:
-            ApiError: as `wait` does; UNAVAILABLE, when one of the read models has never been folded.
+            ApiError: as `wait` does; READ_TIMEOUT, when it takes too long; UNAVAILABLE, when one of the read models has
+                never been folded.
+            ClientDisconnect: the client has gone meanwhile.
         """
         await self.wait(needs)
-        found, as_of = await run_in_threadpool(self._fetch, needs, query)
+        scope = self.request.scope
+        found, as_of = await self.context.reads.run(
+            scope["tidings.receive"],
+            lambda connection: self._fetch(connection, needs, query),
+            costly=scope["tidings.kind"] == "costly_reads",
+        )
         request_log_of(self.request).position = as_of.position
         return found, as_of
 
@@ -71,12 +77,11 @@ class Reader:
         ):
             raise not_yet_projected(position, waited_ms=self.wait_ms)
 
-    def _fetch(self, needs: Sequence[Need], query: Callable[[Connection[Any], AsOf], T]) -> tuple[T, AsOf]:
+    def _fetch(
+        self, connection: Connection[Any], needs: Sequence[Need], query: Callable[[Connection[Any], AsOf], T]
+    ) -> tuple[T, AsOf]:
         try:
-            with (
-                self.context.pool.connection() as connection,
-                read(connection, *needs, at=self.at, time=self.time) as as_of,
-            ):
+            with read(connection, *needs, at=self.at, time=self.time) as as_of:
                 return query(connection, as_of), as_of
         except NotYetProjected as error:
             raise ApiError("NOT_YET_PROJECTED", str(error), retry_after_seconds=1) from error

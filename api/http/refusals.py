@@ -39,11 +39,12 @@ _TRADING: Final = _SPENDING | {
     Code.ORDER_TOO_SMALL,
     Code.POST_ONLY_WOULD_CROSS,
     Code.TOO_MANY_ORDERS,
+    Code.BOOK_FULL,
 }
 
 REFUSALS: Final[dict[type, frozenset[Code]]] = {
     PublishStory: _OPENING | {Code.STORY_EXISTS},
-    OpenMarket: _OPENING | {Code.STORY_NOT_FOUND},
+    OpenMarket: _OPENING | {Code.STORY_NOT_FOUND, Code.TOO_MANY_MARKETS},
     ActivateMarket: _MARKET | {Code.CLOSE_TIME_PASSED},
     HaltMarket: _MARKET,
     ResumeMarket: _MARKET,
@@ -56,7 +57,7 @@ REFUSALS: Final[dict[type, frozenset[Code]]] = {
     FinalizeMarket: _MARKET | {Code.DISPUTE_WINDOW_OPEN},
     CorrectMarket: _PAYOUTS,
     VoidMarket: _MARKET,
-    OpenAccount: frozenset({Code.ACCOUNT_EXISTS}),
+    OpenAccount: frozenset({Code.ACCOUNT_EXISTS, Code.TOO_MANY_ACCOUNTS}),
     DepositCash: frozenset({Code.ACCOUNT_NOT_FOUND}),
     WithdrawCash: _SPENDING,
     PlaceOrder: _TRADING

@@ -14,14 +14,16 @@ if TYPE_CHECKING:
 class RequestLog:
     """The contents of the log line of one request, filled in while the request is served.
 
-    `position` is that of the command's reply, or the one that a read stands for. `arrived` is the time of arrival by
-    `time.monotonic`: the times that a request may take count from it.
+    `refusals` counts the commands that the rules refused; the log keeps each. `position` is that of the command's reply, or
+    the one that a read stands for. `arrived` is the time of arrival by `time.monotonic`: the times that a request may take
+    count from it.
     """
 
     request_id: str
     command_id: str | None = None
     position: int | None = None
     code: str | None = None
+    refusals: int = 0
     arrived: float = field(default_factory=monotonic)
 
 

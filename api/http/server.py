@@ -8,26 +8,34 @@ from typing import TYPE_CHECKING, Self
 
 import uvicorn
 
-if TYPE_CHECKING:
-    from fastapi import FastAPI
+from api.http.connections import Connections
 
+if TYPE_CHECKING:
+    from api.http.app import App
     from settings import Settings
 
 
 class HttpServer:
     """uvicorn on a socket that is bound at once: its port is known, and requests that come early wait. A context manager."""
 
-    def __init__(self, app: FastAPI, settings: Settings) -> None:
+    def __init__(self, app: App, settings: Settings) -> None:
         self._socket = socket.create_server((settings.host, settings.port), backlog=2048)
         host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104  compared, not bound
         self.url = f"http://{host}:{self._socket.getsockname()[1]}"
+        connections = Connections(settings, app.state.context.metrics)
+        proxies = settings.proxy_addresses()
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
+                http=connections.protocol,  # type: ignore[arg-type]  # a class is meant; it is only called
+                callback_notify=connections.check,
+                timeout_notify=0,  # every second
+                proxy_headers=bool(proxies),
+                forwarded_allow_ips=proxies,
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                timeout_keep_alive=75,
+                timeout_keep_alive=max(1, settings.idle_ms // 1000),
                 timeout_graceful_shutdown=settings.stop_ms // 1000 or 1,
                 lifespan="off",
             )

@@ -92,7 +92,7 @@ class Waits:
 
 async def _result_unless_gone(future: asyncio.Future[bool], receive: Receive, seconds: float) -> bool:
     """Return the result of the future, False when it is late or canceled; raises ClientDisconnect."""
-    gone = asyncio.ensure_future(_disconnect(receive))
+    gone = asyncio.ensure_future(disconnected(receive))
     either: set[asyncio.Future[Any]] = {future, gone}
     try:
         await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -105,7 +105,7 @@ async def _result_unless_gone(future: asyncio.Future[bool], receive: Receive, se
     return False
 
 
-async def _disconnect(receive: Receive) -> None:
+async def disconnected(receive: Receive) -> None:
     """Return when the client has disconnected. The rest of a body is passed over."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -85,7 +85,12 @@ async def reply_to(request: Request, command_id: str, command: Command) -> Reply
     """Return the reply to a command, a refusal included; raises ApiError BUSY or REPLY_TIMEOUT."""
     request_log = request_log_of(request)
     request_log.command_id = command_id
-    return await await_reply(request_log, context_of(request).gateway.submit(command_id, command, sender_time(request)))
+    reply = await await_reply(
+        request_log, context_of(request).gateway.submit(command_id, command, sender_time(request))
+    )
+    if reply.code is not None:
+        request_log.refusals += 1
+    return reply
 
 
 async def quote_reply(request: Request, order: PlaceOrder) -> Reply:

@@ -22,7 +22,7 @@ NOT_DECLARED = {"/openapi.json", "/docs"}
 def document() -> dict[str, Any]:
     """Return the OpenAPI document of the application. It is made without any of the application's dependencies."""
     nothing = cast("Any", None)
-    app = create_app(gateway=nothing, pool=nothing, log=nothing, progress=nothing, settings=Settings())
+    app = create_app(gateway=nothing, pool=nothing, reads=nothing, log=nothing, progress=nothing, settings=Settings())
     return app.openapi()
 
 

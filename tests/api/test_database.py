@@ -19,7 +19,7 @@ READS = 20
 
 def end_connections(exchange: Exchange) -> int:
     """Let PostgreSQL end all connections of the pool, which are idle; return their number."""
-    pool = exchange.running.dependencies.pool
+    pool = exchange.running.dependencies.reads
     with ExitStack() as stack:
         taken = [stack.enter_context(pool.connection()) for _ in range(pool.max_size)]
         pids = [each.info.backend_pid for each in taken]

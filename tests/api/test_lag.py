@@ -64,6 +64,7 @@ def client(database: str, tmp_path: Path) -> Iterator[httpx.Client]:
         app = create_app(
             gateway=LocalGateway(LocalCommandSource()),
             pool=pool,
+            reads=pool,
             log=recorder,
             progress=Progress(database),
             settings=settings,

@@ -191,11 +191,12 @@ async def get_equity_history(
     """The account's equity at `start` and every step after it, oldest first, with positions at the prices of each time.
 
     Without a start these are the last 90 steps. There is no point before the account was opened, nor after the last event.
+    A page of an account with very many positions has fewer points.
     """
     after = read.after(cursor, int)
     since, until, length = query_time("start", start), query_time("end", end), PERIODS[step]
 
-    def query(connection: Connection[Any], as_of: AsOf) -> list[equity.EquityPoint]:
+    def query(connection: Connection[Any], as_of: AsOf) -> tuple[list[equity.EquityPoint], int]:
         found = _get(connection, as_of, account)
         last = as_of.time if until is None else until
         if after is not None:
@@ -203,11 +204,12 @@ async def get_equity_history(
         else:
             first = last - POINTS_DEFAULT * length if since is None else since
             first += max(0, -((first - found.opened_at) // length)) * length
-        last = min(last, first + limit * length)
-        return equity.equity_history(connection, as_of, found.account_id, start=first, end=last, step=length)
+        most = min(limit, equity.points_max(connection, as_of, found.account_id))
+        last = min(last, first + most * length)
+        return equity.equity_history(connection, as_of, found.account_id, start=first, end=last, step=length), most
 
-    rows, as_of = await read.fetch((*NEEDS, equity.equity_history), query)
-    return read.page(rows, limit, serialize, as_of)
+    (rows, most), as_of = await read.fetch((*NEEDS, equity.equity_history), query)
+    return read.page(rows, most, serialize, as_of)
 
 
 def _get(connection: Connection[Any], as_of: AsOf, reference: str) -> accounts.ValuedAccount:

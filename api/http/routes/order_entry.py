@@ -27,6 +27,7 @@ from messages.order import fast_order, wire_form
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
+    from api.http.admission import Caller
     from api.http.auth import Principal
     from api.http.context import Context
     from api.http.references import References
@@ -102,7 +103,7 @@ class OrderEntry:
         await send({"type": "http.response.body", "body": body})
 
     async def _place(self, scope: Scope, receive: Receive, request_log: RequestLog) -> tuple[int, bytes]:
-        principal, at = await self._caller(scope)
+        principal, at = self._caller(scope)
         raw = await read_body(receive)
         try:
             text = without_bom(raw)
@@ -117,16 +118,18 @@ class OrderEntry:
         request_log.command_id = command_id = order_command_id(command.account_id, command.client_order_id)
         reply = await await_reply(request_log, self._context.gateway.submit(command_id, command, at))
         if reply.code is not None:
+            request_log.refusals += 1
             raise refusal(reply)
         return 201, _encode(orders.order_answer(reply))
 
     async def _place_batch(self, scope: Scope, receive: Receive, request_log: RequestLog) -> tuple[int, bytes]:
-        principal, at = await self._caller(scope)
+        principal, at = self._caller(scope)
         raw = await read_body(receive)
         commands = fast_commands(raw, principal, self._context.references)
         if commands is None:
             results = await orders.place_each(Request(scope), principal, raw)
         else:
+            self._context.admission.charge_batch(scope, len(commands))
             pairs = [(order_command_id(each.account_id, each.client_order_id), each) for each in commands]
             replies = await self._context.gateway.submit_all(pairs, at)
             results = [
@@ -136,18 +139,17 @@ class OrderEntry:
         request_log.position = answer["position"] or None
         return 200, _encode(answer)
 
-    async def _caller(self, scope: Scope) -> tuple[Principal, Time | None]:
+    def _caller(self, scope: Scope) -> tuple[Principal, Time | None]:
         """Return the principal of a request, and the time that it gives its command; refuse a body that is not JSON."""
-        key = time = content_type = content_encoding = None
+        caller: Caller = scope["tidings.caller"]
+        time = content_type = content_encoding = None
         for name, value in scope["headers"]:
-            if name == b"authorization" and key is None:
-                key = value.decode("latin-1")
-            elif name == b"tidings-time" and time is None:
+            if name == b"tidings-time" and time is None:
                 time = value.decode("latin-1")
             elif name == b"content-type":
                 content_type = value
             elif name == b"content-encoding":
                 content_encoding = value
-        principal = require(await self._context.keys.principal(key), *ROLES)
+        principal = require(caller.principal(), *ROLES)
         check_media_type(content_type, content_encoding)
         return principal, time_in(self._context, time)

@@ -133,6 +133,7 @@ async def place_each(request: Request, principal: Principal, raw: bytes) -> list
     All references are looked up first. Then the commands go to the engine together, in the order of the batch.
     """
     batch = parse_body(PlaceBatchBody, raw)
+    context_of(request).admission.charge_batch(request.scope, len(batch.orders))
     found = await asyncio.gather(*(_command_or_error(request, principal, batch, item) for item in batch.orders))
     commands = [each for each in found if not isinstance(each, ApiError)]
     replies = iter(await context_of(request).gateway.submit_all(commands, sender_time(request)))
@@ -150,6 +151,8 @@ def batch_result(
     if isinstance(reply, InvalidCommand | GatewayError):
         return batch_error(no_reply(reply, request_log, command_id))
     if reply.code is not None:
+        if not isinstance(command, QuoteOrder):
+            request_log.refusals += 1
         return batch_error(refusal(reply))
     return quote_answer(reply) if isinstance(command, QuoteOrder) else order_answer(reply)
 

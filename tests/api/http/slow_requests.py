@@ -100,7 +100,12 @@ def serve(log: ApplicationRecorder, database: str, home: Path) -> Iterator[Serve
         progress.start()
         stack.callback(progress.stop)
         app = create_app(
-            gateway=LocalGateway(LocalCommandSource()), pool=pool, log=log, progress=progress, settings=settings
+            gateway=LocalGateway(LocalCommandSource()),
+            pool=pool,
+            reads=pool,
+            log=log,
+            progress=progress,
+            settings=settings,
         )
         server = stack.enter_context(HttpServer(app, settings))
         stack.callback(app.end_waits)

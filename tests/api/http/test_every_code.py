@@ -33,7 +33,15 @@ PROMISED = {
 }
 
 NOT_PROVOKED = {
-    "RATE_LIMITED": "nothing limits the rate of requests yet",
+    "MALFORMED_REQUEST": "test_connections.py provokes it: it takes a plain socket",
+    "REQUEST_TIMEOUT": "likewise",
+    "HEADERS_TOO_LARGE": "likewise",
+    "TOO_MANY_CONNECTIONS": "likewise",
+    "RATE_LIMITED": "test_rate_limits.py provokes it",
+    "READ_TIMEOUT": "test_read_threads.py provokes it",
+    "BOOK_FULL": "tests/domain/test_limits.py provokes it: it takes 10,000 orders",
+    "TOO_MANY_MARKETS": "likewise: it takes 1,000 markets",
+    "TOO_MANY_ACCOUNTS": "likewise: it takes a million accounts",
     "LOG_LOST": "it takes a topic that is made anew under a running server",
     "TOO_MANY_WAITS": "test_waits.py provokes it: it takes many requests at once",
 }

@@ -1,0 +1,144 @@
+"""Admission: who sends a request, and whether it may be served now. Before its body is read, and before any other work.
+
+`Admission.admit` notes the caller in the scope: a principal, None without a key, or the error of an invalid key, which the
+routes that ask for the caller raise.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.concurrency import run_in_threadpool
+
+from api import key_limits
+from api.http.addresses import network_of
+from api.http.errors import ANSWERED, ApiError
+from api.http.rate_limits import ORDER_OF_BATCH, Rates, kind_of
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+    from psycopg_pool import ConnectionPool
+    from starlette.types import Scope
+
+    from api.http.auth import Keys, Principal
+    from api.http.rate_limits import RateLimits
+
+OWN_RATES_SECONDS: Final = 60.0
+"""The time for which the rates of a key are remembered."""
+
+BODY_OF_WRITE: Final = 4_096
+"""The most bytes of a body that are included in a write."""
+
+REMEMBERED_MAX: Final = 10_000
+"""The most keys whose rates, and the most keys of which it is remembered that they were valid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The sender of a request: who it is, and the subject whose buckets it takes from.
+
+    `found` is the principal, None without a key, or the error of an invalid one.
+    """
+
+    found: Principal | Exception | None
+    subject: str
+    rates: Rates
+
+    def principal(self) -> Principal | None:
+        """Return who asks, None without a key; raises the error of an invalid key."""
+        if isinstance(self.found, Exception):
+            raise self.found
+        return self.found
+
+
+class Admission:
+    """Admits the requests of one server."""
+
+    def __init__(self, keys: Keys, pool: ConnectionPool[Connection[Any]], limits: RateLimits) -> None:
+        self._keys = keys
+        self._pool = pool
+        self._limits = limits
+        self._valid: OrderedDict[str, None] = OrderedDict()
+        self._callers: OrderedDict[str, tuple[float, Principal, Caller]] = OrderedDict()
+
+    async def admit(self, scope: Scope) -> ApiError | None:
+        """Note the caller of a request in its scope and count the request; return the error of one too many."""
+        try:
+            caller = scope["tidings.caller"] = await self._caller(scope)
+            kind = kind_of(scope.get("method", "GET"), scope["path"], scope["query_string"])
+            self._limits.charge(kind, caller.subject, caller.rates)
+        except ApiError as error:
+            return error
+        scope["tidings.kind"] = kind
+        return None
+
+    def charge_batch(self, scope: Scope, orders: int) -> None:
+        """Count the orders of a batch; raises ApiError RATE_LIMITED, before any of them is sent."""
+        caller: Caller = scope["tidings.caller"]
+        self._limits.charge("writes", caller.subject, caller.rates, (orders - 1) * ORDER_OF_BATCH)
+
+    def count_body(self, scope: Scope, size: int) -> None:
+        """Count a body that was read: each 4 KiB of it, from the second on, are as much work as a write."""
+        if size > BODY_OF_WRITE:
+            caller: Caller = scope["tidings.caller"]
+            self._limits.count("writes", caller.subject, caller.rates, size / BODY_OF_WRITE - 1)
+
+    def count_refusals(self, scope: Scope, refusals: int) -> None:
+        """Count commands of a request that the rules have refused."""
+        caller: Caller = scope["tidings.caller"]
+        self._limits.count("refusals", caller.subject, caller.rates, refusals)
+
+    async def _caller(self, scope: Scope) -> Caller:
+        """Return the caller; raises ApiError RATE_LIMITED for an address that tries too many keys."""
+        header = next((value for name, value in scope["headers"] if name == b"authorization"), None)
+        client = scope.get("client")
+        address = network_of(client[0]) if client else ""
+        rates = self._limits.of_addresses
+        if header is None:
+            return Caller(None, address, rates)
+        text = header.decode("latin-1")
+        if text not in self._valid:  # whoever had a valid key is not kept out by a stranger at its address
+            self._limits.check("failed_keys", address, rates)
+        try:
+            principal = await self._keys.principal(text)
+        except ANSWERED as error:
+            if isinstance(error, ApiError):
+                self._valid.pop(text, None)
+                self._limits.count("failed_keys", address, rates)
+            return Caller(error, address, rates)
+        assert principal is not None, "there was a header"
+        self._remember(text)
+        known = self._callers.get(principal.key_id)
+        if known is not None and known[0] > monotonic() and known[1] is principal:
+            return known[2]
+        return await self._look_up(principal)
+
+    def _remember(self, header: str) -> None:
+        if header not in self._valid:
+            self._valid[header] = None
+            if len(self._valid) > REMEMBERED_MAX:
+                self._valid.popitem(last=False)
+
+    async def _look_up(self, principal: Principal) -> Caller:
+        """Return the caller of a key, whose own rates may be in the database."""
+        known = self._callers.get(principal.key_id)
+        if known is not None and known[0] > monotonic():  # only the principal was made anew
+            until, caller = known[0], Caller(principal, known[2].subject, known[2].rates)
+        else:
+            own = await run_in_threadpool(self._own_rates, principal.key_id)
+            until = monotonic() + OWN_RATES_SECONDS
+            # All keys of an account share its buckets: more keys are not more requests. Rates of its own, buckets of its own.
+            subject = principal.key_id if own else principal.account_id or principal.key_id
+            caller = Caller(principal, subject, self._limits.of_keys.but(own))
+        self._callers[principal.key_id] = (until, principal, caller)
+        self._callers.move_to_end(principal.key_id)
+        if len(self._callers) > REMEMBERED_MAX:
+            self._callers.popitem(last=False)
+        return caller
+
+    def _own_rates(self, key_id: str) -> dict[str, float]:
+        with self._pool.connection() as connection:
+            return key_limits.find(connection, key_id)

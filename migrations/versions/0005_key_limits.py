@@ -1,0 +1,18 @@
+"""Rates of their own for single API keys."""
+
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+
+
+def upgrade() -> None:
+    """Add the table."""
+    op.execute(
+        """
+        CREATE TABLE public.api_key_limits (
+            key_id text PRIMARY KEY,
+            rates jsonb NOT NULL
+        )
+        """
+    )
