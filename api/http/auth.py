@@ -25,6 +25,10 @@ CACHED_MAX: Final = 10_000
 """The most keys in the cache."""
 
 
+ACTORS: Final[tuple[Role, ...]] = ("trader", "admin")
+"""The roles that act for accounts: trade, cancel, quote, dispute, withdraw."""
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """The caller that a key stands for."""
@@ -39,8 +43,17 @@ class Principal:
         return self.account_id if self.roles.isdisjoint({"operator", "admin"}) else None
 
     def may_act_for(self, account_id: str) -> bool:
-        """Return whether it may trade for the account: its own, or any with the role operator or admin."""
-        return self.account_id == account_id or not self.roles.isdisjoint({"operator", "admin"})
+        """Return whether it may trade for the account: a trader for its own, an admin for any, an operator for none."""
+        return "admin" in self.roles or ("trader" in self.roles and self.account_id == account_id)
+
+    def check_may_act_for(self, account_id: str) -> None:
+        """Raise ApiError FORBIDDEN unless it may act for the account."""
+        if not self.may_act_for(account_id):
+            raise ApiError(
+                "FORBIDDEN",
+                "this needs the trader's key of the account itself, or one with the role admin",
+                {"account_id": account_id, "roles": sorted(self.roles)},
+            )
 
 
 class Keys:

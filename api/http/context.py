@@ -9,12 +9,11 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 from starlette.requests import HTTPConnection
 
-from api.http.auth import Keys, Principal, require
+from api.http.auth import ACTORS, Keys, Principal, require
 from api.http.log_reads import LogReads
 from api.http.middleware import Metrics
 from api.http.references import References
 from api.http.waits import Waits
-from api.key_store import ROLES
 from consumers.gateway import Gateway
 from settings import Settings
 
@@ -63,9 +62,9 @@ async def admin_of(request: HTTPConnection) -> Principal:
     return require(await principal_of(request), "admin")
 
 
-async def anyone_of(request: HTTPConnection) -> Principal:
-    """Return who asks, with any key."""
-    return require(await principal_of(request), *ROLES)
+async def actor_of(request: HTTPConnection) -> Principal:
+    """Return who asks, with a role that acts for accounts: a trader for its own, an admin for any."""
+    return require(await principal_of(request), *ACTORS)
 
 
 async def account_id_of(request: HTTPConnection, account: Annotated[str, Path(description="id or name")]) -> str:
@@ -81,6 +80,6 @@ async def market_id_of(request: HTTPConnection, market: Annotated[str, Path(desc
 WithContext = Annotated[Context, Depends(context_of)]
 Operator = Annotated[Principal, Depends(operator_of)]
 Admin = Annotated[Principal, Depends(admin_of)]
-Anyone = Annotated[Principal, Depends(anyone_of)]
+Actor = Annotated[Principal, Depends(actor_of)]
 AccountId = Annotated[str, Depends(account_id_of)]
 MarketId = Annotated[str, Depends(market_id_of)]

@@ -7,7 +7,7 @@ from psycopg import Connection
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.http.context import AccountId, Admin, Anyone
+from api.http.context import AccountId, Actor, Admin
 from api.http.errors import ApiError
 from api.http.fields import AccountName, Amount, RequestBody
 from api.http.openapi import list_of, one, written
@@ -66,10 +66,9 @@ async def deposit(request: Request, principal: Admin, account_id: AccountId, bod
 
 
 @router.post("/{account}/withdrawals", responses=written(ACCOUNT, WithdrawCash))
-async def withdraw(request: Request, principal: Anyone, account_id: AccountId, body: CashBody) -> Response:
+async def withdraw(request: Request, principal: Actor, account_id: AccountId, body: CashBody) -> Response:
     """Take available credits out of an account, with the account's own key or an admin's."""
-    if principal.account_id != account_id and "admin" not in principal.roles:
-        raise ApiError("FORBIDDEN", "this needs the account's own key or one with the role admin")
+    principal.check_may_act_for(account_id)
     reply = await submit(
         request, command_id_of(request, principal, WithdrawCash), WithdrawCash(account_id, body.amount)
     )
