@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
     from psycopg import Connection
 
-Role = Literal["trader", "operator", "admin"]
+Role = Literal["trader", "reader", "operator", "analyst", "admin"]
+"""What a key may do: trade for its account, read what is private to its account, run stories and markets, read everything,
+or administer accounts and keys and act for any account."""
+
+
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
 _FIRST_KEY_LOCK: Final = 0x7469_6469  # one process makes the first key; others that start at the same time wait

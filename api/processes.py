@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from api import key_store
 from api.database import connection_pool, dsn_of, with_database
-from api.http.app import create_app
+from api.http.app import create_app, create_ops_app
 from api.http.server import HttpServer
 from api.stop_signals import wait_for_stop
 from consumers.engine.command_source import LocalCommandSource
@@ -74,6 +74,8 @@ class ServingProcess(ABC):
     dependencies: Dependencies
     gateway: Gateway
     http: HttpServer
+    ops: HttpServer | None
+    """The server of `TIDINGS_OPS_PORT`, None without one."""
 
     def __init__(self, settings: Settings) -> None:
         self._given_settings = settings
@@ -103,7 +105,8 @@ class ServingProcess(ABC):
 
     def problem(self) -> str | None:
         """Return why the process cannot go on, or None."""
-        return None if self.http.running else "the HTTP server stopped"
+        servers = [self.http] if self.ops is None else [self.http, self.ops]
+        return None if all(server.running for server in servers) else "the HTTP server stopped"
 
     @abstractmethod
     def _start(self, stack: contextlib.ExitStack) -> None:
@@ -112,8 +115,16 @@ class ServingProcess(ABC):
     def _serve(self, gateway: Gateway, stack: contextlib.ExitStack) -> None:
         app = self.dependencies.app(gateway)
         self.gateway = gateway
+        self.ops = self._serve_ops(app, stack)
         self.http = stack.enter_context(HttpServer(app, self.settings))
         stack.callback(app.end_waits)  # first of all, so that the server need not wait for them
+
+    def _serve_ops(self, app: App, stack: contextlib.ExitStack) -> HttpServer | None:
+        settings = self.settings
+        if settings.ops_port is None:
+            return None
+        where = settings.model_copy(update={"host": settings.ops_host, "port": settings.ops_port})
+        return stack.enter_context(HttpServer(create_ops_app(app), where))
 
 
 class Embedded(ServingProcess):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from api.key_store import Role
 from domain.money import Credits, Fraction, Price, Shares, Time
-from projections.forms import Count
+from projections.forms import Count, CreditsSum
 from projections.positions.positions import Position
 
 Moment = Annotated[str, "time"]
@@ -221,6 +221,22 @@ class StatusAnswer(TypedDict):
     lost: str | None
     engine: EnginePosition
     projections: list[ReadModelPosition]
+
+
+class PublicAccount(TypedDict):
+    """What everybody may see of an account."""
+
+    account_id: str
+    name: str
+    opened_at: Time
+
+
+class PublicProfile(PublicAccount):
+    """What everybody may see of an account and its profit: `pnl` is the sum of the other two."""
+
+    pnl: CreditsSum
+    realized: CreditsSum
+    unrealized: CreditsSum
 
 
 class SetsAnswer(TypedDict):

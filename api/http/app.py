@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Depends, FastAPI
@@ -128,6 +129,18 @@ def create_app(
     entry = order_entry.OrderEntry(context)
     app.fast_paths = dict.fromkeys(entry.paths, RequestFrame(entry, metrics, settings.body_bytes_max))
     return app
+
+
+def create_ops_app(app: App) -> FastAPI:
+    """Return a second application with the state of the first: health, positions and metrics, for whoever asks."""
+    ops = FastAPI(title="Tidings operations", openapi_url=None, dependencies=[Depends(check_query)])
+    context: Context = app.state.context
+    # Its server has an event loop of its own, which cannot share what waits for threads.
+    ops.state.context = replace(context, log_reads=LogReads(context.log), is_ops=True)
+    errors.install(ops)
+    ops.include_router(health.router)
+    ops.add_middleware(RequestFrame, metrics=context.metrics, body_bytes_max=context.settings.body_bytes_max)
+    return ops
 
 
 async def _serve_reference(request: Request) -> Response:

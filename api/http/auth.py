@@ -42,6 +42,16 @@ class Principal:
         """The account to which its idempotency keys are scoped; None for operators and admins: the whole exchange."""
         return self.account_id if self.roles.isdisjoint({"operator", "admin"}) else None
 
+    @property
+    def sees_all(self) -> bool:
+        """Whether it may read what is private to any account, and the log as a whole."""
+        return not self.roles.isdisjoint({"analyst", "admin"})
+
+    def may_see(self, account_id: str) -> bool:
+        """Return whether it may read what is private to the account: a trader or reader of its own, or who sees all."""
+        own = self.account_id == account_id and not self.roles.isdisjoint({"trader", "reader"})
+        return own or self.sees_all
+
     def may_act_for(self, account_id: str) -> bool:
         """Return whether it may trade for the account: a trader for its own, an admin for any, an operator for none."""
         return "admin" in self.roles or ("trader" in self.roles and self.account_id == account_id)

@@ -14,13 +14,17 @@ from api.http.log_reads import LogReads
 from api.http.middleware import Metrics
 from api.http.references import References
 from api.http.waits import Waits
+from api.key_store import ROLES
 from consumers.gateway import Gateway
 from settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The dependencies of the routes. `log` is the recorder of the event log; routes ask it through `log_reads`."""
+    """The dependencies of the routes. `log` is the recorder of the event log; routes ask it through `log_reads`.
+
+    `is_ops` is true for the server of `TIDINGS_OPS_PORT`, which only tells positions and metrics.
+    """
 
     gateway: Gateway
     pool: ConnectionPool[Connection[Any]]
@@ -31,6 +35,7 @@ class Context:
     waits: Waits
     metrics: Metrics
     settings: Settings
+    is_ops: bool = False
 
 
 def context_of(request: HTTPConnection) -> Context:
@@ -50,6 +55,12 @@ async def reader_of(request: HTTPConnection) -> Principal | None:
     if principal is None and not context_of(request).settings.public_reads:
         require(None)
     return principal
+
+
+async def status_reader_of(request: HTTPConnection) -> None:
+    """Refuse whoever has no key, unless the server is that of `TIDINGS_OPS_PORT`."""
+    if not context_of(request).is_ops:
+        require(await principal_of(request), *ROLES)
 
 
 async def operator_of(request: HTTPConnection) -> Principal:

@@ -254,7 +254,8 @@ async def _submit_to_order(request: Request, principal: Principal, command: Canc
     The engine knows resting orders only. So where there is none, the read model says whether there ever was one.
 
     Raises:
-        ApiError: as `submit`; ORDER_NOT_FOUND for an unknown order, NOT_ORDER_OWNER for one of another account.
+        ApiError: as `submit`; ORDER_NOT_FOUND for an unknown order, and to a trader for an order of another account, whose
+            existence is private; NOT_ORDER_OWNER to an admin for an order of another account than the one named.
     """
     order_id = command.order_id
     unknown = ApiError("ORDER_NOT_FOUND", "no such order", {"order": order_id})
@@ -263,11 +264,12 @@ async def _submit_to_order(request: Request, principal: Principal, command: Canc
     try:
         return await submit(request, command_id_of(request, principal, type(command)), command)
     except ApiError as error:
-        if error.code != "ORDER_NOT_OPEN":
+        is_others = error.code == "NOT_ORDER_OWNER" and not principal.sees_all
+        if error.code != "ORDER_NOT_OPEN" and not is_others:
             raise
-        position = error.details["position"]
+        position: int = error.details["position"]
         order = await fetch_after(request, position, NEEDS, lambda c, a: orders.get_order(c, a, order_id))
-        if order is None or order.position > position:
+        if order is None or order.position > position or not principal.may_see(order.account_id):
             unknown.details["position"] = position
             raise unknown from error
         if order.account_id != command.account_id:

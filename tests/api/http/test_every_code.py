@@ -142,9 +142,9 @@ def overdrawn(exchange: Exchange) -> httpx.Response:
 
 
 def of_another(exchange: Exchange) -> httpx.Response:
-    """Cancel an order of somebody else."""
+    """Cancel, as an admin, an order that another account has than the one named."""
     _, order_id = resting(exchange)
-    return exchange.trader().api.send("DELETE", f"/orders/{order_id}")
+    return exchange.api.send("DELETE", f"/orders/{order_id}", params={"account": exchange.trader().account_id})
 
 
 def unknown_story(exchange: Exchange) -> httpx.Response:
