@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from api import key_store
 from api.database import connection_pool, dsn_of, with_database
 from api.http.app import create_app, create_ops_app
+from api.http.key_watch import KeyWatch
 from api.http.server import HttpServer
 from api.stop_signals import wait_for_stop
 from consumers.engine.command_source import LocalCommandSource
@@ -48,6 +49,7 @@ class Dependencies:
         """Open everything, and migrate the database; the stack closes it."""
         self.settings = settings
         self.log = log
+        self._stack = stack
         self.pool = stack.enter_context(connection_pool(settings))
         self.pool.wait(READY_SECONDS)
         self.progress = Progress(dsn_of(settings))
@@ -60,8 +62,12 @@ class Dependencies:
             self.first_key = key_store.make_first_key(connection, operator_key)
 
     def app(self, gateway: Gateway) -> App:
-        """Return the application that submits to this gateway."""
-        return create_app(gateway=gateway, pool=self.pool, log=self.log, progress=self.progress, settings=self.settings)
+        """Return the application that submits to this gateway; the stack of these dependencies ends what it starts."""
+        app = create_app(gateway=gateway, pool=self.pool, log=self.log, progress=self.progress, settings=self.settings)
+        watch = KeyWatch(dsn_of(self.settings), app.state.context.keys)
+        watch.start()
+        self._stack.callback(watch.stop)
+        return app
 
 
 class ServingProcess(ABC):

@@ -65,7 +65,7 @@ RULES: Final[dict[str, Rule]] = {
         ],
         PUBLIC,
     ),
-    **dict.fromkeys(["get_status", "get_metrics"], ANY_KEY),
+    **dict.fromkeys(["get_status", "get_metrics", "get_me"], ANY_KEY),
     **dict.fromkeys(
         [
             "list_account_orders",
@@ -90,6 +90,9 @@ RULES: Final[dict[str, Rule]] = {
             "merge_sets",
             "dispute_market",
             "withdraw",
+            "create_key",
+            "list_keys",
+            "revoke_key",
         ],
         ACTING,
     ),
@@ -111,7 +114,7 @@ RULES: Final[dict[str, Rule]] = {
         ],
         OPERATING,
     ),
-    **dict.fromkeys(["open_account", "deposit", "create_key", "list_keys", "revoke_key"], ADMINISTRATION),
+    **dict.fromkeys(["open_account", "deposit"], ADMINISTRATION),
 }
 """The rule of each operation, by its id in the OpenAPI document."""
 

@@ -158,8 +158,10 @@ class KeyAnswer(TypedDict):
     prefix: str
     roles: list[Role]
     account_id: str | None
-    label: str
+    name: str
     created_at: Moment
+    expires_at: Moment | None
+    last_used_at: Moment | None
     revoked_at: Moment | None
 
 
@@ -180,6 +182,17 @@ class KeyPage(TypedDict):
 
     data: list[KeyAnswer]
     next_cursor: str | None
+
+
+class Me(TypedDict):
+    """Who one is; `account` is the account's name. A key without an account, or whose account is not shown yet, has null."""
+
+    key_id: str
+    name: str
+    roles: list[Role]
+    account_id: str | None
+    account: str | None
+    expires_at: Moment | None
 
 
 class HealthAnswer(TypedDict):

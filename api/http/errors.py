@@ -45,7 +45,7 @@ CODES: Final[dict[str, Meaning]] = {
     "INVALID_QUERY": Meaning(400, "The query string has a NUL, which no value may have, or a parameter twice."),
     "UNKNOWN_PARAMETER": Meaning(400, "The path has no such query parameter; the details name it and those it has."),
     "INVALID_CURSOR": Meaning(400, "The cursor is damaged, or belongs to another query."),
-    "UNAUTHENTICATED": Meaning(401, "The key is missing, unknown or revoked."),
+    "UNAUTHENTICATED": Meaning(401, "The key is missing, unknown, revoked or expired."),
     "FORBIDDEN": Meaning(403, "The key's roles, or its account, do not allow this."),
     "NOT_FOUND": Meaning(404, "No such path."),
     "KEY_NOT_FOUND": Meaning(404, "No such API key."),
@@ -76,6 +76,7 @@ CODES: Final[dict[str, Meaning]] = {
     "INSUFFICIENT_FUNDS": Meaning(422, "The account has less available cash than this needs."),
     "INSUFFICIENT_SHARES": Meaning(422, "The account has fewer available shares than this needs."),
     "ACCOUNT_OVERDRAWN": Meaning(422, "The account's cash is below zero: it may only deposit, sell, merge or cancel."),
+    "TOO_MANY_KEYS": Meaning(422, "The account already has the most valid API keys that it may make itself."),
     "TOO_MANY_ORDERS": Meaning(422, "The account already has the most resting orders that it may have."),
     "NOT_ORDER_OWNER": Meaning(403, "The order belongs to another account."),
     # The order's own conditions.

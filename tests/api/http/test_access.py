@@ -32,7 +32,7 @@ MARKET = {
 }
 AMOUNT = {"amount": "0.01"}
 PAYOUTS = {"payouts": {"Yes": "1"}, "evidence": "so it is"}
-OF_QUERY = {"cancel_order", "list_events"}
+OF_QUERY = {"cancel_order", "list_events", "list_keys"}
 """The operations that name the account in the query string."""
 
 
