@@ -151,7 +151,21 @@ class Settings(BaseSettings):
     port: int = Field(
         default=8000, ge=0, le=65_535, description="port that the HTTP server listens on; 0: any free one"
     )
-    public_reads: bool = Field(default=True, description="whether reads need no key")
+    ops_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65_535,
+        description="port of a second HTTP server that answers only /healthz, /readyz, /metrics and /v1/status, without a "
+        "key; 0: any free one; none: no such server, and on the first one /metrics and /v1/status need a key",
+    )
+    ops_host: str = Field(default="127.0.0.1", description="address that this second server listens on")
+    public_reads: bool = Field(
+        default=True, description="whether reads of what is public (stories, markets, the leaderboard) need no key"
+    )
+    accounts_public: bool = Field(
+        default=False,
+        description="whether everybody may read what is else private to an account: balances, orders, fills, the log",
+    )
     operator_key: SecretStr | None = Field(
         default=None,
         min_length=20,

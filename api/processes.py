@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from api import key_store
 from api.child_process import ChildProcess
 from api.database import connect_migrated, connection_pool, dsn_of, with_database
-from api.http.app import create_app
+from api.http.app import create_app, create_ops_app
+from api.http.key_watch import KeyWatch
 from api.http.server import HttpServer
 from api.logs import announce
 from api.stop_signals import wait_for_stop
@@ -53,6 +54,7 @@ class Dependencies:
         """Open everything, and migrate the database; the stack closes it."""
         self.settings = settings
         self.log = log
+        self._stack = stack
         self.pool = stack.enter_context(connection_pool(settings, settings.entry_connections_max))
         self.reads = stack.enter_context(connection_pool(settings, settings.pool_connections_max))
         for pool in (self.pool, self.reads):
@@ -67,8 +69,8 @@ class Dependencies:
             self.first_key = key_store.make_first_key(connection, operator_key)
 
     def app(self, gateway: Gateway) -> App:
-        """Return the application that submits to this gateway."""
-        return create_app(
+        """Return the application that submits to this gateway; the stack of these dependencies ends what it starts."""
+        app = create_app(
             gateway=gateway,
             pool=self.pool,
             reads=self.reads,
@@ -76,6 +78,10 @@ class Dependencies:
             progress=self.progress,
             settings=self.settings,
         )
+        watch = KeyWatch(dsn_of(self.settings), app.state.context.keys)
+        watch.start()
+        self._stack.callback(watch.stop)
+        return app
 
 
 class ServingProcess(ABC):
@@ -88,6 +94,8 @@ class ServingProcess(ABC):
     dependencies: Dependencies
     gateway: Gateway
     http: HttpServer
+    ops: HttpServer | None
+    """The server of `TIDINGS_OPS_PORT`, None without one."""
 
     def __init__(self, settings: Settings) -> None:
         self._given_settings = settings
@@ -119,7 +127,8 @@ class ServingProcess(ABC):
         """Return why the process cannot go on, or None."""
         if not self.dependencies.progress.running:
             return "the listener for the read models stopped"
-        return None if self.http.running else "the HTTP server stopped"
+        servers = [self.http] if self.ops is None else [self.http, self.ops]
+        return None if all(server.running for server in servers) else "the HTTP server stopped"
 
     @abstractmethod
     def _start(self, stack: contextlib.ExitStack) -> None:
@@ -128,8 +137,16 @@ class ServingProcess(ABC):
     def _serve(self, gateway: Gateway, stack: contextlib.ExitStack) -> None:
         app = self.dependencies.app(gateway)
         self.gateway = gateway
+        self.ops = self._serve_ops(app, stack)
         self.http = stack.enter_context(HttpServer(app, self.settings))
         stack.callback(app.end_waits)  # first of all, so that the server need not wait for them
+
+    def _serve_ops(self, app: App, stack: contextlib.ExitStack) -> HttpServer | None:
+        settings = self.settings
+        if settings.ops_port is None:
+            return None
+        where = settings.model_copy(update={"host": settings.ops_host, "port": settings.ops_port})
+        return stack.enter_context(HttpServer(create_ops_app(app), where))
 
 
 class Embedded(ServingProcess):

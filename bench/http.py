@@ -64,7 +64,7 @@ def set_up(gateway: KafkaGateway, dsn: str, clients: int) -> tuple[list[str], li
             gateway.submit_blocking(f"d{number}", DepositCash(account, 10_000_000 * MICRO))
             for market in markets:
                 gateway.submit_blocking(f"p{number}-{market}", SplitSets(account, market, 100_000 * MICRO))
-            keys.append(key_store.create(connection, ("trader",), account, "bench")[0])
+            keys.append(key_store.create(connection, key_store.NewKey(("trader",), account))[0])
     return keys, markets
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from api import key_store
@@ -25,8 +26,11 @@ def add_commands(commands: Commands) -> None:
     create.add_argument(
         "--role", action="append", required=True, choices=key_store.ROLES, help="what it may do; may be repeated"
     )
-    create.add_argument("--account", help="id or name; a trader's key needs one")
-    create.add_argument("--label", default="", help="a note for people")
+    create.add_argument("--account", help="id or name; a trader's or reader's key needs one")
+    create.add_argument("--name", default="", help="a name for people")
+    create.add_argument(
+        "--expires-at", metavar="TIME", help="the key works before this time, as 2027-01-31 or in RFC 3339"
+    )
     create.add_argument(
         "--limits", metavar="KIND=RATE,...",
         help="requests a second of its own: writes, reads, costly_reads, refusals; 0 is no limit; none: as in the settings",
@@ -49,8 +53,13 @@ def _create(options: Namespace, settings: Settings) -> int:
         complain(f"--limits: {error}")
         return WRONG_USE
     roles = [role for role in key_store.ROLES if role in options.role]
-    if "trader" in roles and not options.account:
-        complain("a trader's key needs --account")
+    if not {"trader", "reader"}.isdisjoint(roles) and not options.account:
+        complain("a trader's or reader's key needs --account")
+        return WRONG_USE
+    try:
+        expires_at = _time(options.expires_at)
+    except ValueError as error:
+        complain(f"--expires-at {options.expires_at}: {error}")
         return WRONG_USE
     with ExitStack() as stack:
         connection = connect_migrated(with_database(settings, stack), stack)
@@ -61,7 +70,8 @@ def _create(options: Namespace, settings: Settings) -> int:
                 complain(f"no account (or more than one) is called {options.account}")
                 return NO
         with connection.transaction():
-            secret, key = key_store.create(connection, roles, account_id, options.label)
+            new = key_store.NewKey(roles, account_id, options.name, expires_at)
+            secret, key = key_store.create(connection, new)
             if rates is not None:
                 key_limits.give(connection, key.key_id, rates)
     print(json.dumps({"key": secret, **key_store.public(key)}) if options.json else secret)
@@ -78,9 +88,12 @@ def _list(options: Namespace, settings: Settings) -> int:
         print(json.dumps(keys))
         return DONE
     for key in keys:
-        state = f"revoked {key['revoked_at']}" if key["revoked_at"] else "valid"
+        state = "valid" if key["expires_at"] is None else f"expires {key['expires_at']}"
+        state = f"revoked {key['revoked_at']}" if key["revoked_at"] else state
+        used = f"used {key['last_used_at']}" if key["last_used_at"] else "never used"
         account = key["account_id"] or ""
-        print(f"{key['key_id']}  {key['prefix']}...  {','.join(key['roles']):<22} {state}  {account}  {key['label']}")
+        prefix = f"{key['prefix']}..."
+        print(f"{key['key_id']}  {prefix:<11}  {','.join(key['roles']):<22} {state}  {used}  {account}  {key['name']}")
     return DONE
 
 
@@ -93,6 +106,18 @@ def _revoke(options: Namespace, settings: Settings) -> int:
         complain("no such key")
         return NO
     return DONE
+
+
+def _time(text: str | None) -> datetime | None:
+    """Return the time in an option, None without it; raises ValueError for one that is no time, or over."""
+    from messages.moments import parse_moment
+
+    if text is None:
+        return None
+    found = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=parse_moment(text))
+    if found <= datetime.now(UTC):
+        raise ValueError("must be in the future")
+    return found
 
 
 def _account_id(connection: Connection, reference: str) -> str | None:

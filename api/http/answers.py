@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from api.key_store import Role
 from domain.money import Credits, Fraction, Price, Shares, Time
-from projections.forms import Count
+from projections.forms import Count, CreditsSum
 from projections.positions.positions import Position
 
 Moment = Annotated[str, "time"]
@@ -158,8 +158,10 @@ class KeyAnswer(TypedDict):
     prefix: str
     roles: list[Role]
     account_id: str | None
-    label: str
+    name: str
     created_at: Moment
+    expires_at: Moment | None
+    last_used_at: Moment | None
     revoked_at: Moment | None
 
 
@@ -180,6 +182,17 @@ class KeyPage(TypedDict):
 
     data: list[KeyAnswer]
     next_cursor: str | None
+
+
+class Me(TypedDict):
+    """Who one is; `account` is the account's name. A key without an account, or whose account is not shown yet, has null."""
+
+    key_id: str
+    name: str
+    roles: list[Role]
+    account_id: str | None
+    account: str | None
+    expires_at: Moment | None
 
 
 class HealthAnswer(TypedDict):
@@ -221,6 +234,22 @@ class StatusAnswer(TypedDict):
     lost: str | None
     engine: EnginePosition
     projections: list[ReadModelPosition]
+
+
+class PublicAccount(TypedDict):
+    """What everybody may see of an account."""
+
+    account_id: str
+    name: str
+    opened_at: Time
+
+
+class PublicProfile(PublicAccount):
+    """What everybody may see of an account and its profit: `pnl` is the sum of the other two."""
+
+    pnl: CreditsSum
+    realized: CreditsSum
+    unrealized: CreditsSum
 
 
 class SetsAnswer(TypedDict):

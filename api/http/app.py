@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ from api.http.routes import (
 from api.http.waits import Waits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from eventsourcing.persistence import ApplicationRecorder
     from psycopg import Connection
@@ -143,14 +144,38 @@ def create_app(
 
 def _put_middleware_around(app: App) -> None:
     """Put the same frame around the routes and around the fast path."""
+    app.add_middleware(EncodedSlashes)
+    app.add_middleware(JsonBodies)
+    frame = _put_frame_around(app)
+    entry = order_entry.OrderEntry(app.state.context)
+    app.fast_paths = dict.fromkeys(entry.paths, frame(entry))
+
+
+def _put_frame_around(app: FastAPI) -> Callable[[ASGIApp], RequestFrame]:
+    """Put the frame of every request around an app; return what puts it around another one."""
     context: Context = app.state.context
     bodies = Bodies(context.settings.body_bytes_max, context.settings.bodies_bytes_max)
     frame = partial(RequestFrame, metrics=context.metrics, admission=context.admission, bodies=bodies)
-    app.add_middleware(EncodedSlashes)
-    app.add_middleware(JsonBodies)
     app.add_middleware(frame)
-    entry = order_entry.OrderEntry(context)
-    app.fast_paths = dict.fromkeys(entry.paths, frame(entry))
+    return frame
+
+
+def create_ops_app(app: App) -> FastAPI:
+    """Return a second application with the state of the first: health, positions and metrics, for whoever asks."""
+    ops = FastAPI(title="Tidings operations", openapi_url=None, dependencies=[Depends(check_query)])
+    context: Context = app.state.context
+    # Its server has an event loop of its own, which cannot share what belongs to the other one.
+    ops.state.context = replace(
+        context,
+        engine=EngineProbe(context.gateway),
+        log_reads=LogReads(context.log),
+        admission=Admission(context.keys, context.pool, RateLimits(context.settings)),
+        is_ops=True,
+    )
+    errors.install(ops)
+    ops.include_router(health.router)
+    _put_frame_around(ops)
+    return ops
 
 
 async def _serve_reference(request: Request) -> Response:

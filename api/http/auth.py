@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from starlette.concurrency import run_in_threadpool
 
@@ -18,11 +20,21 @@ if TYPE_CHECKING:
 
     from api.key_store import Role
 
-CACHE_SECONDS: Final = 2.0
-"""The life of a cached key, and so the longest that a revoked key still works."""
+CACHE_SECONDS: Final = 60.0
+"""The life of a cached key while `KeyWatch` hears of every revoked key; so a key's last use is known to the minute."""
+
+UNWATCHED_SECONDS: Final = 0.5
+"""The life of a cached key while nobody hears of revoked keys, and so the longest that a revoked key then works."""
+
+WATCHED_SECONDS: Final = 0.75
+"""The age at which the last answer to `KeyWatch` no longer says that no key was revoked."""
 
 CACHED_MAX: Final = 10_000
 """The most keys in the cache."""
+
+
+ACTORS: Final[tuple[Role, ...]] = ("trader", "admin")
+"""The roles that act for accounts: trade, cancel, quote, dispute, withdraw."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,32 +44,64 @@ class Principal:
     key_id: str
     roles: frozenset[Role]
     account_id: str | None
+    name: str = ""
+    expires_at: datetime | None = None
 
     @property
     def scope(self) -> str | None:
         """The account to which its idempotency keys are scoped; None for operators and admins: the whole exchange."""
         return self.account_id if self.roles.isdisjoint({"operator", "admin"}) else None
 
+    @property
+    def sees_all(self) -> bool:
+        """Whether it may read what is private to any account, and the log as a whole."""
+        return not self.roles.isdisjoint({"analyst", "admin"})
+
+    def may_see(self, account_id: str) -> bool:
+        """Return whether it may read what is private to the account: a trader or reader of its own, or who sees all."""
+        own = self.account_id == account_id and not self.roles.isdisjoint({"trader", "reader"})
+        return own or self.sees_all
+
     def may_act_for(self, account_id: str) -> bool:
-        """Return whether it may trade for the account: its own, or any with the role operator or admin."""
-        return self.account_id == account_id or not self.roles.isdisjoint({"operator", "admin"})
+        """Return whether it may trade for the account: a trader for its own, an admin for any, an operator for none."""
+        return "admin" in self.roles or ("trader" in self.roles and self.account_id == account_id)
+
+    def check_may_act_for(self, account_id: str) -> None:
+        """Raise ApiError FORBIDDEN unless it may act for the account."""
+        if not self.may_act_for(account_id):
+            raise ApiError(
+                "FORBIDDEN",
+                "this needs the trader's key of the account itself, or one with the role admin",
+                {"account_id": account_id, "roles": sorted(self.roles)},
+            )
+
+
+class _Cached(NamedTuple):
+    """A key that was valid at a time of `time.monotonic`, until another one."""
+
+    principal: Principal
+    found_at: float
+    expires_at: float
 
 
 class Keys:
     """Looks keys up in the database, with a cache of valid keys.
 
-    Unknown keys are not cached: each guess costs a query, and no guess can push a valid key out of the cache.
+    Unknown keys are not cached: each guess costs a query, and no guess can push a valid key out of the cache. A revoked key
+    stops working within a second: `KeyWatch` calls `forget`, and sets `heard_at` to the last time at which it had heard of
+    every revoked key. Without it a cached key lives for `UNWATCHED_SECONDS`.
     """
 
     def __init__(self, pool: ConnectionPool[Connection[Any]]) -> None:
         self._pool = pool
-        self._cache: OrderedDict[str, tuple[float, Principal]] = OrderedDict()
+        self._cache: OrderedDict[str, _Cached] = OrderedDict()
+        self.heard_at = -math.inf
 
     async def principal(self, header: str | None) -> Principal | None:
         """Return the principal of the key in a header `Authorization`, or None without the header.
 
         Raises:
-            ApiError: UNAUTHENTICATED, when the key is unknown or revoked, or not a bearer key.
+            ApiError: UNAUTHENTICATED, when the key is unknown, revoked or expired, or not a bearer key.
         """
         if header is None:
             return None
@@ -65,27 +109,34 @@ class Keys:
         secret = secret.strip()
         if scheme.lower() != "bearer" or not secret:
             raise ApiError("UNAUTHENTICATED", "the key must be sent as `Authorization: Bearer <key>`")
-        cached = self._cache.get(secret)
-        if cached is not None and cached[0] > time.monotonic():
-            return cached[1]
+        cache = self._cache  # a key that is revoked while it is looked up goes into a cache that is forgotten
+        cached = cache.get(secret)
+        if cached is not None and self._is_valid(cached, time.monotonic()):
+            return cached.principal
+        asked_at = time.monotonic()
         key = await run_in_threadpool(self._find, secret)
         if key is None:
-            self._cache.pop(secret, None)
-            raise ApiError("UNAUTHENTICATED", "the key is unknown or revoked")
-        principal = Principal(key.key_id, frozenset(key.roles), key.account_id)
-        self._cache[secret] = (time.monotonic() + CACHE_SECONDS, principal)
-        self._cache.move_to_end(secret)
-        if len(self._cache) > CACHED_MAX:
-            self._cache.popitem(last=False)
+            cache.pop(secret, None)
+            raise ApiError("UNAUTHENTICATED", "the key is unknown, revoked or expired")
+        principal = Principal(key.key_id, frozenset(key.roles), key.account_id, key.name, key.expires_at)
+        left = math.inf if key.expires_at is None else (key.expires_at - datetime.now(UTC)).total_seconds()
+        cache[secret] = _Cached(principal, asked_at, asked_at + left)
+        cache.move_to_end(secret)
+        if len(cache) > CACHED_MAX:
+            cache.popitem(last=False)
         return principal
+
+    def _is_valid(self, cached: _Cached, now: float) -> bool:
+        seconds = CACHE_SECONDS if now - self.heard_at < WATCHED_SECONDS else UNWATCHED_SECONDS
+        return now < cached.expires_at and now - cached.found_at < seconds
 
     def _find(self, secret: str) -> key_store.Key | None:
         with self._pool.connection() as connection:
             return key_store.find(connection, secret)
 
     def forget(self) -> None:
-        """Empty the cache of this process: a revoked key stops working at once."""
-        self._cache.clear()
+        """Empty the cache of this process, from any thread: a revoked key stops working at once."""
+        self._cache = OrderedDict()
 
 
 def require(principal: Principal | None, *roles: Role) -> Principal:

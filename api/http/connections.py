@@ -85,7 +85,7 @@ class Connections:
             return None
         self._enter(peer)
         self._open[connection] = None
-        self._metrics.connections.set(len(self._open))
+        self._metrics.connections.inc()
         return peer
 
     def wait(self, connection: BoundedHttp, peer: Peer) -> None:
@@ -104,7 +104,7 @@ class Connections:
             return
         self.work(connection, peer)
         del self._open[connection]
-        self._metrics.connections.set(len(self._open))
+        self._metrics.connections.dec()
         self._leave(peer)
 
     def hand_over(self, connection: BoundedHttp, peer: Peer) -> None:

@@ -10,7 +10,7 @@ from psycopg_pool import ConnectionPool
 from starlette.requests import HTTPConnection
 
 from api.http.admission import Admission, Caller
-from api.http.auth import Keys, Principal, require
+from api.http.auth import ACTORS, Keys, Principal, require
 from api.http.engine_probe import EngineProbe
 from api.http.log_reads import LogReads
 from api.http.middleware import Metrics
@@ -26,7 +26,8 @@ from settings import Settings
 class Context:
     """The dependencies of the routes. `log` is the recorder of the event log; routes ask it through `log_reads`.
 
-    Reads query the database through `reads`. All else uses `pool`, which no read can hold up.
+    Reads query the database through `reads`. All else uses `pool`, which no read can hold up. `is_ops` is true for the
+    server of `TIDINGS_OPS_PORT`, which only tells positions and metrics.
     """
 
     gateway: Gateway
@@ -41,6 +42,7 @@ class Context:
     waits: Waits
     metrics: Metrics
     settings: Settings
+    is_ops: bool = False
 
 
 def context_of(request: HTTPConnection) -> Context:
@@ -63,6 +65,12 @@ async def reader_of(request: HTTPConnection) -> Principal | None:
     return principal
 
 
+async def status_reader_of(request: HTTPConnection) -> None:
+    """Refuse whoever has no key, unless the server is that of `TIDINGS_OPS_PORT`."""
+    if not context_of(request).is_ops:
+        require(await principal_of(request), *ROLES)
+
+
 async def operator_of(request: HTTPConnection) -> Principal:
     """Return who asks, with the role operator."""
     return require(await principal_of(request), "operator")
@@ -73,9 +81,9 @@ async def admin_of(request: HTTPConnection) -> Principal:
     return require(await principal_of(request), "admin")
 
 
-async def anyone_of(request: HTTPConnection) -> Principal:
-    """Return who asks, with any key."""
-    return require(await principal_of(request), *ROLES)
+async def actor_of(request: HTTPConnection) -> Principal:
+    """Return who asks, with a role that acts for accounts: a trader for its own, an admin for any."""
+    return require(await principal_of(request), *ACTORS)
 
 
 async def account_id_of(request: HTTPConnection, account: Annotated[str, Path(description="id or name")]) -> str:
@@ -91,6 +99,6 @@ async def market_id_of(request: HTTPConnection, market: Annotated[str, Path(desc
 WithContext = Annotated[Context, Depends(context_of)]
 Operator = Annotated[Principal, Depends(operator_of)]
 Admin = Annotated[Principal, Depends(admin_of)]
-Anyone = Annotated[Principal, Depends(anyone_of)]
+Actor = Annotated[Principal, Depends(actor_of)]
 AccountId = Annotated[str, Depends(account_id_of)]
 MarketId = Annotated[str, Depends(market_id_of)]

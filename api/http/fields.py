@@ -49,7 +49,7 @@ def _held_to(codec: FieldCodec) -> tuple[PlainValidator, WithJsonSchema]:
 Reference = Annotated[str, *_held_to(REFERENCE)]
 """An id, a slug or a name."""
 
-Label = Annotated[str, *_held_to(REFERENCE)]
+KeyName = Annotated[str, *_held_to(REFERENCE)]
 """A name for people, which nothing looks up."""
 
 AccountName = Annotated[str, *_like(OpenAccount, "name")]

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any, Final
 
+from api.http.access import needs_key
 from api.http.answers import AnswerMoment, ErrorAnswer
 from api.http.errors import CODES
 from api.http.refusals import REFUSALS
@@ -213,7 +214,7 @@ def complete(document: dict[str, Any], *, public_reads: bool) -> dict[str, Any]:
             if "{" in path:
                 _add_code(operation["responses"], "NOT_FOUND")
             if "UNAUTHENTICATED" in codes:
-                needed = "FORBIDDEN" in codes or not public_reads
+                needed = needs_key(operation["operationId"], public_reads=public_reads)
                 operation["security"] = [{"key": []}] if needed else [{}, {"key": []}]
             parameters = operation.setdefault("parameters", [])
             for parameter in parameters:

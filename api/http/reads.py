@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.http import cursors
-from api.http.auth import Principal
+from api.http.auth import Principal, require
 from api.http.context import Context, context_of, reader_of
 from api.http.cursors import POSITION_MAX
 from api.http.errors import ApiError, invalid_field, not_yet_projected
@@ -39,6 +39,34 @@ class Reader:
     def context(self) -> Context:
         """The context of the app."""
         return context_of(self.request)
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether this reader may see what is private to any account."""
+        public = self.context.settings.accounts_public
+        return public or (self.principal is not None and self.principal.sees_all)
+
+    def sees(self, account_id: str) -> bool:
+        """Return whether this reader may see what is private to the account."""
+        return self.sees_all or (self.principal is not None and self.principal.may_see(account_id))
+
+    def check_sees_all(self) -> None:
+        """Raise ApiError UNAUTHENTICATED or FORBIDDEN unless this reader may see what is private to any account."""
+        if not self.sees_all:
+            require(self.principal, "analyst", "admin")
+
+    async def private(self, reference: str) -> str:
+        """Return the id of an account about whose private data this reader asks; an unknown reference as `resolve` does.
+
+        Raises:
+            ApiError: UNAUTHENTICATED without a key, FORBIDDEN unless this reader may see what is private to the account.
+        """
+        if not self.sees_all:
+            require(self.principal, "trader", "reader", "analyst", "admin")
+        account_id = await self.context.references.resolve("account", reference)
+        if not self.sees(account_id):
+            raise ApiError("FORBIDDEN", "this is private to another account", {"account": reference})
+        return account_id
 
     async def fetch(self, needs: Sequence[Need], query: Callable[[Connection[Any], AsOf], T]) -> tuple[T, AsOf]:
         """Return the result of the query in one snapshot of these read models, and the position and time it stands for.

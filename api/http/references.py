@@ -81,10 +81,10 @@ class References:
         if reference is None:
             if principal.account_id is None:
                 raise invalid_field("account", "is required with a key that has no account of its own")
-            return principal.account_id
-        account_id = await self.resolve("account", reference)
-        if not principal.may_act_for(account_id):
-            raise ApiError("FORBIDDEN", "a trader's key acts for its own account only", {"account": reference})
+            account_id = principal.account_id
+        else:
+            account_id = await self.resolve("account", reference)
+        principal.check_may_act_for(account_id)
         return account_id
 
     def _look_up(self, kind: Kind, reference: str) -> str | None:

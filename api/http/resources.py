@@ -8,11 +8,13 @@ from api.http.answers import FillAnswer, OutcomeState
 from api.http.schemas import component, row_fields, schema_of
 from domain.market import Status
 from messages.wire import DECIMAL_SCHEMA, object_schema, summary
+from projections.accounts import ValuedAccount
 from projections.candles import Candle
 from projections.markets.tables import MarketRow, ResolutionWording
 from projections.orders import Order
-from projections.positions.leaderboard import Standing
+from projections.positions.leaderboard import Profit, Standing
 from projections.stories import StoryRow
+from projections.trades.trades import Trade
 
 if TYPE_CHECKING:
     from messages.wire import Schema
@@ -58,6 +60,19 @@ STANDING: Final = _resource("Standing", _STANDING | {"account": _STANDING.pop("n
 
 CANDLE: Final = _resource("OutcomeCandle", {"outcome": {"type": "string"}} | row_fields(Candle)[0], Candle)
 """A candle of an outcome."""
+
+
+def _trade() -> dict[str, Schema]:
+    """Return the properties of a trade as `trade_json` makes them from its row: its parties are private."""
+    fields, _ = row_fields(Trade)
+    return fields | {name: {"type": ["string", "null"]} for name in ("account_id", "order_id")}
+
+
+TRADE: Final = _resource("Trade", _trade(), Trade)
+"""A trade. Who is no party to it sees neither the accounts nor the orders."""
+
+ACCOUNT: Final = _resource("Account", row_fields(ValuedAccount)[0] | row_fields(Profit)[0], ValuedAccount)
+"""An account with its profit."""
 
 
 def _order() -> dict[str, Schema]:

@@ -11,14 +11,15 @@ import uvicorn
 from api.http.connections import Connections
 
 if TYPE_CHECKING:
-    from api.http.app import App
+    from fastapi import FastAPI
+
     from settings import Settings
 
 
 class HttpServer:
     """uvicorn on a socket that is bound at once: its port is known, and requests that come early wait. A context manager."""
 
-    def __init__(self, app: App, settings: Settings) -> None:
+    def __init__(self, app: FastAPI, settings: Settings) -> None:
         self._socket = socket.create_server((settings.host, settings.port), backlog=2048)
         host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104  compared, not bound
         self.url = f"http://{host}:{self._socket.getsockname()[1]}"

@@ -49,6 +49,14 @@ class Standing(NamedTuple):
         return self.rank, self.account_id
 
 
+class Profit(NamedTuple):
+    """The profit of an account over all time; `pnl` is the sum of the other two."""
+
+    pnl: CreditsSum
+    realized: CreditsSum
+    unrealized: CreditsSum
+
+
 def window_start(window: Window, time: Time) -> Time | None:
     """Return the start of the day, week (from Monday) or month that a time lies in, in UTC; None for `all`."""
     day = time - time % DAY
@@ -66,9 +74,12 @@ def window_start(window: Window, time: Time) -> Time | None:
 
 _IN_CATEGORY: Final = "(%(category)s::text IS NULL OR {column} = %(category)s)"
 
-_ALL_TIME: Final = f"""
+_PROFIT_TOTALS: Final = f"""
     SELECT account_id, realized, 0::numeric AS unrealized, volume, buys, trades, 0::numeric AS error, 0::numeric AS weight
-    FROM profit_totals WHERE {_IN_CATEGORY.format(column="category")}
+    FROM profit_totals WHERE {_IN_CATEGORY.format(column="category")}"""
+
+_ALL_TIME: Final = f"""
+    {_PROFIT_TOTALS}
     UNION ALL
     SELECT account_id, 0, 0, 0, 0, 0, error, weight FROM trade_score_totals
     WHERE {_IN_CATEGORY.format(column="category")}"""
@@ -191,3 +202,19 @@ def leaderboard(
     )
     with whole_numbers(connection, args_row(Standing)) as cursor:
         return cursor.execute(statement, values).fetchall()
+
+
+@query("positions", "markets")
+def profit(connection: Connection, as_of: AsOf, account_id: str) -> Profit:
+    """Return the profit of an account over all time, as its line of the leaderboard has it; zeros where it has no line."""
+    realized = _SUMS_PAST.format(sign="1", at="%(at)s") if as_of.past else _PROFIT_TOTALS
+    parts = f"{realized} UNION ALL {_UNREALIZED_PAST if as_of.past else _UNREALIZED_NOW}"
+    statement = f"""
+        SELECT coalesce(sum(realized + unrealized), 0), coalesce(sum(realized), 0), coalesce(sum(unrealized), 0)
+        FROM ({parts}) parts(account_id, realized, unrealized, volume, buys, trades, error, weight)
+        WHERE account_id = %(account)s"""
+    with whole_numbers(connection, args_row(Profit)) as cursor:
+        values = {"category": None, "at": as_of.position, "account": account_id}
+        found = cursor.execute(statement, values).fetchone()
+    assert found is not None, "an aggregate always has a row"
+    return found

@@ -38,11 +38,14 @@ class Api:
     client: httpx.Client
     key: str | None = OPERATOR_KEY
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of a request with this client's key."""
+        return {} if self.key is None else {"authorization": f"Bearer {self.key}"}
+
     def send(self, method: str, path: str, body: Any = None, **options: Any) -> httpx.Response:
         """Send a request under /v1 with this client's key."""
-        headers = options.pop("headers", {})
-        if self.key is not None:
-            headers = {"authorization": f"Bearer {self.key}", **headers}
+        headers = {**self.headers, **options.pop("headers", {})}
         if body is not None:
             options["json"] = body
         response = self.client.request(
@@ -145,7 +148,7 @@ class Exchange:
 
     def head(self) -> int:
         """Return the log's last position."""
-        position: int = self.api.client.get("/v1/status").json()["data"]["engine"]["position"]
+        position: int = self.api.get("/status").json()["data"]["engine"]["position"]
         return position
 
     def events_after(self, position: int) -> list[dict[str, Any]]:

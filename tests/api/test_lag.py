@@ -10,7 +10,7 @@ import httpx
 import pytest
 from psycopg_pool import ConnectionPool
 
-from api.http.app import create_app
+from api.http.app import create_app, create_ops_app
 from api.http.server import HttpServer
 from consumers.engine.command_source import LocalCommandSource
 from consumers.engine.postgres_log import postgres_recorder
@@ -55,7 +55,7 @@ def events(database: str) -> list[Recorded]:
 
 @pytest.fixture
 def client(database: str, tmp_path: Path) -> Iterator[httpx.Client]:
-    """An HTTP server on a database without an engine and a projector."""
+    """The server for operations on a database without an engine and a projector; it asks for no key."""
     settings = Settings(dsn=database, home=tmp_path, port=0)
     with (
         postgres_recorder(database, 0) as recorder,
@@ -70,7 +70,7 @@ def client(database: str, tmp_path: Path) -> Iterator[httpx.Client]:
             settings=settings,
         )
         with (
-            HttpServer(app, settings) as server,
+            HttpServer(create_ops_app(app), settings) as server,
             httpx.Client(base_url=server.url) as client,
         ):
             yield client

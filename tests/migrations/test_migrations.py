@@ -103,7 +103,7 @@ def test_fresh_and_old_databases_end_alike(database: str, old_database: str) -> 
     assert catalog(database) == catalog(old_database)
     assert len(catalog(database)) > 40
     with psycopg.connect(old_database) as connection:
-        row = connection.execute("SELECT label, prefix FROM public.api_keys").fetchall()
+        row = connection.execute("SELECT name, prefix FROM public.api_keys").fetchall()
         counts = [
             connection.execute(f"SELECT count(*) FROM read_models.{table}").fetchone()  # type: ignore[arg-type]
             for table in BOOKKEEPING

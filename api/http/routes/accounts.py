@@ -7,12 +7,13 @@ from psycopg import Connection
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.http.context import AccountId, Admin, Anyone
+from api.http.answers import PublicAccount, PublicProfile
+from api.http.context import AccountId, Actor, Admin
 from api.http.errors import ApiError
 from api.http.fields import AccountName, Amount, RequestBody
 from api.http.openapi import list_of, one, written
-from api.http.reads import Cursor, Limit, Read, answer, query_time
-from api.http.resources import ORDER
+from api.http.reads import Cursor, Limit, Read, Reader, answer, query_time
+from api.http.resources import ACCOUNT, ORDER
 from api.http.routes.markets import find
 from api.http.routes.orders import order_json
 from api.http.schemas import schema_of
@@ -22,16 +23,15 @@ from domain.account import DepositCash, OpenAccount, WithdrawCash
 from messages.commands import new_id
 from projections import accounts, equity, orders
 from projections.candles import PERIODS, Period
-from projections.positions import positions
+from projections.positions import leaderboard, positions
 from projections.reading import AsOf
 from projections.trades import trades
 
 router = APIRouter(prefix="/accounts", tags=["accounts"])
 
-NEEDS: Final = (accounts.get_account,)
+NEEDS: Final = (accounts.get_account, leaderboard.profit)
 
 Market = Annotated[str | None, Query(description="only this market: id or slug")]
-ACCOUNT: Final = schema_of(accounts.ValuedAccount)
 
 POINTS_DEFAULT: Final = 90
 """The number of steps in an equity history without a start."""
@@ -55,42 +55,47 @@ async def open_account(request: Request, principal: Admin, body: OpenAccountBody
     command_id = command_id_of(request, principal, OpenAccount)
     account_id = new_id("ac", command_id)
     reply = await submit(request, command_id, OpenAccount(account_id, body.name))
-    return await resource(request, reply, NEEDS, lambda c, a: serialize(_get(c, a, account_id)), 201)
+    return await resource(request, reply, NEEDS, lambda c, a: _profile(c, a, account_id), 201)
 
 
 @router.post("/{account}/deposits", responses=written(ACCOUNT, DepositCash))
 async def deposit(request: Request, principal: Admin, account_id: AccountId, body: CashBody) -> Response:
     """Put credits into an account; `Idempotency-Key` is the id of the deposit."""
     reply = await submit(request, command_id_of(request, principal, DepositCash), DepositCash(account_id, body.amount))
-    return await resource(request, reply, NEEDS, lambda c, a: serialize(_get(c, a, account_id)))
+    return await resource(request, reply, NEEDS, lambda c, a: _profile(c, a, account_id))
 
 
 @router.post("/{account}/withdrawals", responses=written(ACCOUNT, WithdrawCash))
-async def withdraw(request: Request, principal: Anyone, account_id: AccountId, body: CashBody) -> Response:
+async def withdraw(request: Request, principal: Actor, account_id: AccountId, body: CashBody) -> Response:
     """Take available credits out of an account, with the account's own key or an admin's."""
-    if principal.account_id != account_id and "admin" not in principal.roles:
-        raise ApiError("FORBIDDEN", "this needs the account's own key or one with the role admin")
+    principal.check_may_act_for(account_id)
     reply = await submit(
         request, command_id_of(request, principal, WithdrawCash), WithdrawCash(account_id, body.amount)
     )
-    return await resource(request, reply, NEEDS, lambda c, a: serialize(_get(c, a, account_id)))
+    return await resource(request, reply, NEEDS, lambda c, a: _profile(c, a, account_id))
 
 
-@router.get("", responses=list_of(ACCOUNT))
+@router.get("", responses=list_of({"anyOf": [schema_of(accounts.ValuedAccount), schema_of(PublicAccount)]}))
 async def list_accounts(read: Read, limit: Limit = 100, cursor: Cursor = None) -> Response:
-    """All accounts."""
+    """All accounts, newest first; with their cash only for the account itself, analysts and admins."""
     after = read.after(cursor, int, str)
     rows, as_of = await read.fetch(
         (accounts.list_accounts,), lambda c, a: accounts.list_accounts(c, a, limit=limit + 1, after=after)
     )
-    return read.page(rows, limit, serialize, as_of)
+    return read.page(rows, limit, lambda row: _account_json(read, row), as_of)
 
 
-@router.get("/{account}", responses=one(ACCOUNT, "ACCOUNT_NOT_FOUND"))
+@router.get("/{account}", responses=one({"anyOf": [ACCOUNT, schema_of(PublicProfile)]}, "ACCOUNT_NOT_FOUND"))
 async def get_account(read: Read, account: str) -> Response:
-    """An account: available and held cash, and its equity, with its positions at their current prices."""
-    row, as_of = await read.fetch(NEEDS, lambda c, a: _get(c, a, account))
-    return answer(serialize(row), as_of)
+    """An account and its profit: `pnl`, the sum of realized and unrealized profit, as on the leaderboard of all time.
+
+    The account itself, analysts and admins also see available and held cash, and its equity, with its positions at their
+    current prices.
+    """
+    profile, as_of = await read.fetch(NEEDS, lambda c, a: _profile(c, a, account))
+    if not read.sees(profile["account_id"]):
+        profile = {name: profile[name] for name in PublicProfile.__annotations__}
+    return answer(profile, as_of)
 
 
 @router.get("/{account}/positions", responses=list_of(positions.Position, "ACCOUNT_NOT_FOUND", "MARKET_NOT_FOUND"))
@@ -115,7 +120,7 @@ async def list_account_positions(
     return read.page(rows, limit, serialize, as_of)
 
 
-@router.get("/{account}/orders", responses=list_of(ORDER, "ACCOUNT_NOT_FOUND", "MARKET_NOT_FOUND"))
+@router.get("/{account}/orders", responses=list_of(ORDER, "FORBIDDEN", "ACCOUNT_NOT_FOUND", "MARKET_NOT_FOUND"))
 async def list_account_orders(
     read: Read,
     account: str,
@@ -127,8 +132,10 @@ async def list_account_orders(
     """The account's orders, newest first; with `open=true` only resting ones."""
     after = read.after(cursor, int, str)
 
+    named = await read.private(account)
+
     def query(connection: Connection[Any], as_of: AsOf) -> list[orders.Order]:
-        account_id, market_id = _filters(connection, as_of, account, market)
+        account_id, market_id = _filters(connection, as_of, named, market)
         return orders.account_orders(
             connection, as_of, account_id, market_id=market_id, open_only=open, limit=limit + 1, after=after
         )
@@ -137,48 +144,56 @@ async def list_account_orders(
     return read.page(rows, limit, order_json, as_of)
 
 
-@router.get("/{account}/fills", responses=list_of(trades.AccountFill, "ACCOUNT_NOT_FOUND", "MARKET_NOT_FOUND"))
+@router.get(
+    "/{account}/fills", responses=list_of(trades.AccountFill, "FORBIDDEN", "ACCOUNT_NOT_FOUND", "MARKET_NOT_FOUND")
+)
 async def list_account_fills(
     read: Read, account: str, market: Market = None, limit: Limit = 100, cursor: Cursor = None
 ) -> Response:
     """The account's fills, as taker and as maker, newest first."""
     after = read.after(cursor, int, int)
 
+    named = await read.private(account)
+
     def query(connection: Connection[Any], as_of: AsOf) -> list[trades.AccountFill]:
-        account_id, market_id = _filters(connection, as_of, account, market)
+        account_id, market_id = _filters(connection, as_of, named, market)
         return trades.account_fills(connection, as_of, account_id, market_id=market_id, limit=limit + 1, after=after)
 
     rows, as_of = await read.fetch((*NEEDS, trades.account_fills), query)
     return read.page(rows, limit, serialize, as_of)
 
 
-@router.get("/{account}/settlements", responses=list_of(positions.AccountSettlement, "ACCOUNT_NOT_FOUND"))
+@router.get("/{account}/settlements", responses=list_of(positions.AccountSettlement, "FORBIDDEN", "ACCOUNT_NOT_FOUND"))
 async def list_account_settlements(read: Read, account: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """Payments to the account by finalized, corrected and voided markets, and what they took back, newest first."""
     after = read.after(cursor, int, str)
 
+    named = await read.private(account)
+
     def query(connection: Connection[Any], as_of: AsOf) -> list[positions.AccountSettlement]:
-        account_id = _get(connection, as_of, account).account_id
+        account_id = _get(connection, as_of, named).account_id
         return positions.settlements(connection, as_of, account_id, limit=limit + 1, after=after)
 
     rows, as_of = await read.fetch((*NEEDS, positions.settlements), query)
     return read.page(rows, limit, serialize, as_of)
 
 
-@router.get("/{account}/ledger", responses=list_of(accounts.LedgerEntry, "ACCOUNT_NOT_FOUND"))
+@router.get("/{account}/ledger", responses=list_of(accounts.LedgerEntry, "FORBIDDEN", "ACCOUNT_NOT_FOUND"))
 async def list_account_ledger(read: Read, account: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """The account's statement: every movement of its cash, with available and held cash afterwards, newest first."""
     after = read.after(cursor, int)
 
+    named = await read.private(account)
+
     def query(connection: Connection[Any], as_of: AsOf) -> list[accounts.LedgerEntry]:
-        account_id = _get(connection, as_of, account).account_id
+        account_id = _get(connection, as_of, named).account_id
         return accounts.statement(connection, as_of, account_id, limit=limit + 1, after=after)
 
     rows, as_of = await read.fetch((*NEEDS, accounts.statement), query)
     return read.page(rows, limit, serialize, as_of)
 
 
-@router.get("/{account}/equity-history", responses=list_of(equity.EquityPoint, "ACCOUNT_NOT_FOUND"))
+@router.get("/{account}/equity-history", responses=list_of(equity.EquityPoint, "FORBIDDEN", "ACCOUNT_NOT_FOUND"))
 async def get_equity_history(
     read: Read,
     account: str,
@@ -195,9 +210,10 @@ async def get_equity_history(
     """
     after = read.after(cursor, int)
     since, until, length = query_time("start", start), query_time("end", end), PERIODS[step]
+    named = await read.private(account)
 
     def query(connection: Connection[Any], as_of: AsOf) -> tuple[list[equity.EquityPoint], int]:
-        found = _get(connection, as_of, account)
+        found = _get(connection, as_of, named)
         last = as_of.time if until is None else until
         if after is not None:
             first = after[0] + length
@@ -210,6 +226,20 @@ async def get_equity_history(
 
     (rows, most), as_of = await read.fetch((*NEEDS, equity.equity_history), query)
     return read.page(rows, most, serialize, as_of)
+
+
+def _profile(connection: Connection[Any], as_of: AsOf, reference: str) -> dict[str, Any]:
+    """Return an account with its profit in JSON's types; raises ApiError ACCOUNT_NOT_FOUND."""
+    found = _get(connection, as_of, reference)
+    return serialize(found) | serialize(leaderboard.profit(connection, as_of, found.account_id))
+
+
+def _account_json(read: Reader, row: accounts.ValuedAccount) -> dict[str, Any]:
+    """Return an account in JSON's types, and of an account whose cash is private to others only what is public."""
+    account = serialize(row)
+    if not read.sees(row.account_id):
+        account = {name: account[name] for name in PublicAccount.__annotations__}
+    return account
 
 
 def _get(connection: Connection[Any], as_of: AsOf, reference: str) -> accounts.ValuedAccount:

@@ -8,13 +8,14 @@ from fastapi import APIRouter, Query
 from psycopg import Connection
 from starlette.responses import Response
 
-from api.http.auth import Principal, require
 from api.http.cursors import POSITION_MAX
 from api.http.errors import ApiError, invalid_field
 from api.http.openapi import EVENT, answers, list_of
 from api.http.reads import Cursor, Limit, Read, Reader, answer, json, query_time
 from domain.events import Recorded
+from domain.orders import OrderAmended, OrderPlaced
 from domain.partition import CommandHadNoEffect, CommandRejected
+from domain.rejections import Code
 from messages.events import TOPICS, event_schemas, public_event
 from messages.stored import from_stored
 from projections import log_index
@@ -52,14 +53,15 @@ async def list_events(
 ) -> Response:
     """Events as `GET /v1/schemas` describes them, oldest first, with `before` newest first.
 
-    `as_of` is the end of the log as it was read. The events of an account need its own key, or an admin's.
-    The `body` of a command that was refused or had no effect is null unless the key may act for its account.
+    `as_of` is the end of the log as it was read. The log as a whole is for analysts and admins. An account may read its own
+    events, with `account`: there the accounts and orders that it traded with are null. The `body` of a command that was
+    refused or had no effect is for its account, analysts and admins.
     """
     key = read.after(cursor, int)
+    if account is None:
+        read.check_sees_all()
     resolve = read.context.references.resolve
-    account_id = None if account is None else await resolve("account", account)
-    if account_id is not None:
-        _may_see(read.principal, account_id)
+    account_id = None if account is None else await read.private(account)
     newest_first = before is not None
     search = Search(
         types=type_names(type),
@@ -81,7 +83,7 @@ async def list_events(
     positions, as_of = await read.fetch((log_index.exists, log_index.positions), query)
     shown = positions[:limit]
     found = await read.context.log_reads.ask(lambda log: _events(log, shown))
-    events = [_shown(recorded, read.principal) for recorded in found]
+    events = [_shown(recorded, read) for recorded in found]
     more = shown[-1:] if len(positions) > limit else None
     return answer(events, as_of, next_cursor=read.cursor(more, as_of))
 
@@ -92,14 +94,29 @@ async def get_schemas() -> Response:
     return json({"data": event_schemas()})
 
 
-def _shown(recorded: Recorded, principal: Principal | None) -> dict[str, Any]:
-    """Return the public form of an event for this reader: bodies of commands are private to the account that sent them."""
+def _shown(recorded: Recorded, read: Reader) -> dict[str, Any]:
+    """Return the public form of an event for this reader.
+
+    Bodies of commands are private to the account that sent them, whatever the settings say. An account that reads its own
+    events does not see with whom it traded, whose command filled its order, or whether an id is that of another's order.
+    """
     public = public_event(recorded)
     event = recorded.event
+    data = public["data"]
     if isinstance(event, CommandRejected | CommandHadNoEffect) and not (
-        principal and principal.may_act_for(event.account_id or "")
+        read.principal and read.principal.may_see(event.account_id or "")
     ):
-        public["data"]["body"] = None
+        data["body"] = None
+    if read.sees_all:
+        return public
+    own = read.principal.account_id if read.principal else None
+    if not recorded.command_id.startswith((f"order:{own}:", f"{own}:")):
+        public["command_id"] = ""
+    if isinstance(event, CommandRejected) and event.code is Code.NOT_ORDER_OWNER:
+        data |= {"code": Code.ORDER_NOT_OPEN, "message": "there is no such open order"}
+    if isinstance(event, OrderPlaced | OrderAmended):
+        for fill in data["execution"]["fills"]:
+            fill |= {"account_id": None, "order_id": None}
     return public
 
 
@@ -116,11 +133,6 @@ async def _read_to_the_end(read: Reader) -> None:
     if read.at is None and read.time is None:
         end = await read.context.log_reads.ask(lambda log: log.max_notification_id())
         read.min_position = max(read.min_position or 0, end or 0)
-
-
-def _may_see(principal: Principal | None, account_id: str) -> None:
-    if principal is None or principal.account_id != account_id:
-        require(principal, "admin")
 
 
 def _refuse_unknown(connection: Connection[Any], as_of: AsOf, search: Search) -> None:

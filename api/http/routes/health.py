@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Gauge, generate_latest
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse, Response
 
 from api.http.answers import HealthAnswer, ReadyAnswer, StatusAnswer
-from api.http.context import Context, WithContext
+from api.http.context import Context, WithContext, status_reader_of
 from api.http.openapi import answer, answers, envelope
 from api.http.reads import json
 from api.lag import positions_of
@@ -40,10 +40,15 @@ async def get_readiness(context: WithContext) -> Response:
     return json({"status": "ready"})
 
 
-@router.get("/v1/status", responses=answers(envelope(StatusAnswer), "LOG_LOST", "UNAVAILABLE"))
+@router.get(
+    "/v1/status",
+    responses=answers(envelope(StatusAnswer), "UNAUTHENTICATED", "LOG_LOST", "UNAVAILABLE"),
+    dependencies=[Depends(status_reader_of)],
+)
 async def get_status(context: WithContext) -> Response:
     """The position of the log and of each read model, and the lag of each in events and in seconds of the log.
 
+    It needs a key, except on `TIDINGS_OPS_PORT`.
     `lost` says how the log has lost events that the read models know; null if it has not.
     """
     found = await status_of(context)
@@ -51,10 +56,16 @@ async def get_status(context: WithContext) -> Response:
 
 
 @router.get(
-    "/metrics", response_class=PlainTextResponse, responses=answers({"type": "string"}, media_type="text/plain")
+    "/metrics",
+    response_class=PlainTextResponse,
+    responses=answers({"type": "string"}, "UNAUTHENTICATED", "UNAVAILABLE", media_type="text/plain"),
+    dependencies=[Depends(status_reader_of)],
 )
 async def get_metrics(context: WithContext) -> Response:
-    """The same positions and lags, and counts and times of requests, for Prometheus."""
+    """The same positions and lags, and counts and times of requests, for Prometheus.
+
+    It needs a key, except on `TIDINGS_OPS_PORT`.
+    """
     lines = [generate_latest(context.metrics.registry), generate_latest(REGISTRY)]
     try:
         found = await status_of(context)

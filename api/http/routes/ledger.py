@@ -12,9 +12,13 @@ from projections import accounts
 router = APIRouter(tags=["ledger"])
 
 
-@router.get("/ledger", responses=one(LedgerBooks))
+@router.get("/ledger", responses=one(LedgerBooks, "FORBIDDEN"))
 async def get_ledger(read: Read) -> Response:
-    """The sum of each book (cash, held, pools, fees, house, bonds, external), and `sum` over all of them: always 0."""
+    """The sum of each book (cash, held, pools, fees, house, bonds, external), and `sum` over all of them: always 0.
+
+    For analysts and admins.
+    """
+    read.check_sees_all()
     sums, as_of = await read.fetch((accounts.ledger_sums,), accounts.ledger_sums)
     books = {book: format_decimal(amount) for book, amount in sums.items()}
     return answer({"books": books, "sum": format_decimal(sum(sums.values()))}, as_of)

@@ -8,8 +8,8 @@ from starlette.responses import Response
 
 from api.http.answers import PriceHistories, PriceHistory
 from api.http.openapi import list_of, one, page_of
-from api.http.reads import Cursor, Limit, Read, answer, query_time
-from api.http.resources import CANDLE, MARKET, MARKET_WITH_WORDINGS
+from api.http.reads import Cursor, Limit, Read, Reader, answer, query_time
+from api.http.resources import CANDLE, MARKET, MARKET_WITH_WORDINGS, TRADE
 from api.http.routes.events import Types, type_names
 from api.http.routes.markets import NEEDS, find, market_json, outcome_indexes, whole_market
 from api.http.routes.stories import find_story
@@ -186,9 +186,12 @@ async def get_candlesticks(
     return answer(rows, as_of, next_cursor=read.cursor(key, as_of))
 
 
-@router.get("/{market}/trades", responses=list_of(trades.Trade, "MARKET_NOT_FOUND"))
+@router.get("/{market}/trades", responses=list_of(TRADE, "MARKET_NOT_FOUND"))
 async def list_market_trades(read: Read, market: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
-    """Every fill of the market as a trade, newest first."""
+    """Every fill of the market as a trade, newest first.
+
+    `account_id`, `order_id` and their `resting_*` counterparts are null, except for the party itself, analysts and admins.
+    """
     after = read.after(cursor, int, int)
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[trades.Trade]:
@@ -196,7 +199,7 @@ async def list_market_trades(read: Read, market: str, limit: Limit = 100, cursor
         return trades.market_trades(connection, as_of, found.market_id, limit=limit + 1, after=after)
 
     rows, as_of = await read.fetch((*NEEDS, trades.market_trades), query)
-    return read.page(rows, limit, serialize, as_of)
+    return read.page(rows, limit, lambda row: trade_json(read, row), as_of)
 
 
 @router.get("/{market}/book", responses=list_of(book.OutcomeBook, "MARKET_NOT_FOUND"))
@@ -236,7 +239,10 @@ async def list_market_events(
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Response:
-    """The lifecycle of the market: opened, halted, clarified, determined ...; newest first."""
+    """The lifecycle of the market: opened, halted, clarified, determined ...; newest first.
+
+    The `account_id` of a dispute is null, except for that account, analysts and admins.
+    """
     after = read.after(cursor, int)
     types, since, until = type_names(type), query_time("start", start), query_time("end", end)
 
@@ -247,9 +253,27 @@ async def list_market_events(
         )
 
     rows, as_of = await read.fetch((*NEEDS, lifecycle.market_events), query)
-    return read.page(rows, limit, serialize, as_of)
+    return read.page(rows, limit, lambda row: _lifecycle_json(read, row), as_of)
 
 
 def point_json(tick: prices.Tick) -> dict[str, Any]:
     """Return a point of a price history in JSON's types: `t` its time, `p` the price, `position` its place in the log."""
     return {"t": format_time(tick.time), "p": format_decimal(tick.price), "position": tick.position}
+
+
+def trade_json(read: Reader, row: trades.Trade) -> dict[str, Any]:
+    """Return a trade in JSON's types, without the accounts and orders of parties that this reader may not see."""
+    trade = serialize(row)
+    for party in ("", "resting_"):
+        account_id = trade[f"{party}account_id"]
+        if account_id is not None and not read.sees(account_id):
+            trade[f"{party}account_id"] = trade[f"{party}order_id"] = None
+    return trade
+
+
+def _lifecycle_json(read: Reader, row: lifecycle.LifecycleEntry) -> dict[str, Any]:
+    entry = serialize(row)
+    account_id = entry["data"].get("account_id")
+    if account_id is not None and not read.sees(account_id):
+        entry["data"] = {**entry["data"], "account_id": None}
+    return entry

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from api.http.answers import SetsAnswer
 from api.http.auth import Principal
-from api.http.context import Anyone, MarketId, Operator, WithContext
+from api.http.context import Actor, MarketId, Operator, WithContext
 from api.http.errors import ApiError
 from api.http.fields import (
     Amount,
@@ -218,7 +218,7 @@ async def determine_market(write: OperatorWrite, body: PayoutsBody) -> Response:
 
 @router.post("/markets/{market}/dispute", responses=written(MARKET_WITH_WORDINGS, DisputeMarket))
 async def dispute_market(
-    request: Request, context: WithContext, principal: Anyone, market_id: MarketId, body: DisputeMarketBody
+    request: Request, context: WithContext, principal: Actor, market_id: MarketId, body: DisputeMarketBody
 ) -> Response:
     """Contest a determination within its window, posting a bond."""
     account_id = await context.references.acting_account(principal, body.account)
@@ -252,7 +252,7 @@ async def void_market(write: OperatorWrite, body: VoidMarketBody | None = None) 
 
 @router.post("/markets/{market}/split", responses=written(SetsAnswer, SplitSets))
 async def split_sets(
-    request: Request, context: WithContext, principal: Anyone, market_id: MarketId, body: SetsBody
+    request: Request, context: WithContext, principal: Actor, market_id: MarketId, body: SetsBody
 ) -> Response:
     """Turn credits into the same number of shares of every outcome."""
     account_id = await context.references.acting_account(principal, body.account)
@@ -261,7 +261,7 @@ async def split_sets(
 
 @router.post("/markets/{market}/merge", responses=written(SetsAnswer, MergeSets))
 async def merge_sets(
-    request: Request, context: WithContext, principal: Anyone, market_id: MarketId, body: SetsBody
+    request: Request, context: WithContext, principal: Actor, market_id: MarketId, body: SetsBody
 ) -> Response:
     """Turn the same number of shares of every outcome into credits."""
     account_id = await context.references.acting_account(principal, body.account)

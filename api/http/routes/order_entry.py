@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from starlette.requests import Request
 
-from api.http.auth import require
+from api.http.auth import ACTORS, require
 from api.http.bodies import check_media_type, read_body
 from api.http.errors import ANSWERED, response_to
 from api.http.routes import orders
 from api.http.writes import await_reply, refusal, time_in
-from api.key_store import ROLES
 from messages.commands import order_command_id
 from messages.fields import REFERENCE
 from messages.json_text import check_keys, without_bom
@@ -150,6 +149,6 @@ class OrderEntry:
                 content_type = value
             elif name == b"content-encoding":
                 content_encoding = value
-        principal = require(caller.principal(), *ROLES)
+        principal = require(caller.principal(), *ACTORS)
         check_media_type(content_type, content_encoding)
         return principal, time_in(self._context, time)

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from api.http.answers import BatchAnswer, CancelAnswer, CanceledOrderAnswer, OrderAnswer, QuoteAnswer
 from api.http.auth import Principal
 from api.http.bodies import json_text
-from api.http.context import Anyone, WithContext, context_of
+from api.http.context import Actor, WithContext, context_of
 from api.http.errors import ApiError, from_pydantic
 from api.http.fields import Amount, BodyT, ClientOrderId, Price, Reference, RequestBody, with_fields_of
 from api.http.openapi import COMMAND_CODES, answer, answers, decided, written
@@ -188,7 +188,7 @@ UNKNOWN_ORDER_CODES: Final = ("ORDER_NOT_FOUND", "NOT_ORDER_OWNER", "NOT_YET_PRO
     openapi_extra=_documented(PlaceOrderBody),
     responses=decided(OrderAnswer, PlaceOrder, status=201) | answer(QuoteAnswer, 200),
 )
-async def place_order(request: Request, principal: Anyone) -> Response:
+async def place_order(request: Request, principal: Actor) -> Response:
     """Place an order. The answer says what it did at once: status, fills, cost, fee, and its position in the log."""
     status, answer = await place(request, principal, await request.body())
     return json(answer, status)
@@ -199,20 +199,20 @@ async def place_order(request: Request, principal: Anyone) -> Response:
     openapi_extra=_documented(PlaceBatchBody, orders=ORDER),
     responses=answers(BatchAnswer, *COMMAND_CODES),
 )
-async def place_batch(request: Request, principal: Anyone) -> Response:
+async def place_batch(request: Request, principal: Actor) -> Response:
     """Place up to 100 orders. `results` has, in the same order, what each did, or the error that it would have alone."""
     return json(batch_answer(await place_each(request, principal, await request.body())))
 
 
 @router.post("/quotes", responses=answers(QuoteAnswer, *COMMAND_CODES, *REFUSALS[PlaceOrder]))
-async def quote_order(request: Request, principal: Anyone, order: QuoteBody) -> Response:
+async def quote_order(request: Request, principal: Actor, order: QuoteBody) -> Response:
     """The result that an order would have now, and the prices afterwards. Nothing changes."""
     return json(await _quoted(request, principal, order, "quote"))
 
 
 @router.delete("/orders/{order_id}", responses=decided(CanceledOrderAnswer, CancelOrder, *UNKNOWN_ORDER_CODES))
 async def cancel_order(
-    request: Request, context: WithContext, principal: Anyone, order_id: str, account: Reference | None = None
+    request: Request, context: WithContext, principal: Actor, order_id: str, account: Reference | None = None
 ) -> Response:
     """Cancel a resting order."""
     account_id = await context.references.acting_account(principal, account)
@@ -222,7 +222,7 @@ async def cancel_order(
 
 
 @router.post("/orders/cancel", responses=decided(CancelAnswer, CancelOrders))
-async def cancel_orders(request: Request, context: WithContext, principal: Anyone, body: CancelOrdersBody) -> Response:
+async def cancel_orders(request: Request, context: WithContext, principal: Actor, body: CancelOrdersBody) -> Response:
     """Cancel all resting orders of the account, or those in one market; `canceled` lists them."""
     account_id = await context.references.acting_account(principal, body.account)
     market_id = None if body.market_id is None else await context.references.resolve("market", body.market_id)
@@ -233,7 +233,7 @@ async def cancel_orders(request: Request, context: WithContext, principal: Anyon
 
 @router.patch("/orders/{order_id}", responses=written(AMENDED_ORDER, AmendOrder, *UNKNOWN_ORDER_CODES))
 async def amend_order(
-    request: Request, context: WithContext, principal: Anyone, order_id: str, body: AmendOrderBody
+    request: Request, context: WithContext, principal: Actor, order_id: str, body: AmendOrderBody
 ) -> Response:
     """Give a resting order a new price or quantity. It keeps its time priority only if just the quantity shrinks.
 
@@ -257,7 +257,8 @@ async def _submit_to_order(request: Request, principal: Principal, command: Canc
     The engine knows resting orders only. So where there is none, the read model says whether there ever was one.
 
     Raises:
-        ApiError: as `submit`; ORDER_NOT_FOUND for an unknown order, NOT_ORDER_OWNER for one of another account.
+        ApiError: as `submit`; ORDER_NOT_FOUND for an unknown order, and to a trader for an order of another account, whose
+            existence is private; NOT_ORDER_OWNER to an admin for an order of another account than the one named.
     """
     order_id = command.order_id
     unknown = ApiError("ORDER_NOT_FOUND", "no such order", {"order": order_id})
@@ -266,11 +267,12 @@ async def _submit_to_order(request: Request, principal: Principal, command: Canc
     try:
         return await submit(request, command_id_of(request, principal, type(command)), command)
     except ApiError as error:
-        if error.code != "ORDER_NOT_OPEN":
+        is_others = error.code == "NOT_ORDER_OWNER" and not principal.sees_all
+        if error.code != "ORDER_NOT_OPEN" and not is_others:
             raise
-        position = error.details["position"]
+        position: int = error.details["position"]
         order = await fetch_after(request, position, NEEDS, lambda c, a: orders.get_order(c, a, order_id))
-        if order is None or order.position > position:
+        if order is None or order.position > position or not principal.may_see(order.account_id):
             unknown.details["position"] = position
             raise unknown from error
         if order.account_id != command.account_id:

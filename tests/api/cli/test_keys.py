@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 def test_keys_are_made_listed_and_revoked(exchange: Exchange, settings: Settings) -> None:
     """A key that the command makes works on the running server until the command revokes it."""
     trader = exchange.trader("10")
-    made = tidings(settings, "keys", "create", "--role", "trader", "--account", trader.name, "--label", "cli")
+    made = tidings(settings, "keys", "create", "--role", "trader", "--account", trader.name, "--name", "cli")
     key = made.stdout.strip()
     assert made.returncode == 0
     api = exchange.api.as_key(key)
     assert api.post("/orders", trader.order(exchange.market()["market_id"])).status_code == 201
 
     listed = json.loads(tidings(settings, "keys", "list", "--json").stdout)
-    (mine,) = [row for row in listed if row["label"] == "cli"]
+    (mine,) = [row for row in listed if row["name"] == "cli"]
     assert mine["account_id"] == trader.account_id
     assert key not in json.dumps(listed)
     assert tidings(settings, "keys", "revoke", mine["key_id"]).returncode == 0

@@ -95,7 +95,7 @@ def serve(log: ApplicationRecorder, database: str, home: Path) -> Iterator[Serve
         with pool.connection() as connection:
             migrate(connection)
             ensure(connection, [PROJECTIONS["markets"]])
-            key, _ = key_store.create(connection, ("operator",), None, "test")
+            key, _ = key_store.create(connection, key_store.NewKey(("analyst",)))
         progress = Progress(database)
         progress.start()
         stack.callback(progress.stop)

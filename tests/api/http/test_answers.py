@@ -211,12 +211,12 @@ def test_stories_and_markets(exchange: Exchange) -> None:
 
 def test_keys(exchange: Exchange) -> None:
     """Made and revoked: as the list has them, and the secret once."""
-    created = exchange.api.done("/keys", {"roles": ["operator"], "label": "answered"})
+    created = exchange.api.done("/keys", {"roles": ["operator"], "name": "answered"})
     revoked = exchange.api.send("DELETE", f"/keys/{created['key_id']}").json()
 
     (listed,) = [key for key in exchange.api.data("/keys") if key["key_id"] == created["key_id"]]
     assert revoked == listed | {"position": revoked["position"]}
-    agree(created | {"revoked_at": None}, listed | {"revoked_at": None}, "roles", "label", "prefix", "account_id")
+    agree(created | {"revoked_at": None}, listed | {"revoked_at": None}, "roles", "name", "prefix", "account_id")
 
 
 @pytest.mark.parametrize("outcomes", [["Yes", "No"], ["A", "B", "C"]], ids=["two outcomes", "three"])

@@ -14,10 +14,12 @@ OPERATORS = [
     "/stories",
     *(f"/markets/x/{act}" for act in ("activate", "halt", "resume", "close", "uphold", "finalize")),
 ]
-ADMINS = ["/accounts", "/accounts/x/deposits", "/keys"]
+ADMINS = ["/accounts", "/accounts/x/deposits"]
 
 
-@pytest.mark.parametrize("path", [*OPERATORS, *ADMINS, "/orders", "/orders/batch", "/quotes", "/markets/x/split"])
+@pytest.mark.parametrize(
+    "path", [*OPERATORS, *ADMINS, "/keys", "/orders", "/orders/batch", "/quotes", "/markets/x/split"]
+)
 def test_without_a_key_nothing_is_written(exchange: Exchange, path: str) -> None:
     """Every write is 401 without a key, and with an unknown one."""
     for key in (None, "tdg_nobody-has-this-key"):
@@ -46,16 +48,46 @@ def test_operator_and_admin_are_two_roles(exchange: Exchange) -> None:
 
 
 def test_a_trader_acts_for_its_own_account_only(exchange: Exchange) -> None:
-    """Another's account is 403; its own may be named; an operator may name any account, and must name one."""
+    """Another's account is 403; its own may be named; an admin may name any account, and must name one."""
     market, mine, other = exchange.market(), exchange.trader(), exchange.trader()
     order = mine.order(market["market_id"])
 
     assert mine.api.post("/orders", order | {"account": other.account_id}).status_code == 403
     assert mine.api.post("/orders", order | {"account": mine.name}).status_code == 201
-    by_operator = exchange.api.done("/orders", other.order(market["market_id"], account=other.name))
-    assert by_operator["account_id"] == other.account_id
+    by_admin = exchange.api.done("/orders", other.order(market["market_id"], account=other.name))
+    assert by_admin["account_id"] == other.account_id
     missing = exchange.api.post("/orders", mine.order(market["market_id"]))
     assert (missing.status_code, missing.json()["details"]["field"]) == (422, "account")
+
+
+def test_an_operator_acts_for_no_account(exchange: Exchange) -> None:
+    """Not even for the one that its key names: it trades, quotes, cancels, splits, disputes and withdraws for nobody."""
+    market, victim = exchange.market(), exchange.trader()
+    key = exchange.api.done("/keys", {"roles": ["operator"], "account": victim.account_id})["key"]
+    operator = exchange.api.as_key(key)
+    resting = victim.place(market["market_id"], type="limit", limit_price="0.3")["order_id"]
+    order = victim.order(market["market_id"], quantity=None, spend="90")
+    before = victim.api.data(f"/accounts/{victim.account_id}", min_position=exchange.head())
+
+    for named in ({}, {"account": victim.account_id}, {"account": victim.name}):
+        bodies = {
+            "/orders": order,
+            "/orders/batch": {"orders": [order]},
+            "/quotes": {name: value for name, value in order.items() if name != "client_order_id"},
+            "/orders/cancel": {},
+            f"/markets/{market['market_id']}/split": {"amount": "1"},
+            f"/markets/{market['market_id']}/merge": {"amount": "1"},
+            f"/markets/{market['market_id']}/dispute": {"reason": "no"},
+            f"/accounts/{victim.account_id}/withdrawals": {"amount": "1"},
+        }
+        for path, body in bodies.items():
+            refused = operator.post(path, body | (named if "withdrawals" not in path else {}))
+            assert (refused.status_code, refused.json()["code"]) == (403, "FORBIDDEN"), path
+        for method, body in [("DELETE", None), ("PATCH", {"price": "0.2"})]:
+            refused = operator.send(method, f"/orders/{resting}", body and body | named)
+            assert (refused.status_code, refused.json()["code"]) == (403, "FORBIDDEN"), method
+
+    assert victim.api.data(f"/accounts/{victim.account_id}", min_position=exchange.head()) == before
 
 
 def test_another_traders_order_cannot_be_canceled(exchange: Exchange) -> None:
@@ -69,7 +101,7 @@ def test_another_traders_order_cannot_be_canceled(exchange: Exchange) -> None:
 
 def test_a_revoked_key_stops_working(exchange: Exchange) -> None:
     """In this process a revoked key is 401 at once, and the list of keys says that it is revoked."""
-    created = exchange.api.done("/keys", {"roles": ["admin"], "label": "short"})
+    created = exchange.api.done("/keys", {"roles": ["admin"], "name": "short"})
     api = exchange.api.as_key(created["key"])
     assert api.get("/keys").status_code == 200
 

@@ -96,20 +96,20 @@ def test_a_traders_key_is_scoped_to_its_account(exchange: Exchange) -> None:
 
 def test_a_key_is_made_once(exchange: Exchange, replica: Api) -> None:
     """Sent again, the request makes no second key and shows no secret; with another body it is a 409."""
-    headers, body = {"idempotency-key": f"key {next(_numbers)}"}, {"roles": ["operator", "admin"], "label": "nightly"}
+    headers, body = {"idempotency-key": f"key {next(_numbers)}"}, {"roles": ["operator", "admin"], "name": "nightly"}
     first = exchange.api.done("/keys", body, headers=headers)
 
     again = replica.as_key(new_key(exchange, "admin")).post(
         "/keys", body | {"roles": ["admin", "operator"]}, headers=headers
     )
-    other = exchange.api.post("/keys", body | {"label": "daily"}, headers=headers)
+    other = exchange.api.post("/keys", body | {"name": "daily"}, headers=headers)
 
     assert first["key"].startswith("tdg_")
     assert again.status_code == 201
     assert {**again.json(), "position": 0} == {**first, "key": None, "position": 0}
     assert (other.status_code, other.json()["code"]) == (409, "COMMAND_ID_REUSED")
     assert [key["key_id"] for key in exchange.api.data("/keys")].count(first["key_id"]) == 1
-    assert {key["key_id"] for key in exchange.api.data("/keys") if key["label"] == "daily"} == set()
+    assert {key["key_id"] for key in exchange.api.data("/keys") if key["name"] == "daily"} == set()
     assert first["position"] <= exchange.head()
 
 

@@ -38,7 +38,7 @@ def test_a_silent_log_holds_up_nobody_else(database: str, tmp_path: Path) -> Non
     """Beside more questions to it than there are threads and connections, a read is quick; the questions are refused."""
     log = SilentLog()
     with serve(log, database, tmp_path) as served:
-        asking = [Waiting.send(served.url, path) for path in PATHS for _ in range(20)]
+        asking = [Waiting.send(served.url, path, served.key) for path in PATHS for _ in range(20)]
         began = time.monotonic()
         for _ in range(10):
             answer = httpx.get(f"{served.url}/v1/markets", headers={"authorization": f"Bearer {served.key}"})
@@ -61,7 +61,7 @@ def test_a_log_that_cannot_be_reached_is_503(database: str, tmp_path: Path, path
     log = SilentLog()
     log.fails.set()
     with serve(log, database, tmp_path) as served:
-        answer = httpx.get(f"{served.url}{path}")
+        answer = httpx.get(f"{served.url}{path}", headers={"authorization": f"Bearer {served.key}"})
 
     assert answer.status_code == 503
     assert answer.json().get("code") == ("UNAVAILABLE" if path != "/readyz" else None)

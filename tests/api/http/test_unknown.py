@@ -93,12 +93,15 @@ def test_writes_to_unknown_things(exchange: Exchange, known: dict[str, str], wri
 
 
 def test_an_order_that_is_over_is_not_unknown(exchange: Exchange) -> None:
-    """It is a 409 for its owner, and for others an order of another account; an order placed later was unknown then."""
+    """It is a 409 for its owner, unknown to other traders, and for an admin one of another account than the one named."""
     market, trader, other = exchange.market(), exchange.trader("10"), exchange.trader("10")
     path = f"/orders/{trader.place(market['market_id'], quantity='1')['order_id']}"
 
     for method, body in (("DELETE", None), ("PATCH", {"quantity": "2"})):
         mine, others = trader.api.send(method, path, body), other.api.send(method, path, body)
         assert (mine.status_code, mine.json()["code"]) == (409, "ORDER_NOT_OPEN")
-        assert (others.status_code, others.json()["code"]) == (403, "NOT_ORDER_OWNER")
+        named = {"params": {"account": other.name}} if body is None else {}
+        admin = exchange.api.send(method, path, body and body | {"account": other.name}, **named)
+        assert (others.status_code, others.json()["code"]) == (404, "ORDER_NOT_FOUND")
+        assert (admin.status_code, admin.json()["code"]) == (403, "NOT_ORDER_OWNER")
         assert mine.json()["details"]["position"] < others.json()["details"]["position"]

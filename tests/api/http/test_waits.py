@@ -129,7 +129,10 @@ def test_who_hangs_up_waits_no_more(served: Served) -> None:
         each.connection.close()
     served.wait_for(0)
     gone = f'route="/v1/markets",status="499"}} {MAX + 1}.0'
-    assert any(gone in httpx.get(f"{served.url}/metrics").text for _ in polls(QUICK))
+    assert any(
+        gone in httpx.get(f"{served.url}/metrics", headers={"authorization": f"Bearer {served.key}"}).text
+        for _ in polls(QUICK)
+    )
 
 
 def test_the_time_in_a_queue_counts(served: Served) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -103,12 +104,35 @@ def test_events_of_the_life_of_a_market(exchange: Exchange) -> None:
 
 
 def test_events_of_an_account_are_its_own(exchange: Exchange) -> None:
-    """Its key sees them, and an admin's; other keys and none do not."""
+    """Its key sees them, and an admin's; other keys and none do not. The whole log is for analysts and admins."""
     trader, other = exchange.trader(), exchange.trader()
+    analyst = exchange.api.as_key(exchange.api.done("/keys", {"roles": ["analyst"]})["key"])
 
     assert trader.api.data("/events", account=trader.account_id)
     assert other.api.get("/events", account=trader.account_id).status_code == 403
     assert exchange.api.as_key(None).get("/events", account=trader.account_id).status_code == 401
+    assert analyst.data("/events", account=trader.account_id)
+    assert analyst.data("/events", limit=1) == exchange.api.data("/events", limit=1)
+    assert trader.api.get("/events").status_code == 403
+    assert exchange.api.as_key(None).get("/events").status_code == 401
+
+
+def test_an_account_does_not_see_with_whom_it_traded(exchange: Exchange) -> None:
+    """Neither the other account, nor its order, nor the id of its command; nor whether an order of somebody else exists."""
+    market, maker, taker = exchange.market(), exchange.trader(), exchange.trader()
+    rest = maker.place(market["market_id"], type="limit", limit_price="0.4", quantity="5")
+    take = taker.place(market["market_id"], side="buy", outcome="No", type="limit", limit_price="0.65", quantity="80")
+    assert taker.api.send("DELETE", f"/orders/{rest['order_id']}").status_code == 404
+    assert {fill["source"] for fill in take["fills"]} >= {"book"}
+
+    for me, other, others_order in ((maker, taker, take), (taker, maker, rest)):
+        events = me.api.data("/events", account=me.account_id, min_position=exchange.head(), limit=1000)
+        text = json.dumps([event for event in events if event["type"] != "CommandRejected"])
+        assert me.account_id in text
+        for secret in (other.account_id, others_order["order_id"], others_order["client_order_id"] + '"'):
+            assert secret not in text
+    refused = taker.api.data("/events", account=taker.account_id, type="CommandRejected")
+    assert [event["data"]["code"] for event in refused] == ["ORDER_NOT_OPEN"]
 
 
 def test_events_of_what_is_not_there(exchange: Exchange) -> None:
@@ -119,7 +143,7 @@ def test_events_of_what_is_not_there(exchange: Exchange) -> None:
 
 
 def test_what_an_account_asked_for_in_vain_is_private(exchange: Exchange) -> None:
-    """The body of a refused order, and of a cancel without effect: for its account and the operator, null for all others."""
+    """The body of a refused order, and of a cancel without effect: for its account, analysts and admins."""
     market, trader, other = exchange.market(), exchange.trader("1"), exchange.trader("1")
     before = exchange.head()
     order = trader.order(market["market_id"], quantity=None, spend="50", max_cost="60.5")
@@ -127,11 +151,13 @@ def test_what_an_account_asked_for_in_vain_is_private(exchange: Exchange) -> Non
     trader.api.done("/orders/cancel", {"market_id": market["market_id"]})
 
     def bodies(api: Api) -> list[Any]:
-        events = [event for event in api.data("/events", after=before) if event["type"].startswith("Command")]
-        return [event["data"]["body"] for event in events if event["type"] != "CommandsRead"]
+        events = api.data("/events", after=before, account=trader.account_id)
+        return [event["data"]["body"] for event in events if event["type"].startswith("Command")]
 
     refused, canceled = bodies(trader.api)
     assert (refused["spend"], refused["max_cost"]) == ("50.000000", "60.500000")
     assert refused["account_id"] == canceled["account_id"] == trader.account_id
     assert bodies(exchange.api) == [refused, canceled]
-    assert bodies(other.api) == bodies(exchange.api.as_key(None)) == [None, None]
+    analyst = exchange.api.as_key(exchange.api.done("/keys", {"roles": ["analyst"]})["key"])
+    assert bodies(analyst) == [refused, canceled]
+    assert other.api.get("/events", account=trader.account_id).status_code == 403

@@ -53,7 +53,7 @@ def test_metrics_by_route(exchange: Exchange) -> None:
     exchange.api.as_key(None).post("/orders")
     exchange.api.get("/nowhere/at-all")
 
-    text = exchange.api.client.get("/metrics").text
+    text = exchange.api.client.get("/metrics", headers=exchange.api.headers).text
 
     assert 'route="/v1/markets/{market}",status="404"' in text
     assert 'route="/v1/orders",status="401"' in text

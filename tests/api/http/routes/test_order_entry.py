@@ -186,6 +186,6 @@ def test_the_fast_path_is_counted_under_its_route(exchange: Exchange) -> None:
     market, trader = exchange.market(), exchange.trader()
     trader.place(market["market_id"])
 
-    text = exchange.api.client.get("/metrics").text
+    text = exchange.api.client.get("/metrics", headers=exchange.api.headers).text
 
     assert 'tidings_http_requests_total{method="POST",route="/v1/orders",status="201"}' in text
