@@ -1,6 +1,6 @@
 """A story: a news report that carries markets."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, Literal
 
@@ -100,6 +100,18 @@ def publish_story(
         command.published_at,
         command.source_url,
         () if command.slug else ("slug",),
+    )
+
+
+def refuse_full_story(story_id: str, story_ids: Sequence[str]) -> Rejection | None:
+    """Return why a story takes no further market, or None; `story_ids` has the story of each market of the exchange."""
+    if story_ids.count(story_id) < STORY_ALL_MARKETS_MAX:
+        return None
+    return reject(
+        Code.TOO_MANY_MARKETS,
+        "the story has the maximum number of markets",
+        story=story_id,
+        maximum=STORY_ALL_MARKETS_MAX,
     )
 
 
