@@ -8,7 +8,7 @@ that read single records, and the producer. Whoever follows a log (``Reader``) h
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from logging import getLogger
 from threading import BoundedSemaphore, Condition, Lock
 from time import monotonic, sleep
@@ -73,7 +73,8 @@ def ends(consumer: Any, partition: TopicPartition, seconds: float) -> tuple[int,
 def close_producer(client: Any) -> None:
     """Disconnect without waiting: a record that is on its way may arrive or not."""
     client.purge()
-    client.poll(0)
+    with suppress(KafkaException):  # it tells a fatal error of before once more
+        client.poll(0)
     if hasattr(client, "close"):  # before 2.13 it ends with its last reference
         client.close()
 
