@@ -15,6 +15,7 @@ from confluent_kafka import KafkaException
 from eventsourcing.persistence import OperationalError
 
 from eventsourcing_kafka.errors import InDoubt
+from eventsourcing_kafka.waits import WaitGuard
 
 if TYPE_CHECKING:
     from eventsourcing_kafka.settings import Settings
@@ -31,13 +32,9 @@ class Producer:
         Raises:
             OperationalError: no broker answered within ``connect_timeout`` seconds.
         """
+        self._settings = settings
         self._topic, self._partition = settings.topic, settings.partition
-        self._client = confluent_kafka.Producer(settings.rdkafka_producer(), logger=getLogger(__name__))
-        try:
-            self._client.list_topics(self._topic, timeout=settings.connect_timeout)
-        except KafkaException as error:
-            self.close()
-            raise OperationalError(f"Cannot connect to {settings.bootstrap_servers}: {error}") from error
+        self._client, self._guard = _connect(settings)
 
     def send(self, value: bytes) -> Sent:
         """Send a record and return at once.
@@ -45,7 +42,14 @@ class Producer:
         Raises:
             InDoubt: it cannot be sent.
         """
-        sent = Sent(self._client)
+        if self._guard.stale and not len(self._client):  # nothing is on its way
+            try:
+                client, guard = _connect(self._settings)
+            except OperationalError as error:
+                raise InDoubt(str(error)) from error
+            self.close()
+            self._client, self._guard = client, guard
+        sent = Sent(self._client, self._guard)
         try:
             self._client.produce(self._topic, value, partition=self._partition, on_delivery=sent.acknowledge)
         except (KafkaException, BufferError) as error:
@@ -54,18 +58,36 @@ class Producer:
 
     def close(self) -> None:
         """Disconnect without waiting: a record that is on its way may arrive or not."""
-        self._client.purge()
-        self._client.poll(0)
-        self._client.close()
+        _disconnect(self._client, self._guard)
+
+
+def _connect(settings: Settings) -> tuple[Any, WaitGuard]:
+    client = confluent_kafka.Producer(settings.rdkafka_producer(), logger=getLogger(__name__))
+    guard = WaitGuard(client.purge)  # what is on its way is then in doubt
+    try:
+        with guard.at_most(settings.connect_timeout):
+            client.list_topics(settings.topic, timeout=settings.connect_timeout)
+    except KafkaException as error:
+        _disconnect(client, guard)
+        raise OperationalError(f"Cannot connect to {settings.bootstrap_servers}: {error}") from error
+    return client, guard
+
+
+def _disconnect(client: Any, guard: WaitGuard) -> None:
+    guard.close()
+    client.purge()
+    client.poll(0)
+    client.close()
 
 
 class Sent:
     """A record that is on its way."""
 
-    __slots__ = ("_client", "_error", "_offset")
+    __slots__ = ("_client", "_error", "_guard", "_offset")
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, guard: WaitGuard) -> None:
         self._client = client
+        self._guard = guard
         self._offset: int | None = None
         self._error: Any = None
 
@@ -102,7 +124,8 @@ class Sent:
     def _poll(self, seconds: float) -> None:
         """Let the client call ``acknowledge``. It raises a fatal error by itself: the broker forgot what it had confirmed."""
         try:
-            self._client.poll(seconds)
+            with self._guard.at_most(seconds):
+                self._client.poll(seconds)
         except KafkaException as error:
             self._error = error
 
