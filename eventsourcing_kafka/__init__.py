@@ -2,7 +2,8 @@
 
 Start with README.md. Read the modules in this order: ``protocol`` (which records count), ``reader``, ``producer``,
 ``writer`` (take over, append), ``fetcher``, ``index``, ``known_end`` and ``lookup`` (random access), ``subscription``,
-``recorders``, ``factory``, ``settings``, ``admin``, ``topics``, ``clients``, ``errors``.
+``recorders``, ``factory``, ``settings``, ``admin``, ``topics``, ``clients``,
+``waits``, ``errors``.
 """
 
 from eventsourcing_kafka.admin import Admin, TopicDescription
