@@ -227,8 +227,12 @@ class Lease:
                 self.retire()
             on_delivery(error, message)
 
-        self._shared.client.produce(topic, value, partition=partition, on_delivery=delivered)
-        self._in_flight += 1
+        self._in_flight += 1  # before it is sent: another thread may be told of it at once
+        try:
+            self._shared.client.produce(topic, value, partition=partition, on_delivery=delivered)
+        except BaseException:
+            self._in_flight -= 1
+            raise
 
     def poll(self, seconds: float) -> None:
         """Wait until acknowledgements have come, for anybody; or for ``seconds``."""
