@@ -7,6 +7,7 @@
 #   make check         check style, types and house rules, as CI does before the tests
 #   make bench         measure the claims about speed                (ARGS="engine --seconds 2")
 #   make chaos         run long tests: faults on a Kafka cluster of three nodes, and random HTTP requests
+#   make library       test eventsourcing_kafka with the oldest and the newest versions of what it needs
 #   make compile       compile the rules if there is a C compiler; all targets above except check do this first
 #   make debian        run all tests on a bare Debian 13 with Python 3.13; needs root, see tests/bare_debian.sh
 #   make lock          write requirements*.txt and local/kafka_jars.txt from pyproject.toml
@@ -25,7 +26,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 py
 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --root-user-action=ignore
 
-.PHONY: demo demo-kafka serve test check bench chaos debian compile lock clean
+.PHONY: demo demo-kafka serve test check bench chaos library debian compile lock clean
 
 demo: compile
 	@$(BIN)/tidings demo $(ARGS)
@@ -50,6 +51,9 @@ bench: $(VENV)/.installed-dev compile
 
 chaos: $(VENV)/.installed-dev compile
 	@$(BIN)/python -m pytest -m chaos $(ARGS)
+
+library: $(VENV)/.installed-dev
+	@$(BIN)/python -m tests.library_versions $(ARGS)
 
 debian:
 	@tests/bare_debian.sh $(ARGS)

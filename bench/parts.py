@@ -16,6 +16,7 @@ PARTS: Final = {
     "failover": "how long clients wait if the engine that writes is killed or paused",
     "broker": "the throughput of the broker alone, measured by Kafka's own tool",
     "append": "an append compared with a bare send, and reading a log again",
+    "aggregates": "loading and changing long aggregates of the library in Kafka, with and without snapshots",
     "book": "placing, canceling and matching with 10 and with 100,000 resting orders",
     "history": "an order at position 100 and at position 100,000",
     "projections": "how fast read models follow the log and answer",

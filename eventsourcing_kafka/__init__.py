@@ -3,7 +3,7 @@
 Start with README.md. Read the modules in this order: ``protocol`` (which records count) and ``states``, ``reader``,
 ``producer``, ``writer`` (take over, append), ``fetcher``, ``index``, ``index_layout``, ``known_end`` and ``lookup`` (random
 access), ``subscription``, ``recorders``, ``processing``, ``factory``, ``settings``, ``admin``, ``topics``, ``clients``,
-``errors``. What differs between releases of the library is in ``library``.
+``waits``, ``errors``. What differs between releases of the library is in ``library``.
 """
 
 from eventsourcing_kafka.admin import Admin, TopicDescription

@@ -8,7 +8,8 @@ that read single records, and the producer. Whoever follows a log (``Reader``) h
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from logging import getLogger
 from threading import BoundedSemaphore, Condition, Lock
 from time import monotonic, sleep
@@ -18,6 +19,7 @@ import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from eventsourcing_kafka.library import OperationalError, ProgrammingError
+from eventsourcing_kafka.waits import WaitGuard, end_poll
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,9 +76,15 @@ def ends(consumer: Any, partition: TopicPartition, seconds: float) -> tuple[int,
 def close_producer(client: Any) -> None:
     """Disconnect without waiting: a record that is on its way may arrive or not."""
     client.purge()
-    client.poll(0)
+    with suppress(KafkaException):  # it tells a fatal error of before once more
+        client.poll(0)
     if hasattr(client, "close"):  # before 2.13 it ends with its last reference
         client.close()
+
+
+def _close(consumer: Any, guard: WaitGuard) -> None:
+    guard.close()
+    consumer.close()
 
 
 class Connections:
@@ -89,7 +97,7 @@ class Connections:
         self._key = key
         self._settings = settings
         self.users = 0
-        self._idle: list[Any] = []
+        self._idle: list[tuple[Any, WaitGuard]] = []
         self._free = BoundedSemaphore(CONSUMERS_MAX)
         self._producer: _SharedProducer | None = None
 
@@ -111,12 +119,12 @@ class Connections:
                 return
             del self._all[self._key]
             idle, self._idle = self._idle, []
-        for consumer in idle:
-            consumer.close()
+        for consumer, guard in idle:
+            _close(consumer, guard)
 
     @contextmanager
-    def consumer(self) -> Iterator[Any]:
-        """Lend a consumer that reads single records. One that raised an error is not used again.
+    def consumer(self) -> Iterator[tuple[Any, WaitGuard]]:
+        """Lend a consumer that reads single records, with its guard. One that raised an error is not used again.
 
         Raises:
             OperationalError: all were lent for ``read_timeout`` seconds.
@@ -124,22 +132,32 @@ class Connections:
         if not self._free.acquire(timeout=self._settings.read_timeout):
             raise OperationalError(f"No connection was free within {self._settings.read_timeout} s")
         try:
-            with self._guard:
-                consumer = self._idle.pop() if self._idle else None
-            consumer = consumer or new_client(confluent_kafka.Consumer, self._settings.rdkafka_fetcher())
+            consumer, guard = self._take()
             try:
-                yield consumer
+                yield consumer, guard
             except BaseException:
-                consumer.close()
+                _close(consumer, guard)
                 raise
             with self._guard:
                 kept = self.users > 0
                 if kept:
-                    self._idle.append(consumer)
+                    self._idle.append((consumer, guard))
             if not kept:
-                consumer.close()
+                _close(consumer, guard)
         finally:
             self._free.release()
+
+    def _take(self) -> tuple[Any, WaitGuard]:
+        while True:
+            with self._guard:
+                if not self._idle:
+                    break
+                consumer, guard = self._idle.pop()
+            if not guard.stale:
+                return consumer, guard
+            _close(consumer, guard)
+        consumer = new_client(confluent_kafka.Consumer, self._settings.rdkafka_fetcher())
+        return consumer, WaitGuard(partial(end_poll, consumer))
 
     def producer(self) -> Lease:
         """Lend the producer, to several users at a time. After an error, those that come later get a new one."""
@@ -206,25 +224,39 @@ class Lease:
         def delivered(error: Any, message: Any) -> None:
             self._in_flight -= 1
             if error is not None:
-                self._shared.retired = True
+                self.retire()
             on_delivery(error, message)
 
-        self._shared.client.produce(topic, value, partition=partition, on_delivery=delivered)
-        self._in_flight += 1
+        self._in_flight += 1  # before it is sent: another thread may be told of it at once
+        try:
+            self._shared.client.produce(topic, value, partition=partition, on_delivery=delivered)
+        except BaseException:
+            self._in_flight -= 1
+            raise
 
     def poll(self, seconds: float) -> None:
         """Wait until acknowledgements have come, for anybody; or for ``seconds``."""
         try:
             self._shared.poll(seconds)
         except KafkaException:  # fatal: this producer sends nothing any more
-            self._shared.retired = True
+            self.retire()
             raise
 
     def purge(self) -> None:
-        """Do nothing: the records of the others go on. A record of our own in flight is void once somebody claims."""
+        """Give up everybody's records in flight, in any thread: their outcome is in doubt."""
+        self.retire()
+        self._shared.client.purge()
+
+    def retire(self) -> None:
+        """See to it that nobody new gets this producer."""
+        self._shared.retired = True
+
+    def __len__(self) -> int:
+        """Return the number of our records in flight."""
+        return self._in_flight
 
     def close(self) -> None:
         """Give it back. Whoever leaves a record in flight does not trust these connections."""
         if self._in_flight:
-            self._shared.retired = True
+            self.retire()
         Connections.give_back(self._shared)

@@ -12,11 +12,13 @@ from eventsourcing_kafka.clients import Connections, ends
 from eventsourcing_kafka.errors import LogTruncated, translate_errors
 from eventsourcing_kafka.library import OperationalError
 from eventsourcing_kafka.protocol import Batch, Checkpoint, decode
+from eventsourcing_kafka.waits import POLL_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from eventsourcing_kafka.settings import Settings
+    from eventsourcing_kafka.waits import WaitGuard
 
 __all__ = ["Fetcher"]
 
@@ -130,21 +132,37 @@ class Fetcher:
 
     def _records_from(self, offset: int) -> list[Any]:
         """Return the records of one answer of the broker: from this offset on, none if the log has no more of them."""
-        with self._shared().consumer() as consumer, translate_errors(f"Cannot read the record at offset {offset}"):
-            consumer.assign([self._topic_partition(offset)])
-            deadline = monotonic() + self._settings.read_timeout
-            while (left := deadline - monotonic()) > 0:
-                first = consumer.poll(left)
-                if first is None:
-                    continue
-                answer = [first, *consumer.consume(RECORDS_MAX, 0)]
-                consumer.unassign()  # otherwise it fetches ahead
-                return [record for record in answer if _is_record(record, offset)]
-            raise OperationalError(f"No record at offset {offset} within {self._settings.read_timeout} s")
+        doing = f"Cannot read the record at offset {offset}"
+        deadline = monotonic() + self._settings.read_timeout
+        while True:
+            with self._shared().consumer() as (consumer, guard), translate_errors(doing):
+                answer = self._answer(consumer, guard, offset, deadline)
+                if answer is not None:
+                    return [record for record in answer if _is_record(record, offset)]
+                if not guard.stale:
+                    raise OperationalError(f"No record at offset {offset} within {self._settings.read_timeout} s")
+
+    def _answer(self, consumer: Any, guard: WaitGuard, offset: int, deadline: float) -> list[Any] | None:
+        """Return what one fetch brings; None if the time is up, or the consumer must be replaced."""
+        consumer.assign([self._topic_partition(offset)])
+        try:
+            while not guard.stale and (left := min(POLL_SECONDS, deadline - monotonic())) > 0:
+                with guard.at_most(left):
+                    first = consumer.poll(left)
+                if first is not None:
+                    return [first, *consumer.consume(RECORDS_MAX, 0)]
+            return None
+        finally:
+            consumer.unassign()  # otherwise it fetches ahead
 
     def _ends(self) -> tuple[int, int]:
-        with self._shared().consumer() as consumer, translate_errors("Cannot find the end of the log"):
-            return ends(consumer, self._topic_partition(0), self._settings.read_timeout)
+        seconds = self._settings.read_timeout
+        with (
+            self._shared().consumer() as (consumer, guard),
+            translate_errors("Cannot find the end of the log"),
+            guard.at_most(seconds),
+        ):
+            return ends(consumer, self._topic_partition(0), seconds)
 
     def _topic_partition(self, offset: int) -> TopicPartition:
         return TopicPartition(self._settings.topic, self._settings.partition, offset)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from eventsourcing.persistence import Notification, StoredEvent
 
-    from eventsourcing_kafka.clients import Lease
     from eventsourcing_kafka.settings import Settings
 
 __all__ = ["Lookup"]
@@ -202,19 +201,21 @@ class Lookup:
         with self._lock:
             self._verified = False  # since the last take-over the topic may have been restored from a backup
             self._with_index(lambda: self._index_to(self._fetcher.end()))
-            lease = self._connections.producer()
+            producer = Producer(self._settings, self._connections)
+            reused = producer.reused
             try:
-                return self._claim(lease)
+                return self._claim(producer)
             except InDoubt:
-                if not lease.reused:
+                if not reused:
                     raise
-                return self._claim(self._connections.producer())  # a new one; a claim in doubt does no harm
+                # With new connections. A claim in doubt does no harm.
+                return self._claim(Producer(self._settings, self._connections))
 
-    def _claim(self, lease: Lease) -> Writer:
+    def _claim(self, producer: Producer) -> Writer:
         before = self._index.checkpoint
         batches: list[Batch] = []  # few: those that arrive between the indexing and the claim
         with Reader(self._settings, before) as reader:
-            writer = Writer.take_over(reader, batches.append, producer=Producer(self._settings, lease))
+            writer = Writer.take_over(reader, batches.append, producer=producer)
             after = reader.checkpoint
         self._with_index(lambda: self._advance(before, batches, after))
         return writer

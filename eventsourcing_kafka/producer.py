@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import confluent_kafka
 from confluent_kafka import KafkaException
 
-from eventsourcing_kafka.clients import close_producer, new_client
+from eventsourcing_kafka.clients import Lease, close_producer, new_client
 from eventsourcing_kafka.errors import InDoubt
 from eventsourcing_kafka.library import OperationalError
+from eventsourcing_kafka.waits import WaitGuard
 
 if TYPE_CHECKING:
-    from eventsourcing_kafka.clients import Lease
+    from eventsourcing_kafka.clients import Connections
     from eventsourcing_kafka.settings import Settings
 
 __all__ = ["Producer", "Sent"]
@@ -26,19 +27,16 @@ __all__ = ["Producer", "Sent"]
 class Producer:
     """Sends to the partition of the settings. It belongs to one thread at a time."""
 
-    def __init__(self, settings: Settings, lease: Lease | None = None) -> None:
-        """Connect; or use a part in a shared producer, which is given back when this one is closed.
+    def __init__(self, settings: Settings, connections: Connections | None = None) -> None:
+        """Connect; or use the producer that the users of these connections share.
 
         Raises:
             OperationalError: no broker answered within ``connect_timeout`` seconds.
         """
+        self._settings = settings
         self._topic, self._partition = settings.topic, settings.partition
-        self._client: Any = lease or new_client(confluent_kafka.Producer, settings.rdkafka_producer())
-        try:
-            self._client.list_topics(self._topic, timeout=settings.connect_timeout)
-        except KafkaException as error:
-            self.close()
-            raise OperationalError(f"Cannot connect to {settings.bootstrap_servers}: {error}") from error
+        self._connections = connections
+        self._client, self._guard = _connect(settings, connections)
 
     def send(self, value: bytes) -> Sent:
         """Send a record and return at once.
@@ -46,25 +44,62 @@ class Producer:
         Raises:
             InDoubt: it cannot be sent.
         """
-        sent = Sent(self._client)
+        if self._guard.stale and not len(self._client):  # nothing is on its way
+            if isinstance(self._client, Lease):
+                self._client.retire()
+            try:
+                client, guard = _connect(self._settings, self._connections)
+            except OperationalError as error:
+                raise InDoubt(str(error)) from error
+            self.close()
+            self._client, self._guard = client, guard
+        sent = Sent(self._client, self._guard)
         try:
             self._client.produce(self._topic, value, partition=self._partition, on_delivery=sent.acknowledge)
         except (KafkaException, BufferError) as error:
             raise InDoubt(f"Cannot send: {error}") from error
         return sent
 
+    @property
+    def reused(self) -> bool:
+        """Whether others had this client of librdkafka before."""
+        return isinstance(self._client, Lease) and self._client.reused
+
     def close(self) -> None:
         """Disconnect without waiting: a record that is on its way may arrive or not."""
-        close_producer(self._client)
+        _disconnect(self._client, self._guard)
+
+
+def _connect(settings: Settings, connections: Connections | None) -> tuple[Any, WaitGuard]:
+    client = (
+        connections.producer() if connections else new_client(confluent_kafka.Producer, settings.rdkafka_producer())
+    )
+    guard = WaitGuard(client.purge)  # what is on its way is then in doubt
+    try:
+        with guard.at_most(settings.connect_timeout):
+            client.list_topics(settings.topic, timeout=settings.connect_timeout)
+    except KafkaException as error:
+        _disconnect(client, guard)
+        raise OperationalError(f"Cannot connect to {settings.bootstrap_servers}: {error}") from error
+    return client, guard
+
+
+def _disconnect(client: Any, guard: WaitGuard) -> None:
+    guard.close()
+    if isinstance(client, Lease):
+        client.close()  # the records of the others go on
+    else:
+        close_producer(client)
 
 
 class Sent:
     """A record that is on its way."""
 
-    __slots__ = ("_client", "_error", "_offset")
+    __slots__ = ("_client", "_error", "_guard", "_offset")
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, guard: WaitGuard) -> None:
         self._client = client
+        self._guard = guard
         self._offset: int | None = None
         self._error: Any = None
 
@@ -101,7 +136,8 @@ class Sent:
     def _poll(self, seconds: float) -> None:
         """Let the client call ``acknowledge``. It raises a fatal error by itself: the broker forgot what it had confirmed."""
         try:
-            self._client.poll(seconds)
+            with self._guard.at_most(seconds):
+                self._client.poll(seconds)
         except KafkaException as error:
             self._error = error
 

@@ -13,6 +13,7 @@ from eventsourcing_kafka.clients import ends, new_client
 from eventsourcing_kafka.errors import LogTruncated, RecordsMissing
 from eventsourcing_kafka.library import OperationalError
 from eventsourcing_kafka.protocol import START, Batch, Checkpoint, decode
+from eventsourcing_kafka.waits import POLL_SECONDS, WaitGuard, end_poll
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +40,7 @@ class Reader:
         self._fetch_wait_ms = fetch_wait_ms
         self._consumer: Any = None
         self._is_resting = False
+        self._guard: WaitGuard | None = None
         self._fetched: deque[Any] = deque()
         self._offset = at.offset
         self._state = at.state
@@ -69,7 +71,8 @@ class Reader:
         Raises:
             OperationalError: the broker does not answer in time.
         """
-        return self._end(self._connected(), self._settings.read_timeout)
+        consumer, guard = self._connected()
+        return self._end(consumer, guard, self._settings.read_timeout)
 
     def read(self, timeout: float = 0.0) -> list[Batch]:
         """Return the batches of at most one fetch; wait for one at most ``timeout`` seconds.
@@ -122,9 +125,7 @@ class Reader:
     def close(self) -> None:
         """Disconnect. The checkpoint remains, and the next read connects again."""
         self._fetched.clear()
-        consumer, self._consumer = self._consumer, None
-        if consumer is not None:
-            consumer.close()
+        self._disconnect()
 
     def __enter__(self) -> Self:
         return self
@@ -132,25 +133,37 @@ class Reader:
     def __exit__(self, *args: object) -> None:
         self.close()
 
-    def _connected(self) -> Any:
-        if self._consumer is None:
+    def _connected(self) -> tuple[Any, WaitGuard]:
+        if self._guard is not None and self._guard.stale:
+            self._disconnect()
+        if self._consumer is None or self._guard is None:
             settings = self._settings
             consumer = new_client(confluent_kafka.Consumer, settings.rdkafka_consumer(self._fetch_wait_ms))
+            guard = WaitGuard(lambda: end_poll(consumer))
             try:
-                self._end(consumer, settings.connect_timeout)
+                self._end(consumer, guard, settings.connect_timeout)
             except OperationalError as error:
+                guard.close()
                 consumer.close()
                 raise OperationalError(f"Cannot connect to {settings.bootstrap_servers}: {error}") from error
-            self._consumer = consumer
-            self._assign(self._offset)
-        return self._consumer
+            self._consumer, self._guard = consumer, guard
+            self._assign(self._fetched[-1].offset() + 1 if self._fetched else self._offset)
+        return self._consumer, self._guard
+
+    def _disconnect(self) -> None:
+        consumer, guard, self._consumer, self._guard = self._consumer, self._guard, None, None
+        if guard is not None:
+            guard.close()
+        if consumer is not None:
+            consumer.close()
 
     def _topic_partition(self, offset: int) -> Any:
         return confluent_kafka.TopicPartition(self._settings.topic, self._settings.partition, offset)
 
-    def _end(self, consumer: Any, timeout: float) -> int:
+    def _end(self, consumer: Any, guard: WaitGuard, timeout: float) -> int:
         try:
-            return ends(consumer, self._topic_partition(0), timeout)[1]
+            with guard.at_most(timeout):
+                return ends(consumer, self._topic_partition(0), timeout)[1]
         except KafkaException as error:
             raise OperationalError(f"Cannot find the end of the log: {error}") from error
 
@@ -161,13 +174,14 @@ class Reader:
 
     def _fetch(self, timeout: float, end: int | None = None) -> None:
         """Fetch records if there are none; give up after ``timeout`` seconds, or if there are none before ``end``."""
-        consumer = self._connected()
-        if self._is_resting:
-            self._assign(self._offset)
         deadline = monotonic() + timeout
         while not self._fetched and (end is None or self._end_seen < end):
-            left = max(0.0, deadline - monotonic())
-            found = consumer.poll(left)
+            consumer, guard = self._connected()
+            if self._is_resting:
+                self._assign(self._offset)
+            left = min(POLL_SECONDS, max(0.0, deadline - monotonic()))
+            with guard.at_most(left):
+                found = consumer.poll(left)
             if found is not None:
                 self._keep([found, *consumer.consume(RECORDS_AT_ONCE - 1, 0)])
             elif not left:

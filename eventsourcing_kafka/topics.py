@@ -35,6 +35,7 @@ def topic_config(replication_factor: int) -> dict[str, str]:
             replication_factor // 2 + 1
         ),  # so that an acknowledged record survives the loss of a disk
         "unclean.leader.election.enable": "false",
+        "message.timestamp.type": "LogAppendTime",  # a broker refuses records of a writer whose clock is an hour ahead
     }
 
 

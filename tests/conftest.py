@@ -6,13 +6,10 @@ it are skipped with the reason. With `CI=true` every skipped test is a failed on
 
 from __future__ import annotations
 
-import gc
-import logging
 import os
 import shutil
 import tempfile
 import uuid
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,9 +18,15 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from local.compile import refuse_outdated
-from local.kafka import Broker
 from local.postgres import Postgres, create_database, drop_database
-from local.processes import StartError
+from tests.kafka_fixtures import (  # noqa: F401  fixtures
+    _quiet,
+    kafka,
+    lost_connections,
+    own_kafka,
+    run_folder,
+    topic_prefix,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -42,31 +45,8 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)  # a
 hypothesis.settings.load_profile("ci" if CI else "dev")
 
 
-@pytest.fixture(autouse=True)
-def _quiet(caplog: pytest.LogCaptureFixture) -> None:
-    """Silence kafka-python, a stranger's client: it logs each lost connection, and the log record keeps the socket alive."""
-    caplog.set_level(logging.CRITICAL, "kafka")
-
-
-@pytest.fixture
-def lost_connections() -> Iterator[None]:
-    """Collect the sockets of failed connections, which kafka-python leaves to the garbage collector."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
-
-
 @pytest.fixture(scope="session")
-def run_folder() -> Iterator[Path]:
-    """A folder for the servers of this run. Not one of pytest's, which PostgreSQL's user could not enter."""
-    folder = Path(tempfile.mkdtemp(prefix="tidings-test-"))
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture(scope="session")
-def postgres_dsn(run_folder: Path) -> Iterator[str]:
+def postgres_dsn(run_folder: Path) -> Iterator[str]:  # noqa: F811  a fixture
     """The DSN of the database `postgres` on a PostgreSQL server for this run."""
     given = os.environ.get("TIDINGS_TEST_DSN")
     if given:
@@ -100,39 +80,6 @@ def own_postgres(server_folder: Path) -> Iterator[Postgres]:
     server = Postgres.start(server_folder, settings=_NO_FSYNC, end_with_process=True)
     yield server
     server.stop()
-
-
-@pytest.fixture(scope="session")
-def kafka(run_folder: Path) -> Iterator[str]:
-    """The address of a Kafka broker for this run. All tests share it: do not stop it."""
-    given = os.environ.get("TIDINGS_TEST_KAFKA")
-    if given:
-        yield given
-        return
-    broker = _started(Broker(run_folder / "kafka"))
-    yield broker.bootstrap
-    broker.kill()  # nothing needs its data any more
-
-
-@pytest.fixture
-def topic_prefix() -> str:
-    """A prefix for topic names that no other test has."""
-    return f"test-{uuid.uuid4().hex[:12]}."
-
-
-@pytest.fixture
-def own_kafka(tmp_path: Path) -> Iterator[Broker]:
-    """A Kafka broker for one test, which may kill, pause and restart it."""
-    broker = _started(Broker(tmp_path / "kafka"))
-    yield broker
-    broker.kill()
-
-
-def _started(broker: Broker) -> Broker:
-    try:
-        return broker.start()
-    except StartError as reason:
-        pytest.skip(f"no Kafka: {reason}")
 
 
 @pytest.hookimpl(wrapper=True)

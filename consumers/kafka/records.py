@@ -3,8 +3,11 @@
 `eventsourcing_kafka` reads and writes the log itself.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from logging import getLogger
+from threading import Lock
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
@@ -12,6 +15,7 @@ from eventsourcing.persistence import OperationalError
 
 from consumers.kafka.log_settings import log_settings
 from consumers.kafka.topics import RECORD_BYTES_MAX
+from eventsourcing_kafka.waits import POLL_SECONDS, WaitGuard, end_poll
 
 if TYPE_CHECKING:
     from settings import Settings
@@ -36,22 +40,29 @@ class RecordReader:
         self._topic = topic
         self._partition = partition
         options = {"auto.offset.reset": "latest" if may_skip else "error"}
-        self._consumer = Consumer(
-            log_settings(settings).rdkafka_client() | _READING | options, logger=getLogger("librdkafka")
-        )
+        self._options = log_settings(settings).rdkafka_client() | _READING | options
+        self._next: int | None = None  # the offset of the next record, once `seek` has told one
+        self._connect()
+
+    def _connect(self) -> None:
+        self._consumer = consumer = Consumer(self._options, logger=getLogger("librdkafka"))
+        self._guard = WaitGuard(lambda: end_poll(consumer))
 
     def ends(self) -> tuple[int, int]:
         """Return the first offset of the topic and the next to be written. Raises OperationalError: no broker answers."""
+        self._replace_if_stale()
         try:
-            first, end = self._consumer.get_watermark_offsets(
-                TopicPartition(self._topic, self._partition), timeout=CONNECT_SECONDS
-            )
+            with self._guard.at_most(CONNECT_SECONDS):
+                first, end = self._consumer.get_watermark_offsets(
+                    TopicPartition(self._topic, self._partition), timeout=CONNECT_SECONDS
+                )
         except KafkaException as error:
             raise OperationalError(f"{self._topic} cannot be read: {error}") from error
         return first, end
 
     def seek(self, offset: int) -> None:
         """Go on with the record at this offset."""
+        self._next = offset
         self._consumer.assign([TopicPartition(self._topic, self._partition, offset)])
 
     def seek_to_end(self) -> None:
@@ -63,18 +74,39 @@ class RecordReader:
 
         Raises OperationalError: the next offset is gone (unless the reader may skip), or the broker refuses.
         """
-        first = self._consumer.poll(timeout_seconds)
+        first = self._first(timeout_seconds)
         if first is None:
             return ()
         records = [first, *self._consumer.consume(records_max - 1, 0)] if records_max > 1 else [first]
         for record in records:
             if (error := record.error()) is not None:
                 raise OperationalError(f"{self._topic} cannot be read: {error}")
+        self._next = offset_of(records[-1]) + 1
         return records
 
     def close(self) -> None:
         """Disconnect."""
+        self._guard.close()
         self._consumer.close()
+
+    def _first(self, timeout_seconds: float) -> Message | None:
+        """Wait for a record."""
+        deadline = monotonic() + timeout_seconds
+        while True:
+            self._replace_if_stale()
+            left = min(POLL_SECONDS, max(0.0, deadline - monotonic()))
+            with self._guard.at_most(left):
+                found = self._consumer.poll(left)
+            if found is not None or not left:
+                return found
+
+    def _replace_if_stale(self) -> None:
+        """Connect anew after the wall clock was set back."""
+        if self._guard.stale:
+            self.close()
+            self._connect()
+            if self._next is not None:
+                self.seek(self._next)
 
 
 FROM_HTTP: Final[Headers] = [("sender", b"http")]
@@ -112,9 +144,15 @@ class RecordSender:
             options["message.send.max.retries"] = retries
         if in_order:
             options |= {"enable.idempotence": True, "enable.gapless.guarantee": True}
-        self._producer = Producer(
-            log_settings(settings).rdkafka_client() | _WRITING | options, logger=getLogger("librdkafka")
-        )
+        self._options = log_settings(settings).rdkafka_client() | _WRITING | options
+        self._in_order = in_order
+        self._replacing = Lock()
+        self._replaced: deque[Producer] = deque()
+        self._connect()
+
+    def _connect(self) -> None:
+        self._producer = Producer(self._options, logger=getLogger("librdkafka"))
+        self._guard = WaitGuard(self._producer.purge)
 
     def send(
         self,
@@ -126,7 +164,11 @@ class RecordSender:
         headers: Headers | None = None,
         delivered: Delivered | None = None,
     ) -> None:
-        """Send a record. Raises OperationalError: too many records are waiting to be sent already."""
+        """Send a record.
+
+        Raises OperationalError: too many records are waiting to be sent already, or the clock was set back and order counts.
+        """
+        self._replace_if_stale()
         try:
             self._producer.produce(topic, value, key, partition, on_delivery=delivered, headers=headers)
         except (BufferError, KafkaException) as error:
@@ -135,10 +177,14 @@ class RecordSender:
     def report(self) -> None:
         """Call the `delivered` of records that the broker has acknowledged; to be called now and then."""
         self._producer.poll(0)
+        while self._replaced:
+            producer = self._replaced.popleft()
+            producer.poll(0)  # none of its records is on its way any more
+            producer.close()
 
     def flush(self, timeout_seconds: float) -> None:
         """Wait until the broker has acknowledged all records. Raises OperationalError: it has not in time."""
-        if self._producer.flush(timeout_seconds):
+        if self._flush(timeout_seconds):
             raise OperationalError("the broker has not acknowledged the records in time")
 
     def write(
@@ -166,10 +212,30 @@ class RecordSender:
 
     def close(self, timeout_seconds: float = 1.0) -> None:
         """Disconnect, after a moment for the records that are on their way."""
-        self._producer.flush(timeout_seconds)
+        self._flush(timeout_seconds)
+        self._guard.close()
         self._producer.purge()  # otherwise closing waits for the broker's answer to the rest
         self._producer.poll(0)
         self._producer.close()
+
+    def _flush(self, timeout_seconds: float) -> int:
+        """Wait until the broker has acknowledged all records; return the number of those it has not."""
+        self.report()
+        with self._guard.at_most(timeout_seconds):
+            return self._producer.flush(timeout_seconds)
+
+    def _replace_if_stale(self) -> None:
+        """Connect anew after the wall clock was set back. What was on its way has failed, as `report` will tell."""
+        if not self._guard.stale:
+            return
+        if self._in_order:
+            raise OperationalError("the clock was set back while records were sent in order")
+        with self._replacing:
+            if self._guard.stale:
+                self._guard.close()
+                self._producer.purge()
+                self._replaced.append(self._producer)
+                self._connect()
 
 
 _READING: Final = {

@@ -60,6 +60,8 @@ class _Topic:
             "compression.type": self.compression,
             "min.insync.replicas": str(replication // 2 + 1),
             "unclean.leader.election.enable": "false",
+            # By the broker's clock: it refuses records of a sender whose clock is ahead, and expires those of one in the past.
+            "message.timestamp.type": "LogAppendTime",
         }
 
 
@@ -156,7 +158,7 @@ def unsafe_settings(
     """Return a sentence for each setting that could lose data or stop the engine, none if all are safe."""
     spec = TOPICS[topic]
     wanted = spec.config(replication)
-    equal = ["cleanup.policy", "unclean.leader.election.enable"]
+    equal = ["cleanup.policy", "unclean.leader.election.enable", "message.timestamp.type"]
     equal += [] if spec.derived else ["retention.bytes"]
     equal += ["compression.type"] if spec.compression == "uncompressed" else []
     problems = [f"{key} is {actual.get(key)}, must be {wanted[key]}" for key in equal if actual.get(key) != wanted[key]]

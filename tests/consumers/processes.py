@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from time import sleep
 from typing import Self
@@ -44,7 +45,9 @@ def pause(postgres: Postgres, seconds: float) -> None:
 class EngineProcess:
     """`tidings engine` with these settings."""
 
-    def __init__(self, settings: Settings, output: Path, *options: str) -> None:
+    def __init__(
+        self, settings: Settings, output: Path, *options: str, environment: Mapping[str, str] | None = None
+    ) -> None:
         self._output = output
         self._options = options
         self._env = os.environ | {
@@ -54,6 +57,7 @@ class EngineProcess:
             "TIDINGS_KAFKA_REPLICATION": "1",
             "TIDINGS_KAFKA_TOPIC_PREFIX": settings.kafka_topic_prefix,
             "TIDINGS_APPEND_MS": str(settings.append_ms),
+            **(environment or {}),
         }
         self._process: subprocess.Popen[bytes] | None = None
 

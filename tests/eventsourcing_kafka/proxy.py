@@ -1,4 +1,4 @@
-"""A TCP proxy on this machine whose connection can be cut."""
+"""A TCP proxy on this machine whose connections can be cut, delayed and lost."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ class Proxy:
     """Forwards connections to a port of this machine, in a thread of its own.
 
     While it is cut, nothing gets through and nobody notices: connections stay open, and new ones are accepted. Data that
-    was sent meanwhile arrives late, after `heal`, although the sender may have given up.
+    was sent meanwhile arrives late, after `heal`, although the sender may have given up. While it is slow, all data is
+    late. While it is a black hole, data is lost, in both directions or only the answers; `heal` resets these connections.
     """
 
     def __init__(self, port: int, target: int) -> None:
         """Listen on `port`, forward to `target`."""
         self._port = port
         self._target = target
+        self._delay_seconds = 0.0
+        self._loses: set[str] = set()
+        self._lossy: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._whole = asyncio.Event()
         self._ready = threading.Event()
@@ -29,9 +33,19 @@ class Proxy:
         """Let nothing through."""
         self._loop.call_soon_threadsafe(self._whole.clear)
 
+    def delay(self, seconds: float) -> None:
+        """Let everything through so much later."""
+        self._delay_seconds = seconds
+
+    def lose(self, *directions: str) -> None:
+        """Lose all data of these directions, "requests" and "answers"."""
+        self._loses = set(directions)
+
     def heal(self) -> None:
         """Let everything through again, beginning with the data that has waited."""
+        self._delay_seconds, self._loses = 0.0, set()
         self._loop.call_soon_threadsafe(self._whole.set)
+        self._loop.call_soon_threadsafe(self._reset)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -42,6 +56,11 @@ class Proxy:
         self._loop.call_soon_threadsafe(self._end.set)
         self._thread.join(10)
         self._loop.close()
+
+    def _reset(self) -> None:
+        for writer in self._lossy:
+            writer.transport.abort()
+        self._lossy.clear()
 
     async def _serve(self) -> None:
         self._whole.set()
@@ -61,12 +80,18 @@ class Proxy:
         except OSError:
             writer.close()
             return
-        await asyncio.gather(self._forward(reader, to_writer), self._forward(to_reader, writer))
+        await asyncio.gather(self._forward(reader, to_writer, "requests"), self._forward(to_reader, writer, "answers"))
 
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: str) -> None:
         with suppress(OSError):
             while data := await reader.read(65536):
                 await self._whole.wait()
+                if direction in self._loses:
+                    self._lossy.add(writer)
+                    continue
+                if self._delay_seconds:
+                    await asyncio.sleep(self._delay_seconds)
                 writer.write(data)
                 await writer.drain()
+        self._lossy.discard(writer)
         writer.close()

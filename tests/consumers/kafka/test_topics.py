@@ -65,6 +65,11 @@ def test_what_is_missing_is_named_and_then_made(settings: Settings) -> None:
         (DEAD_LETTERS, {"retention_ms": "604800000"}, "retention.ms is 604800000, must be -1"),
         (DEAD_LETTERS, {"max_message_bytes": "1048588"}, "max.message.bytes is 1048588, must be at least 2097152"),
         (FEED, {"unclean_leader_election_enable": "true"}, "unclean.leader.election.enable is true, must be false"),
+        (
+            COMMANDS,
+            {"message_timestamp_type": "CreateTime"},
+            "message.timestamp.type is CreateTime, must be LogAppendTime",
+        ),
         (EVENTS, {"retention_ms": "1000"}, "retention.ms is 1000, must be -1"),
     ],
 )
