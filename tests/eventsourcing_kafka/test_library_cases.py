@@ -211,8 +211,9 @@ class TestProjectionOfDecisions(WithEnvironment, getattr(projection, DECISIONS))
 
     view_class = EventCounters
     env: ClassVar[dict[str, str]] = {
-        "PERSISTENCE_MODULE": "eventsourcing.dcb.popo",
+        "PERSISTENCE_MODULE": "eventsourcing.dcb.popo" + (":InMemoryDcbFactory" if EVENTS_HAVE_METADATA else ""),
         "EVENTCOUNTERS_PERSISTENCE_MODULE": "eventsourcing_kafka",
+        "DECISIONCOUNTERSPROJECTION_PERSISTENCE_MODULE": "eventsourcing_kafka",  # since release 10.0
     }
     if not EVENTS_HAVE_METADATA:
         env["MAPPER_TOPIC"] = "eventsourcing.dcb.msgpack:MessagePackMapper"

@@ -318,7 +318,7 @@ SAFE = {
 }
 if LARGE:
     SAFE |= {
-        "two writers that track, longer": Rules(log=6, tracks=True),
+        "two writers that track, longer": Rules(attempts=1, copies=3, log=7, tracks=True),
         "two writers, longer": Rules(batches=1, log=6),
         "two writers, longer, and a stranger": Rules(batches=1, log=6, stranger=True),
         "three writers, longer": Rules(writers=3, attempts=1, batches=1, log=6),
