@@ -8,7 +8,7 @@ from eventsourcing.persistence import ApplicationRecorder
 from domain.money import MICRO
 from messages.wire import format_time
 from projections.machine.known_log import lost_events
-from projections.machine.log_reader import decode
+from projections.machine.log_source import decode
 from projections.reading import ProjectionStatus
 
 

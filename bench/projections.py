@@ -1,7 +1,7 @@
 """Measures how fast read models follow the log and answer, compared with the library's own projection runner on the same events.
 
     python -m bench projections [--events 10000,200000] [--processes 2] [--alone 200000] [--library-events 10000]
-        [--folder FOLDER]
+        [--kafka-events 100000] [--folder FOLDER]
 
 For each size a log is written to PostgreSQL (see seasons.py). Projector processes that share all read models catch up from
 nothing, until the indexes for readers exist too. Then every read is asked 300 times. Each read model alone folds the first
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import quantiles
 from time import perf_counter, process_time, sleep
@@ -22,15 +22,16 @@ from typing import Any, ClassVar, Final
 
 import psutil
 import psycopg
-from eventsourcing.persistence import ApplicationRecorder, InfrastructureFactory, Tracking
+from eventsourcing.persistence import ApplicationRecorder, Tracking
 from eventsourcing.postgres import PostgresDatastore, PostgresTrackingRecorder
 from eventsourcing.projection import Projection, ProjectionRunner
 from eventsourcing.utils import Environment
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL
 
-from bench import seasons
+from bench import following, seasons
 from bench.parts import show
+from consumers.engine.postgres_log import postgres_recorder
 from domain.account import TradeSettled
 from local.postgres import Postgres, drop_database
 from messages.application import LogApplication, LogEvent
@@ -55,6 +56,9 @@ KEYS: Final = {
     "catch_up_events_per_s": "by size: events per second of `--processes` projectors from nothing to the end, with all indexes",
     "catch_up_cpu_us": "by size: CPU per event in microseconds, of the projectors (`python`) and of PostgreSQL",
     "alone_us": "by read model, folded alone with its indexes: CPU per event in microseconds, of the process and of PostgreSQL",
+    "live_us": "by events in a batch, all read models together as they follow the log: CPU per event in microseconds, of both",
+    "reading": "reading and decoding a log, from PostgreSQL and from Kafka with 3 and 300 events in a record, connecting "
+    "included: events per second, and CPU per event in microseconds",
     "rebuild_events_per_s": "events per second of a rebuild of the read model `positions`, with the exchange for the live one",
     "reads_ms": "by size and read: p50 and p99 in milliseconds; `then` is as of the middle of the log",
     "library_events_per_s": "events per second of the library's `ProjectionRunner`, only for the shares of each position",
@@ -78,9 +82,9 @@ with recorder_of(sys.argv[1]) as recorder:
 
 @contextmanager
 def recorder_of(dsn: str) -> Iterator[ApplicationRecorder]:
-    """Yield the library's PostgreSQL recorder of the log."""
-    with closing(InfrastructureFactory.construct(environment(dsn))) as factory:
-        yield factory.application_recorder()
+    """Yield the recorder of the log in a PostgreSQL database, as the product opens it."""
+    with postgres_recorder(dsn, 0) as recorder:
+        yield recorder
 
 
 def environment(dsn: str, name: str = "bench") -> Environment:
@@ -326,6 +330,9 @@ def main() -> None:
     arguments.add_argument("--processes", type=int, default=2)
     arguments.add_argument("--alone", type=int, default=200_000)
     arguments.add_argument("--library-events", type=int, default=10_000)
+    arguments.add_argument(
+        "--kafka-events", type=int, default=100_000, help="events to read from each kind of log; 0 for none"
+    )
     arguments.add_argument("--folder", type=Path)
     options = arguments.parse_args()
     sizes = [int(part) for part in options.events.split(",")]
@@ -340,6 +347,11 @@ def main() -> None:
         alone_events = min(options.alone, sizes[-1])
         with recorder_of(log) as recorder:
             figures["alone_us"], rebuilt = alone(server, recorder, alone_events)
+            figures["live_us"] = following.live(
+                new_database(server, "models_live"), recorder, lambda: server_seconds(server)
+            )
+            events = min(options.kafka_events, sizes[-1])
+            figures["reading"] = following.reading(recorder, events, lambda: server_seconds(server)) if events else {}
         figures["rebuild_events_per_s"] = round(rebuilt)
         print(f"positions rebuilt at {rebuilt:,.0f} events/s")
         runner = library(log, new_database(server, "library"), min(options.library_events, sizes[-1]))

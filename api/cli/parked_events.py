@@ -65,7 +65,7 @@ def skip(name: str, position: int, reason: str, settings: Settings) -> int:
 def _fold_again(dsn: str, log: ApplicationRecorder, name: str, partition: int) -> int:
     """Fold the parked events of a read model again; return how many are still parked."""
     from projections.machine import parking
-    from projections.machine.log_reader import decode
+    from projections.machine.log_source import decode
     from projections.machine.store import connect
     from projections.registry import PROJECTIONS
 

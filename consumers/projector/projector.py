@@ -96,7 +96,6 @@ class Projector:
 
     def start(self) -> None:
         """Start; returns at once."""
-        self._log_reader.start()
         self._assignment.start()
         self._group.start()
         for thread in self._threads:

@@ -43,6 +43,12 @@ TOGETHER_EVENTS_MAX: Final = 10_000
 ALONE_SECONDS: Final = 60.0
 """The time for which a read model that failed stays out of the group."""
 
+ROWS_MAX: Final = 200_000
+"""The most rows in memory of all members together, about 100 MB: above it the member that has most drops rows."""
+
+COUNT_SECONDS: Final = 1.0
+"""The interval at which these rows are counted."""
+
 WAIT_SECONDS: Final = 0.5
 """The longest wait for a batch before the group looks whether its members still belong to it."""
 
@@ -82,6 +88,7 @@ class Group:
         self._joining: list[Member] = []
         self._members: dict[str, Member] = {}
         self._alone_until: dict[str, float] = {}
+        self._count_at = 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="project-together", daemon=True)
 
@@ -101,6 +108,11 @@ class Group:
     def members(self) -> frozenset[str]:
         """The names of the read models that fold together now."""
         return frozenset(self._members)
+
+    @property
+    def rows_in_memory(self) -> int:
+        """The number of rows that the members have in memory."""
+        return sum(member.workspace.size for member in list(self._members.values()))
 
     def may_join(self, name: str) -> bool:
         """Return whether a read model may join: it has not failed lately."""
@@ -153,8 +165,16 @@ class Group:
             else:
                 began = monotonic()
                 advance_together(connection, list(self._members.values()), batch, gapless=self._gapless)
+                self._bound_memory()
                 self._stopping.wait(min(REST * (monotonic() - began), REST_SECONDS_MAX))
             position = self._update_members(connection)
+
+    def _bound_memory(self) -> None:
+        if monotonic() < self._count_at:
+            return
+        self._count_at = monotonic() + COUNT_SECONDS
+        while self.rows_in_memory > ROWS_MAX:
+            max((member.workspace for member in self._members.values()), key=lambda workspace: workspace.size).shrink()
 
     def _update_members(self, connection: PipelineConnection) -> int | None:
         """Let read models leave that are not ours any more, and those in that wait; return the least position of all.

@@ -14,7 +14,7 @@ from eventsourcing.postgres import PostgresApplicationRecorder
 from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
-from projections.machine.log_reader import decode
+from projections.machine.log_source import decode
 from projections.machine.projection import Projection
 from projections.machine.store import BOOKKEEPING, SCHEMA
 

@@ -216,9 +216,14 @@ class Rows(Generic[Row]):
         self._appended.clear()
         self._whole = self._has_key = False
 
+    @property
+    def size(self) -> int:
+        """The number of rows in memory, or of groups, of which there may be more: many have no row."""
+        return max(len(self._cache), len(self._loaded))
+
     def is_full(self) -> bool:
         """Return whether there are more rows in memory than `ROWS_IN_MEMORY_MAX`."""
-        return len(self._cache) > ROWS_IN_MEMORY_MAX or len(self._loaded) > ROWS_IN_MEMORY_MAX
+        return self.size > ROWS_IN_MEMORY_MAX
 
     def drop(self, markets: AbstractSet[str]) -> None:
         """Let the rows of these markets leave the memory, if the key names the market; everything must be written."""
@@ -237,7 +242,7 @@ class Rows(Generic[Row]):
         self.make_key()
         table = self.table
         if len(rows) <= CHANGED_BY_STATEMENT_MAX:
-            self._queue(table.update_one(), map(table.values_of, rows))
+            self._queue(table.update_one, map(table.values_of, rows))
             return
         new = f"{table.name}__new"
         self.connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS {new} (LIKE {table.name}) ON COMMIT DELETE ROWS")
@@ -250,7 +255,7 @@ class Rows(Generic[Row]):
     def _insert(self, rows: Iterable[tuple[Any, ...]], count: int) -> None:
         """Write new rows: a few by statements, more through a COPY."""
         if count <= NEW_BY_STATEMENT_MAX:
-            self._queue(self.table.insert_one(), rows)
+            self._queue(self.table.insert_one, rows)
         else:
             self._copy(self.table.name, rows)
         self._written += count
@@ -279,7 +284,7 @@ class Rows(Generic[Row]):
         if len(keys) <= CHANGED_BY_STATEMENT_MAX:
             encode, formats = encoder([table.type_of(column) for column in table.key], [False] * len(table.key))
             for key in keys:
-                self.connection.queue(table.delete_one(), encode(*key), formats)
+                self.connection.queue(table.delete_one, encode(*key), formats)
             if len(self._appended) + len(self._new) > NEW_BY_STATEMENT_MAX:
                 self.connection.send()  # a row may be there again, and a COPY would be ahead of the queue
             return

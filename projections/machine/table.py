@@ -6,6 +6,7 @@ rows are written, read and compared.
 
 import types
 from collections.abc import Callable, Hashable, Sequence
+from functools import cached_property
 from operator import attrgetter, itemgetter
 from typing import (
     Annotated,
@@ -141,18 +142,21 @@ class Table(Generic[Row]):
             created.append(f"CREATE INDEX IF NOT EXISTS {self.name}_{number} ON {self.name} {what}{where}")
         return created
 
+    @cached_property
     def insert_one(self) -> str:
-        """Return the statement that inserts a row of parameters, which are numbered like the columns."""
+        """The statement that inserts a row of parameters, which are numbered like the columns."""
         return f"INSERT INTO {self.name} ({self.column_list}) VALUES ({', '.join(self._parameters(self.columns))})"
 
+    @cached_property
     def update_one(self) -> str:
-        """Return the statement that overwrites a row, found by its key, with a row of such parameters."""
+        """The statement that overwrites a row, found by its key, with a row of such parameters."""
         rest = [column for column in self.columns if column not in self.key]
         changes = ", ".join(f"{column} = {value}" for column, value in zip(rest, self._parameters(rest), strict=True))
         return f"UPDATE {self.name} SET {changes} WHERE {self._where(self._parameters(self.key))}"
 
+    @cached_property
     def delete_one(self) -> str:
-        """Return the statement that deletes the row of a key, whose columns are the parameters."""
+        """The statement that deletes the row of a key, whose columns are the parameters."""
         return f"DELETE FROM {self.name} WHERE {self._where([f'${n}' for n in range(1, len(self.key) + 1)])}"
 
     def update_from(self, source: str) -> str:

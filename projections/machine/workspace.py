@@ -129,17 +129,33 @@ class Workspace:
     def trim(self) -> None:
         """Keep the memory within its bound, after a flush: ended markets leave it first, then all rows of a full table."""
         if self.is_full():
-            for rows in self._rows.values():
-                rows.drop(self._ended)
-            self._drafted -= self._ended
-            self._drop_notes(self._ended)
-            self._ended.clear()
+            self._drop_ended()
             for rows in self._rows.values():
                 if rows.is_full():
                     rows.forget()
                     self._drafted.clear()
             if self._has_too_many_notes():
                 self._notes.clear()
+
+    @property
+    def size(self) -> int:
+        """The number of rows and notes in memory."""
+        notes = sum(len(one) for markets in self._notes.values() for one in markets.values())
+        return notes + sum(rows.size for rows in self._rows.values())
+
+    def shrink(self) -> None:
+        """Free at least half of the memory, after a flush: ended markets leave it, and if that is too little, all rows."""
+        before = self.size
+        self._drop_ended()
+        if 2 * self.size > before:
+            self.forget()
+
+    def _drop_ended(self) -> None:
+        for rows in self._rows.values():
+            rows.drop(self._ended)
+        self._drafted -= self._ended
+        self._drop_notes(self._ended)
+        self._ended.clear()
 
     def _drop_notes(self, markets: AbstractSet[str]) -> None:
         for notes in self._notes.values():

@@ -13,7 +13,8 @@ from domain.orders import OrderPlaced
 from messages.stored import to_stored
 from projections.dashboards import roles
 from projections.machine import log_reader, parking
-from projections.machine.log_reader import decode, read_log
+from projections.machine.log_reader import read_log
+from projections.machine.log_source import decode
 from projections.machine.parking import list_parked
 from projections.machine.rebuild import rebuild
 from projections.machine.store import connect

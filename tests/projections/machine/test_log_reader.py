@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from consumers.engine.postgres_log import postgres_recorder, table_name
-from projections.machine import log_reader
+from projections.machine import log_reader, log_source
 from projections.machine.log_reader import LogReader, read_log
 from projections.machine.store import connect
 from tests.projections.logs import stored
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def test_the_log_is_read_in_pages_and_ahead(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages of 7 make batches of 21, also across gaps in the positions, and the next batch is read ahead."""
-    monkeypatch.setattr(log_reader, "PAGE_EVENTS", 7)
+    monkeypatch.setattr(log_source, "PAGE_EVENTS", 7)
     monkeypatch.setattr(log_reader, "BATCH_EVENTS", 21)
     events = simulate(2, 100)
     positions = [position for position in range(1, len(events) + 1) if position != 8 and not 30 <= position <= 90]
