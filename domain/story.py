@@ -103,6 +103,14 @@ def publish_story(
     )
 
 
+def too_many_markets(story_id: str, markets: int) -> Rejection | None:
+    """Return why no market may be opened for a story that has so many, or None."""
+    if markets < STORY_ALL_MARKETS_MAX:
+        return None
+    text = "the story has the maximum number of markets"
+    return reject(Code.TOO_MANY_MARKETS, text, story=story_id, maximum=STORY_ALL_MARKETS_MAX)
+
+
 def evolve_story(story: Story | None, event: StoryPublished) -> Story:
     """Return the story after the event."""
     assert story is None, "a story is published once"
