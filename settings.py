@@ -226,7 +226,7 @@ class Settings(BaseSettings):
     )
     key_reads_per_second: float = Field(default=1_000, ge=0, description="the most reads, likewise")
     key_costly_reads_per_second: float = Field(
-        default=20, ge=0, description="the most equity histories and leaderboards of the past, likewise"
+        default=50, ge=0, description="the most equity histories and leaderboards of the past, likewise"
     )
     refusals_per_second: float = Field(
         default=50,
@@ -240,7 +240,7 @@ class Settings(BaseSettings):
         default=500, ge=0, description="the most reads without a valid key from one address"
     )
     address_costly_reads_per_second: float = Field(
-        default=10, ge=0, description="the most equity histories and leaderboards of the past, likewise"
+        default=20, ge=0, description="the most equity histories and leaderboards of the past, likewise"
     )
     failed_keys_per_second: float = Field(
         default=10, ge=0, description="the most requests with unknown keys from one address; it then waits"

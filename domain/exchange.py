@@ -56,7 +56,7 @@ from domain.reservations import cancel_events
 from domain.settlement import Settlement, phase_of
 from domain.slugs import market_slugs
 from domain.state_hash import state_hash
-from domain.story import PublishStory, Story, StoryPublished, evolve_story, publish_story, refuse_full_story
+from domain.story import PublishStory, Story, StoryPublished, evolve_story, publish_story, too_many_markets
 from domain.values import json_of
 
 # Every order asks these questions, and a set of types answers faster than `isinstance` with a union of classes.
@@ -224,8 +224,10 @@ class Exchange:
             case OpenMarket():
                 if command.story_id not in self.stories:
                     return reject(Code.STORY_NOT_FOUND, "there is no such story", story=command.story_id)
-                story_ids = [market.terms.story_id for market in self.markets.values()]
-                return refuse_full_story(command.story_id, story_ids) or self._open_markets([command])
+                stories = [market.terms.story_id for market in self.markets.values()]
+                if refusal := too_many_markets(command.story_id, stories.count(command.story_id)):
+                    return refusal
+                return self._open_markets([command])
             case DisputeMarket():
                 found = self._market_and_account(command.market_id, command.account_id)
                 return found if isinstance(found, Rejection) else market_decisions.dispute(*found, command, self.time)

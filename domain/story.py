@@ -1,6 +1,6 @@
 """A story: a news report that carries markets."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final, Literal
 
@@ -103,16 +103,12 @@ def publish_story(
     )
 
 
-def refuse_full_story(story_id: str, story_ids: Sequence[str]) -> Rejection | None:
-    """Return why a story takes no further market, or None; `story_ids` has the story of each market of the exchange."""
-    if story_ids.count(story_id) < STORY_ALL_MARKETS_MAX:
+def too_many_markets(story_id: str, markets: int) -> Rejection | None:
+    """Return why no market may be opened for a story that has so many, or None."""
+    if markets < STORY_ALL_MARKETS_MAX:
         return None
-    return reject(
-        Code.TOO_MANY_MARKETS,
-        "the story has the maximum number of markets",
-        story=story_id,
-        maximum=STORY_ALL_MARKETS_MAX,
-    )
+    text = "the story has the maximum number of markets"
+    return reject(Code.TOO_MANY_MARKETS, text, story=story_id, maximum=STORY_ALL_MARKETS_MAX)
 
 
 def evolve_story(story: Story | None, event: StoryPublished) -> Story:

@@ -93,34 +93,38 @@ class Admission:
 
     async def _caller(self, scope: Scope) -> Caller:
         """Return the caller; raises ApiError RATE_LIMITED for an address that tries too many keys."""
-        header = next((value for name, value in scope["headers"] if name == b"authorization"), None)
-        client = scope.get("client")
-        address = network_of(client[0]) if client else ""
-        rates = self._limits.of_addresses
-        if header is None:
-            return Caller(None, address, rates)
-        text = header.decode("latin-1")
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                text = value.decode("latin-1")
+                break
+        else:
+            return Caller(None, _address(scope), self._limits.of_addresses)
         if text not in self._valid:  # whoever had a valid key is not kept out by a stranger at its address
-            self._limits.check("failed_keys", address, rates)
+            self._limits.check("failed_keys", _address(scope), self._limits.of_addresses)
         try:
             principal = await self._keys.principal(text)
         except ANSWERED as error:
-            if isinstance(error, ApiError):
-                self._valid.pop(text, None)
-                self._limits.count("failed_keys", address, rates)
-            return Caller(error, address, rates)
+            return self._unknown(scope, text, error)
         assert principal is not None, "there was a header"
-        self._remember(text)
+        if text not in self._valid:
+            self._remember(text)
         known = self._callers.get(principal.key_id)
         if known is not None and known[0] > monotonic() and known[1] is principal:
             return known[2]
         return await self._look_up(principal)
 
+    def _unknown(self, scope: Scope, header: str, error: Exception) -> Caller:
+        """Return the caller whose key is not valid, or cannot be looked up now."""
+        address, rates = _address(scope), self._limits.of_addresses
+        if isinstance(error, ApiError):
+            self._valid.pop(header, None)
+            self._limits.count("failed_keys", address, rates)
+        return Caller(error, address, rates)
+
     def _remember(self, header: str) -> None:
-        if header not in self._valid:
-            self._valid[header] = None
-            if len(self._valid) > REMEMBERED_MAX:
-                self._valid.popitem(last=False)
+        self._valid[header] = None
+        if len(self._valid) > REMEMBERED_MAX:
+            self._valid.popitem(last=False)
 
     async def _look_up(self, principal: Principal) -> Caller:
         """Return the caller of a key, whose own rates may be in the database."""
@@ -142,3 +146,9 @@ class Admission:
     def _own_rates(self, key_id: str) -> dict[str, float]:
         with self._pool.connection() as connection:
             return key_limits.find(connection, key_id)
+
+
+def _address(scope: Scope) -> str:
+    """Return the address that a request without a key counts for; behind a proxy of the settings, its client's."""
+    client = scope.get("client")
+    return network_of(client[0]) if client else ""

@@ -29,6 +29,10 @@ PIPELINED_MAX: Final = 64
 FILES_KEPT: Final = 256
 """The number of file descriptors that stay free for databases, the log and files."""
 
+PASSED_OVER: Final = 16
+"""The longest body after whose refusal the connection goes on, in largest bodies. Most clients read no answer before they
+have sent all."""
+
 GRACE_SECONDS: Final = 1.0
 """The time at the beginning of a body that has no smallest rate."""
 
@@ -223,7 +227,7 @@ class BoundedHttp(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take a part of a body. What follows an answer is passed over, but not without end."""
         self._body_bytes += len(body)
-        if self.cycle.response_complete and self._body_bytes > self._all.body_bytes_max:
+        if self.cycle.response_complete and self._body_bytes > PASSED_OVER * self._all.body_bytes_max:
             self.end("body_after_answer")
             return
         super().on_body(body)

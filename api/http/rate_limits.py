@@ -75,7 +75,8 @@ class Buckets:
         if not per_second:
             return None
         now = self._clock()
-        full_at = max(self._full_at.get(subject, now), now)
+        full_at = self._full_at.get(subject, now)
+        full_at = max(full_at, now)
         after = full_at + min(cost / per_second, self._burst_seconds)
         over = after - now - self._burst_seconds
         if over > 1e-9:

@@ -181,6 +181,15 @@ def test_nobody_sends_a_body_without_a_key(url: httpx.URL, path: str, key: str) 
     assert answered(connection).startswith(b"HTTP/1.1 401")
 
 
+def test_a_client_that_sends_too_much_gets_its_answer(url: httpx.URL) -> None:
+    """Also one that reads only when it has sent everything, and its connection goes on."""
+    with httpx.Client(base_url=url) as client:
+        for size in (1_100_000, 5_000_000):
+            answer = client.post("/v1/orders", content=b" " * size, headers={"authorization": KEY[15:].strip()})
+            assert answer.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE
+            assert client.get("/healthz").status_code == httpx.codes.OK
+
+
 def test_what_follows_an_answer_is_not_read_for_ever(url: httpx.URL) -> None:
     """A refused body of any length costs the server no more than one that it takes."""
     connection = connected(url)

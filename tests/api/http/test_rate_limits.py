@@ -84,6 +84,15 @@ def test_reads_are_limited_by_key_or_by_address(exchange: Exchange) -> None:
         assert api.get("/markets").status_code == 200
 
 
+@pytest.mark.parametrize(("proxies", "codes"), [("", [200, 200, 429, 429]), ("10.0.0.1, 127.0.0.1", [200] * 4)])
+def test_only_a_proxy_of_the_settings_names_other_addresses(exchange: Exchange, proxies: str, codes: list[int]) -> None:
+    """Nobody else gets new buckets by a header."""
+    with serving(exchange, address_reads_per_second=0.02, burst_ms=100_000, proxies=proxies) as api:
+        sources = [{"x-forwarded-for": f"192.0.2.{number}"} for number in range(4)]
+        nobody = api.as_key(None)
+        assert [nobody.send("GET", "/markets", headers=source).status_code for source in sources] == codes
+
+
 def test_an_address_cannot_try_many_keys(exchange: Exchange) -> None:
     """It is refused before the database is asked; whoever has a valid key at the same address is served."""
     with serving(exchange, failed_keys_per_second=0.01, burst_ms=500_000) as api:
