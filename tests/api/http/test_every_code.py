@@ -35,6 +35,7 @@ PROMISED = {
 NOT_PROVOKED = {
     "RATE_LIMITED": "nothing limits the rate of requests yet",
     "LOG_LOST": "it takes a topic that is made anew under a running server",
+    "WITHDRAWAL_HELD": "routes/test_withdrawals.py provokes it: this exchange holds no payouts",
     "TOO_MANY_KEYS": "routes/test_keys.py provokes it: it takes 50 keys",
     "TOO_MANY_WAITS": "test_waits.py provokes it: it takes many requests at once",
 }
