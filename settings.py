@@ -145,6 +145,13 @@ class Settings(BaseSettings):
         default="system",
         description="source of the time of events; 'command' (for demos and imports) takes the sender's",
     )
+    withdrawal_hold_seconds: int = Field(
+        default=24 * 3600,
+        ge=0,
+        le=90 * 24 * 3600,
+        description="time for which payouts cannot be withdrawn, only traded; gains in a market cannot be withdrawn either "
+        "before it is finalized; 0: all available cash can be withdrawn",
+    )
 
     # HTTP.
     host: str = Field(default="127.0.0.1", description="address that the HTTP server listens on")

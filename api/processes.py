@@ -194,6 +194,7 @@ class Embedded(ServingProcess):
             partition=settings.partition,
             clock=settings.clock,
             limits=batch_limits(settings),
+            hold_seconds=settings.withdrawal_hold_seconds,
             folder=settings.home / "engine",
         )
         self.engine.start()

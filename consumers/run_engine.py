@@ -32,6 +32,7 @@ def make_engine(settings: "Settings", *, standby: bool = False, take_over: bool 
         partition=settings.partition,
         clock=settings.clock,
         limits=batch_limits(settings),
+        hold_seconds=settings.withdrawal_hold_seconds,
         folder=settings.home / "engine",
         heartbeats=KafkaHeartbeats(settings, at_once=take_over),
         standby=standby or take_over,

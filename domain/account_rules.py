@@ -60,9 +60,20 @@ def deposit_cash(command: DepositCash) -> CashDeposited:
     return CashDeposited(command.account_id, command.amount)
 
 
-def withdraw_cash(account: Account, command: WithdrawCash) -> CashWithdrawn | Rejection:
-    """Return the withdrawal, or why it is refused: no more than the available cash."""
-    return cannot_spend(account, command.amount) or CashWithdrawn(command.account_id, command.amount)
+def withdraw_cash(account: Account, command: WithdrawCash, held_back: Credits) -> CashWithdrawn | Rejection:
+    """Return the withdrawal, or why it is refused: no more than the available cash without what is held back of it."""
+    if refusal := cannot_spend(account, command.amount):
+        return refusal
+    withdrawable = max(account.cash - held_back, 0)
+    if command.amount > withdrawable:
+        return reject(
+            Code.WITHDRAWAL_HELD,
+            "gains that could still be taken back cannot be withdrawn yet; they can be traded",
+            required=command.amount,
+            withdrawable=withdrawable,
+            available=account.cash,
+        )
+    return CashWithdrawn(command.account_id, command.amount)
 
 
 def cannot_spend(account: Account, amount: Credits) -> Rejection | None:

@@ -7,8 +7,7 @@ state to what recorded events made of it.
 `step` does, in bounded pieces, what the clock does (closing, expiry, the end of a dispute window) and what is too large for one
 command (canceling a book, paying all holders). The caller calls it until it returns None, before and after every command.
 
-The exchange finds the aggregates that a command names and lets them decide: `domain.market_decisions`,
-`domain.order_decisions`, `domain.account_rules`, `domain.story`.
+It finds the aggregates that a command names and lets `market_decisions`, `order_decisions`, `account_rules`, `story` decide.
 """
 
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from domain.events import Event, MarketEvent
 from domain.executions import sweep_events
 from domain.ledger import Ledger
 from domain.market import (
+    SECOND,
     AddLiquidity,
     DisputeMarket,
     LiquidityAdded,
@@ -53,13 +53,13 @@ from domain.orders import (
 from domain.partition import CommandHadNoEffect, CommandRejected, CommandsRead, PartitionEvent
 from domain.rejections import Code, Rejection, reject
 from domain.reservations import cancel_events
-from domain.settlement import Settlement, phase_of
+from domain.settlement import Settlement, phase_of, withheld
 from domain.slugs import market_slugs
 from domain.state_hash import state_hash
 from domain.story import PublishStory, Story, StoryPublished, evolve_story, publish_story, too_many_markets
 from domain.values import json_of
 
-# Every order asks these questions, and a set of types answers faster than `isinstance` with a union of classes.
+# Every order asks these questions: a set of types answers faster than `isinstance` with a union of classes.
 _MAY_SWEEP: Final = frozenset({PlaceOrder, AmendOrder, AddLiquidity, ResumeMarket})
 _OF_NO_MARKET: Final = frozenset({AccountOpened, CashDeposited, CashWithdrawn})
 
@@ -78,6 +78,7 @@ class Exchange:
     def __init__(self, partition: int = 0) -> None:
         self.partition = partition
         self.time: Time = 0
+        self.hold_seconds = 0  # the engine sets it; what follows from it stands in events
         self.stories: dict[str, Story] = {}
         self.markets: dict[str, Market] = {}
         self.accounts: dict[str, Account] = {}
@@ -96,8 +97,8 @@ class Exchange:
         """Decide the command at this time, apply its events and return them.
 
         There is at least one: a refusal is `CommandRejected`. The caller has called `step` at this time until it returned
-        None. Time never runs backwards. `body` is the JSON of the command, or empty; it is kept only in an event
-        that tells nothing else of what was asked for.
+        None. Time never runs backwards. `body` is the JSON of the command, or empty; only an event that tells nothing else
+        of the command keeps it.
         """
         assert time >= self.time, "time came in backwards"
         self.time = time
@@ -169,7 +170,7 @@ class Exchange:
                 return command_id, [self._emit(event, command_id) for event in events]
             del self.unfinished[market_id]
         while (due := self.due.pop(time)) is not None:
-            events = self._fall_due(due)
+            events = self._fall_due(due, time)
             if events:
                 self.time = time
                 return due.command_id, [self._emit(event, due.command_id) for event in events]
@@ -180,14 +181,17 @@ class Exchange:
             return swept
         return self._settlement.step(market, self.accounts, self.holders.get(market.market_id, ()), self.ledger)
 
-    def _fall_due(self, due: Due) -> Sequence[Event]:
+    def _fall_due(self, due: Due, time: Time) -> Sequence[Event]:
         market = self.markets[due.market_id]
         if not is_pending(due, market):
             return ()
         if due.kind == "expiry":
             order = market.book.orders[due.order_id]
             return cancel_events(market, order, self.accounts[order.account_id], "expired")
-        return market_decisions.fall_due(market, due.kind)
+        return market_decisions.fall_due(market, due.kind, self._held_until(time))
+
+    def _held_until(self, time: Time) -> Time:
+        return time + self.hold_seconds * SECOND if self.hold_seconds else 0
 
     # --- decide: find what the command names, and let that decide
 
@@ -218,7 +222,10 @@ class Exchange:
                 return account if isinstance(account, Rejection) else [deposit_cash(command)]
             case WithdrawCash():
                 account = self._account(command.account_id)
-                return account if isinstance(account, Rejection) else _one(withdraw_cash(account, command))
+                if isinstance(account, Rejection):
+                    return account
+                held_back = withheld(account, self.markets, self.time) if self.hold_seconds else 0
+                return _one(withdraw_cash(account, command, held_back))
             case PublishStory():
                 return self._publish_story(command)
             case OpenMarket():
@@ -235,7 +242,7 @@ class Exchange:
                 market = self.markets.get(command.market_id)
                 if market is None:
                     return _no_market(command.market_id)
-                return market_decisions.decide(market, command, self.time)
+                return market_decisions.decide(market, command, self.time, self._held_until(self.time))
 
     def _account(self, account_id: str) -> Account | Rejection:
         return self.accounts.get(account_id) or _no_account(account_id)

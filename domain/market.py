@@ -15,6 +15,7 @@ SUBSIDY_MAX: Final = 10_000_000 * MICRO
 """The largest subsidy: above it the last digit of a float in the pricing functions would come near a micro-credit."""
 SUBSIDY_MIN: Final = MICRO
 DISPUTE_SECONDS_MAX: Final = 90 * 24 * 3600
+DISPUTE_SECONDS_DEFAULT: Final = 24 * 3600
 BOND_DEFAULT: Final = MICRO
 SECOND: Final = 1_000_000
 
@@ -51,7 +52,7 @@ class OpenMarket(Value):
     resolution_source: str
     initial_prices: tuple[Price, ...] = ()
     fee_rate: Fraction = 0
-    dispute_seconds: int = 0
+    dispute_seconds: int = DISPUTE_SECONDS_DEFAULT
     dispute_bond: Credits = BOND_DEFAULT
     draft: bool = False
     derived_slug: str = ""
@@ -118,7 +119,10 @@ class DetermineMarket(Value):
 
 
 class DisputeMarket(Value):
-    """Contest the determination within the dispute window; `bond` None means the smallest bond that the market accepts."""
+    """Contest the determination within the dispute window; `bond` None means the smallest bond that the market accepts.
+
+    The smallest bond is the market's `dispute_bond`, and twice the last one with each dispute of the market.
+    """
 
     market_id: str
     account_id: str
@@ -294,19 +298,21 @@ class DisputeUpheld(Value):
     dispute_until: Time
 
 
-class MarketFinalized(Value):
-    """The payouts are final. The payments follow."""
+class MarketFinalized(Value, omit_defaults=True):
+    """The payouts are final. The payments follow; they cannot be withdrawn before `held_until`, only traded."""
 
     TOPIC: ClassVar[str] = "MarketFinalized.v1"
 
     market_id: str
     payouts: tuple[Payout, ...]
+    held_until: Time = 0
 
 
-class MarketCorrected(Value):
+class MarketCorrected(Value, omit_defaults=True):
     """The payouts of a finalized market were replaced.
 
-    The money that the house had got back (`residual`) returns to the pool first. Reversals and new payouts follow.
+    The money that the house had got back (`residual`) returns to the pool first. Reversals and new payouts follow; these
+    cannot be withdrawn before `held_until`.
     """
 
     TOPIC: ClassVar[str] = "MarketCorrected.v1"
@@ -315,6 +321,7 @@ class MarketCorrected(Value):
     payouts: tuple[Payout, ...]
     evidence: Evidence
     residual: Credits
+    held_until: Time = 0
 
 
 class MarketReversed(Value):

@@ -71,9 +71,12 @@ LEGAL: Final[dict[type, frozenset[Status]]] = {
 
 
 def decide(  # noqa: C901, PLR0912  one case a command
-    market: Market, command: MarketCommand, time: Time
+    market: Market, command: MarketCommand, time: Time, held_until: Time = 0
 ) -> Sequence[Event] | Rejection:
-    """Return the events of a command to a market, or why it is refused; no events where it has no effect."""
+    """Return the events of a command to a market, or why it is refused; no events where it has no effect.
+
+    `held_until` is when a payout at this time may be withdrawn, 0 if payouts are not held.
+    """
     if type(command) is FinalizeMarket and market.status == Status.FINALIZED:
         return ()  # the window's end finalized it first: it is as the operator wants it
     if refusal := _illegal(market, command):
@@ -101,10 +104,10 @@ def decide(  # noqa: C901, PLR0912  one case a command
         case UpholdMarket():
             return _uphold(market, time)
         case FinalizeMarket():
-            return _finalize(market, time)
+            return _finalize(market, time, held_until)
         case CorrectMarket():
             return _check_payouts(market, command.payouts) or [
-                MarketCorrected(market.market_id, command.payouts, command.evidence, market.residual)
+                MarketCorrected(market.market_id, command.payouts, command.evidence, market.residual, held_until)
             ]
         case VoidMarket():
             return _void(market, command)
@@ -211,13 +214,13 @@ def _closing(market: Market, reason: str) -> MarketClosed:
     return MarketClosed(market.market_id, reason, market.displayed_prices())
 
 
-def fall_due(market: Market, kind: Literal["close", "window"]) -> Sequence[Event]:
-    """Close the market at its close time, or finalize it when its dispute window ends."""
+def fall_due(market: Market, kind: Literal["close", "window"], held_until: Time = 0) -> Sequence[Event]:
+    """Close the market at its close time, or finalize it when its dispute window ends; `held_until` as for `decide`."""
     match kind:
         case "close":
             return [_closing(market, "close_time")]
         case "window":
-            return [MarketFinalized(market.market_id, market.payouts)]
+            return [MarketFinalized(market.market_id, market.payouts, held_until)]
         case _:
             assert_never(kind)
 
@@ -266,7 +269,7 @@ def dispute(market: Market, account: Account, command: DisputeMarket, time: Time
         return reject(
             Code.DISPUTE_WINDOW_CLOSED, "the dispute window is over", dispute_until=market.dispute_until, now=time
         )
-    least = market.terms.dispute_bond
+    least = market.least_bond
     bond = least if command.bond is None else command.bond
     if bond < least:
         return reject(Code.BOND_TOO_SMALL, f"the bond must be at least {format_decimal(least)}", bond=bond, least=least)
@@ -286,13 +289,13 @@ def _uphold(market: Market, time: Time) -> Sequence[Event]:
     ]
 
 
-def _finalize(market: Market, time: Time) -> Sequence[Event] | Rejection:
+def _finalize(market: Market, time: Time, held_until: Time) -> Sequence[Event] | Rejection:
     """Return the event after which the holders are paid, once the dispute window is over."""
     if time < market.dispute_until:
         return reject(
             Code.DISPUTE_WINDOW_OPEN, "the dispute window is still open", dispute_until=market.dispute_until, now=time
         )
-    return [MarketFinalized(market.market_id, market.payouts)]
+    return [MarketFinalized(market.market_id, market.payouts, held_until)]
 
 
 def _void(market: Market, command: VoidMarket) -> Sequence[Event]:

@@ -64,14 +64,16 @@ def evolve_market(market: Market | None, event: MarketDrafted | LifecycleEvent) 
             market.disputer, market.bond = "", 0
         case MarketDisputed():
             market.status, market.disputer, market.bond = Status.DISPUTED, event.account_id, event.bond
+            market.disputes += 1
         case DisputeUpheld():
             market.status, market.dispute_until = Status.DETERMINED, event.dispute_until
             market.forfeited += market.bond
             market.disputer, market.bond = "", 0
         case MarketFinalized():
-            market.status, market.payouts = Status.FINALIZED, event.payouts
+            market.status, market.payouts, market.held_until = Status.FINALIZED, event.payouts, event.held_until
         case MarketCorrected():
             market.payouts, market.reversing, market.settled, market.residual = event.payouts, True, False, 0
+            market.held_until = event.held_until
         case MarketReversed():
             market.reversing = False
         case MarketSettled():

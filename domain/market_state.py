@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from domain import lmsr
 from domain.book import Book
 from domain.market import MarketDrafted, Payout, Status
-from domain.money import Credits, Fraction, Price, Shares, Time
+from domain.money import AMOUNT_MAX, Credits, Fraction, Price, Shares, Time
 
 
 @dataclass(slots=True)
@@ -13,7 +13,8 @@ class Market:
     """The state of a market; only the `evolve` functions change it.
 
     `sold` are the net shares that the AMM has sold since the last change of liquidity, in the order of `outcomes`.
-    `issued` are all shares that accounts hold. `prices` caches the AMM's prices as floats.
+    `issued` are all shares that accounts hold. `disputes` counts them. Payouts cannot be withdrawn before `held_until`.
+    `prices` caches the AMM's prices as floats.
     """
 
     terms: MarketDrafted
@@ -33,6 +34,8 @@ class Market:
     disputer: str = ""
     bond: Credits = 0
     forfeited: Credits = 0
+    disputes: int = 0
+    held_until: Time = 0
     residual: Credits = 0
     reversing: bool = False
     settled: bool = False
@@ -42,6 +45,11 @@ class Market:
     def market_id(self) -> str:
         """The market's id."""
         return self.terms.market_id
+
+    @property
+    def least_bond(self) -> Credits:
+        """The smallest bond of a dispute: twice the last one with each dispute that there was."""
+        return min(self.terms.dispute_bond << min(self.disputes, 64), AMOUNT_MAX)
 
     def index(self, outcome: str) -> int:
         """Return the position of an outcome among the market's outcomes, or -1."""

@@ -13,7 +13,7 @@ from domain.events import Event
 from domain.ledger import Ledger
 from domain.market import MarketReversed, MarketSettled, MarketUnwound, Status
 from domain.market_state import Market
-from domain.money import MICRO, Credits
+from domain.money import MICRO, Credits, Time
 from domain.reservations import cancel_events
 
 STEP: int = 200
@@ -23,6 +23,22 @@ STEP_SHARES: Final = 2_000
 """The most lines of shares in the payouts of one step: with many outcomes a step does fewer accounts."""
 
 Phase = Literal["cancel", "reverse", "pay", "unwind"]
+
+
+def withheld(account: Account, markets: Mapping[str, Market], time: Time) -> Credits:
+    """Return how much of the account's cash could still be taken back, and so cannot be withdrawn.
+
+    That is what it has gained so far in a market that can still be voided, and what a finalized market paid it, until the
+    market's `held_until`.
+    """
+    amount: Credits = 0
+    for market_id, holding in account.holdings.items():
+        market = markets[market_id]
+        if not market.settled:
+            amount += max(holding.cash_flow, 0)
+        elif holding.paid is not None and time < market.held_until:
+            amount += holding.paid
+    return amount
 
 
 class Settlement:

@@ -73,7 +73,7 @@ def _market(market: Market) -> Iterator[str]:
     yield f"market {market.terms!r}"
     yield f" {market.status} {market.close_time} {market.liquidity} {market.weights} {market.sold} {market.issued}"
     yield f" {market.subsidy} {market.fees} {market.resolution_version} {market.payouts} {market.dispute_until}"
-    yield f" {market.disputer!r} {market.bond} {market.forfeited} {market.residual}"
+    yield f" {market.disputer!r} {market.bond} {market.forfeited} {market.residual} {market.disputes} {market.held_until}"
     yield f" {market.reversing} {market.settled} {market.sweeping}"
     for order in sorted(market.book.orders.values(), key=lambda order: order.age):
         yield (

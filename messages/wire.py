@@ -172,6 +172,7 @@ DETAIL_AMOUNTS: Final = frozenset(
         "spend",
         "subsidy",
         "tick",
+        "withdrawable",
     }
 )
 """These sets say what the integers among the details of a rejection are; a test holds the domain to them."""

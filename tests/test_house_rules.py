@@ -66,7 +66,7 @@ BINARY_SUFFIXES = {".png", ".ico", ".woff2"}
 
 # Numbers whose names need no unit.
 UNITLESS_SETTINGS = {"partition", "partitions", "kafka_replication", "port", "ops_port", "sql_port"}
-UNITS = ("_ms", "_bytes", "_max", "_per_second")
+UNITS = ("_ms", "_seconds", "_bytes", "_max", "_per_second")
 
 
 def imported(tree: ast.AST) -> Iterator[tuple[int, str]]:

@@ -63,6 +63,7 @@ def run_demo(settings: Settings, *, kafka: bool, once: bool, as_json: bool, seed
                 "port": 0 if once else free_or_other(settings.port),
                 "home": folder,
                 "public_reads": True,
+                "withdrawal_hold_seconds": 0,
             }
         )
         logs.configure(settings, level="warning")

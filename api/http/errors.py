@@ -79,6 +79,9 @@ CODES: Final[dict[str, Meaning]] = {
     "INSUFFICIENT_FUNDS": Meaning(422, "The account has less available cash than this needs."),
     "INSUFFICIENT_SHARES": Meaning(422, "The account has fewer available shares than this needs."),
     "ACCOUNT_OVERDRAWN": Meaning(422, "The account's cash is below zero: it may only deposit, sell, merge or cancel."),
+    "WITHDRAWAL_HELD": Meaning(
+        422, "The cash could still be taken back, by a correction or a void; it can be traded, and withdrawn later."
+    ),
     "TOO_MANY_KEYS": Meaning(422, "The account already has the most valid API keys that it may make itself."),
     "TOO_MANY_ORDERS": Meaning(422, "The account already has the most resting orders that it may have."),
     "BOOK_FULL": Meaning(422, "The market already has the most resting orders, and the account at least 10 of them."),

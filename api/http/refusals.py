@@ -59,7 +59,7 @@ REFUSALS: Final[dict[type, frozenset[Code]]] = {
     VoidMarket: _MARKET,
     OpenAccount: frozenset({Code.ACCOUNT_EXISTS, Code.TOO_MANY_ACCOUNTS}),
     DepositCash: frozenset({Code.ACCOUNT_NOT_FOUND}),
-    WithdrawCash: _SPENDING,
+    WithdrawCash: _SPENDING | {Code.WITHDRAWAL_HELD},
     PlaceOrder: _TRADING
     | {
         Code.MARKET_NOT_FOUND,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def _market() -> dict[str, Schema]:
     """Return the properties of a market as `market_json` makes them from its row."""
     fields, _ = row_fields(MarketRow)
-    for column in ("payouts", "prices", "initial_prices"):
+    for column in ("payouts", "prices", "initial_prices", "disputed_by"):
         del fields[column]
     by_outcome: Schema = {"type": "object", "additionalProperties": DECIMAL_SCHEMA}
     return fields | {

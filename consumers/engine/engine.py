@@ -113,6 +113,7 @@ class Engine:
         partition: the partition's number.
         clock: `system`, a function, or `command`: then the sender's `at` counts, and only commands move time.
         limits: the most that one batch may hold.
+        hold_seconds: how long payouts cannot be withdrawn; with 0 all available cash can be.
         folder: where snapshots and the command index are kept. Without it the engine folds the whole log at each start,
             and the index is in memory.
         heartbeats: those that the engines of one log exchange; without them nobody stands by.
@@ -127,6 +128,7 @@ class Engine:
         partition: int = 0,
         clock: Clock | Literal["system", "command"] = "system",
         limits: BatchLimits | None = None,
+        hold_seconds: int = 0,
         folder: "Path | None" = None,
         heartbeats: Heartbeats | None = None,
         standby: bool = False,
@@ -137,6 +139,7 @@ class Engine:
         self._sender_sets_time = clock == "command"
         self._clock: Clock = clock if callable(clock) else system_clock
         self._limits = limits or BatchLimits()
+        self._hold_seconds = hold_seconds
         self._heartbeats = heartbeats
         self._standby = standby
         self._replica = Replica(log, partition, folder)
@@ -296,6 +299,7 @@ class Engine:
         self._source.repeat_replies([found for each in ids if (found := self._replica.replies.find(each))])
 
     def _new_decider(self) -> Decider:
+        self._exchange.hold_seconds = self._hold_seconds
         return Decider(
             self._exchange,
             self._replica.replies,

@@ -125,6 +125,7 @@ class Exchange:
             "subsidy": "100",
             "close_time": FAR,
             "resolution_source": "The test says so",
+            "dispute_seconds": 0,
         } | terms
         story = {
             "slug": f"story-{number}",
@@ -159,7 +160,8 @@ class Exchange:
 
 def start(dsn: str, home: Path, **more: Any) -> Embedded:
     """Return an exchange on this database, not started yet."""
-    settings = Settings(dsn=dsn, home=home, port=0, operator_key=SecretStr(OPERATOR_KEY), log_level="error", **more)
+    chosen = {"withdrawal_hold_seconds": 0, "operator_key": SecretStr(OPERATOR_KEY), "log_level": "error", **more}
+    settings = Settings(dsn=dsn, home=home, port=0, **chosen)
     logs.configure(settings)
     return Embedded(settings, one_process=True)
 

@@ -79,6 +79,7 @@ class ReferenceMarket:
     dispute_until: int = 0
     bond: tuple[str, int] | None = None
     forfeited: int = 0
+    disputes: int = 0
     version: int = 1
 
     @property
@@ -361,13 +362,15 @@ class Reference:
         market = self.legal(command.market_id, "determined")
         if self.time >= market.dispute_until:
             raise RefusedError(Code.DISPUTE_WINDOW_CLOSED)
-        bond = market.terms.dispute_bond if command.bond is None else command.bond
-        if bond < market.terms.dispute_bond:
+        least = market.terms.dispute_bond * 2**market.disputes
+        bond = least if command.bond is None else command.bond
+        if bond < least:
             raise RefusedError(Code.BOND_TOO_SMALL)
         self.check_spendable(command.account_id, bond)
         self.transfer(market, command.account_id, -bond)
         self.bonds += bond
         market.bond, market.status = (command.account_id, bond), "disputed"
+        market.disputes += 1
 
     def _UpholdMarket(self, command: m.UpholdMarket) -> None:
         market = self.legal(command.market_id, "disputed")

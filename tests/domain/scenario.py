@@ -135,7 +135,8 @@ class Scenario:
 
 def a_market(outcomes: tuple[str, ...] = ("Yes", "No"), *, market: str = "m", **terms: object) -> tuple[Command, ...]:
     """Return the commands that publish a story with one market: subsidy 100, no fee, no dispute window."""
-    fields: dict[str, object] = {"subsidy": 100 * MICRO, "close_time": CLOSE, "resolution_source": "source", **terms}
+    fields: dict[str, object] = {"subsidy": 100 * MICRO, "close_time": CLOSE, "resolution_source": "source"}
+    fields |= {"dispute_seconds": 0, **terms}
     opening = OpenMarket(market, f"s-{market}", market, "question?", outcomes, **fields)  # type: ignore[arg-type]
     return (PublishStory(f"s-{market}", f"s-{market}", "title", "body", "world", START, None, (opening,)),)
 

@@ -152,7 +152,7 @@ def test_a_void_gives_everybody_the_cash_they_would_have_without_the_market(fee_
     scenario = traded(fee_rate=fee_rate, dispute_seconds=60).given(AddLiquidity("m", 10 * MICRO), CloseMarket("m"))
     scenario.given(DetermineMarket("m", A_WINS, WHY), DisputeMarket("m", "dave", "No.", 3 * MICRO), UpholdMarket("m"))
     scenario.given(DisputeMarket("m", "bob", "Still no.", 4 * MICRO), UpholdMarket("m"))
-    scenario.given(DisputeMarket("m", "alice", "No!", 2 * MICRO))
+    scenario.given(DisputeMarket("m", "alice", "No!", 4 * MICRO))
     scenario.when(VoidMarket("m", "wrong question"))
 
     assert [type(event) for event in scenario.events][1:3] == [MarketVoided, PositionVoided]

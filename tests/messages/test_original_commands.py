@@ -160,7 +160,10 @@ def order_id(name: str, account: str = ADA) -> str:
 
 
 OPENING: Final[tuple[tuple[str, Command], ...]] = (
-    ("story", PublishStory("", "s", "Title", "Body.\n\nMore.", "world", 5, None, (MARKET, FULL))),
+    (
+        "story",
+        PublishStory("", "s", "Title", "Body.\n\nMore.", "world", 5, None, (replace(MARKET, dispute_seconds=0), FULL)),
+    ),
     ("ada", OpenAccount("", "Ada")),
     ("bob", OpenAccount("", "Bob")),
     ("", DepositCash(ADA, 1_000 * MICRO)),
@@ -226,9 +229,9 @@ LIFECYCLE: Final[tuple[Command, ...]] = (
     DetermineMarket(N, (Payout("A", MICRO),), EVIDENCE),
     DisputeMarket(N, BOB, "No."),
     UpholdMarket(N),
-    DisputeMarket(N, BOB, "No!", 2 * MICRO),
+    DisputeMarket(N, BOB, "No!", 4 * MICRO),
     DetermineMarket(N, (Payout("B", MICRO),), EVIDENCE),
-    DisputeMarket(N, BOB, "No?", 3 * MICRO),
+    DisputeMarket(N, BOB, "No?", 8 * MICRO),
     VoidMarket(N, "Nobody knows."),
 )
 

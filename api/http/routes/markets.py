@@ -38,6 +38,7 @@ from api.http.serializers import serialize
 from api.http.writes import command_id_of, resource, submit
 from domain.market import (
     BOND_DEFAULT,
+    DISPUTE_SECONDS_DEFAULT,
     ActivateMarket,
     AddLiquidity,
     ClarifyMarket,
@@ -81,8 +82,10 @@ class OpenMarketBody(RequestBody):
     fee_rate: Fraction = Field(0, description="fraction of price * (1 - price) per share")
     close_time: Moment
     resolution_source: ResolutionSource
-    dispute_seconds: DisputeSeconds = Field(0, description="how long a determination can be disputed")
-    dispute_bond: Bond = Field(BOND_DEFAULT, description="the smallest bond of a dispute")
+    dispute_seconds: DisputeSeconds = Field(
+        DISPUTE_SECONDS_DEFAULT, description="how long a determination can be disputed; a day if missing"
+    )
+    dispute_bond: Bond = Field(BOND_DEFAULT, description="the smallest bond of the first dispute; it doubles")
     draft: bool = Field(False, description="do not open for trading yet")
 
 
@@ -120,7 +123,7 @@ class DisputeMarketBody(RequestBody):
     """Why an account contests a determination, and the bond that it posts."""
 
     reason: Reason
-    bond: Bond | None = Field(None, description="the market's dispute_bond if missing")
+    bond: Bond | None = Field(None, description="the smallest bond if missing")
     account: Reference | None = None
 
 
@@ -220,7 +223,10 @@ async def determine_market(write: OperatorWrite, body: PayoutsBody) -> Response:
 async def dispute_market(
     request: Request, context: WithContext, principal: Actor, market_id: MarketId, body: DisputeMarketBody
 ) -> Response:
-    """Contest a determination within its window, posting a bond."""
+    """Contest a determination within its window, posting a bond.
+
+    The smallest bond is the market's `dispute_bond`, and doubles with each dispute of the market.
+    """
     account_id = await context.references.acting_account(principal, body.account)
     write = MarketWrite(request, principal, market_id)
     return await write.submit(DisputeMarket(market_id, account_id, body.reason, body.bond))
@@ -335,6 +341,7 @@ def market_json(row: MarketRow) -> dict[str, Any]:
     `odds` are its payouts once it is finalized, else its prices; `last_prices` are its prices in any case.
     """
     market = serialize(row)
+    del market["disputed_by"]  # private to the account
     odds, last_prices = (dict(zip(row.outcomes, market[name], strict=True)) for name in ("odds", "prices"))
     payouts = market.pop("payouts") or [None] * len(row.outcomes)
     columns = zip(
