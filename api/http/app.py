@@ -13,6 +13,7 @@ from api.http.bodies import JsonBodies
 from api.http.context import Context
 from api.http.encoded_slashes import EncodedSlashes, restore_slashes
 from api.http.engine_probe import EngineProbe
+from api.http.entrance import Entrance
 from api.http.log_reads import LogReads
 from api.http.middleware import Metrics, RequestFrame
 from api.http.query import check_query
@@ -59,8 +60,15 @@ class App(FastAPI):
         context: Context = self.state.context
         context.waits.end()
 
+    entrance: ASGIApp
+    """What every request passes first."""
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        await self.entrance(scope, receive, send)
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request that has passed the entrance."""
         is_plain_post = scope["type"] == "http" and scope["method"] == "POST" and not scope["query_string"]
         fast_path = self.fast_paths.get(scope["path"]) if is_plain_post else None
         if fast_path is None:
@@ -102,6 +110,7 @@ def create_app(
         openapi_url="/openapi.json",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would repeat whatever Host the request named
         strict_content_type=False,  # JsonBodies judges it
         dependencies=[Depends(restore_slashes), Depends(check_query)],
         generate_unique_id_function=lambda route: route.name,
@@ -127,6 +136,7 @@ def create_app(
     app.add_middleware(EncodedSlashes)
     app.add_middleware(JsonBodies)
     app.add_middleware(RequestFrame, metrics=metrics, body_bytes_max=settings.body_bytes_max)
+    app.entrance = Entrance(app.serve, settings)
     entry = order_entry.OrderEntry(context)
     app.fast_paths = dict.fromkeys(entry.paths, RequestFrame(entry, metrics, settings.body_bytes_max))
     return app

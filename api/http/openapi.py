@@ -26,7 +26,7 @@ from messages.wire import Schema, object_schema
 Responses = dict[int | str, dict[str, Any]]
 """What FastAPI takes as `responses` of a route."""
 
-ANY_CODES: Final = ("INVALID_QUERY", "UNKNOWN_PARAMETER", "INTERNAL")
+ANY_CODES: Final = ("INVALID_QUERY", "UNKNOWN_PARAMETER", "HOST_NOT_ALLOWED", "INTERNAL")
 """The codes that every route can answer with."""
 
 READ_CODES: Final = ("UNAUTHENTICATED", "INVALID_FIELD", "NOT_YET_PROJECTED", "TOO_MANY_WAITS", "UNAVAILABLE")

@@ -33,6 +33,7 @@ PROMISED = {
 }
 
 NOT_PROVOKED = {
+    "HOST_NOT_ALLOWED": "test_entrance.py provokes it",
     "RATE_LIMITED": "nothing limits the rate of requests yet",
     "LOG_LOST": "it takes a topic that is made anew under a running server",
     "TOO_MANY_WAITS": "test_waits.py provokes it: it takes many requests at once",
