@@ -22,6 +22,8 @@ RUN /build/bin/python -m local.compile --required
 # A wheel has only the packages that pyproject.toml names, and the compiled modules.
 RUN /build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels .
 RUN /venv/bin/pip install --no-cache-dir --no-deps --no-index --find-links /wheels tidings
+# What is in the image, as a CycloneDX bill of materials: docker run --entrypoint cat tidings /venv/sbom.cdx.json
+RUN /build/bin/cyclonedx-py environment /venv/bin/python --output-reproducible --output-file /venv/sbom.cdx.json
 
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/tidings tidings

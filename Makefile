@@ -5,7 +5,7 @@
 #   make serve         run your own exchange, without a story
 #   make test          run all tests, with a real PostgreSQL and a real Kafka    (ARGS="tests/local -x")
 #   make test-next     run the tests of eventsourcing_kafka that depend on its library, with the library's next release
-#   make check         check style, types and house rules, as CI does before the tests
+#   make check         check style, types, house rules, licences and known vulnerabilities, as CI does before the tests
 #   make bench         measure the claims about speed                (ARGS="engine --seconds 2")
 #   make chaos         run long tests: faults on a Kafka cluster of three nodes, and random HTTP requests
 #   make library       test eventsourcing_kafka with the oldest and the newest versions of what it needs
@@ -52,6 +52,7 @@ check: $(VENV)/.installed-dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -q tests/test_*_rules.py
+	@$(BIN)/python -m tests.supply_chain
 
 bench: $(VENV)/.installed-dev compile
 	@$(BIN)/python -m bench $(ARGS)

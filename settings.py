@@ -158,6 +158,16 @@ class Settings(BaseSettings):
     port: int = Field(
         default=8000, ge=0, le=65_535, description="port that the HTTP server listens on; 0: any free one"
     )
+    allowed_hosts: str = Field(
+        default="",
+        description="names that the header Host may have, comma-separated, besides addresses, localhost and the host; "
+        "'.example.org' allows all names in it, '*' all names",
+    )
+    cors_origins: str = Field(
+        default="",
+        description="origins of web pages that may call the API from a browser, comma-separated, such as "
+        "https://app.example.org; '*' allows all",
+    )
     ops_port: int | None = Field(
         default=None,
         ge=0,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 
+from api.terminal import harmless
 from settings import wants_json_logs, wants_no_color
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def configure(settings: Settings, *, level: str | None = None) -> None:
     )
     least = logging.getLevelNamesMapping()[(level or settings.log_level).upper()]
     common: list[Any] = [
+        _escape,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
@@ -81,6 +83,14 @@ def announce(text: str, **fields: str) -> None:
     if wants_json_logs():
         text = msgspec.json.encode({"event": text, "level": "info", **fields}).decode()
     print(text, flush=True)  # noqa: T201  for people
+
+
+def _escape(_logger: object, _method: str, line: Any) -> Any:
+    """Escape the control characters in the texts of a log line: paths and reasons come from others."""
+    for name, value in line.items():
+        if isinstance(value, str):
+            line[name] = harmless(value)
+    return line
 
 
 def _uncaught(problem: object, exc_info: Any) -> None:

@@ -378,7 +378,8 @@ def make_folder(folder: Path) -> None:
     """Make a folder and its missing parents, for their owner only. As root others may pass through the parents made."""
     missing = [each for each in folder.parents if not each.exists()]
     for each in reversed(missing):
-        each.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, exist_ok=True)
+        each.mkdir(exist_ok=True)
+        each.chmod(0o711 if os.geteuid() == 0 else 0o700)  # whatever the umask says
     folder.mkdir(mode=0o700, exist_ok=True)
 
 

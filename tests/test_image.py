@@ -107,7 +107,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
             program, *arguments = shlex.split(line.replace("/wheels", str(folder / "wheels")))
             if "--required" in arguments and not has_compiler():
                 continue
-            command = [sys.executable, *(["-m", "pip"] if program.endswith("/pip") else []), *arguments]
+            module = {"pip": ["-m", "pip"], "cyclonedx-py": ["-m", "cyclonedx_py"]}.get(program.rpartition("/")[2], [])
+            ours = {"/venv/bin/python": sys.executable, "/venv/sbom.cdx.json": str(folder / "sbom.cdx.json")}
+            command = [sys.executable, *module, *(ours.get(each, each) for each in arguments)]
             command += ["--target", str(place)] if "install" in arguments else []
             subprocess.run(command, cwd=app, check=True, capture_output=True, timeout=600)
     return folder
@@ -126,6 +128,15 @@ def test_the_image_has_the_compiled_rules(built: Path) -> None:
     machine_code = {name for name, file in files.items() if file.endswith(".so")}
     expected = {name.removesuffix(".py").replace("/", ".") for name in MODULES}
     assert machine_code == (expected if has_compiler() else set())
+
+
+def test_the_image_has_a_bill_of_materials(built: Path) -> None:
+    """It names every package that runs, with its version."""
+    listed = json.loads((built / "sbom.cdx.json").read_text("utf-8"))
+
+    assert listed["bomFormat"] == "CycloneDX"
+    names = {each["name"].lower().replace("_", "-") for each in listed["components"] if each["version"]}
+    assert {"eventsourcing", "fastapi", "msgspec", "kafka-python"} <= names
 
 
 def test_the_image_lacks_no_file(built: Path) -> None:

@@ -46,7 +46,8 @@ MAY_IMPORT = {
     # HTTP knows neither the command line nor the demo; both of these start it through `processes`.
     "api/key_store": "",
     "api/key_limits": "",
-    "api/logs": "settings",
+    "api/terminal": "",
+    "api/logs": "settings api/terminal",
     "api/stop_signals": "",
     "api/lag": "domain messages projections/machine projections/reading",
     "api/client": "domain messages",
@@ -60,7 +61,8 @@ MAY_IMPORT = {
     "api/demo": "domain messages local settings"
     " api/child_process api/client api/database api/logs api/processes api/stop_signals",
     "api/cli": "domain messages migrations local settings projections/ consumers/ api/key_limits"
-    " api/http api/key_store api/logs api/stop_signals api/lag api/client api/database api/lost_log api/processes api/demo",
+    " api/http api/key_store api/logs api/terminal api/stop_signals api/lag api/client api/database api/lost_log api/processes"
+    " api/demo",
     "api": "api/cli",
     "bench": "domain messages local settings projections/ consumers/ api/ eventsourcing_kafka",
 }

@@ -19,13 +19,20 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from api.cli.command import INTERRUPTED, NO
+from api.terminal import harmless_output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
+    """Run one command and return its exit code. Files that it makes are for their owner alone."""
+    os.umask(0o077)
+    with harmless_output():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         from api.cli.commands import run_command  # here, so that Ctrl-C is handled from the first moment
 

@@ -16,6 +16,7 @@ from api.http.bodies import JsonBodies
 from api.http.context import Context
 from api.http.encoded_slashes import EncodedSlashes, restore_slashes
 from api.http.engine_probe import EngineProbe
+from api.http.entrance import Entrance
 from api.http.log_reads import LogReads
 from api.http.middleware import Bodies, Metrics, RequestFrame
 from api.http.query import check_query
@@ -64,8 +65,15 @@ class App(FastAPI):
         context: Context = self.state.context
         context.waits.end()
 
+    entrance: ASGIApp
+    """What every request passes first."""
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        await self.entrance(scope, receive, send)
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request that has passed the entrance."""
         is_plain_post = scope["type"] == "http" and scope["method"] == "POST" and not scope["query_string"]
         fast_path = self.fast_paths.get(scope["path"]) if is_plain_post else None
         if fast_path is None:
@@ -109,6 +117,7 @@ def create_app(
         openapi_url="/openapi.json",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would repeat whatever Host the request named
         strict_content_type=False,  # JsonBodies judges it
         dependencies=[Depends(restore_slashes), Depends(check_query)],
         generate_unique_id_function=lambda route: route.name,
@@ -149,6 +158,7 @@ def _put_middleware_around(app: App) -> None:
     frame = _put_frame_around(app)
     entry = order_entry.OrderEntry(app.state.context)
     app.fast_paths = dict.fromkeys(entry.paths, frame(entry))
+    app.entrance = Entrance(app.serve, app.state.context.settings)
 
 
 def _put_frame_around(app: FastAPI) -> Callable[[ASGIApp], RequestFrame]:
@@ -162,7 +172,9 @@ def _put_frame_around(app: FastAPI) -> Callable[[ASGIApp], RequestFrame]:
 
 def create_ops_app(app: App) -> FastAPI:
     """Return a second application with the state of the first: health, positions and metrics, for whoever asks."""
-    ops = FastAPI(title="Tidings operations", openapi_url=None, dependencies=[Depends(check_query)])
+    ops = FastAPI(
+        title="Tidings operations", openapi_url=None, redirect_slashes=False, dependencies=[Depends(check_query)]
+    )
     context: Context = app.state.context
     # Its server has an event loop of its own, which cannot share what belongs to the other one.
     ops.state.context = replace(
@@ -175,6 +187,7 @@ def create_ops_app(app: App) -> FastAPI:
     errors.install(ops)
     ops.include_router(health.router)
     _put_frame_around(ops)
+    ops.add_middleware(Entrance, settings=context.settings)
     return ops
 
 

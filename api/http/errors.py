@@ -97,6 +97,7 @@ CODES: Final[dict[str, Meaning]] = {
     "ORDER_EXPIRED": Meaning(422, "expires_at is not in the future."),
     "BOND_TOO_SMALL": Meaning(422, "The bond of the dispute is below the market's minimum."),
     # The service.
+    "HOST_NOT_ALLOWED": Meaning(421, "The header Host is no name of this server; a setting lists its names."),
     "RATE_LIMITED": Meaning(
         429, "Too many requests of the kind that the details name; nothing was done. Wait as long as Retry-After says."
     ),

@@ -28,8 +28,8 @@ Responses = dict[int | str, dict[str, Any]]
 """What FastAPI takes as `responses` of a route."""
 
 ANY_CODES: Final = (
-    "MALFORMED_REQUEST", "INVALID_QUERY", "UNKNOWN_PARAMETER", "REQUEST_TIMEOUT", "HEADERS_TOO_LARGE", "RATE_LIMITED",
-    "TOO_MANY_CONNECTIONS", "INTERNAL",
+    "MALFORMED_REQUEST", "INVALID_QUERY", "UNKNOWN_PARAMETER", "REQUEST_TIMEOUT", "HEADERS_TOO_LARGE", "HOST_NOT_ALLOWED",
+    "RATE_LIMITED", "TOO_MANY_CONNECTIONS", "INTERNAL",
 )  # fmt: skip
 """The codes that every route can answer with."""
 

@@ -9,12 +9,13 @@ from typing import Any, Final
 
 import msgspec
 
-_STYLE: Final = """
+STYLE: Final = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
 h2 { border-bottom: 1px solid #ccc; margin-top: 3rem } h3 { margin-top: 2rem } h3 code { font-size: 1.1rem }
 table { border-collapse: collapse; width: 100% } td, th { text-align: left; vertical-align: top; padding: .2rem .6rem .2rem 0 }
 pre { background: #f5f5f5; padding: .6rem; overflow-x: auto; font-size: .85rem } summary { cursor: pointer }
 """
+"""The page's style. The policy of every answer allows this text by its hash, and no other style and no script."""
 
 
 def reference_page(document: dict[str, Any]) -> str:
@@ -32,7 +33,7 @@ def reference_page(document: dict[str, Any]) -> str:
     info = document["info"]
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(info["title"])}: HTTP API</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>'
+        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
         f"<h1>{escape(info['title'])}: HTTP API</h1><p>{escape(info['description'])} "
         'The same as JSON: <a href="/openapi.json">/openapi.json</a>.</p>'
         f"{''.join(parts)}<h2>Schemas</h2>{schemas}</html>"

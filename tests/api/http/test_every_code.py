@@ -33,6 +33,7 @@ PROMISED = {
 }
 
 NOT_PROVOKED = {
+    "HOST_NOT_ALLOWED": "test_entrance.py provokes it",
     "MALFORMED_REQUEST": "test_connections.py provokes it: it takes a plain socket",
     "REQUEST_TIMEOUT": "likewise",
     "HEADERS_TOO_LARGE": "likewise",

@@ -64,7 +64,7 @@ FORBIDDEN = [
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename <> current_user",
     "CREATE EXTENSION dblink",
     "CREATE FUNCTION public.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
-    "LOCK TABLE dashboards.stories IN EXCLUSIVE MODE",
+    "BEGIN; LOCK TABLE dashboards.stories IN EXCLUSIVE MODE",
     "SELECT * FROM dashboards.stories FOR UPDATE",
     "CREATE PUBLICATION mine",
 ]
