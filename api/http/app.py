@@ -12,6 +12,7 @@ from api.http.auth import Keys
 from api.http.bodies import JsonBodies
 from api.http.context import Context
 from api.http.encoded_slashes import EncodedSlashes, restore_slashes
+from api.http.kept_results import KeptResults
 from api.http.log_reads import LogReads
 from api.http.middleware import Metrics, RequestFrame
 from api.http.query import check_query
@@ -114,6 +115,7 @@ def create_app(
         keys=Keys(pool),
         references=References(pool),
         waits=Waits(progress, settings.waits_max),
+        kept_results=KeptResults(),
         metrics=metrics,
         settings=settings,
     )

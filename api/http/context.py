@@ -10,6 +10,7 @@ from psycopg_pool import ConnectionPool
 from starlette.requests import HTTPConnection
 
 from api.http.auth import Keys, Principal, require
+from api.http.kept_results import KeptResults
 from api.http.log_reads import LogReads
 from api.http.middleware import Metrics
 from api.http.references import References
@@ -30,6 +31,7 @@ class Context:
     keys: Keys
     references: References
     waits: Waits
+    kept_results: KeptResults
     metrics: Metrics
     settings: Settings
 

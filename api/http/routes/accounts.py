@@ -206,7 +206,8 @@ async def get_equity_history(
         last = min(last, first + limit * length)
         return equity.equity_history(connection, as_of, found.account_id, start=first, end=last, step=length)
 
-    rows, as_of = await read.fetch((*NEEDS, equity.equity_history), query)
+    needs = (*NEEDS, equity.equity_history)
+    rows, as_of = await read.fetch_kept(needs, query, "equity", account, since, until, length, limit, after)
     return read.page(rows, limit, serialize, as_of)
 
 
