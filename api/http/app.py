@@ -17,6 +17,7 @@ from api.http.context import Context
 from api.http.encoded_slashes import EncodedSlashes, restore_slashes
 from api.http.engine_probe import EngineProbe
 from api.http.entrance import Entrance
+from api.http.kept_results import KeptResults
 from api.http.log_reads import LogReads
 from api.http.middleware import Bodies, Metrics, RequestFrame
 from api.http.query import check_query
@@ -139,6 +140,7 @@ def create_app(
         admission=Admission(known_keys, pool, RateLimits(settings)),
         references=References(pool),
         waits=Waits(progress, settings.waits_max),
+        kept_results=KeptResults(),
         metrics=Metrics(),
         settings=settings,
     )

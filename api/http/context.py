@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection
 from api.http.admission import Admission, Caller
 from api.http.auth import ACTORS, Keys, Principal, require
 from api.http.engine_probe import EngineProbe
+from api.http.kept_results import KeptResults
 from api.http.log_reads import LogReads
 from api.http.middleware import Metrics
 from api.http.read_threads import ReadThreads
@@ -40,6 +41,7 @@ class Context:
     admission: Admission
     references: References
     waits: Waits
+    kept_results: KeptResults
     metrics: Metrics
     settings: Settings
     is_ops: bool = False

@@ -1,6 +1,6 @@
 """The steps of every read: wait for the requested position, query one snapshot, put the answer into one envelope."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -22,6 +22,7 @@ from messages.wire import format_time
 from projections.reading import AsOf, Need, NotYetProjected, UnknownProjection, read
 
 T = TypeVar("T")
+Rows = TypeVar("Rows", bound=Sequence[Any])
 
 
 @dataclass(slots=True)
@@ -85,6 +86,17 @@ class Reader:
         )
         request_log_of(self.request).position = as_of.position
         return found, as_of
+
+    async def fetch_kept(
+        self, needs: Sequence[Need], query: Callable[[Connection[Any], AsOf], Rows], *key: Hashable
+    ) -> tuple[Rows, AsOf]:
+        """Do what `fetch` does for an expensive query, which is not computed again for a position.
+
+        `key` names the query and everything that its result depends on besides the position: never who asks, so whoever
+        may not see it is refused before.
+        """
+        kept = self.context.kept_results
+        return await self.fetch(needs, lambda c, a: kept.get((*key, a), lambda: query(c, a)))
 
     async def wait(self, needs: Sequence[Need]) -> None:
         """Wait until these read models have reached the requested position; return at once without one.

@@ -3,6 +3,8 @@
 A notification only says that it is time to look. Anybody who may connect can send one, so only the table is believed.
 """
 
+import select
+import socket
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
@@ -49,6 +51,7 @@ class Progress:
 
     def start(self) -> None:
         """Start to listen."""
+        self._waker, self._woken = socket.socketpair()  # when one is closed, the other one wakes the listener
         self._thread.start()
 
     @property
@@ -63,7 +66,9 @@ class Progress:
             for wait in set().union(*self._waits.values()):
                 self._finish(wait, is_reached=False)
         if self._thread.is_alive():
+            self._waker.close()
             self._thread.join()
+            self._woken.close()
 
     def position(self, names: Iterable[str]) -> int:
         """Return the last known position that all of these read models have reached."""
@@ -118,10 +123,15 @@ class Progress:
                     connection.execute(f"LISTEN {CHANNEL}")
                     self._read_all(connection)
                     pause = 0.1
+                    # psycopg waits by looking ten times a second. So wait for its socket, or for `stop`.
+                    arrived = select.poll()
+                    arrived.register(connection.fileno(), select.POLLIN)
+                    arrived.register(self._woken.fileno(), select.POLLIN)
                     while not self._stopping.is_set():
-                        # One look-up for all notifications that came together.
-                        if list(connection.notifies(timeout=0.2, stop_after=1)):
+                        # One look-up for all notifications that came together; more may come with its answer.
+                        while list(connection.notifies(timeout=0)):
                             self._read_all(connection)
+                        arrived.poll()
             except psycopg.Error as error:
                 _log.warning("progress_unknown", error=str(error), retry_seconds=pause)
                 self._stopping.wait(pause)

@@ -222,7 +222,11 @@ async def get_equity_history(
             first += max(0, -((first - found.opened_at) // length)) * length
         most = min(limit, equity.points_max(connection, as_of, found.account_id))
         last = min(last, first + most * length)
-        return equity.equity_history(connection, as_of, found.account_id, start=first, end=last, step=length), most
+        rows = read.context.kept_results.get(
+            ("equity", found.account_id, first, last, length, as_of),
+            lambda: equity.equity_history(connection, as_of, found.account_id, start=first, end=last, step=length),
+        )
+        return rows, most
 
     (rows, most), as_of = await read.fetch((*NEEDS, equity.equity_history), query)
     return read.page(rows, most, serialize, as_of)

@@ -29,11 +29,12 @@ async def get_leaderboard(
     `trades` counts executions: one for an order that trades when it is placed, one for each fill of a resting order.
     """
     after = read.after(cursor, int, str)
-    rows, as_of = await read.fetch(
+    rows, as_of = await read.fetch_kept(
         (leaderboards.leaderboard,),
         lambda c, a: leaderboards.leaderboard(
             c, a, sort=sort, window=window, category=category, limit=limit + 1, after=after
         ),
+        *("leaderboard", sort, window, category, limit, after),
     )
     return read.page(rows, limit, standing_json, as_of)
 

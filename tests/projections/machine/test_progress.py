@@ -44,6 +44,17 @@ def test_a_false_notification_is_not_believed(database: str, progress: Progress)
         assert progress.wait(["stories"], 7, WAIT)
 
 
+def test_no_position_of_a_burst_is_missed(database: str, progress: Progress) -> None:
+    """Notifications that come while the last one is looked up count too: each wait ends, also when nothing follows."""
+    with connect(database) as connection:
+        ensure(connection, [PROJECTIONS["stories"]])
+        for position in range(1, 301):
+            connection.execute("UPDATE projection_positions SET position = %s WHERE projection = 'stories'", [position])
+            connection.execute("NOTIFY tidings_progress")
+            if position % 20 == 0:
+                assert progress.wait(["stories"], position, WAIT)
+
+
 NAMES = ("a", "b", "c")
 STEPS = st.one_of(
     st.tuples(st.just("wait"), st.sets(st.sampled_from(NAMES)), st.integers(0, 5)),
