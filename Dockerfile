@@ -6,8 +6,9 @@ WORKDIR /app
 RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 # /build compiles and packages; only /venv, which has what runs, goes into the image.
 RUN python -m venv /build && python -m venv /venv
-COPY requirements.txt requirements-build.txt ./
+COPY requirements.txt requirements-build.txt requirements-image.txt ./
 RUN /build/bin/pip install --no-cache-dir --require-hashes --requirement requirements-build.txt
+RUN /build/bin/pip install --no-cache-dir --require-hashes --requirement requirements-image.txt
 RUN /venv/bin/pip install --no-cache-dir --require-hashes --requirement requirements.txt
 COPY pyproject.toml README.md LICENSE settings.py ./
 COPY domain domain

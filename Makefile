@@ -72,13 +72,16 @@ compile: $(VENV)/.installed
 
 # One lock for Linux and macOS, for Python 3.11 and newer. ARGS=--upgrade takes the newest versions.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--custom-compile-command "make lock" $(ARGS) pyproject.toml
+	--custom-compile-command "make lock" $(ARGS)
 
-# requirements.txt: what runs; -build: what compiles and packages it, beside that; -dev: all of these, and the tests.
+# requirements.txt: what runs; -build: what compiles and packages it, beside that; -image: what lists the packages of an
+# image; -dev: all of these, and the tests.
 lock: $(VENV)/.installed-dev
-	$(LOCK) --output-file requirements.txt
-	$(LOCK) --group build --constraint requirements.txt --output-file requirements-build.txt
-	$(LOCK) --group build --group dev --constraint requirements-build.txt --output-file requirements-dev.txt
+	$(LOCK) pyproject.toml --output-file requirements.txt
+	$(LOCK) pyproject.toml --group build --constraint requirements.txt --output-file requirements-build.txt
+	$(LOCK) pyproject.toml --group build --group image --group dev --constraint requirements-build.txt \
+		--output-file requirements-dev.txt
+	$(LOCK) --group image --constraint requirements-dev.txt --output-file requirements-image.txt
 	$(BIN)/python -m local.jars
 
 $(NEXT)/.installed: tests/eventsourcing_kafka/requirements-next.txt | $(VENV)/.installed-dev

@@ -159,6 +159,7 @@ def test_the_image_lacks_no_file(built: Path) -> None:
         ("domain/market.py", False),
         ("requirements.txt", False),
         ("requirements-build.txt", False),
+        ("requirements-image.txt", False),
         ("domain/lmsr.cpython-311-x86_64-linux-gnu.so", True),
         ("consumers/engine/engine.cpython-313-darwin.so", True),
         (BINARY, True),
