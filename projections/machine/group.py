@@ -44,7 +44,7 @@ ALONE_SECONDS: Final = 60.0
 """The time for which a read model that failed stays out of the group."""
 
 ROWS_MAX: Final = 200_000
-"""The most rows in memory of all members together, about 100 MB: above it the member that has most drops rows."""
+"""The most rows in memory of all members together, about 60 MB: above it the member that has most drops rows."""
 
 COUNT_SECONDS: Final = 1.0
 """The interval at which these rows are counted."""

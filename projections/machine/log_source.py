@@ -136,17 +136,20 @@ class PostgresSource:
 
     def read(self, after: int, seconds: float, limit: int) -> list[Recorded]:
         """Return the next events: see `Source`."""
+        ends = monotonic() + seconds
         try:
-            listening = self._connected()
-            if after == self._level and not list(listening.notifies(timeout=seconds, stop_after=1)):
-                return []
-            events: list[Recorded] = _select_rows(self._recorder, after, limit)
+            while True:
+                left = max(0.0, ends - monotonic())
+                if after == self._level and not list(self._connected().notifies(timeout=left, stop_after=1)):
+                    return []
+                self._connected()  # what comes after this query is announced
+                events: list[Recorded] = _select_rows(self._recorder, after, limit)
+                self._level = (events[-1].position if events else after) if len(events) < limit else None
+                if events:  # there are none where a notification was for what had been read already
+                    return events
         except BaseException:
             self.close()
             raise
-        last = events[-1].position if events else after
-        self._level = last if len(events) < limit else None
-        return events
 
     def close(self) -> None:
         """Cease to listen."""
