@@ -6,6 +6,7 @@ one that somebody chose, in the settings: nothing that is shown of it follows fr
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import secrets
@@ -135,6 +136,7 @@ def create(
 
 def every(connection: Connection[Any], account_id: str | None = None) -> list[Key]:
     """Return all keys, or those of an account, oldest first, revoked and expired ones included."""
+    _adopt(connection)
     with connection.cursor(row_factory=class_row(Key)) as cursor:
         cursor.execute(
             f"SELECT {_COLUMNS} FROM public.api_keys WHERE %(account)s::text IS NULL OR account_id = %(account)s "
@@ -149,6 +151,7 @@ def revoke(connection: Connection[Any], key_id: str, account_id: str | None = No
 
     Every process that listens to `CHANNEL` learns of it.
     """
+    _adopt(connection)
     with connection.transaction(), connection.cursor(row_factory=class_row(Key)) as cursor:
         cursor.execute(
             "UPDATE public.api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE key_id = %(key)s "
@@ -168,6 +171,8 @@ def find(connection: Connection[Any], secret: str) -> Key | None:
         f"FROM public.api_keys WHERE hash = %s AND {_VALID}",
         [digest],
     ).fetchone()
+    if row is None and _adopt(connection, digest):
+        return find(connection, secret)
     if row is None or not hmac.compare_digest(row[0], digest):
         return None
     if row[1]:
@@ -192,6 +197,53 @@ def public(key: Key) -> dict[str, Any]:
         "last_used_at": time(key.last_used_at),
         "revoked_at": time(key.revoked_at),
     }
+
+
+def derived_secret(connection: Connection[Any], purpose: str) -> str:
+    """Return the secret for this purpose: always the same in one database, and known to nobody who does not have it.
+
+    So a request that is sent again gets the same secret, although only its hash is stored.
+    """
+    connection.execute(
+        "INSERT INTO public.server_secrets (name, secret) VALUES ('derivation', %s) ON CONFLICT DO NOTHING",
+        [secrets.token_bytes(32)],
+    )
+    row = connection.execute("SELECT secret FROM public.server_secrets WHERE name = 'derivation'").fetchone()
+    assert row is not None, "it was inserted"
+    return base64.urlsafe_b64encode(hmac.digest(row[0], purpose.encode(), "sha256")).decode().rstrip("=")
+
+
+def secret_hash(secret: str) -> str:
+    """Return the hash of a secret as hex digits."""
+    return _hash(secret).hex()
+
+
+def is_used(connection: Connection[Any], key_id: str) -> bool:
+    """Return whether somebody has used the key, or it was revoked."""
+    row = connection.execute(
+        "SELECT last_used_at IS NOT NULL OR revoked_at IS NOT NULL FROM public.api_keys WHERE key_id = %s", [key_id]
+    ).fetchone()
+    return row is not None and bool(row[0])
+
+
+def _adopt(connection: Connection[Any], digest: bytes | None = None) -> bool:
+    """Take keys of invitations over from the read model `invitations`: the one with this hash, or all; return if there was any.
+
+    The log makes these keys. Here they get what the log does not know: that they were used or revoked.
+    """
+    row = connection.execute("SELECT to_regclass('read_models.invited_keys')").fetchone()
+    if row is None or row[0] is None:
+        return False
+    found = connection.execute(
+        "INSERT INTO public.api_keys (key_id, hash, prefix, roles, account_id, name, origin, created_at) "
+        "SELECT key_id, decode(key_hash, 'hex'), '', '{trader}', account_id, 'invitation', 'invited', "
+        "to_timestamp(time / 1000000.0) FROM read_models.invited_keys k "
+        "WHERE (%(hash)s::text IS NULL OR key_hash = %(hash)s) "
+        "AND NOT EXISTS (SELECT 1 FROM public.api_keys a WHERE a.hash = decode(k.key_hash, 'hex')) "
+        "ON CONFLICT DO NOTHING",
+        {"hash": None if digest is None else digest.hex()},
+    )
+    return found.rowcount > 0
 
 
 def _end_other_first_keys(connection: Connection[Any], digest: bytes) -> None:

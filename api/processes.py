@@ -54,7 +54,6 @@ class Dependencies:
         """Open everything, and migrate the database; the stack closes it."""
         self.settings = settings
         self.log = log
-        self._stack = stack
         self.pool = stack.enter_context(connection_pool(settings, settings.entry_connections_max))
         self.reads = stack.enter_context(connection_pool(settings, settings.pool_connections_max))
         for pool in (self.pool, self.reads):
@@ -69,8 +68,8 @@ class Dependencies:
             self.first_key = key_store.make_first_key(connection, operator_key)
 
     def app(self, gateway: Gateway) -> App:
-        """Return the application that submits to this gateway; the stack of these dependencies ends what it starts."""
-        app = create_app(
+        """Return the application that submits to this gateway."""
+        return create_app(
             gateway=gateway,
             pool=self.pool,
             reads=self.reads,
@@ -78,10 +77,6 @@ class Dependencies:
             progress=self.progress,
             settings=self.settings,
         )
-        watch = KeyWatch(dsn_of(self.settings), app.state.context.keys)
-        watch.start()
-        self._stack.callback(watch.stop)
-        return app
 
 
 class ServingProcess(ABC):
@@ -136,6 +131,9 @@ class ServingProcess(ABC):
 
     def _serve(self, gateway: Gateway, stack: contextlib.ExitStack) -> None:
         app = self.dependencies.app(gateway)
+        watch = KeyWatch(dsn_of(self.settings), app.state.context.keys)
+        watch.start()
+        stack.callback(watch.stop)
         self.gateway = gateway
         self.ops = self._serve_ops(app, stack)
         self.http = stack.enter_context(HttpServer(app, self.settings))

@@ -1,6 +1,7 @@
 """All commands that the exchange decides: a closed list, as `domain.events` is for what they leave in the log."""
 
 from domain.account import DepositCash, OpenAccount, WithdrawCash
+from domain.invitations import AcceptInvitation, CreateInvitation
 from domain.market import DisputeMarket, MarketCommand, OpenMarket
 from domain.orders import AmendOrder, CancelOrder, CancelOrders, MergeSets, PlaceOrder, SplitSets
 from domain.story import PublishStory
@@ -13,6 +14,8 @@ Command = (
     | OpenAccount
     | DepositCash
     | WithdrawCash
+    | CreateInvitation
+    | AcceptInvitation
     | PlaceOrder
     | CancelOrder
     | CancelOrders

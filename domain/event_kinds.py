@@ -1,4 +1,4 @@
-"""What an event belongs to: an account, a market's orders or the partition.
+"""What an event belongs to: an account, a market's orders, an invitation or the partition.
 
 Every event is asked, so this is compiled (`local/compile.py`), and sets of types are used: faster than `isinstance` with unions.
 """
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, get_args
 
 from domain.account import AccountEvent
 from domain.events import Event
+from domain.invitations import InvitationEvent
 from domain.orders import OrderEvent
 from domain.partition import PartitionEvent
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _ACCOUNT_EVENTS: Final = frozenset(get_args(AccountEvent))
 _ORDER_EVENTS: Final = frozenset(get_args(OrderEvent))
+_INVITATION_EVENTS: Final = frozenset(get_args(InvitationEvent))
 _PARTITION_EVENTS: Final = frozenset(get_args(PartitionEvent))
 
 
@@ -26,6 +28,11 @@ def is_account_event(event: Event) -> "TypeIs[AccountEvent]":
 def is_order_event(event: Event) -> "TypeIs[OrderEvent]":
     """Return whether the event belongs to a market's orders."""
     return type(event) in _ORDER_EVENTS
+
+
+def is_invitation_event(event: Event) -> "TypeIs[InvitationEvent]":
+    """Return whether the event belongs to an invitation."""
+    return type(event) in _INVITATION_EVENTS
 
 
 def is_partition_event(event: Event) -> "TypeIs[PartitionEvent]":

@@ -3,6 +3,7 @@
 from typing import Final, get_args
 
 from domain.account import AccountEvent
+from domain.invitations import InvitationEvent
 from domain.market import LifecycleEvent, MarketDrafted
 from domain.money import Time
 from domain.orders import OrderEvent
@@ -11,7 +12,7 @@ from domain.story import StoryPublished
 from domain.values import Value
 
 MarketEvent = MarketDrafted | LifecycleEvent | OrderEvent
-Event = StoryPublished | MarketEvent | AccountEvent | PartitionEvent
+Event = StoryPublished | MarketEvent | AccountEvent | InvitationEvent | PartitionEvent
 
 EVENT_TYPES: Final[tuple[type[Event], ...]] = (
     StoryPublished,
@@ -19,6 +20,7 @@ EVENT_TYPES: Final[tuple[type[Event], ...]] = (
     *get_args(LifecycleEvent),
     *get_args(OrderEvent),
     *get_args(AccountEvent),
+    *get_args(InvitationEvent),
     *get_args(PartitionEvent),
 )
 

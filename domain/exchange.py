@@ -17,10 +17,19 @@ from domain import market_decisions, order_decisions
 from domain.account import Account, AccountOpened, CashDeposited, CashWithdrawn, DepositCash, OpenAccount, WithdrawCash
 from domain.account_rules import deposit_cash, evolve_account, open_account, withdraw_cash
 from domain.commands import Command
+from domain.decided import no_account, no_effect, no_market, one, rejected
 from domain.due import Due, DueTimes, is_pending
-from domain.event_kinds import is_account_event, is_order_event, is_partition_event
+from domain.event_kinds import is_account_event, is_invitation_event, is_order_event, is_partition_event
 from domain.events import Event, MarketEvent
 from domain.executions import sweep_events
+from domain.invitations import (
+    AcceptInvitation,
+    CreateInvitation,
+    Invitation,
+    accept_invitation,
+    create_invitation,
+    evolve_invitations,
+)
 from domain.ledger import Ledger
 from domain.market import (
     SECOND,
@@ -50,14 +59,13 @@ from domain.orders import (
     PlaceOrder,
     SplitSets,
 )
-from domain.partition import CommandHadNoEffect, CommandRejected, CommandsRead, PartitionEvent
+from domain.partition import CommandsRead, PartitionEvent
 from domain.rejections import Code, Rejection, reject
 from domain.reservations import cancel_events
 from domain.settlement import Settlement, phase_of, withheld
 from domain.slugs import market_slugs
 from domain.state_hash import state_hash
 from domain.story import PublishStory, Story, StoryPublished, evolve_story, publish_story, too_many_markets
-from domain.values import json_of
 
 # Every order asks these questions: a set of types answers faster than `isinstance` with a union of classes.
 _MAY_SWEEP: Final = frozenset({PlaceOrder, AmendOrder, AddLiquidity, ResumeMarket})
@@ -82,6 +90,7 @@ class Exchange:
         self.stories: dict[str, Story] = {}
         self.markets: dict[str, Market] = {}
         self.accounts: dict[str, Account] = {}
+        self.invitations: dict[str, Invitation] = {}
         self.names = Names()
         self.holders: dict[str, dict[str, None]] = {}
         self.ledger = Ledger()
@@ -104,11 +113,11 @@ class Exchange:
         self.time = time
         decided = self._decide(command)
         if isinstance(decided, Rejection):
-            decided = [_rejected(command, decided, body)]
+            decided = [rejected(command, decided, body)]
         elif type(command) in MONEY_FIELDS and (refusal := too_much_money(command, decided, self.ledger)):
-            decided = [_rejected(command, refusal, body)]
+            decided = [rejected(command, refusal, body)]
         elif not decided:
-            decided = [_no_effect(command, body)]
+            decided = [no_effect(command, body)]
         entries = [self._emit(event, command_id) for event in decided]
         if type(command) in _MAY_SWEEP:
             entries += [self._emit(event, command_id) for event in self._sweep(decided)]
@@ -216,7 +225,7 @@ class Exchange:
                 found = self._market_and_account(command.market_id, command.account_id)
                 return found if isinstance(found, Rejection) else order_decisions.merge_sets(*found, command)
             case OpenAccount():
-                return _one(open_account(command, self.accounts, self.names.accounts))
+                return one(open_account(command, self.accounts, self.names.accounts))
             case DepositCash():
                 account = self._account(command.account_id)
                 return account if isinstance(account, Rejection) else [deposit_cash(command)]
@@ -225,7 +234,11 @@ class Exchange:
                 if isinstance(account, Rejection):
                     return account
                 held_back = withheld(account, self.markets, self.time) if self.hold_seconds else 0
-                return _one(withdraw_cash(account, command, held_back))
+                return one(withdraw_cash(account, command, held_back))
+            case CreateInvitation():
+                return create_invitation(command, self.invitations, self.time)
+            case AcceptInvitation():
+                return accept_invitation(command, self.invitations, self.accounts, self.names.accounts, self.time)
             case PublishStory():
                 return self._publish_story(command)
             case OpenMarket():
@@ -241,18 +254,18 @@ class Exchange:
             case _:
                 market = self.markets.get(command.market_id)
                 if market is None:
-                    return _no_market(command.market_id)
+                    return no_market(command.market_id)
                 return market_decisions.decide(market, command, self.time, self._held_until(self.time))
 
     def _account(self, account_id: str) -> Account | Rejection:
-        return self.accounts.get(account_id) or _no_account(account_id)
+        return self.accounts.get(account_id) or no_account(account_id)
 
     def _market_and_account(self, market_id: str, account_id: str) -> tuple[Market, Account] | Rejection:
         market, account = self.markets.get(market_id), self.accounts.get(account_id)
         if market is None:
-            return _no_market(market_id)
+            return no_market(market_id)
         if account is None:
-            return _no_account(account_id)
+            return no_account(account_id)
         return market, account
 
     def _open_order(self, account_id: str, order_id: str) -> tuple[Market, Account] | Rejection:
@@ -279,7 +292,7 @@ class Exchange:
         if isinstance(account, Rejection):
             return account
         if command.market_id is not None and command.market_id not in self.markets:
-            return _no_market(command.market_id)
+            return no_market(command.market_id)
         events: list[Event] = []
         scope: CancelScope = "account" if command.market_id is None else "market"
         for order_id, reservation in account.orders.items():
@@ -339,6 +352,8 @@ class Exchange:
             return self._stream
         if isinstance(event, StoryPublished):
             return f"story-{event.story_id}"
+        if is_invitation_event(event):
+            return f"invitation-{event.invitation_id}"
         return f"market-{event.market_id}"
 
     def _apply(self, event: Event, command_id: str) -> None:
@@ -358,6 +373,8 @@ class Exchange:
         elif isinstance(event, StoryPublished):
             self.stories[event.story_id] = evolve_story(self.stories.get(event.story_id), event)
             self.names.learn(event)
+        elif is_invitation_event(event):
+            evolve_invitations(self.invitations, event)
         elif not is_partition_event(event):
             market = self.markets[event.market_id] = evolve_market(self.markets.get(event.market_id), event)
             if type(event) is MarketDrafted:
@@ -371,33 +388,3 @@ class Exchange:
             self.due.learn(event, market, self.markets)
         if market.sweeping or (market.status is not Status.ACTIVE and phase_of(market)):
             self.unfinished[market.market_id] = command_id
-
-
-def _one(decided: Event | Rejection) -> Sequence[Event] | Rejection:
-    return decided if isinstance(decided, Rejection) else [decided]
-
-
-def _no_market(market_id: str) -> Rejection:
-    return reject(Code.MARKET_NOT_FOUND, "there is no such market", market=market_id)
-
-
-def _no_account(account_id: str) -> Rejection:
-    return reject(Code.ACCOUNT_NOT_FOUND, "there is no such account", account=account_id)
-
-
-def _rejected(command: Command, rejection: Rejection, body: bytes) -> CommandRejected:
-    return CommandRejected(
-        type(command).__name__,
-        rejection.code,
-        rejection.message,
-        rejection.details,
-        getattr(command, "account_id", None),
-        getattr(command, "market_id", None),
-        json_of(body),
-    )
-
-
-def _no_effect(command: Command, body: bytes) -> CommandHadNoEffect:
-    return CommandHadNoEffect(
-        type(command).__name__, getattr(command, "account_id", None), getattr(command, "market_id", None), json_of(body)
-    )

@@ -119,10 +119,7 @@ class DetermineMarket(Value):
 
 
 class DisputeMarket(Value):
-    """Contest the determination within the dispute window; `bond` None means the smallest bond that the market accepts.
-
-    The smallest bond is the market's `dispute_bond`, and twice the last one with each dispute of the market.
-    """
+    """Contest the determination within the dispute window; `bond` None means the market's `least_bond`."""
 
     market_id: str
     account_id: str
@@ -311,7 +308,7 @@ class MarketFinalized(Value, omit_defaults=True):
 class MarketCorrected(Value, omit_defaults=True):
     """The payouts of a finalized market were replaced.
 
-    The money that the house had got back (`residual`) returns to the pool first. Reversals and new payouts follow; these
+    The money that the house had got back (`residual`) returns to the pool first. Reversals and new payouts follow, which
     cannot be withdrawn before `held_until`.
     """
 
@@ -342,10 +339,7 @@ class MarketSettled(Value):
 
 
 class MarketVoided(Value):
-    """The market was undone.
-
-    `fees` (from the fees account) and `forfeited` bonds (from the house) return to the pool first. The refunds follow.
-    """
+    """The market was undone. `fees` and `forfeited` bonds (from the house) return to the pool first. The refunds follow."""
 
     TOPIC: ClassVar[str] = "MarketVoided.v1"
 

@@ -6,6 +6,7 @@ from typing import Final
 from domain.account import DepositCash
 from domain.commands import Command
 from domain.events import Event
+from domain.invitations import AcceptInvitation
 from domain.ledger import EXTERNAL, HOUSE, Ledger, postings
 from domain.market import ActivateMarket, AddLiquidity, OpenMarket
 from domain.money import MONEY_MAX, format_decimal
@@ -14,6 +15,7 @@ from domain.story import PublishStory
 
 MONEY_FIELDS: Final[dict[type, str]] = {
     DepositCash: "amount",
+    AcceptInvitation: "credits",
     AddLiquidity: "amount",
     OpenMarket: "subsidy",
     ActivateMarket: "subsidy",

@@ -10,6 +10,7 @@ from hashlib import blake2b
 from typing import Protocol
 
 from domain.account import Account
+from domain.invitations import Invitation
 from domain.ledger import Ledger
 from domain.market_state import Market
 from domain.money import Time
@@ -25,6 +26,7 @@ class HashedState(Protocol):
     stories: dict[str, Story]
     markets: dict[str, Market]
     accounts: dict[str, Account]
+    invitations: dict[str, Invitation]
     holders: dict[str, dict[str, None]]
     ledger: Ledger
     versions: dict[str, int]
@@ -49,6 +51,8 @@ def lines(state: HashedState) -> Iterator[str]:
         yield f"story {story!r}"
     for _, account in sorted(state.accounts.items()):
         yield from _account(account)
+    for _, invitation in sorted(state.invitations.items()):
+        yield f"invitation {invitation!r}"
     for market_id, market in sorted(state.markets.items()):
         yield from _market(market)
         yield f" holders {list(state.holders.get(market_id, ()))}"

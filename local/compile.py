@@ -39,6 +39,7 @@ MODULES: Final = (
     "consumers/engine/replay.py",
     "consumers/engine/recorded_replies.py",
     "domain/account_rules.py",
+    "domain/decided.py",
     "domain/event_kinds.py",
     "domain/exchange.py",
     "domain/executions.py",

@@ -17,7 +17,7 @@ from eventsourcing.persistence import ApplicationRecorder, Mapper, StoredEvent
 
 from domain.account import Account
 from domain.account_rules import evolve_account
-from domain.event_kinds import is_account_event, is_order_event, is_partition_event
+from domain.event_kinds import is_account_event, is_invitation_event, is_order_event, is_partition_event
 from domain.events import Event
 from domain.market_evolution import evolve_market
 from domain.market_state import Market
@@ -97,6 +97,7 @@ def project_market(market: Market | None, events: Iterable[LogEvent]) -> Market 
         else:
             assert not is_account_event(event), "this is an account's stream"
             assert not is_partition_event(event), "this is a partition's stream"
+            assert not is_invitation_event(event), "this is an invitation's stream"
             assert not isinstance(event, StoryPublished), "this is a story's stream"
             market = evolve_market(market, event)
     return market

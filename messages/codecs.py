@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, get_args, get_origin
 import msgspec
 
 from domain.account import OpenAccount
+from domain.invitations import USES_MAX, AcceptInvitation, CreateInvitation
 from domain.market import DISPUTE_SECONDS_MAX, OUTCOMES_MAX, OpenMarket
 from domain.money import AMOUNT_MAX, MICRO
 from domain.orders import PlaceOrder
@@ -20,6 +21,7 @@ from domain.values import Value
 from messages.fields import (
     CLIENT_ORDER_ID,
     FRACTION,
+    HASH,
     ID,
     OUTCOME,
     SLUG,
@@ -64,6 +66,11 @@ _BY_NAME: Final[Mapping[str, FieldCodec]] = {
     "min_proceeds": Amount(0, AMOUNT_MAX),
     "dispute_bond": Amount(0, AMOUNT_MAX),
     "bond": Amount(0, AMOUNT_MAX),
+    "credits": Amount(0, AMOUNT_MAX),
+    "uses": Whole(USES_MAX),
+    "secret_hash": HASH,
+    "key_hash": HASH,
+    "key_id": ID,
 }
 
 _BY_MARK: Final[Mapping[str, FieldCodec]] = {
@@ -78,6 +85,8 @@ SERVER_ASSIGNED: Final[Mapping[type, tuple[str, ...]]] = {
     PublishStory: ("story_id", "derived_slug"),
     OpenMarket: ("market_id", "derived_slug"),
     OpenAccount: ("account_id", "name_key"),
+    CreateInvitation: ("invitation_id",),
+    AcceptInvitation: ("account_id", "name_key"),
     PlaceOrder: ("order_id",),
 }
 """The fields that are not on the wire: they follow from the command's id and its other fields (`messages.commands.with_ids`)."""

@@ -19,6 +19,7 @@ import msgspec
 from msgspec.structs import replace
 
 from domain.account import OpenAccount
+from domain.invitations import AcceptInvitation, CreateInvitation
 from domain.market import OpenMarket
 from domain.market_evolution import uniform_prices
 from domain.money import Time
@@ -80,7 +81,8 @@ RESERVED: Final = "due:"
 def new_id(prefix: str, command_id: str, number: int = 0) -> str:
     """Return the id of what a command creates: `or_` and 26 hex digits of a hash of the command's id.
 
-    Prefixes: `st` stories, `mk` markets, `ac` accounts, `or` orders. `number` tells apart what one command creates of a
+    Prefixes: `st` stories, `mk` markets, `ac` accounts, `or` orders, `iv` invitations. `number` tells
+    apart what one command creates of a
     kind (the markets of a story). A command makes the same ids wherever and however often it is sent.
     """
     text = f"{command_id}#{number}" if number else command_id
@@ -94,6 +96,10 @@ def with_ids(command_id: str, command: Command) -> Command:
         case PlaceOrder():
             return replace(command, order_id=new_id("or", command_id))
         case OpenAccount():
+            return replace(command, account_id=new_id("ac", command_id), name_key=name_key(command.name))
+        case CreateInvitation():
+            return replace(command, invitation_id=new_id("iv", command_id))
+        case AcceptInvitation():
             return replace(command, account_id=new_id("ac", command_id), name_key=name_key(command.name))
         case OpenMarket():
             return _named_market(command, command.story_id, new_id("mk", command_id))

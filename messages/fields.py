@@ -132,6 +132,7 @@ def prose(longest: int) -> Text:
 
 
 ID: Final = Text(64, re.compile(r"[!-~]+"), "printable ASCII without blanks")
+HASH: Final = Text(64, re.compile(r"[0-9a-f]{64}"), "64 hex digits of a SHA-256")
 CLIENT_ORDER_ID: Final = Text(64, re.compile(r"[ -~]+"), "printable ASCII")
 OUTCOME: Final = line(100)
 SLUG: Final = Text(SLUG_MAX, re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*"), "lower-case words and digits joined by hyphens")

@@ -10,6 +10,7 @@ import msgspec
 
 from domain.account import AccountOpened, CashDeposited, CashWithdrawn, DepositCash, OpenAccount, WithdrawCash
 from domain.events import Event, Recorded
+from domain.invitations import AcceptInvitation, CreateInvitation, InvitationAccepted, InvitationCreated
 from domain.market import (
     ActivateMarket,
     AddLiquidity,
@@ -166,7 +167,7 @@ def _place_order(event: OrderPlaced) -> PlaceOrder:
 
 
 def _of_opening(event: Event, events: Sequence[Event]) -> Command | None:
-    """Return the command that opens a story or a market, which several events tell."""
+    """Return the command that opens a story or a market, or makes or accepts an invitation; several events may tell it."""
     match event:
         case StoryPublished():
             return PublishStory(
@@ -184,6 +185,13 @@ def _of_opening(event: Event, events: Sequence[Event]) -> Command | None:
             )
         case MarketDrafted():
             return _open_market(event, events)
+        case InvitationCreated():
+            return CreateInvitation(event.invitation_id, event.secret_hash, event.uses, event.expires_at, event.credits)
+        case InvitationAccepted():
+            (opened,) = (other for other in events if isinstance(other, AccountOpened))
+            return AcceptInvitation(
+                event.secret_hash, event.account_id, opened.name, event.key_id, event.key_hash, opened.name_key
+            )
         case _:
             return None
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from domain.account import AccountOpened, CashDeposited, CashWithdrawn
 from domain.events import Event
+from domain.invitations import InvitationAccepted, InvitationCreated
 from domain.market import (
     DisputeUpheld,
     LiquidityAdded,
@@ -248,6 +249,12 @@ _RESULTS: Final[dict[type, Callable[[Any, Sequence[Event]], Result]]] = {
     SetsMinted: _sets,
     SetsBurned: _sets,
     AccountOpened: lambda event, _: {"account_id": event.account_id, "name": event.name},
+    InvitationCreated: lambda event, _: {"invitation_id": event.invitation_id},
+    InvitationAccepted: lambda event, _: {
+        "invitation_id": event.invitation_id,
+        "account_id": event.account_id,
+        "key_id": event.key_id,
+    },
     CashDeposited: _amount,
     CashWithdrawn: _amount,
     CommandHadNoEffect: _no_effect,

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from projections import accounts, book, candles, lifecycle, log_index, orders, stories, timeline
+from projections import accounts, book, candles, invitations, lifecycle, log_index, orders, stories, timeline
 from projections.machine.projection import Projection
 from projections.markets import markets
 from projections.positions import positions
@@ -22,5 +22,6 @@ PROJECTIONS: Final[dict[str, Projection]] = {
         positions,
         accounts,
         log_index,
+        invitations,
     )
 }

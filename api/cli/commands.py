@@ -11,6 +11,7 @@ from api.cli import (
     dead_letters,
     demo,
     describe,
+    invitations,
     keys,
     load,
     read_models,
@@ -29,7 +30,20 @@ if TYPE_CHECKING:
 
     from api.cli.command import Run
 
-GROUPS: Final = (demo, serving, load, replay, read_models, dead_letters, simulate, keys, sql_role, describe, topics)
+GROUPS: Final = (
+    demo,
+    serving,
+    load,
+    replay,
+    read_models,
+    dead_letters,
+    simulate,
+    keys,
+    invitations,
+    sql_role,
+    describe,
+    topics,
+)
 """The groups of commands, in the order in which `--help` lists them."""
 
 

@@ -30,6 +30,9 @@ class Rule(NamedTuple):
 PUBLIC: Final = Rule(frozenset(CALLERS))
 """Everybody; with `TIDINGS_PUBLIC_READS=false` every key."""
 
+OPEN: Final = Rule(frozenset(CALLERS))
+"""Everybody, whatever the settings say; to accept an invitation takes its code."""
+
 ANY_KEY: Final = Rule(frozenset(ROLES))
 PRIVATE: Final = Rule(frozenset({"analyst", "admin"}), frozenset({"trader", "reader"}))
 """What an account alone may see of itself; everybody with `TIDINGS_ACCOUNTS_PUBLIC=true`."""
@@ -42,11 +45,9 @@ OPERATING: Final = Rule(frozenset({"operator"}))
 ADMINISTRATION: Final = Rule(frozenset({"admin"}))
 
 RULES: Final[dict[str, Rule]] = {
+    **dict.fromkeys(["get_health", "get_readiness", "get_schemas"], OPEN),
     **dict.fromkeys(
         [
-            "get_health",
-            "get_readiness",
-            "get_schemas",
             "list_stories",
             "get_story",
             "list_markets",
@@ -65,6 +66,7 @@ RULES: Final[dict[str, Rule]] = {
         ],
         PUBLIC,
     ),
+    "accept_invitation": OPEN,
     **dict.fromkeys(["get_status", "get_metrics", "get_me"], ANY_KEY),
     **dict.fromkeys(
         [
@@ -114,16 +116,15 @@ RULES: Final[dict[str, Rule]] = {
         ],
         OPERATING,
     ),
-    **dict.fromkeys(["open_account", "deposit"], ADMINISTRATION),
+    **dict.fromkeys(["open_account", "deposit", "create_invitation", "list_invitations"], ADMINISTRATION),
 }
 """The rule of each operation, by its id in the OpenAPI document."""
 
 
 def needs_key(operation_id: str, *, public_reads: bool) -> bool:
-    """Return whether an operation refuses whoever has no key; health is for everybody."""
-    if operation_id in {"get_health", "get_readiness"}:
-        return False
-    return RULES[operation_id] is not PUBLIC or not public_reads
+    """Return whether an operation refuses whoever has no key."""
+    rule = RULES[operation_id]
+    return rule is not OPEN and (rule is not PUBLIC or not public_reads)
 
 
 def table() -> str:

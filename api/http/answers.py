@@ -195,6 +195,29 @@ class Me(TypedDict):
     expires_at: Moment | None
 
 
+class NewInvitation(TypedDict):
+    """A new invitation. `link` comes after the address of the exchange, and ends with the `code`."""
+
+    invitation_id: str
+    code: str
+    link: str
+    uses: Count
+    expires_at: Time
+    credits: Credits
+    position: Count
+
+
+class AcceptedInvitation(TypedDict):
+    """An account that an invitation opened, and its key: null once the key has been used."""
+
+    invitation_id: str
+    account_id: str
+    name: str
+    key_id: str
+    key: str | None
+    position: Count
+
+
 class HealthAnswer(TypedDict):
     """Whether the process answers."""
 

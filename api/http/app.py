@@ -29,6 +29,7 @@ from api.http.routes import (
     accounts,
     events,
     health,
+    invitations,
     keys,
     leaderboard,
     ledger,
@@ -145,7 +146,7 @@ def create_app(
         settings=settings,
     )
     errors.install(app)
-    for module in (stories, markets, market_reads, accounts, orders, leaderboard, ledger, events, keys):
+    for module in (stories, markets, market_reads, accounts, orders, leaderboard, ledger, events, keys, invitations):
         app.include_router(module.router, prefix="/v1")
     app.include_router(health.router)
     app.add_route("/docs", _serve_reference, include_in_schema=False)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchem
 from pydantic_core import PydanticCustomError
 
 from domain.account import OpenAccount
+from domain.invitations import CreateInvitation
 from domain.market import AddLiquidity, DetermineMarket, DisputeMarket, Evidence, OpenMarket
 from domain.orders import PlaceOrder
 from domain.story import PublishStory
@@ -56,6 +57,10 @@ AccountName = Annotated[str, *_like(OpenAccount, "name")]
 Amount = Annotated[int, *_like(AddLiquidity, "amount")]
 """Credits or shares, more than 0."""
 
+Amount0 = Annotated[int, *_like(CreateInvitation, "credits")]
+"""Credits, 0 or more."""
+
+InvitationUses = Annotated[int, *_like(CreateInvitation, "uses")]
 Price = Annotated[int, *_like(PlaceOrder, "limit_price")]
 """From 0 to 1. The rules of the market say whether it is on a tick."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from domain.account import DepositCash, OpenAccount, WithdrawCash
+from domain.invitations import AcceptInvitation, CreateInvitation
 from domain.market import (
     ActivateMarket,
     AddLiquidity,
@@ -58,6 +59,10 @@ REFUSALS: Final[dict[type, frozenset[Code]]] = {
     CorrectMarket: _PAYOUTS,
     VoidMarket: _MARKET,
     OpenAccount: frozenset({Code.ACCOUNT_EXISTS, Code.TOO_MANY_ACCOUNTS}),
+    CreateInvitation: frozenset({Code.INVITATION_EXISTS, Code.INVITATION_EXPIRED}),
+    AcceptInvitation: frozenset(
+        {Code.INVITATION_NOT_FOUND, Code.INVITATION_EXPIRED, Code.INVITATION_USED_UP, Code.ACCOUNT_EXISTS}
+    ),
     DepositCash: frozenset({Code.ACCOUNT_NOT_FOUND}),
     WithdrawCash: _SPENDING | {Code.WITHDRAWAL_HELD},
     PlaceOrder: _TRADING

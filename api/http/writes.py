@@ -62,6 +62,14 @@ def idempotency_key(request: Request) -> str | None:
     return key
 
 
+def unsigned_id(request: Request) -> str:
+    """Return the `Idempotency-Key` of a request without a key; without the header a random one, as `submit` names it."""
+    key = idempotency_key(request)
+    if key is None:
+        key = request.scope["tidings.unsigned_id"] = secrets.token_hex(16)
+    return key
+
+
 async def submit(request: Request, command_id: str, command: Command) -> Reply:
     """Return the reply to a command that was accepted; `command_id` comes from `command_id_of`.
 
@@ -74,7 +82,8 @@ async def submit(request: Request, command_id: str, command: Command) -> Reply:
         reply = await reply_to(request, command_id, command)
     except ApiError as error:
         if error.code == "REPLY_TIMEOUT":
-            error.details["idempotency_key"] = idempotency_key(request) or command_id.rpartition(":")[2]
+            made = request.scope.get("tidings.unsigned_id") or command_id.rpartition(":")[2]
+            error.details["idempotency_key"] = idempotency_key(request) or made
         raise
     if reply.code is not None:
         raise refusal(reply)
@@ -167,7 +176,7 @@ async def resource(
     The write is done whatever happens here: when the read models are late, the answer is 202 with the engine's result.
     """
     context = context_of(request)
-    if not await _is_shown(request, reply.position, needs):
+    if not await is_shown(request, reply.position, needs):
         return json({**reply.result, "position": reply.position}, 202)
     return json({**await run_in_threadpool(_fetch, context, needs, query), "position": reply.position}, status)
 
@@ -180,12 +189,12 @@ async def fetch_after(
     Raises:
         ApiError: NOT_YET_PROJECTED, when they are late.
     """
-    if not await _is_shown(request, position, needs):
+    if not await is_shown(request, position, needs):
         raise not_yet_projected(position)
     return await run_in_threadpool(_fetch, context_of(request), needs, query)
 
 
-async def _is_shown(request: Request, position: int, needs: Sequence[Need]) -> bool:
+async def is_shown(request: Request, position: int, needs: Sequence[Need]) -> bool:
     """Wait for the read models; return whether they include the position in time."""
     deadline = monotonic() + RESOURCE_SECONDS
     try:

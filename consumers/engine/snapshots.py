@@ -36,6 +36,7 @@ from domain.account import Account
 from domain.book import Book, RestingOrder
 from domain.due import Due
 from domain.exchange import Exchange
+from domain.invitations import Invitation
 from domain.market_state import Market
 from domain.money import Credits, Time
 from domain.names import Names
@@ -75,6 +76,7 @@ class _Content(msgspec.Struct):
     stories: dict[str, Story]
     markets: dict[str, Market]
     accounts: dict[str, Account]
+    invitations: dict[str, Invitation]
     holders: dict[str, list[str]]
     balances: dict[str, Credits]
     versions: dict[str, int]
@@ -146,6 +148,7 @@ def dump(snapshot: Snapshot, identity: str) -> bytes:
             exchange.stories,
             exchange.markets,
             exchange.accounts,
+            exchange.invitations,
             {market_id: list(holders) for market_id, holders in exchange.holders.items()},
             dict(exchange.ledger.balances),
             exchange.versions,
@@ -180,6 +183,7 @@ def load(data: bytes, identity: str) -> Snapshot:
         read.markets,
         read.accounts,
     )
+    exchange.invitations = read.invitations
     exchange.names = Names.of(read.stories.values(), read.markets.values(), read.accounts.values())
     exchange.holders = {market_id: dict.fromkeys(holders) for market_id, holders in read.holders.items()}
     exchange.ledger.balances.update(read.balances)

@@ -274,7 +274,7 @@ def _has_batch_at(reader: es_kafka.Reader, checkpoint: es_kafka.Checkpoint) -> b
 
 
 def key_of(event: Recorded) -> str:
-    """Return the key of an event's record: the id of the market, account or story of its stream.
+    """Return the key of an event's record: the id of the market, account, story or invitation of its stream.
 
     A refusal is in the partition's stream; its key is the market or account of the refused command.
     """

@@ -1,4 +1,6 @@
-"""API keys have names, an expiry, a last use and an origin: the settings, the first start, or somebody who made them.
+"""API keys have names, an expiry, a last use and an origin: the settings, the first start, an invitation, or a request.
+
+From the secret of the server follow those of invitations and of their keys, so that a request that is sent again gets them.
 
 A key from the settings was chosen by somebody: nothing that is shown of it may follow from it, neither its prefix nor its id.
 """
@@ -16,6 +18,7 @@ STATEMENTS = (
         ADD COLUMN expires_at timestamptz,
         ADD COLUMN last_used_at timestamptz
     """,
+    "CREATE TABLE public.server_secrets (name text PRIMARY KEY, secret bytea NOT NULL)",
     "UPDATE public.api_keys SET origin = 'first' WHERE name = 'first key'",
     """
     UPDATE public.api_keys SET origin = 'settings', prefix = '', key_id = 'key_' || replace(gen_random_uuid()::text, '-', '')

@@ -38,7 +38,7 @@ def inside(codec: FieldCodec) -> list[Any]:  # noqa: C901  one case a codec
     """Return wire values at the limits of a codec."""
     match codec:
         case Text():
-            shortest = next(n for n in range(1, 12) if codec.pattern.fullmatch(text_of(codec, n)))
+            shortest = next(n for n in range(1, 65) if codec.pattern.fullmatch(text_of(codec, n)))
             return [text_of(codec, shortest), text_of(codec, codec.longest)]
         case Name():
             return ["x", LONG_NAMES[0]]

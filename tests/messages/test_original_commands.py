@@ -15,6 +15,7 @@ from domain.account import DepositCash, OpenAccount, WithdrawCash
 from domain.commands import Command
 from domain.events import Recorded
 from domain.exchange import Entry, Exchange
+from domain.invitations import AcceptInvitation, CreateInvitation
 from domain.market import (
     ActivateMarket,
     AddLiquidity,
@@ -175,6 +176,10 @@ OPENING: Final[tuple[tuple[str, Command], ...]] = (
 
 TRADING: Final[tuple[Command, ...]] = (
     WithdrawCash(ADA, 1),
+    CreateInvitation("", "ab" * 32, 2, START + 10**12),
+    CreateInvitation("", "cd" * 32, 1, START + 10**12, 5 * MICRO),
+    AcceptInvitation("ab" * 32, "", "Cyd", "key_cyd", "01" * 32),
+    AcceptInvitation("cd" * 32, "", "Dan", "key_dan", "02" * 32),
     MergeSets(ADA, M, MICRO),
     order("1", spend=5 * MICRO),
     order("2", quantity=MICRO, time_in_force="FOK", max_cost=MICRO),
@@ -295,6 +300,10 @@ BY_NAME: Final[dict[str, st.SearchStrategy[Any]]] = {
     "payouts": st.sampled_from([(YES,), (NO, YES), (YES, NO), (Payout("A", MICRO),), (Payout("B", 1),), ()]),
     "source_url": st.sampled_from(["https://example.org/", "http://a.b/ü?q=\"'"]),
     "url": st.sampled_from(["https://example.org/", "http://a.b/\\"]),
+    "uses": st.integers(0, 3),
+    "secret_hash": st.sampled_from(["ab" * 32, "cd" * 32]),
+    "key_hash": st.sampled_from(["01" * 32, "02" * 32]),
+    "key_id": st.sampled_from(["key_a", "key_b"]),
     "dispute_seconds": st.sampled_from([0, 1, 90 * 24 * 3600]),
     "limit_price": st.integers(1, 999).map(lambda tick: tick * 1_000) | st.just(500),
 }

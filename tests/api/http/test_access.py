@@ -68,6 +68,8 @@ class World:
             "open_account": {"name": f"access {self.number}"},
             "clarify_market": {"resolution_source": "them"},
             **dict.fromkeys(["determine_market", "correct_market"], PAYOUTS),
+            "create_invitation": {"uses": 1, "expires_at": "2090-01-01T00:00:00Z"},
+            "accept_invitation": {"code": "tdi_none", "name": f"invited {self.number}"},
             "create_key": {"roles": ["trader"]} | acting,
         }
         return bodies.get(operation_id, {})

@@ -44,6 +44,7 @@ NOT_PROVOKED = {
     "TOO_MANY_MARKETS": "likewise: it takes 1,000 markets",
     "TOO_MANY_ACCOUNTS": "likewise: it takes a million accounts",
     "LOG_LOST": "it takes a topic that is made anew under a running server",
+    "INVITATION_EXISTS": "no two invitations have the same code",
     "WITHDRAWAL_HELD": "routes/test_withdrawals.py provokes it: this exchange holds no payouts",
     "TOO_MANY_KEYS": "routes/test_keys.py provokes it: it takes 50 keys",
     "TOO_MANY_WAITS": "test_waits.py provokes it: it takes many requests at once",
@@ -158,6 +159,13 @@ def of_another(exchange: Exchange) -> httpx.Response:
     return exchange.api.send("DELETE", f"/orders/{order_id}", params={"account": exchange.trader().account_id})
 
 
+def used_up(exchange: Exchange) -> httpx.Response:
+    """Accept an invitation for one twice."""
+    code = exchange.api.done("/invitations", {"uses": 1, "expires_at": MARKET["close_time"]})["code"]
+    exchange.api.done("/invitations/accept", {"code": code, "name": "the one who was invited"})
+    return exchange.api.post("/invitations/accept", {"code": code, "name": "the one who was not"})
+
+
 def unknown_story(exchange: Exchange) -> httpx.Response:
     """Read a story that is not there."""
     return exchange.api.get("/stories/nowhere")
@@ -185,6 +193,11 @@ PROVOKED: dict[str, Callable[[Exchange], httpx.Response]] = {
         exchange, f"/stories/{exchange.market()['story_id']}/markets", {**MARKET, "slug": "twice"}
     ),
     "ACCOUNT_EXISTS": lambda exchange: twice(exchange, "/accounts", {"name": "Twice"}),
+    "INVITATION_NOT_FOUND": lambda exchange: exchange.api.post("/invitations/accept", {"code": "none", "name": "x"}),
+    "INVITATION_EXPIRED": lambda exchange: exchange.api.post(
+        "/invitations", {"uses": 1, "expires_at": "2001-01-01T00:00:00Z"}
+    ),
+    "INVITATION_USED_UP": used_up,
     "STORY_NOT_FOUND": unknown_story,
     "MARKET_NOT_FOUND": lambda exchange: exchange.api.get("/markets/nowhere"),
     "ACCOUNT_NOT_FOUND": lambda exchange: exchange.api.get("/accounts/nobody"),

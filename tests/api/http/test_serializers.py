@@ -8,7 +8,7 @@ import pytest
 
 from api.http.serializers import encoder, encoders, serialize
 from domain.money import Credits, Fraction, Price, Shares, Time
-from projections import accounts, book, calibration, candles, equity, lifecycle, orders, stories
+from projections import accounts, book, calibration, candles, equity, invitations, lifecycle, orders, stories
 from projections.forms import Count, Liquidity
 from projections.markets.tables import MarketRow, ResolutionWording
 from projections.positions import leaderboard, positions
@@ -18,7 +18,7 @@ ROWS = [
     stories.StoryRow, MarketRow, ResolutionWording, candles.Candle, trades.Trade, trades.AccountFill, orders.Order,
     book.OutcomeBook, book.Level, positions.Position, positions.Holder, positions.AccountSettlement, accounts.ValuedAccount,
     accounts.LedgerEntry, equity.EquityPoint, leaderboard.Standing, lifecycle.LifecycleEntry,
-    calibration.Calibration, calibration.Horizon, calibration.Decile,
+    invitations.ListedInvitation, calibration.Calibration, calibration.Horizon, calibration.Decile,
 ]  # fmt: skip
 
 

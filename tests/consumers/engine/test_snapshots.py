@@ -20,6 +20,7 @@ from consumers.simulation.random_commands import RandomCommands
 from consumers.simulation.simulation import Delivery, Miniature, replayed
 from domain.events import EVENT_TYPES
 from domain.exchange import Exchange
+from domain.invitations import AcceptInvitation, CreateInvitation
 from tests.consumers.exchange_fixtures import open_market
 
 
@@ -73,7 +74,21 @@ def test_right_after_every_type_of_event() -> None:
 
     assert replayed(LOG).state_hash() == exchange.state_hash()
     missing = {event_type.TOPIC for event_type in EVENT_TYPES} - set(numbers_of)
-    assert missing <= {"CommandsRead.v1"}, "the engine alone makes this one"
+    invited = {"InvitationCreated.v1", "InvitationAccepted.v1"}
+    assert missing <= {"CommandsRead.v1", *invited}, "the engine alone makes the first, the next test the others"
+
+
+def test_invitations_are_in_a_snapshot() -> None:
+    """With the number of their uses: the last one is left, and no more."""
+    exchange = Exchange()
+    exchange.handle(CreateInvitation("iv", "ab" * 32, 2, 100, 5), 1, "c1")
+    exchange.handle(AcceptInvitation("ab" * 32, "ac_a", "a", "key_a", "cd" * 32), 2, "c2")
+
+    loaded = load(dump(snapshot_of(exchange), "log"), "log").exchange
+
+    assert loaded.state_hash() == exchange.state_hash()
+    assert loaded.invitations == exchange.invitations
+    assert loaded.invitations["ab" * 32].used == 1
 
 
 def test_all_that_stands_beside_the_state_comes_back() -> None:

@@ -1,0 +1,97 @@
+"""`tidings invitations create | list`: let people in, through a running server."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from api.cli.command import DONE, NO, WRONG_USE, add_command, add_group, add_json, complain
+
+if TYPE_CHECKING:
+    import argparse
+    from argparse import Namespace
+    from collections.abc import Callable
+
+    from api.cli.command import Commands
+    from api.client import HttpClient
+    from settings import Settings
+
+
+def add_commands(commands: Commands) -> None:
+    """Declare `invitations` and its actions."""
+    invitations = add_group(commands, "invitations", "links that let people open accounts, on a running server")
+    create = add_command(invitations, "create", _create, "make a link and print it, once")
+    create.add_argument("--uses", type=int, required=True, help="how many people it lets in")
+    create.add_argument("--credits", default="0", help="credits of each new account (default 0)")
+    create.add_argument("--expires-at", required=True, metavar="TIME", help="as 2027-01-31, or in RFC 3339")
+    _add_server(create)
+    _add_server(add_command(invitations, "list", _list, "all invitations, without their links"))
+
+
+def _add_server(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--url", help="the server (default: host and port of the settings)")
+    command.add_argument("--key", help="an admin's key (default: TIDINGS_OPERATOR_KEY)")
+    add_json(command)
+
+
+def _create(options: Namespace, settings: Settings) -> int:
+    from messages.moments import parse_moment
+    from messages.wire import format_time
+
+    try:
+        expires_at = format_time(parse_moment(options.expires_at))
+    except ValueError as error:
+        complain(f"--expires-at {options.expires_at}: {error}")
+        return WRONG_USE
+    body = {"uses": options.uses, "credits": options.credits, "expires_at": expires_at}
+
+    def create(client: HttpClient) -> None:
+        made = client.post("/v1/invitations", body)
+        link = f"{client.url}{made['link']}"
+        print(json.dumps({**made, "link": link}) if options.json else link)
+
+    return _ask(options, settings, create)
+
+
+def _list(options: Namespace, settings: Settings) -> int:
+    def show(client: HttpClient) -> None:
+        rows: list[dict[str, Any]] = []
+        cursor = None
+        while True:
+            page = client.get("/v1/invitations", cursor=cursor)
+            rows += page["data"]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                break
+        if options.json:
+            print(json.dumps(rows))
+            return
+        for row in rows:
+            used = f"{row['used']} of {row['uses']} used"
+            print(f"{row['invitation_id']}  {used}  {row['credits']} credits  expires {row['expires_at']}")
+
+    return _ask(options, settings, show)
+
+
+def _ask(options: Namespace, settings: Settings, question: Callable[[HttpClient], None]) -> int:
+    """Ask a server with an admin's key; return the exit code. Raises NoServerError."""
+    from api.client import ClientError, HttpClient, server_url
+
+    operator_key = settings.operator_key.get_secret_value() if settings.operator_key else None
+    key: str | None = options.key or operator_key
+    if key is None:
+        complain("an admin's key is needed: --key or TIDINGS_OPERATOR_KEY")
+        return WRONG_USE
+    try:
+        client = HttpClient(options.url or server_url(settings.host, settings.port), key, retry_seconds=10)
+    except ValueError as error:
+        complain(error)
+        return WRONG_USE
+    with closing(client):
+        try:
+            question(client)
+        except ClientError as error:
+            complain(error)
+            return NO
+    return DONE
