@@ -65,7 +65,7 @@ FORBIDDEN_WORDS = [
 BINARY_SUFFIXES = {".png", ".ico", ".woff2"}
 
 # Numbers whose names need no unit.
-UNITLESS_SETTINGS = {"partition", "partitions", "kafka_replication", "port"}
+UNITLESS_SETTINGS = {"partition", "partitions", "kafka_replication", "port", "sql_port"}
 UNITS = ("_ms", "_bytes", "_max")
 
 
