@@ -180,6 +180,19 @@ def find(connection: Connection[Any], secret: str) -> Key | None:
     return Key(*row[2:])
 
 
+def signer(connection: Connection[Any], key_id: str) -> tuple[bytes, str] | None:
+    """Return the SHA-256 of a key's secret and its account, None unless it is a trader's key that has not ended.
+
+    Whoever holds the secret signs orders over Kafka with that hash (messages/signed_orders.py).
+    """
+    row = connection.execute(
+        "SELECT hash, account_id FROM public.api_keys "
+        "WHERE key_id = %s AND revoked_at IS NULL AND account_id IS NOT NULL AND 'trader' = ANY(roles)",
+        [key_id],
+    ).fetchone()
+    return None if row is None else (bytes(row[0]), str(row[1]))
+
+
 def public(key: Key) -> dict[str, Any]:
     """Return a key in JSON's types, without its secret, for HTTP and the command line."""
 

@@ -7,9 +7,13 @@ is stopped before what it feeds.
 from __future__ import annotations
 
 import contextlib
+import signal
 from abc import ABC, abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
+
+import psycopg
+from eventsourcing.persistence import OperationalError
 
 from api import key_store
 from api.child_process import ChildProcess
@@ -23,6 +27,7 @@ from consumers.engine.command_source import LocalCommandSource
 from consumers.engine.engine import Engine
 from consumers.gateway import LocalGateway
 from consumers.kafka.gateway import KafkaGateway
+from consumers.kafka.order_gate import OrderGate, Signer
 from consumers.projector.projector import Projector
 from consumers.wiring import batch_limits, open_log, open_recorder
 from projections.dashboards.watchdog import Watchdog
@@ -247,3 +252,22 @@ def run_projector(settings: Settings) -> None:
         wait_for_stop(lambda: str(projector.error) if projector.error else None)
     if projector.error is not None:
         raise projector.error
+
+
+def run_order_gate(settings: Settings) -> None:
+    """Pass signed orders on until SIGINT or SIGTERM; must be called in the main thread."""
+    with contextlib.ExitStack() as stack:
+        pool = stack.enter_context(connection_pool(with_database(settings, stack)))
+
+        def find(key_id: str) -> Signer | None:
+            try:
+                with pool.connection() as connection:
+                    found = key_store.signer(connection, key_id)
+            except psycopg.OperationalError as error:  # also: no connection in time
+                raise OperationalError(str(error)) from error
+            return None if found is None else Signer(*found)
+
+        gate = OrderGate(settings, find)
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, lambda *_: gate.request_stop())
+        gate.run()

@@ -30,10 +30,11 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from local.folders import closed_to, let_through, make_folder
 from local.processes import StartError, end_with_us, last_lines, locked, polls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
 # Not imported: the import creates folders, and warns if XDG_RUNTIME_DIR is not set.
@@ -201,13 +202,13 @@ class Postgres:
         if self._user is None:
             return
         os.chown(sockets, self._user.pw_uid, self._user.pw_gid)
-        _let_through([each for each in self.folder.parents if each.is_relative_to(self._ours)])
-        if (closed := _closed_to(self._user, self.folder.parents)) is not None:
+        let_through([each for each in self.folder.parents if each.is_relative_to(self._ours)])
+        if (closed := closed_to(self._user, self.folder.parents)) is not None:
             raise StartError(
                 f"PostgreSQL runs as the user {SYSTEM_USER}, who may not enter {closed}: set TIDINGS_HOME to a folder "
                 "elsewhere, such as /var/lib/tidings, or run as an ordinary user, or set TIDINGS_DSN"
             )
-        if _closed_to(self._user, [_PROGRAMS, *_PROGRAMS.parents]) is not None:
+        if closed_to(self._user, [_PROGRAMS, *_PROGRAMS.parents]) is not None:
             self._copy_programs()
         os.chown(self.folder, self._user.pw_uid, self._user.pw_gid)
 
@@ -372,31 +373,3 @@ def _system_user() -> pwd.struct_passwd:
             "run as an ordinary user, or set TIDINGS_DSN"
         ) from error
     return pwd.getpwnam(SYSTEM_USER)
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder and its missing parents, for their owner only. As root others may pass through the parents made."""
-    missing = [each for each in folder.parents if not each.exists()]
-    for each in reversed(missing):
-        each.mkdir(exist_ok=True)
-        each.chmod(0o711 if os.geteuid() == 0 else 0o700)  # whatever the umask says
-    folder.mkdir(mode=0o700, exist_ok=True)
-
-
-def _closed_to(user: pwd.struct_passwd, folders: Sequence[Path]) -> Path | None:
-    """Return the first of these folders that a user may not enter, None if it may enter all."""
-    groups = {user.pw_gid, *os.getgrouplist(user.pw_name, user.pw_gid)}
-    for folder in folders:
-        found = folder.stat()
-        bit = 0o100 if found.st_uid == user.pw_uid else 0o010 if found.st_gid in groups else 0o001
-        if not found.st_mode & bit:
-            return folder
-    return None
-
-
-def _let_through(folders: Sequence[Path]) -> None:
-    """Let everybody pass through these folders, without listing them: sets the search bit only."""
-    for folder in folders:
-        mode = folder.stat().st_mode
-        if not mode & 0o001:
-            folder.chmod(mode | 0o001)

@@ -18,6 +18,7 @@ PAGE: Final = Path(__file__).parent.parent / "docs" / "asyncapi.yaml"
 
 _KEYS: Final = {
     "commands": "id of the market (for orders and markets) or of the account; may be missing",
+    "orders": "as the sender likes",
     "replies": "the `reply_to` of the commands; without a key the replies are for any receiver that waits",
     "events": "none",
     "dead-letters": "none",
@@ -25,13 +26,23 @@ _KEYS: Final = {
 }
 _ABOUT: Final = {
     "commands": "The commands that services send. Kept for 7 days. It has as many partitions as the log.",
+    "orders": "Signed orders, cancels and amendments of trading services. Kept for 7 days.",
     "replies": "The one reply to each command. Derived from the log; a reply may come twice. Kept for a day.",
     "events": "The log: claims and batches of events. Kept for ever.",
     "dead-letters": "Values that could not be understood or decided, and decisions about them. Kept for ever.",
     "feed": "One record an event, in the order of the log. Derived from it; an event may come twice, none is left out.",
 }
-_SENT_BY_SERVICES: Final = ("commands",)
+_SENT_BY_SERVICES: Final = ("commands", "orders")
 _HEADERS: Final[dict[str, Schema]] = {
+    "orders": {
+        "type": "object",
+        "properties": {
+            "key-id": {"type": "string", "description": "id of an API key of the account"},
+            "time": {"type": "string", "format": "date-time", "description": "when it was signed"},
+            "signature": {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": "see kafka.md"},
+        },
+        "required": ["key-id", "time", "signature"],
+    },
     "feed": {
         "type": "object",
         "properties": {
@@ -41,7 +52,7 @@ _HEADERS: Final[dict[str, Schema]] = {
             "checkpoint": {"type": "string", "description": "for the feed itself"},
         },
         "required": ["position", "type", "time"],
-    }
+    },
 }
 
 
@@ -57,7 +68,8 @@ def asyncapi(schemas: dict[str, Schema]) -> dict[str, Any]:
             "summary": _ABOUT[topic],
         }
     # The reply comes on another channel; its command_id says to which command.
-    operations["send-commands"]["reply"] = {"channel": {"$ref": "#/channels/replies"}}
+    for topic in _SENT_BY_SERVICES:
+        operations[f"send-{topic}"]["reply"] = {"channel": {"$ref": "#/channels/replies"}}
     return {
         "asyncapi": "3.0.0",
         "info": {

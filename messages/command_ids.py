@@ -4,6 +4,7 @@
 |---|---|
 | `order:{account}:{client_order_id}` | the order of this account with this client id, whoever sends it |
 | `{type}:{key}`, `{account}:{type}:{key}` | writes over HTTP with this `Idempotency-Key` |
+| `{account}:orders:...` | commands that a trading service signs with a key of this account |
 | `due:...` | the engine |
 | any other | services that write to the topic `commands`; they agree on prefixes among themselves |
 
@@ -13,7 +14,7 @@ reply: it becomes a dead letter, and the log does not have it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
@@ -21,9 +22,13 @@ from domain.orders import PlaceOrder
 from messages.command_types import COMMANDS, UnreadableError
 from messages.json_text import decode_untrusted
 from messages.order import order_command_id
+from messages.signed_orders import OWN_IDS
 
 if TYPE_CHECKING:
     from messages.commands import Submitted
+
+Sender = Literal["http", "orders", "service"]
+"""The HTTP processes and the gate of trading services (`tidings orders`), and all others that write to `commands`."""
 
 _ORDERS: Final = "order"
 _ACCOUNT: Final = "ac_"
@@ -38,17 +43,19 @@ class _OrderNames(msgspec.Struct):
 _names: Final = msgspec.json.Decoder(_OrderNames)
 
 
-def check_owner(submitted: Submitted, *, from_http: bool) -> None:
+def check_owner(submitted: Submitted, *, sender: Sender) -> None:
     """Raise UnreadableError when the id of a command from Kafka belongs to another sender.
 
-    `from_http`: the record comes from an HTTP process of the exchange.
+    `sender` is what its record says of where it comes from.
     """
     first, _, rest = submitted.command_id.partition(":")
     if first == _ORDERS and rest:
         if not isinstance(submitted.command, PlaceOrder) and submitted.command_id != _id_of_order(submitted):
             raise UnreadableError("command_id is that of another order")
-    elif not from_http and rest and (first in COMMANDS or _is_traders(first, rest)):
+    elif sender != "http" and rest and (first in COMMANDS or _is_traders(first, rest)):
         raise UnreadableError("command_id is one of a write over HTTP")
+    elif sender != "orders" and first.startswith(_ACCOUNT) and rest.startswith(f"{OWN_IDS}:"):
+        raise UnreadableError("command_id is one of a trading service")
 
 
 def _is_traders(first: str, rest: str) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from messages.commands import COMMANDS, RECORD_COMMANDS_MAX
 from messages.dead_letters import dead_letter_schema
 from messages.events import TOPICS
+from messages.signed_orders import KINDS
 from messages.wire import SCHEMA_DIALECT, Schema, object_schema
 
 Refer = Callable[[str], str]
@@ -22,6 +23,11 @@ def record_schemas(refer: Refer) -> dict[str, Schema]:
             "CommandsRecord",
             f"One command, or an array of up to {RECORD_COMMANDS_MAX} commands. Each is decided by itself, in their order.",
             {"anyOf": [one := _any_of(refer, "commands", COMMANDS), _array(one) | {"maxItems": RECORD_COMMANDS_MAX}]},
+        ),
+        "orders": _titled(
+            "OrdersRecord",
+            "One command of a trading service, signed by its headers.",
+            {"oneOf": [{"$ref": refer(f"commands/{kind.__name__}.json")} for kind in KINDS]},
         ),
         "replies": _titled(
             "RepliesRecord",

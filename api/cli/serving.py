@@ -1,4 +1,4 @@
-"""`tidings serve | api | engine | projector | feed`: the commands that run until they are stopped."""
+"""`tidings serve | api | engine | projector | orders | feed`: the commands that run until they are stopped."""
 
 from __future__ import annotations
 
@@ -35,6 +35,8 @@ def add_commands(commands: Commands) -> None:
             action="store_true",
             help="once, while all is stopped: go on with a log that has lost events; what was kept of them is put aside",
         )
+    text = "pass signed orders of trading services on to the engine (TIDINGS_LOG=kafka)"
+    add_command(commands, "orders", _orders, text)
     add_command(commands, "feed", _feed, "derive the topic feed, one record an event (TIDINGS_LOG=kafka)")
 
 
@@ -168,4 +170,15 @@ def _feed(_: Namespace, settings: Settings) -> int:
     start_logs(settings)
     _warn_without_kafka(settings)
     run(settings)
+    return DONE
+
+
+def _orders(_: Namespace, settings: Settings) -> int:
+    from api.processes import run_order_gate
+
+    if settings.log != "kafka":
+        return needs_kafka("orders")
+    start_logs(settings)
+    _warn_without_kafka(settings)
+    run_order_gate(settings)
     return DONE

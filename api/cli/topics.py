@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from api.cli.command import DONE, NO, add_command, add_group, complain
+from api.cli.command import DONE, NO, WRONG_USE, add_command, add_group, complain
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -16,12 +16,34 @@ if TYPE_CHECKING:
 def add_commands(commands: Commands) -> None:
     """Declare `topics` and its actions."""
     topics = add_group(commands, "topics", "Kafka topics")
-    add_command(topics, "create", _create, "make those that are missing, check all")
+    create = add_command(topics, "create", _create, "make those that are missing, check all")
+    create.add_argument(
+        "--acls", action="store_true", help="print the access rules that each part of the exchange needs, and make them"
+    )
+    create.add_argument(
+        "--principal",
+        action="append",
+        default=[],
+        metavar="PART=NAME",
+        help="the principal of a part (engine, api, orders, feed, service) on the broker; by default User:PART",
+    )
     add_command(topics, "check", _check, "name every setting of a topic that could lose data")
 
 
-def _create(_: Namespace, settings: Settings) -> int:
-    return _check_topics(settings, create=True)
+def _create(options: Namespace, settings: Settings) -> int:
+    from consumers.kafka.access_rules import PRINCIPALS, access_rules, apply_access_rules
+
+    names = dict(each.partition("=")[::2] for each in options.principal)
+    if unknown := set(names) - set(PRINCIPALS):
+        complain(f"{min(unknown)!r} is no part of the exchange: there are {', '.join(PRINCIPALS)}")
+        return WRONG_USE
+    code = _check_topics(settings, create=True)
+    if options.acls and code == DONE:
+        rules = access_rules(settings, names)
+        for rule in rules:
+            print(rule)
+        apply_access_rules(settings, rules)
+    return code
 
 
 def _check(_: Namespace, settings: Settings) -> int:

@@ -12,7 +12,7 @@ from eventsourcing.persistence import OperationalError
 from consumers.engine.command_source import CommandGroup, CommandReply
 from consumers.engine.log import InDoubt, mapped_errors
 from consumers.kafka.errors import TOPIC_ERRORS
-from consumers.kafka.records import RecordReader, RecordSender, is_from_http, offset_of
+from consumers.kafka.records import RecordReader, RecordSender, offset_of, sender_of
 from consumers.kafka.topics import (
     COMMANDS,
     DEAD_LETTERS,
@@ -25,7 +25,7 @@ from consumers.kafka.topics import (
 from domain.account import OpenAccount
 from domain.market import OpenMarket
 from domain.story import PublishStory
-from messages.command_ids import check_owner
+from messages.command_ids import Sender, check_owner
 from messages.commands import (
     Command,
     InvalidCommand,
@@ -129,7 +129,7 @@ class KafkaCommandSource:
         for record, group in self._taken:
             if any(taken is command for taken in group.commands):
                 value = record.value() or b""
-                parsed = _owned(parse_record(value), from_http=is_from_http(record))
+                parsed = _owned(parse_record(value), sender=sender_of(record))
                 indexes = [i for i, item in enumerate(parsed) if isinstance(item, Submitted)]
                 index = indexes[next(i for i, taken in enumerate(group.commands) if taken is command)]
                 self._keep_letters([self._letter(reason, record, index, record_parts(value)[index])])
@@ -174,7 +174,7 @@ class KafkaCommandSource:
         letters: list[DeadLetter] = []
         commands: list[Submitted] = []
         try:
-            parsed = _owned(_parsed(value), from_http=is_from_http(record))
+            parsed = _owned(_parsed(value), sender=sender_of(record))
             commands = [item for item in parsed if isinstance(item, Submitted)]
             if (key := record.key()) is not None:
                 _check_key(key, commands)
@@ -233,13 +233,13 @@ def _parsed(value: bytes) -> Sequence[Submitted | UnreadableError]:
     return parse_record(value)
 
 
-def _owned(parsed: Sequence[Submitted | UnreadableError], *, from_http: bool) -> Sequence[Submitted | UnreadableError]:
+def _owned(parsed: Sequence[Submitted | UnreadableError], *, sender: Sender) -> Sequence[Submitted | UnreadableError]:
     """Return the commands of a record, with an error in the place of each whose id belongs to another sender."""
     found: list[Submitted | UnreadableError] = []
     for item in parsed:
         try:
             if isinstance(item, Submitted):
-                check_owner(item, from_http=from_http)
+                check_owner(item, sender=sender)
         except UnreadableError as error:
             found.append(error)
         else:

@@ -18,13 +18,15 @@ from typing import Final, NamedTuple, Self
 from confluent_kafka import Message
 from eventsourcing.persistence import OperationalError
 
-from consumers.kafka.records import FROM_HTTP, Headers, RecordReader, RecordSender, is_from_http, offset_of
+from consumers.kafka.records import FROM_GATE, FROM_HTTP, Headers, RecordReader, RecordSender, offset_of, sender_of
 from consumers.kafka.topics import COMMANDS, DEAD_LETTERS, topic_name
 from consumers.kafka.unreadable import UnreadableRecords
 from domain.money import Time
 from messages.commands import UnreadableError, record_parts
 from messages.dead_letters import DeadLetter, Decision, dump_letter, make_letter, parse_letter
 from settings import Settings
+
+_HEADERS: Final[dict[str, Headers | None]] = {"http": FROM_HTTP, "orders": FROM_GATE, "service": None}
 
 READ_SECONDS: Final = 10.0
 """The longest wait for the next record of the topic."""
@@ -131,7 +133,7 @@ class DeadLetters:
             records = reader.take(1, READ_SECONDS)
         if not records or records[0].offset() != letter.offset:
             return None, None
-        value, headers = records[0].value() or b"", FROM_HTTP if is_from_http(records[0]) else None
+        value, headers = records[0].value() or b"", _HEADERS[sender_of(records[0])]
         if letter.index is None:
             return value, headers
         try:

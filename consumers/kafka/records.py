@@ -16,6 +16,7 @@ from eventsourcing.persistence import OperationalError
 from consumers.kafka.log_settings import log_settings
 from consumers.kafka.topics import RECORD_BYTES_MAX
 from eventsourcing_kafka.waits import POLL_SECONDS, WaitGuard, end_poll
+from messages.command_ids import Sender
 
 if TYPE_CHECKING:
     from settings import Settings
@@ -30,7 +31,7 @@ Delivered = Callable[[Any, Message], None]
 
 
 class RecordReader:
-    """Reads one partition from an offset on. In no group, without commits. It belongs to one thread at a time."""
+    """Reads one partition from an offset on. In no group; only who asks for it commits. It belongs to one thread at a time."""
 
     def __init__(self, settings: "Settings", topic: str, partition: int, *, may_skip: bool = False) -> None:
         """Connects in the background; `ends` tells whether that works.
@@ -68,6 +69,23 @@ class RecordReader:
     def seek_to_end(self) -> None:
         """Go on with the record that is written next, and miss none from now on. Raises OperationalError as `ends`."""
         self.seek(self.ends()[1])
+
+    def seek_to_committed(self) -> None:
+        """Go on after what was committed, or at the beginning of the topic. Raises OperationalError."""
+        first, end = self.ends()
+        part = TopicPartition(self._topic, self._partition)
+        try:
+            committed = self._consumer.committed([part], timeout=CONNECT_SECONDS)[0].offset
+        except KafkaException as error:
+            raise OperationalError(f"{self._topic} cannot be read: {error}") from error
+        self.seek(committed if first <= committed <= end else first)
+
+    def commit(self, offset: int) -> None:
+        """Keep that all before this offset is done. Raises OperationalError."""
+        try:
+            self._consumer.commit(offsets=[TopicPartition(self._topic, self._partition, offset)], asynchronous=False)
+        except KafkaException as error:
+            raise OperationalError(f"{self._topic} cannot be committed: {error}") from error
 
     def take(self, records_max: int, timeout_seconds: float) -> Sequence[Message]:
         """Return the records that have come; wait for the first one, and return none when the time is up.
@@ -110,12 +128,14 @@ class RecordReader:
 
 
 FROM_HTTP: Final[Headers] = [("sender", b"http")]
-"""The header of records of commands that the HTTP processes of the exchange send: their ids have names of their own."""
+FROM_GATE: Final[Headers] = [("sender", b"orders")]
+"""The headers of records of commands that parts of the exchange send: their ids have names of their own."""
 
 
-def is_from_http(record: Message) -> bool:
-    """Return whether a record of commands says that it comes from an HTTP process of the exchange."""
-    return FROM_HTTP[0] in (record.headers() or ())
+def sender_of(record: Message) -> Sender:
+    """Return the part of the exchange that a record of commands says it comes from; a service if it says none."""
+    headers = record.headers() or ()
+    return "http" if FROM_HTTP[0] in headers else "orders" if FROM_GATE[0] in headers else "service"
 
 
 def offset_of(record: Message) -> int:

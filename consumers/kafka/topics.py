@@ -3,6 +3,7 @@
 | topic | holds | kept |
 |---|---|---|
 | `commands` | commands of other services; a partition for each partition of the log | 7 days: older ones are lost |
+| `orders` | signed orders, cancels and amendments of trading services; partitions as the log | 7 days |
 | `events` | the log; `eventsourcing_kafka` makes and checks it | for ever |
 | `replies` | replies to commands, derived from the log | 1 day, as the operator likes |
 | `dead-letters` | values that are no commands, commands that nobody could decide, decisions about them | for ever |
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from settings import Settings
 
 COMMANDS: Final = "commands"
+ORDERS: Final = "orders"
 EVENTS: Final = "events"
 REPLIES: Final = "replies"
 DEAD_LETTERS: Final = "dead-letters"
@@ -46,6 +48,8 @@ class _Topic:
     """True if it is made from the log: then the operator chooses how long it is kept."""
     by_partition: bool = False
     """True if it has a partition for each partition of the log."""
+    arrival_time: bool = False
+    """True if the broker writes the time of a record."""
     bytes_max: int = RECORD_BYTES_MAX + _ENVELOPE_BYTES
     compression: str = "uncompressed"
     """The broker decompresses what comes: engines read it whatever codec its sender uses, and no small record of a stranger
@@ -58,6 +62,7 @@ class _Topic:
             "retention.bytes": "-1",
             "max.message.bytes": str(self.bytes_max),
             "compression.type": self.compression,
+            "message.timestamp.type": "LogAppendTime" if self.arrival_time else "CreateTime",
             "min.insync.replicas": str(replication // 2 + 1),
             "unclean.leader.election.enable": "false",
             # By the broker's clock: it refuses records of a sender whose clock is ahead, and expires those of one in the past.
@@ -67,6 +72,8 @@ class _Topic:
 
 TOPICS: Final[Mapping[str, _Topic]] = {
     COMMANDS: _Topic(7 * _DAY_MS, by_partition=True),
+    # The broker's clock says when a record arrived: a sender's says what the sender likes.
+    ORDERS: _Topic(7 * _DAY_MS, by_partition=True, arrival_time=True),
     REPLIES: _Topic(_DAY_MS, derived=True),
     DEAD_LETTERS: _Topic(-1, bytes_max=2 * RECORD_BYTES_MAX),
     FEED: _Topic(-1, derived=True, by_partition=True, bytes_max=2 * RECORD_BYTES_MAX, compression="producer"),
@@ -160,6 +167,7 @@ def unsafe_settings(
     wanted = spec.config(replication)
     equal = ["cleanup.policy", "unclean.leader.election.enable", "message.timestamp.type"]
     equal += [] if spec.derived else ["retention.bytes"]
+    equal += ["message.timestamp.type"] if spec.arrival_time else []
     equal += ["compression.type"] if spec.compression == "uncompressed" else []
     problems = [f"{key} is {actual.get(key)}, must be {wanted[key]}" for key in equal if actual.get(key) != wanted[key]]
     kept = int(actual.get("retention.ms", "0"))

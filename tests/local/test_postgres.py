@@ -14,7 +14,8 @@ import psutil
 import psycopg
 import pytest
 
-from local.postgres import Postgres, _let_through, _lives, create_database, drop_database
+from local.folders import let_through
+from local.postgres import Postgres, _lives, create_database, drop_database
 from local.processes import StartError, free_port, polls
 
 FAST = {"fsync": "off"}
@@ -150,7 +151,7 @@ def test_opens_parent_folders_for_passing_only(tmp_path: Path) -> None:
     closed.mkdir(mode=0o700)
     open_.mkdir(mode=0o755)
 
-    _let_through([closed, open_])
+    let_through([closed, open_])
 
     assert [stat.S_IMODE(path.stat().st_mode) for path in (closed, open_)] == [0o701, 0o755]
 

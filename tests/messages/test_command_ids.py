@@ -4,7 +4,7 @@ import pytest
 
 from domain.account import DepositCash, OpenAccount
 from domain.orders import PlaceOrder
-from messages.command_ids import check_owner
+from messages.command_ids import Sender, check_owner
 from messages.commands import Submitted, UnreadableError, dump_command, order_command_id, parse_command
 
 
@@ -19,11 +19,11 @@ def order(account: str, client_id: str, **changes: str) -> bytes:
     return text
 
 
-def is_refused(value: bytes | Submitted, *, from_http: bool = False) -> bool:
+def is_refused(value: bytes | Submitted, *, sender: Sender = "service") -> bool:
     """Return whether a command becomes a dead letter."""
     submitted = value if isinstance(value, Submitted) else parse_command(value)
     try:
-        check_owner(submitted, from_http=from_http)
+        check_owner(submitted, sender=sender)
     except UnreadableError:
         return True
     return False
@@ -37,7 +37,7 @@ def test_the_ids_of_http_are_only_for_http(command_id: str) -> None:
     for command in (OpenAccount("", "ann"), DepositCash("ac_1", 5), OpenAccount("", "")):
         value = dump_command(command_id, command)
         assert is_refused(value) == (command_id != "OpenAccount:")
-        assert not is_refused(value, from_http=True)
+        assert not is_refused(value, sender="http")
 
 
 @pytest.mark.parametrize(
@@ -56,5 +56,5 @@ def test_the_id_of_an_order_is_only_for_this_order() -> None:
     assert is_refused(order("ac_1", "1").replace(own.encode(), victims.encode()))
     assert is_refused(order("ac_1", "1", spend='"-1"').replace(own.encode(), victims.encode()))
     assert is_refused(dump_command(victims, DepositCash("ac_1", 5)))
-    assert is_refused(dump_command(victims, DepositCash("ac_1", 5)), from_http=True)
+    assert is_refused(dump_command(victims, DepositCash("ac_1", 5)), sender="http")
     assert is_refused(dump_command(victims, OpenAccount("", "x" * 5_000)))

@@ -1,0 +1,112 @@
+"""Who may do what on the broker: an access rule (ACL) for each principal, topic and operation, and none besides.
+
+| principal | runs | trusted with |
+|---|---|---|
+| engine | `tidings engine` | the log, replies, dead letters |
+| api | `tidings api`, `tidings projector` | every command: it checks the keys of its callers |
+| orders | `tidings orders` | every command: it checks the signatures of trading services |
+| feed | `tidings feed` | the feed |
+| service | a trading service | orders that it signs with a key of its account |
+
+Topics are made by an administrator, with `tidings topics create`: no principal may create, alter or delete one.
+"""
+
+from collections.abc import Mapping
+from contextlib import closing
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from kafka import KafkaAdminClient
+from kafka.admin import ACL, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
+
+from consumers.kafka.log_settings import log_settings
+from consumers.kafka.topics import COMMANDS, DEAD_LETTERS, EVENTS, FEED, HEARTBEATS, ORDERS, REPLIES, topic_name
+from eventsourcing_kafka.clients import connect
+
+if TYPE_CHECKING:
+    from settings import Settings
+
+_SEES: Final = ("Describe", "DescribeConfigs")
+_READS: Final = ("Read", "Describe")
+_ALL: Final = (COMMANDS, ORDERS, EVENTS, REPLIES, DEAD_LETTERS, FEED, HEARTBEATS)
+
+_TOPICS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
+    "engine": {
+        COMMANDS: ("Read",),
+        EVENTS: ("Read", "Write"),
+        REPLIES: ("Write",),
+        DEAD_LETTERS: ("Write",),
+        HEARTBEATS: ("Read", "Write"),
+    },
+    "api": {COMMANDS: ("Write",), REPLIES: ("Read",), EVENTS: ("Read",)},
+    "orders": {ORDERS: ("Read",), COMMANDS: ("Write",), DEAD_LETTERS: ("Write",)},
+    "feed": {EVENTS: ("Read",), FEED: ("Read", "Write")},
+    "service": {ORDERS: ("Write",), REPLIES: ("Read",), FEED: ("Read",)},
+}
+"""What each principal does with which topic. All but a service also look at the settings of every topic."""
+
+PRINCIPALS: Final = tuple(_TOPICS)
+
+GROUP: Final = "tidings"
+"""The consumer group that our clients name. Only `tidings orders` keeps an offset in it.
+
+The readers of the log name one of their own; its name is the client id in the settings of `eventsourcing_kafka`.
+"""
+
+
+class AccessRule(NamedTuple):
+    """One rule: this principal may do this with this resource, from any host."""
+
+    principal: str
+    resource: str
+    """`topic` or `group`."""
+    name: str
+    operation: str
+
+    def __str__(self) -> str:
+        return f"{self.principal} {self.operation} {self.resource} {self.name}"
+
+
+def access_rules(settings: "Settings", names: Mapping[str, str]) -> list[AccessRule]:
+    """Return all rules. `names` gives the principals on the broker, by ours; by default `User:engine` and so on."""
+    rules = []
+    for principal, topics in _TOPICS.items():
+        name = names.get(principal, f"User:{principal}")
+        for topic in _ALL:
+            does = topics.get(topic, ())
+            sees = _SEES if principal != "service" else ("Describe",) if does else ()
+            rules += [AccessRule(name, "topic", topic_name(settings, topic), each) for each in (*does, *sees)]
+        group = _READS if principal == "orders" else ("Describe",)
+        rules += [AccessRule(name, "group", GROUP, each) for each in group]
+        if EVENTS in topics:
+            rules.append(AccessRule(name, "group", log_settings(settings).client_id, "Describe"))
+    return rules
+
+
+def apply_access_rules(settings: "Settings", rules: list[AccessRule]) -> None:
+    """Make these rules; those that are there already stay.
+
+    Raises:
+        OperationalError, KafkaError: no broker answers, or it refuses.
+    """
+    wanted = [
+        ACL(
+            principal=rule.principal,
+            host="*",
+            operation=ACLOperation[_OPERATIONS[rule.operation]],
+            permission_type=ACLPermissionType.ALLOW,
+            resource_pattern=ResourcePattern(ResourceType[rule.resource.upper()], rule.name),
+        )
+        for rule in rules
+    ]
+    with closing(connect(KafkaAdminClient, settings.kafka_client() | {"bootstrap_timeout_ms": 10_000})) as admin:
+        failed = admin.create_acls(wanted)["failed"]
+    if failed:
+        raise failed[0][1] if isinstance(failed[0], tuple) else RuntimeError(str(failed[0]))
+
+
+_OPERATIONS: Final = {
+    "Read": "READ",
+    "Write": "WRITE",
+    "Describe": "DESCRIBE",
+    "DescribeConfigs": "DESCRIBE_CONFIGS",
+}
