@@ -12,7 +12,7 @@ from projections.machine.projection import Projection, Views
 
 SCHEMA: Final = "read_models"
 
-CONNECT_OPTIONS: Final[dict[str, Any]] = {"options": f"-c search_path={SCHEMA}"}
+CONNECT_OPTIONS: Final[dict[str, Any]] = {"options": f"-c search_path={SCHEMA} -c jit=off -c enable_memoize=off"}
 """The options with which a connection (or a pool of them) must be opened to run the queries."""
 
 # A batch touches few rows of large tables, by their keys, and fresh tables have no statistics from which the planner could
