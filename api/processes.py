@@ -257,7 +257,7 @@ def run_projector(settings: Settings) -> None:
 def run_order_gate(settings: Settings) -> None:
     """Pass signed orders on until SIGINT or SIGTERM; must be called in the main thread."""
     with contextlib.ExitStack() as stack:
-        pool = stack.enter_context(connection_pool(with_database(settings, stack)))
+        pool = stack.enter_context(connection_pool(with_database(settings, stack), settings.entry_connections_max))
 
         def find(key_id: str) -> Signer | None:
             try:

@@ -12,15 +12,22 @@ Topics are made by an administrator, with `tidings topics create`: no principal 
 """
 
 from collections.abc import Mapping
-from contextlib import closing
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from kafka import KafkaAdminClient
-from kafka.admin import ACL, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
+from eventsourcing.persistence import OperationalError
 
 from consumers.kafka.log_settings import log_settings
 from consumers.kafka.topics import COMMANDS, DEAD_LETTERS, EVENTS, FEED, HEARTBEATS, ORDERS, REPLIES, topic_name
-from eventsourcing_kafka.clients import connect
+from eventsourcing_kafka.clients import new_client
 
 if TYPE_CHECKING:
     from settings import Settings
@@ -51,6 +58,10 @@ GROUP: Final = "tidings"
 
 The readers of the log name one of their own; its name is the client id in the settings of `eventsourcing_kafka`.
 """
+
+
+_ANSWER_SECONDS: Final = 10.0
+"""The longest wait for a broker."""
 
 
 class AccessRule(NamedTuple):
@@ -86,22 +97,26 @@ def apply_access_rules(settings: "Settings", rules: list[AccessRule]) -> None:
     """Make these rules; those that are there already stay.
 
     Raises:
-        OperationalError, KafkaError: no broker answers, or it refuses.
+        OperationalError: no broker answers, or it refuses.
     """
     wanted = [
-        ACL(
-            principal=rule.principal,
-            host="*",
-            operation=ACLOperation[_OPERATIONS[rule.operation]],
-            permission_type=ACLPermissionType.ALLOW,
-            resource_pattern=ResourcePattern(ResourceType[rule.resource.upper()], rule.name),
+        AclBinding(
+            ResourceType[rule.resource.upper()],
+            rule.name,
+            ResourcePatternType.LITERAL,
+            rule.principal,
+            "*",
+            AclOperation[_OPERATIONS[rule.operation]],
+            AclPermissionType.ALLOW,
         )
         for rule in rules
     ]
-    with closing(connect(KafkaAdminClient, settings.kafka_client() | {"bootstrap_timeout_ms": 10_000})) as admin:
-        failed = admin.create_acls(wanted)["failed"]
-    if failed:
-        raise failed[0][1] if isinstance(failed[0], tuple) else RuntimeError(str(failed[0]))
+    admin = new_client(AdminClient, log_settings(settings).rdkafka_client())
+    for made in admin.create_acls(wanted, request_timeout=_ANSWER_SECONDS).values():
+        try:
+            made.result()
+        except KafkaException as error:
+            raise OperationalError(f"the access rules cannot be made: {error.args[0].str()}") from error
 
 
 _OPERATIONS: Final = {

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import structlog
 from confluent_kafka import Message
 from eventsourcing.persistence import OperationalError
-from kafka.errors import KafkaError
 
 from consumers.kafka.records import FROM_GATE, RecordReader, RecordSender, offset_of
 from consumers.kafka.topics import COMMANDS, DEAD_LETTERS, ORDERS, RECORD_BYTES_MAX, ensure_topics, topic_name
@@ -81,7 +80,7 @@ class OrderGate:
             try:
                 ensure_topics(self._settings, create=False)
                 self._follow()
-            except (KafkaError, OperationalError) as error:
+            except OperationalError as error:
                 _log.warning("order_gate_interrupted", error=str(error), retry_seconds=wait)
                 self._stopping.wait(wait)
                 wait = min(2 * wait, RETRY_SECONDS_MAX)

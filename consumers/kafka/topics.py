@@ -48,8 +48,6 @@ class _Topic:
     """True if it is made from the log: then the operator chooses how long it is kept."""
     by_partition: bool = False
     """True if it has a partition for each partition of the log."""
-    arrival_time: bool = False
-    """True if the broker writes the time of a record."""
     bytes_max: int = RECORD_BYTES_MAX + _ENVELOPE_BYTES
     compression: str = "uncompressed"
     """The broker decompresses what comes: engines read it whatever codec its sender uses, and no small record of a stranger
@@ -62,7 +60,6 @@ class _Topic:
             "retention.bytes": "-1",
             "max.message.bytes": str(self.bytes_max),
             "compression.type": self.compression,
-            "message.timestamp.type": "LogAppendTime" if self.arrival_time else "CreateTime",
             "min.insync.replicas": str(replication // 2 + 1),
             "unclean.leader.election.enable": "false",
             # By the broker's clock: it refuses records of a sender whose clock is ahead, and expires those of one in the past.
@@ -72,8 +69,7 @@ class _Topic:
 
 TOPICS: Final[Mapping[str, _Topic]] = {
     COMMANDS: _Topic(7 * _DAY_MS, by_partition=True),
-    # The broker's clock says when a record arrived: a sender's says what the sender likes.
-    ORDERS: _Topic(7 * _DAY_MS, by_partition=True, arrival_time=True),
+    ORDERS: _Topic(7 * _DAY_MS, by_partition=True),
     REPLIES: _Topic(_DAY_MS, derived=True),
     DEAD_LETTERS: _Topic(-1, bytes_max=2 * RECORD_BYTES_MAX),
     FEED: _Topic(-1, derived=True, by_partition=True, bytes_max=2 * RECORD_BYTES_MAX, compression="producer"),
