@@ -12,6 +12,7 @@ import pytest
 from eventsourcing.persistence import StoredEvent
 
 from eventsourcing_kafka import InDoubt, Reader, Settings, Writer, waits
+from eventsourcing_kafka.clients import close_producer
 from eventsourcing_kafka.waits import WaitGuard, end_poll
 from tests.eventsourcing_kafka.chaos_writers import WriterProcess
 from tests.stepped_clock import SteppedClock, has_compiler
@@ -58,7 +59,7 @@ def test_a_wait_for_an_acknowledgement_that_is_overdue_is_ended() -> None:
     assert errors
     assert guard.stale
     guard.close()
-    producer.close()
+    close_producer(producer)
     silent.close()
 
 
