@@ -4,6 +4,7 @@
 #   make demo-kafka    the same with a local Kafka broker and separate processes
 #   make serve         run your own exchange, without a story
 #   make test          run all tests, with a real PostgreSQL and a real Kafka    (ARGS="tests/local -x")
+#   make test-next     run the tests of eventsourcing_kafka that depend on its library, with the library's next release
 #   make check         check style, types and house rules, as CI does before the tests
 #   make bench         measure the claims about speed                (ARGS="engine --seconds 2")
 #   make chaos         run long tests: faults on a Kafka cluster of three nodes, and random HTTP requests
@@ -24,9 +25,12 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,\
 	$(shell $(name) -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && echo $(name))))
 
+# A pre-release of the eventsourcing library, which comes before the locked release if Python looks here first.
+NEXT := build/eventsourcing-next
+
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --root-user-action=ignore
 
-.PHONY: demo demo-kafka serve test check bench chaos library debian compile lock clean
+.PHONY: demo demo-kafka serve test test-next check bench chaos library debian compile lock clean
 
 demo: compile
 	@$(BIN)/tidings demo $(ARGS)
@@ -37,8 +41,11 @@ demo-kafka: compile
 serve: compile
 	@$(BIN)/tidings serve $(ARGS)
 
-test: $(VENV)/.installed-dev compile
+test: $(VENV)/.installed-dev $(NEXT)/.installed compile
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-next: $(NEXT)/.installed
+	@PYTHONPATH=$(CURDIR)/$(NEXT) $(BIN)/python -m pytest tests/eventsourcing_kafka $(ARGS)
 
 check: $(VENV)/.installed-dev
 	@$(BIN)/ruff check .
@@ -72,6 +79,11 @@ lock: $(VENV)/.installed-dev
 	$(LOCK) --group build --constraint requirements.txt --output-file requirements-build.txt
 	$(LOCK) --group build --group dev --constraint requirements-build.txt --output-file requirements-dev.txt
 	$(BIN)/python -m local.jars
+
+$(NEXT)/.installed: tests/eventsourcing_kafka/requirements-next.txt | $(VENV)/.installed-dev
+	@rm -rf $(NEXT)
+	@$(PIP_INSTALL) --require-hashes --no-deps --target $(NEXT) --requirement $<
+	@touch $@
 
 clean:
 	rm -rf $(VENV) build dist tidings__mypyc*.so .mypy_cache .pytest_cache .ruff_cache .hypothesis

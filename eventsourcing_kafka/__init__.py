@@ -1,9 +1,9 @@
 """An event store for the `eventsourcing` library on Apache Kafka: ``PERSISTENCE_MODULE=eventsourcing_kafka``.
 
-Start with README.md. Read the modules in this order: ``protocol`` (which records count), ``reader``, ``producer``,
-``writer`` (take over, append), ``fetcher``, ``index``, ``known_end`` and ``lookup`` (random access), ``subscription``,
-``recorders``, ``factory``, ``settings``, ``admin``, ``topics``, ``clients``,
-``waits``, ``errors``.
+Start with README.md. Read the modules in this order: ``protocol`` (which records count) and ``states``, ``reader``,
+``producer``, ``writer`` (take over, append), ``fetcher``, ``index``, ``index_layout``, ``known_end`` and ``lookup`` (random
+access), ``subscription``, ``recorders``, ``processing``, ``factory``, ``settings``, ``admin``, ``topics``, ``clients``,
+``waits``, ``errors``. What differs between releases of the library is in ``library``.
 """
 
 from eventsourcing_kafka.admin import Admin, TopicDescription
@@ -19,6 +19,7 @@ from eventsourcing_kafka.errors import (
 from eventsourcing_kafka.factory import KafkaFactory
 from eventsourcing_kafka.fetcher import Fetcher
 from eventsourcing_kafka.known_end import accept_lost_log
+from eventsourcing_kafka.processing import KafkaProcessRecorder, KafkaTrackingRecorder
 from eventsourcing_kafka.producer import Producer
 from eventsourcing_kafka.protocol import Batch, Checkpoint
 from eventsourcing_kafka.reader import Reader
@@ -39,6 +40,8 @@ __all__ = [
     "KafkaAggregateRecorder",
     "KafkaApplicationRecorder",
     "KafkaFactory",
+    "KafkaProcessRecorder",
+    "KafkaTrackingRecorder",
     "LogRolledBack",
     "LogTruncated",
     "Producer",

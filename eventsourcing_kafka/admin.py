@@ -8,10 +8,10 @@ from uuid import UUID
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType  # type: ignore[attr-defined]
-from eventsourcing.persistence import OperationalError
 
 from eventsourcing_kafka.clients import new_client
 from eventsourcing_kafka.errors import translate_errors
+from eventsourcing_kafka.library import OperationalError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
-from eventsourcing.persistence import OperationalError, ProgrammingError
 
+from eventsourcing_kafka.library import OperationalError, ProgrammingError
 from eventsourcing_kafka.waits import WaitGuard, end_poll
 
 if TYPE_CHECKING:

@@ -19,7 +19,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaException
-from eventsourcing.persistence import InternalError, OperationalError, ProgrammingError
+from eventsourcing.persistence import InternalError
+
+from eventsourcing_kafka.library import OperationalError, ProgrammingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from eventsourcing.persistence import (
-    InfrastructureFactory,
-    InfrastructureFactoryError,
-    NotSupportedError,
-    ProcessRecorder,
-    TrackingRecorder,
-)
+from eventsourcing.persistence import InfrastructureFactory
 from eventsourcing.utils import resolve_topic
 
+from eventsourcing_kafka.library import InfrastructureFactoryError
+from eventsourcing_kafka.processing import KafkaProcessRecorder, KafkaTrackingRecorder
 from eventsourcing_kafka.recorders import KafkaAggregateRecorder, KafkaApplicationRecorder
 from eventsourcing_kafka.settings import Settings
 
@@ -24,11 +20,13 @@ __all__ = ["KafkaFactory"]
 R = TypeVar("R", bound=KafkaAggregateRecorder)
 
 
-class KafkaFactory(InfrastructureFactory[TrackingRecorder]):
+class KafkaFactory(InfrastructureFactory[KafkaTrackingRecorder]):
     """Makes recorders from environment variables. ``PERSISTENCE_MODULE=eventsourcing_kafka`` selects this factory."""
 
     application_recorder_class = KafkaApplicationRecorder
     aggregate_recorder_class = KafkaAggregateRecorder
+    tracking_recorder_class = KafkaTrackingRecorder
+    process_recorder_class = KafkaProcessRecorder
 
     def __init__(self, env: Environment) -> None:
         """Read the settings.
@@ -45,35 +43,26 @@ class KafkaFactory(InfrastructureFactory[TrackingRecorder]):
 
     def application_recorder(self) -> KafkaApplicationRecorder:
         """Return a recorder of the application's log."""
-        topic = self.env.get(self.APPLICATION_RECORDER_TOPIC)
-        recorder_class: type[KafkaApplicationRecorder] = (
-            resolve_topic(topic) if topic else self.application_recorder_class
-        )
-        return self._remember(recorder_class(self.settings))
+        return self._made(self.APPLICATION_RECORDER_TOPIC, self.application_recorder_class, self.settings)
 
     def aggregate_recorder(self, purpose: str = "events") -> KafkaAggregateRecorder:
         """Return a recorder without positions. For any purpose but "events" it has a topic of its own."""
         settings = self.settings
         if purpose != "events":
             settings = settings.for_topic(f"{settings.topic}_{purpose}")
-        return self._remember(self.aggregate_recorder_class(settings))
+        return self._made("", self.aggregate_recorder_class, settings)
 
-    def tracking_recorder(self, tracking_recorder_class: type[TrackingRecorder] | None = None) -> NoReturn:  # noqa: ARG002
-        """Refuse.
+    def tracking_recorder(
+        self, tracking_recorder_class: type[KafkaTrackingRecorder] | None = None
+    ) -> KafkaTrackingRecorder:
+        """Return a recorder of trackings, and of the events of a view. It has a topic of its own, as there is one writer."""
+        settings = self.settings.for_topic(f"{self.settings.topic}_tracking")
+        topic = "" if tracking_recorder_class else self.TRACKING_RECORDER_TOPIC
+        return self._made(topic, tracking_recorder_class or self.tracking_recorder_class, settings)
 
-        Raises:
-            NotSupportedError: always. A log has no rows to update: keep the view and its tracking records in a database,
-                in one transaction.
-        """
-        raise NotSupportedError("Kafka keeps no tracking records: use a recorder of the database that holds the view")
-
-    def process_recorder(self) -> ProcessRecorder:
-        """Refuse.
-
-        Raises:
-            NotSupportedError: always, as ``tracking_recorder``.
-        """
-        raise NotSupportedError("Kafka keeps no tracking records with the events")
+    def process_recorder(self) -> KafkaProcessRecorder:
+        """Return a recorder of the application's log that keeps trackings with the events."""
+        return self._made(self.PROCESS_RECORDER_TOPIC, self.process_recorder_class, self.settings)
 
     def close(self) -> None:
         """Close all recorders that this factory has made."""
@@ -81,6 +70,10 @@ class KafkaFactory(InfrastructureFactory[TrackingRecorder]):
             recorder.close()
         self._recorders.clear()
 
-    def _remember(self, recorder: R) -> R:
+    def _made(self, variable: str, default: type[R], settings: Settings) -> R:
+        """Return a recorder of the class that the variable names."""
+        topic = self.env.get(variable) if variable else None
+        recorder_class: type[R] = resolve_topic(topic) if topic else default
+        recorder = recorder_class(settings)
         self._recorders.append(recorder)
         return recorder

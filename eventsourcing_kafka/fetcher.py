@@ -7,10 +7,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
-from eventsourcing.persistence import OperationalError
 
 from eventsourcing_kafka.clients import Connections, ends
 from eventsourcing_kafka.errors import LogTruncated, translate_errors
+from eventsourcing_kafka.library import OperationalError
 from eventsourcing_kafka.protocol import Batch, Checkpoint, decode
 from eventsourcing_kafka.waits import POLL_SECONDS
 

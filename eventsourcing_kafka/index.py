@@ -1,7 +1,8 @@
 """The index of the log: a local SQLite file, written in one transaction with the checkpoint up to which it is complete.
 
 It holds no events, only where to find them: one row for each batch (position -> offset), and one row for each run of
-versions that an aggregate has in a batch (aggregate -> batches). It may be deleted at any time: an index that is absent,
+versions that an aggregate has in a batch (aggregate -> batches). For each application that a process application follows it
+has the last tracking, and where in the log that is. It may be deleted at any time: an index that is absent,
 damaged, or of another topic is rebuilt from the log. Several processes may share the file; each advances it in one
 transaction, from the checkpoint in the file.
 
@@ -16,52 +17,22 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import struct
 from contextlib import contextmanager
 from logging import getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from crc32c import crc32c
-from eventsourcing.persistence import OperationalError
 
+from eventsourcing_kafka.index_layout import FORMAT, SCHEMA, SUM, name_check, row_check
+from eventsourcing_kafka.library import OperationalError, names_of
 from eventsourcing_kafka.protocol import Batch, Checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["BatchLocation", "Damaged", "Index", "Run"]
+__all__ = ["BatchLocation", "Damaged", "Index", "Run", "TrackingLocation"]
 
-FORMAT = 2
-"""The version of the layout below. A file with another one is rebuilt."""
-
-_SCHEMA = {
-    "log": (
-        'CREATE TABLE log (format INTEGER NOT NULL, identity TEXT NOT NULL, "offset" INTEGER NOT NULL,'
-        " epoch INTEGER NOT NULL, writer TEXT NOT NULL, next INTEGER NOT NULL,"
-        ' aggregates INTEGER NOT NULL, "sum" INTEGER NOT NULL, "check" INTEGER NOT NULL)'
-    ),
-    "batch": (
-        'CREATE TABLE batch (first INTEGER PRIMARY KEY, "offset" INTEGER NOT NULL, count INTEGER NOT NULL,'
-        " epoch INTEGER NOT NULL) WITHOUT ROWID"
-    ),
-    "writer": "CREATE TABLE writer (epoch INTEGER PRIMARY KEY, name TEXT NOT NULL) WITHOUT ROWID",
-    "aggregate": "CREATE TABLE aggregate (name TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID",
-    "run": (
-        "CREATE TABLE run (aggregate INTEGER NOT NULL, low INTEGER NOT NULL, first INTEGER NOT NULL,"
-        " high INTEGER NOT NULL, PRIMARY KEY (aggregate, low, first)) WITHOUT ROWID"
-    ),
-}
-
-_SUM = """
-SELECT (SELECT coalesce(sum(row_check(1, first, "offset", count, epoch)), 0) FROM batch)
-    + (SELECT coalesce(sum(row_check(2, aggregate, low, first, high)), 0) FROM run)
-    + (SELECT coalesce(sum(name_check(3, CAST(name AS BLOB), epoch)), 0) FROM writer)
-    + (SELECT coalesce(sum(name_check(4, CAST(name AS BLOB), number)), 0) FROM aggregate)
-"""
-
-_four = struct.Struct("<4q").pack
-_one = struct.Struct("<q").pack
 _logger = getLogger(__name__)
 
 _NOT_DAMAGE = {
@@ -104,6 +75,17 @@ class Run(NamedTuple):
     first: int
     """The position of the first event of their batch."""
     offset: int
+    epoch: int
+    writer: str | None
+
+
+class TrackingLocation(NamedTuple):
+    """The last tracking of one application."""
+
+    position: int
+    """The position, in that application, of the last event that was processed."""
+    offset: int
+    """Where the log says so."""
     epoch: int
     writer: str | None
 
@@ -158,24 +140,25 @@ class Index:
             at, aggregates, total = self._state()
             if at.offset != before.offset:
                 return False
-            located = [(b.first, b.offset, len(b.events), b.epoch) for b in batches]
+            located = [(b.first, b.offset, len(b.events), b.epoch) for b in batches if b.events]
             self._db.executemany("INSERT INTO batch VALUES (?, ?, ?, ?)", located)
-            total += sum([_row_check(1, *row) for row in located])
+            total += sum([row_check(1, *row) for row in located])
             for epoch, name in {b.epoch: b.writer for b in batches}.items():
                 if self._is_new(epoch):
                     self._db.execute("INSERT INTO writer VALUES (?, ?)", (epoch, name))
-                    total += _name_check(3, name.encode(), epoch)
+                    total += name_check(3, name.encode(), epoch)
             numbers: dict[str, int] = {}
             for name in {name for batch in batches for name, *_ in batch.events}:
                 number = self._number(name)
                 if number is None:
                     number = aggregates = aggregates + 1
                     self._db.execute("INSERT INTO aggregate VALUES (?, ?)", (name, number))
-                    total += _name_check(4, name.encode(), number)
+                    total += name_check(4, name.encode(), number)
                 numbers[name] = number
             runs = list(_runs_of(batches, numbers))
             self._db.executemany("INSERT INTO run VALUES (?, ?, ?, ?)", runs)
-            total += sum([_row_check(2, *row) for row in runs])
+            total += sum([row_check(2, *row) for row in runs])
+            total += sum([self._track(name, *at) for name, at in _tracked_by(batches).items()])
             self._write_state(after, aggregates, total)
         return True
 
@@ -218,15 +201,19 @@ class Index:
     ) -> list[Run]:
         """Return the runs of an aggregate that have a version within the bounds, in order of version."""
         self._sum_up()
+        runs: list[Run] = []
         with self._checked():
-            rows = self._db.execute(
-                'SELECT low, high, run.first, "offset", epoch, writer.name FROM run'
-                " JOIN batch ON batch.first = run.first LEFT JOIN writer USING (epoch)"
-                " WHERE aggregate = (SELECT number FROM aggregate WHERE name = ?)"
-                f" AND low <= ? AND high > ? ORDER BY low {'DESC' if desc else 'ASC'} LIMIT ?",
-                (name, _MAX if lte is None else lte, -_MAX if gt is None else gt, limit),
-            ).fetchall()
-        return [Run._make(row) for row in rows]
+            for text in dict.fromkeys(names_of(name)):
+                rows = self._db.execute(
+                    'SELECT low, high, run.first, "offset", epoch, writer.name FROM run'
+                    " JOIN batch ON batch.first = run.first LEFT JOIN writer USING (epoch)"
+                    " WHERE aggregate = (SELECT number FROM aggregate WHERE name = ?)"
+                    f" AND low <= ? AND high > ? ORDER BY low {'DESC' if desc else 'ASC'} LIMIT ?",
+                    (text, _MAX if lte is None else lte, -_MAX if gt is None else gt, limit),
+                ).fetchall()
+                runs += map(Run._make, rows)
+        runs.sort(key=lambda run: run.low, reverse=desc)  # in order already, unless there are two names
+        return runs[:limit] if limit >= 0 else runs
 
     def holds(self, name: str, version: int) -> bool:
         """Tell whether the aggregate has an event of this version.
@@ -236,10 +223,21 @@ class Index:
         runs = self.runs(name, lte=version, desc=True, limit=1)
         return bool(runs) and runs[0].high >= version
 
+    def tracked(self, name: str) -> TrackingLocation | None:
+        """Return the last tracking of an application, or None if there is none."""
+        self._sum_up()
+        with self._checked():
+            row = self._db.execute(
+                'SELECT position, "offset", epoch, writer.name FROM tracking LEFT JOIN writer USING (epoch)'
+                " WHERE tracking.name = ?",
+                (name,),
+            ).fetchone()
+        return TrackingLocation(*row) if row else None
+
     def _open(self) -> None:
         self._db = sqlite3.connect(self._path, timeout=30, isolation_level=None, check_same_thread=False)
-        self._db.create_function("row_check", 5, _row_check, deterministic=True)
-        self._db.create_function("name_check", 3, _name_check, deterministic=True)
+        self._db.create_function("row_check", 5, row_check, deterministic=True)
+        self._db.create_function("name_check", -1, name_check, deterministic=True)
         try:
             with self._checked():
                 self._db.execute("PRAGMA journal_mode = WAL")
@@ -248,10 +246,10 @@ class Index:
             with self._transaction():
                 schema = dict(self._db.execute("SELECT name, sql FROM sqlite_schema"))
                 if not schema:
-                    for statement in _SCHEMA.values():
+                    for statement in SCHEMA.values():
                         self._db.execute(statement)
                     self._write_state(Checkpoint(), 0, 0)
-                elif schema != _SCHEMA:
+                elif schema != SCHEMA:
                     raise Damaged(f"it has other tables: {sorted(map(str, schema))}")  # noqa: TRY301
                 self._state()
         except BaseException:
@@ -286,10 +284,19 @@ class Index:
             (found,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
             if found != "ok":
                 raise Damaged(found)
-            (found,) = self._db.execute(_SUM).fetchone()
+            (found,) = self._db.execute(SUM).fetchone()
             if found != total:
                 raise Damaged("the checksums of its rows do not add up")
         self._summed_up = True
+
+    def _track(self, name: str, position: int, offset: int, epoch: int) -> int:
+        """Store a tracking if it is above the last one. Return by how much this changes the sum of the checks."""
+        row = self._db.execute('SELECT position, "offset", epoch FROM tracking WHERE name = ?', (name,)).fetchone()
+        if row is not None and row[0] >= position:
+            return 0
+        self._db.execute("REPLACE INTO tracking VALUES (?, ?, ?, ?)", (name, position, offset, epoch))
+        before = 0 if row is None else name_check(5, name.encode(), *row)
+        return name_check(5, name.encode(), position, offset, epoch) - before
 
     def _number(self, name: str) -> int | None:
         number = self._numbers.get(name)
@@ -358,18 +365,14 @@ def _runs_of(batches: Sequence[Batch], numbers: dict[str, int]) -> Iterator[tupl
             yield number, low, batch.first, high
 
 
-def _row_check(table: int, a: int, b: int, c: int, d: int) -> int:
-    try:
-        return int(crc32c(_four(a, b, c, d), table))
-    except struct.error:  # no numbers: the file is damaged
-        return -1
-
-
-def _name_check(table: int, name: bytes, number: int) -> int:
-    try:
-        return int(crc32c(name + _one(number), table))
-    except (struct.error, TypeError):
-        return -1
+def _tracked_by(batches: Sequence[Batch]) -> dict[str, tuple[int, int, int]]:
+    """Return the highest position of each application that these batches track, with the batch's offset and epoch."""
+    found: dict[str, tuple[int, int, int]] = {}
+    for batch in batches:
+        for name, position in (batch.tracking or {}).items():
+            if name not in found or found[name][0] < position:
+                found[name] = position, batch.offset, batch.epoch
+    return found
 
 
 _MAX = 2**63 - 1

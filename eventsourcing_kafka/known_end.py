@@ -78,7 +78,7 @@ class KnownEnd:
     def check(self, fetcher: Fetcher) -> None:
         """Raise LogRolledBack unless the log still holds the last known batch."""
         _, noted = self._read()  # another process may have read on
-        known = max(filter(None, (noted, self._known)), default=None, key=lambda batch: batch.last)
+        known = max(filter(None, (noted, self._known)), default=None, key=lambda batch: (batch.last, batch.offset))
         if known is None:
             return
         fetcher.clear()

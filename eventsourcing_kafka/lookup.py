@@ -6,13 +6,12 @@ from logging import getLogger
 from threading import RLock
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from eventsourcing.persistence import Notification, ProgrammingError, StoredEvent
-
 from eventsourcing_kafka.clients import Connections
 from eventsourcing_kafka.errors import InDoubt, LogTruncated
 from eventsourcing_kafka.fetcher import Fetcher
 from eventsourcing_kafka.index import BatchLocation, Damaged, Index, Run
 from eventsourcing_kafka.known_end import KnownEnd
+from eventsourcing_kafka.library import ProgrammingError, names_of
 from eventsourcing_kafka.producer import Producer
 from eventsourcing_kafka.protocol import Batch, Checkpoint, decode
 from eventsourcing_kafka.reader import Reader
@@ -20,6 +19,8 @@ from eventsourcing_kafka.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from eventsourcing.persistence import Notification, StoredEvent
 
     from eventsourcing_kafka.settings import Settings
 
@@ -71,7 +72,7 @@ class Lookup:
                 page = runs[start : start + PAGE_BATCHES_MAX]
                 batches = self._fetcher.get({run.offset for run in page})
                 for run in page:
-                    rows = _events_of(run, _batch_at(run, batches), name)
+                    rows = _events_of(run, _batch_at(run, batches), names_of(name))
                     selected += (
                         row
                         for row in (reversed(rows) if desc else rows)
@@ -132,6 +133,25 @@ class Lookup:
         def find() -> set[tuple[str, int]]:
             self._index_to(end)
             return {(name, version) for name, version in keys if self._index.holds(name, version)}
+
+        return self._with_index(find)
+
+    def tracked(self, names: Iterable[str], end: int | None = None) -> dict[str, int]:
+        """Return the position of the last tracking of each of these applications that has one.
+
+        As the log has them before offset ``end``, or at the end of the log.
+        """
+
+        def find() -> dict[str, int]:
+            self._index_to(self._fetcher.end() if end is None else end)
+            found = {name: at for name in names if (at := self._index.tracked(name)) is not None}
+            batches = self._fetcher.get({at.offset for at in found.values()})
+            for name, at in found.items():
+                batch = batches.get(at.offset)
+                written = None if batch is None else (batch.epoch, batch.writer, (batch.tracking or {}).get(name))
+                if written != (at.epoch, at.writer, at.position):
+                    raise Damaged(f"Offset {at.offset} does not hold the tracking of {name!r} at {at.position}")
+            return {name: at.position for name, at in found.items()}
 
         return self._with_index(find)
 
@@ -282,9 +302,8 @@ def _batch_at(location: BatchLocation | Run, batches: dict[int, Batch]) -> Batch
     return batch
 
 
-def _events_of(run: Run, batch: Batch, name: str) -> list[StoredEvent]:
-    rows = [row for row in batch.events if row[0] == name and run.low <= row[1] <= run.high]
-    if len(rows) < run.high - run.low + 1:
-        raise Damaged(f"Offset {run.offset} does not hold versions {run.low} to {run.high} of {name}")
-    events = Batch(batch.writer, batch.epoch, batch.first, rows).stored_events()
-    return sorted(events, key=lambda event: event.originator_version)
+def _events_of(run: Run, batch: Batch, names: tuple[str, str]) -> list[StoredEvent]:
+    found = [i for i, row in enumerate(batch.events) if row[0] in names and run.low <= row[1] <= run.high]
+    if len(found) < run.high - run.low + 1:
+        raise Damaged(f"Offset {run.offset} does not hold versions {run.low} to {run.high} of {names[0]}")
+    return sorted(batch.only(found).stored_events(), key=lambda event: event.originator_version)

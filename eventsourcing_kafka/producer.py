@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import confluent_kafka
 from confluent_kafka import KafkaException
-from eventsourcing.persistence import OperationalError
 
 from eventsourcing_kafka.clients import Lease, close_producer, new_client
 from eventsourcing_kafka.errors import InDoubt
+from eventsourcing_kafka.library import OperationalError
 from eventsourcing_kafka.waits import WaitGuard
 
 if TYPE_CHECKING:

@@ -23,26 +23,42 @@ This module does no I/O. ``tests/eventsourcing_kafka/test_protocol_model.py`` ex
 
 An event is an array ``[originator id, version, topic, state]``. A UUID is written as ``urn:uuid:...``, a text id as it is.
 A state that is the text of a JSON object is embedded byte by byte, so that ``jq`` and ksqlDB can read it. Any other state
-(compressed, encrypted) is embedded as a base64 string. Readers ignore further fields of a record and further elements of an
-event, so that a later version can add some.
+(compressed, encrypted) is embedded as a base64 string. With release 10.0 of the library two elements may follow: the
+event's UUID, and an object with its metadata. Readers ignore further fields of a record and further elements of an event,
+so that a later version can add some.
+
+A batch of a process application also holds its ``tracking``: for each application that it follows, the position of the last
+event that it has processed, as in ``"tracking":{"orders":22}``. Events and tracking count or do not count together, because
+they are one record. A batch without events, which only tracks, takes no position; a copy of it, or a former one that arrives
+late, changes nothing: of each application the highest position counts.
 """
 
 from __future__ import annotations
 
-import re
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, NamedTuple
-from uuid import UUID
+from itertools import repeat
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from uuid import UUID  # noqa: TC003  # msgspec reads the annotations
 
 import msgspec
-from eventsourcing.persistence import DataError, Notification, StoredEvent
+from eventsourcing.persistence import Notification, StoredEvent
 from msgspec import Raw
 
 from eventsourcing_kafka.errors import RecordsMissing
+from eventsourcing_kafka.library import (
+    EVENTS_HAVE_METADATA,
+    NO_UUID,
+    UUID_PREFIX,
+    DataError,
+    id_from_text,
+    id_from_uuid,
+    id_to_text,
+)
+from eventsourcing_kafka.states import BRACE, DEPTH_MAX, depth_of, embedded, embedded_strictly, state_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = [
     "START",
@@ -53,15 +69,7 @@ __all__ = [
     "decode",
     "encode_batch",
     "encode_claim",
-    "id_from_text",
-    "id_to_text",
 ]
-
-UUID_PREFIX = "urn:uuid:"
-BRACE = ord("{")
-DEPTH_MAX = 200
-"""The deepest nesting of a state that is embedded as JSON. A decoder with a small stack must be able to read it."""
-
 
 _RECORD_DEPTH = 3
 """The nesting of a record around its states: the object, the array of its events, an event."""
@@ -130,7 +138,7 @@ class Claim:
 
 @dataclass(slots=True)
 class Batch:
-    """A record with events: atomic, because it is one record."""
+    """A record with events, tracking or both: atomic, because it is one record."""
 
     writer: str
     epoch: int
@@ -139,24 +147,40 @@ class Batch:
     events: list[tuple[str, int, str, Raw]]
     offset: int = -1
     """The offset of the record it was read from. Offsets change if the topic is copied; positions do not."""
+    tracking: dict[str, int] | None = None
+    """By application, the position of the last event that was processed. None in most batches."""
+    identities: list[tuple[UUID, dict[str, str]]] | None = None
+    """The UUID and the metadata of each event. None if no event has any."""
 
     @property
     def last(self) -> int:
-        """The position of its last event."""
+        """The position of its last event; without events, of the last one before it."""
         return self.first + len(self.events) - 1
+
+    def only(self, indexes: Iterable[int]) -> Batch:
+        """Return a batch of these events, for ``stored_events``: their positions are lost."""
+        indexes = list(indexes)
+        identities = None if self.identities is None else [self.identities[i] for i in indexes]
+        return Batch(self.writer, self.epoch, 0, [self.events[i] for i in indexes], identities=identities)
 
     def stored_events(self) -> list[StoredEvent]:
         """Return the events, in order."""
         return [
-            StoredEvent(id_from_text(name), version, topic, _state_bytes(raw))
-            for name, version, topic, raw in self.events
+            StoredEvent(
+                originator_id=id_from_text(name),
+                originator_version=version,
+                topic=topic,
+                state=state_bytes(raw),
+                **more,
+            )
+            for (name, version, topic, raw), more in zip(self.events, self._more(), strict=False)
         ]
 
     def notifications(self) -> list[Notification]:
         """Return the events with their positions as notification ids."""
         # The hottest loop of a replay: the constructor of a frozen dataclass sets each field by a call (2.4 us in all).
         notifications: list[Notification] = []
-        append, new, set_ = notifications.append, object.__new__, object.__setattr__
+        append, new, set_, from_uuid = notifications.append, object.__new__, object.__setattr__, id_from_uuid
         position = self.first
         for name, version, topic, raw in self.events:
             state = bytes(raw)
@@ -165,7 +189,7 @@ class Batch:
                 notification,
                 "__dict__",
                 {
-                    "originator_id": UUID(name[9:]) if name[:9] == UUID_PREFIX else name,
+                    "originator_id": from_uuid(name[9:]) if name[:9] == UUID_PREFIX else name,
                     "originator_version": version,
                     "topic": topic,
                     "state": state if state[0] == BRACE else b64decode(state[1:-1]),
@@ -174,11 +198,21 @@ class Batch:
             )
             append(notification)
             position += 1
+        if EVENTS_HAVE_METADATA:
+            for notification, more in zip(notifications, self._more(), strict=False):
+                notification.__dict__.update({"uuid": NO_UUID, "metadata": {}}, **more)
         return notifications
+
+    def _more(self) -> Iterable[dict[str, Any]]:
+        """Yield the further fields of each event, without an end if no event has any."""
+        if self.identities is None or not EVENTS_HAVE_METADATA:
+            return repeat({})
+        return [{"uuid": uuid, "metadata": metadata} for uuid, metadata in self.identities]
 
 
 # Bounds that SQLite and every JSON reader can represent. A record beyond them is invalid for every reader.
-Count = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+POSITION_END = 2**53
+Count = Annotated[int, msgspec.Meta(ge=0, lt=POSITION_END)]
 Version = Annotated[int, msgspec.Meta(ge=-(2**53), lt=2**53)]
 
 
@@ -188,6 +222,7 @@ class _Record(msgspec.Struct, omit_defaults=True):
     epoch: Count = 0
     first: Count = 0
     next: Count = 0
+    tracking: dict[str, Count] | None = None
     events: list[tuple[str, Version, str, Raw]] = []
 
 
@@ -198,22 +233,23 @@ class _LongRow(msgspec.Struct, array_like=True):
     version: Version
     topic: str
     state: Raw
+    uuid: UUID = NO_UUID
+    metadata: dict[str, str] = {}
 
 
-class _LaterRecord(msgspec.Struct):
-    """A record of a later version, whose events have more elements."""
+class _LongRecord(msgspec.Struct):
+    """A record whose events have more elements: from release 10.0 of the library, or of a later version of this package."""
 
     writer: str
     epoch: Count
     first: Count
-    events: list[_LongRow]
+    tracking: dict[str, Count] | None = None
+    events: list[_LongRow] = []
 
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(_Record)
-_later_decoder = msgspec.json.Decoder(_LaterRecord)
-_scanner = msgspec.json.Decoder(Raw)
-_strings = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_long_decoder = msgspec.json.Decoder(_LongRecord)
 
 
 def encode_claim(writer: str, epoch: int, next_: int) -> bytes:
@@ -222,26 +258,36 @@ def encode_claim(writer: str, epoch: int, next_: int) -> bytes:
 
 
 def encode_batch(
-    writer: str, epoch: int, first: int, events: Sequence[StoredEvent], *, states_are_json: bool = False
+    writer: str,
+    epoch: int,
+    first: int,
+    events: Sequence[StoredEvent],
+    *,
+    tracking: Mapping[str, int] | None = None,
+    states_are_json: bool = False,
 ) -> bytes:
-    """Return the record that holds these events.
+    """Return the record that holds these events and this tracking.
 
     With ``states_are_json`` the caller promises that every state is the text of a JSON object, nested no deeper than
     ``DEPTH_MAX``; the states are then not checked. A false promise makes the record invalid.
 
     Raises:
-        DataError: there is no event, or an event cannot be encoded.
+        DataError: there is neither an event nor a tracking, or one of them cannot be encoded.
     """
-    if not events:
-        raise DataError("A batch holds at least one event")
+    if not events and not tracking:
+        raise DataError("A batch holds at least one event or tracking")
+    for name, position in (tracking or {}).items():
+        if not 0 <= position < POSITION_END:
+            raise DataError(f"The position {position} of {name!r} must be from 0 to {POSITION_END - 1}")
+    record = _Record(writer=writer, epoch=epoch, first=first, tracking=dict(tracking) if tracking else None)
     if states_are_json:
-        return _encode_rows(writer, epoch, first, events, [e.state for e in events])
-    states = [e.state if e.state[:1] == b"{" else _base64(e.state) for e in events]
-    value = _encode_rows(writer, epoch, first, events, states)
+        return _encode(record, events, [e.state for e in events])
+    states = [embedded(e) for e in events]
+    value = _encode(record, events, states)
     # Decoding the whole record is cheaper than checking each state: one that is no JSON object comes back different.
     if not _holds(value, states):
-        states = [e.state if _is_object(e.state) else _base64(e.state) for e in events]
-        value = _encode_rows(writer, epoch, first, events, states)
+        states = [embedded_strictly(e) for e in events]
+        value = _encode(record, events, states)
         if not _holds(value, states):
             raise DataError("The events cannot be read back from their record")
     return value
@@ -260,7 +306,7 @@ def decode(value: bytes | None) -> Claim | Batch | None:
     try:
         return _decode(value)
     except RecursionError:
-        if _depth(value) <= DEPTH_MAX + _RECORD_DEPTH:
+        if depth_of(value) <= DEPTH_MAX + _RECORD_DEPTH:
             raise
         return None
 
@@ -269,54 +315,46 @@ def _decode(value: bytes) -> Claim | Batch | None:
     try:
         record = _decoder.decode(value)
     except msgspec.ValidationError:
-        return _decode_later(value)
+        return _decode_long(value)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     if record.claim:
         return Claim(record.writer, record.epoch, record.next)
-    if record.events and record.first > 0:
-        return Batch(record.writer, record.epoch, record.first, record.events)
+    if (record.events or record.tracking) and record.first > 0:
+        return Batch(record.writer, record.epoch, record.first, record.events, tracking=record.tracking)
     return None
 
 
-def _decode_later(value: bytes) -> Batch | None:
+def _decode_long(value: bytes) -> Batch | None:
     try:
-        record = _later_decoder.decode(value)
+        record = _long_decoder.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError):  # the former includes ValidationError
         return None
-    if not record.events or record.first == 0:
+    if record.first == 0 or not (record.events or record.tracking):
         return None
     rows = [(row.name, row.version, row.topic, row.state) for row in record.events]
-    return Batch(record.writer, record.epoch, record.first, rows)
+    identities = [(row.uuid, row.metadata) for row in record.events]
+    return Batch(record.writer, record.epoch, record.first, rows, tracking=record.tracking, identities=identities)
 
 
-def id_to_text(originator_id: UUID | str) -> str:
-    """Return the text of an id in records and in the index.
-
-    Raises:
-        DataError: a text id that would be decoded as a UUID.
-    """
-    if isinstance(originator_id, UUID):
-        return UUID_PREFIX + str(originator_id)
-    if originator_id.startswith(UUID_PREFIX):
-        raise DataError(f"A text id must not begin with {UUID_PREFIX!r}: {originator_id!r}")
-    return originator_id
-
-
-def id_from_text(text: str) -> UUID | str:
-    """Return the id that ``id_to_text`` encoded."""
-    return UUID(text[len(UUID_PREFIX) :]) if text.startswith(UUID_PREFIX) else text
-
-
-def _encode_rows(writer: str, epoch: int, first: int, events: Sequence[StoredEvent], states: list[bytes]) -> bytes:
-    rows = [
+def _encode(record: _Record, events: Sequence[StoredEvent], states: list[bytes]) -> bytes:
+    record.events = [
         (id_to_text(e.originator_id), e.originator_version, e.topic, Raw(state))
         for e, state in zip(events, states, strict=True)
     ]
+    if EVENTS_HAVE_METADATA:
+        record.events = [row + _identity(e) for row, e in zip(record.events, events, strict=True)]
     try:
-        return _encoder.encode(_Record(writer=writer, epoch=epoch, first=first, events=rows))
+        return _encoder.encode(record)
     except (TypeError, ValueError) as error:
         raise DataError(f"Cannot encode events: {error}") from error
+
+
+def _identity(event: Any) -> tuple[Any, ...]:
+    """Return the further elements of an event of release 10.0."""
+    if event.metadata:
+        return event.uuid, event.metadata
+    return () if event.uuid == NO_UUID else (event.uuid,)
 
 
 def _holds(value: bytes, states: list[bytes]) -> bool:
@@ -324,46 +362,10 @@ def _holds(value: bytes, states: list[bytes]) -> bool:
     try:
         if not value.isascii():
             value.decode("utf-8")
-        found = _decoder.decode(value).events
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        found = _decode(value)
+    except (UnicodeDecodeError, RecursionError):
         return False
-    if [bytes(row[3]) for row in found] != states:
+    if not isinstance(found, Batch) or [bytes(row[3]) for row in found.events] != states:
         return False
     # Each level of nesting takes two bytes, so a short state cannot be too deep.
-    return all(len(state) <= 2 * DEPTH_MAX or _depth(state) <= DEPTH_MAX for state in states)
-
-
-def _base64(state: bytes) -> bytes:
-    return b'"%b"' % b64encode(state)
-
-
-def _state_bytes(raw: Raw) -> bytes:
-    state = bytes(raw)
-    return state if state[0] == BRACE else b64decode(state[1:-1])
-
-
-def _is_object(state: bytes) -> bool:
-    """Tell whether the bytes are the text of exactly one JSON object that is not nested too deeply."""
-    if state[:1] != b"{" or state[-1:] != b"}":
-        return False
-    try:
-        state.decode("utf-8")
-        _scanner.decode(state)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    return _depth(state) <= DEPTH_MAX
-
-
-def _depth(state: bytes) -> int:
-    """Return an upper bound of the depth of nesting, which is exact if it is above ``DEPTH_MAX``."""
-    opening = state.count(b"{") + state.count(b"[")
-    if opening <= DEPTH_MAX:
-        return opening
-    depth = deepest = 0
-    for byte in _strings.sub(b"", state):
-        if byte in b"{[":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif byte in b"}]":
-            depth -= 1
-    return deepest
+    return all(len(state) <= 2 * DEPTH_MAX or depth_of(state) <= DEPTH_MAX for state in states)

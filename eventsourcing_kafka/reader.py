@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException
-from eventsourcing.persistence import OperationalError
 
 from eventsourcing_kafka.clients import ends, new_client
 from eventsourcing_kafka.errors import LogTruncated, RecordsMissing
+from eventsourcing_kafka.library import OperationalError
 from eventsourcing_kafka.protocol import START, Batch, Checkpoint, decode
 from eventsourcing_kafka.waits import POLL_SECONDS, WaitGuard, end_poll
 

@@ -11,19 +11,23 @@ from typing import TYPE_CHECKING, Any
 from eventsourcing.persistence import (
     AggregateRecorder,
     ApplicationRecorder,
-    DataError,
     IntegrityError,
     Notification,
-    NotSupportedError,
-    PersistenceError,
-    ProgrammingError,
     StoredEvent,
     Subscription,
 )
 
 from eventsourcing_kafka.errors import ClaimLost, Fenced, InDoubt
+from eventsourcing_kafka.library import (
+    DataError,
+    NotSupportedError,
+    PersistenceError,
+    ProgrammingError,
+    id_to_text,
+    tracked_name,
+)
 from eventsourcing_kafka.lookup import Lookup
-from eventsourcing_kafka.protocol import START, Batch, Checkpoint, id_to_text
+from eventsourcing_kafka.protocol import START, Batch, Checkpoint
 from eventsourcing_kafka.reader import Reader
 from eventsourcing_kafka.subscription import KafkaSubscription
 from eventsourcing_kafka.topics import TopicWatch, ensure_topic, refuse_another_topic
@@ -32,6 +36,8 @@ from eventsourcing_kafka.writer import Writer
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from uuid import UUID
+
+    from eventsourcing.persistence import Tracking
 
     from eventsourcing_kafka.settings import Settings
 
@@ -49,6 +55,9 @@ class KafkaAggregateRecorder(AggregateRecorder):
     Reading never claims the partition. The first insert does, and so does the next insert after ``Fenced`` or ``InDoubt``.
     Safe for threads.
     """
+
+    keeps_tracking = False
+    """Whether ``insert_events`` takes a ``tracking``."""
 
     def __init__(self, settings: Settings) -> None:
         """Check that the topic is safe, and open the index.
@@ -77,10 +86,11 @@ class KafkaAggregateRecorder(AggregateRecorder):
             stored_events: the events to append.
             check_versions: look the versions up in the index first. A sole writer that knows them to be right may pass
                 False; the index then catches up when it is next needed.
-            kwargs: none is supported.
+            kwargs: ``tracking``, if the recorder keeps it.
 
         Raises:
-            IntegrityError: an aggregate has an event of that version already; nothing was appended.
+            IntegrityError: an aggregate has an event of that version already, or the tracking is not above the last one
+                of its application; nothing was appended.
             Fenced: another writer has taken over the partition; nothing was or will be appended.
             InDoubt: they may have been appended or not; a repeated call finds out.
             UnsafeTopic, LogRolledBack: a setting of the topic could lose data since at most ``LOOK_SECONDS``, or the topic
@@ -146,13 +156,14 @@ class KafkaAggregateRecorder(AggregateRecorder):
             if self._watch is not None:
                 self._watch.stop()
 
-    def _insert(self, events: Sequence[StoredEvent], check: bool, unsupported: dict[str, Any]) -> list[int] | None:
-        for name, value in unsupported.items():
-            if value is not None:  # the library's application passes tracking=None
-                raise NotSupportedError(f"Kafka keeps no {name} with the events")
-        if not events:
+    def _insert(self, events: Sequence[StoredEvent], check: bool, more: dict[str, Any]) -> list[int] | None:
+        for name, value in more.items():
+            if value is not None and not (self.keeps_tracking and name == "tracking"):
+                raise NotSupportedError(f"{type(self).__name__} keeps no {name} with the events")
+        tracking: Tracking | None = more.get("tracking")  # None from the library's application
+        if not events and tracking is None:
             return None
-        insert = _Insert(events, check)
+        insert = _Insert(events, check, tracking)
         self._waiting.append(insert)
         # The thread that gets the lock appends for all that wait, so that many callers share one round trip.
         with self._appending:
@@ -160,7 +171,7 @@ class KafkaAggregateRecorder(AggregateRecorder):
                 self._append_group(self._next_group())
         if insert.error is not None:
             raise insert.error
-        return list(insert.positions)
+        return list(insert.positions or ())
 
     def _next_group(self) -> list[_Insert]:
         """Take as many of the waiting calls as fit into one record, at least one."""
@@ -212,32 +223,41 @@ class KafkaAggregateRecorder(AggregateRecorder):
     def _finish(group: list[_Insert], error: Exception | None) -> None:
         """Let the callers return. Those that have neither positions nor an error get this error."""
         for insert in group:
-            if insert.error is None and not insert.positions:
+            if insert.error is None and insert.positions is None:
                 insert.error = error
             insert.done = True
 
     def _refuse_conflicts(self, group: list[_Insert], writer: Writer) -> None:
-        """Set the error of each insert with a version that exists already, in the log or earlier in the group."""
+        """Set the error of each insert with a version or a tracking that exists, in the log or earlier in the group."""
+        end = writer.checkpoint.offset
         keys = {key for insert in group if insert.check for key in insert.keys}
-        if not keys:
-            return
-        existing = self._lookup.existing(keys, writer.checkpoint.offset)
+        existing = self._lookup.existing(keys, end) if keys else set()
+        names = {insert.tracked for insert in group if insert.tracked is not None}
+        tracked = self._lookup.tracked(names, end) if names else {}
         for insert in group:
+            last = tracked.get(insert.tracked) if insert.tracked is not None else None
             if insert.check and (len(set(insert.keys)) < len(insert.keys) or not existing.isdisjoint(insert.keys)):
                 insert.error = IntegrityError("Stored events already recorded, or not unique")
+            elif last is not None and insert.processed <= last:
+                insert.error = IntegrityError(
+                    f"Event {insert.processed} of {insert.tracked} was processed before, as all up to {last}"
+                )
             else:
                 existing.update(insert.keys)
+                if insert.tracked is not None:
+                    tracked[insert.tracked] = insert.processed
 
     def _append(self, inserts: list[_Insert], writer: Writer) -> None:
         if not inserts:
             return
         before = writer.checkpoint
-        append = writer.begin([event for insert in inserts for event in insert.events])
+        tracking = {insert.tracked: insert.processed for insert in inserts if insert.tracked is not None}
+        append = writer.begin([event for insert in inserts for event in insert.events], tracking=tracking)
         first = append.result().start
         for insert in inserts:
             insert.positions = range(first, first + len(insert.events))
             first = insert.positions.stop
-        if any(insert.check for insert in inserts):
+        if tracking or any(insert.check for insert in inserts):
             self._lookup.add(before, append.value, writer.checkpoint)
 
     def _take_over_with_retries(self) -> Writer:
@@ -301,13 +321,15 @@ class KafkaApplicationRecorder(KafkaAggregateRecorder, ApplicationRecorder):
 class _Insert:
     """One call of ``insert_events`` that waits to be appended."""
 
-    __slots__ = ("check", "done", "error", "events", "keys", "positions", "size")
+    __slots__ = ("check", "done", "error", "events", "keys", "positions", "processed", "size", "tracked")
 
-    def __init__(self, events: Sequence[StoredEvent], check: bool) -> None:
+    def __init__(self, events: Sequence[StoredEvent], check: bool, tracking: Tracking | None) -> None:
         self.events = events
         self.check = check
         self.keys = [(id_to_text(event.originator_id), event.originator_version) for event in events]
         self.size = sum(len(event.state) for event in events)
-        self.positions = range(0)
+        self.tracked = None if tracking is None else tracked_name(tracking)
+        self.processed = 0 if tracking is None else tracking.notification_id
+        self.positions: range | None = None
         self.error: Exception | None = None
         self.done = False

@@ -6,10 +6,9 @@ from threading import Condition, Thread
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from eventsourcing.persistence import OperationalError, PersistenceError
-
 from eventsourcing_kafka.admin import Admin
 from eventsourcing_kafka.errors import LogRolledBack, UnsafeTopic
+from eventsourcing_kafka.library import OperationalError, PersistenceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -5,15 +5,14 @@ from __future__ import annotations
 from secrets import token_hex
 from typing import TYPE_CHECKING, Self
 
-from eventsourcing.persistence import DataError, PersistenceError, ProgrammingError
-
 from eventsourcing_kafka.errors import ClaimLost, Fenced, InDoubt
+from eventsourcing_kafka.library import DataError, PersistenceError, ProgrammingError
 from eventsourcing_kafka.producer import Producer, Sent
 from eventsourcing_kafka.protocol import Batch, Checkpoint, State, encode_batch, encode_claim
 from eventsourcing_kafka.reader import Reader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from eventsourcing.persistence import StoredEvent
 
@@ -87,23 +86,33 @@ class Writer:
         """The checkpoint after the last confirmed batch."""
         return Checkpoint(self._offset, *self._state)
 
-    def append(self, events: Sequence[StoredEvent]) -> range:
+    def append(self, events: Sequence[StoredEvent], *, tracking: Mapping[str, int] | None = None) -> range:
         """Append the events as one record, wait until it is known to count, and return their positions.
 
-        Does not check originator versions.
+        Does not check originator versions, nor that the tracking is above the last one.
+
+        Args:
+            events: the events; none if there is a tracking.
+            tracking: by application, the position of the last event that was processed.
 
         Raises:
             Fenced: another writer has taken over; the events are not in the log and never will be.
             InDoubt: the log may hold the events or not.
             DataError: they cannot be encoded or do not fit into one record; nothing was sent, and the writer stays open.
         """
-        return self.begin(events).result()
+        return self.begin(events, tracking=tracking).result()
 
-    def begin(self, events: Sequence[StoredEvent], *, states_are_json: bool = False) -> Append:
+    def begin(
+        self,
+        events: Sequence[StoredEvent],
+        *,
+        tracking: Mapping[str, int] | None = None,
+        states_are_json: bool = False,
+    ) -> Append:
         """Send the events and return at once. Call ``result()`` before you answer anybody.
 
         One append is in flight at a time, so ``begin`` and ``result`` alternate. Work between the two costs no extra time.
-        ``states_are_json``: as for ``encode_batch``.
+        ``tracking``: as for ``append``. ``states_are_json``: as for ``encode_batch``.
 
         Raises:
             ProgrammingError: the result of the previous append has not been asked for.
@@ -114,7 +123,7 @@ class Writer:
         if self._in_flight is not None:
             raise ProgrammingError("An append is in flight: ask for its result first")
         at = self._state
-        value = encode_batch(at.writer, at.epoch, at.next, events, states_are_json=states_are_json)
+        value = encode_batch(at.writer, at.epoch, at.next, events, tracking=tracking, states_are_json=states_are_json)
         if len(value) > self._settings.record_bytes_max:
             raise DataError(f"A record of {len(value)} bytes is over the limit of {self._settings.record_bytes_max}")
         positions = range(at.next, at.next + len(events))
@@ -123,7 +132,7 @@ class Writer:
         except InDoubt as error:
             self._end(error)
             raise
-        self._in_flight = Append(self, positions, value, sent)
+        self._in_flight = Append(self, positions, dict(tracking or {}), value, sent)
         return self._in_flight
 
     def close(self) -> None:
@@ -152,7 +161,7 @@ class Writer:
                 self._state = State(self._state.epoch, self._state.writer, append.positions.stop)
                 self._offset = offset + 1
             else:
-                self._read_between(offset)
+                self._read_between(offset, append)
         except Fenced as error:
             self._end(error)
             raise
@@ -168,14 +177,15 @@ class Writer:
         finally:
             self._in_flight = None
 
-    def _read_between(self, offset: int) -> None:
+    def _read_between(self, offset: int, append: Append) -> None:
         if offset < self._offset:
             raise InDoubt(f"The batch was acknowledged at offset {offset}, before {self._offset}")
         mine = self._state
         accepted = False
         with Reader(self._settings, self.checkpoint) as reader:
             for batch in reader.read_to(offset + 1):
-                accepted |= (batch.epoch, batch.writer, batch.first) == mine
+                # A batch that only tracks takes no position: a late copy of the one before has the same first position.
+                accepted |= (batch.epoch, batch.writer, batch.first) == mine and append.is_copied_by(batch)
             at = reader.checkpoint
         fenced = Fenced(f"Epoch {at.epoch} of {self._settings.topic}-{self._settings.partition} has another writer")
         if (at.epoch, at.writer) != (mine.epoch, mine.writer):
@@ -190,18 +200,23 @@ class Writer:
 class Append:
     """A batch that has been sent. It is known to count only when ``result()`` has returned."""
 
-    __slots__ = ("_confirmed", "_writer", "positions", "sent", "value")
+    __slots__ = ("_confirmed", "_writer", "positions", "sent", "tracking", "value")
 
-    def __init__(self, writer: Writer, positions: range, value: bytes, sent: Sent) -> None:
+    def __init__(self, writer: Writer, positions: range, tracking: dict[str, int], value: bytes, sent: Sent) -> None:
         self._writer = writer
         self._confirmed = False
         self.positions = positions
+        self.tracking = tracking
         self.value = value
         self.sent = sent
 
     def done(self) -> bool:
         """Tell whether the broker has answered, so that ``result()`` will not wait."""
         return self.sent.done()
+
+    def is_copied_by(self, batch: Batch) -> bool:
+        """Tell whether a batch of the same writer, with the same first position, is a copy of this one."""
+        return len(batch.events) == len(self.positions) and (batch.tracking or {}) == self.tracking
 
     def result(self) -> range:
         """Wait until the batch is known to count, and return the positions of its events.

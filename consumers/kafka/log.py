@@ -271,6 +271,8 @@ class KafkaLog:
             raise StaleCheckpoint(f"the record before offset {checkpoint.offset} is another one")
 
     def _pass(self, batch: es_kafka.Batch, handle: EventHandler) -> None:
+        if not batch.events:  # another program's tracking, which has no position: our checkpoint stays before it
+            return
         after = Checkpoint(batch.last, batch.offset + 1, batch.epoch, batch.writer)
         handle(EventBatch(range(batch.first, after.position + 1), batch.events, after))
         self._checkpoint = after

@@ -34,9 +34,8 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from eventsourcing.persistence import PersistenceError
-
 from eventsourcing_kafka import Checkpoint, Reader, Settings
+from eventsourcing_kafka.library import PersistenceError
 from tests.eventsourcing_kafka.chaos_faults import Fault, Stage
 
 if TYPE_CHECKING:

@@ -30,12 +30,16 @@ from typing import TYPE_CHECKING
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from eventsourcing.persistence import IntegrityError, PersistenceError, StoredEvent
+from eventsourcing.persistence import IntegrityError
 
 from eventsourcing_kafka import Checkpoint, Fenced, InDoubt, KafkaApplicationRecorder, Reader, Settings, Writer
+from eventsourcing_kafka.library import PersistenceError
+from tests.eventsourcing_kafka.events import stored
 
 if TYPE_CHECKING:
     import signal
+
+    from eventsourcing.persistence import StoredEvent
 
     from tests.stepped_clock import SteppedClock
 
@@ -81,7 +85,7 @@ class Journal:
 
 def events_of(names: list[str]) -> list[StoredEvent]:
     """Return events with these names."""
-    return [StoredEvent(name, 1, "Made", b"{}") for name in names]
+    return [stored(name, 1, "Made", b"{}") for name in names]
 
 
 def write_for_ever(settings: Settings, journal: Journal, pause: float) -> None:

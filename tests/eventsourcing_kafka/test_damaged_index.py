@@ -11,9 +11,11 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
-from eventsourcing.persistence import IntegrityError, OperationalError, StoredEvent
+from eventsourcing.persistence import IntegrityError, StoredEvent
 
 from eventsourcing_kafka import KafkaApplicationRecorder, Settings, ensure_topic
+from eventsourcing_kafka.library import OperationalError
+from tests.eventsourcing_kafka.events import stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,8 +28,8 @@ OLD = 40
 
 def batch(number: int) -> list[StoredEvent]:
     """Return the events of one batch: one of an aggregate, and one of the aggregate that all batches have."""
-    first = StoredEvent(f"aggregate-{number % AGGREGATES:03}", number // AGGREGATES, "Made", b"{}")
-    return [first, StoredEvent("all", number, "Made", b"{}")]
+    first = stored(f"aggregate-{number % AGGREGATES:03}", number // AGGREGATES, "Made", b"{}")
+    return [first, stored("all", number, "Made", b"{}")]
 
 
 EVENTS = [event for number in range(BATCHES) for event in batch(number)]

@@ -9,13 +9,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from eventsourcing.persistence import (
-    InfrastructureFactory,
-    InfrastructureFactoryError,
-    NotSupportedError,
-    OperationalError,
-    StoredEvent,
-)
+from eventsourcing.persistence import InfrastructureFactory
 from eventsourcing.tests import persistence  # the module: pytest collects what is imported by name
 from eventsourcing.utils import Environment
 from kafka import KafkaAdminClient
@@ -24,15 +18,19 @@ from eventsourcing_kafka import (
     KafkaAggregateRecorder,
     KafkaApplicationRecorder,
     KafkaFactory,
+    KafkaProcessRecorder,
+    KafkaTrackingRecorder,
     Reader,
     Settings,
     UnsafeTopic,
     ensure_topic,
 )
+from eventsourcing_kafka.library import InfrastructureFactoryError, OperationalError
 from eventsourcing_kafka.producer import Producer
 from eventsourcing_kafka.topics import topic_config, unsafe_settings
 from local.kafka import Broker
 from local.processes import free_port
+from tests.eventsourcing_kafka.events import stored, tracking
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,8 +51,20 @@ def environment(settings: Settings, **more: str) -> Environment:
     )
 
 
+class OwnApplicationRecorder(KafkaApplicationRecorder):
+    """An application's own recorder."""
+
+
+class OwnTrackingRecorder(KafkaTrackingRecorder):
+    """A view's own recorder."""
+
+
+class OwnProcessRecorder(KafkaProcessRecorder):
+    """A process application's own recorder."""
+
+
 class TestFactory(persistence.InfrastructureFactoryTestCase[KafkaFactory]):
-    """The library's cases, without those for tracking and process recorders, which are refused."""
+    """The library's cases."""
 
     @pytest.fixture(autouse=True)
     def _environment(self, settings: Settings) -> None:
@@ -72,24 +82,25 @@ class TestFactory(persistence.InfrastructureFactoryTestCase[KafkaFactory]):
         """Return the class of recorders with positions."""
         return KafkaApplicationRecorder
 
-    def expected_tracking_recorder_class(self) -> Any:
-        """There is none."""
+    def expected_tracking_recorder_class(self) -> type[KafkaTrackingRecorder]:
+        """Return the class of recorders of trackings."""
+        return KafkaTrackingRecorder
 
-    def tracking_recorder_subclass(self) -> Any:
-        """There is none."""
+    def expected_process_recorder_class(self) -> type[KafkaProcessRecorder]:
+        """Return the class of recorders of process applications."""
+        return KafkaProcessRecorder
 
-    def expected_process_recorder_class(self) -> Any:
-        """There is none."""
+    def application_recorder_subclass(self) -> type[KafkaApplicationRecorder]:
+        """Return a class that the environment may name, since release 10.0."""
+        return OwnApplicationRecorder
 
-    def test_create_tracking_recorder(self) -> None:
-        """Refused: it needs a table."""
-        with pytest.raises(NotSupportedError, match="tracking"):
-            self.factory.tracking_recorder()
+    def tracking_recorder_subclass(self) -> type[KafkaTrackingRecorder]:
+        """Return a class that the environment may name."""
+        return OwnTrackingRecorder
 
-    def test_create_process_recorder(self) -> None:
-        """Refused: it needs a table."""
-        with pytest.raises(NotSupportedError, match="tracking"):
-            self.factory.process_recorder()
+    def process_recorder_subclass(self) -> type[KafkaProcessRecorder]:
+        """Return a class that the environment may name, since release 10.0."""
+        return OwnProcessRecorder
 
 
 def test_every_setting_comes_from_the_environment() -> None:
@@ -129,14 +140,15 @@ def test_a_bad_setting_is_named(name: str, value: str) -> None:
 
 
 def test_snapshots_have_a_topic_of_their_own(settings: Settings) -> None:
-    """Closing the factory closes its recorders."""
+    """So have trackings that belong to no events. Closing the factory closes its recorders."""
     factory = KafkaFactory(environment(settings))
     snapshots = factory.aggregate_recorder("snapshots")
     events = factory.application_recorder()
-    snapshots.insert_events([StoredEvent("a", 1, "Snapshot", b"{}")])
+    snapshots.insert_events([stored("a", 1, "Snapshot", b"{}")])
+    factory.tracking_recorder().insert_tracking(tracking("upstream", 3))
     assert events.max_notification_id() is None
     with closing(KafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)) as admin:
-        assert f"{settings.topic}_snapshots" in admin.list_topics()
+        assert {f"{settings.topic}_snapshots", f"{settings.topic}_tracking"} <= set(admin.list_topics())
     factory.close()
     assert events.closed
 
@@ -253,7 +265,7 @@ def test_tls_and_sasl(tmp_path: Path) -> None:
             sasl_password="wonder",  # noqa: S106
         )
         with closing(KafkaApplicationRecorder(settings)) as recorder:
-            assert recorder.insert_events([StoredEvent("a", 1, "Made", b"{}")]) == [1]
+            assert recorder.insert_events([stored("a", 1, "Made", b"{}")]) == [1]
             assert len(recorder.select_events("a")) == 1
             with recorder.subscribe() as subscription:
                 assert next(subscription).id == 1

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from eventsourcing_kafka import Batch, Checkpoint, KafkaApplicationRecorder, Reader, Settings, Writer
 from eventsourcing_kafka.index import Damaged, Index, Run
+from tests.eventsourcing_kafka.events import stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,7 +124,7 @@ def test_a_file_that_is_no_index_is_replaced(tmp_path: Path, content: bytes) -> 
 
 def events(version: int) -> list[StoredEvent]:
     """Return the events of one batch."""
-    return [StoredEvent(f"a{version % 5}", version, "Made", b"{}"), StoredEvent("all", version, "Made", b"{}")]
+    return [stored(f"a{version % 5}", version, "Made", b"{}"), stored("all", version, "Made", b"{}")]
 
 
 @pytest.fixture
@@ -225,7 +226,7 @@ def test_an_old_index_catches_up(logged: Settings, tmp_path: Path) -> None:
     path = Path(logged.index_path())
     shutil.copy(path, tmp_path / "old")
     with closing(KafkaApplicationRecorder(logged)) as recorder:
-        recorder.insert_events([StoredEvent("new", 1, "Made", b"{}")])
+        recorder.insert_events([stored("new", 1, "Made", b"{}")])
     shutil.copy(tmp_path / "old", path)
 
     with closing(KafkaApplicationRecorder(logged)) as recorder:
@@ -254,7 +255,7 @@ def test_memory_does_not_grow_with_the_log(settings: Settings) -> None:
     state = b'{"text":"%s"}' % (b"x" * 1000)
     with Reader(settings) as reader, Writer.take_over(reader) as writer:
         for batch in range(256):
-            writer.append([StoredEvent(f"a{batch % 7}", batch * 500 + i, "Made", state) for i in range(500)])
+            writer.append([stored(f"a{batch % 7}", batch * 500 + i, "Made", state) for i in range(500)])
     with closing(KafkaApplicationRecorder(replace(settings, index_folder="temporary"))) as recorder:
         tracemalloc.start()
         try:

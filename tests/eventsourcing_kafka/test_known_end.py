@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from eventsourcing.persistence import StoredEvent
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource
 
@@ -25,6 +24,7 @@ from eventsourcing_kafka import (
     ensure_topic,
     topics,
 )
+from tests.eventsourcing_kafka.events import stored
 
 if TYPE_CHECKING:
     from local.kafka import Broker
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def insert(recorder: KafkaApplicationRecorder, *versions: int) -> None:
     """Insert a batch for each version."""
     for version in versions:
-        recorder.insert_events([StoredEvent("a", version, "Made", b"{}"), StoredEvent("b", version, "Made", b"{}")])
+        recorder.insert_events([stored("a", version, "Made", b"{}"), stored("b", version, "Made", b"{}")])
 
 
 def test_a_topic_made_anew_is_refused_until_that_is_accepted(settings: Settings) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from random import Random
+from typing import Any
 from uuid import UUID
 
 import pytest
-from eventsourcing.persistence import DataError, StoredEvent
+from eventsourcing.persistence import StoredEvent
 from hypothesis import given
 from hypothesis import strategies as st
 
 from eventsourcing_kafka.errors import RecordsMissing
+from eventsourcing_kafka.library import EVENTS_HAVE_METADATA, DataError
 from eventsourcing_kafka.protocol import Batch, Checkpoint, Claim, State, decode, encode_batch, encode_claim
+from tests.eventsourcing_kafka.events import stored
 
 W = "w" * 32
 json_values = st.recursive(
@@ -35,34 +38,51 @@ states = (
     st.binary() | json_states | almost_json.map(b"".join) | almost_json.map(lambda parts: b"{" + b"".join(parts) + b"}")
 )
 texts = st.text(st.characters(exclude_categories=["Cs"]))
+identities = st.fixed_dictionaries({}, optional={"uuid": st.uuids(), "metadata": st.dictionaries(texts, texts)})
 events = st.builds(
-    StoredEvent,
-    originator_id=st.uuids() | texts.filter(lambda text: not text.startswith("urn:uuid:")),
-    originator_version=st.integers(min_value=-(2**53), max_value=2**53 - 1),
-    topic=texts,
-    state=states,
+    lambda name, version, topic, state, more: stored(name, version, topic, state, **more),
+    st.uuids() | texts.filter(lambda text: not text.startswith("urn:uuid:")),
+    st.integers(min_value=-(2**53), max_value=2**53 - 1),
+    texts,
+    states,
+    identities if EVENTS_HAVE_METADATA else st.just({}),
 )
+trackings = st.dictionaries(texts, st.integers(0, 2**53 - 1), max_size=3)
 
 
-@given(st.lists(events, min_size=1, max_size=5))
-def test_events_are_read_back_to_the_byte(written: list[StoredEvent]) -> None:
+@given(st.lists(events, min_size=1, max_size=5), st.none() | trackings)
+def test_events_are_read_back_to_the_byte(written: list[StoredEvent], tracking: dict[str, int] | None) -> None:
     """A state may be any bytes: JSON, nearly JSON, encrypted, empty. No state affects its neighbours."""
-    batch = decode(encode_batch(W, 3, 7, written))
+    batch = decode(encode_batch(W, 3, 7, written, tracking=tracking))
 
     assert isinstance(batch, Batch)
     assert (batch.writer, batch.epoch, batch.first, batch.last) == (W, 3, 7, 6 + len(written))
     assert batch.stored_events() == written
+    assert batch.tracking == (tracking or None)
     notifications = batch.notifications()
     assert [n.id for n in notifications] == list(range(7, 7 + len(written)))
-    assert [StoredEvent(n.originator_id, n.originator_version, n.topic, n.state) for n in notifications] == written
+    assert [
+        StoredEvent(**{name: vars(n)[name] for name in vars(e)}) for n, e in zip(notifications, written, strict=True)
+    ] == written
+
+
+@given(trackings.filter(bool))
+def test_a_tracking_is_read_back(tracking: dict[str, int]) -> None:
+    """It may stand alone in a batch, which then takes no position."""
+    batch = decode(encode_batch(W, 3, 7, [], tracking=tracking))
+
+    assert isinstance(batch, Batch)
+    assert (batch.tracking, batch.events, batch.first, batch.last) == (tracking, [], 7, 6)
+    assert batch.notifications() == batch.stored_events() == []
+    assert State(3, W, 7).after(batch) == State(3, W, 7)
+    assert State(3, W, 8).after(batch) is None
+    assert State(3, "other", 7).after(batch) is None
 
 
 def test_a_json_state_stays_readable() -> None:
     """The record is JSON, and the state is embedded as it is. Other bytes are base64, and a UUID is marked as such."""
     name = UUID(int=5)
-    value = encode_batch(
-        W, 1, 1, [StoredEvent("a", 1, "T", b'{"text": "\xc3\xa9"}'), StoredEvent(name, 2, "T", b"\x00")]
-    )
+    value = encode_batch(W, 1, 1, [stored("a", 1, "T", b'{"text": "\xc3\xa9"}'), stored(name, 2, "T", b"\x00")])
 
     assert json.loads(value) == {
         "writer": W,
@@ -77,8 +97,16 @@ def test_the_format_of_records_does_not_change() -> None:
     """Logs with these bytes are kept for ever."""
     assert encode_claim("9f", 4, 17) == b'{"claim":true,"writer":"9f","epoch":4,"next":17}'
     assert (
-        encode_batch("9f", 4, 17, [StoredEvent("market-1", 3, "OrderPlaced.v1", b'{"a": 1}')])
+        encode_batch("9f", 4, 17, [stored("market-1", 3, "OrderPlaced.v1", b'{"a": 1}')])
         == b'{"writer":"9f","epoch":4,"first":17,"events":[["market-1",3,"OrderPlaced.v1",{"a": 1}]]}'
+    )
+    assert (
+        encode_batch("9f", 4, 17, [], tracking={"orders": 22})
+        == b'{"writer":"9f","epoch":4,"first":17,"tracking":{"orders":22}}'
+    )
+    assert (
+        encode_batch("9f", 4, 17, [stored("a", 1, "T", b"{}")], tracking={"orders": 22})
+        == b'{"writer":"9f","epoch":4,"first":17,"tracking":{"orders":22},"events":[["a",1,"T",{}]]}'
     )
 
 
@@ -86,7 +114,7 @@ def test_the_format_of_records_does_not_change() -> None:
 def test_a_deep_state_is_written_so_that_a_small_stack_can_read_it(depth: int) -> None:
     """A state that is nested too deeply for some reader's stack is embedded as base64."""
     state = b'{"a":' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
-    value = encode_batch(W, 1, 1, [StoredEvent("a", 1, "T", state)])
+    value = encode_batch(W, 1, 1, [stored("a", 1, "T", state)])
 
     batch = decode(value)
     assert isinstance(batch, Batch)
@@ -98,15 +126,15 @@ def test_brackets_in_strings_are_no_nesting() -> None:
     """A long text with brackets stays readable."""
     state = json.dumps({"text": '[{"' * 1000}).encode()
 
-    assert state in encode_batch(W, 1, 1, [StoredEvent("a", 1, "T", state)])
+    assert state in encode_batch(W, 1, 1, [stored("a", 1, "T", state)])
 
 
 @pytest.mark.parametrize(
     "event",
     [
-        StoredEvent("urn:uuid:1", 1, "T", b"{}"),
-        StoredEvent("a", 2**53, "T", b"{}"),
-        StoredEvent("\ud800", 1, "T", b"{}"),
+        stored("urn:uuid:1", 1, "T", b"{}"),
+        stored("a", 2**53, "T", b"{}"),
+        stored("\ud800", 1, "T", b"{}"),
     ],
 )
 def test_what_cannot_be_read_back_is_refused(event: StoredEvent) -> None:
@@ -115,10 +143,11 @@ def test_what_cannot_be_read_back_is_refused(event: StoredEvent) -> None:
         encode_batch(W, 1, 1, [event])
 
 
-def test_an_empty_batch_is_refused() -> None:
-    """It would be valid without any effect, and could not be told from its own duplicate."""
+@pytest.mark.parametrize("tracking", [None, {}, {"a": -1}, {"a": 2**53}, {"\ud800": 1}])
+def test_an_empty_batch_is_refused(tracking: dict[str, int] | None) -> None:
+    """It would be valid without any effect. A tracking must be one that every JSON reader can represent."""
     with pytest.raises(DataError):
-        encode_batch(W, 1, 1, [])
+        encode_batch(W, 1, 1, [], tracking=tracking)
 
 
 @pytest.mark.parametrize(
@@ -135,6 +164,8 @@ def test_an_empty_batch_is_refused() -> None:
         b'{"writer":"a","epoch":1,"first":1,"events":[]}',
         b'{"writer":"a","epoch":1,"first":0,"events":[["a",1,"T",{}]]}',
         b'{"writer":"a","epoch":1,"first":1,"events":[["a",1,"T"]]}',
+        b'{"writer":"a","epoch":1,"first":1,"tracking":{}}',
+        b'{"writer":"a","epoch":1,"first":0,"tracking":{"x":1}}',
         b'{"writer":"a","epoch":1,"first":1,"events":[["a","1","T",{}]]}',
         b'{"writer":"a","epoch":1,"first":1,"events":[["a",1,"T",{}]]',
         b"\xff\xfe",
@@ -163,7 +194,7 @@ def test_a_record_that_no_stack_can_read_is_invalid(opening: bytes, depth: int) 
 def test_a_small_stack_does_not_make_a_record_invalid() -> None:
     """A reader without the stack for a record raises: other readers accept that record."""
     state = b'{"a":' + b"[" * 180 + b"]" * 180 + b"}"
-    value = encode_batch(W, 1, 1, [StoredEvent("a", 1, "T", state)])
+    value = encode_batch(W, 1, 1, [stored("a", 1, "T", state)])
 
     def results() -> set[str]:
         """Return how decoding ends, here and in ever smaller stacks."""
@@ -176,14 +207,44 @@ def test_a_small_stack_does_not_make_a_record_invalid() -> None:
     assert results() == {"Batch", "raises"}
 
 
-def test_events_of_a_later_version_are_read() -> None:
-    """They have more elements, and their records more fields. All four that this version knows are there."""
-    value = b'{"writer":"w","epoch":1,"first":5,"more":{"a":[]},"events":[["a",1,"T",{"n":1},"id",{}],["b",2,"U",{}]]}'
+ROWS = (
+    b'["a",1,"T",{"n":1},"00000000-0000-0000-0000-000000000005",{"who":"me"},[5]]',
+    b'["b",2,"U",{}]',
+    b'["c",3,"V",{},"00000000-0000-0000-0000-000000000006"]',
+)
+
+
+def test_events_of_release_10_and_later_versions_are_read() -> None:
+    """They have more elements, and their records more fields. What this version knows of them is there."""
+    value = b'{"writer":"w","epoch":1,"first":5,"more":{"a":[]},"tracking":{"x":3},"events":[%b]}' % b",".join(ROWS)
 
     batch = decode(value)
     assert isinstance(batch, Batch)
-    assert batch.stored_events() == [StoredEvent("a", 1, "T", b'{"n":1}'), StoredEvent("b", 2, "U", b"{}")]
-    assert (batch.writer, batch.epoch, batch.first) == ("w", 1, 5)
+    more: list[dict[str, Any]] = [{"uuid": UUID(int=5), "metadata": {"who": "me"}}, {}, {"uuid": UUID(int=6)}]
+    known = [stored("a", 1, "T", b'{"n":1}'), stored("b", 2, "U", b"{}"), stored("c", 3, "V", b"{}")]
+    if EVENTS_HAVE_METADATA:
+        known = [StoredEvent(**vars(e) | fields) for e, fields in zip(known, more, strict=True)]
+    assert batch.stored_events() == known
+    assert [vars(n) | {"id": 0} for n in batch.notifications()] == [vars(e) | {"id": 0} for e in known]
+    assert batch.identities == [(UUID(int=5), {"who": "me"}), (UUID(int=0), {}), (UUID(int=6), {})]
+    assert (batch.writer, batch.epoch, batch.first, batch.tracking) == ("w", 1, 5, {"x": 3})
+    assert batch.only([2]).stored_events() == known[2:]
+
+
+@pytest.mark.parametrize(
+    "tracking", [b"1", b"[]", b'"x"', b'{"x":-1}', b'{"x":1.5}', b'{"x":"1"}', b'{"x":9007199254740992}', b'{"x":null}']
+)
+@pytest.mark.parametrize("row", [ROWS[1], ROWS[0]], ids=["short", "long"])
+def test_a_damaged_tracking_makes_its_record_invalid(tracking: bytes, row: bytes) -> None:
+    """Also beside events: they would count without their tracking, and be made again."""
+    for events in (b"", b',"events":[%b]' % row):
+        assert decode(b'{"writer":"w","epoch":1,"first":5,"tracking":%b%b}' % (tracking, events)) is None
+
+
+@pytest.mark.parametrize("more", [b'"id"', b"5", b"{}", b'"%b",[]' % (b"0" * 32), b'"%b",{"a":1}' % (b"0" * 32)])
+def test_a_damaged_identity_makes_its_record_invalid(more: bytes) -> None:
+    """The fifth element of an event is a UUID, and the sixth an object with texts."""
+    assert decode(b'{"writer":"w","epoch":1,"first":5,"events":[["a",1,"T",{},%b]]}' % more) is None
 
 
 def damaged(random: Random, value: bytes) -> bytes:
@@ -211,8 +272,10 @@ def test_damaged_records_of_others_are_invalid(count: int) -> None:
     """Whatever another program writes into the topic, the state of a reader stays as it is."""
     random = Random(count)  # noqa: S311  no secret
     state = State(3, W, 17)
-    row = StoredEvent("market-1", 3, "OrderPlaced.v1", b'{"command_id":"c","data":{"fills":[[1,2],[3,4]]}}')
+    row = stored("market-1", 3, "OrderPlaced.v1", b'{"command_id":"c","data":{"fills":[[1,2],[3,4]]}}')
     others = [encode_claim("a", 9, 17), encode_batch("a", 3, 17, [row, row]), encode_batch(W, 2, 17, [row]), b'"\xff"']
+    others += [encode_batch("a", 3, 17, rows, tracking={"orders": 22, "b": 3}) for rows in ([], [row])]
+    others += [b'{"writer":"a","epoch":3,"first":17,"tracking":{"orders":22},"events":[%b]}' % b",".join(ROWS)]
     for _ in range(count):
         value = damaged(random, random.choice(others))
         record = decode(value)
@@ -226,7 +289,7 @@ def test_damaged_records_of_others_are_invalid(count: int) -> None:
 
 def batch_of(writer: str, epoch: int, first: int) -> Batch:
     """Return a batch of two events."""
-    batch = decode(encode_batch(writer, epoch, first, [StoredEvent("x", v, "T", b"{}") for v in (1, 2)]))
+    batch = decode(encode_batch(writer, epoch, first, [stored("x", v, "T", b"{}") for v in (1, 2)]))
     assert isinstance(batch, Batch)
     return batch
 

@@ -2,7 +2,8 @@
 
 Writers claim and append. Each record that was sent may be delivered at any later time, never, or twice, in any order. An
 acknowledgement may be lost or late. A writer may pause for any time, give up and start again, and the read before its claim
-may be stale. A stranger may send a claim with the highest epoch. After each step the log is folded and compared with what
+may be stale. A stranger may send a claim with the highest epoch. A batch may have no events and only track, which takes no
+position; then a copy of it counts again, and changes nothing. After each step the log is folded and compared with what
 clients were told. Then each rule of the protocol is left out once, and the exploration must find a log that breaks a promise.
 
 `KAFKA_MODEL=large` also explores larger worlds (4 million of them: some minutes, 1.5 GB).
@@ -31,7 +32,10 @@ LAST_EPOCH = 2**53 - 1
 
 
 class Record(NamedTuple):
-    """A record that a writer sends. A batch (first > 0) has one event, and the events that its writer knew before."""
+    """A record that a writer sends. A batch (first > 0) has one event, and the events that its writer knew before.
+
+    A batch that only tracks has a tracking instead of its event.
+    """
 
     writer: str
     epoch: int
@@ -39,6 +43,12 @@ class Record(NamedTuple):
     event: str = ""
     known: tuple[str, ...] = ()
     next: int = 0
+    tracks: bool = False
+
+    @property
+    def size(self) -> int:
+        """How many positions it takes."""
+        return 0 if self.tracks else 1
 
 
 Log = tuple[Record, ...]
@@ -102,6 +112,9 @@ class Rules:
     fold: Fold = STRICT
     fresh_names: bool = True
     short_cut: bool = True
+    tracks: bool = False
+    """Whether the first batch that each writer decides only tracks."""
+    compares_tracking: bool = True
 
 
 class Seen(NamedTuple):
@@ -116,7 +129,8 @@ def after(state: State, record: Record, rules: Fold) -> State | None:
     """The readers' fold."""
     if record.first:
         first = record.first if rules.next_position else state.next
-        return state.after(Batch(record.writer, record.epoch, first, [("", 1, "", None)]))  # type: ignore[list-item]
+        events = [("", 1, "", None)] * record.size
+        return state.after(Batch(record.writer, record.epoch, first, events, tracking={"": 1}))  # type: ignore[arg-type]
     if record.epoch > LAST_EPOCH:
         return None  # such a record cannot be decoded
     if not rules.next_epoch and record.epoch > state.epoch:
@@ -133,7 +147,8 @@ def fold(log: Log, rules: Fold) -> Seen:
     state = after(before.states[-1], log[-1], rules)
     if state is None:
         return Seen((*before.states, before.states[-1]), before.valid)
-    return Seen((*before.states, state), (*before.valid, log[-1]) if log[-1].first else before.valid)
+    repeated = log[-1].tracks and log[-1] in before.valid
+    return Seen((*before.states, state), (*before.valid, log[-1]) if log[-1].first and not repeated else before.valid)
 
 
 def broken(world: World, rules: Rules) -> str | None:
@@ -150,7 +165,7 @@ def broken(world: World, rules: Rules) -> str | None:
     for index, record in enumerate(valid):
         if record.known != events[:index]:
             return "an event was decided without knowing all before it"
-    positions = {(record.event, index) for index, record in enumerate(valid, 1)}
+    positions = {(record.event, 1 + sum(r.size for r in valid[:index])) for index, record in enumerate(valid)}
     if not world.done <= positions:
         return "a client was told of an event that does not count there"
     if not world.refused.isdisjoint(events):
@@ -209,9 +224,10 @@ def writing_steps(world: World, index: int, writer: Writer, rules: Rules) -> Ite
         batch = Record(
             writer.state.writer,
             writer.state.epoch,
-            writer.state.next + len(writer.flight),
+            writer.state.next + sum(record.size for record in writer.flight),
             event,
             writer.history + assumed,
+            tracks=rules.tracks and not writer.decided,
         )
         sent = writer._replace(decided=writer.decided + 1, flight=(*writer.flight, batch))
         yield replaced(world._replace(sent=world.sent | {batch}), index, sent)
@@ -227,18 +243,18 @@ def judged(world: World, index: int, heard: tuple[Record, int], rules: Rules) ->
     writer = world.writers[index]
     batch, offset = heard
     state, mine = writer.state, (writer.state.epoch, writer.state.writer)
-    valid: list[tuple[int, int, str]] = []
+    valid: list[tuple[object, ...]] = []
     if not rules.looks_between or (rules.short_cut and offset == writer.offset):
-        state = state._replace(next=batch.first + 1)
-        valid.append((*mine, batch.first))
+        state = state._replace(next=batch.first + batch.size)
+        valid.append(compared(batch, rules))
     else:
         for record in world.log[writer.offset : offset + 1]:
             following = after(state, record, rules.fold)
             if following is not None:
                 if record.first:
-                    valid.append((record.epoch, record.writer, record.first))
+                    valid.append(compared(record, rules))
                 state = following
-    counted = [r for r in writer.flight if (r.epoch, r.writer, r.first) in valid]
+    counted = [r for r in writer.flight if compared(r, rules) in valid]
     world = world._replace(done=world.done | {(r.event, r.first) for r in counted})
     left = tuple(r for r in writer.flight if r not in counted)
     if (state.epoch, state.writer) != mine:
@@ -249,6 +265,12 @@ def judged(world: World, index: int, heard: tuple[Record, int], rules: Rules) ->
     history = writer.history + tuple(r.event for r in counted)
     offset = max(writer.offset, offset + 1)
     return replaced(world, index, writer._replace(state=state, offset=offset, history=history, flight=left))
+
+
+def compared(record: Record, rules: Rules) -> tuple[object, ...]:
+    """Return by what a writer recognizes its batch in the log."""
+    tracking = record.event if record.tracks and rules.compares_tracking else ""
+    return record.epoch, record.writer, record.first, tracking
 
 
 STEPS = {"out": out_steps, "claiming": claiming_steps, "writing": writing_steps}
@@ -291,10 +313,12 @@ def explore(rules: Rules) -> tuple[str | None, set[World]]:
 SAFE = {
     "two writers": Rules(),
     "three writers": Rules(writers=3, attempts=1, batches=1, log=5),
+    "two writers that track": Rules(attempts=1, copies=3, log=6, tracks=True),
     "two writers and a stranger": Rules(attempts=1, copies=1, log=6, stranger=True),
 }
 if LARGE:
     SAFE |= {
+        "two writers that track, longer": Rules(attempts=1, copies=3, log=7, tracks=True),
         "two writers, longer": Rules(batches=1, log=6),
         "two writers, longer, and a stranger": Rules(batches=1, log=6, stranger=True),
         "three writers, longer": Rules(writers=3, attempts=1, batches=1, log=6),
@@ -322,6 +346,9 @@ def test_protocol_is_safe(name: str) -> None:
         pytest.param(Rules(fold=Fold(next_position=False)), id="leaves out first == next"),
         pytest.param(Rules(fold=Fold(next_epoch=False), stranger=True), id="takes a claim of any higher epoch"),
         pytest.param(Rules(fresh_names=False), id="reuses a writer id"),
+        pytest.param(
+            Rules(attempts=1, tracks=True, compares_tracking=False), id="takes any batch at its position for its own"
+        ),
         pytest.param(Rules(in_flight=2, short_cut=False, attempts=1), id="has two in flight"),
     ],
 )

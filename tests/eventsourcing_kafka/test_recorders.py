@@ -12,17 +12,12 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 import pytest
-from eventsourcing.persistence import (
-    DataError,
-    IntegrityError,
-    NotSupportedError,
-    ProgrammingError,
-    StoredEvent,
-    Tracking,
-)
+from eventsourcing.persistence import IntegrityError, StoredEvent
 
 from eventsourcing_kafka import Batch, Checkpoint, Fenced, KafkaAggregateRecorder, KafkaApplicationRecorder, Reader
 from eventsourcing_kafka.fetcher import Fetcher
+from eventsourcing_kafka.library import DataError, NotSupportedError, ProgrammingError
+from tests.eventsourcing_kafka.events import stored, tracking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +27,7 @@ if TYPE_CHECKING:
 
 def made(*versions: int, name: str = "a", topic: str = "Made", state: bytes = b"{}") -> list[StoredEvent]:
     """Return events of one aggregate."""
-    return [StoredEvent(name, version, topic, state) for version in versions]
+    return [stored(name, version, topic, state) for version in versions]
 
 
 @pytest.fixture
@@ -200,7 +195,7 @@ def test_paging_fetches_each_record_once(
     """A fetch brings hundreds of small records, and the next pages use them. Before, each page fetched and parsed them anew."""
     with recorder.take_over() as writer:
         for version in range(1, 301):
-            writer.append([StoredEvent("a", version, "T", b"{}")])
+            writer.append([stored("a", version, "T", b"{}")])
     fetched: list[int] = []
     fetch = Fetcher._records_from
 
@@ -269,9 +264,9 @@ def test_a_subscription_starts_in_the_middle(recorder: KafkaApplicationRecorder)
 
 
 def test_tracking_is_refused(recorder: KafkaApplicationRecorder) -> None:
-    """A log has no table for it."""
-    with pytest.raises(NotSupportedError, match="tracking"):
-        recorder.insert_events(made(1), tracking=Tracking("upstream", 1))
+    """By a recorder that could not say later what it has tracked."""
+    with pytest.raises(NotSupportedError, match="KafkaApplicationRecorder keeps no tracking"):
+        recorder.insert_events(made(1), tracking=tracking("upstream", 1))
 
 
 def test_aggregate_recorder_gives_no_positions(settings: Settings) -> None:

@@ -9,22 +9,24 @@ from typing import TYPE_CHECKING
 
 import confluent_kafka
 import pytest
-from eventsourcing.persistence import StoredEvent
 
 from eventsourcing_kafka import InDoubt, Reader, Settings, Writer, waits
 from eventsourcing_kafka.clients import close_producer
 from eventsourcing_kafka.waits import WaitGuard, end_poll
 from tests.eventsourcing_kafka.chaos_writers import WriterProcess
+from tests.eventsourcing_kafka.events import stored
 from tests.stepped_clock import SteppedClock, has_compiler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from eventsourcing.persistence import StoredEvent
+
 
 def events(*names: str) -> list[StoredEvent]:
     """Return events with these originator ids."""
-    return [StoredEvent(name, 1, "Made", b"{}") for name in names]
+    return [stored(name, 1, "Made", b"{}") for name in names]
 
 
 def test_a_wait_for_records_that_is_overdue_is_ended(settings: Settings) -> None:

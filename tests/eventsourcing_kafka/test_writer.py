@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import confluent_kafka
 import pytest
-from eventsourcing.persistence import DataError, OperationalError, ProgrammingError, StoredEvent
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 
 from eventsourcing_kafka import (
@@ -28,16 +27,20 @@ from eventsourcing_kafka import (
     Writer,
     ensure_topic,
 )
+from eventsourcing_kafka.library import DataError, OperationalError, ProgrammingError
 from eventsourcing_kafka.protocol import START, encode_batch, encode_claim
 from local.processes import polls
+from tests.eventsourcing_kafka.events import stored
 
 if TYPE_CHECKING:
+    from eventsourcing.persistence import StoredEvent
+
     from local.kafka import Broker
 
 
 def made(*versions: int, name: str = "a") -> list[StoredEvent]:
     """Return events of one aggregate."""
-    return [StoredEvent(name, version, "Made", b'{"n":%d}' % version) for version in versions]
+    return [stored(name, version, "Made", b'{"n":%d}' % version) for version in versions]
 
 
 def taken(settings: Settings, at: Checkpoint = START) -> Writer:
@@ -161,7 +164,7 @@ def test_too_much_for_a_record_is_refused_before_it_is_sent(settings: Settings) 
     """The writer stays open."""
     with taken(replace(settings, record_bytes_max=1000)) as writer:
         with pytest.raises(DataError, match="limit of 1000"):
-            writer.append([StoredEvent("a", 1, "Made", b"x" * 1000)])
+            writer.append([stored("a", 1, "Made", b"x" * 1000)])
         assert writer.append(made(1)) == range(1, 2)
 
 
@@ -169,7 +172,7 @@ def test_a_large_record_gets_through(settings: Settings) -> None:
     """A record of nearly 7 MiB is written and read."""
     state = b'{"text":"%s"}' % (b"x" * 1_000_000)
     with taken(settings) as writer:
-        writer.append([StoredEvent("a", version, "Made", state) for version in range(6)])
+        writer.append([stored("a", version, "Made", state) for version in range(6)])
 
     assert [event.state == state for batch in read(settings) for event in batch.stored_events()] == [True] * 6
 

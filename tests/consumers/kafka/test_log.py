@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from eventsourcing.persistence import OperationalError, ProgrammingError, StoredEvent
+from eventsourcing.persistence import OperationalError, ProgrammingError, StoredEvent, Tracking
 
 import eventsourcing_kafka as es_kafka
 from consumers.engine.log import (
@@ -56,6 +57,24 @@ def test_events_on_which_the_reader_failed_are_read_again(log: KafkaLog) -> None
     log.take_over(lambda batch: handled.extend(batch.positions))
 
     assert handled == [1, 2, 3]
+
+
+def test_trackings_of_another_program_are_passed_over(log: KafkaLog) -> None:
+    """A batch that only tracks has no event, and no position; an engine that folds it would fail on that."""
+    log.take_over(lambda _: None)
+    log.begin([StoredEvent("market-a", 1, "T.v1", b"{}")]).result()
+    with closing(es_kafka.KafkaProcessRecorder(replace(log._settings, index_folder="temporary"))) as other:
+        other.insert_tracking(Tracking("another", 1))
+        other.insert_events([StoredEvent("market-b", 1, "T.v1", b"{}")], tracking=Tracking("another", 2))
+        other.insert_tracking(Tracking("another", 3))
+
+    handled: list[int] = []
+    log.take_over(lambda batch: handled.append(batch.positions[0]))
+    log.take_over(lambda batch: handled.append(batch.positions[0]), log.checkpoint)
+    log.begin([StoredEvent("market-a", 2, "T.v1", b"{}")]).result()
+
+    assert handled == [1, 2]
+    assert [event.id for event in log.read(1, 10)] == [1, 2, 3]
 
 
 def test_a_checkpoint_of_another_log_is_stale(log: KafkaLog) -> None:
