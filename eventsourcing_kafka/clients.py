@@ -7,6 +7,7 @@ from typing import Any
 from kafka.net.compat import KafkaNetClient
 
 from eventsourcing_kafka.errors import translate_errors
+from eventsourcing_kafka.quiet import quiet_kafka_python
 
 __all__ = ["connect"]
 
@@ -21,6 +22,7 @@ def connect(client_class: Any, arguments: dict[str, Any]) -> Any:
     Raises:
         OperationalError: no broker answered within ``bootstrap_timeout_ms`` of the arguments.
     """
+    quiet_kafka_python()
     networks: list[Any] = []
 
     def network(**config: Any) -> Any:

@@ -6,7 +6,7 @@ append. Here the caller's own thread polls for acknowledgements, only when it ne
 
 from __future__ import annotations
 
-from logging import getLogger
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,9 @@ from confluent_kafka import KafkaException
 from eventsourcing.persistence import OperationalError
 
 from eventsourcing_kafka.errors import InDoubt
-from eventsourcing_kafka.waits import WaitGuard
+from eventsourcing_kafka.forks import OneProcess
+from eventsourcing_kafka.quiet import librdkafka_log
+from eventsourcing_kafka.waits import StuckError, WaitGuard, call_within
 
 if TYPE_CHECKING:
     from eventsourcing_kafka.settings import Settings
@@ -33,6 +35,7 @@ class Producer:
             OperationalError: no broker answered within ``connect_timeout`` seconds.
         """
         self._settings = settings
+        self._process = OneProcess()
         self._topic, self._partition = settings.topic, settings.partition
         self._client, self._guard = _connect(settings)
 
@@ -42,6 +45,7 @@ class Producer:
         Raises:
             InDoubt: it cannot be sent.
         """
+        self._process.check()
         if self._guard.stale and not len(self._client):  # nothing is on its way
             try:
                 client, guard = _connect(self._settings)
@@ -58,26 +62,32 @@ class Producer:
 
     def close(self) -> None:
         """Disconnect without waiting: a record that is on its way may arrive or not."""
-        _disconnect(self._client, self._guard)
+        if self._process.is_this:
+            _disconnect(self._client, self._guard)
 
 
 def _connect(settings: Settings) -> tuple[Any, WaitGuard]:
-    client = confluent_kafka.Producer(settings.rdkafka_producer(), logger=getLogger(__name__))
-    guard = WaitGuard(client.purge)  # what is on its way is then in doubt
-    try:
-        with guard.at_most(settings.connect_timeout):
-            client.list_topics(settings.topic, timeout=settings.connect_timeout)
-    except KafkaException as error:
-        _disconnect(client, guard)
-        raise OperationalError(f"Cannot connect to {settings.bootstrap_servers}: {error}") from error
-    return client, guard
+    timeout = settings.connect_timeout
+    while True:
+        client = confluent_kafka.Producer(settings.rdkafka_producer(), logger=librdkafka_log)
+        guard = WaitGuard(client.purge)  # what is on its way is then in doubt
+        try:
+            call_within(timeout, client, guard, partial(client.list_topics, settings.topic, timeout=timeout))
+        except StuckError:  # the wall clock was set back
+            continue
+        except KafkaException as error:
+            _disconnect(client, guard)
+            raise OperationalError(f"Cannot connect to {settings.bootstrap_servers}: {error}") from error
+        return client, guard
 
 
 def _disconnect(client: Any, guard: WaitGuard) -> None:
-    guard.close()
-    client.purge()
-    client.poll(0)
-    client.close()
+    def close() -> None:
+        client.purge()
+        client.poll(0)
+        client.close()
+
+    guard.close(client, close)
 
 
 class Sent:

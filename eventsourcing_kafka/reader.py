@@ -7,7 +7,7 @@ after every single record would be wasted.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from logging import getLogger
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,8 +18,10 @@ from kafka import KafkaConsumer, TopicPartition
 
 from eventsourcing_kafka.clients import connect
 from eventsourcing_kafka.errors import LogTruncated, RecordsMissing, translate_errors
+from eventsourcing_kafka.forks import OneProcess
 from eventsourcing_kafka.protocol import START, Batch, Checkpoint, decode
-from eventsourcing_kafka.waits import POLL_SECONDS, WaitGuard, end_poll
+from eventsourcing_kafka.quiet import librdkafka_log
+from eventsourcing_kafka.waits import POLL_SECONDS, StuckError, WaitGuard, call_within, end_poll
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -43,6 +45,7 @@ class Reader:
 
     def __init__(self, settings: Settings, at: Checkpoint = START) -> None:
         self._settings = settings
+        self._process = OneProcess()
         self._consumer: Any = None
         self._guard: WaitGuard | None = None
         self._fetched: deque[Any] = deque()
@@ -75,8 +78,12 @@ class Reader:
         Raises:
             OperationalError: the broker does not answer in time.
         """
-        consumer, guard = self._connected()
-        return self._end(consumer, guard, self._settings.read_timeout)
+        while True:
+            consumer, guard = self._connected()
+            try:
+                return self._end(consumer, guard, self._settings.read_timeout)
+            except StuckError:  # the wall clock was set back
+                self._consumer = self._guard = None
 
     def read(self, timeout: float = 0.0) -> list[Batch]:
         """Return the batches of at most one fetch; wait for one at most ``timeout`` seconds.
@@ -131,17 +138,19 @@ class Reader:
         self.close()
 
     def _connected(self) -> tuple[Any, WaitGuard]:
+        self._process.check()
         if self._guard is not None and self._guard.stale:
             self._disconnect()
-        if self._consumer is None or self._guard is None:
+        while self._consumer is None or self._guard is None:
             settings = self._settings
-            consumer = confluent_kafka.Consumer(settings.rdkafka_consumer(), logger=getLogger(__name__))
-            guard = WaitGuard(lambda: end_poll(consumer))
+            consumer = confluent_kafka.Consumer(settings.rdkafka_consumer(), logger=librdkafka_log)
+            guard = WaitGuard(partial(end_poll, consumer))
             try:
                 self._end(consumer, guard, settings.connect_timeout)
+            except StuckError:
+                continue
             except OperationalError as error:
-                guard.close()
-                consumer.close()
+                guard.close(consumer)
                 raise OperationalError(f"Cannot connect to {settings.bootstrap_servers}: {error}") from error
             self._consumer, self._guard = consumer, guard
             self._assign(self._fetched[-1].offset() + 1 if self._fetched else self._offset)
@@ -149,23 +158,22 @@ class Reader:
 
     def _disconnect(self) -> None:
         consumer, guard, self._consumer, self._guard = self._consumer, self._guard, None, None
-        if guard is not None:
-            guard.close()
-        if consumer is not None:
-            consumer.close()
+        if guard is not None and consumer is not None and self._process.is_this:
+            guard.close(consumer)
 
     def _topic_partition(self, offset: int) -> Any:
         return confluent_kafka.TopicPartition(self._settings.topic, self._settings.partition, offset)
 
     def _end(self, consumer: Any, guard: WaitGuard, timeout: float) -> int:
+        ask = partial(consumer.get_watermark_offsets, self._topic_partition(0), timeout=timeout)
         try:
-            with guard.at_most(timeout):
-                _, end = consumer.get_watermark_offsets(self._topic_partition(0), timeout=timeout)
+            _, end = call_within(timeout, consumer, guard, ask)
         except KafkaException as error:
             raise OperationalError(f"Cannot find the end of the log: {error}") from error
         return int(end)
 
     def _assign(self, offset: int) -> None:
+        self._process.check()
         self._end_seen = 0
         self._consumer.assign([self._topic_partition(offset)])
 
@@ -218,6 +226,7 @@ class Fetcher:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._process = OneProcess()
         self._partition = TopicPartition(settings.topic, settings.partition)
         self._consumer: Any = None
         self._values: OrderedDict[int, bytes] = OrderedDict()
@@ -295,7 +304,7 @@ class Fetcher:
     def close(self) -> None:
         """Disconnect."""
         consumer, self._consumer = self._consumer, None
-        if consumer is not None:
+        if consumer is not None and self._process.is_this:
             consumer.close(autocommit=False, timeout_ms=0)
 
     def _value_at(self, offset: int) -> bytes | None:
@@ -322,6 +331,7 @@ class Fetcher:
         raise OperationalError(f"No record at offset {offset} within {self._settings.read_timeout} s")
 
     def _connected(self) -> Any:
+        self._process.check()
         if self._consumer is None:
             arguments = self._settings.kafka_python_consumer(fetch_bytes=FETCH_BYTES_RANDOM)
             self._consumer = connect(KafkaConsumer, arguments)

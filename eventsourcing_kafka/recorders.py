@@ -22,6 +22,7 @@ from eventsourcing.persistence import (
 )
 
 from eventsourcing_kafka.errors import ClaimLost, Fenced, InDoubt
+from eventsourcing_kafka.forks import OneProcess
 from eventsourcing_kafka.lookup import Lookup
 from eventsourcing_kafka.protocol import START, Batch, Checkpoint, id_to_text
 from eventsourcing_kafka.reader import Reader
@@ -58,6 +59,7 @@ class KafkaAggregateRecorder(AggregateRecorder):
             OperationalError: the broker cannot be reached.
         """
         self._settings = settings
+        self._process = OneProcess()
         self._topic_id = ensure_topic(settings)
         self._watch: TopicWatch | None = None  # from the first insert on
         self.identity = f"{self._topic_id}/{settings.partition}"
@@ -101,7 +103,9 @@ class KafkaAggregateRecorder(AggregateRecorder):
     ) -> Sequence[StoredEvent]:
         """Return the events of one aggregate, up to the end of the log that the partition's leader gives for this call.
 
-        A leader that was just deposed can give an earlier end: this read is not linearizable.
+        A leader that was just deposed can give an earlier end: this read is not linearizable. It then returns what was true
+        before, never anything else. To see an event that was inserted, wait until ``max_notification_id`` of this recorder
+        has reached the event's position; all later reads of this recorder contain it.
 
         Raises:
             OperationalError: the broker does not answer in time.
@@ -118,6 +122,7 @@ class KafkaAggregateRecorder(AggregateRecorder):
         Raises:
             ClaimLost, InDoubt, OperationalError: as ``Writer.take_over``.
         """
+        self._process.check()
         with self._appending:
             self._drop_writer()
             if apply is None:
@@ -140,6 +145,8 @@ class KafkaAggregateRecorder(AggregateRecorder):
     def close(self) -> None:
         """Close the connections and the index, and end the subscriptions."""
         self._closed.set()
+        if not self._process.is_this:
+            return  # the connections belong to the process that opened them
         with self._appending:
             self._drop_writer()
             self._lookup.close()
@@ -152,6 +159,7 @@ class KafkaAggregateRecorder(AggregateRecorder):
                 raise NotSupportedError(f"Kafka keeps no {name} with the events")
         if not events:
             return None
+        self._process.check()
         insert = _Insert(events, check)
         self._waiting.append(insert)
         # The thread that gets the lock appends for all that wait, so that many callers share one round trip.

@@ -40,8 +40,7 @@ def test_a_wait_for_records_that_is_overdue_is_ended(settings: Settings) -> None
         consumer.consume(1, 20)
     assert monotonic() < began + 5
     assert guard.stale
-    guard.close()
-    consumer.close()
+    guard.close(consumer)
 
 
 def test_a_wait_for_an_acknowledgement_that_is_overdue_is_ended() -> None:
@@ -57,8 +56,7 @@ def test_a_wait_for_an_acknowledgement_that_is_overdue_is_ended() -> None:
     assert monotonic() < began + 5
     assert errors
     assert guard.stale
-    guard.close()
-    producer.close()
+    guard.close(producer)
     silent.close()
 
 
