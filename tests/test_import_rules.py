@@ -45,7 +45,7 @@ MAY_IMPORT = {
     "consumers": "domain messages settings consumers/",
     # HTTP knows neither the command line nor the demo; both of these start it through `processes`.
     "api/key_store": "",
-    "api/logs": "settings",
+    "api/logs": "settings eventsourcing_kafka",
     "api/stop_signals": "",
     "api/lag": "domain messages projections/machine projections/reading",
     "api/client": "domain messages",
@@ -55,7 +55,7 @@ MAY_IMPORT = {
     "api/processes": "migrations settings projections/ consumers/ api/http api/key_store api/database api/stop_signals",
     "api/lost_log": "settings projections/ consumers/ api/database",
     "api/demo": "domain messages local settings api/client api/database api/logs api/processes api/stop_signals",
-    "api/cli": "domain messages migrations local settings projections/ consumers/"
+    "api/cli": "domain messages migrations local settings projections/ consumers/ eventsourcing_kafka"
     " api/http api/key_store api/logs api/stop_signals api/lag api/client api/database api/lost_log api/processes api/demo",
     "api": "api/cli",
     "bench": "domain messages local settings projections/ consumers/ api/ eventsourcing_kafka",
@@ -63,6 +63,7 @@ MAY_IMPORT = {
 
 # A command of the command line imports what it needs when it runs, so that `--help` is quick. Elsewhere:
 LATE_IMPORTS = {
+    ("api/logs.py", "eventsourcing_kafka"): "takes 0.2 s to import; only long-running programs need it",
     ("local/compile.py", "mypyc"): "needed to compile only",
     ("local/compile.py", "setuptools"): "likewise",
     ("local/jars.py", "jgo"): "needed once on a machine, to fetch Kafka",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from dataclasses import replace
+from functools import partial
 from time import monotonic, sleep, time
 from typing import TYPE_CHECKING
 
@@ -43,8 +44,7 @@ def test_a_wait_for_records_that_is_overdue_is_ended(settings: Settings) -> None
         consumer.consume(1, 20)
     assert monotonic() < began + 5
     assert guard.stale
-    guard.close()
-    consumer.close()
+    guard.close(consumer)
 
 
 def test_a_wait_for_an_acknowledgement_that_is_overdue_is_ended() -> None:
@@ -60,8 +60,7 @@ def test_a_wait_for_an_acknowledgement_that_is_overdue_is_ended() -> None:
     assert monotonic() < began + 5
     assert errors
     assert guard.stale
-    guard.close()
-    close_producer(producer)
+    guard.close(producer, partial(close_producer, producer))
     silent.close()
 
 
