@@ -2,6 +2,9 @@
 
 With JSON every line is JSON: our own log lines, those of uvicorn and the Kafka clients, warnings, and tracebacks of any
 thread. With `TIDINGS_LOG_FORMAT=json` complaints and announcements of the command line are log lines too.
+
+While a broker or a database is away, one line says so, and then one a minute, whose `left_out` is the number of lines that
+were left out since the last one. With `TIDINGS_LOG_LEVEL=debug` none is.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import structlog
@@ -18,7 +21,21 @@ from api.terminal import harmless
 from settings import wants_json_logs, wants_no_color
 
 if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
     from settings import Settings
+
+_BROKER_AWAY: Final = (
+    "heartbeats_unreadable",
+    "heartbeat_not_sent",
+    "commands_not_sent",
+    "replies_unreadable",
+    "replies_not_sent",
+    "event_publisher_interrupted",
+    "log_away",
+)
+_DATABASE_AWAY: Final = ("database_away", "database_unavailable", "members_unknown", "progress_unknown")
+"""The lines that come again and again while a broker or a database is away."""
 
 
 def configure(settings: Settings, *, level: str | None = None) -> None:
@@ -42,7 +59,12 @@ def configure(settings: Settings, *, level: str | None = None) -> None:
         *([] if console else [structlog.processors.format_exc_info]),
     ]
     structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, *common, renderer],
+        processors=[
+            *([] if least == logging.DEBUG else [_leave_out_repeats()]),
+            structlog.contextvars.merge_contextvars,
+            *common,
+            renderer,
+        ],
         wrapper_class=structlog.make_filtering_bound_logger(least),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
@@ -55,6 +77,26 @@ def configure(settings: Settings, *, level: str | None = None) -> None:
         )
     )
     logging.basicConfig(level=max(least, logging.WARNING), handlers=[handler])
+
+
+def _leave_out_repeats() -> Any:
+    """Return a processor that drops lines about a server that is away, all but one a minute, which says how many."""
+    from eventsourcing_kafka.quiet import LeaveOut, broker_away  # noqa: PLC0415  only long-running programs need it
+
+    kinds = dict.fromkeys(_BROKER_AWAY, broker_away)
+    kinds |= dict.fromkeys(_DATABASE_AWAY, LeaveOut())
+    kinds["log_in_doubt"] = LeaveOut()
+
+    def leave_out(_: object, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        kind = kinds.get(line["event"])
+        if kind is None:
+            return line
+        left_out = kind.count()
+        if left_out is None:
+            raise structlog.DropEvent
+        return {**line, "left_out": left_out} if left_out else line
+
+    return leave_out
 
 
 def log_everything() -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager, suppress
 from functools import partial
-from logging import getLogger
 from threading import BoundedSemaphore, Condition, Lock
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,7 +18,8 @@ import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from eventsourcing_kafka.library import OperationalError, ProgrammingError
-from eventsourcing_kafka.waits import WaitGuard, end_poll
+from eventsourcing_kafka.quiet import librdkafka_log
+from eventsourcing_kafka.waits import StuckError, WaitGuard, end_poll
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,7 +50,7 @@ def new_client(client_class: Any, options: dict[str, Any]) -> Any:
         ProgrammingError: the settings do not fit together, or name a file that cannot be read.
     """
     try:
-        return client_class(options, logger=getLogger(__name__))
+        return client_class(options, logger=librdkafka_log)
     except (KafkaException, ValueError) as error:
         raise ProgrammingError(f"These settings cannot be used: {error}") from error
 
@@ -83,8 +83,7 @@ def close_producer(client: Any) -> None:
 
 
 def _close(consumer: Any, guard: WaitGuard) -> None:
-    guard.close()
-    consumer.close()
+    guard.close(consumer)
 
 
 class Connections:
@@ -135,6 +134,8 @@ class Connections:
             consumer, guard = self._take()
             try:
                 yield consumer, guard
+            except StuckError:
+                raise  # it is left behind, and closed later
             except BaseException:
                 _close(consumer, guard)
                 raise
@@ -177,6 +178,14 @@ class Connections:
                 return
             producer.retired = True
         close_producer(producer.client)
+
+
+def _begin_again() -> None:
+    """Share nothing with the process that has forked; ``waits`` keeps its clients from being closed here."""
+    Connections._all, Connections._guard = {}, Lock()  # noqa: SLF001  # the same module
+
+
+os.register_at_fork(after_in_child=_begin_again)
 
 
 class _SharedProducer:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +12,10 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from eventsourcing_kafka.clients import Connections, ends
 from eventsourcing_kafka.errors import LogTruncated, translate_errors
+from eventsourcing_kafka.forks import OneProcess
 from eventsourcing_kafka.library import OperationalError
 from eventsourcing_kafka.protocol import Batch, Checkpoint, decode
-from eventsourcing_kafka.waits import POLL_SECONDS
+from eventsourcing_kafka.waits import POLL_SECONDS, StuckError, call_within
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -36,6 +39,7 @@ class Fetcher:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._process = OneProcess()
         self._connections: Connections | None = None
         self._values: OrderedDict[int, bytes] = OrderedDict()
         self._bytes = 0
@@ -118,7 +122,7 @@ class Fetcher:
     def close(self) -> None:
         """Disconnect, unless others use the same connections. The next call connects again."""
         connections, self._connections = self._connections, None
-        if connections is not None:
+        if connections is not None and self._process.is_this:
             connections.leave()
 
     def _value_at(self, offset: int) -> bytes | None:
@@ -157,17 +161,20 @@ class Fetcher:
 
     def _ends(self) -> tuple[int, int]:
         seconds = self._settings.read_timeout
-        with (
-            self._shared().consumer() as (consumer, guard),
-            translate_errors("Cannot find the end of the log"),
-            guard.at_most(seconds),
-        ):
-            return ends(consumer, self._topic_partition(0), seconds)
+        while True:
+            with (
+                suppress(StuckError),  # the wall clock was set back
+                self._shared().consumer() as (consumer, guard),
+                translate_errors("Cannot find the end of the log"),
+            ):
+                ask = partial(ends, consumer, self._topic_partition(0), seconds)
+                return call_within(seconds, consumer, guard, ask)
 
     def _topic_partition(self, offset: int) -> TopicPartition:
         return TopicPartition(self._settings.topic, self._settings.partition, offset)
 
     def _shared(self) -> Connections:
+        self._process.check()
         if self._connections is None:
             self._connections = Connections.join(self._settings)
         return self._connections

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from eventsourcing_kafka.clients import Connections
 from eventsourcing_kafka.errors import InDoubt, LogTruncated, RecordsMissing
 from eventsourcing_kafka.fetcher import Fetcher
+from eventsourcing_kafka.forks import OneProcess
 from eventsourcing_kafka.index import BatchLocation, Damaged, Index, Run
 from eventsourcing_kafka.known_end import KnownEnd
 from eventsourcing_kafka.library import ProgrammingError, names_of
@@ -56,6 +57,7 @@ class Lookup:
         self._connections = Connections.join(settings)
         self._fetcher = Fetcher(settings)
         self._long_reader = Reader(settings)
+        self._process = OneProcess()
         self._lock = RLock()
         self._verified = False
         self._closed = False
@@ -198,6 +200,7 @@ class Lookup:
         Raises:
             ClaimLost, InDoubt: as ``Writer.take_over``.
         """
+        self._process.check()
         with self._lock:
             self._verified = False  # since the last take-over the topic may have been restored from a backup
             self._with_index(lambda: self._index_to(self._fetcher.end()))
@@ -243,6 +246,7 @@ class Lookup:
 
     def _with_index(self, work: Callable[[], T]) -> T:
         """Do work that needs the index. If the index turns out to be damaged, rebuild it and repeat the work."""
+        self._process.check()  # before the lock: another thread may have held it when the process was forked
         with self._lock:
             if self._closed:
                 raise ProgrammingError("The recorder is closed")

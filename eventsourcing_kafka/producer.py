@@ -6,6 +6,7 @@ of the cost of an append.
 
 from __future__ import annotations
 
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,9 @@ from confluent_kafka import KafkaException
 
 from eventsourcing_kafka.clients import Lease, close_producer, new_client
 from eventsourcing_kafka.errors import InDoubt
+from eventsourcing_kafka.forks import OneProcess
 from eventsourcing_kafka.library import OperationalError
-from eventsourcing_kafka.waits import WaitGuard
+from eventsourcing_kafka.waits import StuckError, WaitGuard, call_within
 
 if TYPE_CHECKING:
     from eventsourcing_kafka.clients import Connections
@@ -34,6 +36,7 @@ class Producer:
             OperationalError: no broker answered within ``connect_timeout`` seconds.
         """
         self._settings = settings
+        self._process = OneProcess()
         self._topic, self._partition = settings.topic, settings.partition
         self._connections = connections
         self._client, self._guard = _connect(settings, connections)
@@ -44,6 +47,7 @@ class Producer:
         Raises:
             InDoubt: it cannot be sent.
         """
+        self._process.check()
         if self._guard.stale and not len(self._client):  # nothing is on its way
             if isinstance(self._client, Lease):
                 self._client.retire()
@@ -67,29 +71,32 @@ class Producer:
 
     def close(self) -> None:
         """Disconnect without waiting: a record that is on its way may arrive or not."""
-        _disconnect(self._client, self._guard)
+        if self._process.is_this:
+            _disconnect(self._client, self._guard)
 
 
 def _connect(settings: Settings, connections: Connections | None) -> tuple[Any, WaitGuard]:
-    client = (
-        connections.producer() if connections else new_client(confluent_kafka.Producer, settings.rdkafka_producer())
-    )
-    guard = WaitGuard(client.purge)  # what is on its way is then in doubt
-    try:
-        with guard.at_most(settings.connect_timeout):
-            client.list_topics(settings.topic, timeout=settings.connect_timeout)
-    except KafkaException as error:
-        _disconnect(client, guard)
-        raise OperationalError(f"Cannot connect to {settings.bootstrap_servers}: {error}") from error
-    return client, guard
+    timeout = settings.connect_timeout
+    while True:
+        client = (
+            connections.producer() if connections else new_client(confluent_kafka.Producer, settings.rdkafka_producer())
+        )
+        guard = WaitGuard(client.purge)  # what is on its way is then in doubt
+        try:
+            call_within(timeout, client, guard, partial(client.list_topics, settings.topic, timeout=timeout))
+        except StuckError:  # the wall clock was set back
+            if isinstance(client, Lease):
+                client.retire()
+        except KafkaException as error:
+            _disconnect(client, guard)
+            raise OperationalError(f"Cannot connect to {settings.bootstrap_servers}: {error}") from error
+        else:
+            return client, guard
 
 
 def _disconnect(client: Any, guard: WaitGuard) -> None:
-    guard.close()
-    if isinstance(client, Lease):
-        client.close()  # the records of the others go on
-    else:
-        close_producer(client)
+    # The records of those who share a client go on.
+    guard.close(client, client.close if isinstance(client, Lease) else partial(close_producer, client))
 
 
 class Sent:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,9 +12,10 @@ from confluent_kafka import KafkaError, KafkaException
 
 from eventsourcing_kafka.clients import ends, new_client
 from eventsourcing_kafka.errors import LogTruncated, RecordsMissing
+from eventsourcing_kafka.forks import OneProcess
 from eventsourcing_kafka.library import OperationalError
 from eventsourcing_kafka.protocol import START, Batch, Checkpoint, decode
-from eventsourcing_kafka.waits import POLL_SECONDS, WaitGuard, end_poll
+from eventsourcing_kafka.waits import POLL_SECONDS, StuckError, WaitGuard, call_within, end_poll
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +40,7 @@ class Reader:
         """Begin at a checkpoint. At the end of the log a fetch waits ``fetch_wait_ms`` for records, and ``end`` waits for it."""
         self._settings = settings
         self._fetch_wait_ms = fetch_wait_ms
+        self._process = OneProcess()
         self._consumer: Any = None
         self._is_resting = False
         self._guard: WaitGuard | None = None
@@ -71,8 +74,12 @@ class Reader:
         Raises:
             OperationalError: the broker does not answer in time.
         """
-        consumer, guard = self._connected()
-        return self._end(consumer, guard, self._settings.read_timeout)
+        while True:
+            consumer, guard = self._connected()
+            try:
+                return self._end(consumer, guard, self._settings.read_timeout)
+            except StuckError:  # the wall clock was set back
+                self._consumer = self._guard = None
 
     def read(self, timeout: float = 0.0) -> list[Batch]:
         """Return the batches of at most one fetch; wait for one at most ``timeout`` seconds.
@@ -134,17 +141,19 @@ class Reader:
         self.close()
 
     def _connected(self) -> tuple[Any, WaitGuard]:
+        self._process.check()
         if self._guard is not None and self._guard.stale:
             self._disconnect()
-        if self._consumer is None or self._guard is None:
+        while self._consumer is None or self._guard is None:
             settings = self._settings
             consumer = new_client(confluent_kafka.Consumer, settings.rdkafka_consumer(self._fetch_wait_ms))
-            guard = WaitGuard(lambda: end_poll(consumer))
+            guard = WaitGuard(partial(end_poll, consumer))
             try:
                 self._end(consumer, guard, settings.connect_timeout)
+            except StuckError:
+                continue
             except OperationalError as error:
-                guard.close()
-                consumer.close()
+                guard.close(consumer)
                 raise OperationalError(f"Cannot connect to {settings.bootstrap_servers}: {error}") from error
             self._consumer, self._guard = consumer, guard
             self._assign(self._fetched[-1].offset() + 1 if self._fetched else self._offset)
@@ -152,22 +161,21 @@ class Reader:
 
     def _disconnect(self) -> None:
         consumer, guard, self._consumer, self._guard = self._consumer, self._guard, None, None
-        if guard is not None:
-            guard.close()
-        if consumer is not None:
-            consumer.close()
+        if guard is not None and consumer is not None and self._process.is_this:
+            guard.close(consumer)
 
     def _topic_partition(self, offset: int) -> Any:
         return confluent_kafka.TopicPartition(self._settings.topic, self._settings.partition, offset)
 
     def _end(self, consumer: Any, guard: WaitGuard, timeout: float) -> int:
+        ask = partial(ends, consumer, self._topic_partition(0), timeout)
         try:
-            with guard.at_most(timeout):
-                return ends(consumer, self._topic_partition(0), timeout)[1]
+            return call_within(timeout, consumer, guard, ask)[1]
         except KafkaException as error:
             raise OperationalError(f"Cannot find the end of the log: {error}") from error
 
     def _assign(self, offset: int) -> None:
+        self._process.check()
         self._is_resting = False
         self._end_seen = 0
         self._consumer.assign([self._topic_partition(offset)])

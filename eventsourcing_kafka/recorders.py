@@ -18,6 +18,7 @@ from eventsourcing.persistence import (
 )
 
 from eventsourcing_kafka.errors import ClaimLost, Fenced, InDoubt
+from eventsourcing_kafka.forks import OneProcess
 from eventsourcing_kafka.library import (
     DataError,
     NotSupportedError,
@@ -69,6 +70,7 @@ class KafkaAggregateRecorder(AggregateRecorder):
             OperationalError: the broker cannot be reached.
         """
         self._settings = settings
+        self._process = OneProcess()
         self._topic_id = ensure_topic(settings)
         self._watch: TopicWatch | None = None  # from the first insert on
         self.identity = f"{self._topic_id}/{settings.partition}"
@@ -113,7 +115,9 @@ class KafkaAggregateRecorder(AggregateRecorder):
     ) -> Sequence[StoredEvent]:
         """Return the events of one aggregate, up to the end of the log that the partition's leader gives for this call.
 
-        A leader that was just deposed can give an earlier end: this read is not linearizable.
+        A leader that was just deposed can give an earlier end: this read is not linearizable. It then returns what was true
+        before, never anything else. To see an event that was inserted, wait until ``max_notification_id`` of this recorder
+        has reached the event's position; all later reads of this recorder contain it.
 
         Raises:
             OperationalError: the broker does not answer in time.
@@ -130,6 +134,7 @@ class KafkaAggregateRecorder(AggregateRecorder):
         Raises:
             ClaimLost, InDoubt, OperationalError: as ``Writer.take_over``.
         """
+        self._process.check()
         with self._appending:
             self._drop_writer()
             if apply is None:
@@ -152,6 +157,8 @@ class KafkaAggregateRecorder(AggregateRecorder):
     def close(self) -> None:
         """Close the connections and the index, and end the subscriptions."""
         self._closed.set()
+        if not self._process.is_this:
+            return  # the connections belong to the process that opened them
         with self._appending:
             self._drop_writer()
             self._lookup.close()
@@ -165,6 +172,7 @@ class KafkaAggregateRecorder(AggregateRecorder):
         tracking: Tracking | None = more.get("tracking")  # None from the library's application
         if not events and tracking is None:
             return None
+        self._process.check()
         insert = _Insert(events, check, tracking)
         self._waiting.append(insert)
         # The thread that gets the lock appends for all that wait, so that many callers share one round trip.

@@ -8,15 +8,21 @@ monotonic clock, for waits that are overdue and ends them, and it says which cli
     with guard.at_most(0.05):
         consumer.poll(0.05)
     if guard.stale: ...                          # replace the client
+
+Other calls cannot be ended. `call_within` makes them in a thread, which it leaves behind if the clock is set back.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NoResultError
+from contextlib import suppress
 from math import inf
 from threading import Lock, Thread
 from time import monotonic, sleep, time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from weakref import WeakSet
 
 from confluent_kafka import cimpl
@@ -26,7 +32,9 @@ if TYPE_CHECKING:
 
     import confluent_kafka
 
-__all__ = ["POLL_SECONDS", "WaitGuard", "end_poll"]
+__all__ = ["POLL_SECONDS", "StuckError", "WaitGuard", "call_within", "end_poll"]
+
+T = TypeVar("T")
 
 POLL_SECONDS = 0.1
 """The longest single poll. A longer wait is several polls, so that one that is overdue is noticed soon."""
@@ -36,6 +44,14 @@ GRACE_SECONDS = 0.1
 """The time after which a wait that should have ended is overdue. A busy machine needs a moment to end one."""
 SET_BACK_SECONDS = 0.25
 """The least by which the wall clock must be set back for all clients to be replaced."""
+CLOSE_SECONDS = 10.0
+"""The longest wait for a client to close. It ends by itself afterwards."""
+STALE_SECONDS = 0.3
+"""The time that a call still has after the wall clock was set back. Most calls need none of it: they do not wait then."""
+
+
+class StuckError(Exception):
+    """A call did not return in time, and was left behind with its client."""
 
 
 class WaitGuard:
@@ -63,10 +79,16 @@ class WaitGuard:
     def __exit__(self, *_: object) -> None:
         self._due = inf
 
-    def close(self) -> None:
-        """Guard no more. To be called before the client is closed."""
+    def close(self, client: Any, close: Callable[[], object] | None = None) -> None:
+        """Close the client, by ``close`` if given, and guard no more."""
         with self._closing:
-            self._ended = True
+            self._ended = True  # nobody else may touch the client from now on
+        with suppress(StuckError):
+            call_within(CLOSE_SECONDS, client, self, close or client.close)
+        self.forget()
+
+    def forget(self) -> None:
+        """Guard no more."""
         with _guards_lock:
             _guards.discard(self)
 
@@ -81,6 +103,38 @@ class WaitGuard:
                         self._ended = True
                         self._end()
             self._late = due
+
+
+def call_within(seconds: float, client: Any, guard: WaitGuard, call: Callable[[], T]) -> T:
+    """Return what ``call``, a call of this client that takes at most ``seconds``, returns or raises.
+
+    Raises:
+        StuckError: it takes longer. The client must not be used any more; it is closed once the call has returned.
+    """
+    done: Future[T] = Future()
+    left_behind = Lock()
+
+    def run() -> None:
+        try:
+            done.set_result(call())
+        except BaseException as error:  # noqa: BLE001  # it is raised in the caller's thread
+            done.set_exception(error)
+        if not left_behind.acquire(blocking=False):
+            with suppress(RuntimeError, AttributeError):  # closed already, or a producer of before 2.13
+                client.close()
+
+    Thread(target=run, name="kafka-call", daemon=True).start()
+    deadline = monotonic() + seconds + GRACE_SECONDS
+    while True:
+        if guard.stale:
+            deadline = min(deadline, monotonic() + STALE_SECONDS)
+        left = deadline - monotonic()
+        try:
+            return done.result(max(0.0, min(left, LOOK_SECONDS)))
+        except NoResultError:
+            if left <= 0 and left_behind.acquire(blocking=False):
+                guard.forget()
+                raise StuckError from None
 
 
 _guards: WeakSet[WaitGuard] = WeakSet()
@@ -113,6 +167,17 @@ def _look_again_and_again() -> None:
             if ahead < before - SET_BACK_SECONDS:
                 guard.stale = True
             guard.look()
+
+
+def _begin_again() -> None:
+    """Forget the guards of the process that has forked, but keep their clients: closing one here would wait for ever."""
+    global _guards, _guards_lock, _watcher  # the lock may be held by a thread that this process lacks
+    for guard in _guards:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(guard._end))  # noqa: SLF001  # the same module
+    _guards, _guards_lock, _watcher = WeakSet(), Lock(), None
+
+
+os.register_at_fork(after_in_child=_begin_again)
 
 
 # confluent_kafka cannot end a poll from another thread. librdkafka can: by its own functions, which these are.

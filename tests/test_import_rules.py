@@ -47,7 +47,7 @@ MAY_IMPORT = {
     "api/key_store": "",
     "api/key_limits": "",
     "api/terminal": "",
-    "api/logs": "settings api/terminal",
+    "api/logs": "settings api/terminal eventsourcing_kafka",
     "api/stop_signals": "",
     "api/lag": "domain messages projections/machine projections/reading",
     "api/client": "domain messages",
@@ -60,7 +60,7 @@ MAY_IMPORT = {
     "api/lost_log": "settings projections/ consumers/ api/database",
     "api/demo": "domain messages local settings"
     " api/child_process api/client api/database api/logs api/processes api/stop_signals",
-    "api/cli": "domain messages migrations local settings projections/ consumers/ api/key_limits"
+    "api/cli": "domain messages migrations local settings projections/ consumers/ eventsourcing_kafka api/key_limits"
     " api/http api/key_store api/logs api/terminal api/stop_signals api/lag api/client api/database api/lost_log api/processes"
     " api/demo",
     "api": "api/cli",
@@ -69,6 +69,7 @@ MAY_IMPORT = {
 
 # A command of the command line imports what it needs when it runs, so that `--help` is quick. Elsewhere:
 LATE_IMPORTS = {
+    ("api/logs.py", "eventsourcing_kafka"): "takes 0.2 s to import; only long-running programs need it",
     ("local/compile.py", "mypyc"): "needed to compile only",
     ("local/compile.py", "setuptools"): "likewise",
     ("local/jars.py", "jgo"): "needed once on a machine, to fetch Kafka",

@@ -71,6 +71,13 @@ def run_command(arguments: Sequence[str] | None) -> int:
     except _unreachable() as error:
         complain(error)
         return UNREACHABLE
+    except ValueError as error:
+        from consumers.kafka.connection_check import KafkaSettingsError
+
+        if isinstance(error, KafkaSettingsError):
+            complain(error)
+            return WRONG_USE
+        raise
 
 
 def parser() -> argparse.ArgumentParser:
@@ -93,6 +100,8 @@ def _unreachable() -> tuple[type[Exception], ...]:
     import psycopg
     import psycopg_pool
 
+    from consumers.engine.log import LogError
+    from eventsourcing_kafka import UnsafeTopic
     from local.processes import StartError
     from migrations import NewerDatabaseError
     from projections.machine.known_log import LostEventsError
@@ -106,5 +115,7 @@ def _unreachable() -> tuple[type[Exception], ...]:
         psycopg_pool.PoolTimeout,
         log.OperationalError,
         log.InterfaceError,
+        LogError,
+        UnsafeTopic,
         log.InternalError,  # the log has lost records, or was made anew
     )

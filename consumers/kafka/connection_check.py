@@ -22,16 +22,12 @@ if TYPE_CHECKING:
 ANSWER_SECONDS: Final = 10.0
 """The longest wait for a broker that neither answers nor refuses."""
 
-_LINE: Final = re.compile(r"(?:[a-z_]+://)?([^/\s]+)/[^/\s]*: (?P<told>.*?) \(after \d+ms in state (?P<state>\w+)")
+_LINE: Final = re.compile(r"\]: (?:[a-z_]+://)?([^/\s]+)/[^/\s]*: (?P<told>.*?) \(after \d+ms in state (?P<state>\w+)")
 _NO_TOKEN: Final = re.compile(r"Failed to retrieve OIDC token from (.*)")
 _ADDRESS: Final = "nothing answers at this address (TIDINGS_KAFKA_BROKERS)"
 _TLS: Final = (
     "TLS does not work (TIDINGS_KAFKA_SECURITY_PROTOCOL, TIDINGS_KAFKA_CA_FILE, "
     "TIDINGS_KAFKA_CERT_FILE where the broker asks for a certificate)"
-)
-_FILES: Final = (
-    "these settings cannot be used (TIDINGS_KAFKA_CA_FILE, TIDINGS_KAFKA_CERT_FILE, TIDINGS_KAFKA_KEY_FILE, "
-    "TIDINGS_KAFKA_KEY_PASSWORD)"
 )
 _LOGIN: Final = "the login is refused (TIDINGS_KAFKA_SASL_MECHANISM, TIDINGS_KAFKA_USERNAME, TIDINGS_KAFKA_PASSWORD)"
 _NEEDS_TOKEN: Final = "no token (TIDINGS_KAFKA_TOKEN_URL, TIDINGS_KAFKA_USERNAME, TIDINGS_KAFKA_PASSWORD)"  # noqa: S105  none
@@ -47,21 +43,43 @@ _CAUSES: Final = {
 }
 
 
+_SETTINGS: Final = {
+    "ssl.ca.location": "TIDINGS_KAFKA_CA_FILE",
+    "ssl.certificate.location": "TIDINGS_KAFKA_CERT_FILE",
+    "ssl.key.location": "TIDINGS_KAFKA_KEY_FILE or TIDINGS_KAFKA_KEY_PASSWORD",
+    "https.ca.location": "TIDINGS_KAFKA_TOKEN_CA_FILE",
+    "sasl.oauthbearer": "TIDINGS_KAFKA_TOKEN_*",
+    "sasl.mechanism": "TIDINGS_KAFKA_SASL_MECHANISM",
+    "bootstrap.servers": "TIDINGS_KAFKA_BROKERS",
+    "broker": "TIDINGS_KAFKA_BROKERS",
+}
+"""The words by which librdkafka names a setting that it refuses, and our name of that setting."""
+
+
+class KafkaSettingsError(ValueError):
+    """A client cannot even be made with these settings; the message names the setting. Trying again does not help."""
+
+
 class NoKafkaError(OSError):
     """No broker can be used; the message names the brokers, the cause and the settings to look at."""
 
 
 def check_connection(settings: Settings) -> None:
-    """Return if a broker of the settings answers; raises NoKafkaError as soon as all have refused, or time is up."""
+    """Return if a broker of the settings answers.
+
+    Raises:
+        KafkaSettingsError: a setting is refused.
+        NoKafkaError: all brokers have refused, or time is up.
+    """
     failed = _Failures()
     logger = logging.Logger("librdkafka")  # noqa: LOG001  of this connection only
     logger.addHandler(failed)
     try:
         client = AdminClient(log_settings(settings).rdkafka_client(), logger=logger)
     except KafkaException as error:
-        raise NoKafkaError(
-            f"Kafka cannot be reached at {settings.kafka_brokers}: {_FILES}: {error.args[0].str()}"
-        ) from None
+        told = error.args[0].str()
+        name = next((ours for theirs, ours in _SETTINGS.items() if theirs in told), "TIDINGS_KAFKA_*")
+        raise KafkaSettingsError(f"{name} is refused: {told.partition(': ')[2] or told}") from error
     brokers = {broker.strip() for broker in settings.kafka_brokers.split(",")}
     deadline = time.monotonic() + ANSWER_SECONDS
     while True:

@@ -5,7 +5,7 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from logging import getLogger
+from functools import partial
 from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +15,8 @@ from eventsourcing.persistence import OperationalError
 
 from consumers.kafka.log_settings import log_settings
 from consumers.kafka.topics import RECORD_BYTES_MAX
-from eventsourcing_kafka.waits import POLL_SECONDS, WaitGuard, end_poll
+from eventsourcing_kafka.quiet import librdkafka_log
+from eventsourcing_kafka.waits import POLL_SECONDS, StuckError, WaitGuard, call_within, end_poll
 from messages.command_ids import Sender
 
 if TYPE_CHECKING:
@@ -46,20 +47,21 @@ class RecordReader:
         self._connect()
 
     def _connect(self) -> None:
-        self._consumer = consumer = Consumer(self._options, logger=getLogger("librdkafka"))
-        self._guard = WaitGuard(lambda: end_poll(consumer))
+        self._consumer = consumer = Consumer(self._options, logger=librdkafka_log)
+        self._guard = WaitGuard(partial(end_poll, consumer))
 
     def ends(self) -> tuple[int, int]:
         """Return the first offset of the topic and the next to be written. Raises OperationalError: no broker answers."""
         self._replace_if_stale()
-        try:
-            with self._guard.at_most(CONNECT_SECONDS):
-                first, end = self._consumer.get_watermark_offsets(
-                    TopicPartition(self._topic, self._partition), timeout=CONNECT_SECONDS
-                )
-        except KafkaException as error:
-            raise OperationalError(f"{self._topic} cannot be read: {error}") from error
-        return first, end
+        partition = TopicPartition(self._topic, self._partition)
+        while True:
+            ask = partial(self._consumer.get_watermark_offsets, partition, timeout=CONNECT_SECONDS)
+            try:
+                return call_within(CONNECT_SECONDS, self._consumer, self._guard, ask)
+            except StuckError:  # the wall clock was set back
+                self._replace()
+            except KafkaException as error:
+                raise OperationalError(f"{self._topic} cannot be read: {error}") from error
 
     def seek(self, offset: int) -> None:
         """Go on with the record at this offset."""
@@ -104,8 +106,7 @@ class RecordReader:
 
     def close(self) -> None:
         """Disconnect."""
-        self._guard.close()
-        self._consumer.close()
+        self._guard.close(self._consumer)
 
     def _first(self, timeout_seconds: float) -> Message | None:
         """Wait for a record."""
@@ -122,9 +123,12 @@ class RecordReader:
         """Connect anew after the wall clock was set back."""
         if self._guard.stale:
             self.close()
-            self._connect()
-            if self._next is not None:
-                self.seek(self._next)
+            self._replace()
+
+    def _replace(self) -> None:
+        self._connect()
+        if self._next is not None:
+            self.seek(self._next)
 
 
 FROM_HTTP: Final[Headers] = [("sender", b"http")]
@@ -167,11 +171,11 @@ class RecordSender:
         self._options = log_settings(settings).rdkafka_client() | _WRITING | options
         self._in_order = in_order
         self._replacing = Lock()
-        self._replaced: deque[Producer] = deque()
+        self._replaced: deque[tuple[Producer, WaitGuard]] = deque()
         self._connect()
 
     def _connect(self) -> None:
-        self._producer = Producer(self._options, logger=getLogger("librdkafka"))
+        self._producer = Producer(self._options, logger=librdkafka_log)
         self._guard = WaitGuard(self._producer.purge)
 
     def send(
@@ -198,9 +202,8 @@ class RecordSender:
         """Call the `delivered` of records that the broker has acknowledged; to be called now and then."""
         self._producer.poll(0)
         while self._replaced:
-            producer = self._replaced.popleft()
-            producer.poll(0)  # none of its records is on its way any more
-            producer.close()
+            producer, guard = self._replaced.popleft()
+            guard.close(producer, partial(_close, producer))
 
     def flush(self, timeout_seconds: float) -> None:
         """Wait until the broker has acknowledged all records. Raises OperationalError: it has not in time."""
@@ -233,10 +236,7 @@ class RecordSender:
     def close(self, timeout_seconds: float = 1.0) -> None:
         """Disconnect, after a moment for the records that are on their way."""
         self._flush(timeout_seconds)
-        self._guard.close()
-        self._producer.purge()  # otherwise closing waits for the broker's answer to the rest
-        self._producer.poll(0)
-        self._producer.close()
+        self._guard.close(self._producer, partial(_close, self._producer))
 
     def _flush(self, timeout_seconds: float) -> int:
         """Wait until the broker has acknowledged all records; return the number of those it has not."""
@@ -252,10 +252,15 @@ class RecordSender:
             raise OperationalError("the clock was set back while records were sent in order")
         with self._replacing:
             if self._guard.stale:
-                self._guard.close()
-                self._producer.purge()
-                self._replaced.append(self._producer)
+                self._replaced.append((self._producer, self._guard))
                 self._connect()
+
+
+def _close(producer: Producer) -> None:
+    """Close a producer without waiting for the broker's answer to what is on its way; `delivered` is called with an error."""
+    producer.purge()
+    producer.poll(0)
+    producer.close()
 
 
 _READING: Final = {

@@ -163,7 +163,6 @@ def unsafe_settings(
     wanted = spec.config(replication)
     equal = ["cleanup.policy", "unclean.leader.election.enable", "message.timestamp.type"]
     equal += [] if spec.derived else ["retention.bytes"]
-    equal += ["message.timestamp.type"] if spec.arrival_time else []
     equal += ["compression.type"] if spec.compression == "uncompressed" else []
     problems = [f"{key} is {actual.get(key)}, must be {wanted[key]}" for key in equal if actual.get(key) != wanted[key]]
     kept = int(actual.get("retention.ms", "0"))

@@ -15,7 +15,7 @@ from typing import Final
 
 import psycopg
 import structlog
-from eventsourcing.persistence import ApplicationRecorder
+from eventsourcing.persistence import ApplicationRecorder, OperationalError
 
 from consumers.projector.assignment import Assignment
 from projections.dashboards import roles
@@ -133,6 +133,8 @@ class Projector:
                 _log.warning("database_away", projection=projection.name, error=str(error), retry_seconds=pause)
             except LostEventsError as error:
                 self._fail(error)
+            except OperationalError as error:
+                _log.warning("log_away", projection=projection.name, error=str(error), retry_seconds=pause)
             except Exception:  # noqa: BLE001  whatever it is, this read model starts again and the others continue
                 _log.exception("projection_failed", projection=projection.name, retry_seconds=pause)
             self._log_reader.leave(projection.name)

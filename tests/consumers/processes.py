@@ -43,13 +43,18 @@ def pause(postgres: Postgres, seconds: float) -> None:
 
 
 class EngineProcess:
-    """`tidings engine` with these settings."""
+    """`tidings engine` with these settings, or another command."""
 
     def __init__(
-        self, settings: Settings, output: Path, *options: str, environment: Mapping[str, str] | None = None
+        self,
+        settings: Settings,
+        output: Path,
+        *options: str,
+        environment: Mapping[str, str] | None = None,
+        command: str = "engine",
     ) -> None:
         self._output = output
-        self._options = options
+        self._options = (command, *options)
         self._env = os.environ | {
             "TIDINGS_HOME": str(settings.home),
             "TIDINGS_LOG": "kafka",
@@ -65,7 +70,7 @@ class EngineProcess:
         """Start it; returns at once."""
         with self._output.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "api", "engine", *self._options],
+                [sys.executable, "-m", "api", *self._options],
                 cwd=ROOT,
                 env=self._env,
                 stdout=output,

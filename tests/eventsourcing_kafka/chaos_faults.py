@@ -95,6 +95,11 @@ class Stage:
         for writer in self.writers:
             writer.kill()
 
+    def last_notes(self) -> str:
+        """Return the last lines of each journal, to see who was stuck."""
+        found = {writer.name: writer.journal.read_text().splitlines()[-4:] for writer in self.writers}
+        return f"the journals end with {found}"
+
     def faults(self, names: list[str]) -> list[Fault]:
         """Return the faults of these names, each with somebody chosen at random who suffers it."""
         return [self._fault(name) for name in names if name != "step clock" or has_compiler()]

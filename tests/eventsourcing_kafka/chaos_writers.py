@@ -24,18 +24,23 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from time import sleep
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from eventsourcing.persistence import IntegrityError, PersistenceError, StoredEvent
+from eventsourcing.persistence import IntegrityError
 
 from eventsourcing_kafka import Checkpoint, Fenced, InDoubt, KafkaApplicationRecorder, Reader, Settings, Writer
+from eventsourcing_kafka.library import PersistenceError
+from tests.eventsourcing_kafka.events import stored
 
 if TYPE_CHECKING:
     import signal
+
+    from eventsourcing.persistence import StoredEvent
 
     from tests.stepped_clock import SteppedClock
 
@@ -59,15 +64,14 @@ def settings_of(bootstrap: str, topic: str, nodes: int = 1, index_folder: str = 
 class Journal:
     """What the clients of one writer were told."""
 
-    def __init__(self, name: str, path: Path) -> None:
-        """Go on with the file at this path."""
+    def __init__(self, name: str) -> None:
+        """Notes go to stdout, a pipe: a line is written whole or not at all, and no full disk stops it."""
         self._name = name
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         self._batches = 0
 
     def note(self, what: str, event: str, position: int = 0) -> None:
         """Note one thing."""
-        os.write(self._file, f"{what} {event} {position}\n".encode())
+        os.write(1, f"{what} {event} {position}\n".encode())
 
     def new_batch(self) -> list[str]:
         """Return the names of the events of another batch, and note that they are sent."""
@@ -81,7 +85,7 @@ class Journal:
 
 def events_of(names: list[str]) -> list[StoredEvent]:
     """Return events with these names."""
-    return [StoredEvent(name, 1, "Made", b"{}") for name in names]
+    return [stored(name, 1, "Made", b"{}") for name in names]
 
 
 def write_for_ever(settings: Settings, journal: Journal, pause: float) -> None:
@@ -176,10 +180,11 @@ class WriterProcess:
         self.index = Path(settings.index_path())
         self._log = folder / f"{name}.log"
         self._arguments = [
-            *(sys.executable, __file__, kind, name, str(self.journal), settings.bootstrap_servers, settings.topic),
+            *(sys.executable, __file__, kind, name, settings.bootstrap_servers, settings.topic),
             *(str(settings.replication_factor), settings.index_folder),
         ]
         self._process: subprocess.Popen[bytes] | None = None
+        self._copying: Thread | None = None
 
     def start(self) -> None:
         """Start the process if it is not running. Raises RuntimeError if it has ended by itself."""
@@ -189,8 +194,15 @@ class WriterProcess:
             environment = os.environ | (self.clock.environment if self.clock else {})
             with self._log.open("ab") as log:
                 self._process = subprocess.Popen(
-                    self._arguments, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment
+                    self._arguments, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, env=environment
                 )
+            self._copying = Thread(target=self._copy, args=[self._process.stdout], daemon=True)
+            self._copying.start()
+
+    def _copy(self, notes: Any) -> None:
+        with notes, self.journal.open("ab", buffering=0) as journal:
+            while found := os.read(notes.fileno(), 65536):
+                journal.write(found)
 
     def send(self, number: signal.Signals) -> None:
         """Send the process a signal."""
@@ -213,16 +225,18 @@ class WriterProcess:
             self._process.kill()
             self._process.wait()
             self._process = None
+        if self._copying is not None:
+            self._copying.join()
 
 
 def main() -> None:
     """Write for ever."""
     parser = argparse.ArgumentParser()
-    for name in ("kind", "name", "journal", "bootstrap", "topic", "nodes", "index_folder"):
+    for name in ("kind", "name", "bootstrap", "topic", "nodes", "index_folder"):
         parser.add_argument(name)
     given = parser.parse_args()
     settings = settings_of(given.bootstrap, given.topic, int(given.nodes), given.index_folder)
-    journal = Journal(given.name, Path(given.journal))
+    journal = Journal(given.name)
     {"writer": write_for_ever, "recorder": record_for_ever}[given.kind](settings, journal, 0.5)
 
 

@@ -17,11 +17,12 @@ from confluent_kafka.admin import (
     ResourcePatternType,
     ResourceType,
 )
-from eventsourcing.persistence import OperationalError, StoredEvent
 
 from eventsourcing_kafka import KafkaApplicationRecorder, Settings, ensure_topic
+from eventsourcing_kafka.library import OperationalError
 from local.kafka import Broker
 from local.processes import free_port, polls
+from tests.eventsourcing_kafka.events import stored
 from tests.eventsourcing_kafka.test_readme import README
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def write(settings: Settings) -> None:
     """Take over, insert, look a version up, and read."""
     with closing(KafkaApplicationRecorder(settings)) as recorder:
         version = len(recorder.select_events("a"))
-        recorder.insert_events([StoredEvent("a", version, "Made", b"{}")])
+        recorder.insert_events([stored("a", version, "Made", b"{}")])
         assert len(recorder.select_events("a")) == version + 1
 
 

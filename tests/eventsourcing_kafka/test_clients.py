@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import confluent_kafka
 import psutil
 import pytest
-from eventsourcing.persistence import ProgrammingError, StoredEvent
 
 from eventsourcing_kafka import InDoubt, KafkaApplicationRecorder, Settings, ensure_topic
 from eventsourcing_kafka.clients import Connections, new_client
+from eventsourcing_kafka.library import ProgrammingError
 from local.processes import polls
+from tests.eventsourcing_kafka.events import stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,7 @@ def recorders(settings: Settings) -> Iterator[list[KafkaApplicationRecorder]]:
 def work(recorder: KafkaApplicationRecorder, versions: range) -> None:
     """Insert and read."""
     for version in versions:
-        recorder.insert_events([StoredEvent("a", version, "Made", b"{}")])
+        recorder.insert_events([stored("a", version, "Made", b"{}")])
         assert len(recorder.select_events("a", gt=version - 1)) == 1
         assert recorder.max_notification_id() == version + 1
 
@@ -118,12 +119,12 @@ def test_a_record_in_flight_is_void_after_its_producer_is_given_back(settings: S
         shared.client = _Deaf(shared.client, stuck)
         stuck.set()
         with pytest.raises(InDoubt):
-            one.insert_events([StoredEvent("a", 1, "Made", b"{}")])
+            one.insert_events([stored("a", 1, "Made", b"{}")])
         stuck.clear()
         shared.client = shared.client.client
         work(two, range(1, 2))
         found = [event.originator_version for event in one.select_events("a")]
-        one.insert_events([StoredEvent("a", found[-1] + 1, "Made", b"{}")])
+        one.insert_events([stored("a", found[-1] + 1, "Made", b"{}")])
 
         assert one.writer._producer._client._shared is not shared  # type: ignore[union-attr]
         assert [n.originator_version for n in one.select_notifications(1, 10)] == list(range(found[-1] + 2))

@@ -220,8 +220,8 @@ def test_an_unreachable_broker_is_an_operational_error(settings: Settings) -> No
 
 
 def threads_of_clients() -> int:
-    """Return the number of threads, without the one that guards the waits of all clients."""
-    return sum(thread.name != "wait-guard" for thread in threading.enumerate())
+    """Return the number of threads, without those that guard the waits of all clients."""
+    return sum(thread.name not in {"wait-guard", "kafka-call"} for thread in threading.enumerate())
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # see `lost_connections`

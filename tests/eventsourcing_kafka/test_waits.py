@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import socket
 from dataclasses import replace
+from functools import partial
 from time import monotonic, sleep, time
 from typing import TYPE_CHECKING
 
 import confluent_kafka
 import pytest
-from eventsourcing.persistence import StoredEvent
 
 from eventsourcing_kafka import InDoubt, Reader, Settings, Writer, waits
+from eventsourcing_kafka.clients import close_producer
 from eventsourcing_kafka.waits import WaitGuard, end_poll
 from tests.eventsourcing_kafka.chaos_writers import WriterProcess
+from tests.eventsourcing_kafka.events import stored
 from tests.stepped_clock import SteppedClock, has_compiler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from eventsourcing.persistence import StoredEvent
+
 
 def events(*names: str) -> list[StoredEvent]:
     """Return events with these originator ids."""
-    return [StoredEvent(name, 1, "Made", b"{}") for name in names]
+    return [stored(name, 1, "Made", b"{}") for name in names]
 
 
 def test_a_wait_for_records_that_is_overdue_is_ended(settings: Settings) -> None:
@@ -40,8 +44,7 @@ def test_a_wait_for_records_that_is_overdue_is_ended(settings: Settings) -> None
         consumer.consume(1, 20)
     assert monotonic() < began + 5
     assert guard.stale
-    guard.close()
-    consumer.close()
+    guard.close(consumer)
 
 
 def test_a_wait_for_an_acknowledgement_that_is_overdue_is_ended() -> None:
@@ -57,8 +60,7 @@ def test_a_wait_for_an_acknowledgement_that_is_overdue_is_ended() -> None:
     assert monotonic() < began + 5
     assert errors
     assert guard.stale
-    guard.close()
-    producer.close()
+    guard.close(producer, partial(close_producer, producer))
     silent.close()
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import socket
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from kafka import KafkaAdminClient
 
 from api.demo.run import free_or_other
+from consumers.kafka.topics import COMMANDS, topic_name
 from local.processes import free_port
 from settings import Settings
 from tests.api.command_line import tidings
+from tests.consumers.processes import kafka_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,6 +44,32 @@ def test_an_address_that_cannot_be_listened_on_is_said_first(tmp_path: Path, cha
 
     assert (done.returncode, says in done.stderr, f"port {port} " in done.stderr) == (3, True, True), done.stderr
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("part", ["engine", "feed"])
+def test_a_setting_that_the_kafka_client_refuses_is_one_sentence(part: str, tmp_path: Path) -> None:
+    """It names the setting, and no part tries again."""
+    settings = Settings(
+        home=tmp_path, log="kafka", kafka_security_protocol="SSL", kafka_ca_file=tmp_path / "missing.pem"
+    )
+    done = tidings(settings, part)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("tidings: TIDINGS_KAFKA_CA_FILE is refused: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_topic_that_could_lose_data_is_one_sentence(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
+    """It names the topic and its setting."""
+    settings = kafka_settings(tmp_path, kafka, topic_prefix)
+    name = topic_name(settings, COMMANDS)
+    with closing(KafkaAdminClient(bootstrap_servers=kafka)) as admin:
+        admin.create_topics({name: {"num_partitions": 1, "replication_factor": 1, "configs": {"retention.ms": "1000"}}})
+    done = tidings(settings, "feed")
+
+    assert done.returncode == 3
+    assert done.stderr.startswith(f"tidings: Topic {name} could lose data: ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_the_demo_takes_another_port_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
