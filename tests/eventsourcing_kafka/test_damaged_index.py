@@ -1,4 +1,4 @@
-"""Random damage of the SQLite index: every answer is that of the log, and no version can be inserted twice."""
+"""Random damage of the SQLite index: every answer is that of the log, and nothing can be inserted twice."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
-from eventsourcing.persistence import IntegrityError, StoredEvent
+from eventsourcing.persistence import IntegrityError, StoredEvent, Tracking
 
-from eventsourcing_kafka import KafkaApplicationRecorder, Settings, ensure_topic
+from eventsourcing_kafka import KafkaApplicationRecorder, KafkaProcessRecorder, Settings, ensure_topic
 from eventsourcing_kafka.library import OperationalError
-from tests.eventsourcing_kafka.events import stored
+from tests.eventsourcing_kafka.events import stored, tracking
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 BATCHES = 300
 AGGREGATES = 40
+APPLICATIONS = 7
 OLD = 40
 """The number of events that are inserted again after each damage."""
 
@@ -30,6 +31,11 @@ def batch(number: int) -> list[StoredEvent]:
     """Return the events of one batch: one of an aggregate, and one of the aggregate that all batches have."""
     first = stored(f"aggregate-{number % AGGREGATES:03}", number // AGGREGATES, "Made", b"{}")
     return [first, stored("all", number, "Made", b"{}")]
+
+
+def processed(number: int) -> Tracking:
+    """Return the tracking of one batch."""
+    return tracking(f"application-{number % APPLICATIONS}", number + 1)
 
 
 EVENTS = [event for number in range(BATCHES) for event in batch(number)]
@@ -42,9 +48,9 @@ class Moments:
         self.settings = settings
         self.path = Path(settings.index_path())
         self.copies: list[Path] = []
-        with closing(KafkaApplicationRecorder(settings)) as recorder:
+        with closing(KafkaProcessRecorder(settings)) as recorder:
             for number in range(BATCHES):
-                recorder.insert_events(batch(number))
+                recorder.insert_events(batch(number), tracking=processed(number))
                 if number in {100, 200, BATCHES - 1}:
                     self._copy(copies / f"{settings.topic}-killed-{number}")
         self._copy(copies / f"{settings.topic}-closed")
@@ -69,10 +75,13 @@ class Moments:
 
     def check(self, random: Random) -> None:
         """Compare what a new recorder answers with the log."""
-        with closing(KafkaApplicationRecorder(self.settings)) as recorder:
+        with closing(KafkaProcessRecorder(self.settings)) as recorder:
+            if random.random() < 0.5:  # whoever is asked first must notice
+                self.check_trackings(recorder, random)
             for number in random.sample(range(BATCHES), OLD):
                 with pytest.raises(IntegrityError):
                     recorder.insert_events(batch(number))
+            self.check_trackings(recorder, random)
             for name in ["all", *(f"aggregate-{number:03}" for number in random.sample(range(AGGREGATES), 8))]:
                 found = recorder.select_events(name)
                 assert found == [event for event in EVENTS if event.originator_id == name]
@@ -83,6 +92,16 @@ class Moments:
                 for position, event in enumerate(EVENTS[begin - 1 : begin + 39], begin)
             ]
             assert recorder.max_notification_id() == len(EVENTS)
+
+    @staticmethod
+    def check_trackings(recorder: KafkaProcessRecorder, random: Random) -> None:
+        """Compare the trackings of all applications, and try to insert some of them again."""
+        last = {processed(number).application_name: number + 1 for number in range(BATCHES)}
+        assert {name: recorder.max_tracking_id(name) for name in last} == last
+        assert recorder.max_tracking_id("another") is None
+        for number in random.sample(range(BATCHES), 3):
+            with pytest.raises(IntegrityError):
+                recorder.insert_events([stored("new", 1, "Made", b"{}")], tracking=processed(number))
 
 
 def cut(path: Path, random: Random) -> None:
