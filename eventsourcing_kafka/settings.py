@@ -149,6 +149,9 @@ class Settings:
             "allow.auto.create.topics": False,
             "check.crcs": True,
             "max.poll.interval.ms": 86_400_000,
+            "socket.timeout.ms": max(
+                1_000, int(self.read_timeout * 1000)
+            ),  # a leader that is frozen is left, not waited for
             "fetch.wait.max.ms": 100,  # a seek waits for the fetch in flight to end
             "fetch.error.backoff.ms": 20,
             "fetch.queue.backoff.ms": 2,
