@@ -154,6 +154,8 @@ class Settings:
             "allow.auto.create.topics": False,
             "check.crcs": True,
             "max.poll.interval.ms": 86_400_000,
+            # A leader that is frozen is left, not waited for.
+            "socket.timeout.ms": max(fetch_wait_ms + 1_000, int(self.read_timeout * 1000)),
             "fetch.wait.max.ms": fetch_wait_ms,
             "fetch.error.backoff.ms": 20,
             "fetch.queue.backoff.ms": 2,

@@ -40,8 +40,10 @@ POLL_SECONDS = 0.1
 """The longest single poll. A longer wait is several polls, so that one that is overdue is noticed soon."""
 LOOK_SECONDS = 0.05
 """The time from one look for overdue waits to the next."""
-GRACE_SECONDS = 0.1
+GRACE_SECONDS = 1.0
 """The time after which a wait that should have ended is overdue. A busy machine needs a moment to end one."""
+GRACE_STALE_SECONDS = 0.1
+"""The same after the wall clock was set back."""
 SET_BACK_SECONDS = 0.25
 """The least by which the wall clock must be set back for all clients to be replaced."""
 CLOSE_SECONDS = 10.0
@@ -95,7 +97,7 @@ class WaitGuard:
     def look(self) -> None:
         """End the wait if it is overdue, and was so at the last look: a process that was paused needs a moment to go on."""
         due = self._due
-        if due + GRACE_SECONDS < monotonic():
+        if due + (GRACE_STALE_SECONDS if self.stale else GRACE_SECONDS) < monotonic():
             if due == self._late:
                 self.stale = True
                 with self._closing:

@@ -18,7 +18,7 @@ from local.kafka import Broker, Cluster
 if TYPE_CHECKING:
     from pathlib import Path
 
-ROUNDS = 5
+ROUNDS = 3
 """The number of leaders that are deposed."""
 
 
@@ -39,7 +39,7 @@ def test_a_deposed_leader_answers_from_before_and_a_position_can_be_waited_for(t
     """
     old_reads = 0
     with Cluster(tmp_path / "cluster") as cluster:
-        settings = Settings(bootstrap_servers=cluster.bootstrap, topic="events", read_timeout=20.0)
+        settings = Settings(bootstrap_servers=cluster.bootstrap, topic="events", read_timeout=5.0)
         writing = KafkaApplicationRecorder(replace(settings, index_folder=str(tmp_path / "writer")))
         reading = KafkaApplicationRecorder(replace(settings, index_folder=str(tmp_path / "reader")))
         written = {1: insert(writing, 1)}
@@ -82,7 +82,7 @@ def insert(recorder: KafkaApplicationRecorder, version: int) -> int:
 
 def await_position(recorder: KafkaApplicationRecorder, position: int) -> None:
     """Wait until the recorder has seen an event."""
-    deadline = monotonic() + 60
+    deadline = monotonic() + 120
     while True:
         with suppress(OperationalError):  # between two leaders nobody answers
             if (recorder.max_notification_id() or 0) >= position:
