@@ -6,11 +6,13 @@ disputes, corrections after payouts, voids.
 
 import random
 from collections.abc import Iterator
+from hashlib import sha256
 
 from domain.account import DepositCash, OpenAccount, WithdrawCash
 from domain.commands import Command
 from domain.events import Recorded
 from domain.exchange import Entry, Exchange
+from domain.invitations import AcceptInvitation, CreateInvitation
 from domain.market import (
     ActivateMarket,
     AddLiquidity,
@@ -204,8 +206,16 @@ class Simulation:
 
 
 def simulate(seed: int, commands: int) -> list[Recorded]:
-    """Return the log that a seed makes."""
-    return Simulation(seed).run(commands)
+    """Return the log that a seed makes, with two invitations at its end; the second one is used up."""
+    simulation = Simulation(seed)
+    simulation.run(commands)
+    for name, uses in (("first", 3), ("second", 1)):
+        secret_hash = sha256(name.encode()).hexdigest()
+        simulation.send(CreateInvitation(name, secret_hash, uses, simulation.time + HOUR, MICRO))
+        for guest in (f"{name} guest", f"{name} other guest"):
+            key_hash = sha256(guest.encode()).hexdigest()
+            simulation.send(AcceptInvitation(secret_hash, f"ac {guest}", guest, f"key {guest}", key_hash))
+    return simulation.log
 
 
 def batches(log: list[Recorded], size: int) -> Iterator[list[Recorded]]:
