@@ -1,6 +1,6 @@
 """All settings, read once from environment variables `TIDINGS_*`. No other file of the program reads the environment.
 
-`tidings settings` prints what `described` returns. The name of a number ends with its unit (`_ms`, `_bytes`, `_max`,
+`tidings settings` lists them. The name of a number ends with its unit (`_ms`, `_bytes`, `_max`,
 `_per_second`).
 """
 
@@ -10,11 +10,11 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 import platformdirs
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -364,31 +364,6 @@ def wants_json_logs() -> bool:
     return os.environ.get(f"{PREFIX}LOG_FORMAT", "").lower() == "json"
 
 
-class Described(NamedTuple):
-    """One setting in the list of `tidings settings`."""
-
-    variable: str
-    value: str
-    default: str
-    description: str
-
-
-def described(settings: Settings) -> list[Described]:
-    """Return every setting, in the order of the file, with secrets masked."""
-    rows = []
-    for name, field in Settings.model_fields.items():
-        default = field.get_default(call_default_factory=True)
-        rows.append(
-            Described(
-                variable=f"{PREFIX}{name.upper()}",
-                value=_display(name, getattr(settings, name)),
-                default=_display(name, default),
-                description=field.description or "",
-            )
-        )
-    return rows
-
-
 def unknown_variables() -> list[str]:
     """Return the names of environment variables that look like settings but are none; they are most likely misspelt."""
     known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
@@ -397,14 +372,3 @@ def unknown_variables() -> list[str]:
         for name in os.environ
         if name.upper().startswith(PREFIX) and not name.upper().startswith(_TESTS_PREFIX) and name.upper() not in known
     )
-
-
-def _display(name: str, value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if name == "dsn":
-        masked = {"password": "***"} if "password" in conninfo_to_dict(value) else {}
-        return make_conninfo(value, **masked)
-    return str(value)

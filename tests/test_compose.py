@@ -10,8 +10,9 @@ import pytest
 import yaml
 from psycopg.conninfo import conninfo_to_dict
 
+from api.cli.described_settings import described
 from api.cli.main import main
-from settings import Settings, described
+from settings import Settings
 
 FILE = Path(__file__).parents[1] / "compose.yaml"
 OURS = {"topics", "engine", "standby", "projector", "feed", "api", "sql-role"}

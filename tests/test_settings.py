@@ -9,7 +9,8 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 
-from settings import Settings, described, environment, unknown_variables
+from api.cli.described_settings import described
+from settings import Settings, environment, unknown_variables
 
 SECRET = "a-long-enough-operator-key"  # noqa: S105  # an example
 PASSWORDS = ["p@ss/w#rd", "a%b", "50%20off", 'it\'s \\ "one"', "password=1 host=x", "$x:y?z&"]

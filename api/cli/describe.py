@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from api.cli.command import DONE, add_command
-from settings import described
+from api.cli.described_settings import described
 
 if TYPE_CHECKING:
     from argparse import Namespace

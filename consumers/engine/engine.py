@@ -53,10 +53,7 @@ FAILURES_MAX: Final = 3
 """The number of errors of ours in a row, with no batch appended in between, after which the engine stops."""
 
 UNRECORDED_MAX: Final = 1_000
-"""The number of quotes and repeated commands after which the log says how far the source is read, even without events.
-
-Without it, a new engine would take all of them again.
-"""
+"""The quotes and repeated commands after which the log says how far the source is read: a new engine takes the rest again."""
 
 FOLLOW_SECONDS: Final = 0.05
 """The longest wait of a standby for news of the log before it listens for heartbeats."""
