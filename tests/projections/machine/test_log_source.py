@@ -9,6 +9,7 @@ import pytest
 
 from consumers.engine.postgres_log import postgres_recorder
 from consumers.wiring import open_recorder
+from projections.machine import log_source
 from projections.machine.log_reader import read_log
 from projections.machine.log_source import AnySource, PostgresSource, StreamSource, source_of
 from tests.consumers.processes import kafka_settings
@@ -91,8 +92,6 @@ def test_postgresql_is_asked_only_when_something_is_new(database: str, monkeypat
     events = simulate(3, 30)
     asked: list[int] = []
     select = "projections.machine.log_source._select_rows"
-    from projections.machine import log_source  # noqa: PLC0415  its function is wrapped below
-
     rows = log_source._select_rows
     monkeypatch.setattr(select, lambda recorder, after, limit: (asked.append(after), rows(recorder, after, limit))[1])
     with postgres_recorder(database, 0) as recorder:
