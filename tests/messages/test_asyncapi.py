@@ -138,10 +138,10 @@ def test_the_files_refer_to_files_that_are_there() -> None:
 
 
 def test_the_page_names_every_topic_and_schema() -> None:
-    """Five channels, each with a message and an operation; all commands and events are among the components."""
+    """Six channels, each with a message and an operation; all commands and events are among the components."""
     document = page()
 
-    assert {"commands", "replies", "dead-letters", "events", "feed"} == set(document["channels"])
+    assert {"commands", "orders", "replies", "dead-letters", "events", "feed"} == set(document["channels"])
     assert set(document["channels"]) == set(document["components"]["messages"])
     assert len(document["operations"]) == len(document["channels"])
     names = {

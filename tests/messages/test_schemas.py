@@ -21,8 +21,8 @@ def test_the_files_are_up_to_date() -> None:
 
 
 def test_there_is_a_schema_of_everything() -> None:
-    """For every command and event, the reply, and the records of five topics."""
-    assert len(COMMANDS) + len(EVENT_TYPES) + 1 + 5 == len(all_schemas())
+    """For every command and event, the reply, and the records of six topics."""
+    assert len(COMMANDS) + len(EVENT_TYPES) + 1 + 6 == len(all_schemas())
 
 
 @pytest.mark.parametrize(("name", "schema"), all_schemas().items())
