@@ -115,6 +115,7 @@ class Reader:
         while self._offset < end:
             self._fetch(self._settings.read_timeout, end)
             if not self._fetched and self._end_seen < end:
+                self.close()  # the next read connects anew: this client may wait for a leader that was deposed
                 raise OperationalError(
                     f"No record of {self._settings.topic} at offset {self._offset} of {end} "
                     f"within {self._settings.read_timeout} s"
@@ -256,8 +257,12 @@ class Fetcher:
             OperationalError: the broker does not answer in time.
         """
         timeout_ms = int(self._settings.read_timeout * 1000)
-        with translate_errors("Cannot find the end of the log"):
-            return int(self._connected().end_offsets([self._partition], timeout_ms)[self._partition])
+        try:
+            with translate_errors("Cannot find the end of the log"):
+                return int(self._connected().end_offsets([self._partition], timeout_ms)[self._partition])
+        except OperationalError:
+            self.close()  # as above
+            raise
 
     def begin(self) -> int:
         """Return the offset of the first record that was not deleted: 0 in a whole log.
