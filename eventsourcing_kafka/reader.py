@@ -111,6 +111,7 @@ class Reader:
         while self._offset < end:
             self._fetch(self._settings.read_timeout, end)
             if not self._fetched and self._end_seen < end:
+                self.close()  # the next read connects anew: this client may wait for a leader that was deposed
                 raise OperationalError(
                     f"No record of {self._settings.topic} at offset {self._offset} of {end} "
                     f"within {self._settings.read_timeout} s"

@@ -197,7 +197,7 @@ def run(
                 names = ["roll back"]
             if names == ["roll back"]:
                 say(f"round {number + 1}: roll back")
-                problems += stage.roll_back(referee.await_progress)
+                problems += stage.roll_back()
                 stage.start_writers()
                 referee.await_progress(anew=True)
             else:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
     from pathlib import Path
 
-REFUSED_SECONDS = 60
-"""The longest time until a recorder refuses a log that was rolled back."""
+REFUSED_SECONDS = 120
+"""The longest time until a recorder gets on, and until it refuses a log that was rolled back."""
 
 
 class Fault(NamedTuple):
@@ -166,7 +166,7 @@ class Stage:
             admin.close()
         return next((node for node in self.nodes if node.node_id == leader), self.nodes[0])
 
-    def roll_back(self, progress: Callable[[], object]) -> list[str]:
+    def roll_back(self) -> list[str]:
         """Restore the brokers' disks from a backup for a while; return what is wrong: the recorder must refuse this log."""
         for writer in self.writers[:-1]:
             writer.kill()
@@ -174,8 +174,9 @@ class Stage:
         for node in self.nodes:
             shutil.rmtree(node.folder / "backup", ignore_errors=True)
             shutil.copytree(node.folder / "data", node.folder / "backup")
+        before = self.recorder.noted()
         self.start_brokers()
-        progress()
+        self._await_read(before)
         self.kill_brokers()
         for node in self.nodes:
             (node.folder / "data").rename(node.folder / "true")
@@ -190,6 +191,17 @@ class Stage:
             (node.folder / "true").rename(node.folder / "data")
         self.start_brokers()
         return problems
+
+    def _await_read(self, before: int) -> None:
+        """Wait until the recorder was told of an event that the backup lacks, and has read it."""
+        deadline = monotonic() + REFUSED_SECONDS
+        while True:
+            noted = self.recorder.journal.read_bytes()[before:].decode()
+            if "\nread " in noted.partition("told ")[2]:
+                return
+            if monotonic() > deadline:
+                raise TimeoutError("The recorder did not get on")
+            sleep(0.05)
 
     def _await_refusal(self, before: int) -> list[str]:
         deadline = monotonic() + REFUSED_SECONDS

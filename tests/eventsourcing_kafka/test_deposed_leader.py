@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
@@ -18,7 +17,7 @@ from local.kafka import Broker, Cluster
 if TYPE_CHECKING:
     from pathlib import Path
 
-ROUNDS = 3
+ROUNDS = 1
 """The number of leaders that are deposed."""
 
 
@@ -84,10 +83,13 @@ def await_position(recorder: KafkaApplicationRecorder, position: int) -> None:
     """Wait until the recorder has seen an event."""
     deadline = monotonic() + 120
     while True:
-        with suppress(OperationalError):  # between two leaders nobody answers
+        error: Exception | None = None
+        try:
             if (recorder.max_notification_id() or 0) >= position:
                 return
-        assert monotonic() < deadline
+        except OperationalError as found:  # between two leaders nobody answers
+            error = found
+        assert monotonic() < deadline, error
         sleep(0.05)
 
 

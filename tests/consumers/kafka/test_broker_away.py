@@ -47,7 +47,9 @@ def test_every_process_says_it_once(own_kafka: Broker, database: str, tmp_path: 
             about = [line for line in process.output.splitlines() if any(word in line for word in ABOUT_KAFKA)]
             assert len(about) <= 2, (part, about)
             assert "Traceback" not in process.output, part
-            assert process.running, part
+        assert processes["api"].running
+        assert processes["projector"].running
+        assert processes["engine"].running or processes["standby"].running  # one may have taken over from the other
 
 
 ABOUT_KAFKA = (
