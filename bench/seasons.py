@@ -133,7 +133,20 @@ def _first_season(orders: int) -> tuple[list[StoredEvent], list[StoredEvent]]:
     send(PublishStory(story, f"story-{_SEASON}", "Story", "Body", "world", START))
     for name in open_markets:
         close = START + SEASON_MICROSECONDS
-        send(OpenMarket(name, story, name, "Will it?", ("No", "Yes"), 50_000 * MICRO, close, "News", fee_rate=10_000))
+        send(
+            OpenMarket(
+                name,
+                story,
+                name,
+                "Will it?",
+                ("No", "Yes"),
+                50_000 * MICRO,
+                close,
+                "News",
+                fee_rate=10_000,
+                dispute_seconds=0,
+            )
+        )
     for _ in range(orders):
         time += chosen.randrange(200_000)
         send(_order(exchange, chosen, chosen.choice(names), chosen.choice(open_markets), number))

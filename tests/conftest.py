@@ -70,6 +70,7 @@ def database(postgres_dsn: str) -> Iterator[str]:
 def server_folder() -> Iterator[Path]:
     """A folder for the servers of one test; like `run_folder`, PostgreSQL's user can enter it."""
     folder = Path(tempfile.mkdtemp(prefix="tidings-test-"))
+    folder.chmod(0o711)  # as root, PostgreSQL runs as another user
     yield folder
     shutil.rmtree(folder)
 

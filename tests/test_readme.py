@@ -78,7 +78,7 @@ def served(environment: dict[str, str], server_folder: Path) -> Iterator[str]:
             ["bash", "-c", block], env=environment, cwd=ROOT, stdout=printed, start_new_session=True
         )
     for _ in polls(90):
-        assert server.poll() is None, "it serves until it is stopped"
+        assert server.poll() is None, (server_folder / "printed").read_text()
         try:
             urllib.request.urlopen(f"{url}/readyz", timeout=2).close()  # noqa: S310  our own server
         except OSError:

@@ -54,10 +54,7 @@ _TOPICS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
 PRINCIPALS: Final = tuple(_TOPICS)
 
 GROUP: Final = "tidings"
-"""The consumer group that our clients name. Only `tidings orders` keeps an offset in it.
-
-The readers of the log name one of their own; its name is the client id in the settings of `eventsourcing_kafka`.
-"""
+"""The consumer group that our clients name. Only `tidings orders` keeps an offset in it."""
 
 
 _ANSWER_SECONDS: Final = 10.0
@@ -88,8 +85,6 @@ def access_rules(settings: "Settings", names: Mapping[str, str]) -> list[AccessR
             rules += [AccessRule(name, "topic", topic_name(settings, topic), each) for each in (*does, *sees)]
         group = _READS if principal == "orders" else ("Describe",)
         rules += [AccessRule(name, "group", GROUP, each) for each in group]
-        if EVENTS in topics:
-            rules.append(AccessRule(name, "group", log_settings(settings).client_id, "Describe"))
     return rules
 
 

@@ -110,7 +110,7 @@ def test_nothing_that_was_answered_is_lost_by_a_kill(database: str, server_folde
         api = Api(client, trader.api.key)
         again = [api.done("/orders", body) for body in bodies]
         fills = api.data(f"/accounts/{trader.account_id}/fills", limit=1000, min_position=again[-1]["position"])
-        ledger = api.data("/ledger")
+        ledger = Api(client, key).data("/ledger")
         second = start_another(settings)
         assert api.done("/orders", bodies[0]) == again[0], "the first one goes on"
 

@@ -70,7 +70,17 @@ class Market:
 
 def open_market(submit: Submit, accounts: int = 3, close_time: int = START + 100 * YEAR) -> Market:
     """Publish a story with one market, and open accounts with a thousand credits each."""
-    opening = OpenMarket("", "", "combat", "Will they fight?", ("No", "Yes"), 1000 * MICRO, close_time, "News agencies")
+    opening = OpenMarket(
+        "",
+        "",
+        "combat",
+        "Will they fight?",
+        ("No", "Yes"),
+        1000 * MICRO,
+        close_time,
+        "News agencies",
+        dispute_seconds=0,
+    )
     story = submit("setup:story", PublishStory("", "troops", "Troops", "A body", "world", START, None, (opening,)))
     assert story.code is None, story
     ids = []

@@ -32,7 +32,7 @@ def events(*names: str) -> list[StoredEvent]:
 
 def test_a_wait_for_records_that_is_overdue_is_ended(settings: Settings) -> None:
     """From another thread, soon; then the consumer must be replaced. One that ends in time is left alone."""
-    consumer = confluent_kafka.Consumer(settings.rdkafka_consumer())
+    consumer = confluent_kafka.Consumer(settings.rdkafka_consumer(100))
     guard = WaitGuard(lambda: end_poll(consumer))
     with guard.at_most(0.05):
         consumer.poll(0.05)

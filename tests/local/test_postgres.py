@@ -149,7 +149,8 @@ def test_opens_parent_folders_for_passing_only(tmp_path: Path) -> None:
     """Folders on the way of PostgreSQL's user can be passed but not listed. Open folders do not change."""
     closed, open_ = tmp_path / "closed", tmp_path / "open"
     closed.mkdir(mode=0o700)
-    open_.mkdir(mode=0o755)
+    open_.mkdir()
+    open_.chmod(0o755)  # whatever the mask of this process
 
     let_through([closed, open_])
 

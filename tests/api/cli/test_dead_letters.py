@@ -35,7 +35,7 @@ def test_dead_letters_listed_shown_retried_and_skipped(home_settings: Settings, 
         home_settings,
         home_dsn,
         tmp_path / "projector.txt",
-        dict.fromkeys(PROJECTIONS, EVENTS + 1) | dict.fromkeys(["timeline", "log_index"], EVENTS),
+        dict.fromkeys(PROJECTIONS, EVENTS + 1) | dict.fromkeys(["timeline", "log_index", "invitations"], EVENTS),
     )
 
     rows = json.loads(tidings(home_settings, "dead-letters", "list", "--json").stdout)

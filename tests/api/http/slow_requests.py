@@ -49,7 +49,7 @@ class Waiting:
         """Send a read."""
         connection = socket.create_connection((httpx.URL(url).host, httpx.URL(url).port or 0), timeout=60)
         header = f"authorization: Bearer {key}\r\n" if key else ""
-        connection.sendall(f"GET {path} HTTP/1.1\r\nhost: here\r\nconnection: close\r\n{header}\r\n".encode())
+        connection.sendall(f"GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{header}\r\n".encode())
         return cls(connection)
 
     def answer(self) -> str:

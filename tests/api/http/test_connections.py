@@ -26,7 +26,7 @@ SOON = 8.0
 
 SHORT = {"header_ms": 500, "body_ms": 2_500, "idle_ms": 700, "unread_ms": 500}
 KEY = f"authorization: Bearer {OPERATOR_KEY}\r\n"
-POST = "POST /v1/orders HTTP/1.1\r\nhost: here\r\ncontent-type: application/json\r\n"
+POST = "POST /v1/orders HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
 
 
 @contextmanager
@@ -89,7 +89,7 @@ def test_a_header_that_never_ends_is_refused(url: httpx.URL) -> None:
     for part in (b"a" * 1_000_000, b"a" * 1_000):
         connection = connected(url)
         began = monotonic()
-        connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: here\r\nlong: ")
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nlong: ")
         try:
             for _ in range(200):
                 connection.sendall(part)
@@ -99,12 +99,14 @@ def test_a_header_that_never_ends_is_refused(url: httpx.URL) -> None:
         assert not found or ("431" in found.partition("\r\n")[0] and '"HEADERS_TOO_LARGE"' in found), found
         assert monotonic() - began < SHORT["header_ms"] / 1000 + 2
     small = connected(url)
-    small.sendall(b"GET /healthz HTTP/1.1\r\nhost: here\r\nconnection: close\r\nlong: " + b"a" * 16_000 + b"\r\n\r\n")
+    small.sendall(
+        b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nlong: " + b"a" * 16_000 + b"\r\n\r\n"
+    )
     assert rest(small).startswith("HTTP/1.1 200")
     assert is_well(url)
 
 
-@pytest.mark.parametrize("begin", ["GET /heal", "GET /healthz HTTP/1.1\r\nhost: here\r\nslow: a", "\r\n\r\n"])
+@pytest.mark.parametrize("begin", ["GET /heal", "GET /healthz HTTP/1.1\r\nhost: localhost\r\nslow: a", "\r\n\r\n"])
 def test_a_header_that_takes_too_long_is_refused(url: httpx.URL, begin: str) -> None:
     """However busily it drips."""
     connection = connected(url)
@@ -129,7 +131,7 @@ def test_a_connection_without_a_request_ends(url: httpx.URL) -> None:
     """A new one, one that was used, and one that sends only empty lines after a request."""
     new, used, dripping = connected(url), connected(url), connected(url)
     for connection in (used, dripping):
-        connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: here\r\n\r\n")
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
         assert answered(connection).startswith(b"HTTP/1.1 200")
     dripping.sendall(b"\r\n")
     assert [rest(each) for each in (new, used, dripping)] == [""] * 3
@@ -205,7 +207,7 @@ def test_an_answer_that_nobody_reads_is_given_up(url: httpx.URL) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
     connection.settimeout(0.2)
     connection.connect((url.host, url.port or 0))
-    request = b"GET /openapi.json HTTP/1.1\r\nhost: here\r\n\r\n"
+    request = b"GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n"
     assert any(not _takes(connection, request) for _ in polls(SOON)), "it is still open"
 
 
@@ -222,7 +224,7 @@ def _takes(connection: socket.socket, data: bytes) -> bool:
 
 def test_one_connection_sends_few_requests_ahead(url: httpx.URL) -> None:
     """Some are served, a flood is not."""
-    request = b"GET /healthz HTTP/1.1\r\nhost: here\r\n\r\n"
+    request = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
     connection = connected(url)
     connection.sendall(request * 20)
     assert rest(connection).count("HTTP/1.1 200") == 20

@@ -65,7 +65,8 @@ def test_a_forged_cursor_is_no_error_of_the_server(exchange: Exchange) -> None:
     m, a = f"/v1/markets/{market['market_id']}", f"/v1/accounts/{trader.account_id}"
     lists = ["/v1/stories", f"/v1/stories/{market['story_id']}", "/v1/markets", f"{m}/trades", f"{m}/events",
              f"{m}/holders", f"{m}/prices-history", f"{m}/candlesticks", "/v1/accounts", f"{a}/positions", f"{a}/orders",
-             f"{a}/fills", f"{a}/settlements", f"{a}/ledger", f"{a}/equity-history", "/v1/leaderboard", "/v1/events"]  # fmt: skip
+             f"{a}/fills", f"{a}/settlements", f"{a}/ledger", f"{a}/equity-history", "/v1/leaderboard", "/v1/events",
+             "/v1/invitations"]  # fmt: skip
     parameters = {
         path
         for path, methods in exchange.api.client.get("/openapi.json").json()["paths"].items()

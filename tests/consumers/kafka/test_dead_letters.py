@@ -170,7 +170,7 @@ def test_what_the_engine_fails_on_lands_there(settings: Settings, monkeypatch: p
     with KafkaGateway(settings) as gateway:
         (offset,) = produce(settings, dump_record([NOOP, b"7", bad]))
         with monkeypatch.context() as patch:
-            patch.setattr("domain.exchange.reject", fail)  # there is no such account, which only `bad` asks for
+            patch.setattr("domain.decided.reject", fail)  # there is no such account, which only `bad` asks for
             engine.start()
             gateway.submit_blocking("t:after", AdvanceTime())
             engine.stop()

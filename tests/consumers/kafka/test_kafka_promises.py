@@ -115,10 +115,10 @@ def test_a_dead_letter_states_the_reason_of_the_page(settings: Settings, gateway
 
 def test_keys_and_headers_are_those_of_asyncapi() -> None:
     """A topic without keys on the page has none on the other page either; the feed has the same headers on both."""
-    assert set(TOPICS) == {"commands", "replies", "feed", "events", "dead-letters"}
+    assert set(TOPICS) == {"commands", "orders", "replies", "feed", "events", "dead-letters"}
     for topic, key in TOPICS.items():
         declared = message_of(topic)["bindings"]["kafka"]["key"]["description"]
         assert (declared == "none") == (key == "none"), topic
     (named,) = re.findall(r"the headers are (.*?)\.", PAGE.replace("\n", " "))
     assert re.findall(r"`(\w+)`", named) == message_of("feed")["headers"]["required"]
-    assert [topic for topic in TOPICS if "headers" in message_of(topic)] == ["feed"]
+    assert [topic for topic in TOPICS if "headers" in message_of(topic)] == ["orders", "feed"]

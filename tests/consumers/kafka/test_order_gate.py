@@ -18,6 +18,7 @@ from consumers.kafka.dead_letters import DeadLetters
 from consumers.kafka.event_publisher import EventPublisher
 from consumers.kafka.gateway import KafkaGateway
 from consumers.kafka.heartbeats import KafkaHeartbeats
+from consumers.kafka.log_settings import log_settings
 from consumers.kafka.order_gate import OrderGate, Signer
 from consumers.kafka.records import RecordReader
 from consumers.kafka.topics import COMMANDS, EVENTS, FEED, HEARTBEATS, ORDERS, REPLIES, ensure_topics, topic_name
@@ -111,7 +112,7 @@ def running(login: Callable[[str], Settings]) -> Iterator[tuple[KafkaGateway, di
 def sent(settings: Settings, *records: tuple[str, bytes, Any]) -> list[str | None]:
     """Write records (topic, value, headers), and return for each the name of the broker's error, None if it has it."""
     told: dict[int, str | None] = {}
-    producer = Producer(settings.rdkafka_client() | {"message.timeout.ms": 10_000, "max.in.flight": 1})
+    producer = Producer(log_settings(settings).rdkafka_client() | {"message.timeout.ms": 10_000, "max.in.flight": 1})
     for number, (topic, value, headers) in enumerate(records):
 
         def note(error: Any, _: object, number: int = number) -> None:
