@@ -187,7 +187,7 @@ def signer(connection: Connection[Any], key_id: str) -> tuple[bytes, str] | None
     """
     row = connection.execute(
         "SELECT hash, account_id FROM public.api_keys "
-        "WHERE key_id = %s AND revoked_at IS NULL AND account_id IS NOT NULL AND 'trader' = ANY(roles)",
+        f"WHERE key_id = %s AND {_VALID} AND account_id IS NOT NULL AND 'trader' = ANY(roles)",
         [key_id],
     ).fetchone()
     return None if row is None else (bytes(row[0]), str(row[1]))

@@ -73,3 +73,16 @@ def test_a_key_expires_and_knows_its_last_use(connection: psycopg.Connection) ->
     assert key_store.find(connection, secret) is not None
     connection.execute("UPDATE public.api_keys SET expires_at = now() - interval '1 second'")
     assert key_store.find(connection, secret) is None
+
+
+def test_only_a_valid_key_of_a_trader_signs_orders(connection: psycopg.Connection) -> None:
+    """A key that has ended signs nothing any more, nor does a key that may only read."""
+    _, trader = key_store.create(connection, key_store.NewKey(["trader"], "ac_1"))
+    _, reader = key_store.create(connection, key_store.NewKey(["reader"], "ac_1"))
+    found = key_store.signer(connection, trader.key_id)
+    assert found is not None
+    assert found[1] == "ac_1"
+    assert key_store.signer(connection, reader.key_id) is None
+
+    connection.execute("UPDATE public.api_keys SET expires_at = now() - interval '1 second'")
+    assert key_store.signer(connection, trader.key_id) is None
