@@ -8,11 +8,13 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 import pytest
-from eventsourcing.persistence import IntegrityError, OperationalError, StoredEvent
+from eventsourcing.persistence import IntegrityError, StoredEvent
 from kafka import KafkaAdminClient
 
 from eventsourcing_kafka import InDoubt, KafkaApplicationRecorder, Settings
+from eventsourcing_kafka.library import OperationalError
 from local.kafka import Broker, Cluster
+from tests.eventsourcing_kafka.events import stored
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +25,7 @@ ROUNDS = 1
 
 def event(version: int) -> StoredEvent:
     """Return an event of the only aggregate."""
-    return StoredEvent("a", version, "Made", b"{}")
+    return stored("a", version, "Made", b"{}")
 
 
 @pytest.mark.chaos

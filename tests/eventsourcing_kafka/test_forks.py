@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 
 SCRIPT = """
 import os, sys, warnings
-from eventsourcing.persistence import ProgrammingError, StoredEvent
+from tests.eventsourcing_kafka.events import stored
+from eventsourcing_kafka.library import ProgrammingError
 from eventsourcing_kafka import KafkaApplicationRecorder, Reader, Settings, Writer
 
 warnings.simplefilter("ignore")
 settings = Settings(bootstrap_servers=sys.argv[1], topic=sys.argv[2], replication_factor=1, index_folder="temporary")
-event = lambda name: [StoredEvent(name, 1, "Made", b"{}")]
+event = lambda name: [stored(name, 1, "Made", b"{}")]
 recorder = KafkaApplicationRecorder(settings)
 recorder.insert_events(event("a"))
 recorder.select_events("a")

@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
-from eventsourcing.persistence import StoredEvent
 
 from eventsourcing_kafka import KafkaApplicationRecorder, Reader, Settings, Writer
+from tests.eventsourcing_kafka.events import stored
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from eventsourcing.persistence import StoredEvent
+
 
 def events(count: int) -> list[StoredEvent]:
     """Return new events, each of an aggregate of its own."""
-    return [StoredEvent(uuid4(), 1, "topic", b"{}") for _ in range(count)]
+    return [stored(str(uuid4()), 1, "topic", b"{}") for _ in range(count)]
 
 
 class Received:
