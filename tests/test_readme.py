@@ -60,7 +60,7 @@ def objects(text: str) -> list[dict[str, Any]]:
 def environment(server_folder: Path) -> dict[str, str]:
     """The environment of a reader: a port and a home of their own, and no program of ours in the path."""
     programs = str(Path(sys.executable).parent)
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("TIDINGS_", "MAKE"))}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("TIDINGS_", "MAKE", "ARGS"))}
     return clean | {
         "PATH": ":".join(part for part in os.environ["PATH"].split(":") if part != programs),
         "TIDINGS_HOME": str(server_folder / "a home"),
