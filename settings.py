@@ -337,9 +337,10 @@ class Settings(BaseSettings):
             )
         return self
 
-    def proxy_addresses(self) -> list[str]:
-        """Return the addresses of the reverse proxies."""
-        return [address.strip() for address in self.proxies.split(",") if address.strip()]
+
+def listed(text: str) -> list[str]:
+    """Return the items of a comma-separated setting."""
+    return [item for each in text.split(",") if (item := each.strip())]
 
 
 def environment(settings: Settings) -> dict[str, str]:

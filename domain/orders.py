@@ -103,8 +103,6 @@ class MergeSets(Value):
     amount: Shares
 
 
-OrderCommand = PlaceOrder | CancelOrder | CancelOrders | AmendOrder
-
 # --- events
 
 

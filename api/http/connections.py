@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.http.addresses import network_of
 from api.http.errors import ApiError
+from settings import listed
 
 if TYPE_CHECKING:
     import asyncio
@@ -68,7 +69,7 @@ class Connections:
         self.protocol: Callable[..., asyncio.Protocol] = partial(BoundedHttp, self)
         self._max = min(settings.connections_max, descriptors_for(settings.connections_max))
         self._address_max = settings.address_connections_max
-        self._proxies = frozenset(settings.proxy_addresses())
+        self._proxies = frozenset(listed(settings.proxies))
         self._metrics = metrics
         self._open: dict[BoundedHttp, None] = {}
         self._handed_over: dict[asyncio.Transport, Peer] = {}

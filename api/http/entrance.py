@@ -18,6 +18,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from api.http.errors import ApiError, answer
 from api.http.reference import STYLE
+from settings import listed
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -47,11 +48,6 @@ _CORS: Final = {
     ],
     "max_age": 600,
 }  # fmt: skip
-
-
-def listed(text: str) -> list[str]:
-    """Return the items of a comma-separated setting."""
-    return [item for each in text.split(",") if (item := each.strip())]
 
 
 class Entrance:

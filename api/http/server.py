@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 import uvicorn
 
 from api.http.connections import Connections
+from settings import listed
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -24,7 +25,7 @@ class HttpServer:
         host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104  compared, not bound
         self.url = f"http://{host}:{self._socket.getsockname()[1]}"
         connections = Connections(settings, app.state.context.metrics)
-        proxies = settings.proxy_addresses()
+        proxies = listed(settings.proxies)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,

@@ -4,12 +4,13 @@ Anybody who may write to a topic can write such records, so they must not end th
 the log of the program either: it gets a line at once, and then one every `LINE_SECONDS` with the number of records.
 """
 
-from time import monotonic
 from typing import Final
 
 import structlog
 from confluent_kafka import Message
-from prometheus_client import REGISTRY, Counter
+from prometheus_client import Counter
+
+from eventsourcing_kafka.quiet import LeaveOut
 
 _log: Final = structlog.get_logger()
 
@@ -26,27 +27,19 @@ class UnreadableRecords:
 
     def __init__(self, topic: str) -> None:
         self._topic = topic
-        self._untold = 0
-        self._tell_at = 0.0
+        self._lines = LeaveOut(LINE_SECONDS)
 
     def note(self, record: Message, reason: object) -> None:
         """Count a record, and log its place and the reason why it was skipped."""
         _counter.labels(self._topic).inc()
-        self._untold += 1
-        now = monotonic()
-        if now < self._tell_at:
+        left_out = self._lines.count()
+        if left_out is None:
             return
         _log.error(
             "record_unreadable",
             topic=self._topic,
             partition=record.partition(),
             offset=record.offset(),
-            records=self._untold,
+            records=left_out + 1,
             reason=str(reason)[:200],
         )
-        self._untold, self._tell_at = 0, now + LINE_SECONDS
-
-
-def unreadable_records(topic: str) -> float:
-    """Return the number of records of a topic that this process could not understand."""
-    return REGISTRY.get_sample_value("tidings_unreadable_records_total", {"topic": topic}) or 0.0

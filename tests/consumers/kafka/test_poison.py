@@ -5,6 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from api.cli.main import main
@@ -17,7 +18,6 @@ from consumers.kafka.gateway import KafkaGateway
 from consumers.kafka.heartbeats import KafkaHeartbeats
 from consumers.kafka.records import RecordSender
 from consumers.kafka.topics import COMMANDS, DEAD_LETTERS, FEED, HEARTBEATS, REPLIES, topic_name
-from consumers.kafka.unreadable import unreadable_records
 from consumers.wiring import open_log
 from messages.commands import AdvanceTime, dump_command
 from messages.dead_letters import dump_letter, make_letter
@@ -66,7 +66,8 @@ def poison(settings: Settings, topic: str, *values: bytes) -> None:
 
 def counted(settings: Settings, topic: str) -> float:
     """Return how many records of a topic were counted as unreadable."""
-    return unreadable_records(topic_name(settings, topic))
+    labels = {"topic": topic_name(settings, topic)}
+    return REGISTRY.get_sample_value("tidings_unreadable_records_total", labels) or 0.0
 
 
 def test_the_gateway_survives_junk_among_the_replies(settings: Settings, engine: Engine) -> None:
