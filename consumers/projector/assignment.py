@@ -21,8 +21,8 @@ _log: Final = structlog.get_logger()
 SETTLE_SECONDS: Final = 0.2
 """The time that a new member waits for others that start at the same time."""
 
-LOOK_SECONDS: Final = 0.2
-"""The interval at which a member checks who the members are."""
+LOOK_SECONDS: Final = 1.0
+"""The interval at which a member checks who the members are: the longest that the part of a member that died waits."""
 
 RETRY_SECONDS: Final = 1.0
 """The pause before a member connects again."""
