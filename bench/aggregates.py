@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate, event
@@ -50,7 +50,7 @@ class Account(Aggregate):
         self.balance += amount
 
 
-class Accounts(Application["UUID"]):
+class Accounts(Application[UUID]):
     """The accounts of one measurement."""
 
     is_snapshotting_enabled = True

@@ -158,6 +158,12 @@ async def faults(
     return found
 
 
+def kill_all(processes: list[subprocess.Popen[bytes]]) -> None:
+    """Kill processes."""
+    for process in processes:
+        process.kill()
+
+
 def main() -> None:
     """Run the measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -172,7 +178,7 @@ def main() -> None:
         settings = settings_of(folder, broker.bootstrap)
         first = EngineProcess(settings)
         engines = [first.process]
-        stack.callback(lambda: [process.kill() for process in engines])
+        stack.callback(kill_all, engines)
         gateway = stack.enter_context(KafkaGateway(settings, timeout_seconds=60))
 
         async def run() -> tuple[TradingClient, list[tuple[float, float]]]:

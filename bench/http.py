@@ -56,7 +56,7 @@ def set_up(gateway: KafkaGateway, dsn: str, clients: int) -> tuple[list[str], li
     ]
     story = gateway.submit_blocking("s", PublishStory("", "story", "Story", "Body", "world", 0, None, tuple(opening)))
     markets = [str(market) for market in story.result["market_ids"]]
-    keys = []
+    keys: list[str] = []
     with psycopg.connect(dsn) as connection:
         for number in range(clients):
             opened = gateway.submit_blocking(f"a{number}", OpenAccount("", f"T{number}"))
@@ -64,7 +64,8 @@ def set_up(gateway: KafkaGateway, dsn: str, clients: int) -> tuple[list[str], li
             gateway.submit_blocking(f"d{number}", DepositCash(account, 10_000_000 * MICRO))
             for market in markets:
                 gateway.submit_blocking(f"p{number}-{market}", SplitSets(account, market, 100_000 * MICRO))
-            keys.append(key_store.create(connection, key_store.NewKey(("trader",), account))[0])
+            key, _ = key_store.create(connection, key_store.NewKey(("trader",), account))
+            keys.append(str(key))
     return keys, markets
 
 

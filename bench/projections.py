@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import quantiles
 from time import perf_counter, process_time, sleep
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import psutil
 import psycopg
@@ -217,8 +217,8 @@ def reads(connection: psycopg.Connection[Any], at: int) -> dict[str, Callable[[A
         "market": lambda a, r: markets.get_market(c, a, r.choice(ids)),
         "markets": lambda a, _: markets.list_markets(c, a),
         "book": lambda a, r: book.book(c, a, markets.get_market(c, a, r.choice(ids))),  # type: ignore[arg-type]
-        "ticks of an hour": lambda a, r: prices.history(c, a, r.choice(ids), 0, start=a.time - day // 24),
-        "prices by hour": lambda a, r: prices.history(c, a, r.choice(ids), 0, start=a.time - 7 * day, fidelity=60),
+        "ticks of an hour": lambda a, r: prices.histories(c, a, r.choice(ids), [0], start=a.time - day // 24),
+        "prices by hour": lambda a, r: prices.histories(c, a, r.choice(ids), [0], start=a.time - 7 * day, fidelity=60),
         "candles of a day": lambda a, r: candles.candles(c, a, r.choice(ids), 0, "1m", a.time - day, a.time),
         "trades": lambda a, r: trades.market_trades(c, a, r.choice(ids)),
         "account": lambda a, r: accounts.get_account(c, a, r.choice(names)),
@@ -270,7 +270,7 @@ class SharesView(PostgresTrackingRecorder):
             SQL(
                 "CREATE TABLE IF NOT EXISTS library_shares (account_id text, market_id text, outcome text, shares int8, "
                 "PRIMARY KEY (account_id, market_id, outcome))"
-            )
+            ).format()
         )
 
     def add(self, event: TradeSettled, tracking: Tracking) -> None:
@@ -289,7 +289,7 @@ class SharesProjection(Projection[SharesView]):
     """Passes the events to the view, one by one."""
 
     name = "shares"
-    topics: ClassVar[tuple[str, ...]] = ()
+    topics: tuple[str, ...] = ()
 
     def process_event(self, domain_event: Any, tracking: Tracking) -> None:
         """Handle one event."""

@@ -24,6 +24,7 @@ from uuid import uuid4
 import msgspec
 import psutil
 import psycopg
+from pydantic import SecretStr
 
 from api.client import HttpClient
 from bench.http import wait_until_it_listens
@@ -78,7 +79,9 @@ class Form(NamedTuple):
 def serve_form(folder: Path, server: Postgres) -> Iterator[Form]:
     """Run `tidings serve`."""
     folder.mkdir()
-    settings = Settings(home=folder, dsn=server.database("serve"), port=free_port(), operator_key=OPERATOR_KEY)
+    settings = Settings(
+        home=folder, dsn=server.database("serve"), port=free_port(), operator_key=SecretStr(OPERATOR_KEY)
+    )
     with running("serve", settings) as process:
         wait_until_it_listens(settings.port)
         yield Form(settings, {"serve": process, "postgres": psutil.Process(server.pid)})
