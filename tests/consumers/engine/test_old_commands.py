@@ -114,7 +114,8 @@ def test_a_new_command_waits_for_a_few_look_ups_at_most() -> None:
         replies = asyncio.run(send_all(recorder, gateway, market))
 
     assert recorder.look_ups >= OLD
-    assert recorder.before_append[0] <= LOOK_UPS_MAX + 1  # the first look-up reads twice: it comes to the end of the log
+    # The first look-up reads twice: it comes to the end of the log.
+    assert recorder.before_append[0] <= LOOK_UPS_MAX + 1
     assert replies[:-1] == first_replies
     assert replies[-1].code is None
 
