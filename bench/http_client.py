@@ -8,7 +8,8 @@ import asyncio
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
-from itertools import count, cycle
+from itertools import cycle
+from math import inf
 from statistics import quantiles
 from time import perf_counter, process_time
 from typing import Any, Final
@@ -33,6 +34,10 @@ class Load(msgspec.Struct):
     """The account of each key. With accounts there are ten reads to one order (`CYCLE`)."""
     orders_per_s: float = 0.0
     """The rate of single orders; 0 for as many as possible."""
+    orders: int = 0
+    """The number of orders of each connection; 0 for as many as the time allows."""
+    timed: bool = False
+    """Whether the result has the time of each request."""
 
 
 class Result(msgspec.Struct):
@@ -47,6 +52,8 @@ class Result(msgspec.Struct):
     """The p50 and p99 of each kind of request."""
     replies: list[tuple[float, int]]
     """When the log had come to a position: the clock (`perf_counter`, which all processes share) and the position."""
+    took: list[tuple[float, float]]
+    """The clock at each answer, and the seconds that its request took, in order. Empty unless the load is `timed`."""
 
 
 CYCLE: Final = (
@@ -70,10 +77,12 @@ class Notes:
         self.began = began
         self.took: defaultdict[str, list[float]] = defaultdict(list)
         self.replies: list[tuple[float, int]] = [(began, 0)]
+        self.moments: list[float] = []
 
     def note(self, kind: str, seconds: float, now: float, buffer: bytes) -> None:
         """Note how long a request took, and the position in its reply."""
         self.took[kind].append(seconds)
+        self.moments.append(now)
         if kind == "order" and now > self.replies[-1][0] + NOTE_SECONDS and (at := buffer.rfind(POSITION)) > 0:
             digits = buffer[at + len(POSITION) : at + len(POSITION) + 20]
             self.replies.append((now, int(digits[: len(digits) - len(digits.lstrip(b"0123456789"))])))
@@ -87,7 +96,7 @@ class Connection(asyncio.Protocol):
         self._until = notes.began + load.seconds
         self._pause = len(load.keys) / load.orders_per_s if load.orders_per_s else 0.0
         self._due = notes.began + self._pause * number / len(load.keys)
-        self._orders = count()
+        self._sent = 0  # orders
         self._kinds = cycle(CYCLE[number % len(CYCLE) :] + CYCLE[: number % len(CYCLE)] if load.accounts else ["order"])
         self._buffer = b""
         self._sent_at = 0.0
@@ -120,7 +129,7 @@ class Connection(asyncio.Protocol):
         now = perf_counter()
         self._notes.note(self._kind, now - self._sent_at, now, buffer)
         self._buffer = b""
-        if now < self._until:
+        if now < self._until and self._sent < (self._load.orders or inf):
             self._send_when_due()
         else:
             self._transport.close()
@@ -162,7 +171,8 @@ class Connection(asyncio.Protocol):
 
     def _order(self) -> str:
         """Return an order: a purchase for one credit and a sale of two shares, in turn."""
-        number = next(self._orders)
+        number = self._sent
+        self._sent += 1
         market = self._load.markets[(self._number + number) % len(self._load.markets)]
         terms = (
             '"sell","type":"market","quantity":"2.000000"' if number % 2 else '"buy","type":"market","spend":"1.000000"'
@@ -190,7 +200,8 @@ async def main(load: Load) -> Result:
     by_kind = {kind: percentiles([value * 1000 for value in took]) for kind, took in notes.took.items()}
     p50, p99 = percentiles([value * 1000 for took in notes.took.values() for value in took])
     orders = len(notes.took["order"]) * (load.batch or 1)
-    return Result(orders, seconds, p50, p99, process_time() - cpu, by_kind, notes.replies)
+    took = list(zip(notes.moments, notes.took["order"], strict=True)) if load.timed else []
+    return Result(orders, seconds, p50, p99, process_time() - cpu, by_kind, notes.replies, took)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ PARTS: Final = {
     "whole": "the whole system at once, as people run it: orders over HTTP with all read models, in both forms",
     "engine": "orders per second through the whole engine over Kafka, compared with the library as documented",
     "http": "orders per second over HTTP, singly and in batches, through the real processes",
+    "repeats": "how much old orders that are sent again hold up new ones",
     "start": "the cost of a long log: starting, memory, an order, and folding it again",
     "failover": "how long clients wait if the engine that writes is killed or paused",
     "broker": "the throughput of the broker alone, measured by Kafka's own tool",

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from eventsourcing.persistence import StoredEvent
 
 
-LOOK_UP_SECONDS: Final = 0.002
-"""The longest time that look-ups of old commands take from new ones at once."""
+LOOK_UPS_MAX: Final = 8
+"""The most look-ups of old commands before the engine sees whether new ones have come."""
 
 OLD_MAX: Final = 10_000
 """The most old commands that wait for their look-up. Beyond it new ones have to wait too."""
@@ -241,18 +241,19 @@ class Decider:
     # --- old commands
 
     @property
-    def has_old(self) -> bool:
-        """True while commands wait whose reply must be read from the log."""
-        return bool(self._old)
+    def is_busy(self) -> bool:
+        """True while old commands wait for their look-up, or commands for their reply."""
+        return bool(self._old or self.batch.decided)
 
-    def look_up_old(self, now: Time) -> None:
-        """Read the replies to old commands from the log, for `LOOK_UP_SECONDS` at most, unless too many wait.
+    def look_up_old(self, now: Time, is_appended: Callable[[], bool] | None) -> None:
+        """Read the replies to a few old commands from the log, while an append is on its way: until `is_appended`.
 
-        New commands go first, so that whoever sends old ones again does not hold up the others. Raises InDoubt and
-        CommandFailedError.
+        New commands and their replies go first, so that whoever sends old ones again does not hold up the others. Raises
+        InDoubt and CommandFailedError.
         """
-        deadline = perf_counter() + LOOK_UP_SECONDS
-        while self._old and (perf_counter() < deadline or len(self._old) > OLD_MAX):
+        look_ups = 0
+        while self._old and (look_ups < LOOK_UPS_MAX or len(self._old) > OLD_MAX):
+            look_ups += 1
             submitted, _ = self._old[0]
             original = self._unconfirmed.get(submitted.command_id)
             recorded = None if original is not None else self._replies.find(submitted.command_id)
@@ -261,6 +262,8 @@ class Decider:
             else:
                 self._repeat(submitted, original, recorded)
             self._old.popleft()
+            if is_appended is not None and is_appended():
+                return
 
     def answered_offset(self) -> int | None:
         """Return the offset up to which all commands have been decided or answered: those that wait come after it."""

@@ -5,6 +5,7 @@
     serve:     take the commands that have come
                decide each: first what is due by its time, then the command, then what it leaves unfinished
                append the events and the read offset; split them into several batches if many commands came
+               look up a few old commands that have come again, while the log is writing
                when the log has a batch, send its replies
 
 The engine decides the next batch while one is on its way to the log. It sends no reply before the log has confirmed.
@@ -313,7 +314,7 @@ class Engine:
         decider = self._decider
         while not self._stopping.is_set():
             self._log.raise_if_unsafe()
-            is_busy = self._sent is not None or decider.has_old
+            is_busy = self._sent is not None or decider.is_busy
             groups = self._source.take(self._limits.commands_max, 0.0 if is_busy else self._seconds_to_wait())
             now = self._clock()
             enough = max(APPEND_COMMANDS_MIN, sum([len(group.commands) for group in groups]) // APPENDS)
@@ -324,10 +325,10 @@ class Engine:
                         self._confirm_and_append()
                 decider.next_offset = group.next_offset
                 decider.batch.parked |= group.parked
-            decider.look_up_old(now)
             if not groups and not self._sender_sets_time:
                 decider.advance(max(now, self._exchange.time))
             self._confirm_and_append()
+            decider.look_up_old(now, None if self._sent is None else self._sent[0].done)
             if self._heartbeats is not None and self._heartbeats.must_end(self.position):
                 self._hand_over()
             if self._heartbeats is not None and self._heartbeats.is_doubted():

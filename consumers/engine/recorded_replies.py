@@ -1,6 +1,10 @@
 """The reply to every command that ever was, found again from the log alone."""
 
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
+
+from eventsourcing.persistence import Notification
 
 from consumers.engine.command_index import CommandIndex
 from consumers.engine.log import Log
@@ -16,7 +20,7 @@ RECENT_MAX: Final = 10_000
 REPLY_EVENTS_MAX: Final = 4_096
 """The most events of a command from which its reply is made. No command decides more at once (payouts follow later)."""
 
-FIRST_EVENTS: Final = 64
+PAGE_EVENTS: Final = 64
 """The number of events that are read at first: nearly every command has no more."""
 
 
@@ -29,6 +33,7 @@ class RecordedReplies:
         # Two halves. The older half is dropped as a whole: taking the oldest out of one dict costs more and more.
         self._recent: dict[str, Reply] = {}
         self._older: dict[str, Reply] = {}
+        self._page: Sequence[Notification] = ()  # what was read last
 
     def in_memory(self, command_id: str) -> Reply | None:
         """Return the reply to the command if it is in memory."""
@@ -64,33 +69,40 @@ class RecordedReplies:
         return [*self._older.values(), *self._recent.values()][-count:]
 
     def forget(self) -> None:
-        """Forget the replies in memory."""
+        """Forget the replies in memory, and what was read of the log."""
         self._recent.clear()
         self._older.clear()
+        self._page = ()
 
     def _read(self, command_id: str, first: int) -> Reply | None:
         """Return the reply to the command, None if the event at `first` is not the first one of the command."""
         events: list[Event] = []
         head = None
-        last = position = first
-        limit = FIRST_EVENTS
-        while True:
-            found = self._log.read(position, limit)
-            limit = REPLY_EVENTS_MAX
-            for notification in found:
-                recorded = from_stored(notification.id, notification)
-                if recorded.command_id == command_id:
-                    head = head or recorded
-                    last = recorded.position
-                    if len(events) < REPLY_EVENTS_MAX:
-                        events.append(recorded.event)
-                elif recorded.command_id or head is None:
-                    break  # another command begins; the end of a batch (no id) may stand in the middle of a long one
-            else:
-                if found:
-                    position = found[-1].id + 1
-                    continue
-            break
+        last = first
+        for notification in self._events_from(first):
+            recorded = from_stored(notification.id, notification)
+            if recorded.command_id == command_id:
+                head = head or recorded
+                last = recorded.position
+                if len(events) < REPLY_EVENTS_MAX:
+                    events.append(recorded.event)
+            elif recorded.command_id or head is None:
+                break  # another command begins; the end of a batch (no id) may stand in the middle of a long one
         if head is None:
             return None
         return make_reply(command_id, head.digest or "", last, head.time, events)
+
+    def _events_from(self, first: int) -> Iterator[Notification]:
+        """Yield the events from a position on. Who sends old commands again sends neighbours: the last page is kept."""
+        at = bisect_left(self._page, first, key=_position)
+        if at == len(self._page) or self._page[at].id != first:
+            self._page, at = self._log.read(first, PAGE_EVENTS), 0
+        limit = PAGE_EVENTS
+        while self._page:
+            yield from self._page[at:]
+            limit = min(8 * limit, REPLY_EVENTS_MAX)
+            self._page, at = self._log.read(self._page[-1].id + 1, limit), 0
+
+
+def _position(event: Notification) -> int:
+    return event.id

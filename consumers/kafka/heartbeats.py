@@ -4,7 +4,7 @@ Every engine sends heartbeats to the topic `heartbeats` several times a second, 
 over when it has heard nothing from the writer for `SILENCE_SECONDS` and the log has not grown. It measures that time
 between its own heartbeats as they come back to it. So while the broker is away the time stands still; and an engine
 that was paused first reads all that the others have sent meanwhile, and only then its own next heartbeat. The patience
-of two standbys differs at random. If both claim the log, one claim wins.
+of two standbys differs at random. If both claim the log, one claim wins. While one takes over, the others are more patient.
 
     {"name": "9f..", "role": "writer", "epoch": 4, "position": 17, "sent": 12.5}      "standby", "claiming", "ended", or:
     {"name": "77..", "role": "caller", "successor": "9f.."}                           the standby 9f.. is to take over
@@ -45,6 +45,9 @@ SILENCE_SECONDS: Final = 0.7
 
 PATIENCE_SECONDS: Final = 0.2
 """The most that a standby adds to that silence, at random, so that two standbys differ."""
+
+CLAIM_SECONDS: Final = 1.5
+"""The time that other standbys add to that silence when one of them claims the log: it sends nothing until it writes."""
 
 HAND_OVER_SECONDS: Final = 1.0
 """The longest wait of a standby that was told to take over for the writer to end by itself."""
@@ -108,7 +111,8 @@ class KafkaHeartbeats:
         """Begin to listen. Raises InDoubt when no broker answers."""
         self._connect()
         self._silence_seconds = SILENCE_SECONDS + random.uniform(0, PATIENCE_SECONDS)  # noqa: S311  no secret
-        self._heard_writer_at, self._called_at, self._ended_for = monotonic(), None, None
+        self._heard_writer_at = max(self._heard_writer_at, monotonic())  # later where another standby is taking over
+        self._called_at, self._ended_for = None, None
 
     def is_my_turn(self, position: int, *, log_grew: bool) -> bool:
         """Send a heartbeat, and return whether to take over now."""
@@ -229,7 +233,7 @@ class KafkaHeartbeats:
             if beat.role == "caller":
                 self._called_at = monotonic()
         elif beat.role in {"writer", "claiming"}:
-            self._heard_writer_at = monotonic()
+            self._heard_writer_at = monotonic() + (CLAIM_SECONDS if beat.role == "claiming" else 0.0)
             self._highest_epoch = max(self._highest_epoch, beat.epoch)
         elif beat.role == "standby":
             self._hear_standby(beat.name)

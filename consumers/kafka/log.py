@@ -205,8 +205,10 @@ class KafkaLog:
             with mapped_errors(APPEND_ERRORS):
                 if self._lookup is None:
                     self._lookup = es_kafka.Fetcher(self._settings)
-                for batch in self._lookup.read_from(_reader_checkpoint(before)):
-                    if batch.last >= first:
+                # What this log has read or confirmed ends there, so nobody need ask a broker where the log ends.
+                end = self._checkpoint.offset if self._checkpoint is not None else self._lookup.end()
+                for batch, _ in self._lookup.fold(_reader_checkpoint(before), end):
+                    if batch is not None and batch.last >= first:
                         found += batch.notifications()[max(0, first - batch.first) :]
                     if len(found) >= limit:
                         break

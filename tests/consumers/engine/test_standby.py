@@ -62,6 +62,15 @@ async def until(engine: EngineProcess, words: str) -> None:
         await asyncio.sleep(0.02)
 
 
+async def the_writer(engines: list[EngineProcess]) -> EngineProcess:
+    """Wait until one of them serves and every other one that has taken over has ended; return the one that serves."""
+    while True:
+        serving = [engine for engine in engines if engine.running and "log_taken_over" in engine.output]
+        if len(serving) == 1:
+            return serving[0]
+        await asyncio.sleep(0.02)
+
+
 @pytest.mark.timeout(120)
 def test_a_standby_takes_over_from_a_killed_and_from_a_paused_engine(settings: Settings, engines: Engines) -> None:
     """Clients only wait; no reply is lost or doubled; a paused engine that wakes up is fenced and stops at once."""
@@ -176,7 +185,10 @@ def test_a_database_that_is_killed_loses_and_doubles_nothing(own_postgres: Postg
 
 @pytest.mark.timeout(120)
 def test_of_two_standbys_one_takes_over_and_the_other_goes_on_standing_by(settings: Settings, engines: Engines) -> None:
-    """Two that notice the silence at the same moment do not both serve; the loser takes over the next time."""
+    """Two that notice the silence at the same moment do not both serve; the loser takes over the next time.
+
+    A machine so busy that the winner is silent for a second may let the loser follow at once. Then the winner has ended.
+    """
     told: list[Reply] = []
     first = engines.start()
     with KafkaGateway(settings, retry_seconds=0.5) as gateway:
@@ -190,11 +202,14 @@ def test_of_two_standbys_one_takes_over_and_the_other_goes_on_standing_by(settin
                 await more(told, 50)
                 first.kill()
                 await more(told, 50)
-                serving = [standby for standby in standbys if "log_taken_over" in standby.output]
-                assert len(serving) == 1
-                (other,) = (standby for standby in standbys if standby not in serving)
+                writer = await the_writer(standbys)
+                (other,) = (standby for standby in standbys if standby is not writer)
+                if "log_taken_over" in other.output:
+                    assert "another engine writes the log" in other.output or "has another writer" in other.output
+                    other = engines.start("--standby")
+                    await until(other, "standby_started")
                 assert other.running, other.output
-                serving[0].kill()
+                writer.kill()
                 await more(told, 50)
                 assert "log_taken_over" in other.output
 
