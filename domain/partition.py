@@ -1,4 +1,4 @@
-"""Events of the partition itself: commands that changed no aggregate, and how far the commands are read."""
+"""Events of the partition itself: commands that changed no aggregate, how far commands are read, what snapshots hold."""
 
 from typing import ClassVar
 
@@ -44,4 +44,16 @@ class CommandsRead(Value):
     next: int
 
 
-PartitionEvent = CommandRejected | CommandHadNoEffect | CommandsRead
+class SnapshotWritten(Value):
+    """The engine wrote a snapshot of its state after the event at `position`; `hash` is that of the file.
+
+    An engine starts from no snapshot whose hash does not stand in the log after its position.
+    """
+
+    TOPIC: ClassVar[str] = "SnapshotWritten.v1"
+
+    position: int
+    hash: str
+
+
+PartitionEvent = CommandRejected | CommandHadNoEffect | CommandsRead | SnapshotWritten

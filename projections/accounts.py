@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, get_args
 
 from psycopg import Connection
 from psycopg.rows import args_row
@@ -13,7 +13,7 @@ from domain.events import EVENT_TYPES, Recorded
 from domain.ledger import Posting, postings
 from domain.money import Credits, Time
 from domain.orders import OrderPlaced
-from domain.partition import CommandHadNoEffect, CommandRejected, CommandsRead
+from domain.partition import PartitionEvent
 from messages.names import nfc
 from projections.forms import Count
 from projections.machine.batch import Batch
@@ -128,7 +128,7 @@ BALANCES = Table("ledger_balances", Balance, key=["partition", "name"])
 BOOKS: Final = ("cash", "held", "pool", "fees", "house", "bonds", "external")
 """The kinds of books, as columns of the ledger."""
 
-KINDS: Final = frozenset(EVENT_TYPES) - {OrderPlaced, CommandsRead, CommandRejected, CommandHadNoEffect}
+KINDS: Final = frozenset(EVENT_TYPES) - {OrderPlaced, *get_args(PartitionEvent)}
 """All events but the most frequent ones of those that move no money."""
 
 _NOTHING: Final = {"house": 0, "bonds": 0, "external": 0}

@@ -219,11 +219,11 @@ class BoundedHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Begin to count the time and the bytes of a body."""
         assert self._peer is not None, "it was admitted"
+        super().on_headers_complete()  # raises where the target is no URL: then there is no request to answer for
         self._reading, self._since = _BODY, self.loop.time()
         self._header_bytes = self._body_bytes = 0
         self._body_went_on = (0, self._since)
         self._all.work(self, self._peer)
-        super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Take a part of a body. What follows an answer is passed over, but not without end."""

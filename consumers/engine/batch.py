@@ -19,7 +19,7 @@ from consumers.engine.recorded_replies import REPLY_EVENTS_MAX, RecordedReplies
 from domain.events import Event
 from domain.exchange import Entry, Exchange
 from domain.money import Time
-from domain.partition import CommandHadNoEffect, CommandRejected
+from domain.partition import CommandHadNoEffect, CommandRejected, SnapshotWritten
 from domain.rejections import Code, Rejection
 from domain.values import json_of
 from messages.commands import AdvanceTime, Command, InvalidCommand, QuoteOrder, Submitted
@@ -217,6 +217,12 @@ class Decider:
                 decided.batch, decided.last = self.batch, len(self.batch.events) - 1
                 room = REPLY_EVENTS_MAX - len(decided.events)
                 decided.events = [*decided.events, *[entry.event for entry in entries[:room]]]
+
+    def note_snapshot(self, written: SnapshotWritten | None) -> None:
+        """Add to the batch that a snapshot was written, if one was."""
+        if written is not None:
+            time = self._exchange.time
+            self._add([self._exchange.emit_partition_event(written, time, "")], time, "", None)
 
     def _is_old(self, submitted: Submitted) -> bool:
         """Return whether a command with this id came before, or may have; then the command waits for that one's reply."""

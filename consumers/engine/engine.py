@@ -264,7 +264,6 @@ class Engine:
             log_grew = replica.follow(FOLLOW_SECONDS)
             if self._heartbeats.is_my_turn(replica.folded_checkpoint.position, log_grew=log_grew):
                 return True
-            replica.save_followed()
         return False
 
     def _take_over(self) -> None:
@@ -278,9 +277,8 @@ class Engine:
         self._decider = self._new_decider()
         self._decider.next_offset = self._source.rewind(self._replica.next_offsets)
         if self._decider.next_offset != self._replica.next_offsets.get(self._source.name, self._decider.next_offset):
-            self._unrecorded = (
-                UNRECORDED_MAX  # commands expired: the log says so with the next append, and nobody twice
-            )
+            # Commands expired: the log says so with the next append, and nobody twice.
+            self._unrecorded = UNRECORDED_MAX
         _logger.info(
             "log_taken_over",
             partition=self._partition,
@@ -330,7 +328,8 @@ class Engine:
             self._confirm_and_append()
             decider.look_up_old(now, None if self._sent is None else self._sent[0].done)
             if self._heartbeats is not None and self._heartbeats.must_end(self.position):
-                self._hand_over()
+                self._hand_over(self._heartbeats)
+                return  # without a last snapshot: another engine writes the log now
             if self._heartbeats is not None and self._heartbeats.is_doubted():
                 self._unrecorded = UNRECORDED_MAX  # the next append asks the log, which knows
             if self._replica.is_snapshot_due(self.position):
@@ -339,14 +338,15 @@ class Engine:
                 self._replica.save()
         self._confirm()
         self._replica.save_last(self.position)
+        self._confirm_and_append()
+        self._confirm()
 
-    def _hand_over(self) -> None:
+    def _hand_over(self, heartbeats: Heartbeats) -> None:
         """Finish the current batch, say so, and end: another engine was told to take over."""
         self._confirm_and_append()
         self._confirm()
-        assert self._heartbeats is not None, "they told it"
         _logger.info("handing_over", partition=self._partition, position=self.position)
-        self._heartbeats.end(self.position)
+        heartbeats.end(self.position)
         self._stopping.set()
 
     def _seconds_to_wait(self) -> float:
@@ -360,6 +360,7 @@ class Engine:
     def _confirm_and_append(self) -> None:
         """Confirm the batch that is on its way, and begin to append the next one."""
         self._confirm()
+        self._decider.note_snapshot(self._replica.take_written())
         batch = self._decider.take_batch()
         self._unrecorded += len(batch.decided)
         if batch.events or batch.parked or self._unrecorded >= UNRECORDED_MAX:

@@ -9,7 +9,7 @@ import structlog
 from consumers.engine.command_index import CommandIndex
 from consumers.engine.log import START, Checkpoint, EventBatch, InDoubt, StaleCheckpoint, checkpoint_before
 from domain.exchange import Exchange
-from domain.partition import CommandsRead
+from domain.partition import CommandsRead, SnapshotWritten
 from messages.events import EventState
 from messages.replies import Reply, make_reply
 from messages.stored import decode_state
@@ -37,6 +37,9 @@ class Replay:
         self._last: deque[EventBatch] = deque(maxlen=REPEATED_BATCHES)
         self._snapshot_replies = snapshot.replies if snapshot else []
         self._skip = START
+        self._proof = snapshot.proof if snapshot else None
+        self.proof_position = 0
+        """The position at which the log has the hash of the snapshot; 0 before it was met."""
         self.exchange = snapshot.exchange if snapshot else Exchange(partition)
         self.checkpoint: Checkpoint = snapshot.checkpoint if snapshot else START
         self.next_offsets: dict[str, int] = dict(snapshot.next_offsets) if snapshot else {}
@@ -87,10 +90,17 @@ class Replay:
                     index.add(read.command_id, position)
             elif type(event) is CommandsRead:
                 next_offsets[event.source] = event.next
+            elif type(event) is SnapshotWritten and event == self._proof:
+                self.proof_position = position
         if batch.after.position > indexed:
             index.advance(batch.after)
         self.checkpoint = batch.after
         self._last.append(batch)
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether the log says that this is the state: it was folded from the beginning, or met the snapshot's hash."""
+        return self._proof is None or self.proof_position > 0
 
     def check_end(self) -> None:
         """Raise StaleCheckpoint when the log ends before a position that the index or the snapshot has seen."""

@@ -5,7 +5,8 @@ replica's state. That state may be ahead of the log, so after any doubt it is dr
 """
 
 import errno
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +14,7 @@ import structlog
 
 from consumers.engine.command_index import DiskCommandIndex, MemoryCommandIndex
 from consumers.engine.known_log import KnownLog, lost_if_stale
-from consumers.engine.log import Checkpoint, Log
+from consumers.engine.log import Checkpoint, InDoubt, Log, LogError
 from consumers.engine.recorded_replies import RecordedReplies
 from consumers.engine.replay import Replay
 from consumers.engine.snapshots import EngineFolder, Snapshot
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from domain.exchange import Exchange
+    from domain.partition import SnapshotWritten
 
 _logger: Final = structlog.get_logger()
 
@@ -31,6 +33,9 @@ SNAPSHOT_EVENTS: Final = 100_000
 
 SNAPSHOT_SECONDS: Final = 10.0
 """The shortest time from one snapshot to the next."""
+
+PROOF_SECONDS: Final = 10.0
+"""The time without news after which a standby expects no more that the log has the hash of its snapshot."""
 
 SNAPSHOT_REPLIES: Final = 1_000
 """The number of last replies in a snapshot, to be sent again."""
@@ -52,6 +57,7 @@ class Replica:
         self._base = base
         self._folder: EngineFolder | None = None
         self._is_as_the_log = False
+        self._grew_at = 0.0
         self._snapshot_position = 0
         self._snapshot_at = 0.0
         self.known_log = KnownLog(base, log.place)
@@ -110,21 +116,51 @@ class Replica:
     def follow(self, timeout_seconds: float) -> bool:
         """Fold the new events of the log, waiting for them if there are none yet; return whether any have come."""
         before = self._replay.checkpoint
-        with lost_if_stale():
+        with self._snapshot_on_trial(), lost_if_stale():
             self._log.follow(self._replay.handle, before, timeout_seconds)
-        return self._replay.checkpoint != before
+        if self._replay.checkpoint != before:
+            self._grew_at = monotonic()
+            return True
+        if not self._replay.is_proven and monotonic() > self._grew_at + PROOF_SECONDS:
+            self._throw_away_snapshot()
+            self.prepare()
+        return False
+
+    @contextmanager
+    def _snapshot_on_trial(self) -> Iterator[None]:
+        """Throw the snapshot away if the log cannot be folded into it, unless the log has its hash. Raises InDoubt then."""
+        try:
+            yield
+        except LogError:
+            raise
+        except Exception as error:
+            if self._replay.is_proven:
+                raise
+            self._throw_away_snapshot()
+            raise InDoubt(f"the log does not fit the snapshot: {type(error).__name__}: {error}") from error
+
+    def _throw_away_snapshot(self) -> None:
+        assert self._folder is not None, "it came from there"
+        self._folder.throw_away("the log does not have its hash")
+        self.drop()
 
     def take_over(self) -> list[Reply]:
         """Claim the log and fold all of it; return the last replies, which may not have reached anybody.
 
         From then on the caller may decide on the state. Raises LogLost, Fenced or InDoubt.
         """
-        self.prepare()
-        with lost_if_stale():
-            self._log.take_over(self._replay.handle, self._replay.checkpoint)
-            # If the claim was lost, the state is still right.
-            self.drop()
-            self._replay.check_end()
+        while True:
+            self.prepare()
+            with self._snapshot_on_trial(), lost_if_stale():
+                self._log.take_over(self._replay.handle, self._replay.checkpoint)
+                # If the claim was lost, the state is still right.
+                self.drop()
+                self._replay.check_end()
+            if self._replay.is_proven:
+                break
+            self._throw_away_snapshot()
+        if self._replay.proof_position == self._snapshot_position + 1:  # nothing else has happened since
+            self._snapshot_position = self._replay.proof_position + 1
         self.known_log.note(self._replay.checkpoint)
         replies = self._replay.last_replies()
         unfinished = set(self.exchange.unfinished.values())
@@ -144,28 +180,26 @@ class Replica:
             and not self._folder.writing()
         )
 
-    def save_followed(self) -> None:
-        """Begin to write a snapshot of the folded log, if one is due."""
-        if self.is_snapshot_due(self.folded_checkpoint.position):
-            self._write_apart(self.folded_checkpoint, self._replay.last_replies)
+    def take_written(self) -> "SnapshotWritten | None":
+        """Return what to append of a snapshot that was written since this was asked last. Without it, it never counts."""
+        return self._folder.take_written() if self._folder is not None else None
 
     def save(self) -> None:
         """Begin to write a snapshot. It must be due, and all that was decided must be in the log."""
-        self._write_apart(self._log.checkpoint, lambda: self.replies.recent(SNAPSHOT_REPLIES))
-
-    def save_last(self, position: int) -> None:
-        """Write a snapshot at a clean end, so that the next start is quick."""
-        if self._folder is not None and position > self._snapshot_position and not self._folder.writing(wait=True):
-            self._folder.write_last(self._snapshot(self._log.checkpoint, self.replies.recent(SNAPSHOT_REPLIES)))
-
-    def _write_apart(self, checkpoint: Checkpoint, replies: Callable[[], list[Reply]]) -> None:
         assert self._folder is not None, "one is due only where it can be kept"
-        self._folder.write_apart(self._snapshot(checkpoint, replies()))
+        self._folder.write_apart(self._snapshot())
+        checkpoint = self._log.checkpoint
         self.known_log.note(checkpoint)
         self._snapshot_position, self._snapshot_at = checkpoint.position, monotonic() + SNAPSHOT_SECONDS
 
-    def _snapshot(self, checkpoint: Checkpoint, replies: list[Reply]) -> Snapshot:
-        return Snapshot(self.exchange, checkpoint, self.next_offsets, replies, self._log.checkpoints)
+    def save_last(self, position: int) -> None:
+        """Write a snapshot at a clean end, so that the next start is quick. `take_written` has what to append then."""
+        if self._folder is not None and position > self._snapshot_position and not self._folder.writing(wait=True):
+            self._folder.write_last(self._snapshot())
+
+    def _snapshot(self) -> Snapshot:
+        replies = self.replies.recent(SNAPSHOT_REPLIES)
+        return Snapshot(self.exchange, self._log.checkpoint, self.next_offsets, replies, self._log.checkpoints)
 
     def close(self) -> None:
         """Close the files."""

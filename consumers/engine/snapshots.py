@@ -1,9 +1,14 @@
 """Snapshots: an engine's state at one position of the log, in a file, so that a start need not fold the log before it.
 
 The log always takes precedence over a snapshot. A snapshot counts only if its bytes are undamaged, the state made of
-them has the hash that stands beside them, and this very code made it from this log. Otherwise it is thrown away, and the
-engine folds the log from an older snapshot or from the beginning. If its checkpoint is not in the log, the log has lost
-events: then the engine stops, and the snapshot stays, because it may be the last copy of the state.
+them has the hash that stands beside them, and this very code made it from this log. And the log itself must know it:
+when the engine has written a snapshot, it appends the file's hash (`SnapshotWritten`). Whoever can write to the folder
+but not to the log cannot forge one. The event stands soon after the snapshot's position, so an engine that starts meets
+it in the part of the log that it folds anyway, and decides nothing before.
+
+A snapshot that does not count is thrown away, and the engine folds the log from an older one or from the beginning. If
+its checkpoint is not in the log, the log has lost events: then the engine stops, and the snapshot stays, because it may
+be the last copy of the state.
 
 The code's version is a hash of the sources that fold, not a number that somebody must remember to raise: a state that
 an old rule made must never go on under a new one. The price is one long replay after a change of the domain.
@@ -23,7 +28,7 @@ from functools import cache
 from hashlib import blake2b
 from itertools import count
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import msgspec
 import structlog
@@ -40,6 +45,7 @@ from domain.invitations import Invitation
 from domain.market_state import Market
 from domain.money import Credits, Time
 from domain.names import Names
+from domain.partition import SnapshotWritten
 from domain.story import Story
 from messages.replies import Reply
 
@@ -50,6 +56,9 @@ KEPT: Final = 2
 
 CHILD_FAILED: Final = 255
 """The exit code of a child that failed for another reason than an OSError, whose numbers are lower."""
+
+HASH_BYTES: Final = 32
+"""The length of the hashes of a file."""
 
 NICE: Final = 10
 """The priority of the child that writes a snapshot: higher numbers give way to lower ones."""
@@ -66,6 +75,8 @@ class Snapshot(msgspec.Struct):
     """The last ones, which may not have reached anybody."""
     checkpoints: list[Checkpoint]
     """Checkpoints by which the log finds old events quickly."""
+    proof: SnapshotWritten | None = None
+    """The event that the log must have, for a snapshot that was loaded from a file."""
 
 
 class _Content(msgspec.Struct):
@@ -90,7 +101,7 @@ class _Content(msgspec.Struct):
 
 
 class _Head(msgspec.Struct):
-    """The first line of the file."""
+    """The first line of the file. Its hash stands in the log, so the log vouches for the content too."""
 
     code: str
     log: str
@@ -166,7 +177,10 @@ def dump(snapshot: Snapshot, identity: str) -> bytes:
 
 
 def load(data: bytes, identity: str) -> Snapshot:
-    """Return the snapshot that a file holds. Raises ValueError when it is of another log or other code, or is damaged."""
+    """Return the snapshot that a file holds; whether the log has its `proof` is for the caller to see.
+
+    Raises ValueError when it is of another log or other code, or is damaged. What somebody has forged may raise anything.
+    """
     line, _, content = data.partition(b"\n")
     head = msgspec.json.decode(line, type=_Head)
     if head.code != code_version():
@@ -191,11 +205,26 @@ def load(data: bytes, identity: str) -> Snapshot:
     exchange.due.heap, exchange.due.most = read.due, read.due_most
     if (read.checkpoint.position, exchange.state_hash()) != (head.position, head.state_hash):
         raise ValueError("the state is not the one that was written")
-    return Snapshot(exchange, read.checkpoint, read.next_offsets, read.replies, read.checkpoints)
+    proof = SnapshotWritten(head.position, _hash(line))
+    return Snapshot(exchange, read.checkpoint, read.next_offsets, read.replies, read.checkpoints, proof)
+
+
+def file_hash(data: bytes) -> str:
+    """Return the hash of a snapshot's file, as it stands in the log: that of its first line, which has all others."""
+    return _hash(data.partition(b"\n")[0])
 
 
 def _hash(content: bytes) -> str:
-    return blake2b(content, digest_size=16).hexdigest()
+    return blake2b(content, digest_size=HASH_BYTES).hexdigest()
+
+
+class _Child(NamedTuple):
+    """A process that writes a snapshot."""
+
+    pid: int
+    position: int
+    hash_out: int
+    """The end of the pipe from which the file's hash comes."""
 
 
 class EngineFolder:
@@ -218,8 +247,10 @@ class EngineFolder:
                 self._lock.close()
             else:
                 break
-        self._child: int | None = None
+        self._child: _Child | None = None
+        self._written: SnapshotWritten | None = None
         self._write_code = 0
+        self._loaded: Path | None = None
         self._unreadable: set[Path] = set()
 
     def close(self) -> None:
@@ -238,26 +269,42 @@ class EngineFolder:
         for path in sorted(self._parent.glob("*/snapshot-*"), key=lambda path: path.name, reverse=True):
             if path.suffix or path in self._unreadable:
                 continue
+            self._loaded = path
             try:
                 return load(path.read_bytes(), self._identity)
             except FileNotFoundError:  # its engine has written a newer one
                 continue
-            except (ValueError, LookupError, TypeError, msgspec.MsgspecError) as error:
-                _log.warning("snapshot_thrown_away", file=path.name, reason=str(error))
-                self._unreadable.add(path)
-                self._delete(path)
+            except Exception as error:  # noqa: BLE001  no error of ours: anybody may have written the file
+                self.throw_away(str(error) or type(error).__name__)
         return None
 
-    def write(self, snapshot: Snapshot) -> None:
+    def throw_away(self, reason: str) -> None:
+        """Never return the snapshot again that `newest` returned last. Its engine's own folder loses it."""
+        path = self._loaded
+        assert path is not None, "one was loaded"
+        _log.warning("snapshot_thrown_away", file=path.name, reason=reason)
+        self._unreadable.add(path)
+        if path.parent == self.path:  # other engines delete their own files
+            path.unlink(missing_ok=True)
+
+    def take_written(self) -> SnapshotWritten | None:
+        """Return what the log must be told of a snapshot that was written since this was asked last."""
+        self.writing()
+        written, self._written = self._written, None
+        return written
+
+    def write(self, snapshot: Snapshot) -> SnapshotWritten:
         """Write a snapshot and delete older ones. A crash at any moment leaves a whole file or none.
 
-        Raises OSError: the disk is full, or fails; the snapshots that were there remain.
+        Return what the log must be told, for an engine starts from no snapshot that the log does not know. Raises
+        OSError: the disk is full, or fails; the snapshots that were there remain.
         """
+        data = dump(snapshot, self._identity)
         path = self.path / f"snapshot-{snapshot.checkpoint.position:020}"
         part = path.with_suffix(".part")
         try:
             with part.open("wb") as file:
-                file.write(dump(snapshot, self._identity))
+                file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError:
@@ -269,11 +316,12 @@ class EngineFolder:
         os.close(descriptor)
         for old in sorted(self.path.glob("snapshot-*"))[:-KEPT]:
             old.unlink(missing_ok=True)
+        return SnapshotWritten(snapshot.checkpoint.position, file_hash(data))
 
     def write_last(self, snapshot: Snapshot) -> None:
         """Write a snapshot before the process ends. If that fails the log file says so: the log has everything."""
         try:
-            self.write(snapshot)
+            self._written = self.write(snapshot)
         except OSError as error:
             self._note_written(error.errno or errno.EIO)
         else:
@@ -282,19 +330,22 @@ class EngineFolder:
     def write_apart(self, snapshot: Snapshot) -> None:
         """Write a snapshot of this moment in a child process; returns at once. Not while another one is being written."""
         assert self._child is None, "one at a time"
+        hash_out, hash_in = os.pipe()  # a file could be exchanged before its hash is in the log
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads: see above
             pid = os.fork()
         if pid:
-            self._child = pid
+            os.close(hash_in)
+            self._child = _Child(pid, snapshot.checkpoint.position, hash_out)
             return
         code = CHILD_FAILED
         try:
             gc.disable()
-            os.closerange(3, min(1 << 16, os.sysconf("SC_OPEN_MAX")))
+            os.closerange(3, hash_in)
+            os.closerange(hash_in + 1, min(1 << 16, os.sysconf("SC_OPEN_MAX")))
             os.nice(NICE)
             run_anywhere()
-            self.write(snapshot)
+            os.write(hash_in, self.write(snapshot).hash.encode())
             code = 0
         except OSError as error:
             code = error.errno or errno.EIO
@@ -305,11 +356,16 @@ class EngineFolder:
         """Return whether a snapshot is still being written; with `wait`, wait for its end."""
         if self._child is None:
             return False
+        child = self._child
         with contextlib.suppress(ChildProcessError):
-            pid, status = os.waitpid(self._child, 0 if wait else os.WNOHANG)
+            pid, status = os.waitpid(child.pid, 0 if wait else os.WNOHANG)
             if pid == 0:
                 return True
-            self._note_written(os.waitstatus_to_exitcode(status))
+            code = os.waitstatus_to_exitcode(status)
+            if code == 0:
+                self._written = SnapshotWritten(child.position, os.read(child.hash_out, 2 * HASH_BYTES).decode())
+            self._note_written(code)
+        os.close(child.hash_out)
         self._child = None
         return False
 
@@ -327,7 +383,3 @@ class EngineFolder:
         known = code in errno.errorcode
         reason = os.strerror(code) if known else f"the child ended with {code}"
         _log.warning("snapshot_not_written", folder=str(self.path), reason=reason)
-
-    def _delete(self, path: Path) -> None:
-        if path.parent == self.path:  # other engines delete their own files
-            path.unlink(missing_ok=True)

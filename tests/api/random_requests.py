@@ -36,8 +36,8 @@ class World:
         return [*sorted(self.keys), "all", "all", "trader", "trader"]
 
 
-def world_of(exchange: Exchange) -> World:
-    """Fill an exchange with markets of several statuses, traders, fills and resting orders."""
+def world_of(exchange: Exchange, url: str | None = None) -> World:
+    """Fill an exchange, perhaps one that runs elsewhere, with markets of several statuses, traders, fills and resting orders."""
     markets = [exchange.market() for _ in range(3)]
     markets.append(exchange.market(outcomes=["Café", "B", "C"], dispute_seconds=60, fee_rate="0.05"))
     markets += [exchange.market(draft=True), exchange.market()]
@@ -78,7 +78,7 @@ def world_of(exchange: Exchange) -> World:
     for name in ("as_of", "start", "end"):
         names[name] = ["2090-01-01T00:00:00Z", "2024-10-24T10:02:00+01:00", "2024-10-24", "1729764120"]
     keys = {role: done("/keys", {"roles": [role], "account": traders[0].account_id})["key"] for role in ROLES}
-    return World(exchange.running.url, names, {"anonymous": None, "all": exchange.api.key, **keys})
+    return World(url or exchange.running.url, names, {"anonymous": None, "all": exchange.api.key, **keys})
 
 
 def operations() -> Iterator[APIOperation]:

@@ -50,7 +50,7 @@ from domain.orders import (
     OrderReduced,
     RestingOrderFilled,
 )
-from domain.partition import CommandHadNoEffect, CommandRejected, CommandsRead
+from domain.partition import CommandHadNoEffect, CommandRejected, CommandsRead, SnapshotWritten
 from domain.rejections import Code
 from domain.story import StoryPublished
 from domain.values import Json
@@ -171,4 +171,5 @@ EXAMPLES: tuple[Event, ...] = (
     ),
     CommandHadNoEffect("CancelOrders", A, None, Json(b'{"account_id":"ac_ada"}')),
     CommandsRead("commands-0", 17),
+    SnapshotWritten(1_204, "0f" * 32),
 )

@@ -242,6 +242,18 @@ def test_what_is_no_http_gets_an_error_of_the_usual_form(url: httpx.URL) -> None
     assert '"MALFORMED_REQUEST"' in found
 
 
+@pytest.mark.parametrize("before", [b"", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"])
+def test_a_target_that_is_no_url_is_refused(url: httpx.URL, before: bytes) -> None:
+    """Also as the first request of a connection: no error of the server, and an answer."""
+    with connected(url) as connection:
+        if before:
+            connection.sendall(before)
+            assert answered(connection).startswith(b"HTTP/1.1 200")
+        connection.sendall(b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+
+        assert '"code":"MALFORMED_REQUEST"' in rest(connection)
+
+
 def test_one_address_keeps_no_other_out(exchange: Exchange) -> None:
     """Idle connections give way to new ones; connections with requests do not, and the next one is refused."""
     with serving(exchange, connections_max=20, address_connections_max=8) as url:

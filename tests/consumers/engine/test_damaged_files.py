@@ -18,6 +18,7 @@ from consumers.engine.engine import Engine
 from consumers.engine.log import RecorderLog
 from consumers.gateway import LocalGateway
 from domain.account import DepositCash, OpenAccount
+from domain.events import Recorded
 from messages.replies import Reply
 from tests.consumers.checks import recorded
 
@@ -61,7 +62,7 @@ class Home:
                     self.replies[f"d-{number}"] = self.deposit(gateway, f"d-{number}")
             self.moments.append(base / f"{name}-{deposits}")
             shutil.copytree(self.folder, self.moments[-1])
-        self.events = recorded(self.recorder)
+        self.events = self.decided()
 
     @property
     def folder(self) -> Path:
@@ -84,6 +85,10 @@ class Home:
         """Send a deposit."""
         return gateway.submit_blocking(command_id, DepositCash(self.account, MICRO))
 
+    def decided(self) -> list[Recorded]:
+        """Return the events of all commands: without what an engine says about its reading and its snapshots."""
+        return [event for event in recorded(self.recorder) if event.command_id]
+
     def restore(self) -> None:
         """Put the files back that belong to the end of the log."""
         shutil.rmtree(self.folder)
@@ -97,7 +102,7 @@ class Home:
             for number in numbers:
                 assert self.deposit(gateway, f"d-{number}") == self.replies[f"d-{number}"]
             assert engine.error is None
-        assert recorded(self.recorder) == self.events
+        assert self.decided() == self.events
 
 
 def cut(path: Path, random: Random) -> None:
