@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from starlette.concurrency import run_in_threadpool
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from psycopg_pool import ConnectionPool
     from starlette.types import Scope
 
-    from api.http.auth import Keys, Principal
+    from api.http.auth import Keys, Principal, ValidKey
     from api.http.rate_limits import RateLimits
 
 OWN_RATES_SECONDS: Final = 60.0
@@ -33,7 +33,7 @@ BODY_OF_WRITE: Final = 4_096
 """The most bytes of a body that are included in a write."""
 
 REMEMBERED_MAX: Final = 10_000
-"""The most keys whose rates, and the most keys of which it is remembered that they were valid."""
+"""The most keys whose caller and rates are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,14 @@ class Caller:
         return self.found
 
 
+class _Known(NamedTuple):
+    """The caller behind a header `Authorization`, whose rates are known until a time of `time.monotonic`."""
+
+    key: ValidKey
+    caller: Caller
+    until: float
+
+
 class Admission:
     """Admits the requests of one server."""
 
@@ -61,8 +69,7 @@ class Admission:
         self._keys = keys
         self._pool = pool
         self._limits = limits
-        self._valid: OrderedDict[str, None] = OrderedDict()
-        self._callers: OrderedDict[str, tuple[float, Principal, Caller]] = OrderedDict()
+        self._known: OrderedDict[bytes, _Known] = OrderedDict()  # by header; whoever is here had a valid key
 
     async def admit(self, scope: Scope) -> ApiError | None:
         """Note the caller of a request in its scope and count the request; return the error of one too many."""
@@ -93,54 +100,47 @@ class Admission:
 
     async def _caller(self, scope: Scope) -> Caller:
         """Return the caller; raises ApiError RATE_LIMITED for an address that tries too many keys."""
+        header = None
         for name, value in scope["headers"]:
             if name == b"authorization":
-                text = value.decode("latin-1")
+                header = value
                 break
-        else:
+        if header is None:
             return Caller(None, _address(scope), self._limits.of_addresses)
-        if text not in self._valid:  # whoever had a valid key is not kept out by a stranger at its address
+        known, now = self._known.get(header), monotonic()
+        if known is not None and now < known.until and self._keys.is_valid(known.key, now):
+            return known.caller  # nearly all requests end here
+        if known is None:  # whoever had a valid key is not kept out by a stranger at its address
             self._limits.check("failed_keys", _address(scope), self._limits.of_addresses)
         try:
-            principal = await self._keys.principal(text)
+            key = await self._keys.look_up(header.decode("latin-1"))
         except ANSWERED as error:
-            return self._unknown(scope, text, error)
-        assert principal is not None, "there was a header"
-        if text not in self._valid:
-            self._remember(text)
-        known = self._callers.get(principal.key_id)
-        if known is not None and known[0] > monotonic() and known[1] is principal:
-            return known[2]
-        return await self._look_up(principal)
+            return self._unknown(scope, header, error)
+        return await self._look_up(header, key)
 
-    def _unknown(self, scope: Scope, header: str, error: Exception) -> Caller:
+    def _unknown(self, scope: Scope, header: bytes, error: Exception) -> Caller:
         """Return the caller whose key is not valid, or cannot be looked up now."""
         address, rates = _address(scope), self._limits.of_addresses
         if isinstance(error, ApiError):
-            self._valid.pop(header, None)
+            self._known.pop(header, None)
             self._limits.count("failed_keys", address, rates)
         return Caller(error, address, rates)
 
-    def _remember(self, header: str) -> None:
-        self._valid[header] = None
-        if len(self._valid) > REMEMBERED_MAX:
-            self._valid.popitem(last=False)
-
-    async def _look_up(self, principal: Principal) -> Caller:
-        """Return the caller of a key, whose own rates may be in the database."""
-        known = self._callers.get(principal.key_id)
-        if known is not None and known[0] > monotonic():  # only the principal was made anew
-            until, caller = known[0], Caller(principal, known[2].subject, known[2].rates)
+    async def _look_up(self, header: bytes, key: ValidKey) -> Caller:
+        """Return the caller of a key, whose own rates may be in the database, and remember it."""
+        known, principal = self._known.get(header), key.principal
+        if known is not None and known.until > monotonic():  # only the principal was made anew
+            until, caller = known.until, Caller(principal, known.caller.subject, known.caller.rates)
         else:
             own = await run_in_threadpool(self._own_rates, principal.key_id)
             until = monotonic() + OWN_RATES_SECONDS
             # All keys of an account share its buckets: more keys are not more requests. Rates of its own, buckets of its own.
             subject = principal.key_id if own else principal.account_id or principal.key_id
             caller = Caller(principal, subject, self._limits.of_keys.but(own))
-        self._callers[principal.key_id] = (until, principal, caller)
-        self._callers.move_to_end(principal.key_id)
-        if len(self._callers) > REMEMBERED_MAX:
-            self._callers.popitem(last=False)
+        self._known[header] = _Known(key, caller, until)
+        self._known.move_to_end(header)
+        if len(self._known) > REMEMBERED_MAX:
+            self._known.popitem(last=False)
         return caller
 
     def _own_rates(self, key_id: str) -> dict[str, float]:

@@ -42,7 +42,7 @@ from api.http.routes import (
 from api.http.waits import Waits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from eventsourcing.persistence import ApplicationRecorder
     from psycopg import Connection
@@ -74,15 +74,14 @@ class App(FastAPI):
         """Serve one request."""
         await self.entrance(scope, receive, send)
 
-    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def serve(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one request that has passed the entrance."""
         is_plain_post = scope["type"] == "http" and scope["method"] == "POST" and not scope["query_string"]
         fast_path = self.fast_paths.get(scope["path"]) if is_plain_post else None
         if fast_path is None:
-            await super().__call__(scope, receive, send)
-        else:
-            scope["app"] = self
-            await fast_path(scope, receive, send)
+            return super().__call__(scope, receive, send)
+        scope["app"] = self
+        return fast_path(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document; it is made once."""

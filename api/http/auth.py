@@ -76,8 +76,8 @@ class Principal:
             )
 
 
-class _Cached(NamedTuple):
-    """A key that was valid at a time of `time.monotonic`, until another one."""
+class ValidKey(NamedTuple):
+    """A key that was valid at a time of `time.monotonic`, until another one unless it is revoked."""
 
     principal: Principal
     found_at: float
@@ -94,25 +94,24 @@ class Keys:
 
     def __init__(self, pool: ConnectionPool[Connection[Any]]) -> None:
         self._pool = pool
-        self._cache: OrderedDict[str, _Cached] = OrderedDict()
+        self._cache: OrderedDict[str, ValidKey] = OrderedDict()
+        self._forgotten_at = -math.inf
         self.heard_at = -math.inf
 
-    async def principal(self, header: str | None) -> Principal | None:
-        """Return the principal of the key in a header `Authorization`, or None without the header.
+    async def look_up(self, header: str) -> ValidKey:
+        """Return the key in a header `Authorization`.
 
         Raises:
             ApiError: UNAUTHENTICATED, when the key is unknown, revoked or expired, or not a bearer key.
         """
-        if header is None:
-            return None
         scheme, _, secret = header.partition(" ")
         secret = secret.strip()
         if scheme.lower() != "bearer" or not secret:
             raise ApiError("UNAUTHENTICATED", "the key must be sent as `Authorization: Bearer <key>`")
         cache = self._cache  # a key that is revoked while it is looked up goes into a cache that is forgotten
         cached = cache.get(secret)
-        if cached is not None and self._is_valid(cached, time.monotonic()):
-            return cached.principal
+        if cached is not None and self.is_valid(cached, time.monotonic()):
+            return cached
         asked_at = time.monotonic()
         key = await run_in_threadpool(self._find, secret)
         if key is None:
@@ -120,22 +119,24 @@ class Keys:
             raise ApiError("UNAUTHENTICATED", "the key is unknown, revoked or expired")
         principal = Principal(key.key_id, frozenset(key.roles), key.account_id, key.name, key.expires_at)
         left = math.inf if key.expires_at is None else (key.expires_at - datetime.now(UTC)).total_seconds()
-        cache[secret] = _Cached(principal, asked_at, asked_at + left)
+        found = cache[secret] = ValidKey(principal, asked_at, asked_at + left)
         cache.move_to_end(secret)
         if len(cache) > CACHED_MAX:
             cache.popitem(last=False)
-        return principal
+        return found
 
-    def _is_valid(self, cached: _Cached, now: float) -> bool:
+    def is_valid(self, key: ValidKey, now: float) -> bool:
+        """Return whether a key that was looked up is still valid, without a look into the database."""
         seconds = CACHE_SECONDS if now - self.heard_at < WATCHED_SECONDS else UNWATCHED_SECONDS
-        return now < cached.expires_at and now - cached.found_at < seconds
+        return now < key.expires_at and self._forgotten_at < key.found_at and now - key.found_at < seconds
 
     def _find(self, secret: str) -> key_store.Key | None:
         with self._pool.connection() as connection:
             return key_store.find(connection, secret)
 
     def forget(self) -> None:
-        """Empty the cache of this process, from any thread: a revoked key stops working at once."""
+        """Look every key up again, from any thread: a revoked key stops working at once."""
+        self._forgotten_at = time.monotonic()
         self._cache = OrderedDict()
 
 

@@ -26,6 +26,17 @@ class RequestLog:
     refusals: int = 0
     arrived: float = field(default_factory=monotonic)
 
+    def found(self) -> dict[str, str | int]:
+        """Return what was found out about the request: not every one has a command, a position or a code."""
+        found: dict[str, str | int] = {}
+        if self.command_id is not None:
+            found["command_id"] = self.command_id
+        if self.position is not None:
+            found["position"] = self.position
+        if self.code is not None:
+            found["code"] = self.code
+        return found
+
 
 def request_log_of(request: HTTPConnection) -> RequestLog:
     """Return the log line of a request."""

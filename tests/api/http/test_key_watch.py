@@ -34,7 +34,7 @@ class Process:
     def works(self, secret: str) -> bool:
         """Return whether a key works."""
         try:
-            return asyncio.run(self.keys.principal(f"Bearer {secret}")) is not None
+            return asyncio.run(self.keys.look_up(f"Bearer {secret}")) is not None
         except ApiError:
             return False
 
