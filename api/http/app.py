@@ -18,6 +18,7 @@ from api.http.encoded_slashes import EncodedSlashes, restore_slashes
 from api.http.engine_probe import EngineProbe
 from api.http.entrance import Entrance
 from api.http.kept_results import KeptResults
+from api.http.labels import KnownLabels
 from api.http.log_reads import LogReads
 from api.http.middleware import Bodies, Metrics, RequestFrame
 from api.http.query import check_query
@@ -142,6 +143,7 @@ def create_app(
         references=References(pool),
         waits=Waits(progress, settings.waits_max),
         kept_results=KeptResults(),
+        labels=KnownLabels(),
         metrics=Metrics(),
         settings=settings,
     )

@@ -15,6 +15,8 @@ from api.http.auth import Principal, require
 from api.http.context import Context, context_of, reader_of
 from api.http.cursors import POSITION_MAX
 from api.http.errors import ApiError, invalid_field, not_yet_projected
+from api.http.labels import NEEDS as LABEL_NEEDS
+from api.http.labels import Labels
 from api.http.request_log import request_log_of
 from domain.money import Time
 from messages.moments import FORMS, parse_moment
@@ -86,6 +88,19 @@ class Reader:
         )
         request_log_of(self.request).position = as_of.position
         return found, as_of
+
+    async def fetch_labelled(
+        self, needs: Sequence[Need], query: Callable[[Connection[Any], AsOf], Rows]
+    ) -> tuple[Rows, Labels, AsOf]:
+        """Do what `fetch` does for a query for rows, and also return the labels of the ids in them."""
+        known = self.context.labels
+
+        def labelled(connection: Connection[Any], as_of: AsOf) -> tuple[Rows, Labels]:
+            rows = query(connection, as_of)
+            return rows, known.of(connection, as_of, rows)
+
+        (rows, labels), as_of = await self.fetch((*needs, *LABEL_NEEDS), labelled)
+        return rows, labels, as_of
 
     async def fetch_kept(
         self, needs: Sequence[Need], query: Callable[[Connection[Any], AsOf], Rows], *key: Hashable

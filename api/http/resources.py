@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from api.http.answers import FillAnswer, OutcomeState
+from api.http.labels import COLUMNS
 from api.http.schemas import component, row_fields, schema_of
 from domain.market import Status
 from messages.wire import DECIMAL_SCHEMA, object_schema, summary
-from projections.accounts import ValuedAccount
+from projections.accounts import LedgerEntry, ValuedAccount
 from projections.candles import Candle
 from projections.markets.tables import MarketRow, ResolutionWording
 from projections.orders import Order
 from projections.positions.leaderboard import Profit, Standing
+from projections.positions.positions import AccountSettlement, Holder, Position
 from projections.stories import StoryRow
-from projections.trades.trades import Trade
+from projections.trades.trades import AccountFill, Trade
 
 if TYPE_CHECKING:
     from messages.wire import Schema
@@ -37,6 +39,15 @@ def _market() -> dict[str, Schema]:
 
 def _resource(name: str, properties: dict[str, Schema], row_type: Any) -> Schema:
     return component(name, object_schema(properties, list(properties), summary(row_type)))
+
+
+def _labelled(fields: dict[str, Schema]) -> dict[str, Schema]:
+    """Return the properties of a row with those that `Labels.add` puts beside its ids."""
+    return fields | {label: fields[column] for column, label in COLUMNS.items() if column in fields}
+
+
+def _row_with_labels(name: str, row_type: Any) -> Schema:
+    return _resource(name, _labelled(row_fields(row_type)[0]), row_type)
 
 
 MARKET: Final = _resource("Market", _market(), MarketRow)
@@ -65,7 +76,7 @@ CANDLE: Final = _resource("OutcomeCandle", {"outcome": {"type": "string"}} | row
 def _trade() -> dict[str, Schema]:
     """Return the properties of a trade as `trade_json` makes them from its row: its parties are private."""
     fields, _ = row_fields(Trade)
-    return fields | {name: {"type": ["string", "null"]} for name in ("account_id", "order_id")}
+    return _labelled(fields | {name: {"type": ["string", "null"]} for name in ("account_id", "order_id")})
 
 
 TRADE: Final = _resource("Trade", _trade(), Trade)
@@ -81,8 +92,14 @@ def _order() -> dict[str, Schema]:
     return fields | {"filled_quantity": fields.pop("filled"), "remaining_quantity": fields.pop("remaining")}
 
 
-ORDER: Final = _resource("Order", _order(), Order)
+ORDER: Final = _resource("Order", _labelled(_order()), Order)
 """An order as reads show it."""
+
+POSITION: Final = _row_with_labels("AccountPosition", Position)
+HOLDER: Final = _row_with_labels("Holder", Holder)
+FILL: Final = _row_with_labels("AccountFill", AccountFill)
+SETTLEMENT: Final = _row_with_labels("AccountSettlement", AccountSettlement)
+LEDGER_ENTRY: Final = _row_with_labels("LedgerEntry", LedgerEntry)
 
 AMENDED_ORDER: Final = _resource(
     "AmendedOrder",

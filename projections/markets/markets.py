@@ -231,6 +231,16 @@ def story_markets(
 
 
 @query("markets")
+def slugs(connection: Connection, as_of: AsOf, market_ids: Sequence[str]) -> dict[str, str]:
+    """Return the slugs of these markets, by id."""
+    rows = connection.execute(
+        "SELECT market_id, slug FROM markets WHERE market_id = ANY(%s) AND opened_position <= %s",
+        [list(market_ids), as_of.position],
+    ).fetchall()
+    return dict(rows)
+
+
+@query("markets")
 def resolutions(connection: Connection, as_of: AsOf, market_id: str) -> list[ResolutionWording]:
     """Return all wordings of the market's resolution source, oldest first."""
     with connection.cursor(row_factory=args_row(ResolutionWording)) as cursor:

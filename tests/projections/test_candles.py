@@ -71,9 +71,10 @@ def test_candles_are_what_ticks_and_trades_say(read_models: ReadModels) -> None:
                     for trade in trades.market_trades(copy.connection, as_of, market.market_id, limit=10_000)
                     if trade.outcome == name
                 ]
-                for period, length in (("1h", HOUR), ("1d", 24 * HOUR)):
+                for period, length in candles.PERIODS.items():
+                    end = START + min(60 * 24 * HOUR, 1000 * length) + length // 2
                     for candle in candles.candles(
-                        copy.connection, as_of, market.market_id, outcome, period, START, START + 60 * 24 * HOUR
+                        copy.connection, as_of, market.market_id, outcome, period, START, end
                     ):
                         inside = [tick.price for tick in ticks if candle.start <= tick.time < candle.end]
                         before = [tick.price for tick in ticks if tick.time < candle.start]

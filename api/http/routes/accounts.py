@@ -13,7 +13,7 @@ from api.http.errors import ApiError
 from api.http.fields import AccountName, Amount, RequestBody
 from api.http.openapi import list_of, one, written
 from api.http.reads import Cursor, Limit, Read, Reader, answer, query_time
-from api.http.resources import ACCOUNT, ORDER
+from api.http.resources import ACCOUNT, FILL, LEDGER_ENTRY, ORDER, POSITION, SETTLEMENT
 from api.http.routes.markets import find
 from api.http.routes.orders import order_json
 from api.http.schemas import schema_of
@@ -98,7 +98,7 @@ async def get_account(read: Read, account: str) -> Response:
     return answer(profile, as_of)
 
 
-@router.get("/{account}/positions", responses=list_of(positions.Position, "ACCOUNT_NOT_FOUND", "MARKET_NOT_FOUND"))
+@router.get("/{account}/positions", responses=list_of(POSITION, "ACCOUNT_NOT_FOUND", "MARKET_NOT_FOUND"))
 async def list_account_positions(
     read: Read,
     account: str,
@@ -116,8 +116,8 @@ async def list_account_positions(
             connection, as_of, account_id, market_id=market_id, closed=closed, limit=limit + 1, after=after
         )
 
-    rows, as_of = await read.fetch((*NEEDS, positions.account_positions), query)
-    return read.page(rows, limit, serialize, as_of)
+    rows, labels, as_of = await read.fetch_labelled((*NEEDS, positions.account_positions), query)
+    return read.page(rows, limit, lambda row: labels.add(serialize(row)), as_of)
 
 
 @router.get("/{account}/orders", responses=list_of(ORDER, "FORBIDDEN", "ACCOUNT_NOT_FOUND", "MARKET_NOT_FOUND"))
@@ -140,13 +140,11 @@ async def list_account_orders(
             connection, as_of, account_id, market_id=market_id, open_only=open, limit=limit + 1, after=after
         )
 
-    rows, as_of = await read.fetch((*NEEDS, orders.account_orders), query)
-    return read.page(rows, limit, order_json, as_of)
+    rows, labels, as_of = await read.fetch_labelled((*NEEDS, orders.account_orders), query)
+    return read.page(rows, limit, lambda row: labels.add(order_json(row)), as_of)
 
 
-@router.get(
-    "/{account}/fills", responses=list_of(trades.AccountFill, "FORBIDDEN", "ACCOUNT_NOT_FOUND", "MARKET_NOT_FOUND")
-)
+@router.get("/{account}/fills", responses=list_of(FILL, "FORBIDDEN", "ACCOUNT_NOT_FOUND", "MARKET_NOT_FOUND"))
 async def list_account_fills(
     read: Read, account: str, market: Market = None, limit: Limit = 100, cursor: Cursor = None
 ) -> Response:
@@ -159,11 +157,11 @@ async def list_account_fills(
         account_id, market_id = _filters(connection, as_of, named, market)
         return trades.account_fills(connection, as_of, account_id, market_id=market_id, limit=limit + 1, after=after)
 
-    rows, as_of = await read.fetch((*NEEDS, trades.account_fills), query)
-    return read.page(rows, limit, serialize, as_of)
+    rows, labels, as_of = await read.fetch_labelled((*NEEDS, trades.account_fills), query)
+    return read.page(rows, limit, lambda row: labels.add(serialize(row)), as_of)
 
 
-@router.get("/{account}/settlements", responses=list_of(positions.AccountSettlement, "FORBIDDEN", "ACCOUNT_NOT_FOUND"))
+@router.get("/{account}/settlements", responses=list_of(SETTLEMENT, "FORBIDDEN", "ACCOUNT_NOT_FOUND"))
 async def list_account_settlements(read: Read, account: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """Payments to the account by finalized, corrected and voided markets, and what they took back, newest first."""
     after = read.after(cursor, int, str)
@@ -174,11 +172,11 @@ async def list_account_settlements(read: Read, account: str, limit: Limit = 100,
         account_id = _get(connection, as_of, named).account_id
         return positions.settlements(connection, as_of, account_id, limit=limit + 1, after=after)
 
-    rows, as_of = await read.fetch((*NEEDS, positions.settlements), query)
-    return read.page(rows, limit, serialize, as_of)
+    rows, labels, as_of = await read.fetch_labelled((*NEEDS, positions.settlements), query)
+    return read.page(rows, limit, lambda row: labels.add(serialize(row)), as_of)
 
 
-@router.get("/{account}/ledger", responses=list_of(accounts.LedgerEntry, "FORBIDDEN", "ACCOUNT_NOT_FOUND"))
+@router.get("/{account}/ledger", responses=list_of(LEDGER_ENTRY, "FORBIDDEN", "ACCOUNT_NOT_FOUND"))
 async def list_account_ledger(read: Read, account: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """The account's statement: every movement of its cash, with available and held cash afterwards, newest first."""
     after = read.after(cursor, int)
@@ -189,8 +187,8 @@ async def list_account_ledger(read: Read, account: str, limit: Limit = 100, curs
         account_id = _get(connection, as_of, named).account_id
         return accounts.statement(connection, as_of, account_id, limit=limit + 1, after=after)
 
-    rows, as_of = await read.fetch((*NEEDS, accounts.statement), query)
-    return read.page(rows, limit, serialize, as_of)
+    rows, labels, as_of = await read.fetch_labelled((*NEEDS, accounts.statement), query)
+    return read.page(rows, limit, lambda row: labels.add(serialize(row)), as_of)
 
 
 @router.get("/{account}/equity-history", responses=list_of(equity.EquityPoint, "FORBIDDEN", "ACCOUNT_NOT_FOUND"))

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from api.http.answers import PriceHistories, PriceHistory
 from api.http.openapi import list_of, one, page_of
 from api.http.reads import Cursor, Limit, Read, Reader, answer, query_time
-from api.http.resources import CANDLE, MARKET, MARKET_WITH_WORDINGS, TRADE
+from api.http.resources import CANDLE, HOLDER, MARKET, MARKET_WITH_WORDINGS, TRADE
 from api.http.routes.events import Types, type_names
 from api.http.routes.markets import NEEDS, find, market_json, outcome_indexes, whole_market
 from api.http.routes.stories import find_story
@@ -198,8 +198,8 @@ async def list_market_trades(read: Read, market: str, limit: Limit = 100, cursor
         found = find(connection, as_of, market)
         return trades.market_trades(connection, as_of, found.market_id, limit=limit + 1, after=after)
 
-    rows, as_of = await read.fetch((*NEEDS, trades.market_trades), query)
-    return read.page(rows, limit, lambda row: trade_json(read, row), as_of)
+    rows, labels, as_of = await read.fetch_labelled((*NEEDS, trades.market_trades), query)
+    return read.page(rows, limit, lambda row: labels.add(trade_json(read, row)), as_of)
 
 
 @router.get("/{market}/book", responses=list_of(book.OutcomeBook, "MARKET_NOT_FOUND"))
@@ -213,7 +213,7 @@ async def get_market_book(read: Read, market: str) -> Response:
     return answer([serialize(row) for row in rows], as_of, next_cursor=None)
 
 
-@router.get("/{market}/holders", responses=list_of(positions.Holder, "MARKET_NOT_FOUND", "UNKNOWN_OUTCOME"))
+@router.get("/{market}/holders", responses=list_of(HOLDER, "MARKET_NOT_FOUND", "UNKNOWN_OUTCOME"))
 async def list_market_holders(
     read: Read, market: str, outcome: Outcome = None, limit: Limit = 100, cursor: Cursor = None
 ) -> Response:
@@ -225,8 +225,8 @@ async def list_market_holders(
         name = None if outcome is None else found.outcomes[outcome_indexes(found, outcome)[0]]
         return positions.holders(connection, as_of, found.market_id, outcome=name, limit=limit + 1, after=after)
 
-    rows, as_of = await read.fetch((*NEEDS, positions.holders), query)
-    return read.page(rows, limit, serialize, as_of)
+    rows, labels, as_of = await read.fetch_labelled((*NEEDS, positions.holders), query)
+    return read.page(rows, limit, lambda row: labels.add(serialize(row)), as_of)
 
 
 @router.get("/{market}/events", responses=list_of(lifecycle.LifecycleEntry, "MARKET_NOT_FOUND"))
