@@ -1,5 +1,6 @@
 """Stories, as they were published."""
 
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 from psycopg import Connection
@@ -73,6 +74,16 @@ def get_story(connection: Connection, as_of: AsOf, ref: str) -> StoryRow | None:
             "AND position <= %(at)s",
             {"ref": ref, "at": as_of.position},
         ).fetchone()
+
+
+@query("stories")
+def by_id(connection: Connection, as_of: AsOf, story_ids: Sequence[str]) -> list[StoryRow]:
+    """Return these stories, in any order."""
+    with connection.cursor(row_factory=args_row(StoryRow)) as cursor:
+        return cursor.execute(
+            f"SELECT {STORIES.column_list} FROM stories WHERE story_id = ANY(%s) AND position <= %s",
+            [list(story_ids), as_of.position],
+        ).fetchall()
 
 
 @query("stories")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import Depends, FastAPI
 from starlette.responses import HTMLResponse
@@ -37,7 +37,9 @@ from api.http.routes import (
     market_reads,
     markets,
     order_entry,
+    order_reads,
     orders,
+    portfolio,
     stories,
 )
 from api.http.waits import Waits
@@ -55,6 +57,25 @@ if TYPE_CHECKING:
     from consumers.gateway import Gateway
     from projections.machine.progress import Progress
     from settings import Settings
+
+
+_MODULES: Final = (
+    stories,
+    markets,
+    market_reads,
+    accounts,
+    portfolio,
+    orders,
+    order_reads,
+    leaderboard,
+    ledger,
+    events,
+    keys,
+    invitations,
+)
+
+ROUTERS: Final = (*(module.router for module in _MODULES), market_reads.tape)
+"""The routes under /v1."""
 
 
 class App(FastAPI):
@@ -148,8 +169,8 @@ def create_app(
         settings=settings,
     )
     errors.install(app)
-    for module in (stories, markets, market_reads, accounts, orders, leaderboard, ledger, events, keys, invitations):
-        app.include_router(module.router, prefix="/v1")
+    for router in ROUTERS:
+        app.include_router(router, prefix="/v1")
     app.include_router(health.router)
     app.add_route("/docs", _serve_reference, include_in_schema=False)
     _put_middleware_around(app)

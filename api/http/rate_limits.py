@@ -40,10 +40,15 @@ COSTLY_ENDS: Final = ("/equity-history", "/export", "/stream", "/ws")
 
 
 def kind_of(method: str, path: str, query: bytes) -> Kind:
-    """Return the kind of a request. A leaderboard of the past is computed from all trades before it."""
+    """Return the kind of a request. A leaderboard of the past is computed from all trades before it.
+
+    Orders of all accounts are looked through one after another, unless an account or an order is named.
+    """
     if method not in {"GET", "HEAD", "OPTIONS"}:
         return "writes"
     if path.endswith(COSTLY_ENDS) or (path == "/v1/leaderboard" and (b"as_of" in query or b"cursor" in query)):
+        return "costly_reads"
+    if path == "/v1/orders" and b"account=" not in query and b"client_order_id=" not in query:
         return "costly_reads"
     return "reads"
 

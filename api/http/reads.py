@@ -1,6 +1,6 @@
 """The steps of every read: wait for the requested position, query one snapshot, put the answer into one envelope."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -221,6 +221,28 @@ def query_time(name: str, text: str | None) -> Time | None:
         return parse_moment(text.replace(" ", "+"))
     except ValueError as error:
         raise invalid_field(name, str(error)) from error
+
+
+def several(name: str, text: str | None, known: Collection[str]) -> list[str]:
+    """Return the values in a query parameter, with commas between them; none without one.
+
+    Raises ApiError INVALID_FIELD, which names the parameter and what it may be.
+    """
+    values = [] if text is None else text.split(",")
+    if not set(values) <= set(known):
+        raise invalid_field(name, f"must be of {', '.join(known)}, with commas between them")
+    return values
+
+
+def references(name: str, text: str | None, most: int) -> list[str]:
+    """Return the ids or slugs in a query parameter, with commas between them, each once; none without one.
+
+    Raises ApiError INVALID_FIELD for more than `most`, and for an empty one.
+    """
+    values = [] if text is None else list(dict.fromkeys(text.split(",")))
+    if len(values) > most or "" in values:
+        raise invalid_field(name, f"must be at most {most} ids or slugs, with commas between them")
+    return values
 
 
 def answer(data: Any, as_of: AsOf, **more: Any) -> Response:

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from messages.wire import Schema
 
 
+_STATUS: Final[Schema] = {"enum": [status.value for status in Status]}
+_TEXT: Final[Schema] = {"type": "string"}
+
+
 def _market() -> dict[str, Schema]:
     """Return the properties of a market as `market_json` makes them from its row."""
     fields, _ = row_fields(MarketRow)
@@ -29,7 +33,7 @@ def _market() -> dict[str, Schema]:
         del fields[column]
     by_outcome: Schema = {"type": "object", "additionalProperties": DECIMAL_SCHEMA}
     return fields | {
-        "status": {"enum": [status.value for status in Status]},
+        "status": _STATUS,
         "outcomes": {"type": "array", "items": schema_of(OutcomeState)},
         "open_interest": fields.pop("largest_interest"),
         "odds": by_outcome | {"description": "the price of each outcome, and its payout once the market is finalized"},
@@ -100,6 +104,22 @@ HOLDER: Final = _row_with_labels("Holder", Holder)
 FILL: Final = _row_with_labels("AccountFill", AccountFill)
 SETTLEMENT: Final = _row_with_labels("AccountSettlement", AccountSettlement)
 LEDGER_ENTRY: Final = _row_with_labels("LedgerEntry", LedgerEntry)
+
+
+def _portfolio() -> dict[str, Schema]:
+    """Return the properties of a portfolio as `get_portfolio` makes it."""
+    about = {
+        **dict.fromkeys(("question", "story_id", "story", "title"), _TEXT),
+        "status": _STATUS,
+        "outcomes": {"type": "array", "items": _TEXT},
+    }
+    held = _resource("HeldPosition", _labelled(row_fields(Position)[0]) | about, Position)
+    account = row_fields(ValuedAccount)[0] | row_fields(Profit)[0]
+    return account | {"positions": {"type": "array", "items": held}, "orders": {"type": "array", "items": ORDER}}
+
+
+PORTFOLIO: Final = _resource("Portfolio", _portfolio(), ValuedAccount)
+"""An account with its profit, its open positions (`story` is the slug of the story, `title` its title) and its open orders."""
 
 AMENDED_ORDER: Final = _resource(
     "AmendedOrder",

@@ -231,6 +231,14 @@ def story_markets(
 
 
 @query("markets")
+def by_id(connection: Connection, as_of: AsOf, market_ids: Sequence[str]) -> list[MarketRow]:
+    """Return these markets, in any order."""
+    where = Conditions("opened_position <= %s", as_of.position)
+    where.add("market_id = ANY(%s)", list(market_ids))
+    return _select(connection, as_of, where, "", [])
+
+
+@query("markets")
 def slugs(connection: Connection, as_of: AsOf, market_ids: Sequence[str]) -> dict[str, str]:
     """Return the slugs of these markets, by id."""
     rows = connection.execute(

@@ -49,12 +49,19 @@ def answers(connection: Connection[Any], as_of: AsOf) -> dict[str, Any]:
             found |= candles_of(connection, as_of, name, outcome)
     everybody = accounts.list_accounts(connection, as_of)
     found["accounts"] = everybody
+    found["orders"] = every = orders.all_orders(connection, as_of, limit=10_000)
+    found["order"] = [orders.get_order(connection, as_of, order.order_id) for order in every]
+    for wanted in (orders.Wanted(is_open=True), orders.Wanted("m0"), orders.Wanted(statuses=["canceled", "filled"])):
+        found[f"orders {wanted}"] = orders.all_orders(connection, as_of, wanted=wanted, limit=10_000)
+    found["tape"] = trades.tape(connection, as_of, limit=10_000)
     for account in everybody:
         name = account.account_id
         found[f"{name} alone"] = accounts.get_account(connection, as_of, account.name)
         found[f"{name} positions"] = positions.account_positions(connection, as_of, name, closed=True)
         found[f"{name} orders"] = orders.account_orders(connection, as_of, name, limit=1000)
-        found[f"{name} open orders"] = orders.account_orders(connection, as_of, name, open_only=True, limit=1000)
+        found[f"{name} open orders"] = orders.account_orders(
+            connection, as_of, name, wanted=orders.Wanted(is_open=True), limit=1000
+        )
         found[f"{name} settlements"] = positions.settlements(connection, as_of, name)
         found[f"{name} fills"] = trades.account_fills(connection, as_of, name, limit=1000)
         found[f"{name} statement"] = accounts.statement(connection, as_of, name, limit=1000)

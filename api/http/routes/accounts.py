@@ -55,14 +55,14 @@ async def open_account(request: Request, principal: Admin, body: OpenAccountBody
     command_id = command_id_of(request, principal, OpenAccount)
     account_id = new_id("ac", command_id)
     reply = await submit(request, command_id, OpenAccount(account_id, body.name))
-    return await resource(request, reply, NEEDS, lambda c, a: _profile(c, a, account_id), 201)
+    return await resource(request, reply, NEEDS, lambda c, a: profile(c, a, account_id), 201)
 
 
 @router.post("/{account}/deposits", responses=written(ACCOUNT, DepositCash))
 async def deposit(request: Request, principal: Admin, account_id: AccountId, body: CashBody) -> Response:
     """Put credits into an account; `Idempotency-Key` is the id of the deposit."""
     reply = await submit(request, command_id_of(request, principal, DepositCash), DepositCash(account_id, body.amount))
-    return await resource(request, reply, NEEDS, lambda c, a: _profile(c, a, account_id))
+    return await resource(request, reply, NEEDS, lambda c, a: profile(c, a, account_id))
 
 
 @router.post("/{account}/withdrawals", responses=written(ACCOUNT, WithdrawCash))
@@ -72,7 +72,7 @@ async def withdraw(request: Request, principal: Actor, account_id: AccountId, bo
     reply = await submit(
         request, command_id_of(request, principal, WithdrawCash), WithdrawCash(account_id, body.amount)
     )
-    return await resource(request, reply, NEEDS, lambda c, a: _profile(c, a, account_id))
+    return await resource(request, reply, NEEDS, lambda c, a: profile(c, a, account_id))
 
 
 @router.get("", responses=list_of({"anyOf": [schema_of(accounts.ValuedAccount), schema_of(PublicAccount)]}))
@@ -92,10 +92,10 @@ async def get_account(read: Read, account: str) -> Response:
     The account itself, analysts and admins also see available and held cash, and its equity, with its positions at their
     current prices.
     """
-    profile, as_of = await read.fetch(NEEDS, lambda c, a: _profile(c, a, account))
-    if not read.sees(profile["account_id"]):
-        profile = {name: profile[name] for name in PublicProfile.__annotations__}
-    return answer(profile, as_of)
+    found, as_of = await read.fetch(NEEDS, lambda c, a: profile(c, a, account))
+    if not read.sees(found["account_id"]):
+        found = {name: found[name] for name in PublicProfile.__annotations__}
+    return answer(found, as_of)
 
 
 @router.get("/{account}/positions", responses=list_of(POSITION, "ACCOUNT_NOT_FOUND", "MARKET_NOT_FOUND"))
@@ -137,7 +137,7 @@ async def list_account_orders(
     def query(connection: Connection[Any], as_of: AsOf) -> list[orders.Order]:
         account_id, market_id = _filters(connection, as_of, named, market)
         return orders.account_orders(
-            connection, as_of, account_id, market_id=market_id, open_only=open, limit=limit + 1, after=after
+            connection, as_of, account_id, wanted=orders.Wanted(market_id, is_open=open), limit=limit + 1, after=after
         )
 
     rows, labels, as_of = await read.fetch_labelled((*NEEDS, orders.account_orders), query)
@@ -169,7 +169,7 @@ async def list_account_settlements(read: Read, account: str, limit: Limit = 100,
     named = await read.private(account)
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[positions.AccountSettlement]:
-        account_id = _get(connection, as_of, named).account_id
+        account_id = find_account(connection, as_of, named).account_id
         return positions.settlements(connection, as_of, account_id, limit=limit + 1, after=after)
 
     rows, labels, as_of = await read.fetch_labelled((*NEEDS, positions.settlements), query)
@@ -184,7 +184,7 @@ async def list_account_ledger(read: Read, account: str, limit: Limit = 100, curs
     named = await read.private(account)
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[accounts.LedgerEntry]:
-        account_id = _get(connection, as_of, named).account_id
+        account_id = find_account(connection, as_of, named).account_id
         return accounts.statement(connection, as_of, account_id, limit=limit + 1, after=after)
 
     rows, labels, as_of = await read.fetch_labelled((*NEEDS, accounts.statement), query)
@@ -211,7 +211,7 @@ async def get_equity_history(
     named = await read.private(account)
 
     def query(connection: Connection[Any], as_of: AsOf) -> tuple[list[equity.EquityPoint], int]:
-        found = _get(connection, as_of, named)
+        found = find_account(connection, as_of, named)
         last = as_of.time if until is None else until
         if after is not None:
             first = after[0] + length
@@ -230,9 +230,9 @@ async def get_equity_history(
     return read.page(rows, most, serialize, as_of)
 
 
-def _profile(connection: Connection[Any], as_of: AsOf, reference: str) -> dict[str, Any]:
+def profile(connection: Connection[Any], as_of: AsOf, reference: str) -> dict[str, Any]:
     """Return an account with its profit in JSON's types; raises ApiError ACCOUNT_NOT_FOUND."""
-    found = _get(connection, as_of, reference)
+    found = find_account(connection, as_of, reference)
     return serialize(found) | serialize(leaderboard.profit(connection, as_of, found.account_id))
 
 
@@ -244,7 +244,8 @@ def _account_json(read: Reader, row: accounts.ValuedAccount) -> dict[str, Any]:
     return account
 
 
-def _get(connection: Connection[Any], as_of: AsOf, reference: str) -> accounts.ValuedAccount:
+def find_account(connection: Connection[Any], as_of: AsOf, reference: str) -> accounts.ValuedAccount:
+    """Return an account by id or name; raises ApiError ACCOUNT_NOT_FOUND."""
     found = accounts.get_account(connection, as_of, reference)
     if found is None:
         raise ApiError("ACCOUNT_NOT_FOUND", "no such account", {"account": reference})
@@ -253,5 +254,5 @@ def _get(connection: Connection[Any], as_of: AsOf, reference: str) -> accounts.V
 
 def _filters(connection: Connection[Any], as_of: AsOf, account: str, market: str | None) -> tuple[str, str | None]:
     """Return the ids of the account and, if one is named, of the market that a list is about; raises ApiError."""
-    account_id = _get(connection, as_of, account).account_id
+    account_id = find_account(connection, as_of, account).account_id
     return account_id, None if market is None else find(connection, as_of, market).market_id

@@ -26,6 +26,7 @@ from projections.times import DAY, HOUR
 from projections.trades import trades
 
 router = APIRouter(prefix="/markets", tags=["market data"])
+tape = APIRouter(tags=["market data"])
 
 Interval = Literal["1h", "6h", "1d", "1w", "max"]
 
@@ -199,6 +200,16 @@ async def list_market_trades(read: Read, market: str, limit: Limit = 100, cursor
         return trades.market_trades(connection, as_of, found.market_id, limit=limit + 1, after=after)
 
     rows, labels, as_of = await read.fetch_labelled((*NEEDS, trades.market_trades), query)
+    return read.page(rows, limit, lambda row: labels.add(trade_json(read, row)), as_of)
+
+
+@tape.get("/trades", responses=list_of(TRADE))
+async def list_trades(read: Read, limit: Limit = 100, cursor: Cursor = None) -> Response:
+    """The tape: every fill in any market as a trade, newest first. What is private is null, as in the trades of a market."""
+    after = read.after(cursor, int, int)
+    rows, labels, as_of = await read.fetch_labelled(
+        (trades.tape,), lambda c, a: trades.tape(c, a, limit=limit + 1, after=after)
+    )
     return read.page(rows, limit, lambda row: labels.add(trade_json(read, row)), as_of)
 
 
