@@ -14,6 +14,7 @@ from projections.machine.projection import Projection
 from projections.machine.table import Table
 from projections.machine.workspace import Workspace
 from projections.reading import AsOf, Conditions, query
+from projections.searching import STORY_DOCUMENT, STORY_FOUND
 
 
 class StoryRow(NamedTuple):
@@ -36,7 +37,12 @@ class StoryRow(NamedTuple):
         return self.position, self.story_id
 
 
-STORIES = Table("stories", StoryRow, key=["story_id"], indexes=["slug", "position", "category, position"])
+STORIES = Table(
+    "stories",
+    StoryRow,
+    key=["story_id"],
+    indexes=["slug", "position", "category, position", f"USING gin (({STORY_DOCUMENT}))"],
+)
 
 KINDS = frozenset({StoryPublished})
 
@@ -62,7 +68,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:
         )
 
 
-PROJECTION = Projection("stories", 2, (STORIES,), fold, scope="story", weight=0.1)
+PROJECTION = Projection("stories", 3, (STORIES,), fold, scope="story", weight=0.1)
 
 
 @query("stories")
@@ -92,12 +98,14 @@ def list_stories(
     as_of: AsOf,
     *,
     category: str | None = None,
+    text: str | None = None,
     limit: int = 50,
     after: tuple[int, str] | None = None,
 ) -> list[StoryRow]:
-    """Return stories, newest first."""
+    """Return stories, newest first; with a `text` those that it finds."""
     where = Conditions("position <= %s", as_of.position)
     where.add_if("category = %s", category)
+    where.add_if(STORY_FOUND, text)
     where.after("position, story_id", after)
     with connection.cursor(row_factory=args_row(StoryRow)) as cursor:
         return cursor.execute(

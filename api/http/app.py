@@ -34,6 +34,8 @@ from api.http.routes import (
     keys,
     leaderboard,
     ledger,
+    many_markets,
+    market_lists,
     market_reads,
     markets,
     order_entry,
@@ -62,7 +64,9 @@ if TYPE_CHECKING:
 _MODULES: Final = (
     stories,
     markets,
+    market_lists,
     market_reads,
+    many_markets,
     accounts,
     portfolio,
     orders,

@@ -200,6 +200,12 @@ async def reader(
 
 Read = Annotated[Reader, Depends(reader)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
+SearchText = Annotated[
+    str | None,
+    Query(
+        min_length=1, max_length=200, description='words that are all wanted; also "a phrase", or, and - before a word'
+    ),
+]
 Cursor = Annotated[
     str | None,
     Query(

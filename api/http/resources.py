@@ -11,6 +11,7 @@ from domain.market import Status
 from messages.wire import DECIMAL_SCHEMA, object_schema, summary
 from projections.accounts import LedgerEntry, ValuedAccount
 from projections.candles import Candle
+from projections.markets.listing import SPARKS
 from projections.markets.tables import MarketRow, ResolutionWording
 from projections.orders import Order
 from projections.positions.leaderboard import Profit, Standing
@@ -38,6 +39,8 @@ def _market() -> dict[str, Schema]:
         "open_interest": fields.pop("largest_interest"),
         "odds": by_outcome | {"description": "the price of each outcome, and its payout once the market is finalized"},
         "last_prices": by_outcome | {"description": "the price of each outcome"},
+        "change_24h": by_outcome
+        | {"description": "by how much each price has changed in 24 hours, or since the draft"},
     }
 
 
@@ -57,6 +60,18 @@ def _row_with_labels(name: str, row_type: Any) -> Schema:
 MARKET: Final = _resource("Market", _market(), MarketRow)
 """A market as lists and writes show it."""
 
+
+def _listed_market() -> Schema:
+    points: Schema = {"type": "array", "items": {"anyOf": [DECIMAL_SCHEMA, {"type": "null"}]}}
+    about = f"with `with=sparkline`: the price of each outcome at {SPARKS} times of the last 7 days, oldest first"
+    more: Schema = {"type": "object", "additionalProperties": points, "description": about}
+    fields = _market()
+    return component("ListedMarket", object_schema(fields | {"sparkline": more}, list(fields), summary(MarketRow)))
+
+
+LISTED_MARKET: Final = _listed_market()
+"""A market as the list of markets shows it."""
+
 MARKET_WITH_WORDINGS: Final = _resource(
     "MarketWithWordings",
     _market() | {"resolutions": {"type": "array", "items": schema_of(ResolutionWording)}},
@@ -75,6 +90,12 @@ STANDING: Final = _resource("Standing", _STANDING | {"account": _STANDING.pop("n
 
 CANDLE: Final = _resource("OutcomeCandle", {"outcome": {"type": "string"}} | row_fields(Candle)[0], Candle)
 """A candle of an outcome."""
+
+
+CANDLES_OF_MARKET: Final = _resource(
+    "CandlesOfMarket", {"market_id": _TEXT, "market": _TEXT, "candlesticks": {"type": "array", "items": CANDLE}}, Candle
+)
+"""The candles of a market; `market` is its slug."""
 
 
 def _trade() -> dict[str, Schema]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from projections import candles
-from projections.markets import markets, prices
+from projections.markets import listing, prices
 from projections.reading import read
 from projections.registry import PROJECTIONS
 from projections.times import DAY, MINUTE
@@ -63,7 +63,7 @@ def test_candles_are_what_ticks_and_trades_say(read_models: ReadModels) -> None:
     log = simulate(3, 900)
     copy = read_models.copy().fold(log, 500)
     with read(copy.connection, *PROJECTIONS) as as_of:
-        for market in markets.list_markets(copy.connection, as_of):
+        for market in listing.newest(copy.connection, as_of):
             for outcome, name in enumerate(market.outcomes):
                 ticks = prices.histories(copy.connection, as_of, market.market_id, [outcome]).ticks[0]
                 fills = [

@@ -10,7 +10,7 @@ import pytest
 from projections import accounts, book, calibration, candles, equity, orders, stories
 from projections.machine.advance import advance
 from projections.machine.batch import Batch
-from projections.markets import markets, prices
+from projections.markets import listing, markets, prices
 from projections.positions import leaderboard, positions
 from projections.reading import AsOf, NotYetProjected, UnknownProjection, read
 from projections.registry import PROJECTIONS
@@ -28,9 +28,16 @@ NAMES = tuple(PROJECTIONS)
 def answers(connection: Connection[Any], as_of: AsOf) -> dict[str, Any]:
     """Return what all queries that know the past say."""
     found: dict[str, Any] = {}
-    listed = markets.list_markets(connection, as_of, limit=1000)
+    listed = listing.newest(connection, as_of, limit=1000)
     found["markets"] = listed
-    found["active"] = markets.list_markets(connection, as_of, status="active", limit=1000)
+    found["active"] = listing.newest(connection, as_of, listing.Filter(statuses=["active"]), limit=1000)
+    for sort in ("volume", "closing", "movement"):
+        found[sort] = listing.ranked(connection, as_of, sort, limit=1000)
+    for text in ("happen", "wording", "category0 or yes"):
+        found[f"with {text}"] = listing.ranked(connection, as_of, "relevance", listing.Filter(text=text), limit=1000)
+        found[f"stories with {text}"] = stories.list_stories(connection, as_of, text=text)
+    found["changes"] = listing.changes(connection, as_of, listed)
+    found["sparklines"] = listing.sparklines(connection, as_of, [market.market_id for market in listed])
     found["stories"] = stories.list_stories(connection, as_of)
     found["prices"] = prices.latest(connection, as_of, [market.market_id for market in listed])
     for market in listed:
@@ -154,7 +161,7 @@ def test_candles_of_the_past_end_at_its_position(read_models: ReadModels, seed: 
             read(stopped.connection, *names) as now,
             read(whole.connection, *names, at=stop) as past,
         ):
-            for market in markets.list_markets(stopped.connection, now, limit=1000):
+            for market in listing.newest(stopped.connection, now, limit=1000):
                 for outcome in range(len(market.outcomes)):
                     expected = candles_of(stopped.connection, now, market.market_id, outcome)
                     assert expected == candles_of(whole.connection, past, market.market_id, outcome), stop

@@ -35,6 +35,9 @@ PAYOUTS = {"payouts": {"Yes": "1"}, "evidence": "so it is"}
 OF_QUERY = {"cancel_order", "list_events", "list_keys", "list_orders"}
 """The operations that name the account in the query string."""
 
+OF_MARKETS = {"list_prices_histories", "list_candlesticks", "list_books"}
+"""The operations that name markets in the query string."""
+
 
 @dataclass
 class World:
@@ -78,6 +81,8 @@ class World:
         """Use an operation about an account; return the status and the code of the answer."""
         method, path = OPERATIONS[operation_id]
         query = {"account": owner.account_id} if operation_id in OF_QUERY else {}
+        if operation_id in OF_MARKETS:
+            query |= {"markets": self.market["slug"]}
         if "{order_id}" in path:
             resting = owner.place(self.market["market_id"], type="limit", limit_price="0.001", quantity="1")
             path = path.replace("{order_id}", resting["order_id"])

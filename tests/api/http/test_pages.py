@@ -26,6 +26,8 @@ LISTS: dict[str, tuple[dict[str, Any], int]] = {
     "/stories": ({}, 1000),
     "/stories/{s}": ({}, 1000),
     "/markets": ({"status": "active"}, 1000),
+    "/markets?sort=volume": ({"sort": "volume"}, 1000),
+    "/markets?q": ({"q": "story"}, 1000),
     "{m}/prices-history": ({}, 10_000),
     "{m}/prices-history?outcome=Yes": ({"outcome": "Yes"}, 10_000),
     "{m}/prices-history?fidelity=1": ({"fidelity": 1}, 10_000),
