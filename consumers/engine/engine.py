@@ -18,12 +18,13 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from time import perf_counter, time_ns
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal
 
 import structlog
 
 from consumers.engine.batch import AppendBatch, BatchLimits, CommandFailedError, Decider
 from consumers.engine.command_source import CommandSource
+from consumers.engine.heartbeats import Heartbeats
 from consumers.engine.log import Append, Fenced, InDoubt, Log, LogLost, UnsafeLog
 from consumers.engine.replica import Replica
 from domain.exchange import Exchange
@@ -60,37 +61,6 @@ FOLLOW_SECONDS: Final = 0.05
 """The longest wait of a standby for news of the log before it listens for heartbeats."""
 
 Clock = Callable[[], Time]
-
-
-class Heartbeats(Protocol):
-    """Heartbeats between the engines of one log (consumers/kafka/heartbeats.py). They decide who claims, not who writes."""
-
-    seconds: float
-    """The time from one heartbeat to the next."""
-
-    def stand_by(self) -> None:
-        """Begin to listen."""
-
-    def is_my_turn(self, position: int, *, log_grew: bool) -> bool:
-        """Send a heartbeat; return whether to take over now. `log_grew`: the log has just grown, so its writer lives."""
-
-    def hold(self, epoch: int, position: int) -> None:
-        """Say that this engine writes the log from now on, under this epoch."""
-
-    def must_end(self, position: int) -> bool:
-        """Send a heartbeat; return whether another engine was told to take over."""
-
-    def is_doubted(self) -> bool:
-        """Return whether somebody says, since this was asked last, that another engine has taken over."""
-
-    def check(self) -> None:
-        """Raise Fenced when another engine has taken over from this one."""
-
-    def end(self, position: int) -> None:
-        """Say that this engine has ended."""
-
-    def close(self) -> None:
-        """Listen no more."""
 
 
 def system_clock() -> Time:
