@@ -224,6 +224,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._body_went_on = (0, self._since)
         self._all.work(self, self._peer)
         super().on_headers_complete()
+        self.scope["tidings.abort"] = self._abort  # type: ignore[typeddict-unknown-key]
 
     def on_body(self, body: bytes) -> None:
         """Take a part of a body. What follows an answer is passed over, but not without end."""
@@ -287,6 +288,10 @@ class BoundedHttp(HttpToolsProtocol):
         self._all.refused(reason)
         self._all.release(self, self._peer)
         self.transport.abort()
+
+    def _abort(self) -> None:
+        """Hang up on a stream whose client takes what is sent too slowly."""
+        self.end("slow_stream")
 
     def _is_slow(self, now: float) -> bool:
         """Return whether the body comes too slowly, all in all or of late, and not because this server pauses it."""
