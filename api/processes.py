@@ -27,6 +27,7 @@ from api.stream.hub import Hub, limits_of
 from api.stream.metrics import StreamMetrics
 from api.stream.replay import Archive
 from api.stream.sse import EventStreams
+from api.stream.ws import Sockets
 from consumers.engine.command_source import LocalCommandSource
 from consumers.engine.engine import Engine
 from consumers.gateway import LocalGateway
@@ -157,7 +158,7 @@ class ServingProcess(ABC):
         hub = Hub(
             archive, self.dependencies.progress, limits_of(self.settings), StreamMetrics(context.metrics.registry)
         )
-        app.streams = {"http /v1/stream": EventStreams(context, hub)}
+        app.streams = {"http /v1/stream": EventStreams(context, hub), "websocket /v1/ws": Sockets(context, hub)}
         return hub
 
     def _serve_ops(self, app: App, stack: contextlib.ExitStack) -> HttpServer | None:

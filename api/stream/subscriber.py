@@ -144,6 +144,14 @@ class Subscriber:
             self.closed = closed
             self.wake()
 
+    def rewind(self) -> None:
+        """Read on from `position` with other wishes; the hub does not offer it anything meanwhile."""
+        self._queue.clear()
+        self._prices.clear()
+        self._frames = self._bytes = 0
+        self.offered = self.position
+        self.wake()
+
     def wake(self) -> bool:
         """Let `take` look again; return whether it was waiting."""
         if self._waiter is None or self._waiter.done():
