@@ -104,8 +104,9 @@ class _Socket:
     async def run(self, receive: Receive) -> Closed:
         """Answer commands until one side ends the connection; return why."""
         reading = asyncio.ensure_future(self._read(receive))
+        either: set[asyncio.Future[Any]] = {reading, self._ended}
         try:
-            await asyncio.wait({reading, self._ended}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not self._ended.done():
                 reading.result()
                 return Closed(0, "gone")
