@@ -40,6 +40,7 @@ TOO_MANY: Final = 4029
 RECHECK_SECONDS: Final = 30.0
 """The time between two looks at whether the key of a private subscription is still valid."""
 
+GONE: Final = Closed(0, "gone")
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -109,8 +110,10 @@ class _Socket:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not self._ended.done():
                 reading.result()
-                return Closed(0, "gone")
+                return GONE
             closed = self._ended.result()
+            if closed is GONE:
+                return closed
             after = min((each.position for each in self._subscribers.values()), default=0)
             await self._send(
                 {"type": "websocket.close", "code": closed.code, "reason": _encode({"after": after}).decode()}
@@ -127,6 +130,15 @@ class _Socket:
     def _drop(self, sid: int) -> None:
         self._hub.leave(self._subscribers.pop(sid))
         self._pumps.pop(sid).cancel()
+
+    def _pump_ended(self, pump: asyncio.Task[None]) -> None:
+        """Let the connection end with a pump that failed: a client that left, or an error of ours, which is raised."""
+        if pump.cancelled() or (error := pump.exception()) is None:
+            return
+        if isinstance(error, OSError):
+            self._finish(GONE)
+        elif not self._ended.done():
+            self._ended.set_exception(error)
 
     def _finish(self, closed: Closed) -> None:
         if not self._ended.done():
@@ -199,6 +211,7 @@ class _Socket:
         if state is not None:
             await self._write(_encode({"type": "snapshot", "sid": sid, "position": after, "seq": 0, "msg": state}))
         self._pumps[sid] = asyncio.ensure_future(self._pump(sid, subscriber))
+        self._pumps[sid].add_done_callback(self._pump_ended)
 
     async def _update(self, number: Any, params: dict[str, Any]) -> None:
         _check(params, {"sid", "add_markets", "delete_markets"})
