@@ -284,6 +284,20 @@ class Settings(BaseSettings):
         description="the most reads without a key that wait for a position at a time, reads with one, and writes; "
         "further reads are refused (503, TOO_MANY_WAITS), further writes answer without waiting",
     )
+    stream_connections_max: int = Field(
+        default=1_000, ge=1, description="the most open streams; further ones are refused (503, TOO_MANY_STREAMS)"
+    )
+    stream_owner_connections_max: int = Field(
+        default=50, ge=1, description="the most open streams of one account, or of one address without a key"
+    )
+    stream_seconds_max: int = Field(
+        default=3_600,
+        ge=1,
+        description="time after which a stream ends, give or take a tenth; its client connects again",
+    )
+    stream_beat_ms: int = Field(
+        default=12_000, ge=100, description="time without an event after which a stream gets a beat"
+    )
     reply_ms: int = Field(
         default=10_000, gt=0, description="longest wait of a write for its reply; then it answers 503"
     )

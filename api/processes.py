@@ -23,6 +23,11 @@ from api.http.key_watch import KeyWatch
 from api.http.server import HttpServer
 from api.logs import announce
 from api.stop_signals import wait_for_stop
+from api.stream.hub import Hub, limits_of
+from api.stream.metrics import StreamMetrics
+from api.stream.replay import Archive
+from api.stream.sse import EventStreams
+from api.stream.ws import Sockets
 from consumers.engine.command_source import LocalCommandSource
 from consumers.engine.engine import Engine
 from consumers.gateway import LocalGateway
@@ -97,6 +102,7 @@ class ServingProcess(ABC):
     dependencies: Dependencies
     gateway: Gateway
     http: HttpServer
+    hub: Hub
     ops: HttpServer | None
     """The server of `TIDINGS_OPS_PORT`, None without one."""
 
@@ -144,8 +150,19 @@ class ServingProcess(ABC):
         stack.callback(watch.stop)
         self.gateway = gateway
         self.ops = self._serve_ops(app, stack)
+        self.hub = self._open_streams(app)
         self.http = stack.enter_context(HttpServer(app, self.settings))
+        stack.callback(self.hub.stop)
         stack.callback(app.end_waits)  # first of all, so that the server need not wait for them
+
+    def _open_streams(self, app: App) -> Hub:
+        context = app.state.context
+        archive = Archive(self.dependencies.log, self.dependencies.pool)
+        hub = Hub(
+            archive, self.dependencies.progress, limits_of(self.settings), StreamMetrics(context.metrics.registry)
+        )
+        app.streams = {"http /v1/stream": EventStreams(context, hub), "websocket /v1/ws": Sockets(context, hub)}
+        return hub
 
     def _serve_ops(self, app: App, stack: contextlib.ExitStack) -> HttpServer | None:
         settings = self.settings

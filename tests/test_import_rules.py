@@ -54,9 +54,11 @@ MAY_IMPORT = {
     "api/database": "local migrations settings projections/machine",
     "api/http": "domain messages settings projections projections/machine projections/reading"
     " consumers/errors consumers/gateway api/key_store api/key_limits api/lag",
+    "api/stream": "domain messages settings projections projections/machine projections/reading projections/registry"
+    " api/http",
     "api/child_process": "local settings",
     "api/processes": "migrations settings projections/ consumers/"
-    " api/child_process api/http api/key_store api/database api/logs api/stop_signals",
+    " api/child_process api/http api/key_store api/database api/logs api/stop_signals api/stream",
     "api/lost_log": "settings projections/ consumers/ api/database",
     "api/demo": "domain messages local settings"
     " api/child_process api/client api/database api/logs api/processes api/stop_signals",

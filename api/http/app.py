@@ -88,6 +88,9 @@ class App(FastAPI):
     fast_paths: Mapping[str, ASGIApp] = {}
     """The apps that serve POST requests without a query string, by path."""
 
+    streams: Mapping[str, ASGIApp] = {}
+    """The apps that serve streams, by type of scope and path, such as `http /v1/stream`. They frame their requests themselves."""
+
     def end_waits(self) -> None:
         """End all requests that wait for a read model, from any thread: the server is about to stop."""
         context: Context = self.state.context
@@ -104,10 +107,18 @@ class App(FastAPI):
         """Serve one request that has passed the entrance."""
         is_plain_post = scope["type"] == "http" and scope["method"] == "POST" and not scope["query_string"]
         fast_path = self.fast_paths.get(scope["path"]) if is_plain_post else None
+        stream = None if is_plain_post else self._stream_of(scope)
+        if stream is not None:
+            return stream(scope, receive, send)
         if fast_path is None:
             return super().__call__(scope, receive, send)
         scope["app"] = self
         return fast_path(scope, receive, send)
+
+    def _stream_of(self, scope: Scope) -> ASGIApp | None:
+        if scope["type"] == "lifespan" or scope.get("method", "GET") != "GET":
+            return None
+        return self.streams.get(f"{scope['type']} {scope['path']}")
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document; it is made once."""

@@ -221,6 +221,7 @@ class BoundedHttp(HttpToolsProtocol):
         """Begin to count the time and the bytes of a body."""
         assert self._peer is not None, "it was admitted"
         super().on_headers_complete()  # raises where the target is no URL: then there is no request to answer for
+        self.scope["tidings.abort"] = self._abort  # type: ignore[typeddict-unknown-key]
         self._reading, self._since = _BODY, self.loop.time()
         self._header_bytes = self._body_bytes = 0
         self._body_went_on = (0, self._since)
@@ -299,6 +300,10 @@ class BoundedHttp(HttpToolsProtocol):
         self._all.refused(reason)
         self._all.release(self, self._peer)
         self.transport.abort()
+
+    def _abort(self) -> None:
+        """Hang up on a stream whose client takes what is sent too slowly."""
+        self.end("slow_stream")
 
     def _is_slow(self, now: float) -> bool:
         """Return whether the body comes too slowly, all in all or of late, and not because this server pauses it."""

@@ -106,6 +106,10 @@ CODES: Final[dict[str, Meaning]] = {
         429, "Too many requests of the kind that the details name; nothing was done. Wait as long as Retry-After says."
     ),
     "READ_TIMEOUT": Meaning(503, "The read took longer than this server allows. Ask for less, or later."),
+    "LOG_CHANGED": Meaning(
+        409, "The stream's log is another one than the client read before: its positions mean nothing here."
+    ),
+    "TOO_MANY_STREAMS": Meaning(503, "Too many streams are open, in all or of one account or address."),
     "TOO_MANY_CONNECTIONS": Meaning(503, "Too many connections are open, in all or from one address."),
     "BUSY": Meaning(
         503,

@@ -88,7 +88,7 @@ class RequestFrame:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        request_log = RequestLog(_request_id(scope))
+        request_log = RequestLog(request_id_of(scope))
         scope["tidings.request_log"] = request_log
         scope["tidings.receive"] = receive
         if scope["type"] == "websocket":
@@ -200,7 +200,7 @@ def _route_of(scope: Scope) -> str:
     return str(scope["path"]) if "endpoint" in scope else "unmatched"
 
 
-def _request_id(scope: Scope) -> str:
+def request_id_of(scope: Scope) -> str:
     """Return the caller's request id if it is harmless, else a new one."""
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value.decode("latin-1")):

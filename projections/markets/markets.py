@@ -262,3 +262,9 @@ def resolutions(connection: Connection, as_of: AsOf, market_id: str) -> list[Res
             "ORDER BY version",
             [market_id, as_of.position],
         ).fetchall()
+
+
+@query("markets")
+def slugs(connection: Connection[Any], _: AsOf) -> dict[str, str]:
+    """Return the slug of every market that was folded, by its id."""
+    return dict(connection.execute("SELECT market_id, slug FROM markets").fetchall())

@@ -33,6 +33,8 @@ PROMISED = {
 }
 
 NOT_PROVOKED = {
+    "LOG_CHANGED": "tests/api/stream/test_sse.py provokes it: it takes a stream",
+    "TOO_MANY_STREAMS": "tests/api/stream/test_limits_of_streams.py provokes it, likewise",
     "HOST_NOT_ALLOWED": "test_entrance.py provokes it",
     "MALFORMED_REQUEST": "test_connections.py provokes it: it takes a plain socket",
     "REQUEST_TIMEOUT": "likewise",

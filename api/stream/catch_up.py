@@ -1,0 +1,130 @@
+"""How a subscriber that is behind reaches the others: it reads the log in pages, then the ring, then waits with them.
+
+All under the event loop without an await between the end of the ring and the queue, so nothing falls between them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from anyio import CapacityLimiter, to_thread
+from eventsourcing.persistence import PersistenceError
+from psycopg import OperationalError
+from psycopg_pool import PoolTimeout
+
+from api.stream.replay import PAGE_EVENTS
+from api.stream.subscriber import CHUNK_BYTES, Portion, conflated
+from projections.reading import NotYetProjected, UnknownProjection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from api.stream.frames import Frame, LogEntry
+    from api.stream.metrics import StreamMetrics
+    from api.stream.replay import Archive
+    from api.stream.ring import Ring
+    from api.stream.subscriber import Subscriber
+    from messages.channels import FollowedMarket
+
+READERS_MAX: Final = 4
+"""The most subscribers that read the log at a time; others wait, and get their beats meanwhile."""
+
+PAGE_SECONDS: Final = PAGE_EVENTS / 5_500
+"""The least time of a page: about 5,000 events a second for each of these readers, so that orders are unharmed."""
+
+RING_ENTRIES: Final = 500
+"""The most entries of the ring that are looked at before others have their turn."""
+
+RETRY_SECONDS: Final = 0.25
+"""The pause before something that is away is asked again."""
+
+_AWAY: Final = (NotYetProjected, UnknownProjection, PersistenceError, OperationalError, PoolTimeout)
+
+
+class CatchUp:
+    """Brings subscribers up to the end of the log."""
+
+    def __init__(
+        self,
+        ring: Ring,
+        archive: Archive,
+        metrics: StreamMetrics,
+        beat_seconds: float,
+        known: Callable[[], dict[str, FollowedMarket]],
+        register: Callable[[Subscriber], None],
+    ) -> None:
+        """Ask `known` for the markets, and `register` whoever has read the whole ring. A wait ends for a beat."""
+        self._ring = ring
+        self._archive = archive
+        self._metrics = metrics
+        self._beat_seconds = max(0.1, beat_seconds)
+        self._known = known
+        self._register = register
+        self._threads = CapacityLimiter(READERS_MAX)
+        self._readers = asyncio.Semaphore(READERS_MAX)
+
+    async def next(self, subscriber: Subscriber) -> Portion | None:
+        """Return what is due next for a subscriber that is not live; None when it is live, or there is nothing yet."""
+        if subscriber.position < self._ring.begins:
+            return await self._from_log(subscriber)
+        entries = self._ring.after(subscriber.offered, RING_ENTRIES)
+        if not entries:
+            self._register(subscriber)
+            return None
+        await asyncio.sleep(0)  # let others have their turn
+        return self._chunk(subscriber, entries)
+
+    async def _from_log(self, subscriber: Subscriber) -> Portion | None:
+        began = monotonic()
+        try:
+            await asyncio.wait_for(self._readers.acquire(), self._beat_seconds)
+        except TimeoutError:
+            subscriber.beat = True
+            return subscriber.due([], subscriber.position)
+        self._metrics.replaying.inc()
+        try:
+            entries = await to_thread.run_sync(
+                self._archive.page,
+                subscriber.offered,
+                subscriber.wanted,
+                self._known(),
+                limiter=self._threads,
+            )
+            await asyncio.sleep(max(0.0, PAGE_SECONDS - (monotonic() - began)))
+        except _AWAY as error:
+            structlog.get_logger("stream").debug("replay_waits", error=str(error))
+            await asyncio.sleep(RETRY_SECONDS)
+            if monotonic() - subscriber.sent_at < self._beat_seconds:
+                return None
+            subscriber.beat = True
+            return subscriber.due([], subscriber.position)
+        finally:
+            self._metrics.replaying.dec()
+            self._readers.release()
+        if not entries:  # the tailer has not come so far yet
+            await asyncio.sleep(RETRY_SECONDS)
+            return None
+        return self._chunk(subscriber, entries)
+
+    def _chunk(self, subscriber: Subscriber, entries: Iterable[LogEntry]) -> Portion:
+        """Return the wanted frames of the next entries, as many as fit into a chunk."""
+        wanted, size = subscriber.wanted, 0
+        events: list[tuple[int, list[Frame]]] = []
+        markets: dict[int, str | None] = {}
+        position = subscriber.offered
+        for entry in entries:
+            position = entry.position
+            frames = wanted.frames_of(entry)
+            if frames:
+                events.append((position, frames))
+                markets[position] = entry.market_id
+                size += sum(len(frame.block) for frame in frames)
+                if size >= CHUNK_BYTES:
+                    break
+        subscriber.offered = position
+        if wanted.conflate:
+            events = conflated(events, markets)
+        return subscriber.due(events, position)
