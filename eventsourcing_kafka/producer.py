@@ -61,7 +61,7 @@ class Producer:
         try:
             self._client.produce(self._topic, value, partition=self._partition, on_delivery=sent.acknowledge)
         except (KafkaException, BufferError) as error:
-            raise InDoubt(f"Cannot send: {error}") from error
+            raise InDoubt(f"Cannot send: {sent.cause_of(error)}") from error
         return sent
 
     @property
@@ -134,6 +134,11 @@ class Sent:
         if self._offset is None or self._offset < 0:
             raise InDoubt("Acknowledged without an offset")
         return self._offset
+
+    def cause_of(self, refusal: Exception) -> object:
+        """Return why nothing can be sent. The client may only say that an error before was fatal, and tells that one once."""
+        self._poll(0)
+        return refusal if self._error is None else self._error
 
     def acknowledge(self, error: Any, message: Any) -> None:
         """Take the broker's acknowledgement or the error. The client calls this."""

@@ -15,6 +15,7 @@ from eventsourcing.persistence import OperationalError
 
 from consumers.kafka.log_settings import log_settings
 from consumers.kafka.topics import RECORD_BYTES_MAX
+from eventsourcing_kafka.clients import ends
 from eventsourcing_kafka.quiet import librdkafka_log
 from eventsourcing_kafka.waits import POLL_SECONDS, StuckError, WaitGuard, call_within, end_poll
 from messages.command_ids import Sender
@@ -51,11 +52,14 @@ class RecordReader:
         self._guard = WaitGuard(partial(end_poll, consumer))
 
     def ends(self) -> tuple[int, int]:
-        """Return the first offset of the topic and the next to be written. Raises OperationalError: no broker answers."""
+        """Return the first offset of the topic and the next to be written; wait while the partition has no leader.
+
+        Raises OperationalError: no broker answers in time.
+        """
         self._replace_if_stale()
         partition = TopicPartition(self._topic, self._partition)
         while True:
-            ask = partial(self._consumer.get_watermark_offsets, partition, timeout=CONNECT_SECONDS)
+            ask = partial(ends, self._consumer, partition, CONNECT_SECONDS)
             try:
                 return call_within(CONNECT_SECONDS, self._consumer, self._guard, ask)
             except StuckError:  # the wall clock was set back
