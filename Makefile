@@ -7,7 +7,7 @@
 #   make test-next     run the tests of eventsourcing_kafka that depend on its library, with the library's next release
 #   make check         check style, types, house rules, licences and known vulnerabilities, as CI does before the tests
 #   make bench         measure the claims about speed                (ARGS="engine --seconds 2")
-#   make chaos         run long tests: faults on a Kafka cluster of three nodes, and random HTTP requests
+#   make chaos         run long tests: faults on a Kafka cluster of three nodes, kills under load, hostile requests and records
 #   make library       test eventsourcing_kafka with the oldest and the newest versions of what it needs
 #   make compile       compile the rules if there is a C compiler; all targets above except check do this first
 #   make debian        run all tests on a bare Debian 13 with Python 3.13; needs root, see tests/bare_debian.sh

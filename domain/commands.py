@@ -1,7 +1,7 @@
 """All commands that the exchange decides: a closed list, as `domain.events` is for what they leave in the log."""
 
 from domain.account import DepositCash, OpenAccount, WithdrawCash
-from domain.invitations import AcceptInvitation, CreateInvitation
+from domain.invitations import AcceptInvitation, CreateInvitation, RevokeInvitation
 from domain.market import DisputeMarket, MarketCommand, OpenMarket
 from domain.orders import AmendOrder, CancelOrder, CancelOrders, MergeSets, PlaceOrder, SplitSets
 from domain.story import PublishStory
@@ -16,6 +16,7 @@ Command = (
     | WithdrawCash
     | CreateInvitation
     | AcceptInvitation
+    | RevokeInvitation
     | PlaceOrder
     | CancelOrder
     | CancelOrders

@@ -26,9 +26,11 @@ from domain.invitations import (
     AcceptInvitation,
     CreateInvitation,
     Invitation,
+    RevokeInvitation,
     accept_invitation,
     create_invitation,
     evolve_invitations,
+    revoke_invitation,
 )
 from domain.ledger import Ledger
 from domain.market import (
@@ -239,6 +241,8 @@ class Exchange:
                 return create_invitation(command, self.invitations, self.time)
             case AcceptInvitation():
                 return accept_invitation(command, self.invitations, self.accounts, self.names.accounts, self.time)
+            case RevokeInvitation():
+                return revoke_invitation(command, self.invitations)
             case PublishStory():
                 return self._publish_story(command)
             case OpenMarket():

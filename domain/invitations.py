@@ -42,6 +42,12 @@ class AcceptInvitation(Value):
     name_key: str = ""
 
 
+class RevokeInvitation(Value):
+    """Let nobody else in with an invitation. The accounts that it has opened stay, and so do their keys."""
+
+    invitation_id: str
+
+
 # --- events
 
 
@@ -69,7 +75,16 @@ class InvitationAccepted(Value):
     key_hash: str
 
 
-InvitationEvent = InvitationCreated | InvitationAccepted
+class InvitationRevoked(Value):
+    """An invitation opens no account from now on."""
+
+    TOPIC: ClassVar[str] = "InvitationRevoked.v1"
+
+    invitation_id: str
+    secret_hash: str
+
+
+InvitationEvent = InvitationCreated | InvitationAccepted | InvitationRevoked
 
 # --- state
 
@@ -80,12 +95,15 @@ class Invitation:
 
     terms: InvitationCreated
     used: int = 0
+    revoked: bool = False
 
 
 def evolve_invitations(invitations: dict[str, Invitation], event: InvitationEvent) -> None:
     """Apply an event to the invitations, which are found by the hash of their secret."""
     if isinstance(event, InvitationCreated):
         invitations[event.secret_hash] = Invitation(event)
+    elif isinstance(event, InvitationRevoked):
+        invitations[event.secret_hash].revoked = True
     else:
         invitations[event.secret_hash].used += 1
 
@@ -110,6 +128,16 @@ def create_invitation(
     ]
 
 
+def revoke_invitation(
+    command: RevokeInvitation, invitations: Mapping[str, Invitation]
+) -> Sequence[InvitationRevoked] | Rejection:
+    """Return the revocation, nothing if it has been revoked, or why it is refused. Looks at all invitations: it is rare."""
+    for secret_hash, invitation in invitations.items():
+        if invitation.terms.invitation_id == command.invitation_id:
+            return [] if invitation.revoked else [InvitationRevoked(command.invitation_id, secret_hash)]
+    return reject(Code.INVITATION_NOT_FOUND, "there is no such invitation")
+
+
 def accept_invitation(
     command: AcceptInvitation,
     invitations: Mapping[str, Invitation],
@@ -130,6 +158,8 @@ def accept_invitation(
     if invitation is None:
         return reject(Code.INVITATION_NOT_FOUND, "there is no such invitation")
     terms = invitation.terms
+    if invitation.revoked:
+        return reject(Code.INVITATION_REVOKED, "the invitation has been revoked")
     if time >= terms.expires_at:
         return reject(Code.INVITATION_EXPIRED, "the invitation has expired", expires_at=terms.expires_at, now=time)
     if invitation.used >= terms.uses:

@@ -63,6 +63,7 @@ class Reader:
         """Continue from another checkpoint."""
         if at.offset != self._offset:
             self._fetched.clear()
+            self._end_seen = 0  # a later fetch must ask again, also if the consumer is assigned only then
             if self._consumer is not None and not self._is_resting:
                 self._assign(at.offset)
         self._offset = at.offset

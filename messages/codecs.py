@@ -46,6 +46,7 @@ _BY_NAME: Final[Mapping[str, FieldCodec]] = {
     "market_id": ID,
     "account_id": ID,
     "order_id": ID,
+    "invitation_id": ID,
     "client_order_id": CLIENT_ORDER_ID,
     "slug": SLUG,
     "title": line(300),

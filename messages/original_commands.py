@@ -10,7 +10,14 @@ import msgspec
 
 from domain.account import AccountOpened, CashDeposited, CashWithdrawn, DepositCash, OpenAccount, WithdrawCash
 from domain.events import Event, Recorded
-from domain.invitations import AcceptInvitation, CreateInvitation, InvitationAccepted, InvitationCreated
+from domain.invitations import (
+    AcceptInvitation,
+    CreateInvitation,
+    InvitationAccepted,
+    InvitationCreated,
+    InvitationRevoked,
+    RevokeInvitation,
+)
 from domain.market import (
     ActivateMarket,
     AddLiquidity,
@@ -167,7 +174,7 @@ def _place_order(event: OrderPlaced) -> PlaceOrder:
 
 
 def _of_opening(event: Event, events: Sequence[Event]) -> Command | None:
-    """Return the command that opens a story or a market, or makes or accepts an invitation; several events may tell it."""
+    """Return the command that opens a story or a market, or belongs to an invitation; several events may tell it."""
     match event:
         case StoryPublished():
             return PublishStory(
@@ -187,6 +194,8 @@ def _of_opening(event: Event, events: Sequence[Event]) -> Command | None:
             return _open_market(event, events)
         case InvitationCreated():
             return CreateInvitation(event.invitation_id, event.secret_hash, event.uses, event.expires_at, event.credits)
+        case InvitationRevoked():
+            return RevokeInvitation(event.invitation_id)
         case InvitationAccepted():
             (opened,) = (other for other in events if isinstance(other, AccountOpened))
             return AcceptInvitation(

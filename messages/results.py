@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from domain.account import AccountOpened, CashDeposited, CashWithdrawn
 from domain.events import Event
-from domain.invitations import InvitationAccepted, InvitationCreated
+from domain.invitations import InvitationAccepted, InvitationCreated, InvitationRevoked
 from domain.market import (
     DisputeUpheld,
     LiquidityAdded,
@@ -250,6 +250,7 @@ _RESULTS: Final[dict[type, Callable[[Any, Sequence[Event]], Result]]] = {
     SetsBurned: _sets,
     AccountOpened: lambda event, _: {"account_id": event.account_id, "name": event.name},
     InvitationCreated: lambda event, _: {"invitation_id": event.invitation_id},
+    InvitationRevoked: lambda event, _: {"invitation_id": event.invitation_id},
     InvitationAccepted: lambda event, _: {
         "invitation_id": event.invitation_id,
         "account_id": event.account_id,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from psycopg import Connection
 from psycopg.rows import args_row
 
-from domain.invitations import InvitationAccepted, InvitationCreated
+from domain.invitations import InvitationAccepted, InvitationCreated, InvitationRevoked
 from domain.money import Credits, Time
 from projections.forms import Count
 from projections.machine.batch import Batch
@@ -43,8 +43,17 @@ class InvitedKey(NamedTuple):
     time: int
 
 
+class Revocation(NamedTuple):
+    """The end of an invitation before its time."""
+
+    partition: int
+    invitation_id: str
+    position: int
+    time: int
+
+
 class ListedInvitation(NamedTuple):
-    """An invitation, without its secret; `used` counts the accounts that it has opened."""
+    """An invitation, without its secret; `used` counts the accounts that it has opened; `revoked_at` null: nobody has."""
 
     invitation_id: str
     uses: Count
@@ -53,6 +62,7 @@ class ListedInvitation(NamedTuple):
     credits: Credits
     position: Count
     created_at: Time
+    revoked_at: Time | None
 
     @property
     def key(self) -> tuple[int, str]:
@@ -63,12 +73,14 @@ class ListedInvitation(NamedTuple):
 INVITATIONS = Table("invitations", InvitationRow, key=["secret_hash"], indexes=["position"])
 KEYS = Table("invited_keys", InvitedKey, key=["key_hash"], indexes=["invitation_id, position"])
 
-KINDS = frozenset({InvitationCreated, InvitationAccepted})
+REVOCATIONS = Table("revoked_invitations", Revocation, key=["invitation_id"])
+
+KINDS = frozenset({InvitationCreated, InvitationAccepted, InvitationRevoked})
 
 
 def fold(batch: Batch, workspace: Workspace) -> None:
-    """Add every invitation and every key."""
-    invitations, keys = workspace.rows(INVITATIONS), workspace.rows(KEYS)
+    """Add every invitation, every key and every revocation."""
+    invitations, keys, revocations = workspace.rows(INVITATIONS), workspace.rows(KEYS), workspace.rows(REVOCATIONS)
     for recorded in batch.of(KINDS):
         match recorded.event:
             case InvitationCreated() as event:
@@ -96,14 +108,17 @@ def fold(batch: Batch, workspace: Workspace) -> None:
                         time=recorded.time,
                     )
                 )
+            case InvitationRevoked(invitation_id=invitation_id):
+                revocations.append(Revocation(batch.partition, invitation_id, recorded.position, recorded.time))
             case _:
                 pass
 
 
-PROJECTION = Projection("invitations", 1, (INVITATIONS, KEYS), fold, scope="all", weight=0.1)
+PROJECTION = Projection("invitations", 2, (INVITATIONS, KEYS, REVOCATIONS), fold, scope="all", weight=0.1)
 
 _USED = "(SELECT count(*) FROM invited_keys k WHERE k.invitation_id = i.invitation_id AND k.position <= %(at)s)"
-_COLUMNS = f"i.invitation_id, i.uses, {_USED}, i.expires_at, i.credits, i.position, i.created_at"
+_REVOKED = "(SELECT time FROM revoked_invitations r WHERE r.invitation_id = i.invitation_id AND r.position <= %(at)s)"
+_COLUMNS = f"i.invitation_id, i.uses, {_USED}, i.expires_at, i.credits, i.position, i.created_at, {_REVOKED}"
 
 
 @query("invitations")

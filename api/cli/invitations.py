@@ -1,4 +1,4 @@
-"""`tidings invitations create | list`: let people in, through a running server."""
+"""`tidings invitations create | list | revoke`: let people in, through a running server."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ def add_commands(commands: Commands) -> None:
     create.add_argument("--expires-at", required=True, metavar="TIME", help="as 2027-01-31, or in RFC 3339")
     _add_server(create)
     _add_server(add_command(invitations, "list", _list, "all invitations, without their links"))
+    revoke = add_command(invitations, "revoke", _revoke, "let nobody else in with a link")
+    revoke.add_argument("invitation_id", help="as `list` shows it")
+    _add_server(revoke)
 
 
 def _add_server(command: argparse.ArgumentParser) -> None:
@@ -69,9 +72,20 @@ def _list(options: Namespace, settings: Settings) -> int:
             return
         for row in rows:
             used = f"{row['used']} of {row['uses']} used"
-            print(f"{row['invitation_id']}  {used}  {row['credits']} credits  expires {row['expires_at']}")
+            end = f"revoked {row['revoked_at']}" if row["revoked_at"] else f"expires {row['expires_at']}"
+            print(f"{row['invitation_id']}  {used}  {row['credits']} credits  {end}")
 
     return _ask(options, settings, show)
+
+
+def _revoke(options: Namespace, settings: Settings) -> int:
+    from urllib.parse import quote
+
+    def revoke(client: HttpClient) -> None:
+        revoked = client.write("DELETE", f"/v1/invitations/{quote(options.invitation_id, safe='')}")
+        print(json.dumps(revoked) if options.json else f"revoked {revoked['invitation_id']}")
+
+    return _ask(options, settings, revoke)
 
 
 def _ask(options: Namespace, settings: Settings, question: Callable[[HttpClient], None]) -> int:

@@ -123,7 +123,9 @@ RULES: Final[dict[str, Rule]] = {
         ],
         OPERATING,
     ),
-    **dict.fromkeys(["open_account", "deposit", "create_invitation", "list_invitations"], ADMINISTRATION),
+    **dict.fromkeys(
+        ["open_account", "deposit", "create_invitation", "list_invitations", "revoke_invitation"], ADMINISTRATION
+    ),
 }
 """The rule of each operation, by its id in the OpenAPI document."""
 

@@ -223,6 +223,13 @@ class NewInvitation(TypedDict):
     position: Count
 
 
+class RevokedInvitation(TypedDict):
+    """An invitation that lets nobody else in."""
+
+    invitation_id: str
+    position: Count
+
+
 class AcceptedInvitation(TypedDict):
     """An account that an invitation opened, and its key: null once the key has been used."""
 

@@ -70,6 +70,7 @@ CODES: Final[dict[str, Meaning]] = {
     "ACCOUNT_EXISTS": Meaning(409, "Another account has this name, or one that looks like it."),
     "INVITATION_EXISTS": Meaning(409, "Another invitation has this secret; over HTTP this cannot happen."),
     "INVITATION_EXPIRED": Meaning(409, "The invitation has expired, or would have at once."),
+    "INVITATION_REVOKED": Meaning(409, "An admin has revoked the invitation."),
     "INVITATION_USED_UP": Meaning(409, "The invitation has opened as many accounts as it may."),
     "COMMAND_ID_REUSED": Meaning(409, "The same id was used before with another body; nothing was done."),
     # The market's status and the clock.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from domain.account import DepositCash, OpenAccount, WithdrawCash
-from domain.invitations import AcceptInvitation, CreateInvitation
+from domain.invitations import AcceptInvitation, CreateInvitation, RevokeInvitation
 from domain.market import (
     ActivateMarket,
     AddLiquidity,
@@ -61,8 +61,15 @@ REFUSALS: Final[dict[type, frozenset[Code]]] = {
     OpenAccount: frozenset({Code.ACCOUNT_EXISTS, Code.TOO_MANY_ACCOUNTS}),
     CreateInvitation: frozenset({Code.INVITATION_EXISTS, Code.INVITATION_EXPIRED}),
     AcceptInvitation: frozenset(
-        {Code.INVITATION_NOT_FOUND, Code.INVITATION_EXPIRED, Code.INVITATION_USED_UP, Code.ACCOUNT_EXISTS}
+        {
+            Code.INVITATION_NOT_FOUND,
+            Code.INVITATION_EXPIRED,
+            Code.INVITATION_REVOKED,
+            Code.INVITATION_USED_UP,
+            Code.ACCOUNT_EXISTS,
+        }
     ),
+    RevokeInvitation: frozenset({Code.INVITATION_NOT_FOUND}),
     DepositCash: frozenset({Code.ACCOUNT_NOT_FOUND}),
     WithdrawCash: _SPENDING | {Code.WITHDRAWAL_HELD},
     PlaceOrder: _TRADING

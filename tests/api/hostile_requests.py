@@ -308,9 +308,10 @@ def problem_of(status: int, body: bytes, request: Request) -> str | None:
     """Return what is wrong with an answer: an error of the server without a reason, or none at all."""
     if status == 503:
         try:
-            return None if json.loads(body)["code"] else "503 without a code"
-        except (ValueError, KeyError, TypeError):
-            return f"503 without a reason: {body[:200]!r}"
+            reason = json.loads(body)
+        except ValueError:
+            reason = {}
+        return None if reason.get("code") or reason.get("missing") else f"503 without a reason: {body[:200]!r}"
     if status == 0:
         return None if request.broken else "no answer"
     return f"{status}: {body[:300]!r}" if status >= 500 else None

@@ -9,8 +9,11 @@ from domain.invitations import (
     CreateInvitation,
     InvitationAccepted,
     InvitationCreated,
+    InvitationRevoked,
+    RevokeInvitation,
 )
 from domain.money import MICRO, MONEY_MAX
+from domain.partition import CommandHadNoEffect
 from domain.rejections import Code
 from tests.domain.scenario import START, Scenario
 
@@ -60,3 +63,14 @@ def test_what_is_refused() -> None:
     scenario.when(accept("bob")).rejected(Code.INVALID_FIELD, field="credits")
     scenario.when(accept("cyd"), at=END).rejected(Code.INVITATION_EXPIRED, expires_at=END)
     scenario.when(CreateInvitation("iv2", "cd" * 32, 1, END)).rejected(Code.INVITATION_EXPIRED)
+
+
+def test_a_revoked_invitation_opens_nothing() -> None:
+    """What it has opened stays; revoking it again changes nothing."""
+    scenario = Scenario().given(invitation(uses=2), accept("ada"))
+    scenario.when(RevokeInvitation("another")).rejected(Code.INVITATION_NOT_FOUND)
+    scenario.when(RevokeInvitation("iv")).then(InvitationRevoked)
+    scenario.when(accept("bob")).rejected(Code.INVITATION_REVOKED)
+    scenario.when(RevokeInvitation("iv")).then(CommandHadNoEffect)
+    scenario.when(invitation()).rejected(Code.INVITATION_EXISTS)
+    assert set(scenario.exchange.accounts) == {"ac_ada"}

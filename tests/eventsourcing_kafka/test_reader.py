@@ -15,7 +15,7 @@ from eventsourcing_kafka import KafkaApplicationRecorder, Reader, Settings, Writ
 from tests.eventsourcing_kafka.events import stored
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from eventsourcing.persistence import StoredEvent
@@ -115,3 +115,18 @@ def test_a_long_stretch_of_small_batches_is_read_whole(settings: Settings, limit
         )
         recorder.insert_events(events(3))
         assert ids(recorder.select_notifications(2, 1000)) == list(range(2, 304))
+
+
+@pytest.mark.parametrize("pause", [Reader.rest, Reader.close])
+def test_a_log_is_read_to_its_end_twice(settings: Settings, pause: Callable[[Reader], None]) -> None:
+    """A reader that has been at the end, then paused and went back, reads all of it again."""
+    with Reader(settings) as reader, Writer.take_over(Reader(settings)) as writer:
+        for event in events(5):
+            writer.append([event])
+        start, end = reader.checkpoint, reader.end()
+        first = [batch.first for batch in reader.read_to(end)]
+        reader.read(0.5)  # there is nothing more, so the consumer reports the end
+        pause(reader)
+        reader.seek(start)
+
+        assert [batch.first for batch in reader.read_to(end)] == first

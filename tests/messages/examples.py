@@ -18,7 +18,7 @@ from domain.account import (
     TradeSettled,
 )
 from domain.events import Event
-from domain.invitations import InvitationAccepted, InvitationCreated
+from domain.invitations import InvitationAccepted, InvitationCreated, InvitationRevoked
 from domain.market import (
     DisputeUpheld,
     Evidence,
@@ -158,6 +158,7 @@ EXAMPLES: tuple[Event, ...] = (
     BondForfeited(A, M, 1_000_000),
     InvitationCreated("iv_class", "ab" * 32, 30, TIME + 86_400_000_000, 100_000_000),
     InvitationAccepted("iv_class", "ab" * 32, A, "key_ada", "cd" * 32),
+    InvitationRevoked("iv_class", "ab" * 32),
     CommandRejected(
         "PlaceOrder",
         Code.INSUFFICIENT_FUNDS,

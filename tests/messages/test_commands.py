@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from domain.account import DepositCash, OpenAccount, WithdrawCash
-from domain.invitations import AcceptInvitation, CreateInvitation
+from domain.invitations import AcceptInvitation, CreateInvitation, RevokeInvitation
 from domain.market import (
     ActivateMarket,
     AddLiquidity,
@@ -83,6 +83,7 @@ EXAMPLES: tuple[Command, ...] = (
     WithdrawCash("ac_a", 10**15),
     CreateInvitation("", "ab" * 32, 30, TIME, 10**15),
     AcceptInvitation("ab" * 32, "", "Ada", "key_a", "cd" * 32),
+    RevokeInvitation("iv_a"),
     ORDER,
     replace(ORDER, side="sell", type="limit", spend=None, quantity=1, limit_price=999_000, time_in_force="GTD",
             expires_at=TIME + 1, post_only=True, reduce_only=True, min_proceeds=0,

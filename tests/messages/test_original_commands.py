@@ -15,7 +15,7 @@ from domain.account import DepositCash, OpenAccount, WithdrawCash
 from domain.commands import Command
 from domain.events import Recorded
 from domain.exchange import Entry, Exchange
-from domain.invitations import AcceptInvitation, CreateInvitation
+from domain.invitations import AcceptInvitation, CreateInvitation, RevokeInvitation
 from domain.market import (
     ActivateMarket,
     AddLiquidity,
@@ -129,7 +129,7 @@ def optional_fields(command: Value) -> Iterator[tuple[str, str, bool]]:
 
 STORY: Final = new_id("st", "story")
 M, N, DRAFT = new_id("mk", "story"), new_id("mk", "story", 1), new_id("mk", "draft")
-ADA, BOB = new_id("ac", "ada"), new_id("ac", "bob")
+ADA, BOB, INVITATION = new_id("ac", "ada"), new_id("ac", "bob"), new_id("iv", "invitation")
 MARKET: Final = OpenMarket("", STORY, "m", "Will it?", ("No", "Yes"), 100 * MICRO, START + 10**9, "The paper")
 FULL: Final = replace(
     MARKET,
@@ -171,6 +171,7 @@ OPENING: Final[tuple[tuple[str, Command], ...]] = (
     ("", DepositCash(BOB, 1_000 * MICRO)),
     ("", SplitSets(ADA, M, 20 * MICRO)),
     ("", SplitSets(BOB, M, 20 * MICRO)),
+    ("invitation", CreateInvitation("", "ef" * 32, 1, START + 10**12)),
 )
 """A story with two active markets, and two accounts with cash and shares."""
 
@@ -180,6 +181,7 @@ TRADING: Final[tuple[Command, ...]] = (
     CreateInvitation("", "cd" * 32, 1, START + 10**12, 5 * MICRO),
     AcceptInvitation("ab" * 32, "", "Cyd", "key_cyd", "01" * 32),
     AcceptInvitation("cd" * 32, "", "Dan", "key_dan", "02" * 32),
+    RevokeInvitation(INVITATION),
     MergeSets(ADA, M, MICRO),
     order("1", spend=5 * MICRO),
     order("2", quantity=MICRO, time_in_force="FOK", max_cost=MICRO),
@@ -292,6 +294,7 @@ BY_NAME: Final[dict[str, st.SearchStrategy[Any]]] = {
     "market_id": st.sampled_from(MARKETS),
     "account_id": st.sampled_from(ACCOUNTS),
     "order_id": st.sampled_from([*ORDERS, "or_nothing"]),
+    "invitation_id": st.sampled_from([INVITATION, "iv_nothing"]),
     "client_order_id": st.sampled_from([str(number) for number in range(99)]),
     "slug": st.sampled_from(["a", "b-c"]),
     "outcome": st.sampled_from(["Yes", "No", "A", "B", "Perhaps"]),

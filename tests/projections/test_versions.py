@@ -24,7 +24,7 @@ VERSIONS: Final[dict[str, tuple[int, str]]] = {
     "positions": (7, "bc37c5031e8571f6"),
     "accounts": (3, "77931dc8fbe62527"),
     "log_index": (1, "f57bfa77b8e2d308"),
-    "invitations": (1, "2ca35a22cca779e9"),
+    "invitations": (2, "92febce3747d3273"),
 }
 """The version of each read model, with the digest of its tables in that version."""
 

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api import key_store
-from api.http.answers import AcceptedInvitation, NewInvitation
+from api.http.answers import AcceptedInvitation, NewInvitation, RevokedInvitation
 from api.http.context import Admin, Context, WithContext
 from api.http.errors import ApiError
 from api.http.fields import AccountName, Amount0, InvitationUses, Moment, RequestBody
@@ -23,7 +23,7 @@ from api.http.reads import Cursor, Limit, Read, json
 from api.http.refusals import REFUSALS
 from api.http.serializers import serialize
 from api.http.writes import command_id_of, is_shown, submit, unsigned_id
-from domain.invitations import AcceptInvitation, CreateInvitation
+from domain.invitations import AcceptInvitation, CreateInvitation, RevokeInvitation
 from domain.money import format_decimal
 from messages.wire import format_time
 from projections import accounts, invitations
@@ -84,6 +84,15 @@ async def list_invitations(read: Read, _: Admin, limit: Limit = 100, cursor: Cur
         (invitations.list_invitations,), lambda c, a: invitations.list_invitations(c, a, limit=limit + 1, after=after)
     )
     return read.page(rows, limit, serialize, as_of)
+
+
+@router.delete("/{invitation_id}", responses=decided(RevokedInvitation, RevokeInvitation))
+async def revoke_invitation(request: Request, _: WithContext, principal: Admin, invitation_id: str) -> Response:
+    """Let nobody else in. The accounts that it has opened stay; to take their keys, revoke these."""
+    command_id = command_id_of(request, principal, RevokeInvitation)
+    reply = await submit(request, command_id, RevokeInvitation(invitation_id))
+    await is_shown(request, reply.position, NEEDS)
+    return json({"invitation_id": invitation_id, "position": reply.position})
 
 
 @router.post(

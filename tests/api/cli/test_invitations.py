@@ -28,6 +28,10 @@ def test_a_link_is_made_and_listed(exchange: Exchange, settings: Settings) -> No
 
     listed = json.loads(tidings(settings, "invitations", "list", "--json", *server).stdout)
     assert (listed[0]["uses"], listed[0]["used"]) == (2, 1)
+    revoked = tidings(settings, "invitations", "revoke", listed[0]["invitation_id"], *server)
+    assert (revoked.returncode, revoked.stdout) == (0, f"revoked {listed[0]['invitation_id']}\n")
+    assert "revoked 20" in tidings(settings, "invitations", "list", *server).stdout
+    assert tidings(settings, "invitations", "revoke", "iv_none", *server).returncode == 1
     assert tidings(settings, "invitations", "create", "--uses", "1", "--expires-at", "soon", *server).returncode == 2
     assert (
         tidings(settings, "invitations", "create", "--uses", "0", "--expires-at", "2090-01-31", *server).returncode == 1

@@ -90,6 +90,7 @@ class World:
         if "{key_id}" in path:
             made = self.exchange.api.done("/keys", {"roles": ["reader"], "account": owner.account_id})
             path = path.replace("{key_id}", made["key_id"])
+        path = path.replace("{invitation_id}", "iv_none")
         market = self.operated if RULES[operation_id] is OPERATING else self.market
         path = path.replace("{account}", owner.account_id).replace("{market}", market["market_id"])
         path = path.replace("{story}", self.market["story_id"])

@@ -168,6 +168,13 @@ def used_up(exchange: Exchange) -> httpx.Response:
     return exchange.api.post("/invitations/accept", {"code": code, "name": "the one who was not"})
 
 
+def revoked(exchange: Exchange) -> httpx.Response:
+    """Accept an invitation that was revoked."""
+    made = exchange.api.done("/invitations", {"uses": 1, "expires_at": MARKET["close_time"]})
+    exchange.api.send("DELETE", f"/invitations/{made['invitation_id']}")
+    return exchange.api.post("/invitations/accept", {"code": made["code"], "name": "the one who was too late"})
+
+
 def unknown_story(exchange: Exchange) -> httpx.Response:
     """Read a story that is not there."""
     return exchange.api.get("/stories/nowhere")
@@ -199,6 +206,7 @@ PROVOKED: dict[str, Callable[[Exchange], httpx.Response]] = {
     "INVITATION_EXPIRED": lambda exchange: exchange.api.post(
         "/invitations", {"uses": 1, "expires_at": "2001-01-01T00:00:00Z"}
     ),
+    "INVITATION_REVOKED": revoked,
     "INVITATION_USED_UP": used_up,
     "STORY_NOT_FOUND": unknown_story,
     "MARKET_NOT_FOUND": lambda exchange: exchange.api.get("/markets/nowhere"),

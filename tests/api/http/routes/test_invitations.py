@@ -62,6 +62,28 @@ def test_a_link_lets_people_in(exchange: Exchange) -> None:
     assert "tdg_" not in events
 
 
+def test_an_admin_revokes_a_link(exchange: Exchange) -> None:
+    """Nobody else gets in; who is in keeps the account and the key, and the list says when."""
+    made = invite(exchange, 3)
+    key = accept(exchange.api, made["code"], new_name()).json()["key"]
+    path = f"/invitations/{made['invitation_id']}"
+
+    done = exchange.api.send("DELETE", path)
+    again = exchange.api.send("DELETE", path)
+
+    assert (done.status_code, again.status_code) == (200, 200)
+    assert done.json()["invitation_id"] == made["invitation_id"]
+    late = accept(exchange.api, made["code"], new_name())
+    assert (late.status_code, late.json()["code"]) == (409, "INVITATION_REVOKED")
+    assert exchange.api.as_key(key).get("/me").status_code == 200
+    rows = {row["invitation_id"]: row for row in exchange.api.data("/invitations")}
+    assert rows[made["invitation_id"]]["revoked_at"] is not None
+    (before,) = exchange.api.data("/invitations", limit=1, as_of_position=made["position"])
+    assert before["revoked_at"] is None
+    for unknown in ("iv_none", "no%20id", "x" * 300):
+        assert exchange.api.send("DELETE", f"/invitations/{unknown}").status_code in {404, 422}
+
+
 def test_who_may_invite(exchange: Exchange) -> None:
     """Admins; a trader and an operator may not, nor see the invitations."""
     operator = exchange.api.as_key(exchange.api.done("/keys", {"roles": ["operator"]})["key"])
