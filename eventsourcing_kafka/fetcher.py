@@ -15,7 +15,7 @@ from eventsourcing_kafka.errors import LogTruncated, translate_errors
 from eventsourcing_kafka.forks import OneProcess
 from eventsourcing_kafka.library import OperationalError
 from eventsourcing_kafka.protocol import Batch, Checkpoint, decode
-from eventsourcing_kafka.waits import POLL_SECONDS, StuckError, call_within
+from eventsourcing_kafka.waits import StuckError, call_within, poll_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -150,7 +150,7 @@ class Fetcher:
         """Return what one fetch brings; None if the time is up, or the consumer must be replaced."""
         consumer.assign([self._topic_partition(offset)])
         try:
-            while not guard.stale and (left := min(POLL_SECONDS, deadline - monotonic())) > 0:
+            while not guard.stale and (left := poll_seconds(deadline)) > 0:
                 with guard.at_most(left):
                     first = consumer.poll(left)
                 if first is not None:

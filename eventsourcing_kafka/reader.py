@@ -15,7 +15,7 @@ from eventsourcing_kafka.errors import LogTruncated, RecordsMissing
 from eventsourcing_kafka.forks import OneProcess
 from eventsourcing_kafka.library import OperationalError
 from eventsourcing_kafka.protocol import START, Batch, Checkpoint, decode
-from eventsourcing_kafka.waits import POLL_SECONDS, StuckError, WaitGuard, call_within, end_poll
+from eventsourcing_kafka.waits import StuckError, WaitGuard, call_within, end_poll, poll_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -189,7 +189,7 @@ class Reader:
             consumer, guard = self._connected()
             if self._is_resting:
                 self._assign(self._offset)
-            left = min(POLL_SECONDS, max(0.0, deadline - monotonic()))
+            left = poll_seconds(deadline)
             with guard.at_most(left):
                 found = consumer.poll(left)
             if found is not None:

@@ -19,7 +19,7 @@ import os
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NoResultError
 from contextlib import suppress
-from math import inf
+from math import ceil, inf
 from threading import Lock, Thread
 from time import monotonic, sleep, time
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
     import confluent_kafka
 
-__all__ = ["POLL_SECONDS", "StuckError", "WaitGuard", "call_within", "end_poll"]
+__all__ = ["POLL_SECONDS", "StuckError", "WaitGuard", "call_within", "end_poll", "poll_seconds"]
 
 T = TypeVar("T")
 
 POLL_SECONDS = 0.1
 """The longest single poll. A longer wait is several polls, so that one that is overdue is noticed soon."""
-LOOK_SECONDS = 0.05
+LOOK_SECONDS = 0.1
 """The time from one look for overdue waits to the next."""
 GRACE_SECONDS = 1.0
 """The time after which a wait that should have ended is overdue. A busy machine needs a moment to end one."""
@@ -50,6 +50,15 @@ CLOSE_SECONDS = 10.0
 """The longest wait for a client to close. It ends by itself afterwards."""
 STALE_SECONDS = 0.3
 """The time that a call still has after the wall clock was set back. Most calls need none of it: they do not wait then."""
+
+
+def poll_seconds(deadline: float) -> float:
+    """Return how long a poll may take until a time of the monotonic clock, at most ``POLL_SECONDS``; 0 where it is over.
+
+    librdkafka rounds the seconds down to whole milliseconds. They are rounded up here: polls of 0 ms, again and again until
+    the last millisecond is over, would use a whole CPU for as long.
+    """
+    return min(POLL_SECONDS, ceil(max(0.0, deadline - monotonic()) * 1000) / 1000)
 
 
 class StuckError(Exception):

@@ -89,7 +89,8 @@ class Keys:
 
     Unknown keys are not cached: each guess costs a query, and no guess can push a valid key out of the cache. A revoked key
     stops working within a second: `KeyWatch` calls `forget`, and sets `heard_at` to the last time at which it had heard of
-    every revoked key. Without it a cached key lives for `UNWATCHED_SECONDS`.
+    every revoked key. Without it a cached key lives for `UNWATCHED_SECONDS`. `used_at` is the last time at which a cached
+    key was asked for.
     """
 
     def __init__(self, pool: ConnectionPool[Connection[Any]]) -> None:
@@ -97,6 +98,7 @@ class Keys:
         self._cache: OrderedDict[str, ValidKey] = OrderedDict()
         self._forgotten_at = -math.inf
         self.heard_at = -math.inf
+        self.used_at = -math.inf
 
     async def look_up(self, header: str) -> ValidKey:
         """Return the key in a header `Authorization`.
@@ -127,6 +129,7 @@ class Keys:
 
     def is_valid(self, key: ValidKey, now: float) -> bool:
         """Return whether a key that was looked up is still valid, without a look into the database."""
+        self.used_at = now
         seconds = CACHE_SECONDS if now - self.heard_at < WATCHED_SECONDS else UNWATCHED_SECONDS
         return now < key.expires_at and self._forgotten_at < key.found_at and now - key.found_at < seconds
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 POLL_SECONDS: Final = 0.25
 """The time between two questions to PostgreSQL, whose answers bring the notifications that came meanwhile."""
 
+IDLE_SECONDS: Final = 1.0
+"""The same while nobody uses a key. The first request afterwards looks its key up again."""
+
 RETRY_SECONDS_MAX: Final = 2.0
 """The longest pause before it connects again."""
 
@@ -55,7 +58,8 @@ class KeyWatch:
                         connection.execute("SELECT 1")
                         self._keys.heard_at = began
                         pause = 0.1
-                        self._stopping.wait(POLL_SECONDS)
+                        is_used = began - self._keys.used_at < IDLE_SECONDS
+                        self._stopping.wait(POLL_SECONDS if is_used else IDLE_SECONDS)
             except psycopg.Error as error:
                 structlog.get_logger("api").warning("key_watch_lost", error=str(error), retry_seconds=pause)
                 self._stopping.wait(pause)

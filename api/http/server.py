@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import sys
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
 import uvicorn
@@ -13,6 +15,8 @@ from api.http.connections import Connections
 from settings import listed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fastapi import FastAPI
 
     from settings import Settings
@@ -20,6 +24,31 @@ if TYPE_CHECKING:
 
 USER_TIMEOUT_MS: Final = 30_000
 """The longest time for which what was sent may stay unacknowledged."""
+
+LOOK_SECONDS: Final = 1.0
+"""The time between two looks at the connections. The header `Date` is that old at most."""
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that wakes once a second, and at once when it is to stop. It wakes ten times a second by itself."""
+
+    _wake: Callable[[], object] = staticmethod(lambda: None)
+
+    async def main_loop(self) -> None:
+        """Run until `stop` is called."""
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        self._wake = lambda: loop.call_soon_threadsafe(stopping.set)
+        while not await self.on_tick(0):  # 0: with all that is done once a second
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await stopping.wait()
+
+    def stop(self) -> None:
+        """Let requests in progress end, then stop. From any thread."""
+        self.should_exit = True
+        with suppress(RuntimeError):  # the loop has ended by itself
+            self._wake()
 
 
 class HttpServer:
@@ -34,7 +63,7 @@ class HttpServer:
         self.url = f"http://{host}:{self._socket.getsockname()[1]}"
         connections = Connections(settings, app.state.context.metrics)
         proxies = listed(settings.proxies)
-        self._server = uvicorn.Server(
+        self._server = _Server(
             uvicorn.Config(
                 app,
                 http=connections.protocol,  # type: ignore[arg-type]  # a class is meant; it is only called
@@ -63,7 +92,7 @@ class HttpServer:
 
     def __exit__(self, *_: object) -> None:
         """Let requests in progress end, then stop."""
-        self._server.should_exit = True
+        self._server.stop()
         assert self._thread is not None, "it was started"
         self._thread.join()
         self._socket.close()

@@ -7,7 +7,7 @@ class Heartbeats(Protocol):
     """Heartbeats between the engines of one log (consumers/kafka/heartbeats.py). They decide who claims, not who writes."""
 
     seconds: float
-    """The time from one heartbeat to the next."""
+    """The time from the last heartbeat to the next."""
 
     def stand_by(self) -> None:
         """Begin to listen."""

@@ -40,6 +40,9 @@ _log: Final = structlog.get_logger()
 SECONDS: Final = 0.1
 """The time from one heartbeat to the next."""
 
+ALONE_SECONDS: Final = 0.25
+"""The same of a writer that has heard no standby for `HEARD_SECONDS`: a third of the longest silence."""
+
 SILENCE_SECONDS: Final = 0.7
 """The silence after which a standby succeeds the writer, alive or not. A shorter one would punish a slow moment."""
 
@@ -53,7 +56,7 @@ HAND_OVER_SECONDS: Final = 1.0
 """The longest wait of a standby that was told to take over for the writer to end by itself."""
 
 HEARD_SECONDS: Final = 3.0
-"""The age of a standby's last heartbeat up to which the writer hands over to it."""
+"""The age of a standby's last heartbeat up to which the writer hands over to it, and sends heartbeats at its pace."""
 
 STANDBYS_MAX: Final = 100
 """The most standbys that a writer keeps in mind."""
@@ -207,7 +210,8 @@ class KafkaHeartbeats:
             if role == "writer":
                 return
         else:
-            self._next_at = now + SECONDS
+            self.seconds = SECONDS if role == "standby" or self._hears_standby(now) else ALONE_SECONDS
+            self._next_at = now + self.seconds
             self._send(Heartbeat(self.name, role, self._epoch if role == "writer" else 0, position, now))
         self._listen(0.0)
 
@@ -244,6 +248,9 @@ class KafkaHeartbeats:
                 self._called_at = monotonic()
             heard = self._standbys.get(beat.successor, -math.inf)
             self._successor = beat.successor if monotonic() - heard < HEARD_SECONDS else ""
+
+    def _hears_standby(self, now: float) -> bool:
+        return any(now - at < HEARD_SECONDS for at in self._standbys.values())
 
     def _hear_standby(self, name: str) -> None:
         """Note a standby; forget those that are silent when there are many."""

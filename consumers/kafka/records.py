@@ -17,7 +17,7 @@ from consumers.kafka.log_settings import log_settings
 from consumers.kafka.topics import RECORD_BYTES_MAX
 from eventsourcing_kafka.clients import ends
 from eventsourcing_kafka.quiet import librdkafka_log
-from eventsourcing_kafka.waits import POLL_SECONDS, StuckError, WaitGuard, call_within, end_poll
+from eventsourcing_kafka.waits import StuckError, WaitGuard, call_within, end_poll, poll_seconds
 from messages.command_ids import Sender
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class RecordReader:
         deadline = monotonic() + timeout_seconds
         while True:
             self._replace_if_stale()
-            left = min(POLL_SECONDS, max(0.0, deadline - monotonic()))
+            left = poll_seconds(deadline)
             with self._guard.at_most(left):
                 found = self._consumer.poll(left)
             if found is not None or not left:

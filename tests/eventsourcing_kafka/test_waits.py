@@ -6,6 +6,7 @@ import socket
 from dataclasses import replace
 from functools import partial
 from time import monotonic, sleep, time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import confluent_kafka
@@ -45,6 +46,21 @@ def test_a_wait_for_records_that_is_overdue_is_ended(settings: Settings) -> None
     assert monotonic() < began + 5
     assert guard.stale
     guard.close(consumer)
+
+
+@pytest.mark.parametrize("seconds", [0.0012, 0.0049, 0.1004])
+def test_a_wait_for_records_does_nothing_meanwhile(settings: Settings, seconds: float) -> None:
+    """Above all not in its last millisecond, which librdkafka rounds away."""
+    with Reader(settings) as reader:
+        reader.read(1)
+        polls: list[float] = []
+        poll = reader._consumer.poll
+        reader._consumer = SimpleNamespace(
+            poll=lambda left: polls.append(left) or poll(left), close=reader._consumer.close
+        )
+        reader.read(seconds)
+
+    assert len(polls) <= 3
 
 
 def test_a_wait_for_an_acknowledgement_that_is_overdue_is_ended() -> None:
