@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import update_wrapper
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
@@ -31,11 +31,15 @@ class UnknownProjection(LookupError):  # noqa: N818  likewise
 
 @dataclass(frozen=True, slots=True)
 class AsOf:
-    """The position that an answer stands for, and its time. `past` is true if the tables may hold later changes."""
+    """The position that an answer stands for, and its time. `past` is true if the tables may hold later changes.
+
+    `log` is the identity of the log that the read models were folded from; "" if that is not known.
+    """
 
     position: int
     time: int
     past: bool
+    log: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,7 @@ def read(
         try:
             hold_snapshot(connection)
             rows = connection.execute(
-                "SELECT projection, position, time FROM projection_positions WHERE projection = ANY(%s) AND partition = %s",
+                "SELECT projection, position, time, log FROM projection_positions WHERE projection = ANY(%s) AND partition = %s",
                 [list(wanted), partition],
                 prepare=True,
             ).fetchall()
@@ -113,11 +117,11 @@ def read(
         if at is None and time is not None:
             at = min(timeline.position_at(connection, time, partition), reached)
         if at is None:
-            yield AsOf(reached, reached_time, past=any(row[1] != reached for row in rows))
+            yield AsOf(reached, reached_time, past=any(row[1] != reached for row in rows), log=rows[0][3])
             return
         if at > reached:
             raise NotYetProjected(at, reached)
-        yield AsOf(at, timeline.time_of(connection, at, partition), past=True)
+        yield AsOf(at, timeline.time_of(connection, at, partition), past=True, log=rows[0][3])
 
 
 def hold_snapshot(connection: Connection) -> None:

@@ -7,6 +7,7 @@
     references      from an id, slug or name to the id
     query           refuses parameters that a route does not know
     reads           the steps of every read, with `cursors` for its pages and `serializers` for its rows
+    caching         tags of answers, and the answers that are kept; `labels` are the slugs and names that are
     log_reads       reads of the log itself, in few threads
     waits           requests that wait for read models
     openapi         what routes declare of their answers, with `schemas` made from the types of rows, `answers` and

@@ -13,6 +13,7 @@ from api.http import errors, openapi
 from api.http.admission import Admission
 from api.http.auth import Keys
 from api.http.bodies import JsonBodies
+from api.http.caching import Answers, Caching
 from api.http.context import Context
 from api.http.encoded_slashes import EncodedSlashes, restore_slashes
 from api.http.engine_probe import EngineProbe
@@ -179,22 +180,31 @@ def create_app(
         waits=Waits(progress, settings.waits_max),
         kept_results=KeptResults(),
         labels=KnownLabels(),
+        answers=Answers(),
         metrics=Metrics(),
         settings=settings,
     )
     errors.install(app)
-    for router in ROUTERS:
-        app.include_router(router, prefix="/v1")
-    app.include_router(health.router)
+    _add_routes(app)
     app.add_route("/docs", _serve_reference, include_in_schema=False)
     _put_middleware_around(app)
     return app
+
+
+def _add_routes(app: App) -> None:
+    for router in ROUTERS:
+        app.include_router(router, prefix="/v1")
+    app.include_router(health.router)
 
 
 def _put_middleware_around(app: App) -> None:
     """Put the same frame around the routes and around the fast path."""
     app.add_middleware(EncodedSlashes)
     app.add_middleware(JsonBodies)
+    context: Context = app.state.context
+    app.add_middleware(
+        Caching, answers=context.answers, waits=context.waits, public_reads=context.settings.public_reads
+    )
     frame = _put_frame_around(app)
     entry = order_entry.OrderEntry(app.state.context)
     app.fast_paths = dict.fromkeys(entry.paths, frame(entry))

@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 
 from api.http.admission import Admission, Caller
 from api.http.auth import ACTORS, Keys, Principal, require
+from api.http.caching import Answers
 from api.http.engine_probe import EngineProbe
 from api.http.kept_results import KeptResults
 from api.http.labels import KnownLabels
@@ -44,6 +45,7 @@ class Context:
     waits: Waits
     kept_results: KeptResults
     labels: KnownLabels
+    answers: Answers
     metrics: Metrics
     settings: Settings
     is_ops: bool = False

@@ -49,6 +49,10 @@ COMMAND_CODES: Final = (*BODY_CODES, *KEY_CODES, "REPLY_TIMEOUT")
 _AS_OF: Final = schema_of(AnswerMoment)
 _ERROR: Final = schema_of(ErrorAnswer)
 
+_NOT_MODIFIED: Final[Responses] = {
+    304: {"description": "The client has this answer: it named its `ETag` in `If-None-Match`."}
+}
+
 POSITION: Final[Schema] = {"type": "integer", "minimum": 0, "description": "its place in the log"}
 EVENT: Final = component(
     "Event",
@@ -85,7 +89,7 @@ def envelope(content: Any) -> Schema:
 
 def one(content: Any, *codes: str) -> Responses:
     """Return the declaration of a read of one object, a type or a schema."""
-    return answers(envelope(content), *READ_CODES, *codes)
+    return answers(envelope(content), *READ_CODES, *codes) | _NOT_MODIFIED
 
 
 def list_of(content: Any, *codes: str) -> Responses:
@@ -100,7 +104,7 @@ def page_of(content: Any, *codes: str) -> Responses:
         "next_cursor": {"type": ["string", "null"], "description": "null on the last page"},
         "as_of": _AS_OF,
     }
-    return answers(object_schema(properties, list(properties)), *READ_CODES, "INVALID_CURSOR", *codes)
+    return answers(object_schema(properties, list(properties)), *READ_CODES, "INVALID_CURSOR", *codes) | _NOT_MODIFIED
 
 
 def written(content: Any, command: type, *codes: str, status: int = 200) -> Responses:

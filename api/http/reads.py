@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from api.http import cursors
 from api.http.auth import Principal, require
+from api.http.caching import AnswerMark, NotModified, has_tag, header_of, tag_of
 from api.http.context import Context, context_of, reader_of
 from api.http.cursors import POSITION_MAX
 from api.http.errors import ApiError, invalid_field, not_yet_projected
@@ -21,7 +22,7 @@ from api.http.request_log import request_log_of
 from domain.money import Time
 from messages.moments import FORMS, parse_moment
 from messages.wire import format_time
-from projections.reading import AsOf, Need, NotYetProjected, UnknownProjection, read
+from projections.reading import AsOf, Need, NotYetProjected, UnknownProjection, needs_of, read
 
 T = TypeVar("T")
 Rows = TypeVar("Rows", bound=Sequence[Any])
@@ -78,8 +79,10 @@ class Reader:
             ApiError: as `wait` does; READ_TIMEOUT, when it takes too long; UNAVAILABLE, when one of the read models has
                 never been folded.
             ClientDisconnect: the client has gone meanwhile.
+            NotModified: the client has the answer already.
         """
         await self.wait(needs)
+        self._end_if_known(needs)
         scope = self.request.scope
         found, as_of = await self.context.reads.run(
             scope["tidings.receive"],
@@ -87,6 +90,7 @@ class Reader:
             costly=scope["tidings.kind"] == "costly_reads",
         )
         request_log_of(self.request).position = as_of.position
+        scope["tidings.mark"] = self._mark(needs, as_of.position, as_of.log)
         return found, as_of
 
     async def fetch_labelled(
@@ -131,6 +135,23 @@ class Reader:
             self.request, "anonymous" if self.principal is None else "keys", (*needs, *past), position, deadline
         ):
             raise not_yet_projected(position, waited_ms=self.wait_ms)
+
+    def _mark(self, needs: Sequence[Need], position: int, log: str) -> AnswerMark:
+        """Return what the answer stands for. One as of a time is final once anything has happened after that time."""
+        names = needs_of(needs)
+        by_time = self.at is None and self.time is not None
+        is_final = self.at is not None or (by_time and position < self.context.waits.position(names))
+        return AnswerMark(names, position, log, is_final)
+
+    def _end_if_known(self, needs: Sequence[Need]) -> None:
+        """Raise NotModified without a query if the client names the tag that the answer would have."""
+        scope, log = self.request.scope, self.context.answers.log
+        key, tags = scope.get("tidings.key"), header_of(scope, b"if-none-match")
+        if key is None or log is None or not tags or (self.at is None and self.time is not None):
+            return
+        mark = self._mark(needs, self.at if self.at is not None else self.context.waits.position(needs), log)
+        if has_tag(tags, tag_of(key, mark)) and "*" not in tags:
+            raise NotModified(mark)
 
     def _fetch(
         self, connection: Connection[Any], needs: Sequence[Need], query: Callable[[Connection[Any], AsOf], T]

@@ -64,7 +64,7 @@ def _parameter(parameter: dict[str, Any]) -> tuple[str, str]:
 
 
 def _answer(response: dict[str, Any]) -> str:
-    schemas = ", ".join(_type(content["schema"]) for content in response["content"].values())
+    schemas = ", ".join(_type(content["schema"]) for content in response.get("content", {}).values())
     codes = ", ".join(f"<code>{code}</code>" for code in response.get("x-codes", ()))
     return f"{schemas}: {codes}" if codes else schemas
 

@@ -45,6 +45,10 @@ class Waits:
         """Return whether the positions of the read models are still followed, so that waits can end."""
         return self._progress.running
 
+    def position(self, needs: Iterable[Need]) -> int:
+        """Return the last known position that all of these read models have reached."""
+        return self._progress.position(needs_of(needs))
+
     async def reached(
         self, request: Request, crowd: Crowd, needs: Iterable[Need], position: int, deadline: float
     ) -> bool:

@@ -67,6 +67,8 @@ def _broken_promise(response: httpx.Response, template: str, method: str) -> str
     for name, header in declared.get("headers", {}).items():
         if header.get("required") and name not in response.headers:
             return f"the answer has no header {name}"
+    if "content" not in declared:
+        return None if response.content == b"" else "there is a body"
     kind = response.headers.get("content-type", "").partition(";")[0]
     if kind not in declared["content"]:
         return f"the content type {kind} is not declared"

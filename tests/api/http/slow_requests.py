@@ -61,9 +61,13 @@ class Waiting:
         return text.decode()
 
 
+READ_MODELS = ("markets", "stories", "timeline")
+"""What `/v1/markets` needs."""
+
+
 @dataclass
 class Served:
-    """An HTTP server without an engine and a projector: the test moves the read model `markets` itself."""
+    """An HTTP server without an engine and a projector: the test moves the read models of `/v1/markets` itself."""
 
     url: str
     database: str
@@ -72,15 +76,15 @@ class Served:
     key: str
 
     def waits(self) -> int:
-        """Return the number of waits for the read model."""
-        return len(self.progress._waits.get("markets", ()))
+        """Return the number of waits for the read models."""
+        return sum(len(self.progress._waits.get(name, ())) for name in READ_MODELS)
 
     def wait_for(self, count: int) -> None:
         """Return when this many requests wait."""
         assert any(self.waits() == count for _ in polls(QUICK)), self.waits()
 
     def move(self, position: int) -> None:
-        """Let the read model reach a position."""
+        """Let the read models reach a position."""
         with connect(self.database) as connection:
             connection.execute("UPDATE projection_positions SET position = %s", [position])
             connection.execute("NOTIFY tidings_progress")
@@ -94,7 +98,7 @@ def serve(log: ApplicationRecorder, database: str, home: Path) -> Iterator[Serve
         pool = stack.enter_context(ConnectionPool(database, kwargs=CONNECT_OPTIONS, min_size=1, max_size=2))
         with pool.connection() as connection:
             migrate(connection)
-            ensure(connection, [PROJECTIONS["markets"]])
+            ensure(connection, [PROJECTIONS[name] for name in READ_MODELS])
             key, _ = key_store.create(connection, key_store.NewKey(("analyst",)))
         progress = Progress(database)
         progress.start()
