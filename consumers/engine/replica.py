@@ -54,6 +54,7 @@ class Replica:
         self._is_as_the_log = False
         self._snapshot_position = 0
         self._snapshot_at = 0.0
+        self._snapshot_began = 0.0
         self.known_log = KnownLog(base, log.place)
         self.replies = RecordedReplies(log, MemoryCommandIndex())
         self._replay = Replay(partition, self.replies.index)
@@ -88,6 +89,7 @@ class Replica:
         self.replies.forget()
         self._log.checkpoints = snapshot.checkpoints if snapshot else []
         self._snapshot_position = snapshot.checkpoint.position if snapshot else 0
+        self._snapshot_began = monotonic() if snapshot else 0.0
         self._is_as_the_log = True
 
     def _open_folder(self, base: "Path") -> None:
@@ -144,6 +146,10 @@ class Replica:
             and not self._folder.writing()
         )
 
+    def snapshot_age(self) -> float | None:
+        """Return the seconds since a snapshot was begun or read; None if none was, or none is kept."""
+        return monotonic() - self._snapshot_began if self._snapshot_began else None
+
     def save_followed(self) -> None:
         """Begin to write a snapshot of the folded log, if one is due."""
         if self.is_snapshot_due(self.folded_checkpoint.position):
@@ -162,7 +168,8 @@ class Replica:
         assert self._folder is not None, "one is due only where it can be kept"
         self._folder.write_apart(self._snapshot(checkpoint, replies()))
         self.known_log.note(checkpoint)
-        self._snapshot_position, self._snapshot_at = checkpoint.position, monotonic() + SNAPSHOT_SECONDS
+        self._snapshot_began = monotonic()
+        self._snapshot_position, self._snapshot_at = checkpoint.position, self._snapshot_began + SNAPSHOT_SECONDS
 
     def _snapshot(self, checkpoint: Checkpoint, replies: list[Reply]) -> Snapshot:
         return Snapshot(self.exchange, checkpoint, self.next_offsets, replies, self._log.checkpoints)
