@@ -180,8 +180,9 @@ class Settings(BaseSettings):
         default=None,
         ge=0,
         le=65_535,
-        description="port of a second HTTP server that answers only /healthz, /readyz, /metrics and /v1/status, without a "
-        "key; 0: any free one; none: no such server, and on the first one /metrics and /v1/status need a key",
+        description="port at which each process answers /healthz, /readyz and /metrics without a key (those with the API "
+        "also /v1/status); processes on one machine need one each; 0: any free one; none: no such server, and the API's "
+        "/metrics and /v1/status need a key",
     )
     ops_host: str = Field(default="127.0.0.1", description="address that this second server listens on")
     public_reads: bool = Field(

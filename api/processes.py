@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import psycopg
 from eventsourcing.persistence import OperationalError
+from prometheus_client import CollectorRegistry
 
 from api import key_store
 from api.child_process import ChildProcess
@@ -21,7 +22,9 @@ from api.database import connect_migrated, connection_pool, dsn_of, with_databas
 from api.http.app import create_app, create_ops_app
 from api.http.key_watch import KeyWatch
 from api.http.server import HttpServer
+from api.lag import positions_of
 from api.logs import announce
+from api.status_metrics import StatusCollector
 from api.stop_signals import wait_for_stop
 from api.stream.hub import Hub, limits_of
 from api.stream.metrics import StreamMetrics
@@ -30,15 +33,17 @@ from api.stream.sse import EventStreams
 from api.stream.ws import Sockets
 from consumers.engine.command_source import LocalCommandSource
 from consumers.engine.engine import Engine
+from consumers.engine.metrics import EngineCollector
 from consumers.gateway import LocalGateway
 from consumers.kafka.gateway import KafkaGateway
 from consumers.kafka.order_gate import OrderGate, Signer
+from consumers.ops_server import ops_server
 from consumers.projector.projector import Projector
 from consumers.wiring import batch_limits, open_log, open_recorder
 from projections.dashboards.watchdog import Watchdog
 from projections.machine.known_log import WHAT_TO_DO, LostEventsError, lost_events
 from projections.machine.progress import Progress
-from projections.machine.store import SCHEMA
+from projections.machine.store import SCHEMA, connect
 from projections.reading import projection_status
 from projections.searching import set_language
 
@@ -46,6 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from eventsourcing.persistence import ApplicationRecorder
+    from prometheus_client.registry import Collector
     from psycopg import Connection
 
     from api.http.app import App
@@ -143,8 +149,10 @@ class ServingProcess(ABC):
     def _start(self, stack: contextlib.ExitStack) -> None:
         """Start what the process consists of, the HTTP server last."""
 
-    def _serve(self, gateway: Gateway, stack: contextlib.ExitStack) -> None:
+    def _serve(self, gateway: Gateway, stack: contextlib.ExitStack, *collectors: Collector) -> None:
         app = self.dependencies.app(gateway)
+        for collector in collectors:
+            app.state.context.metrics.registry.register(collector)
         watch = KeyWatch(dsn_of(self.settings), app.state.context.keys)
         watch.start()
         stack.callback(watch.stop)
@@ -199,7 +207,7 @@ class Embedded(ServingProcess):
                 None if projector.error is None else f"the projector stopped: {projector.error}"
             )
         else:
-            child = ChildProcess("projector", self.settings)
+            child = ChildProcess("projector", self.settings.model_copy(update={"ops_port": None}))  # the port is ours
             stack.callback(child.stop)
             self._wait_for_projector = partial(child.wait_until_started, READY_SECONDS)
             self._projector_problem = lambda: (
@@ -225,7 +233,7 @@ class Embedded(ServingProcess):
         self.engine.wait_until_ready(READY_SECONDS)
         self._wait_for_projector()
         self.dependencies = Dependencies(settings, recorder, stack)
-        self._serve(LocalGateway(source, timeout_seconds=settings.reply_ms / 1000), stack)
+        self._serve(LocalGateway(source, timeout_seconds=settings.reply_ms / 1000), stack, EngineCollector(self.engine))
 
 
 class HttpProcess(ServingProcess):
@@ -267,11 +275,34 @@ def run_projector(settings: Settings) -> None:
         LostEventsError: the log is another one than the read models were folded from, or has lost events.
     """
     with contextlib.ExitStack() as stack:
-        projector = start_projector(with_database(settings, stack), stack)
+        settings = with_database(settings, stack)
+        projector = start_projector(settings, stack)
+        status = _status_of(settings, projector)
+        registry = CollectorRegistry()
+        registry.register(StatusCollector(status))
+        stack.enter_context(ops_server(settings, lambda: _missing(status), registry))
         announce("The projector folds the log")
         wait_for_stop(lambda: str(projector.error) if projector.error else None)
     if projector.error is not None:
         raise projector.error
+
+
+def _status_of(settings: Settings, projector: Projector) -> Callable[[], dict[str, Any]]:
+    def status() -> dict[str, Any]:
+        with connect(dsn_of(settings)) as connection:
+            rows = projection_status(connection)
+        return positions_of(projector.recorder, rows)
+
+    return status
+
+
+def _missing(status: Callable[[], dict[str, Any]]) -> list[str]:
+    """Return what a projector lacks for its work: the database, the log, or events of it."""
+    try:
+        found = status()
+    except Exception as error:  # noqa: BLE001  whatever it is, it is not ready
+        return [type(error.__cause__ or error).__name__]
+    return ["events"] if found["lost"] else []
 
 
 def run_order_gate(settings: Settings) -> None:
@@ -290,4 +321,5 @@ def run_order_gate(settings: Settings) -> None:
         gate = OrderGate(settings, find)
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, lambda *_: gate.request_stop())
+        stack.enter_context(ops_server(settings, lambda: [] if gate.following else ["kafka or database"]))
         gate.run()

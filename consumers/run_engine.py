@@ -5,10 +5,14 @@ from contextlib import closing, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from prometheus_client import CollectorRegistry
+
 from consumers.engine.engine import Engine
 from consumers.engine.log import InDoubt
+from consumers.engine.metrics import EngineCollector
 from consumers.kafka.command_source import KafkaCommandSource
 from consumers.kafka.heartbeats import KafkaHeartbeats
+from consumers.ops_server import ops_server
 from consumers.process_tuning import collect_rarely, stay_on_one_cpu
 from consumers.wiring import batch_limits, open_log
 
@@ -54,6 +58,7 @@ def run(settings: "Settings", *, standby: bool = False, take_over: bool = False)
     Raises:
         Fenced: another engine writes the log.
         EngineFailedError: an error of ours came again and again.
+        PortTakenError: another program listens on `TIDINGS_OPS_PORT`.
     """
     collect_rarely()
     stay_on_one_cpu(settings.partition)
@@ -64,4 +69,13 @@ def run(settings: "Settings", *, standby: bool = False, take_over: bool = False)
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    engine.run()
+    registry = CollectorRegistry()
+    registry.register(EngineCollector(engine))
+    with ops_server(settings, lambda: missing(engine), registry):
+        engine.run()
+
+
+def missing(engine: Engine) -> list[str]:
+    """Return what an engine lacks for its work: nothing while it serves or stands by."""
+    state = engine.measures.state
+    return [] if state in {"serving", "standby"} else [f"engine is {state}"]

@@ -39,7 +39,9 @@ MAY_IMPORT = {
     "consumers/process_tuning": "",
     "consumers/engine": "domain messages consumers/errors consumers/process_tuning",
     "consumers/gateway": "domain messages consumers/engine consumers/errors",
-    "consumers/kafka": "domain messages settings eventsourcing_kafka consumers/engine consumers/errors consumers/gateway",
+    "consumers/ops_server": "settings",
+    "consumers/kafka": "domain messages settings eventsourcing_kafka consumers/engine consumers/errors consumers/gateway"
+    " consumers/ops_server",
     "consumers/projector": "projections/machine projections/registry projections/dashboards",
     "consumers/simulation": "domain messages",
     "consumers": "domain messages settings consumers/",
@@ -49,16 +51,17 @@ MAY_IMPORT = {
     "api/terminal": "",
     "api/logs": "settings api/terminal eventsourcing_kafka",
     "api/stop_signals": "",
+    "api/status_metrics": "",
     "api/lag": "domain messages projections/machine projections/reading",
     "api/client": "domain messages",
     "api/database": "local migrations settings projections/machine",
     "api/http": "domain messages settings projections projections/machine projections/reading"
-    " consumers/errors consumers/gateway api/key_store api/key_limits api/lag",
+    " consumers/errors consumers/gateway api/key_store api/key_limits api/lag api/status_metrics",
     "api/stream": "domain messages settings projections projections/machine projections/reading projections/registry"
     " api/http",
     "api/child_process": "local settings",
     "api/processes": "migrations settings projections/ consumers/"
-    " api/child_process api/http api/key_store api/database api/logs api/stop_signals api/stream",
+    " api/child_process api/http api/key_store api/database api/lag api/logs api/status_metrics api/stop_signals api/stream",
     "api/lost_log": "settings projections/ consumers/ api/database",
     "api/demo": "domain messages local settings"
     " api/child_process api/client api/database api/logs api/processes api/stop_signals",

@@ -75,7 +75,9 @@ class KafkaProcesses:
 
     def _start(self, name: str, stack: contextlib.ExitStack) -> ChildProcess:
         with (self._folder / f"{name}.log").open("w") as log:
-            child = ChildProcess(name, self.settings, output=log)
+            # One process can have the port of the settings: it is the API.
+            settings = self.settings if name == "api" else self.settings.model_copy(update={"ops_port": None})
+            child = ChildProcess(name, settings, output=log)
         stack.callback(child.stop)
         return child
 

@@ -63,14 +63,15 @@ class AppendBatch:
         "parked",
         "position_before",
         "positions",
-        "rejected",
+        "refused_codes",
         "started",
     )
 
     def __init__(self) -> None:
         self.events: list[StoredEvent] = []
         self.bytes = 0
-        self.commands = self.rejected = self.duplicates = 0
+        self.commands = self.duplicates = 0
+        self.refused_codes: list[str] = []  # of the commands that the rules refused
         self.decided: list[DecidedCommand] = []
         self.first_events: list[tuple[str, int]] = []  # for each new command id: the index of its first event
         self.parked = False  # whether dead letters were written: then progress is appended even without events
@@ -198,7 +199,9 @@ class Decider:
         decided = DecidedCommand(submitted, time, batch, first + len(entries) - 1, events)
         self._unconfirmed[command_id] = decided
         batch.first_events.append((command_id, first))
-        batch.rejected += type(events[0]) is CommandRejected
+        about = events[0]
+        if type(about) is CommandRejected:
+            batch.refused_codes.append(about.code)
         self._add(entries, time, command_id, submitted.digest)
         self.advance(time, decided)
         self.batch.decided.append(decided)

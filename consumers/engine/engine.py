@@ -26,6 +26,7 @@ from consumers.engine.batch import AppendBatch, BatchLimits, CommandFailedError,
 from consumers.engine.command_source import CommandSource
 from consumers.engine.heartbeats import Heartbeats
 from consumers.engine.log import Append, Fenced, InDoubt, Log, LogLost, UnsafeLog
+from consumers.engine.measures import EngineMeasures
 from consumers.engine.replica import Replica
 from domain.exchange import Exchange
 from domain.money import Time
@@ -120,6 +121,8 @@ class Engine:
         self._stopping = threading.Event()
         self._ready = threading.Event()
         self._runner: threading.Thread | None = None
+        self.measures = EngineMeasures()
+        """What the engine counts, for metrics."""
         self.position = 0
         """The position of the last event that is known to be in the log."""
         self.error: Exception | None = None
@@ -131,6 +134,10 @@ class Engine:
     def exchange(self) -> Exchange:
         """The state in memory; only for the engine's own thread, or when it has stopped."""
         return self._exchange
+
+    def snapshot_age(self) -> float | None:
+        """Return the seconds since this engine last began a snapshot, or read one; None if it keeps none."""
+        return self._replica.snapshot_age()
 
     def start(self) -> None:
         """Run in a thread; returns at once."""
@@ -176,6 +183,7 @@ class Engine:
         else:
             _logger.info("engine_stopped", partition=self._partition, position=self.position)
         finally:
+            self.measures.state = "stopped"
             self._ready.set()
             if self._heartbeats is not None:
                 self._heartbeats.close()
@@ -194,7 +202,9 @@ class Engine:
             try:
                 if self._standby and not self._ready.is_set() and not self._stand_by():
                     return
+                self.measures.state = "taking_over"
                 self._take_over()
+                self.measures.begin_to_serve()
                 self._ready.set()
                 claims_lost, wait = 0, 0.02
                 self._serve()
@@ -207,6 +217,7 @@ class Engine:
                 raise
             except InDoubt as error:
                 self._replica.drop()
+                self.measures.note_doubt()
                 _logger.warning("log_in_doubt", partition=self._partition, reason=str(error), retry_seconds=wait)
                 self._stopping.wait(wait)
                 wait = min(2 * wait, RETRY_SECONDS_MAX)
@@ -229,9 +240,12 @@ class Engine:
         replica.prepare()
         _logger.info("standby_started", partition=self._partition, position=replica.folded_checkpoint.position)
         self._heartbeats.stand_by()
+        self.measures.state = "standby"
         while not self._stopping.is_set():
             self._log.raise_if_unsafe()
             log_grew = replica.follow(FOLLOW_SECONDS)
+            self.measures.note_followed()
+            self.position = replica.folded_checkpoint.position
             if self._heartbeats.is_my_turn(replica.folded_checkpoint.position, log_grew=log_grew):
                 return True
         return False
@@ -279,13 +293,16 @@ class Engine:
     # --- serve
 
     def _serve(self) -> None:
-        decider = self._decider
+        decider, measures = self._decider, self.measures
         while not self._stopping.is_set():
             self._log.raise_if_unsafe()
             is_busy = self._sent is not None or decider.is_busy
+            began = perf_counter()
             groups = self._source.take(self._limits.commands_max, 0.0 if is_busy else self._seconds_to_wait())
+            measures.idle_seconds += perf_counter() - began
             now = self._clock()
-            enough = max(APPEND_COMMANDS_MIN, sum([len(group.commands) for group in groups]) // APPENDS)
+            measures.waiting = sum([len(group.commands) for group in groups])
+            enough = max(APPEND_COMMANDS_MIN, measures.waiting // APPENDS)
             for group in groups:
                 for submitted in group.commands:
                     decider.decide(submitted, now)
@@ -344,6 +361,7 @@ class Engine:
             batch.make_replies()
         elif batch.decided:  # only quotes and repeats: nothing to append
             batch.position_before = self.position
+            self.measures.duplicates += batch.duplicates
             self._source.send_replies(self._decider.replies_to(batch))
 
     def _confirm(self) -> None:
@@ -358,6 +376,12 @@ class Engine:
         self._decider.note_appended(batch, self._log.checkpoint)
         self._source.send_replies(self._decider.replies_to(batch))
         self._failures = 0
+        seconds = perf_counter() - batch.started if batch.started else 0.0
+        self.measures.events += len(positions)
+        if batch.commands:
+            self.measures.note_batch(
+                batch.commands, len(batch.first_events), batch.duplicates, batch.refused_codes, seconds
+            )
         _logger.info(
             "batch_appended",
             partition=self._partition,
@@ -365,7 +389,7 @@ class Engine:
             last=positions[-1],
             commands=batch.commands,
             events=len(positions),
-            rejected=batch.rejected,
+            rejected=len(batch.refused_codes),
             duplicates=batch.duplicates,
-            milliseconds=round((perf_counter() - batch.started) * 1000, 1) if batch.started else 0.0,
+            milliseconds=round(seconds * 1000, 1),
         )

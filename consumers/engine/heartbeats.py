@@ -1,4 +1,4 @@
-"""What the engines of one log tell each other, as the engine needs it."""
+"""What an engine needs of heartbeats, so that one engine of a log writes it and another one stands by."""
 
 from typing import Protocol
 

@@ -60,6 +60,7 @@ class Replica:
         self._grew_at = 0.0
         self._snapshot_position = 0
         self._snapshot_at = 0.0
+        self._snapshot_began = 0.0
         self.known_log = KnownLog(base, log.place)
         self.replies = RecordedReplies(log, MemoryCommandIndex())
         self._replay = Replay(partition, self.replies.index)
@@ -94,6 +95,7 @@ class Replica:
         self.replies.forget()
         self._log.checkpoints = snapshot.checkpoints if snapshot else []
         self._snapshot_position = snapshot.checkpoint.position if snapshot else 0
+        self._snapshot_began = monotonic() if snapshot else 0.0
         self._is_as_the_log = True
 
     def _open_folder(self, base: "Path") -> None:
@@ -184,13 +186,18 @@ class Replica:
         """Return what to append of a snapshot that was written since this was asked last. Without it, it never counts."""
         return self._folder.take_written() if self._folder is not None else None
 
+    def snapshot_age(self) -> float | None:
+        """Return the seconds since a snapshot was begun or read; None if none was, or none is kept."""
+        return monotonic() - self._snapshot_began if self._snapshot_began else None
+
     def save(self) -> None:
         """Begin to write a snapshot. It must be due, and all that was decided must be in the log."""
         assert self._folder is not None, "one is due only where it can be kept"
         self._folder.write_apart(self._snapshot())
         checkpoint = self._log.checkpoint
         self.known_log.note(checkpoint)
-        self._snapshot_position, self._snapshot_at = checkpoint.position, monotonic() + SNAPSHOT_SECONDS
+        self._snapshot_began = monotonic()
+        self._snapshot_position, self._snapshot_at = checkpoint.position, self._snapshot_began + SNAPSHOT_SECONDS
 
     def save_last(self, position: int) -> None:
         """Write a snapshot at a clean end, so that the next start is quick. `take_written` has what to append then."""

@@ -19,12 +19,14 @@ import msgspec
 import structlog
 from confluent_kafka import Message
 from eventsourcing.persistence import OperationalError, PersistenceError
+from prometheus_client import CollectorRegistry, Gauge
 
 import eventsourcing_kafka as es_kafka
 from consumers.kafka.log_settings import log_settings
 from consumers.kafka.records import Headers, RecordReader, RecordSender, offset_of
 from consumers.kafka.topics import FEED, ensure_topics, topic_name
 from consumers.kafka.unreadable import UnreadableRecords
+from consumers.ops_server import ops_server
 from domain.events import Recorded
 from domain.partition import CommandRejected
 from messages.events import public_event
@@ -71,6 +73,8 @@ class EventPublisher:
         self._sent = self._sent_bytes = 0
         self._failed: Any = None
         self._moved = threading.Condition()
+        self.following = False
+        """Whether the publisher is connected and follows the log."""
         self.position = 0
         """The position of the last event that the feed holds."""
         self.error: Exception | None = None
@@ -118,6 +122,7 @@ class EventPublisher:
                 ensure_topics(self._settings)
                 self._follow()
             except OperationalError as error:
+                self.following = False
                 _log.warning(
                     "event_publisher_interrupted", position=self.position, error=f"{type(error).__name__}: {error}"
                 )
@@ -146,6 +151,7 @@ class EventPublisher:
             es_kafka.Reader(self._log_settings) as reader,
         ):
             reader.seek(_found_in(reader, checkpoint) if position else checkpoint)
+            self.following = True
             while not self._stopping.is_set():
                 for batch in reader.read(IDLE_SECONDS):
                     if batch.last > self.position:
@@ -296,7 +302,11 @@ def run(settings: Settings) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    publisher.run()
+    registry = CollectorRegistry()
+    position = Gauge("tidings_feed_position", "Position of the last event that the feed holds", registry=registry)
+    position.set_function(lambda: publisher.position)
+    with ops_server(settings, lambda: [] if publisher.following else ["kafka"], registry):
+        publisher.run()
 
 
 if __name__ == "__main__":

@@ -66,6 +66,8 @@ class OrderGate:
         self._known: dict[str, tuple[float, Signer | None]] = {}
         self._topic = topic_name(settings, ORDERS)
         self._stopping = threading.Event()
+        self.following = False
+        """Whether the gate is connected and passes orders on."""
         self.passed = 0
         """The number of records that were passed on."""
 
@@ -81,6 +83,7 @@ class OrderGate:
                 ensure_topics(self._settings, create=False)
                 self._follow()
             except OperationalError as error:
+                self.following = False
                 _log.warning("order_gate_interrupted", error=str(error), retry_seconds=wait)
                 self._stopping.wait(wait)
                 wait = min(2 * wait, RETRY_SECONDS_MAX)
@@ -91,6 +94,7 @@ class OrderGate:
         try:
             reader.seek_to_committed()
             _log.info("order_gate_started", topic=self._topic)
+            self.following = True
             while not self._stopping.is_set():
                 records = reader.take(500, IDLE_SECONDS)
                 if records:

@@ -68,7 +68,8 @@ class Projector:
         schema: str = SCHEMA,
     ) -> None:
         chosen = PROJECTIONS if names is None else {name: PROJECTIONS[name] for name in names}
-        self._recorder = recorder
+        self.recorder = recorder
+        """The log."""
         self._dsn = dsn
         self._partition = partition
         self._gapless = gapless
@@ -125,7 +126,7 @@ class Projector:
                 with connect(self._dsn, self._schema) as connection:
                     ensure(connection, [projection], self._partition, self._schema, roles)
                     if self._lock(connection, projection):
-                        check_log(connection, self._recorder, projection, self._partition)
+                        check_log(connection, self.recorder, projection, self._partition)
                         self._rebuild_if_old(connection, projection)
                         caught_up = self._fold(connection, projection)
                         unlock(connection, projection.name, self._partition, self._schema)
@@ -169,8 +170,8 @@ class Projector:
             position = rebuild(
                 self._dsn,
                 projection,
-                lambda after, until: read_log(self._recorder, self._partition, after, until),
-                lambda: self._recorder.max_notification_id() or 0,
+                lambda after, until: read_log(self.recorder, self._partition, after, until),
+                lambda: self.recorder.max_notification_id() or 0,
                 views=roles,
                 partition=self._partition,
                 schema=self._schema,
@@ -182,7 +183,7 @@ class Projector:
 
         Returns the read model once it has caught up and may fold with others, None when it is no longer ours.
         """
-        end = self._recorder.max_notification_id() or 0
+        end = self.recorder.max_notification_id() or 0
         folder = Folder(
             connection,
             projection,
@@ -212,5 +213,5 @@ class Projector:
         """Raise where the connection is lost, and with it the lock, or, every `CHECK_SECONDS`, where the log lost events."""
         connection.execute("SELECT 1")
         if monotonic() >= self._checked + CHECK_SECONDS:
-            check_log(connection, self._recorder, projection, self._partition)
+            check_log(connection, self.recorder, projection, self._partition)
             self._checked = monotonic()

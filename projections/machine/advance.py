@@ -8,7 +8,10 @@ for their positions, and for everything that they write.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
+from time import perf_counter
 from typing import Final
+
+from prometheus_client import Counter, Histogram
 
 from projections.machine.adapters import TextListDumper
 from projections.machine.batch import Batch
@@ -20,6 +23,13 @@ from projections.machine.workspace import Workspace
 
 BATCHES_TOGETHER: Final = 10
 """The number of batches in a transaction when a whole log is folded; all of it is folded again after an interruption."""
+
+
+_SECONDS: Final = Histogram("tidings_projector_transaction_seconds", "Seconds of a transaction that folds events")
+_EVENTS: Final = Counter(
+    "tidings_projector_folded_events", "Events folded by transactions, each counted once a transaction"
+)
+_FAILURES: Final = Counter("tidings_projector_failures", "Transactions that failed, and were rolled back")
 
 
 class LogGapError(RuntimeError):
@@ -132,17 +142,21 @@ class _Transaction:
         self._events = self._rows = 0
 
     def run(self, batches: Iterable[Batch], positions: str) -> Advance:
+        began = perf_counter()
         try:
             done = self._run(batches, positions)
         except BaseException as error:
             if not hasattr(error, "owner"):
                 error.owner = self._connection.owner  # type: ignore[attr-defined]
+            _FAILURES.inc()
             self._connection.roll_back()
             for member in self._members:
                 member.workspace.forget()
             raise
         finally:
             self._connection.owner = ""
+        _SECONDS.observe(perf_counter() - began)
+        _EVENTS.inc(done.events)
         for member in self._members:
             member.workspace.trim()
         return done

@@ -1,10 +1,10 @@
 """Health, readiness, positions and lag, metrics."""
 
-from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter, Depends
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse, Response
 
@@ -13,6 +13,7 @@ from api.http.context import Context, WithContext, status_reader_of
 from api.http.openapi import answer, answers, envelope
 from api.http.reads import json
 from api.lag import positions_of
+from api.status_metrics import status_registry
 from projections.reading import ProjectionStatus, projection_status
 
 router = APIRouter(tags=["health"])
@@ -67,12 +68,10 @@ async def get_metrics(context: WithContext) -> Response:
     It needs a key, except on `TIDINGS_OPS_PORT`.
     """
     lines = [generate_latest(context.metrics.registry), generate_latest(REGISTRY)]
-    try:
+    found = None
+    with suppress(Exception):  # the other numbers are worth having all the more
         found = await status_of(context)
-    except Exception:  # noqa: BLE001  the other numbers are worth having all the more
-        lines.append(b"tidings_status_up 0\n")
-    else:
-        lines.append(_status_metrics(found))
+    lines.append(generate_latest(status_registry(found)))
     return Response(b"".join(lines), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -85,33 +84,3 @@ async def status_of(context: Context) -> dict[str, Any]:
 def _projection_status(context: Context) -> list[ProjectionStatus]:
     with context.pool.connection() as connection:
         return projection_status(connection)
-
-
-def _status_metrics(found: dict[str, Any]) -> bytes:
-    registry = CollectorRegistry()
-
-    def gauge(name: str, text: str, labels: Sequence[str] = ()) -> Gauge:
-        return Gauge(f"tidings_{name}", text, labels, registry=registry)
-
-    gauge("status_up", "Whether the log and the read models could be read (1 or 0)").set(1)
-    gauge("log_lost_events", "Whether the log has lost events that the read models know (1 or 0)").set(
-        bool(found["lost"])
-    )
-    gauge("log_position", "Position of the last event in the log").set(found["engine"]["position"])
-    labels = ("projection", "partition")
-    gauges = {
-        "position": gauge("projection_position", "Position of the last event that the read model has folded", labels),
-        "lag_events": gauge(
-            "projection_lag_events", "Events in the log that the read model has not folded yet", labels
-        ),
-        "lag_seconds": gauge(
-            "projection_lag_seconds", "Seconds from the last folded event to the last event in the log", labels
-        ),
-        "parked": gauge(
-            "projection_parked_events", "Events that could not be folded, and events that wait behind them", labels
-        ),
-    }
-    for row in found["projections"]:
-        for name, each in gauges.items():
-            each.labels(row["projection"], row["partition"]).set(row[name])
-    return generate_latest(registry)

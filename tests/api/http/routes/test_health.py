@@ -60,3 +60,11 @@ def test_metrics_by_route(exchange: Exchange) -> None:
     assert 'route="unmatched",status="404"' in text
     assert "nowhere" not in text
     assert 'tidings_projection_lag_events{partition="0",projection="markets"}' in text
+
+
+def test_metrics_of_the_engine_in_the_same_process(exchange: Exchange) -> None:
+    """`serve` shows its engine's numbers beside its own."""
+    text = exchange.api.client.get("/metrics", headers=exchange.api.headers).text
+
+    assert 'tidings_engine_state{state="serving"} 1.0' in text
+    assert "tidings_engine_append_seconds_bucket" in text

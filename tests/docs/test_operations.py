@@ -1,0 +1,98 @@
+"""Dashboard, alert rules and page of metrics: every metric that they name is one of the code, and the page has all."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import yaml
+from prometheus_client import REGISTRY, CollectorRegistry
+
+import consumers.kafka.unreadable
+import projections.machine.advance  # noqa: F401  like the one before: both register metrics
+from api.http.middleware import Metrics
+from api.status_metrics import status_registry
+from consumers.engine.measures import EngineMeasures
+from consumers.engine.metrics import EngineCollector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from consumers.engine.engine import Engine
+
+DOCS: Final = Path(__file__).parents[2] / "docs"
+SUFFIXES: Final = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
+OF_THE_FEED: Final = "tidings_feed_position"  # made when the feed runs; tests/consumers/test_ops_server.py sees it
+
+
+class IdleEngine:
+    """An engine that has done nothing, as its collector sees one."""
+
+    position = 0
+    measures = EngineMeasures()
+
+    def snapshot_age(self) -> float | None:
+        """Return an age, so that the metric is there."""
+        return 1.0
+
+
+def known_metrics() -> set[str]:
+    """Return the names of all series that our processes expose."""
+    registry = CollectorRegistry()
+    registry.register(EngineCollector(cast("Engine", IdleEngine())))
+    assert consumers.kafka.unreadable is not None
+    status = {"lost": None, "engine": {"position": 1}, "projections": []}
+    found = {OF_THE_FEED}
+    for each in (registry, REGISTRY, Metrics().registry, status_registry(status)):
+        for metric in each.collect():
+            if metric.name.startswith("tidings_"):
+                found |= {metric.name + suffix for suffix in SUFFIXES[metric.type]}
+    return found
+
+
+def expressions() -> Iterator[str]:
+    """Return every expression of the rules and of the dashboard."""
+    rules: Any = yaml.safe_load((DOCS / "prometheus" / "alerts.yml").read_text("utf-8"))
+    for group in rules["groups"]:
+        for rule in group["rules"]:
+            assert {"alert", "expr", "labels", "annotations"} <= rule.keys()
+            yield rule["expr"]
+    dashboard: Any = json.loads((DOCS / "grafana" / "operations.json").read_text("utf-8"))
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
+    for panel in dashboard["panels"]:
+        for target in panel["targets"]:
+            yield target["expr"]
+
+
+def test_every_metric_that_is_asked_for_exists() -> None:
+    """A metric that was renamed would leave an alert silent for ever."""
+    known = known_metrics()
+    for expression in expressions():
+        named = set(re.findall(r"tidings_\w+", expression))
+        assert named or expression.startswith("up"), expression
+        assert named <= known, f"{expression}: {named - known}"
+        assert expression.count("(") == expression.count(")")
+
+
+def test_every_alert_has_its_line_on_the_page() -> None:
+    """Whoever is woken finds what to look at."""
+    page = (DOCS / "operations.md").read_text("utf-8")
+    for name in re.findall(r"alert: (\w+)", (DOCS / "prometheus" / "alerts.yml").read_text("utf-8")):
+        assert f"`{name}`" in page
+
+
+def test_all_processes_are_scraped() -> None:
+    """Each service of compose.yaml that runs for ever is scraped at the port of its settings."""
+    scraped: Any = yaml.safe_load((DOCS / "prometheus" / "prometheus.yml").read_text("utf-8"))
+    targets = {
+        target for job in scraped["scrape_configs"] for one in job["static_configs"] for target in one["targets"]
+    }
+    compose: Any = yaml.safe_load((DOCS.parent / "compose.yaml").read_text("utf-8"))
+    ours = {
+        f"{name}:{service['environment']['TIDINGS_OPS_PORT']}"
+        for name, service in compose["services"].items()
+        if service.get("image") == "tidings" and service["restart"] != "no"
+    }
+    assert targets == ours
