@@ -58,7 +58,7 @@ class Archive:
                 if parked:
                     return Seed(0, FollowedMarkets())
                 found, resting = trades.markets_and_orders(connection, as_of)
-                named = markets.slugs(connection, as_of)
+                named = markets.every_slug(connection, as_of)
         except UnknownProjection:
             return Seed(0, FollowedMarkets())
         followed = FollowedMarkets(

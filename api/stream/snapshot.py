@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from api.http.serializers import serialize
 from domain.money import format_decimal
 from projections import orders
-from projections.markets import markets
+from projections.markets import listing, markets
 from projections.reading import read
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def snapshot(pool: ConnectionPool[Connection[Any]], wanted: Wanted) -> tuple[int
     """
     with pool.connection() as connection, read(connection, "markets", "orders") as as_of:
         if wanted.markets is None:
-            found = list(markets.list_markets(connection, as_of, limit=SNAPSHOT_MARKETS_MAX))
+            found = list(listing.newest(connection, as_of, limit=SNAPSHOT_MARKETS_MAX))
         else:
             each = [markets.get_market(connection, as_of, market_id) for market_id in sorted(wanted.markets)]
             found = [market for market in each if market is not None]
@@ -43,7 +43,9 @@ def snapshot(pool: ConnectionPool[Connection[Any]], wanted: Wanted) -> tuple[int
             ]
         }
         if wanted.account_id is not None:
-            rows = orders.account_orders(connection, as_of, wanted.account_id, open_only=True, limit=1_000)
+            rows = orders.account_orders(
+                connection, as_of, wanted.account_id, wanted=orders.Wanted(is_open=True), limit=1_000
+            )
             ids = wanted.markets
             state["orders"] = [serialize(row) for row in rows if ids is None or row.market_id in ids]
         return as_of.position, state

@@ -142,7 +142,7 @@ class _EventStream:
         if self._key is None:
             return True  # public by setting
         try:
-            await self._context.keys.principal(self._key)
+            await self._context.keys.look_up(self._key)
         except ApiError:
             return False
         except ANSWERED:  # the database is away: whether the key is valid is looked up again

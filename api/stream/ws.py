@@ -301,7 +301,8 @@ class _Socket:
 
     async def _key_is_valid(self) -> bool:
         try:
-            await self._context.keys.principal(self._key)
+            if self._key is not None:
+                await self._context.keys.look_up(self._key)
         except ApiError:
             return False
         except ANSWERED:  # the database is away: it is looked up again next time

@@ -265,6 +265,6 @@ def resolutions(connection: Connection, as_of: AsOf, market_id: str) -> list[Res
 
 
 @query("markets")
-def slugs(connection: Connection[Any], _: AsOf) -> dict[str, str]:
+def every_slug(connection: Connection[Any], _: AsOf) -> dict[str, str]:
     """Return the slug of every market that was folded, by its id."""
     return dict(connection.execute("SELECT market_id, slug FROM markets").fetchall())
