@@ -31,6 +31,14 @@ def _default_home() -> Path:
     return platformdirs.user_data_path("tidings")
 
 
+Language = Literal[
+    "simple", "arabic", "armenian", "basque", "catalan", "danish", "dutch", "english", "finnish", "french", "german", "greek",
+    "hindi", "hungarian", "indonesian", "irish", "italian", "lithuanian", "nepali", "norwegian", "portuguese", "romanian",
+    "russian", "serbian", "spanish", "swedish", "tamil", "turkish", "yiddish",
+]  # fmt: skip
+"""The languages whose words PostgreSQL knows how to search."""
+
+
 class Settings(BaseSettings):
     """The settings of one process, made once when it starts. They do not change afterwards."""
 
@@ -261,6 +269,10 @@ class Settings(BaseSettings):
     )
     failed_keys_per_second: float = Field(
         default=10, ge=0, description="the most requests with unknown keys from one address; it then waits"
+    )
+    search_language: Language = Field(
+        default="simple",
+        description="language of stories and markets: a search finds other forms of a word, too; 'simple': only the same word",
     )
     wait_ms: int = Field(
         default=2_000, ge=0, description="longest wait of a read with min_position that does not name one"

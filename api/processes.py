@@ -33,7 +33,9 @@ from consumers.wiring import batch_limits, open_log, open_recorder
 from projections.dashboards.watchdog import Watchdog
 from projections.machine.known_log import WHAT_TO_DO, LostEventsError, lost_events
 from projections.machine.progress import Progress
+from projections.machine.store import SCHEMA
 from projections.reading import projection_status
+from projections.searching import set_language
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +71,7 @@ class Dependencies:
         with contextlib.ExitStack() as own:
             connection = connect_migrated(settings, own)  # without the time limit of the pools
             refuse_lost_log(connection, log)
+            set_language(connection, settings.search_language, SCHEMA)
             operator_key = settings.operator_key.get_secret_value() if settings.operator_key else None
             self.first_key = key_store.make_first_key(connection, operator_key)
 

@@ -42,7 +42,7 @@ from projections.machine.progress import Progress
 from projections.machine.rebuild import rebuild
 from projections.machine.store import CONNECT_OPTIONS, connect, ensure, make_indexes
 from projections.machine.workspace import Workspace
-from projections.markets import markets, prices
+from projections.markets import listing, markets, prices
 from projections.positions import leaderboard, positions
 from projections.reading import AsOf, read
 from projections.registry import PROJECTIONS
@@ -215,7 +215,7 @@ def reads(connection: psycopg.Connection[Any], at: int) -> dict[str, Callable[[A
     day = 86_400_000_000
     return {
         "market": lambda a, r: markets.get_market(c, a, r.choice(ids)),
-        "markets": lambda a, _: markets.list_markets(c, a),
+        "markets": lambda a, _: listing.newest(c, a),
         "book": lambda a, r: book.book(c, a, markets.get_market(c, a, r.choice(ids))),  # type: ignore[arg-type]
         "ticks of an hour": lambda a, r: prices.history(c, a, r.choice(ids), 0, start=a.time - day // 24),
         "prices by hour": lambda a, r: prices.history(c, a, r.choice(ids), 0, start=a.time - 7 * day, fidelity=60),

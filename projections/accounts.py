@@ -337,6 +337,16 @@ def list_accounts(
 
 
 @query("accounts")
+def names(connection: Connection, as_of: AsOf, account_ids: Sequence[str]) -> dict[str, str]:
+    """Return the names of these accounts, by id."""
+    rows = connection.execute(
+        "SELECT account_id, name FROM accounts WHERE account_id = ANY(%s) AND opened_position <= %s",
+        [list(account_ids), as_of.position],
+    ).fetchall()
+    return dict(rows)
+
+
+@query("accounts")
 def statement(
     connection: Connection, as_of: AsOf, account_id: str, *, limit: int = 50, after: tuple[int] | None = None
 ) -> list[LedgerEntry]:

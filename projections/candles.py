@@ -1,10 +1,11 @@
-"""Candles of 1 minute, 1 hour and 1 day: aligned to UTC, end-exclusive, one row for all outcomes of a market.
+"""Candles of 1 and 5 minutes, 1 hour and 1 day: aligned to UTC, end-exclusive, one row for all outcomes of a market.
 
-Rows exist only for periods in which something happened; a query fills the gaps.
+Rows exist only for periods in which something happened; a query fills the gaps, and makes 5 minutes from their minutes.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Final, Literal
 
 from psycopg import Connection
@@ -23,10 +24,13 @@ from projections.markets.prices import signed
 from projections.reading import AsOf, query, whole_numbers
 from projections.times import DAY, HOUR, MINUTE
 
-Period = Literal["1m", "1h", "1d"]
+Period = Literal["1m", "5m", "1h", "1d"]
 
-PERIODS: Final[dict[Period, int]] = {"1m": MINUTE, "1h": HOUR, "1d": DAY}
+PERIODS: Final[dict[Period, int]] = {"1m": MINUTE, "5m": 5 * MINUTE, "1h": HOUR, "1d": DAY}
 """The length of each period in microseconds."""
+
+STORED: Final[dict[Period, int]] = {"1m": MINUTE, "1h": HOUR, "1d": DAY}
+"""The periods that have rows. The candles of the others are made from minutes."""
 
 
 @dataclass(slots=True)
@@ -145,7 +149,7 @@ class Minutes:
     def _add(self, market: LatestPrices, minute: CandleRow) -> None:
         """Add a minute to the rows of the minute, hour and day that it lies in."""
         market_id, time = market.market_id, minute.start
-        for period in PERIODS.values():
+        for period in STORED.values():
             row = self._touched.get((market_id, period))
             if row is None or time >= row.start + period:
                 row = self._touched[market_id, period] = self._row(market, minute, period, time - time % period)
@@ -232,9 +236,9 @@ PROJECTION = Projection("candles", 5, (CANDLES, LATEST), fold, scope="market", w
 def first_start(connection: Connection, _: AsOf, market_id: str, period: Period) -> int | None:
     """Return the start of the market's first candle, None before its first price."""
     row = connection.execute(
-        "SELECT min(start) FROM candles WHERE market_id = %s AND period = %s", [market_id, PERIODS[period]]
+        "SELECT min(start) FROM candles WHERE market_id = %s AND period = %s", [market_id, STORED.get(period, MINUTE)]
     ).fetchone()
-    return row[0] if row else None
+    return row[0] - row[0] % PERIODS[period] if row and row[0] is not None else None
 
 
 @query("candles", "markets", "trades", "timeline")
@@ -253,8 +257,12 @@ def candles(  # noqa: PLR0917  read in one order everywhere
         return []
     running = as_of.time - as_of.time % length
     cursor = whole_numbers(connection, dict_row)
-    values = {"i": outcome + 1, "market": market_id, "period": length, "start": start}
-    rows = cursor.execute(_ROWS, {**values, "end": min(end, running) if as_of.past else end}).fetchall()
+    values = {"i": outcome + 1, "market": market_id, "period": STORED.get(period, MINUTE), "start": start}
+    whole = end + -end % length  # a period that begins before the end has all of its minutes
+    rows = cursor.execute(_ROWS, {**values, "end": min(whole, running) if as_of.past else whole}).fetchall()
+    if period not in STORED:
+        parts = groupby(rows, key=lambda row: row["start"] - row["start"] % length)
+        rows = [_joined(begin, [*minutes]) for begin, minutes in parts]
     if as_of.past and end > running:
         rows += _running(connection, as_of, market_id, outcome, length)
     if not rows:

@@ -1,16 +1,25 @@
 """Orders: every accepted one, with what became of it, now and at any position."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from psycopg import Connection
 from psycopg.rows import args_row
 
 from domain.events import Recorded
 from domain.money import Credits, Price, Shares, Time, average_price
-from domain.orders import Execution, OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
+from domain.orders import (
+    Execution,
+    OrderAmended,
+    OrderCanceled,
+    OrderPlaced,
+    OrderReduced,
+    OrderStatus,
+    RestingOrderFilled,
+)
 from projections.forms import Count
+from projections.log_index import TYPE_CODES
 from projections.machine.batch import Batch
 from projections.machine.projection import Projection
 from projections.machine.row_values import copying
@@ -193,17 +202,35 @@ def _amend(order: Order, event: OrderAmended) -> None:
     order.status = "partially_filled" if order.open and order.filled else execution.status
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The orders that are wanted: those of a market, with this id, open, with one of the `statuses`; all without a filter."""
+
+    market_id: str | None = None
+    order_id: str | None = None
+    is_open: bool = False
+    statuses: Sequence[OrderStatus] = ()
+
+    def conditions(self, as_of: AsOf) -> Conditions:
+        """Return the conditions for the rows of `orders`."""
+        where = Conditions("position <= %s", as_of.position)
+        where.add_if("market_id = %s", self.market_id)
+        where.add_if("order_id = %s", self.order_id)
+        where.add_if("status = ANY(%s)", [*self.statuses] or None)
+        if self.is_open:
+            where.add("open")
+        return where
+
+
 PROJECTION = Projection("orders", 4, (ORDERS, VERSIONS), fold, scope="market", weight=4.6)
 
 
 @query("orders")
 def get_order(connection: Connection, as_of: AsOf, order_id: str) -> Order | None:
-    """Return the order with this id as it is now, or None where it had not been placed by then."""
-    with connection.cursor(row_factory=args_row(Order)) as cursor:
-        return cursor.execute(
-            f"SELECT {ORDERS.column_list} FROM orders WHERE order_id = %s AND position <= %s",
-            [order_id, as_of.position],
-        ).fetchone()
+    """Return the order with this id as it was, or None where it had not been placed by then."""
+    where = Conditions("order_id = %s AND position <= %s", order_id, as_of.position)
+    rows = _select(connection, as_of, where, "", [])
+    return rows[0] if rows else None
 
 
 @query("orders")
@@ -212,23 +239,60 @@ def account_orders(
     as_of: AsOf,
     account_id: str,
     *,
-    market_id: str | None = None,
-    open_only: bool = False,
+    wanted: Wanted = Wanted(),
     limit: int = 50,
     after: tuple[int, str] | None = None,
 ) -> list[Order]:
     """Return the orders of an account, newest first."""
-    where = Conditions("account_id = %s AND position <= %s", account_id, as_of.position)
-    where.add_if("market_id = %s", market_id)
-    if open_only:
-        where.add("open")
+    where = wanted.conditions(as_of)
+    where.add("account_id = %s", account_id)
     where.after("position, order_id", after)
-    source, at = (_PAST, [as_of.position] * 2) if as_of.past else ("orders", [])
+    return _select(connection, as_of, where, "ORDER BY position DESC, order_id DESC LIMIT %s", [limit])
+
+
+@query("orders", "log_index")
+def all_orders(
+    connection: Connection,
+    as_of: AsOf,
+    *,
+    wanted: Wanted = Wanted(),
+    limit: int = 50,
+    after: tuple[int, str] | None = None,
+) -> list[Order]:
+    """Return the orders of all accounts, newest first. Its cost is that of all orders from the newest to the last one found.
+
+    Open orders of now have an index. For others the index of the log says which account placed an order at which position,
+    so that no index of the orders themselves has to follow every order.
+    """
+    where = wanted.conditions(as_of)
+    where.after("position, order_id", after)
+    order = "ORDER BY position DESC, order_id DESC LIMIT %s"
+    if wanted.is_open and not as_of.past:
+        return _select(connection, as_of, where, order, [limit])
+    placed = Conditions("type_code = %s AND position <= %s", TYPE_CODES["OrderPlaced"], as_of.position)
+    placed.add_if("market_id = %s", wanted.market_id)
+    placed.add_if("position <= %s", after and after[0])
+    source, at = _source(as_of)
     with connection.cursor(row_factory=args_row(Order)) as cursor:
         return cursor.execute(
-            f"SELECT {ORDERS.column_list} FROM {source} {where.sql} ORDER BY position DESC, order_id DESC LIMIT %s",
-            [*at, *where.values, limit],
+            f"SELECT {', '.join(f'o.{name}' for name in ORDERS.columns)} FROM (SELECT account_id, position FROM log_index "
+            f"{placed.sql} ORDER BY position DESC) i CROSS JOIN LATERAL (SELECT * FROM {source} {where.sql} "
+            "AND account_id = i.account_id AND position = i.position) o ORDER BY i.position DESC LIMIT %s",
+            [*placed.values, *at, *where.values, limit],
         ).fetchall()
+
+
+def _select(connection: Connection, as_of: AsOf, where: Conditions, tail: str, values: list[Any]) -> list[Order]:
+    source, at = _source(as_of)
+    with connection.cursor(row_factory=args_row(Order)) as cursor:
+        return cursor.execute(
+            f"SELECT {ORDERS.column_list} FROM {source} {where.sql} {tail}", [*at, *where.values, *values]
+        ).fetchall()
+
+
+def _source(as_of: AsOf) -> tuple[str, list[int]]:
+    """Return the table of the orders as they were, and the values of its parameters."""
+    return (_PAST, [as_of.position] * 2) if as_of.past else ("orders", [])
 
 
 _KEPT: Final = frozenset(OrderVersion._fields) - {"partition", "order_id", "until"}

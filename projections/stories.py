@@ -1,5 +1,6 @@
 """Stories, as they were published."""
 
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 from psycopg import Connection
@@ -13,6 +14,7 @@ from projections.machine.projection import Projection
 from projections.machine.table import Table
 from projections.machine.workspace import Workspace
 from projections.reading import AsOf, Conditions, query
+from projections.searching import STORY_DOCUMENT, STORY_FOUND
 
 
 class StoryRow(NamedTuple):
@@ -35,7 +37,12 @@ class StoryRow(NamedTuple):
         return self.position, self.story_id
 
 
-STORIES = Table("stories", StoryRow, key=["story_id"], indexes=["slug", "position", "category, position"])
+STORIES = Table(
+    "stories",
+    StoryRow,
+    key=["story_id"],
+    indexes=["slug", "position", "category, position", f"USING gin (({STORY_DOCUMENT}))"],
+)
 
 KINDS = frozenset({StoryPublished})
 
@@ -61,7 +68,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:
         )
 
 
-PROJECTION = Projection("stories", 2, (STORIES,), fold, scope="story", weight=0.1)
+PROJECTION = Projection("stories", 3, (STORIES,), fold, scope="story", weight=0.1)
 
 
 @query("stories")
@@ -76,17 +83,29 @@ def get_story(connection: Connection, as_of: AsOf, ref: str) -> StoryRow | None:
 
 
 @query("stories")
+def by_id(connection: Connection, as_of: AsOf, story_ids: Sequence[str]) -> list[StoryRow]:
+    """Return these stories, in any order."""
+    with connection.cursor(row_factory=args_row(StoryRow)) as cursor:
+        return cursor.execute(
+            f"SELECT {STORIES.column_list} FROM stories WHERE story_id = ANY(%s) AND position <= %s",
+            [list(story_ids), as_of.position],
+        ).fetchall()
+
+
+@query("stories")
 def list_stories(
     connection: Connection,
     as_of: AsOf,
     *,
     category: str | None = None,
+    text: str | None = None,
     limit: int = 50,
     after: tuple[int, str] | None = None,
 ) -> list[StoryRow]:
-    """Return stories, newest first."""
+    """Return stories, newest first; with a `text` those that it finds."""
     where = Conditions("position <= %s", as_of.position)
     where.add_if("category = %s", category)
+    where.add_if(STORY_FOUND, text)
     where.after("position, story_id", after)
     with connection.cursor(row_factory=args_row(StoryRow)) as cursor:
         return cursor.execute(

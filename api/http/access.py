@@ -54,7 +54,11 @@ RULES: Final[dict[str, Rule]] = {
             "get_market",
             "get_prices_history",
             "get_candlesticks",
+            "list_prices_histories",
+            "list_candlesticks",
+            "list_books",
             "list_market_trades",
+            "list_trades",
             "get_market_book",
             "list_market_holders",
             "list_market_events",
@@ -70,7 +74,10 @@ RULES: Final[dict[str, Rule]] = {
     **dict.fromkeys(["get_status", "get_metrics", "get_me"], ANY_KEY),
     **dict.fromkeys(
         [
+            "get_portfolio",
             "list_account_orders",
+            "list_orders",
+            "get_order",
             "list_account_fills",
             "list_account_settlements",
             "list_account_ledger",

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from api.key_store import Role
 from domain.money import Credits, Fraction, Price, Shares, Time
+from projections.book import OutcomeBook
 from projections.forms import Count, CreditsSum
 from projections.positions.positions import Position
 
@@ -55,6 +56,21 @@ class PriceHistories(TypedDict):
     """Prices of every outcome."""
 
     histories: list[PriceHistory]
+
+
+class HistoriesOfMarket(PriceHistories):
+    """Prices of every outcome of a market."""
+
+    market_id: str
+    market: str
+
+
+class BooksOfMarket(TypedDict):
+    """The books of a market, one for each outcome."""
+
+    market_id: str
+    market: str
+    books: list[OutcomeBook]
 
 
 class LedgerBooks(TypedDict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import Depends, FastAPI
 from starlette.responses import HTMLResponse
@@ -18,6 +18,7 @@ from api.http.encoded_slashes import EncodedSlashes, restore_slashes
 from api.http.engine_probe import EngineProbe
 from api.http.entrance import Entrance
 from api.http.kept_results import KeptResults
+from api.http.labels import KnownLabels
 from api.http.log_reads import LogReads
 from api.http.middleware import Bodies, Metrics, RequestFrame
 from api.http.query import check_query
@@ -33,10 +34,14 @@ from api.http.routes import (
     keys,
     leaderboard,
     ledger,
+    many_markets,
+    market_lists,
     market_reads,
     markets,
     order_entry,
+    order_reads,
     orders,
+    portfolio,
     stories,
 )
 from api.http.waits import Waits
@@ -54,6 +59,27 @@ if TYPE_CHECKING:
     from consumers.gateway import Gateway
     from projections.machine.progress import Progress
     from settings import Settings
+
+
+_MODULES: Final = (
+    stories,
+    markets,
+    market_lists,
+    market_reads,
+    many_markets,
+    accounts,
+    portfolio,
+    orders,
+    order_reads,
+    leaderboard,
+    ledger,
+    events,
+    keys,
+    invitations,
+)
+
+ROUTERS: Final = (*(module.router for module in _MODULES), market_reads.tape)
+"""The routes under /v1."""
 
 
 class App(FastAPI):
@@ -142,12 +168,13 @@ def create_app(
         references=References(pool),
         waits=Waits(progress, settings.waits_max),
         kept_results=KeptResults(),
+        labels=KnownLabels(),
         metrics=Metrics(),
         settings=settings,
     )
     errors.install(app)
-    for module in (stories, markets, market_reads, accounts, orders, leaderboard, ledger, events, keys, invitations):
-        app.include_router(module.router, prefix="/v1")
+    for router in ROUTERS:
+        app.include_router(router, prefix="/v1")
     app.include_router(health.router)
     app.add_route("/docs", _serve_reference, include_in_schema=False)
     _put_middleware_around(app)

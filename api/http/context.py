@@ -13,6 +13,7 @@ from api.http.admission import Admission, Caller
 from api.http.auth import ACTORS, Keys, Principal, require
 from api.http.engine_probe import EngineProbe
 from api.http.kept_results import KeptResults
+from api.http.labels import KnownLabels
 from api.http.log_reads import LogReads
 from api.http.middleware import Metrics
 from api.http.read_threads import ReadThreads
@@ -42,6 +43,7 @@ class Context:
     references: References
     waits: Waits
     kept_results: KeptResults
+    labels: KnownLabels
     metrics: Metrics
     settings: Settings
     is_ops: bool = False

@@ -35,15 +35,28 @@ SUBJECTS_MAX: Final = 100_000
 ORDER_OF_BATCH: Final = 1 / 3
 """The part of a write that an order of a batch counts for, from the second one on; its share of the CPU is about that."""
 
-COSTLY_ENDS: Final = ("/equity-history", "/export", "/stream", "/ws")
+COSTLY_ENDS: Final = (
+    *("/equity-history", "/export", "/stream", "/ws"),
+    *("/v1/prices-history", "/v1/candlesticks", "/v1/books"),
+)
 """The ends of paths whose reads are always costly."""
 
 
 def kind_of(method: str, path: str, query: bytes) -> Kind:
-    """Return the kind of a request. A leaderboard of the past is computed from all trades before it."""
+    """Return the kind of a request. A leaderboard of the past is computed from all trades before it.
+
+    Orders of all accounts are looked through one after another, unless an account or an order is named; so are markets that
+    are sorted or found by their texts.
+    """
     if method not in {"GET", "HEAD", "OPTIONS"}:
         return "writes"
     if path.endswith(COSTLY_ENDS) or (path == "/v1/leaderboard" and (b"as_of" in query or b"cursor" in query)):
+        return "costly_reads"
+    if path == "/v1/markets" and any(name in query for name in (b"q=", b"sort=", b"with=")):
+        return "costly_reads"
+    if path == "/v1/stories" and b"q=" in query:
+        return "costly_reads"
+    if path == "/v1/orders" and b"account=" not in query and b"client_order_id=" not in query:
         return "costly_reads"
     return "reads"
 

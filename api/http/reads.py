@@ -1,6 +1,6 @@
 """The steps of every read: wait for the requested position, query one snapshot, put the answer into one envelope."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -15,6 +15,8 @@ from api.http.auth import Principal, require
 from api.http.context import Context, context_of, reader_of
 from api.http.cursors import POSITION_MAX
 from api.http.errors import ApiError, invalid_field, not_yet_projected
+from api.http.labels import NEEDS as LABEL_NEEDS
+from api.http.labels import Labels
 from api.http.request_log import request_log_of
 from domain.money import Time
 from messages.moments import FORMS, parse_moment
@@ -86,6 +88,19 @@ class Reader:
         )
         request_log_of(self.request).position = as_of.position
         return found, as_of
+
+    async def fetch_labelled(
+        self, needs: Sequence[Need], query: Callable[[Connection[Any], AsOf], Rows]
+    ) -> tuple[Rows, Labels, AsOf]:
+        """Do what `fetch` does for a query for rows, and also return the labels of the ids in them."""
+        known = self.context.labels
+
+        def labelled(connection: Connection[Any], as_of: AsOf) -> tuple[Rows, Labels]:
+            rows = query(connection, as_of)
+            return rows, known.of(connection, as_of, rows)
+
+        (rows, labels), as_of = await self.fetch((*needs, *LABEL_NEEDS), labelled)
+        return rows, labels, as_of
 
     async def fetch_kept(
         self, needs: Sequence[Need], query: Callable[[Connection[Any], AsOf], Rows], *key: Hashable
@@ -185,6 +200,12 @@ async def reader(
 
 Read = Annotated[Reader, Depends(reader)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
+SearchText = Annotated[
+    str | None,
+    Query(
+        min_length=1, max_length=200, description='words that are all wanted; also "a phrase", or, and - before a word'
+    ),
+]
 Cursor = Annotated[
     str | None,
     Query(
@@ -206,6 +227,28 @@ def query_time(name: str, text: str | None) -> Time | None:
         return parse_moment(text.replace(" ", "+"))
     except ValueError as error:
         raise invalid_field(name, str(error)) from error
+
+
+def several(name: str, text: str | None, known: Collection[str]) -> list[str]:
+    """Return the values in a query parameter, with commas between them; none without one.
+
+    Raises ApiError INVALID_FIELD, which names the parameter and what it may be.
+    """
+    values = [] if text is None else text.split(",")
+    if not set(values) <= set(known):
+        raise invalid_field(name, f"must be of {', '.join(known)}, with commas between them")
+    return values
+
+
+def references(name: str, text: str | None, most: int) -> list[str]:
+    """Return the ids or slugs in a query parameter, with commas between them, each once; none without one.
+
+    Raises ApiError INVALID_FIELD for more than `most`, and for an empty one.
+    """
+    values = [] if text is None else list(dict.fromkeys(text.split(",")))
+    if len(values) > most or "" in values:
+        raise invalid_field(name, f"must be at most {most} ids or slugs, with commas between them")
+    return values
 
 
 def answer(data: Any, as_of: AsOf, **more: Any) -> Response:

@@ -11,7 +11,7 @@ from typing import Final, get_args
 
 from domain.book import Side
 from domain.market import Status
-from projections.candles import PERIODS
+from projections.candles import STORED
 from projections.dashboards.columns import View, count, decimal, flag, one_of, text, time
 from projections.positions.cost_basis import IS_SETTLEMENT, SETTLEMENT_KINDS
 from projections.positions.valuation import IS_OPEN, OPEN_POSITIONS, UNREALIZED, mark_value, positions_value_at
@@ -23,7 +23,7 @@ _TRADES: Final = (
 _PRICE: Final = "m.prices[array_position(m.outcomes, p.outcome)]"
 _MARK_VALUE: Final = mark_value("p.shares", _PRICE)
 _ODDS: Final = f"CASE status WHEN '{Status.FINALIZED}' THEN payouts ELSE prices END"
-_PERIOD: Final = " ".join(f"WHEN {length} THEN '{name}'" for name, length in PERIODS.items())
+_PERIOD: Final = " ".join(f"WHEN {length} THEN '{name}'" for name, length in STORED.items())
 
 STORIES: Final = View(
     "stories",
@@ -128,7 +128,7 @@ CANDLES: Final = View(
     {
         "market_id": text("c.market_id", "id of the market"),
         "outcome": text("o.outcome", "name of the outcome"),
-        "period": text(f"CASE c.period {_PERIOD} END", one_of(list(PERIODS))),
+        "period": text(f"CASE c.period {_PERIOD} END", one_of(list(STORED))),
         "time": time("c.start", "start of the period"),
         "open": decimal("o.open", "first price; null when the price did not change in the period"),
         "high": decimal("o.high", "highest price; null when the first one is"),

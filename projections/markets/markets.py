@@ -35,11 +35,15 @@ from projections.markets.tables import (
     LIFECYCLE,
     MARKETS,
     RESOLUTIONS,
+    TEXTS,
+    TITLES,
     TRADERS,
     ActivityVersion,
     LifecycleVersion,
     MarketRow,
+    MarketText,
     ResolutionWording,
+    StoryTitle,
 )
 from projections.reading import AsOf, Conditions, query, whole_numbers
 
@@ -61,7 +65,7 @@ def fold(batch: Batch, workspace: Workspace) -> None:
             case SetsMinted() | SetsBurned() as event:
                 activity.change_sets(event, recorded)
             case StoryPublished() as event:
-                life.categories.publish(event)
+                life.publish(event)
             case MarketDrafted() as event:
                 life.draft(event, recorded)
             case _ as event:
@@ -72,15 +76,21 @@ class Life:
     """Takes in the lifecycle events of a batch."""
 
     def __init__(self, batch: Batch, workspace: Workspace, activity: Activity) -> None:
-        self.categories = Categories(workspace.rows(CATEGORIES))
+        self._categories = Categories(workspace.rows(CATEGORIES))
+        self._titles = workspace.rows(TITLES)
         self._partition = batch.partition
         self._workspace = workspace
         self._markets = workspace.rows(MARKETS)
         self._activity = activity
 
+    def publish(self, event: StoryPublished) -> None:
+        """Keep what the markets of a story need of it."""
+        self._categories.publish(event)
+        self._titles.add(StoryTitle(story_id=event.story_id, title=event.title))
+
     def draft(self, event: MarketDrafted, recorded: Recorded) -> None:
         """Add a market, and the first wording of its resolution source."""
-        category = self.categories.of(event.story_id)
+        category = self._categories.of(event.story_id)
         market = self._markets.add(drafted(event, category, self._partition, recorded.position, recorded.time))
         self._keep_wording(market)
         self._keep(market)
@@ -112,7 +122,7 @@ class Life:
         self._workspace.rows(LIFECYCLE).append(_lifecycle_version(market))
 
     def _keep_wording(self, market: MarketRow) -> None:
-        """Add the wording that holds from now on."""
+        """Add the wording that holds from now on, and the texts by which the market is found."""
         self._workspace.rows(RESOLUTIONS).append(
             ResolutionWording(
                 market_id=market.market_id,
@@ -120,6 +130,16 @@ class Life:
                 position=market.position,
                 time=market.time,
                 resolution_source=market.resolution_source,
+            )
+        )
+        story = self._titles.get(market.story_id)
+        self._workspace.rows(TEXTS).append(
+            MarketText(
+                market_id=market.market_id,
+                position=market.position,
+                question=market.question,
+                title=story.title if story else "",
+                details=" \n".join([*market.outcomes, market.resolution_source]),
             )
         )
 
@@ -151,8 +171,8 @@ _PRICES_AT: Final = """
 
 PROJECTION = Projection(
     "markets",
-    7,
-    (MARKETS, LIFECYCLE, ACTIVITY, RESOLUTIONS, TRADERS, CATEGORIES, *calibration.TABLES),
+    8,
+    (MARKETS, LIFECYCLE, ACTIVITY, RESOLUTIONS, TRADERS, CATEGORIES, TITLES, TEXTS, *calibration.TABLES),
     fold,
     scope="market",
     weight=5.5,
@@ -176,11 +196,16 @@ _PAST: Final = f"""(
         ORDER BY position DESC LIMIT 1) a) m"""
 
 
+def source(as_of: AsOf) -> tuple[str, list[int]]:
+    """Return the SQL for the markets as they were, named `m`, and the values of its parameters."""
+    return (_PAST, [as_of.position] * 2) if as_of.past else ("markets m", [])
+
+
 def _select(connection: Connection, as_of: AsOf, where: Conditions, tail: str, values: list[Any]) -> list[MarketRow]:
-    source, times = (_PAST, [as_of.position] * 2) if as_of.past else ("markets m", [])
+    table, at = source(as_of)
     with whole_numbers(connection, args_row(MarketRow)) as cursor:
         return cursor.execute(
-            f"SELECT {MARKETS.column_list} FROM {source} {where.sql} {tail}", [*times, *where.values, *values]
+            f"SELECT {MARKETS.column_list} FROM {table} {where.sql} {tail}", [*at, *where.values, *values]
         ).fetchall()
 
 
@@ -191,26 +216,6 @@ def get_market(connection: Connection, as_of: AsOf, ref: str) -> MarketRow | Non
     where.add("opened_position <= %s", as_of.position)
     rows = _select(connection, as_of, where, "", [])
     return rows[0] if rows else None
-
-
-@query("markets")
-def list_markets(
-    connection: Connection,
-    as_of: AsOf,
-    *,
-    status: str | None = None,
-    story_id: str | None = None,
-    category: str | None = None,
-    limit: int = 50,
-    after: tuple[int, str] | None = None,
-) -> list[MarketRow]:
-    """Return markets, newest first."""
-    where = Conditions("opened_position <= %s", as_of.position)
-    where.add_if("status = %s", status)
-    where.add_if("story_id = %s", story_id)
-    where.add_if("category = %s", category)
-    where.after("opened_position, market_id", after)
-    return _select(connection, as_of, where, "ORDER BY opened_position DESC, market_id DESC LIMIT %s", [limit])
 
 
 @query("markets")
@@ -228,6 +233,24 @@ def story_markets(
     if after is not None:
         where.add("(opened_position, market_id) > (%s, %s)", *after)
     return _select(connection, as_of, where, "ORDER BY opened_position, market_id LIMIT %s", [limit])
+
+
+@query("markets")
+def by_id(connection: Connection, as_of: AsOf, market_ids: Sequence[str]) -> list[MarketRow]:
+    """Return these markets, in any order."""
+    where = Conditions("opened_position <= %s", as_of.position)
+    where.add("market_id = ANY(%s)", list(market_ids))
+    return _select(connection, as_of, where, "", [])
+
+
+@query("markets")
+def slugs(connection: Connection, as_of: AsOf, market_ids: Sequence[str]) -> dict[str, str]:
+    """Return the slugs of these markets, by id."""
+    rows = connection.execute(
+        "SELECT market_id, slug FROM markets WHERE market_id = ANY(%s) AND opened_position <= %s",
+        [list(market_ids), as_of.position],
+    ).fetchall()
+    return dict(rows)
 
 
 @query("markets")

@@ -12,6 +12,7 @@ from domain.money import Credits, Fraction, Price, Shares, Time
 from projections.forms import Count, CreditsSum, Liquidity, SharesSum
 from projections.machine.table import Table
 from projections.market_facts import category_table
+from projections.searching import MARKET_DOCUMENT
 
 
 @dataclass(slots=True)
@@ -131,6 +132,26 @@ class ResolutionWording(NamedTuple):
     resolution_source: str
 
 
+class StoryTitle(NamedTuple):
+    """The title of a story, by which its markets are found."""
+
+    story_id: str
+    title: str
+
+
+class MarketText(NamedTuple):
+    """The texts by which a market is found from log position `position` on: a new wording makes a new row.
+
+    `details` has the outcomes and the resolution source.
+    """
+
+    market_id: str
+    position: int
+    question: str
+    title: str
+    details: str
+
+
 class MarketTrader(NamedTuple):
     """An account that has had a fill in a market."""
 
@@ -156,3 +177,5 @@ ACTIVITY = Table("market_activity", ActivityVersion, key=["market_id", "position
 RESOLUTIONS = Table("market_resolutions", ResolutionWording, key=["market_id", "version"])
 TRADERS = Table("market_traders", MarketTrader, key=["account_id", "market_id"], by="holding")
 CATEGORIES = category_table("market_categories")
+TITLES = Table("market_story_titles", StoryTitle, key=["story_id"], by="story")
+TEXTS = Table("market_texts", MarketText, key=["market_id", "position"], indexes=[f"USING gin (({MARKET_DOCUMENT}))"])

@@ -20,6 +20,7 @@ from domain.orders import Execution, Fill, OrderAmended, OrderCanceled, OrderPla
 from domain.story import StoryPublished
 from projections import market_facts
 from projections.forms import Count
+from projections.log_index import TYPE_CODES
 from projections.machine.batch import Batch
 from projections.machine.projection import Projection
 from projections.machine.row_values import copying
@@ -326,6 +327,28 @@ def market_trades(
             [*where.values, limit],
         ).fetchall()
 
+
+@query("trades", "log_index")
+def tape(connection: Connection, as_of: AsOf, *, limit: int = 50, after: tuple[int, int] | None = None) -> list[Trade]:
+    """Return the trades of all markets, newest first.
+
+    The index of the log says whose order traded at which position. Its cost is that of the events from the newest to the
+    last one found, so that no index of the trades themselves has to follow every trade.
+    """
+    where = Conditions("t.position <= %s", as_of.position)
+    where.after("t.position, t.number", after)
+    values = [[*_TRADING], as_of.position if after is None else after[0], *where.values, limit]
+    with connection.cursor(row_factory=args_row(Trade)) as cursor:
+        return cursor.execute(
+            f"SELECT {', '.join(f't.{name}' for name in TRADES.columns)} FROM (SELECT account_id, position FROM log_index "
+            "WHERE partition = 0 AND type_code = ANY(%s) AND position <= %s ORDER BY position DESC) i "
+            "CROSS JOIN LATERAL (SELECT * FROM trades WHERE account_id = i.account_id AND position = i.position) t "
+            f"{where.sql} ORDER BY i.position DESC, t.number DESC LIMIT %s",
+            values,
+        ).fetchall()
+
+
+_TRADING: Final = [TYPE_CODES[name] for name in ("OrderPlaced", "OrderAmended", "RestingOrderFilled")]
 
 _OWN: Final = "position, number, time, market_id, outcome, side, role, order_id, price, quantity, cost, fee"
 _OTHERS: Final = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from projections import candles
-from projections.markets import markets, prices
+from projections.markets import listing, prices
 from projections.reading import read
 from projections.registry import PROJECTIONS
 from projections.times import DAY, MINUTE
@@ -63,7 +63,7 @@ def test_candles_are_what_ticks_and_trades_say(read_models: ReadModels) -> None:
     log = simulate(3, 900)
     copy = read_models.copy().fold(log, 500)
     with read(copy.connection, *PROJECTIONS) as as_of:
-        for market in markets.list_markets(copy.connection, as_of):
+        for market in listing.newest(copy.connection, as_of):
             for outcome, name in enumerate(market.outcomes):
                 ticks = prices.histories(copy.connection, as_of, market.market_id, [outcome]).ticks[0]
                 fills = [
@@ -71,9 +71,10 @@ def test_candles_are_what_ticks_and_trades_say(read_models: ReadModels) -> None:
                     for trade in trades.market_trades(copy.connection, as_of, market.market_id, limit=10_000)
                     if trade.outcome == name
                 ]
-                for period, length in (("1h", HOUR), ("1d", 24 * HOUR)):
+                for period, length in candles.PERIODS.items():
+                    end = START + min(60 * 24 * HOUR, 1000 * length) + length // 2
                     for candle in candles.candles(
-                        copy.connection, as_of, market.market_id, outcome, period, START, START + 60 * 24 * HOUR
+                        copy.connection, as_of, market.market_id, outcome, period, START, end
                     ):
                         inside = [tick.price for tick in ticks if candle.start <= tick.time < candle.end]
                         before = [tick.price for tick in ticks if tick.time < candle.start]

@@ -28,7 +28,7 @@ from messages.wire import TIME_MAX
 from projections import accounts, book, lifecycle, orders, stories
 from projections.candles import PERIODS, candles
 from projections.dashboards.views import VIEWS
-from projections.markets import markets, prices
+from projections.markets import listing, prices
 from projections.positions import leaderboard, positions
 from projections.reading import AsOf, read
 from projections.registry import PROJECTIONS
@@ -129,8 +129,8 @@ def rows_of(copy: Copy, as_of: AsOf) -> Iterator[Any]:
         yield from map(serialize, accounts.statement(connection, as_of, ref, limit=1_000))
         if not as_of.past:
             yield from map(serialize, orders.account_orders(connection, as_of, ref, limit=1_000))
-    for market in markets.list_markets(connection, as_of, limit=1_000):
-        yield market_json(market)
+    for market in listing.newest(connection, as_of, limit=1_000):
+        yield market_json(market, listing.changes(connection, as_of, [market])[market.market_id])
         yield from map(serialize, trades.market_trades(connection, as_of, market.market_id, limit=1_000))
         yield from map(serialize, lifecycle.market_events(connection, as_of, market.market_id, limit=1_000))
         yield from map(serialize, book.book(connection, as_of, market))

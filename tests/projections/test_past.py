@@ -10,7 +10,7 @@ import pytest
 from projections import accounts, book, calibration, candles, equity, orders, stories
 from projections.machine.advance import advance
 from projections.machine.batch import Batch
-from projections.markets import markets, prices
+from projections.markets import listing, markets, prices
 from projections.positions import leaderboard, positions
 from projections.reading import AsOf, NotYetProjected, UnknownProjection, read
 from projections.registry import PROJECTIONS
@@ -28,9 +28,16 @@ NAMES = tuple(PROJECTIONS)
 def answers(connection: Connection[Any], as_of: AsOf) -> dict[str, Any]:
     """Return what all queries that know the past say."""
     found: dict[str, Any] = {}
-    listed = markets.list_markets(connection, as_of, limit=1000)
+    listed = listing.newest(connection, as_of, limit=1000)
     found["markets"] = listed
-    found["active"] = markets.list_markets(connection, as_of, status="active", limit=1000)
+    found["active"] = listing.newest(connection, as_of, listing.Filter(statuses=["active"]), limit=1000)
+    for sort in ("volume", "closing", "movement"):
+        found[sort] = listing.ranked(connection, as_of, sort, limit=1000)
+    for text in ("happen", "wording", "category0 or yes"):
+        found[f"with {text}"] = listing.ranked(connection, as_of, "relevance", listing.Filter(text=text), limit=1000)
+        found[f"stories with {text}"] = stories.list_stories(connection, as_of, text=text)
+    found["changes"] = listing.changes(connection, as_of, listed)
+    found["sparklines"] = listing.sparklines(connection, as_of, [market.market_id for market in listed])
     found["stories"] = stories.list_stories(connection, as_of)
     found["prices"] = prices.latest(connection, as_of, [market.market_id for market in listed])
     for market in listed:
@@ -49,12 +56,19 @@ def answers(connection: Connection[Any], as_of: AsOf) -> dict[str, Any]:
             found |= candles_of(connection, as_of, name, outcome)
     everybody = accounts.list_accounts(connection, as_of)
     found["accounts"] = everybody
+    found["orders"] = every = orders.all_orders(connection, as_of, limit=10_000)
+    found["order"] = [orders.get_order(connection, as_of, order.order_id) for order in every]
+    for wanted in (orders.Wanted(is_open=True), orders.Wanted("m0"), orders.Wanted(statuses=["canceled", "filled"])):
+        found[f"orders {wanted}"] = orders.all_orders(connection, as_of, wanted=wanted, limit=10_000)
+    found["tape"] = trades.tape(connection, as_of, limit=10_000)
     for account in everybody:
         name = account.account_id
         found[f"{name} alone"] = accounts.get_account(connection, as_of, account.name)
         found[f"{name} positions"] = positions.account_positions(connection, as_of, name, closed=True)
         found[f"{name} orders"] = orders.account_orders(connection, as_of, name, limit=1000)
-        found[f"{name} open orders"] = orders.account_orders(connection, as_of, name, open_only=True, limit=1000)
+        found[f"{name} open orders"] = orders.account_orders(
+            connection, as_of, name, wanted=orders.Wanted(is_open=True), limit=1000
+        )
         found[f"{name} settlements"] = positions.settlements(connection, as_of, name)
         found[f"{name} fills"] = trades.account_fills(connection, as_of, name, limit=1000)
         found[f"{name} statement"] = accounts.statement(connection, as_of, name, limit=1000)
@@ -147,7 +161,7 @@ def test_candles_of_the_past_end_at_its_position(read_models: ReadModels, seed: 
             read(stopped.connection, *names) as now,
             read(whole.connection, *names, at=stop) as past,
         ):
-            for market in markets.list_markets(stopped.connection, now, limit=1000):
+            for market in listing.newest(stopped.connection, now, limit=1000):
                 for outcome in range(len(market.outcomes)):
                     expected = candles_of(stopped.connection, now, market.market_id, outcome)
                     assert expected == candles_of(whole.connection, past, market.market_id, outcome), stop

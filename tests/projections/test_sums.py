@@ -12,7 +12,7 @@ from domain.orders import Execution, OrderPlaced
 from projections import book
 from projections.candles import PERIODS, candles
 from projections.dashboards.views import VIEWS
-from projections.markets import markets
+from projections.markets import listing, markets
 from projections.positions import leaderboard, positions
 from projections.reading import read
 from projections.registry import PROJECTIONS
@@ -60,7 +60,7 @@ def test_sums_of_markets_and_candles_are_exact(much: Copy) -> None:
         pass
     for at in (None, now.position - 1):
         with read(much.connection, *PROJECTIONS, at=at) as as_of:
-            (market,) = markets.list_markets(much.connection, as_of)
+            (market,) = listing.newest(much.connection, as_of)
             assert (market.volume, market.quantity) == (volume, quantity)
             for period in PERIODS:
                 (candle,) = candles(much.connection, as_of, "m", 0, period, MONDAY, MONDAY + DAY)

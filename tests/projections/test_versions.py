@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 VERSIONS: Final[dict[str, tuple[int, str]]] = {
     "timeline": (3, "89e1132c5eced965"),
-    "stories": (2, "9b2df539b68c1053"),
-    "markets": (7, "faa39684e2c2801f"),
+    "stories": (3, "478c0d7125c85262"),
+    "markets": (8, "192500d6271af14e"),
     "lifecycle": (4, "fc02a211f20db732"),
     "candles": (5, "de83c9c0c8adc598"),
     "trades": (8, "655817183c3db125"),

@@ -13,7 +13,7 @@ from api.http.errors import ApiError
 from api.http.fields import AccountName, Amount, RequestBody
 from api.http.openapi import list_of, one, written
 from api.http.reads import Cursor, Limit, Read, Reader, answer, query_time
-from api.http.resources import ACCOUNT, ORDER
+from api.http.resources import ACCOUNT, FILL, LEDGER_ENTRY, ORDER, POSITION, SETTLEMENT
 from api.http.routes.markets import find
 from api.http.routes.orders import order_json
 from api.http.schemas import schema_of
@@ -55,14 +55,14 @@ async def open_account(request: Request, principal: Admin, body: OpenAccountBody
     command_id = command_id_of(request, principal, OpenAccount)
     account_id = new_id("ac", command_id)
     reply = await submit(request, command_id, OpenAccount(account_id, body.name))
-    return await resource(request, reply, NEEDS, lambda c, a: _profile(c, a, account_id), 201)
+    return await resource(request, reply, NEEDS, lambda c, a: profile(c, a, account_id), 201)
 
 
 @router.post("/{account}/deposits", responses=written(ACCOUNT, DepositCash))
 async def deposit(request: Request, principal: Admin, account_id: AccountId, body: CashBody) -> Response:
     """Put credits into an account; `Idempotency-Key` is the id of the deposit."""
     reply = await submit(request, command_id_of(request, principal, DepositCash), DepositCash(account_id, body.amount))
-    return await resource(request, reply, NEEDS, lambda c, a: _profile(c, a, account_id))
+    return await resource(request, reply, NEEDS, lambda c, a: profile(c, a, account_id))
 
 
 @router.post("/{account}/withdrawals", responses=written(ACCOUNT, WithdrawCash))
@@ -72,7 +72,7 @@ async def withdraw(request: Request, principal: Actor, account_id: AccountId, bo
     reply = await submit(
         request, command_id_of(request, principal, WithdrawCash), WithdrawCash(account_id, body.amount)
     )
-    return await resource(request, reply, NEEDS, lambda c, a: _profile(c, a, account_id))
+    return await resource(request, reply, NEEDS, lambda c, a: profile(c, a, account_id))
 
 
 @router.get("", responses=list_of({"anyOf": [schema_of(accounts.ValuedAccount), schema_of(PublicAccount)]}))
@@ -92,13 +92,13 @@ async def get_account(read: Read, account: str) -> Response:
     The account itself, analysts and admins also see available and held cash, and its equity, with its positions at their
     current prices.
     """
-    profile, as_of = await read.fetch(NEEDS, lambda c, a: _profile(c, a, account))
-    if not read.sees(profile["account_id"]):
-        profile = {name: profile[name] for name in PublicProfile.__annotations__}
-    return answer(profile, as_of)
+    found, as_of = await read.fetch(NEEDS, lambda c, a: profile(c, a, account))
+    if not read.sees(found["account_id"]):
+        found = {name: found[name] for name in PublicProfile.__annotations__}
+    return answer(found, as_of)
 
 
-@router.get("/{account}/positions", responses=list_of(positions.Position, "ACCOUNT_NOT_FOUND", "MARKET_NOT_FOUND"))
+@router.get("/{account}/positions", responses=list_of(POSITION, "ACCOUNT_NOT_FOUND", "MARKET_NOT_FOUND"))
 async def list_account_positions(
     read: Read,
     account: str,
@@ -116,8 +116,8 @@ async def list_account_positions(
             connection, as_of, account_id, market_id=market_id, closed=closed, limit=limit + 1, after=after
         )
 
-    rows, as_of = await read.fetch((*NEEDS, positions.account_positions), query)
-    return read.page(rows, limit, serialize, as_of)
+    rows, labels, as_of = await read.fetch_labelled((*NEEDS, positions.account_positions), query)
+    return read.page(rows, limit, lambda row: labels.add(serialize(row)), as_of)
 
 
 @router.get("/{account}/orders", responses=list_of(ORDER, "FORBIDDEN", "ACCOUNT_NOT_FOUND", "MARKET_NOT_FOUND"))
@@ -137,16 +137,14 @@ async def list_account_orders(
     def query(connection: Connection[Any], as_of: AsOf) -> list[orders.Order]:
         account_id, market_id = _filters(connection, as_of, named, market)
         return orders.account_orders(
-            connection, as_of, account_id, market_id=market_id, open_only=open, limit=limit + 1, after=after
+            connection, as_of, account_id, wanted=orders.Wanted(market_id, is_open=open), limit=limit + 1, after=after
         )
 
-    rows, as_of = await read.fetch((*NEEDS, orders.account_orders), query)
-    return read.page(rows, limit, order_json, as_of)
+    rows, labels, as_of = await read.fetch_labelled((*NEEDS, orders.account_orders), query)
+    return read.page(rows, limit, lambda row: labels.add(order_json(row)), as_of)
 
 
-@router.get(
-    "/{account}/fills", responses=list_of(trades.AccountFill, "FORBIDDEN", "ACCOUNT_NOT_FOUND", "MARKET_NOT_FOUND")
-)
+@router.get("/{account}/fills", responses=list_of(FILL, "FORBIDDEN", "ACCOUNT_NOT_FOUND", "MARKET_NOT_FOUND"))
 async def list_account_fills(
     read: Read, account: str, market: Market = None, limit: Limit = 100, cursor: Cursor = None
 ) -> Response:
@@ -159,11 +157,11 @@ async def list_account_fills(
         account_id, market_id = _filters(connection, as_of, named, market)
         return trades.account_fills(connection, as_of, account_id, market_id=market_id, limit=limit + 1, after=after)
 
-    rows, as_of = await read.fetch((*NEEDS, trades.account_fills), query)
-    return read.page(rows, limit, serialize, as_of)
+    rows, labels, as_of = await read.fetch_labelled((*NEEDS, trades.account_fills), query)
+    return read.page(rows, limit, lambda row: labels.add(serialize(row)), as_of)
 
 
-@router.get("/{account}/settlements", responses=list_of(positions.AccountSettlement, "FORBIDDEN", "ACCOUNT_NOT_FOUND"))
+@router.get("/{account}/settlements", responses=list_of(SETTLEMENT, "FORBIDDEN", "ACCOUNT_NOT_FOUND"))
 async def list_account_settlements(read: Read, account: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """Payments to the account by finalized, corrected and voided markets, and what they took back, newest first."""
     after = read.after(cursor, int, str)
@@ -171,14 +169,14 @@ async def list_account_settlements(read: Read, account: str, limit: Limit = 100,
     named = await read.private(account)
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[positions.AccountSettlement]:
-        account_id = _get(connection, as_of, named).account_id
+        account_id = find_account(connection, as_of, named).account_id
         return positions.settlements(connection, as_of, account_id, limit=limit + 1, after=after)
 
-    rows, as_of = await read.fetch((*NEEDS, positions.settlements), query)
-    return read.page(rows, limit, serialize, as_of)
+    rows, labels, as_of = await read.fetch_labelled((*NEEDS, positions.settlements), query)
+    return read.page(rows, limit, lambda row: labels.add(serialize(row)), as_of)
 
 
-@router.get("/{account}/ledger", responses=list_of(accounts.LedgerEntry, "FORBIDDEN", "ACCOUNT_NOT_FOUND"))
+@router.get("/{account}/ledger", responses=list_of(LEDGER_ENTRY, "FORBIDDEN", "ACCOUNT_NOT_FOUND"))
 async def list_account_ledger(read: Read, account: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """The account's statement: every movement of its cash, with available and held cash afterwards, newest first."""
     after = read.after(cursor, int)
@@ -186,11 +184,11 @@ async def list_account_ledger(read: Read, account: str, limit: Limit = 100, curs
     named = await read.private(account)
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[accounts.LedgerEntry]:
-        account_id = _get(connection, as_of, named).account_id
+        account_id = find_account(connection, as_of, named).account_id
         return accounts.statement(connection, as_of, account_id, limit=limit + 1, after=after)
 
-    rows, as_of = await read.fetch((*NEEDS, accounts.statement), query)
-    return read.page(rows, limit, serialize, as_of)
+    rows, labels, as_of = await read.fetch_labelled((*NEEDS, accounts.statement), query)
+    return read.page(rows, limit, lambda row: labels.add(serialize(row)), as_of)
 
 
 @router.get("/{account}/equity-history", responses=list_of(equity.EquityPoint, "FORBIDDEN", "ACCOUNT_NOT_FOUND"))
@@ -213,7 +211,7 @@ async def get_equity_history(
     named = await read.private(account)
 
     def query(connection: Connection[Any], as_of: AsOf) -> tuple[list[equity.EquityPoint], int]:
-        found = _get(connection, as_of, named)
+        found = find_account(connection, as_of, named)
         last = as_of.time if until is None else until
         if after is not None:
             first = after[0] + length
@@ -232,9 +230,9 @@ async def get_equity_history(
     return read.page(rows, most, serialize, as_of)
 
 
-def _profile(connection: Connection[Any], as_of: AsOf, reference: str) -> dict[str, Any]:
+def profile(connection: Connection[Any], as_of: AsOf, reference: str) -> dict[str, Any]:
     """Return an account with its profit in JSON's types; raises ApiError ACCOUNT_NOT_FOUND."""
-    found = _get(connection, as_of, reference)
+    found = find_account(connection, as_of, reference)
     return serialize(found) | serialize(leaderboard.profit(connection, as_of, found.account_id))
 
 
@@ -246,7 +244,8 @@ def _account_json(read: Reader, row: accounts.ValuedAccount) -> dict[str, Any]:
     return account
 
 
-def _get(connection: Connection[Any], as_of: AsOf, reference: str) -> accounts.ValuedAccount:
+def find_account(connection: Connection[Any], as_of: AsOf, reference: str) -> accounts.ValuedAccount:
+    """Return an account by id or name; raises ApiError ACCOUNT_NOT_FOUND."""
     found = accounts.get_account(connection, as_of, reference)
     if found is None:
         raise ApiError("ACCOUNT_NOT_FOUND", "no such account", {"account": reference})
@@ -255,5 +254,5 @@ def _get(connection: Connection[Any], as_of: AsOf, reference: str) -> accounts.V
 
 def _filters(connection: Connection[Any], as_of: AsOf, account: str, market: str | None) -> tuple[str, str | None]:
     """Return the ids of the account and, if one is named, of the market that a list is about; raises ApiError."""
-    account_id = _get(connection, as_of, account).account_id
+    account_id = find_account(connection, as_of, account).account_id
     return account_id, None if market is None else find(connection, as_of, market).market_id

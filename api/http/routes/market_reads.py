@@ -1,6 +1,6 @@
 """Reads of markets: odds, price histories, candles, trades, the book, holders, events."""
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from psycopg import Connection
@@ -9,68 +9,21 @@ from starlette.responses import Response
 from api.http.answers import PriceHistories, PriceHistory
 from api.http.openapi import list_of, one, page_of
 from api.http.reads import Cursor, Limit, Read, Reader, answer, query_time
-from api.http.resources import CANDLE, MARKET, MARKET_WITH_WORDINGS, TRADE
+from api.http.resources import CANDLE, HOLDER, MARKET_WITH_WORDINGS, TRADE
 from api.http.routes.events import Types, type_names
-from api.http.routes.markets import NEEDS, find, market_json, outcome_indexes, whole_market
-from api.http.routes.stories import find_story
+from api.http.routes.market_series import CANDLES_MAX, POINTS_MAX, Candles, Interval, Ticks
+from api.http.routes.markets import NEEDS, find, outcome_indexes, whole_market
 from api.http.serializers import serialize
-from domain.market import Status
-from domain.money import Time, format_decimal
-from messages.wire import format_time
-from projections import book, candles, lifecycle, stories
-from projections.markets import markets, prices
-from projections.markets.tables import MarketRow
+from projections import book, candles, lifecycle
+from projections.markets import prices
 from projections.positions import positions
 from projections.reading import AsOf
-from projections.times import DAY, HOUR
 from projections.trades import trades
 
 router = APIRouter(prefix="/markets", tags=["market data"])
-
-Interval = Literal["1h", "6h", "1d", "1w", "max"]
-
-INTERVALS: Final[dict[Interval, Time | None]] = {
-    "1h": HOUR,
-    "6h": 6 * HOUR,
-    "1d": DAY,
-    "1w": 7 * DAY,
-    "max": None,
-}
-"""The length of each interval in microseconds."""
-
-POINTS_MAX: Final = 10_000
-"""The most points of one answer with a price history."""
-
-CANDLES_MAX: Final = 5_000
-"""The most candles of one answer."""
+tape = APIRouter(tags=["market data"])
 
 Outcome = Annotated[str | None, Query(description="only this outcome; all without it")]
-
-
-@router.get("", responses=list_of(MARKET, "STORY_NOT_FOUND"))
-async def list_markets(
-    read: Read,
-    status: Annotated[Status | None, Query()] = None,
-    story: str | None = None,
-    category: str | None = None,
-    limit: Limit = 50,
-    cursor: Cursor = None,
-) -> Response:
-    """Markets, newest first. `odds` are the prices, and once a market is finalized its payouts, beside its `last_prices`.
-
-    `open_interest` is the most that a market may have to pay; `trades` counts fills.
-    """
-    after = read.after(cursor, int, str)
-
-    def query(connection: Connection[Any], as_of: AsOf) -> list[MarketRow]:
-        story_id = None if story is None else find_story(connection, as_of, story).story_id
-        state = None if status is None else status.value
-        return markets.list_markets(
-            connection, as_of, status=state, story_id=story_id, category=category, limit=limit + 1, after=after
-        )
-
-    rows, as_of = await read.fetch(NEEDS if story is None else (*NEEDS, stories.get_story), query)
-    return read.page(rows, limit, market_json, as_of)
 
 
 @router.get("/{market}", responses=one(MARKET_WITH_WORDINGS, "MARKET_NOT_FOUND"))
@@ -105,35 +58,15 @@ async def get_prices_history(
     With `outcome`, `data` is `{"outcome": ..., "history": [...]}`; without it, `{"histories": [...]}` has one of these for
     each outcome. A point `{"t": ..., "p": ..., "position": ...}` is the price from that position on.
     """
-    since, until = query_time("start", start), query_time("end", end)
+    wanted = Ticks(interval, fidelity, query_time("start", start), query_time("end", end))
     after = read.after(cursor, int)
 
-    def query(connection: Connection[Any], as_of: AsOf) -> tuple[list[str], prices.Histories]:
+    def query(connection: Connection[Any], as_of: AsOf) -> tuple[list[dict[str, Any]], int | None, int]:
         found = find(connection, as_of, market)
-        indexes = outcome_indexes(found, outcome)
-        length = INTERVALS[interval]
-        first = since
-        if first is None and length is not None:
-            first = (until if until is not None else as_of.time) - length
-        page = prices.histories(
-            connection,
-            as_of,
-            found.market_id,
-            indexes,
-            start=first,
-            end=until,
-            fidelity=fidelity,
-            limit=max(1, limit // len(indexes)),
-            after=after[0] if after else 0,
-        )
-        return [found.outcomes[index] for index in indexes], page
+        return wanted.of(connection, as_of, found, outcome, limit, after[0] if after else 0)
 
-    (names, page), as_of = await read.fetch((*NEEDS, prices.histories), query)
-    histories = [
-        {"outcome": name, "history": [point_json(tick) for tick in ticks]}
-        for name, ticks in zip(names, page.ticks, strict=True)
-    ]
-    key = None if page.last is None else [page.last]
+    (histories, last, _), as_of = await read.fetch((*NEEDS, prices.histories), query)
+    key = None if last is None else [last]
     data = {"histories": histories} if outcome is None else histories[0]
     return answer(data, as_of, next_cursor=read.cursor(key, as_of))
 
@@ -156,30 +89,13 @@ async def get_candlesticks(
     They begin with the market's first price, whatever `start` is, and end with the last event. A period without a tick has
     no prices but `previous`. `trades` counts fills.
     """
-    since, until = query_time("start", start), query_time("end", end)
-    length = candles.PERIODS[period]
+    wanted = Candles(period, query_time("start", start), query_time("end", end))
     after = read.after(cursor, int)
 
     def query(connection: Connection[Any], as_of: AsOf) -> tuple[list[dict[str, Any]], int | None]:
-        found = find(connection, as_of, market)
-        indexes = outcome_indexes(found, outcome)
-        begin = candles.first_start(connection, as_of, found.market_id, period)
-        if begin is None:
-            return [], None
-        first = max(begin, after[0] if after else since or begin)
-        last = as_of.time + 1 if until is None else min(until, as_of.time + 1)
-        page_end = first - first % length + max(1, limit // len(indexes)) * length
-        columns = [
-            candles.candles(connection, as_of, found.market_id, index, period, first, min(last, page_end))
-            for index in indexes
-        ]
-        names = [found.outcomes[index] for index in indexes]
-        rows = [
-            {"outcome": name, **serialize(candle)}
-            for candle_row in zip(*columns, strict=True)
-            for name, candle in zip(names, candle_row, strict=True)
-        ]
-        return rows, page_end if page_end < last else None
+        return wanted.of(
+            connection, as_of, find(connection, as_of, market), outcome, limit, after[0] if after else None
+        )
 
     (rows, more_from), as_of = await read.fetch((*NEEDS, candles.first_start, candles.candles), query)
     key = None if more_from is None else [more_from]
@@ -198,8 +114,18 @@ async def list_market_trades(read: Read, market: str, limit: Limit = 100, cursor
         found = find(connection, as_of, market)
         return trades.market_trades(connection, as_of, found.market_id, limit=limit + 1, after=after)
 
-    rows, as_of = await read.fetch((*NEEDS, trades.market_trades), query)
-    return read.page(rows, limit, lambda row: trade_json(read, row), as_of)
+    rows, labels, as_of = await read.fetch_labelled((*NEEDS, trades.market_trades), query)
+    return read.page(rows, limit, lambda row: labels.add(trade_json(read, row)), as_of)
+
+
+@tape.get("/trades", responses=list_of(TRADE))
+async def list_trades(read: Read, limit: Limit = 100, cursor: Cursor = None) -> Response:
+    """The tape: every fill in any market as a trade, newest first. What is private is null, as in the trades of a market."""
+    after = read.after(cursor, int, int)
+    rows, labels, as_of = await read.fetch_labelled(
+        (trades.tape,), lambda c, a: trades.tape(c, a, limit=limit + 1, after=after)
+    )
+    return read.page(rows, limit, lambda row: labels.add(trade_json(read, row)), as_of)
 
 
 @router.get("/{market}/book", responses=list_of(book.OutcomeBook, "MARKET_NOT_FOUND"))
@@ -213,7 +139,7 @@ async def get_market_book(read: Read, market: str) -> Response:
     return answer([serialize(row) for row in rows], as_of, next_cursor=None)
 
 
-@router.get("/{market}/holders", responses=list_of(positions.Holder, "MARKET_NOT_FOUND", "UNKNOWN_OUTCOME"))
+@router.get("/{market}/holders", responses=list_of(HOLDER, "MARKET_NOT_FOUND", "UNKNOWN_OUTCOME"))
 async def list_market_holders(
     read: Read, market: str, outcome: Outcome = None, limit: Limit = 100, cursor: Cursor = None
 ) -> Response:
@@ -225,8 +151,8 @@ async def list_market_holders(
         name = None if outcome is None else found.outcomes[outcome_indexes(found, outcome)[0]]
         return positions.holders(connection, as_of, found.market_id, outcome=name, limit=limit + 1, after=after)
 
-    rows, as_of = await read.fetch((*NEEDS, positions.holders), query)
-    return read.page(rows, limit, serialize, as_of)
+    rows, labels, as_of = await read.fetch_labelled((*NEEDS, positions.holders), query)
+    return read.page(rows, limit, lambda row: labels.add(serialize(row)), as_of)
 
 
 @router.get("/{market}/events", responses=list_of(lifecycle.LifecycleEntry, "MARKET_NOT_FOUND"))
@@ -254,11 +180,6 @@ async def list_market_events(
 
     rows, as_of = await read.fetch((*NEEDS, lifecycle.market_events), query)
     return read.page(rows, limit, lambda row: _lifecycle_json(read, row), as_of)
-
-
-def point_json(tick: prices.Tick) -> dict[str, Any]:
-    """Return a point of a price history in JSON's types: `t` its time, `p` the price, `position` its place in the log."""
-    return {"t": format_time(tick.time), "p": format_decimal(tick.price), "position": tick.position}
 
 
 def trade_json(read: Reader, row: trades.Trade) -> dict[str, Any]:

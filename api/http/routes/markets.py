@@ -54,18 +54,18 @@ from domain.market import (
     UpholdMarket,
     VoidMarket,
 )
-from domain.money import format_decimal
+from domain.money import Price, format_decimal
 from domain.orders import MergeSets, SplitSets
 from messages.commands import Command, new_id
 from messages.names import nfc
-from projections.markets import markets
+from projections.markets import listing, markets
 from projections.markets.tables import MarketRow
 from projections.positions import leaderboard, positions
 from projections.reading import AsOf, Need
 
 router = APIRouter(tags=["markets"])
 
-NEEDS: Final = (markets.get_market,)
+NEEDS: Final = (markets.get_market, listing.changes)
 
 PAID_NEEDS: Final = (*NEEDS, leaderboard.leaderboard)
 """What shows a payout: the market, and the balances, positions and profits that the leaderboard reads."""
@@ -322,7 +322,8 @@ def whole_market(connection: Connection[Any], as_of: AsOf, reference: str) -> di
     """Return a market with all wordings of its resolution source; raises ApiError MARKET_NOT_FOUND."""
     found = find(connection, as_of, reference)
     wordings = markets.resolutions(connection, as_of, found.market_id)
-    return {**market_json(found), "resolutions": [serialize(wording) for wording in wordings]}
+    (market,) = markets_json(connection, as_of, [found])
+    return {**market, "resolutions": [serialize(wording) for wording in wordings]}
 
 
 def outcome_indexes(market: MarketRow, outcome: str | None) -> Sequence[int]:
@@ -335,10 +336,17 @@ def outcome_indexes(market: MarketRow, outcome: str | None) -> Sequence[int]:
     return [market.outcomes.index(name)]
 
 
-def market_json(row: MarketRow) -> dict[str, Any]:
+def markets_json(connection: Connection[Any], as_of: AsOf, rows: Sequence[MarketRow]) -> list[dict[str, Any]]:
+    """Return markets in JSON's types. Needs `NEEDS`."""
+    changes = listing.changes(connection, as_of, rows)
+    return [market_json(row, changes[row.market_id]) for row in rows]
+
+
+def market_json(row: MarketRow, change: Sequence[Price]) -> dict[str, Any]:
     """Return a market in JSON's types: `outcomes` has the price, open interest and payout of each.
 
-    `odds` are its payouts once it is finalized, else its prices; `last_prices` are its prices in any case.
+    `odds` are its payouts once it is finalized, else its prices; `last_prices` are its prices in any case, and `change_24h`
+    says by how much they have changed.
     """
     market = serialize(row)
     del market["disputed_by"]  # private to the account
@@ -353,6 +361,7 @@ def market_json(row: MarketRow) -> dict[str, Any]:
         **market,
         "odds": odds,
         "last_prices": last_prices,
+        "change_24h": dict(zip(row.outcomes, map(format_decimal, change), strict=True)),
         "outcomes": [
             {"outcome": name, "price": price, "initial_price": initial, "open_interest": interest, "payout": payout}
             for name, price, initial, interest, payout in columns

@@ -1,6 +1,5 @@
 """Stories: publish one with its markets, list stories, read one."""
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 from fastapi import APIRouter
@@ -13,21 +12,21 @@ from api.http.context import Operator
 from api.http.errors import ApiError
 from api.http.fields import CategoryName, Moment, RequestBody, Slug, StoryText, Title, Url
 from api.http.openapi import list_of, page_of, written
-from api.http.reads import Cursor, Limit, Read, answer
+from api.http.reads import Cursor, Limit, Read, SearchText, answer
 from api.http.resources import STORY_WITH_MARKETS
-from api.http.routes.markets import OpenMarketBody, market_json, open_market_command
+from api.http.routes.markets import NEEDS as MARKET_NEEDS
+from api.http.routes.markets import OpenMarketBody, markets_json, open_market_command
 from api.http.serializers import serialize
 from api.http.writes import command_id_of, resource, submit
 from domain.story import STORY_MARKETS_MAX, PublishStory
 from messages.commands import new_id
 from projections import stories
 from projections.markets import markets
-from projections.markets.tables import MarketRow
 from projections.reading import AsOf
 
 router = APIRouter(prefix="/stories", tags=["stories"])
 
-NEEDS: Final = (stories.get_story, markets.story_markets)
+NEEDS: Final = (stories.get_story, *MARKET_NEEDS)
 
 
 class PublishStoryBody(RequestBody):
@@ -65,12 +64,14 @@ async def publish_story(request: Request, principal: Operator, story: PublishSto
 
 
 @router.get("", responses=list_of(stories.StoryRow))
-async def list_stories(read: Read, category: str | None = None, limit: Limit = 50, cursor: Cursor = None) -> Response:
-    """Stories, newest first, without their markets."""
+async def list_stories(
+    read: Read, q: SearchText = None, category: str | None = None, limit: Limit = 50, cursor: Cursor = None
+) -> Response:
+    """Stories, newest first, without their markets. `q` finds them by the words of their titles and texts."""
     after = read.after(cursor, int, str)
     rows, as_of = await read.fetch(
         (stories.list_stories,),
-        lambda c, a: stories.list_stories(c, a, category=category, limit=limit + 1, after=after),
+        lambda c, a: stories.list_stories(c, a, category=category, text=q, limit=limit + 1, after=after),
     )
     return read.page(rows, limit, serialize, as_of)
 
@@ -80,14 +81,14 @@ async def get_story(read: Read, story: str, limit: Limit = 100, cursor: Cursor =
     """A story with its markets and their odds, in the order of their opening; `limit` and `cursor` are about the markets."""
     after = read.after(cursor, int, str)
 
-    def query(connection: Connection[Any], as_of: AsOf) -> tuple[stories.StoryRow, list[MarketRow]]:
+    def query(connection: Connection[Any], as_of: AsOf) -> tuple[dict[str, Any], tuple[int, str] | None]:
         found = find_story(connection, as_of, story)
         rows = markets.story_markets(connection, as_of, found.story_id, limit=limit + 1, after=after)
-        return found, rows
+        key = rows[limit - 1].key if len(rows) > limit else None
+        return {**serialize(found), "markets": markets_json(connection, as_of, rows[:limit])}, key
 
-    (found, rows), as_of = await read.fetch(NEEDS, query)
-    key = rows[limit - 1].key if len(rows) > limit else None
-    return answer(_story_json(found, rows[:limit]), as_of, next_cursor=read.cursor(key, as_of))
+    (found, key), as_of = await read.fetch(NEEDS, query)
+    return answer(found, as_of, next_cursor=read.cursor(key, as_of))
 
 
 def find_story(connection: Connection[Any], as_of: AsOf, reference: str) -> stories.StoryRow:
@@ -101,8 +102,5 @@ def find_story(connection: Connection[Any], as_of: AsOf, reference: str) -> stor
 def _get(connection: Connection[Any], as_of: AsOf, reference: str) -> dict[str, Any]:
     """Return a story with all its markets."""
     story = find_story(connection, as_of, reference)
-    return _story_json(story, markets.story_markets(connection, as_of, story.story_id))
-
-
-def _story_json(story: stories.StoryRow, rows: Sequence[MarketRow]) -> dict[str, Any]:
-    return {**serialize(story), "markets": [market_json(market) for market in rows]}
+    rows = markets.story_markets(connection, as_of, story.story_id)
+    return {**serialize(story), "markets": markets_json(connection, as_of, rows)}

@@ -32,8 +32,11 @@ MARKET = {
 }
 AMOUNT = {"amount": "0.01"}
 PAYOUTS = {"payouts": {"Yes": "1"}, "evidence": "so it is"}
-OF_QUERY = {"cancel_order", "list_events", "list_keys"}
+OF_QUERY = {"cancel_order", "list_events", "list_keys", "list_orders"}
 """The operations that name the account in the query string."""
+
+OF_MARKETS = {"list_prices_histories", "list_candlesticks", "list_books"}
+"""The operations that name markets in the query string."""
 
 
 @dataclass
@@ -77,9 +80,13 @@ class World:
     def send(self, operation_id: str, caller: Caller, owner: Trader) -> tuple[int, str | None]:
         """Use an operation about an account; return the status and the code of the answer."""
         method, path = OPERATIONS[operation_id]
+        query = {"account": owner.account_id} if operation_id in OF_QUERY else {}
+        if operation_id in OF_MARKETS:
+            query |= {"markets": self.market["slug"]}
         if "{order_id}" in path:
             resting = owner.place(self.market["market_id"], type="limit", limit_price="0.001", quantity="1")
             path = path.replace("{order_id}", resting["order_id"])
+            query |= {"min_position": resting["position"]} if operation_id == "get_order" else {}
         if "{key_id}" in path:
             made = self.exchange.api.done("/keys", {"roles": ["reader"], "account": owner.account_id})
             path = path.replace("{key_id}", made["key_id"])
@@ -87,7 +94,6 @@ class World:
         path = path.replace("{account}", owner.account_id).replace("{market}", market["market_id"])
         path = path.replace("{story}", self.market["story_id"])
         body = self.body(operation_id, owner) if method in {"POST", "PATCH"} else None
-        query = {"account": owner.account_id} if operation_id in OF_QUERY else None
         client = self.clients[caller]
         response = client.client.request(method, path, headers=client.headers, json=body, params=query)
         if operation_id == "place_batch" and response.status_code == 200:
@@ -112,14 +118,14 @@ def world(exchange: Exchange) -> World:
 def test_every_cell(world: World, operation_id: str) -> None:
     """Whoever is not allowed gets 401 without a key and 403 with one; all others get any other answer but an error of ours.
 
-    A key of another account is unknown to whoever may not revoke it.
+    A key of another account is unknown to whoever may not revoke it, and so is an order to whoever may not see it.
     """
     rule = RULES[operation_id]
     wrong = []
     for caller in CALLERS:
         for own, owner in ((True, world.mine), (False, world.other)):
             status, code = world.send(operation_id, caller, owner)
-            refused = status in {401, 403} or (code == "KEY_NOT_FOUND")
+            refused = status in {401, 403} or code in {"KEY_NOT_FOUND", "ORDER_NOT_FOUND"}
             expected = None if rule.allows(caller, own=own) else 401 if caller == "none" else 403
             if refused == (expected is None) or status >= 500 or (expected == 401 and status != 401):
                 wrong.append((caller, "own" if own else "other", status, code))

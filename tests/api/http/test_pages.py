@@ -26,6 +26,8 @@ LISTS: dict[str, tuple[dict[str, Any], int]] = {
     "/stories": ({}, 1000),
     "/stories/{s}": ({}, 1000),
     "/markets": ({"status": "active"}, 1000),
+    "/markets?sort=volume": ({"sort": "volume"}, 1000),
+    "/markets?q": ({"q": "story"}, 1000),
     "{m}/prices-history": ({}, 10_000),
     "{m}/prices-history?outcome=Yes": ({"outcome": "Yes"}, 10_000),
     "{m}/prices-history?fidelity=1": ({"fidelity": 1}, 10_000),
@@ -38,8 +40,12 @@ LISTS: dict[str, tuple[dict[str, Any], int]] = {
     "/accounts": ({}, 1000),
     "{a}/positions": ({"closed": True}, 1000),
     "{a}/positions?open": ({}, 1000),
+    "{a}/portfolio": ({}, 1000),
     "{a}/orders": ({}, 1000),
     "{a}/fills": ({}, 1000),
+    "/orders": ({}, 1000),
+    "/orders?market": ({"status": "filled,resting"}, 1000),
+    "/trades": ({}, 1000),
     "{a}/settlements": ({}, 1000),
     "{a}/ledger": ({}, 1000),
     "{a}/equity-history": ({"step": "1m", "start": "2001-01-01T00:00:00Z"}, 1000),
@@ -115,7 +121,12 @@ def busy(postgres_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """An exchange of its own, so that its lists are short enough to be read row by row."""
     name = f"pages_{uuid.uuid4().hex[:12]}"
     create_database(postgres_dsn, name)
-    with start(make_conninfo(postgres_dsn, dbname=name), tmp_path_factory.mktemp("pages"), clock="command") as running:
+    with start(
+        make_conninfo(postgres_dsn, dbname=name),
+        tmp_path_factory.mktemp("pages"),
+        clock="command",
+        key_costly_reads_per_second=0,
+    ) as running:
         found = connected(running)
         yield Busy(found)
         found.api.client.close()
@@ -127,8 +138,9 @@ def rows_of(body: dict[str, Any]) -> list[Any]:
     data = body["data"]
     if isinstance(data, list):
         return data
-    if "markets" in data:
-        return list(data["markets"])
+    for name in ("markets", "positions"):
+        if name in data:
+            return list(data[name])
     histories = data.get("histories", [data])
     points = [{"outcome": each["outcome"], **point} for each in histories for point in each["history"]]
     order = [each["outcome"] for each in histories]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.api.conftest import Exchange, Trader
 
-PRIVATE = ["orders", "fills", "settlements", "ledger", "equity-history"]
+PRIVATE = ["portfolio", "orders", "fills", "settlements", "ledger", "equity-history"]
 PUBLIC = {"account_id", "name", "opened_at", "pnl", "realized", "unrealized"}
 
 
@@ -37,7 +37,15 @@ def public_paths(market: dict[str, Any], trader: Trader) -> list[str]:
     return [
         *(f"/markets/{market['market_id']}{part}" for part in of_market),
         *(f"/accounts/{trader.account_id}{part}" for part in ("", "/positions")),
-        *("/markets", "/stories", f"/stories/{market['story_id']}", "/accounts", "/leaderboard", "/calibration"),
+        *(
+            "/trades",
+            "/markets",
+            "/stories",
+            f"/stories/{market['story_id']}",
+            "/accounts",
+            "/leaderboard",
+            "/calibration",
+        ),
     ]
 
 

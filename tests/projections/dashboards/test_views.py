@@ -16,7 +16,7 @@ from local.postgres import create_database, drop_database
 from projections import accounts, candles, equity
 from projections.dashboards.views import MARKETS, PAGE, VIEWS, page
 from projections.machine.store import CONNECT_OPTIONS
-from projections.markets import markets, prices
+from projections.markets import listing, prices
 from projections.positions import leaderboard, positions
 from projections.reading import read
 from projections.registry import PROJECTIONS
@@ -97,7 +97,7 @@ def test_the_documented_statuses_are_those_of_the_rows(folded: Connection[Any]) 
 def test_markets_and_odds_are_exact(folded: Connection[Any]) -> None:
     """Markets, odds and favourites are those of the market list."""
     with read(folded, *PROJECTIONS) as as_of:
-        listed = markets.list_markets(folded, as_of, limit=100)
+        listed = listing.newest(folded, as_of, limit=100)
 
     assert rows_of(folded, "SELECT market_id, slug, status, volume, open_interest, trades, opened_at, position FROM "
                    "dashboards.markets ORDER BY opened_at DESC, market_id DESC") == [
@@ -121,7 +121,7 @@ def test_markets_and_odds_are_exact(folded: Connection[Any]) -> None:
 def test_ticks_and_candles_are_exact(folded: Connection[Any]) -> None:
     """Every tick of every outcome, and the days of the busiest market, are those of the price history."""
     with read(folded, *PROJECTIONS) as as_of:
-        listed = markets.list_markets(folded, as_of, limit=100)
+        listed = listing.newest(folded, as_of, limit=100)
         busiest = max(listed, key=lambda market: market.trades)
         ticks = {
             (market.market_id, outcome): prices.histories(folded, as_of, market.market_id, [index]).ticks[0]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from projections.markets import markets, prices
+from projections.markets import listing, prices
 from projections.reading import read
 from projections.times import MINUTE
 from tests.projections.simulation import HOUR, START, Simulation
@@ -31,7 +31,7 @@ def thinned(ticks: list[prices.Tick], fidelity: int) -> list[prices.Tick]:
 def test_histories_in_pages_are_the_thinned_ticks(copy: Copy, fidelity: int) -> None:
     """Pages of any limit, of one outcome or of all, together are each outcome's last tick of each interval."""
     with read(copy.connection, prices.histories) as as_of:
-        for market in markets.list_markets(copy.connection, as_of):
+        for market in listing.newest(copy.connection, as_of):
             every = range(len(market.outcomes))
             start, end = START + HOUR // 2, as_of.time - HOUR // 3
             ticks = prices.histories(copy.connection, as_of, market.market_id, every).ticks

@@ -1,0 +1,131 @@
+"""Reads of many markets in one call: histories of prices, candles and books."""
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query
+from psycopg import Connection
+from starlette.responses import Response
+
+from api.http.answers import BooksOfMarket, HistoriesOfMarket
+from api.http.openapi import list_of
+from api.http.reads import Cursor, Read, answer, query_time, references
+from api.http.resources import CANDLES_OF_MARKET
+from api.http.routes.market_lists import NAMED_MAX
+from api.http.routes.market_series import CANDLES_MAX, POINTS_MAX, Candles, Interval, Ticks
+from api.http.routes.markets import NEEDS, find
+from api.http.serializers import serialize
+from projections import book, candles
+from projections.markets import prices
+from projections.markets.tables import MarketRow
+from projections.reading import AsOf
+
+router = APIRouter(tags=["market data"])
+
+Markets = Annotated[str, Query(min_length=1, description=f"up to {NAMED_MAX} ids or slugs, with commas between them")]
+
+Page = Callable[[Connection[Any], AsOf, MarketRow, int, int], tuple[Any, int, int | None]]
+"""Returns a market's rows after a key, how many they are, and the key after which more follow; takes also how many may be."""
+
+START: Final = 0
+"""The key before the first row of a market."""
+
+
+@router.get("/prices-history", responses=list_of(HistoriesOfMarket, "MARKET_NOT_FOUND"))
+async def list_prices_histories(
+    read: Read,
+    markets: Markets,
+    interval: Interval = "max",
+    fidelity: Annotated[int, Query(ge=0, le=100_000, description="minutes between points; 0: every tick")] = 0,
+    start: str | None = None,
+    end: str | None = None,
+    limit: Annotated[
+        int, Query(ge=1, le=POINTS_MAX, description="the most points, at least those of one event")
+    ] = POINTS_MAX,
+    cursor: Cursor = None,
+) -> Response:
+    """The price histories of up to 100 markets, in the order of their names, as the read of one market has them.
+
+    A page may end within a market; the next one goes on there.
+    """
+    wanted = Ticks(interval, fidelity, query_time("start", start), query_time("end", end))
+
+    def page(
+        connection: Connection[Any], as_of: AsOf, market: MarketRow, left: int, after: int
+    ) -> tuple[Any, int, int | None]:
+        histories, last, points = wanted.of(connection, as_of, market, None, left, after)
+        return histories, points, last
+
+    named = references("markets", markets, NAMED_MAX)
+    return await _pages(read, named, "histories", page, limit, cursor, (*NEEDS, prices.histories))
+
+
+@router.get("/candlesticks", responses=list_of(CANDLES_OF_MARKET, "MARKET_NOT_FOUND"))
+async def list_candlesticks(
+    read: Read,
+    markets: Markets,
+    period: candles.Period = "1h",
+    start: str | None = None,
+    end: str | None = None,
+    limit: Annotated[
+        int, Query(ge=1, le=CANDLES_MAX, description="the most candles, at least those of one period")
+    ] = CANDLES_MAX,
+    cursor: Cursor = None,
+) -> Response:
+    """The candles of up to 100 markets, in the order of their names, as the read of one market has them.
+
+    A page may end within a market; the next one goes on there.
+    """
+    wanted = Candles(period, query_time("start", start), query_time("end", end))
+
+    def page(
+        connection: Connection[Any], as_of: AsOf, market: MarketRow, left: int, after: int
+    ) -> tuple[Any, int, int | None]:
+        rows, more_from = wanted.of(connection, as_of, market, None, left, after or None)
+        return rows, len(rows), more_from
+
+    named = references("markets", markets, NAMED_MAX)
+    return await _pages(
+        read, named, "candlesticks", page, limit, cursor, (*NEEDS, candles.first_start, candles.candles)
+    )
+
+
+@router.get("/books", responses=list_of(BooksOfMarket, "MARKET_NOT_FOUND"))
+async def list_books(read: Read, markets: Markets) -> Response:
+    """The books of up to 100 markets, in the order of their names, as the read of one market has them."""
+    named = references("markets", markets, NAMED_MAX)
+
+    def query(connection: Connection[Any], as_of: AsOf) -> list[dict[str, Any]]:
+        rows = [find(connection, as_of, reference) for reference in named]
+        return [_of(row, "books", [serialize(each) for each in book.book(connection, as_of, row)]) for row in rows]
+
+    rows, as_of = await read.fetch((*NEEDS, book.book), query)
+    return answer(rows, as_of, next_cursor=None)
+
+
+async def _pages(
+    read: Read, named: Sequence[str], name: str, page: Page, limit: int, cursor: str | None, needs: Sequence[Any]
+) -> Response:
+    """Return a page of rows of markets, one market after another, each until it has no more or the page is full."""
+    first, key = read.after(cursor, int, int) or (0, START)
+
+    def query(connection: Connection[Any], as_of: AsOf) -> tuple[list[dict[str, Any]], tuple[int, int] | None]:
+        rows = [find(connection, as_of, reference) for reference in named]
+        found: list[dict[str, Any]] = []
+        left, after = limit, key
+        for number, row in enumerate(rows[first:], first):
+            if left <= 0:
+                return found, (number, START)
+            part, count, more = page(connection, as_of, row, left, after)
+            found.append(_of(row, name, part))
+            if more is not None:
+                return found, (number, more)
+            left, after = left - count, START
+        return found, None
+
+    (rows, last), as_of = await read.fetch(needs, query)
+    return answer(rows, as_of, next_cursor=read.cursor(last, as_of))
+
+
+def _of(market: MarketRow, name: str, rows: Any) -> dict[str, Any]:
+    return {"market_id": market.market_id, "market": market.slug, name: rows}
