@@ -1,4 +1,4 @@
-"""All calls of the API, made from its OpenAPI document by `python -m api.http.client_code`. Do not edit."""
+"""All calls of the API, made from its document by `python -m api.http.client_code`. Do not edit."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ class Calls:
     def list_stories(
         self,
         *,
+        q: str | None = None,
         category: str | None = None,
         page_size: int | None = None,
         min_position: int | None = None,
@@ -58,7 +59,10 @@ class Calls:
         as_of_position: int | None = None,
         as_of: str | None = None,
     ) -> Call[Page[Story]]:
-        """Stories, newest first, without their markets."""
+        """Stories, newest first, without their markets.
+
+        `q` finds them by the words of their titles and texts.
+        """
         return request(
             "GET",
             "/v1/stories",
@@ -66,6 +70,7 @@ class Calls:
             statuses=(200,),
             waits=True,
             query={
+                "q": q,
                 "category": category,
                 "limit": page_size,
                 "min_position": min_position,
@@ -427,31 +432,41 @@ class Calls:
     def list_markets(
         self,
         *,
-        status: Literal["draft", "active", "halted", "closed", "determined", "disputed", "finalized", "voided"]
-        | None = None,
+        q: str | None = None,
+        status: str | None = None,
         story: str | None = None,
         category: str | None = None,
+        ids: str | None = None,
+        closes_before: str | None = None,
+        sort: Literal["newest", "volume", "closing", "movement", "relevance"] | None = None,
+        with_: Literal["sparkline"] | None = None,
         page_size: int | None = None,
         min_position: int | None = None,
         wait_ms: int | None = None,
         as_of_position: int | None = None,
         as_of: str | None = None,
-    ) -> Call[Page[Market]]:
-        """Markets, newest first.
+    ) -> Call[Page[ListedMarket]]:
+        """Markets.
 
-        `odds` are the prices, and once a market is finalized its payouts, beside its `last_prices`. `open_interest`
-        is the most that a market may have to pay; `trades` counts fills.
+        `odds` are the prices, and once a market is finalized its payouts, beside its `last_prices`. `q` finds markets
+        by the words of their questions, outcomes and resolution texts, and of the titles and texts of their stories.
+        `open_interest` is the most that a market may have to pay; `trades` counts fills.
         """
         return request(
             "GET",
             "/v1/markets",
-            Page[Market],
+            Page[ListedMarket],
             statuses=(200,),
             waits=True,
             query={
+                "q": q,
                 "status": status,
                 "story": story,
                 "category": category,
+                "ids": ids,
+                "closes_before": closes_before,
+                "sort": sort,
+                "with": with_,
                 "limit": page_size,
                 "min_position": min_position,
                 "wait_ms": wait_ms,
@@ -536,7 +551,7 @@ class Calls:
         market: str,
         *,
         outcome: str | None = None,
-        period: Literal["1m", "1h", "1d"] | None = None,
+        period: Literal["1m", "5m", "1h", "1d"] | None = None,
         start: str | None = None,
         end: str | None = None,
         page_size: int | None = None,
@@ -691,6 +706,108 @@ class Calls:
             },
         )
 
+    @paged
+    def list_prices_histories(
+        self,
+        *,
+        markets: str | None = None,
+        interval: Literal["1h", "6h", "1d", "1w", "max"] | None = None,
+        fidelity: int | None = None,
+        start: str | None = None,
+        end: str | None = None,
+        page_size: int | None = None,
+        min_position: int | None = None,
+        wait_ms: int | None = None,
+        as_of_position: int | None = None,
+        as_of: str | None = None,
+    ) -> Call[Page[HistoriesOfMarket]]:
+        """The price histories of up to 100 markets, in the order of their names, as the read of one market has them.
+
+        A page may end within a market; the next one goes on there.
+        """
+        return request(
+            "GET",
+            "/v1/prices-history",
+            Page[HistoriesOfMarket],
+            statuses=(200,),
+            waits=True,
+            query={
+                "markets": markets,
+                "interval": interval,
+                "fidelity": fidelity,
+                "start": start,
+                "end": end,
+                "limit": page_size,
+                "min_position": min_position,
+                "wait_ms": wait_ms,
+                "as_of_position": as_of_position,
+                "as_of": as_of,
+            },
+        )
+
+    @paged
+    def list_candlesticks(
+        self,
+        *,
+        markets: str | None = None,
+        period: Literal["1m", "5m", "1h", "1d"] | None = None,
+        start: str | None = None,
+        end: str | None = None,
+        page_size: int | None = None,
+        min_position: int | None = None,
+        wait_ms: int | None = None,
+        as_of_position: int | None = None,
+        as_of: str | None = None,
+    ) -> Call[Page[CandlesOfMarket]]:
+        """The candles of up to 100 markets, in the order of their names, as the read of one market has them.
+
+        A page may end within a market; the next one goes on there.
+        """
+        return request(
+            "GET",
+            "/v1/candlesticks",
+            Page[CandlesOfMarket],
+            statuses=(200,),
+            waits=True,
+            query={
+                "markets": markets,
+                "period": period,
+                "start": start,
+                "end": end,
+                "limit": page_size,
+                "min_position": min_position,
+                "wait_ms": wait_ms,
+                "as_of_position": as_of_position,
+                "as_of": as_of,
+            },
+        )
+
+    @paged
+    def list_books(
+        self,
+        *,
+        markets: str | None = None,
+        min_position: int | None = None,
+        wait_ms: int | None = None,
+        as_of_position: int | None = None,
+        as_of: str | None = None,
+    ) -> Call[Page[BooksOfMarket]]:
+        """The books of up to 100 markets, in the order of their names, as the read of one market has them."""
+        return request(
+            "GET",
+            "/v1/books",
+            Page[BooksOfMarket],
+            statuses=(200,),
+            waits=True,
+            query={
+                "markets": markets,
+                "min_position": min_position,
+                "wait_ms": wait_ms,
+                "as_of_position": as_of_position,
+                "as_of": as_of,
+            },
+        )
+
     @call
     def open_account(
         self, name: str, *, idempotency_key: str | None = None, at: When | None = None
@@ -808,14 +925,14 @@ class Calls:
         wait_ms: int | None = None,
         as_of_position: int | None = None,
         as_of: str | None = None,
-    ) -> Call[Page[Position]]:
+    ) -> Call[Page[AccountPosition]]:
         """Positions by market and outcome, with average cost and profit; `closed` adds those that are sold or
         settled.
         """
         return request(
             "GET",
             "/v1/accounts/{}/positions",
-            Page[Position],
+            Page[AccountPosition],
             account,
             statuses=(200,),
             waits=True,
@@ -955,7 +1072,7 @@ class Calls:
         *,
         start: str | None = None,
         end: str | None = None,
-        step: Literal["1m", "1h", "1d"] | None = None,
+        step: Literal["1m", "5m", "1h", "1d"] | None = None,
         page_size: int | None = None,
         min_position: int | None = None,
         wait_ms: int | None = None,
@@ -980,6 +1097,40 @@ class Calls:
                 "end": end,
                 "step": step,
                 "limit": page_size,
+                "min_position": min_position,
+                "wait_ms": wait_ms,
+                "as_of_position": as_of_position,
+                "as_of": as_of,
+            },
+        )
+
+    @call
+    def get_portfolio(
+        self,
+        account: str,
+        *,
+        page_size: int | None = None,
+        cursor: str | None = None,
+        min_position: int | None = None,
+        wait_ms: int | None = None,
+        as_of_position: int | None = None,
+        as_of: str | None = None,
+    ) -> Call[Reading[Portfolio]]:
+        """Balances and profit of an account, its open positions with their markets and stories, and all its open
+        orders.
+
+        `limit` and `cursor` are about the positions.
+        """
+        return request(
+            "GET",
+            "/v1/accounts/{}/portfolio",
+            Reading[Portfolio],
+            account,
+            statuses=(200,),
+            waits=True,
+            query={
+                "limit": page_size,
+                "cursor": cursor,
                 "min_position": min_position,
                 "wait_ms": wait_ms,
                 "as_of_position": as_of_position,
@@ -1041,6 +1192,46 @@ class Calls:
                 "client_order_id": client_order_id or new_id(),
             },
             writes=True,
+        )
+
+    @paged
+    def list_orders(
+        self,
+        *,
+        client_order_id: str | None = None,
+        account: str | None = None,
+        market: str | None = None,
+        status: str | None = None,
+        open: bool | None = None,
+        page_size: int | None = None,
+        min_position: int | None = None,
+        wait_ms: int | None = None,
+        as_of_position: int | None = None,
+        as_of: str | None = None,
+    ) -> Call[Page[Order]]:
+        """Orders, newest first: of all accounts for analysts and admins, of its own account for any other key.
+
+        A `client_order_id` is unique within its account. So with a key that sees all accounts, it takes the `account`
+        too.
+        """
+        return request(
+            "GET",
+            "/v1/orders",
+            Page[Order],
+            statuses=(200,),
+            waits=True,
+            query={
+                "client_order_id": client_order_id,
+                "account": account,
+                "market": market,
+                "status": status,
+                "open": open,
+                "limit": page_size,
+                "min_position": min_position,
+                "wait_ms": wait_ms,
+                "as_of_position": as_of_position,
+                "as_of": as_of,
+            },
         )
 
     @call
@@ -1154,6 +1345,30 @@ class Calls:
             at=at,
             body={"account": account, "price": price, "quantity": quantity},
             writes=True,
+        )
+
+    @call
+    def get_order(
+        self,
+        order_id: str,
+        *,
+        min_position: int | None = None,
+        wait_ms: int | None = None,
+        as_of_position: int | None = None,
+        as_of: str | None = None,
+    ) -> Call[Reading[Order]]:
+        """An order.
+
+        One of another account is unknown to whoever may not see it.
+        """
+        return request(
+            "GET",
+            "/v1/orders/{}",
+            Reading[Order],
+            order_id,
+            statuses=(200,),
+            waits=True,
+            query={"min_position": min_position, "wait_ms": wait_ms, "as_of_position": as_of_position, "as_of": as_of},
         )
 
     @call
@@ -1449,6 +1664,35 @@ class Calls:
             at=at,
             body={"code": code, "name": name},
             writes=True,
+        )
+
+    @paged
+    def list_trades(
+        self,
+        *,
+        page_size: int | None = None,
+        min_position: int | None = None,
+        wait_ms: int | None = None,
+        as_of_position: int | None = None,
+        as_of: str | None = None,
+    ) -> Call[Page[Trade]]:
+        """The tape: every fill in any market as a trade, newest first.
+
+        What is private is null, as in the trades of a market.
+        """
+        return request(
+            "GET",
+            "/v1/trades",
+            Page[Trade],
+            statuses=(200,),
+            waits=True,
+            query={
+                "limit": page_size,
+                "min_position": min_position,
+                "wait_ms": wait_ms,
+                "as_of_position": as_of_position,
+                "as_of": as_of,
+            },
         )
 
     @call

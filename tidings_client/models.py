@@ -1,4 +1,4 @@
-"""The answers of the API and the parts of its bodies, made by `python -m api.http.client_code`. Do not edit.
+"""The answers of the API and the parts of bodies, made by `python -m api.http.client_code`. Do not edit.
 
 Amounts, shares and prices are exact `Decimal`s, times are `datetime`s with a time zone. A newer exchange may send more
 fields and other values of texts that stand for a choice: both are read without an error.
@@ -19,14 +19,17 @@ from tidings_client.call import Amount, When, new_id
 __all__ = [
     "AcceptedInvitation",
     "AccountFill",
+    "AccountPosition",
     "AccountProfile",
     "AccountSettlement",
     "BatchAnswer",
     "BatchResult",
+    "BooksOfMarket",
     "Calibration",
     "CancelAnswer",
     "CanceledOrder",
     "CanceledOrderAnswer",
+    "CandlesOfMarket",
     "Decile",
     "EnginePosition",
     "EquityPoint",
@@ -34,6 +37,8 @@ __all__ = [
     "Evidence",
     "FillAnswer",
     "HealthAnswer",
+    "HeldPosition",
+    "HistoriesOfMarket",
     "Holder",
     "Horizon",
     "KeyAnswer",
@@ -44,6 +49,7 @@ __all__ = [
     "LifecycleEntry",
     "ListedAccount",
     "ListedInvitation",
+    "ListedMarket",
     "Market",
     "MarketWithWordings",
     "Me",
@@ -56,6 +62,7 @@ __all__ = [
     "OutcomeCandle",
     "OutcomeState",
     "PlaceOrder",
+    "Portfolio",
     "Position",
     "PriceHistory",
     "PriceHistoryPage",
@@ -117,6 +124,31 @@ class AccountFill(msgspec.Struct, frozen=True, kw_only=True):
     quantity: Decimal
     cost: Decimal
     fee: Decimal
+    market: str
+
+
+class AccountPosition(msgspec.Struct, frozen=True, kw_only=True):
+    """A position with the AMM's price of a share; `price` is None if the market has none, `position` is a log
+    position.
+    """
+
+    account_id: str
+    market_id: str
+    outcome: str
+    shares: Decimal
+    cost_basis: Decimal
+    realized: Decimal
+    fees: Decimal
+    volume: Decimal
+    buys: Decimal
+    position: int
+    time: datetime
+    price: Decimal | None
+    average_price: Decimal | None
+    value: Decimal
+    unrealized: Decimal
+    market: str
+    account: str
 
 
 class AccountProfile(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,6 +188,8 @@ class AccountSettlement(msgspec.Struct, frozen=True, kw_only=True):
     quantity: Decimal
     amount: Decimal
     realized: Decimal
+    market: str
+    account: str
 
 
 class BatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -196,6 +230,14 @@ class BatchResult(msgspec.Struct, frozen=True, kw_only=True):
     code: str | None = None
     message: str | None = None
     details: dict[str, Any] | None = None
+
+
+class BooksOfMarket(msgspec.Struct, frozen=True, kw_only=True):
+    """The books of a market, one for each outcome."""
+
+    market_id: str
+    market: str
+    books: list[OutcomeBook]
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
@@ -239,6 +281,14 @@ class CanceledOrderAnswer(msgspec.Struct, frozen=True, kw_only=True):
     filled_quantity: Decimal
     remaining_quantity: Decimal
     position: int
+
+
+class CandlesOfMarket(msgspec.Struct, frozen=True, kw_only=True):
+    """One outcome in one period, from `start` to before `end`; `trades` counts fills."""
+
+    market_id: str
+    market: str
+    candlesticks: list[OutcomeCandle]
 
 
 class Decile(msgspec.Struct, frozen=True, kw_only=True):
@@ -291,6 +341,44 @@ class HealthAnswer(msgspec.Struct, frozen=True, kw_only=True):
     status: str
 
 
+class HeldPosition(msgspec.Struct, frozen=True, kw_only=True):
+    """A position with the AMM's price of a share; `price` is None if the market has none, `position` is a log
+    position.
+    """
+
+    account_id: str
+    market_id: str
+    outcome: str
+    shares: Decimal
+    cost_basis: Decimal
+    realized: Decimal
+    fees: Decimal
+    volume: Decimal
+    buys: Decimal
+    position: int
+    time: datetime
+    price: Decimal | None
+    average_price: Decimal | None
+    value: Decimal
+    unrealized: Decimal
+    market: str
+    account: str
+    question: str
+    story_id: str
+    story: str
+    title: str
+    status: str
+    outcomes: list[str]
+
+
+class HistoriesOfMarket(msgspec.Struct, frozen=True, kw_only=True):
+    """Prices of every outcome of a market."""
+
+    histories: list[PriceHistory]
+    market_id: str
+    market: str
+
+
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
     """An account that holds shares of an outcome."""
 
@@ -298,6 +386,7 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     outcome: str
     shares: Decimal
     cost_basis: Decimal
+    account: str
 
 
 class Horizon(msgspec.Struct, frozen=True, kw_only=True):
@@ -366,6 +455,8 @@ class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
     external: Decimal
     available_after: Decimal | None
     held_after: Decimal | None
+    market: str | None
+    account: str | None
 
 
 class Level(msgspec.Struct, frozen=True, kw_only=True):
@@ -416,6 +507,53 @@ class ListedInvitation(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
 
 
+class ListedMarket(msgspec.Struct, frozen=True, kw_only=True):
+    """A market.
+
+    Lists are in the order of `outcomes`; `payouts` are the fractions that a share pays, None before there are any.
+    `volume` is in credits (the cost of the fills, without fees), `quantity` in shares. `trades` counts fills, not
+    executions; `traders` counts the accounts that had one. `open_interest` has the shares of each outcome that
+    accounts hold, none once the market is finalized or voided. `prices` are the AMM's; once trading has ended they
+    are the last ones. `liquidity` is b in 1e-12 credits. `position` and `time` are those of the last change.
+    """
+
+    market_id: str
+    story_id: str
+    slug: str
+    question: str
+    category: str
+    outcomes: list[OutcomeState]
+    close_time: datetime
+    fee_rate: Decimal
+    dispute_seconds: int
+    dispute_bond: Decimal
+    opened_at: datetime
+    open_interest: Decimal
+    volume: Decimal
+    quantity: Decimal
+    trades: int
+    traders: int
+    status: str
+    subsidy: Decimal
+    liquidity: Decimal
+    closed_at: datetime | None
+    resolution_version: int
+    resolution_source: str
+    evidence_text: str | None
+    evidence_url: str | None
+    dispute_until: datetime | None
+    dispute_reason: str | None
+    void_reason: str | None
+    settled: bool
+    residual: Decimal
+    position: int
+    time: datetime
+    odds: dict[str, Decimal]
+    last_prices: dict[str, Decimal]
+    change_24h: dict[str, Decimal]
+    sparkline: dict[str, list[Decimal | None]] | None = None
+
+
 class Market(msgspec.Struct, frozen=True, kw_only=True):
     """A market.
 
@@ -459,6 +597,7 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
     time: datetime
     odds: dict[str, Decimal]
     last_prices: dict[str, Decimal]
+    change_24h: dict[str, Decimal]
 
 
 class MarketWithWordings(msgspec.Struct, frozen=True, kw_only=True):
@@ -504,6 +643,7 @@ class MarketWithWordings(msgspec.Struct, frozen=True, kw_only=True):
     time: datetime
     odds: dict[str, Decimal]
     last_prices: dict[str, Decimal]
+    change_24h: dict[str, Decimal]
     resolutions: list[ResolutionWording]
 
 
@@ -605,6 +745,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     changed_time: datetime
     filled_quantity: Decimal
     remaining_quantity: Decimal
+    market: str
+    account: str
 
 
 class OrderAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -693,6 +835,26 @@ class PlaceOrder(msgspec.Struct, frozen=True, kw_only=True):
     min_proceeds: Amount | None = None
     self_trade_prevention: Literal["cancel_taker", "cancel_maker"] = "cancel_taker"
     client_order_id: str = msgspec.field(default_factory=new_id)
+
+
+class Portfolio(msgspec.Struct, frozen=True, kw_only=True):
+    """An account with the mark value of its positions, each rounded down."""
+
+    account_id: str
+    name: str
+    available: Decimal
+    held: Decimal
+    positions_value: Decimal
+    opened_at: datetime
+    position: int
+    time: datetime
+    equity: Decimal
+    overdrawn: bool
+    pnl: Decimal
+    realized: Decimal
+    unrealized: Decimal
+    positions: list[HeldPosition]
+    orders: list[Order]
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
@@ -886,6 +1048,9 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
     resting_cost: Decimal
     price_after: Decimal
     resting_price_after: Decimal | None
+    market: str
+    account: str | None
+    resting_account: str | None
 
 
 class WrittenAccount(msgspec.Struct, frozen=True, kw_only=True):
@@ -1008,6 +1173,7 @@ class WrittenMarketWithWordings(msgspec.Struct, frozen=True, kw_only=True):
     time: datetime
     odds: dict[str, Decimal]
     last_prices: dict[str, Decimal]
+    change_24h: dict[str, Decimal]
     resolutions: list[ResolutionWording]
 
 

@@ -39,7 +39,7 @@ _NOT_CALLS: Final = frozenset({"stream", "ws", "get_stream", "stream_events", "o
 
 _PAGE_SIZE: Final = "limit"
 
-_CALLS_HEAD: Final = '''"""All calls of the API, made from its OpenAPI document by `python -m api.http.client_code`. Do not edit."""
+_CALLS_HEAD: Final = '''"""All calls of the API, made from its document by `python -m api.http.client_code`. Do not edit."""
 
 from __future__ import annotations
 
