@@ -168,8 +168,8 @@ _TIDINGS_TIME: Final = {
     "name": "Tidings-Time",
     "in": "header",
     "required": False,
-    "description": "The time of the command, where the server allows it (`TIDINGS_CLOCK=command`).",
-    "schema": {"type": "string", "format": "date-time"},
+    "description": "The time of the command in RFC 3339, where the server allows it (`TIDINGS_CLOCK=command`).",
+    "schema": {"type": "string"},  # with a format, openapi-python-client makes no method
 }
 
 _OWN_IDS: Final = frozenset({"place_order", "place_batch"})
