@@ -700,11 +700,11 @@ class OpenMarket(msgspec.Struct, frozen=True, kw_only=True):
     outcomes: Sequence[str]
     initial_prices: Sequence[Amount] | None = None
     subsidy: Amount
-    fee_rate: Amount = 0
+    fee_rate: Amount = "0.000000"
     close_time: When
     resolution_source: str
     dispute_seconds: int = 86400
-    dispute_bond: Amount = 1000000
+    dispute_bond: Amount = "1.000000"
     draft: bool = False
 
 

@@ -146,11 +146,7 @@ class ClientCode:
                 lines.append(f"    {field}: str = msgspec.field(default_factory=new_id)")
             elif all(field in form.get("required", ()) for form in forms):
                 lines.append(f"    {field}: {hint}")
-            elif (
-                "default" in schemas[0]
-                and schemas[0]["default"] is not None
-                and not isinstance(schemas[0]["default"], list)
-            ):
+            elif isinstance(schemas[0].get("default"), str | int):
                 lines.append(f"    {field}: {hint} = {schemas[0]['default']!r}")
             else:
                 lines.append(f"    {field}: {_or_none(hint)} = None")
