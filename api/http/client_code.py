@@ -34,9 +34,6 @@ _UNIONS: Final = {
 _LEFT_OUT: Final = {"dry_run": "quote_order does it", "cursor": "the pages are followed"}
 """Parameters and fields that no method has."""
 
-_NOT_CALLS: Final = frozenset({"stream", "ws", "get_stream", "stream_events", "open_stream"})
-"""Operations whose answer has no end: `Client.stream` serves them."""
-
 _PAGE_SIZE: Final = "limit"
 
 _CALLS_HEAD: Final = '''"""All calls of the API, made from its document by `python -m api.http.client_code`. Do not edit."""
@@ -94,6 +91,11 @@ def document() -> dict[str, Any]:
     return app.openapi()
 
 
+def is_stream(operation: dict[str, Any]) -> bool:
+    """Return whether the answer has no end: no method is made for it, `Client.stream` serves it."""
+    return any("text/event-stream" in response.get("content", {}) for response in operation["responses"].values())
+
+
 class ClientCode:
     """The text of both modules."""
 
@@ -108,7 +110,7 @@ class ClientCode:
             self._method(method.upper(), path, operation)
             for path, operations in self._paths.items()
             for method, operation in operations.items()
-            if operation["operationId"] not in _NOT_CALLS
+            if not is_stream(operation)
         ]
         names = sorted([*self._structs, "Event"])
         everything = f"__all__ = {names!r}\n"
