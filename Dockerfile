@@ -19,6 +19,7 @@ COPY projections projections
 COPY consumers consumers
 COPY api api
 COPY local local
+COPY tidings_client tidings_client
 RUN /build/bin/python -m local.compile --required
 # A wheel has only the packages that pyproject.toml names, and the compiled modules.
 RUN /build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels .

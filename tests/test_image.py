@@ -30,7 +30,8 @@ place, libraries, *missing = sys.argv[1:]
 sys.path[:0] = [place, libraries]
 sys.modules |= dict.fromkeys(missing)
 names = ["settings"]
-for package in ("domain", "messages", "eventsourcing_kafka", "projections", "consumers", "api", "local", "migrations"):
+packages = "domain messages eventsourcing_kafka projections consumers api local migrations tidings_client"
+for package in packages.split():
     names += [package, *(found.name for found in pkgutil.walk_packages([f"{place}/{package}"], f"{package}."))]
 names = [name for name in names if not name.startswith(("migrations.", "api.__main__", "local.wheel"))]
 print(json.dumps({name: importlib.import_module(name).__file__ for name in names}))

@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "migrations": "",
     "eventsourcing_kafka": "",
     "local": "",
+    "tidings_client": "",
     # The machine knows no read model; a read model knows nothing of the registry that lists it.
     "projections/machine": "domain messages migrations",
     "projections/timeline": "projections/machine",

@@ -20,6 +20,7 @@ from api.http.answers import AnswerMoment, ErrorAnswer
 from api.http.errors import CODES
 from api.http.refusals import REFUSALS
 from api.http.schemas import COMPONENTS, component, schema_of
+from domain.money import format_decimal
 from messages.events import event_schemas
 from messages.moments import FORMS
 from messages.wire import Schema, object_schema
@@ -172,8 +173,8 @@ _TIDINGS_TIME: Final = {
     "name": "Tidings-Time",
     "in": "header",
     "required": False,
-    "description": "The time of the command, where the server allows it (`TIDINGS_CLOCK=command`).",
-    "schema": {"type": "string", "format": "date-time"},
+    "description": "The time of the command in RFC 3339, where the server allows it (`TIDINGS_CLOCK=command`).",
+    "schema": {"type": "string"},  # with a format, openapi-python-client makes no method
 }
 
 _OWN_IDS: Final = frozenset({"place_order", "place_batch"})
@@ -209,6 +210,7 @@ def complete(document: dict[str, Any], *, public_reads: bool) -> dict[str, Any]:
     components = document["components"]
     schemas = {name: schema for name, schema in components["schemas"].items() if name not in _OF_FASTAPI}
     components["schemas"] = dict(sorted({**schemas, **COMPONENTS}.items()))
+    _write_defaults_as_text(components["schemas"])
     components["securitySchemes"] = {"key": _KEY_SCHEME}
     for path, operations in document["paths"].items():
         for operation in operations.values():
@@ -230,6 +232,14 @@ def complete(document: dict[str, Any], *, public_reads: bool) -> dict[str, Any]:
                 parameters.append(_TIDINGS_TIME)
             operation["responses"] = dict(sorted(operation["responses"].items()))
     return document
+
+
+def _write_defaults_as_text(schemas: dict[str, Any]) -> None:
+    """Write the defaults of amounts in bodies as they stand in JSON: pydantic has them as integers of 1e-6."""
+    for schema in schemas.values():
+        for field in schema.get("properties", {}).values():
+            if field.get("type") == "string" and isinstance(field.get("default"), int):
+                field["default"] = format_decimal(field["default"])
 
 
 def _add_code(responses: dict[str, Any], code: str) -> None:

@@ -102,6 +102,15 @@ def test_objects_in_answers_name_all_their_fields() -> None:
     assert loose == {"AcceptedWrite"}
 
 
+def test_defaults_have_the_form_of_their_fields() -> None:
+    """Whoever sends a default as the document has it sends a valid field."""
+    for name, schema in document()["components"]["schemas"].items():
+        for field in schema.get("properties", {}).values():
+            if "default" in field:
+                validator = jsonschema_rs.Draft202012Validator({**field, "components": document()["components"]})
+                assert validator.is_valid(field["default"]), (name, field)
+
+
 def test_keys_and_headers_are_declared() -> None:
     """Who needs a key says so; every write but an order takes an Idempotency-Key; lists take a cursor."""
     assert document()["components"]["securitySchemes"] == {
