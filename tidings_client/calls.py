@@ -1642,6 +1642,25 @@ class Calls:
         )
 
     @call
+    def revoke_invitation(
+        self, invitation_id: str, *, idempotency_key: str | None = None, at: When | None = None
+    ) -> Call[RevokedInvitation]:
+        """Let nobody else in.
+
+        The accounts that it has opened stay; to take their keys, revoke these.
+        """
+        return request(
+            "DELETE",
+            "/v1/invitations/{}",
+            RevokedInvitation,
+            invitation_id,
+            statuses=(200,),
+            idempotency_key=idempotency_key or new_id(),
+            at=at,
+            writes=True,
+        )
+
+    @call
     def accept_invitation(
         self, *, code: str, name: str, idempotency_key: str | None = None, at: When | None = None
     ) -> Call[AcceptedInvitation]:

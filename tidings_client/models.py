@@ -71,6 +71,7 @@ __all__ = [
     "ReadModelPosition",
     "ReadyAnswer",
     "ResolutionWording",
+    "RevokedInvitation",
     "Standing",
     "StatusAnswer",
     "Story",
@@ -496,7 +497,9 @@ class ListedAccount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ListedInvitation(msgspec.Struct, frozen=True, kw_only=True):
-    """An invitation, without its secret; `used` counts the accounts that it has opened."""
+    """An invitation, without its secret; `used` counts the accounts that it has opened; `revoked_at` null: nobody
+    has.
+    """
 
     invitation_id: str
     uses: int
@@ -505,6 +508,7 @@ class ListedInvitation(msgspec.Struct, frozen=True, kw_only=True):
     credits: Decimal
     position: int
     created_at: datetime
+    revoked_at: datetime | None
 
 
 class ListedMarket(msgspec.Struct, frozen=True, kw_only=True):
@@ -957,6 +961,13 @@ class ResolutionWording(msgspec.Struct, frozen=True, kw_only=True):
     position: int
     time: datetime
     resolution_source: str
+
+
+class RevokedInvitation(msgspec.Struct, frozen=True, kw_only=True):
+    """An invitation that lets nobody else in."""
+
+    invitation_id: str
+    position: int
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):

@@ -275,11 +275,11 @@ class ClientCode:
 
 
 def _statuses(operation: dict[str, Any]) -> list[int]:
-    """Return the statuses of whole answers: a 202 with a part of the resource is asked for again until it is whole."""
+    """Return the statuses of whole answers: a 202 with a part is asked for again until it is whole, a 304 not asked for."""
     found = []
     for status, response in operation["responses"].items():
-        schemas = [content["schema"].get("$ref", "") for content in response["content"].values()]
-        if "x-codes" not in response and not any(each.endswith("/AcceptedWrite") for each in schemas):
+        schemas = [content["schema"].get("$ref", "") for content in response.get("content", {}).values()]
+        if schemas and "x-codes" not in response and not any(each.endswith("/AcceptedWrite") for each in schemas):
             found.append(int(status))
     return found
 
