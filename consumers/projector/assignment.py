@@ -4,8 +4,13 @@ A process becomes a member by taking the lowest free number, an advisory lock, w
 connection ends, however that happens. From the numbers that are taken, each member knows every member's read models. An
 assignment only affects speed. The read model's own lock (`try_lock` in projections/machine/store.py) ensures that one process
 at a time keeps it up to date.
+
+A new member notifies a channel, so a member that is alone waits and asks nothing. One that ends, however that happens, tells
+nobody: while there are several, each looks again and again.
 """
 
+import select
+import socket
 import threading
 from collections.abc import Collection, Iterable
 from typing import Final
@@ -21,8 +26,11 @@ _log: Final = structlog.get_logger()
 SETTLE_SECONDS: Final = 0.2
 """The time that a new member waits for others that start at the same time."""
 
-LOOK_SECONDS: Final = 1.0
-"""The interval at which a member checks who the members are: the longest that the part of a member that died waits."""
+LOOK_SECONDS: Final = 0.2
+"""The interval at which a member checks who the members are, while there are several."""
+
+CHANNEL: Final = "tidings_members"
+"""The channel that a new member notifies."""
 
 RETRY_SECONDS: Final = 1.0
 """The pause before a member connects again."""
@@ -51,6 +59,7 @@ class Assignment:
         self._changed = threading.Condition()
         self._assigned: frozenset[str] = frozenset()
         self._stopping = threading.Event()
+        self._waker, self._woken = socket.socketpair()  # when one is closed, the other one wakes the thread
         self._thread = threading.Thread(target=self._follow, name="assignment", daemon=True)
         self.members = 0
 
@@ -61,10 +70,12 @@ class Assignment:
     def stop(self) -> None:
         """Cease to be a member; threads in `wait` return."""
         self._stopping.set()
+        self._waker.close()
         with self._changed:
             self._changed.notify_all()
         if self._thread.is_alive():
             self._thread.join()
+        self._woken.close()
 
     def has(self, name: str) -> bool:
         """Return whether a read model is assigned to this member."""
@@ -97,16 +108,27 @@ class Assignment:
         return None
 
     def _follow_members(self, connection: psycopg.Connection, number: int) -> None:
-        """Check again and again who the members are.
+        """Check who the members are, whenever that may have changed.
 
         The first check waits until members that start at the same time have a number too. Without that, the first of them
         would begin with all read models and give half of them up at once.
         """
+        connection.execute(f"LISTEN {CHANNEL}")  # whoever takes a number after the first check says so
+        connection.execute(f"NOTIFY {CHANNEL}")
         self._stopping.wait(SETTLE_SECONDS)
         while not self._stopping.is_set():
             taken = [row[0] for row in connection.execute(_TAKEN_NUMBERS, [self._name]).fetchall()]
             self._update(taken.index(number), len(taken))
-            self._stopping.wait(LOOK_SECONDS)
+            self._wait_for_news(connection, LOOK_SECONDS if len(taken) > 1 else None)
+
+    def _wait_for_news(self, connection: psycopg.Connection, seconds: float | None) -> None:
+        """Wait until the channel is notified, the connection is lost or `stop` is called, at most this long."""
+        # psycopg waits by looking ten times a second. So wait for its socket, or for `stop`.
+        if not list(connection.notifies(timeout=0)):
+            arrived = select.poll()
+            arrived.register(connection.fileno(), select.POLLIN)
+            arrived.register(self._woken.fileno(), select.POLLIN)
+            arrived.poll(None if seconds is None else seconds * 1000)
 
     def _update(self, place: int, members: int) -> None:
         assigned = assign(self._projections, members)[place]

@@ -1,10 +1,9 @@
 """The rows of one table as a fold sees them: read, changed and added in memory, written out together.
 
-Rows stay in memory between batches. So a batch costs a query per table for the rows that are missing. What it wrote is
-sent as statements in a pipeline where it is little (pipeline.py), and through a COPY per table where it is much. A row that
-changes again and again within a transaction is written once. This is safe
-because one worker at a time folds a projection. After any doubt (an error, a lost connection) the memory is discarded:
-the tables are the truth.
+Rows stay in memory between batches. So a batch costs a query per table for the rows that are missing. Up to
+`BY_STATEMENT_MAX` rows of a table are written by statements in a pipeline (pipeline.py, columns.py), more through a COPY. A row
+that changes again and again within a transaction is written once. This is safe because one worker at a time folds a
+projection. After any doubt (an error, a lost connection) the memory is discarded: the tables are the truth.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -13,17 +12,18 @@ from itertools import chain
 from typing import Any, Final, Generic, cast
 
 from projections.machine.adapters import IntegerList, TextList
+from projections.machine.columns import columns_encoder
 from projections.machine.pipeline import PipelineConnection, encoder
 from projections.machine.table import Row, Table
 
 ROWS_IN_MEMORY_MAX: Final = 300_000
 """The most rows of a table in memory: above it the rows of ended markets leave, then all rows of the table."""
 
-NEW_BY_STATEMENT_MAX: Final = 20
-"""The most new rows of a table that are written by a statement each, in a pipeline; more go through a COPY."""
+ONE_BY_ONE_MAX: Final = 6
+"""The most rows of a table that are written by a statement each; more are one statement with an array for each column."""
 
-CHANGED_BY_STATEMENT_MAX: Final = 50
-"""The same for changed rows, for which a COPY needs a second table and an update from it."""
+BY_STATEMENT_MAX: Final = 1_000
+"""The most rows of a table that are written by statements, in a pipeline; more go through a COPY."""
 
 ANALYZE_ROWS: Final = 1_000
 """A table is analyzed after this many new rows, then each time it has grown fourfold."""
@@ -47,8 +47,10 @@ class Rows(Generic[Row]):
         "_appended",
         "_cache",
         "_changed",
+        "_column_formats",
         "_connection",
         "_encode",
+        "_encode_columns",
         "_formats",
         "_gone",
         "_has_key",
@@ -74,6 +76,7 @@ class Rows(Generic[Row]):
         """Whether memory holds all rows except appended ones, as for a table that began empty."""
         self._connection: PipelineConnection | None = None
         self._encode, self._formats = encoder(table.types, table.nullable)
+        self._encode_columns, self._column_formats = columns_encoder(table.types)
         self._has_key = False
         self._staged = False
         self._written = 0
@@ -241,8 +244,8 @@ class Rows(Generic[Row]):
         """Write the changed rows over the stored ones: a few by statements, more through a COPY."""
         self.make_key()
         table = self.table
-        if len(rows) <= CHANGED_BY_STATEMENT_MAX:
-            self._queue(table.update_one, map(table.values_of, rows))
+        if len(rows) <= BY_STATEMENT_MAX:
+            self._queue(table.update_one, table.update_many, map(table.values_of, rows), len(rows))
             return
         new = f"{table.name}__new"
         self.connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS {new} (LIKE {table.name}) ON COMMIT DELETE ROWS")
@@ -254,16 +257,20 @@ class Rows(Generic[Row]):
 
     def _insert(self, rows: Iterable[tuple[Any, ...]], count: int) -> None:
         """Write new rows: a few by statements, more through a COPY."""
-        if count <= NEW_BY_STATEMENT_MAX:
-            self._queue(self.table.insert_one, rows)
+        if count <= BY_STATEMENT_MAX:
+            self._queue(self.table.insert_one, self.table.insert_many, rows, count)
         else:
             self._copy(self.table.name, rows)
         self._written += count
 
-    def _queue(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
+    def _queue(self, of_one: str, of_many: str, rows: Iterable[tuple[Any, ...]], count: int) -> None:
+        """Queue a statement for each row or, if there are more than `ONE_BY_ONE_MAX`, one for all of them."""
+        if count > ONE_BY_ONE_MAX:
+            self.connection.queue(of_many, self._encode_columns(rows), self._column_formats)
+            return
         queue, encode, formats = self.connection.queue, self._encode, self._formats
         for row in rows:
-            queue(statement, encode(*row), formats)
+            queue(of_one, encode(*row), formats)
 
     def _copy(self, name: str, rows: Iterable[tuple[Any, ...]]) -> None:
         table = self.table
@@ -281,11 +288,11 @@ class Rows(Generic[Row]):
         table = self.table
         keys = [key if isinstance(key, tuple) else (key,) for key in self._gone]
         self._gone.clear()
-        if len(keys) <= CHANGED_BY_STATEMENT_MAX:
+        if len(keys) <= BY_STATEMENT_MAX:
             encode, formats = encoder([table.type_of(column) for column in table.key], [False] * len(table.key))
             for key in keys:
                 self.connection.queue(table.delete_one, encode(*key), formats)
-            if len(self._appended) + len(self._new) > NEW_BY_STATEMENT_MAX:
+            if len(self._appended) + len(self._new) > BY_STATEMENT_MAX:
                 self.connection.send()  # a row may be there again, and a COPY would be ahead of the queue
             return
         arrays = ", ".join(f"%s::{table.type_of(column)}[]" for column in table.key)

@@ -22,6 +22,8 @@ from typing import (
     get_type_hints,
 )
 
+from projections.machine.columns import column_expression
+
 Row = TypeVar("Row")
 
 Values = NewType("Values", tuple[Any, ...])
@@ -159,11 +161,25 @@ class Table(Generic[Row]):
         """The statement that deletes the row of a key, whose columns are the parameters."""
         return f"DELETE FROM {self.name} WHERE {self._where([f'${n}' for n in range(1, len(self.key) + 1)])}"
 
+    @cached_property
+    def insert_many(self) -> str:
+        """The statement that inserts rows, whose columns are parameters: an array each (columns.py)."""
+        return f"INSERT INTO {self.name} ({self.column_list}) SELECT {', '.join(self._column_expressions())}"
+
+    @cached_property
+    def update_many(self) -> str:
+        """The statement that overwrites rows with those of such parameters."""
+        named = (f"{value} AS {name}" for value, name in zip(self._column_expressions(), self.columns, strict=True))
+        return self.update_from(f"(SELECT {', '.join(named)})")
+
     def update_from(self, source: str) -> str:
         """Return the statement that overwrites rows with those of `source`, a table with the same columns."""
         changes = ", ".join(f"{column} = n.{column}" for column in self.columns if column not in self.key)
         where = " AND ".join(f"t.{column} = n.{column}" for column in self.key)
         return f"UPDATE {self.name} AS t SET {changes} FROM {source} AS n WHERE {where}"
+
+    def _column_expressions(self) -> list[str]:
+        return [column_expression(sql_type, number) for number, sql_type in enumerate(self.types, 1)]
 
     def _parameters(self, columns: Sequence[str]) -> list[str]:
         return [f"${self.columns.index(column) + 1}" for column in columns]

@@ -74,6 +74,23 @@ def test_members_that_join_and_leave_change_the_assignment(join: Join) -> None:
     assert shared_by(elsewhere)
 
 
+def test_a_member_that_is_alone_asks_nothing_until_another_one_comes(database: str, join: Join) -> None:
+    """PostgreSQL has no statement of it for a second; a new member is seen at once, also after that."""
+    one = join()
+    assert shared_by(one)
+    last = "SELECT query_start FROM pg_stat_activity WHERE application_name = 'member-0'"
+    with psycopg.connect(database, autocommit=True) as connection:
+        for _ in polls(WAIT):  # its first check may have found its own notification
+            before = connection.execute(last).fetchall()
+            connection.execute("SELECT pg_sleep(1)")
+            if connection.execute(last).fetchall() == before:
+                break
+        else:
+            pytest.fail("it asks again and again")
+
+    assert shared_by(one, join())
+
+
 def test_a_member_that_is_cut_off_keeps_its_part_until_it_is_back(database: str, join: Join) -> None:
     """Meanwhile the other member takes everything (the read models' own locks decide who works); then they share again."""
     one, two = join(), join()

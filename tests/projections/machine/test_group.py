@@ -49,7 +49,7 @@ def fold_together(copy: Copy, log: Sequence[Recorded], size: int) -> Copy:
     return copy
 
 
-@pytest.mark.parametrize(("size", "commands"), [(1, 150), (7, 500), (5000, 1200)])
+@pytest.mark.parametrize(("size", "commands"), [(1, 150), (7, 500), (60, 900), (5000, 1200)])
 def test_together_and_alone_give_the_same_bytes(read_models: ReadModels, size: int, commands: int) -> None:
     """A log folded in batches of any size into all read models at once gives the rows that each has alone."""
     log = simulate(2, commands)

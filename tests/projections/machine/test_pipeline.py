@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.errors import UniqueViolation
 
+from projections.machine.columns import column_expression, columns_encoder
 from projections.machine.pipeline import encoder
 from projections.machine.store import connect
 
@@ -53,6 +54,19 @@ def test_every_value_comes_back(connection: PipelineConnection, rows: list[tuple
     connection.execute("TRUNCATE every_type")
     for row in rows:
         connection.queue(f"INSERT INTO every_type VALUES ({values})", encode(*row), formats)
+
+    found = connection.execute("SELECT * FROM every_type").fetchall()  # sends what is queued first
+    assert [[*row[:6], [*map(_number, row[6])], *row[7:]] for row in found] == [list(row) for row in rows]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(ROWS, min_size=1, max_size=5))
+def test_every_value_of_a_column_comes_back(connection: PipelineConnection, rows: list[tuple[Any, ...]]) -> None:
+    """The same rows as one statement with an array for each column: as they are, and in their order."""
+    encode, formats = columns_encoder(TYPES)
+    values = ", ".join(column_expression(sql_type, number) for number, sql_type in enumerate(TYPES, 1))
+    connection.execute("TRUNCATE every_type")
+    connection.queue(f"INSERT INTO every_type SELECT {values}", encode(rows), formats)
 
     found = connection.execute("SELECT * FROM every_type").fetchall()  # sends what is queued first
     assert [[*row[:6], [*map(_number, row[6])], *row[7:]] for row in found] == [list(row) for row in rows]
