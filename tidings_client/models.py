@@ -63,7 +63,6 @@ __all__ = [
     "OutcomeState",
     "PlaceOrder",
     "Portfolio",
-    "Position",
     "PriceHistory",
     "PriceHistoryPage",
     "PricePoint",
@@ -861,28 +860,6 @@ class Portfolio(msgspec.Struct, frozen=True, kw_only=True):
     orders: list[Order]
 
 
-class Position(msgspec.Struct, frozen=True, kw_only=True):
-    """A position with the AMM's price of a share; `price` is None if the market has none, `position` is a log
-    position.
-    """
-
-    account_id: str
-    market_id: str
-    outcome: str
-    shares: Decimal
-    cost_basis: Decimal
-    realized: Decimal
-    fees: Decimal
-    volume: Decimal
-    buys: Decimal
-    position: int
-    time: datetime
-    price: Decimal | None
-    average_price: Decimal | None
-    value: Decimal
-    unrealized: Decimal
-
-
 class PriceHistory(msgspec.Struct, frozen=True, kw_only=True):
     """Prices of an outcome, oldest first."""
 
@@ -1194,7 +1171,7 @@ class WrittenSetsAnswer(msgspec.Struct, frozen=True, kw_only=True):
     account_id: str
     market_id: str
     amount: Decimal
-    positions: list[Position]
+    positions: list[AccountPosition]
     position: int
 
 

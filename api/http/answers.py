@@ -9,7 +9,6 @@ from api.key_store import Role
 from domain.money import Credits, Fraction, Price, Shares, Time
 from projections.book import OutcomeBook
 from projections.forms import Count, CreditsSum
-from projections.positions.positions import Position
 
 Moment = Annotated[str, "time"]
 """A time in RFC 3339, or null where nothing has happened yet."""
@@ -296,12 +295,3 @@ class PublicProfile(PublicAccount):
     pnl: CreditsSum
     realized: CreditsSum
     unrealized: CreditsSum
-
-
-class SetsAnswer(TypedDict):
-    """The sets that an account split or merged, and its positions in the market afterwards."""
-
-    account_id: str
-    market_id: str
-    amount: Shares
-    positions: list[Position]

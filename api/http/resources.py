@@ -121,6 +121,19 @@ ORDER: Final = _resource("Order", _labelled(_order()), Order)
 """An order as reads show it."""
 
 POSITION: Final = _row_with_labels("AccountPosition", Position)
+SETS: Final = component(
+    "SetsAnswer",
+    object_schema(
+        {
+            "account_id": _TEXT,
+            "market_id": _TEXT,
+            "amount": DECIMAL_SCHEMA,
+            "positions": {"type": "array", "items": POSITION},
+        },
+        ["account_id", "market_id", "amount", "positions"],
+        "The sets that an account split or merged, and its positions in the market afterwards.",
+    ),
+)
 HOLDER: Final = _row_with_labels("Holder", Holder)
 FILL: Final = _row_with_labels("AccountFill", AccountFill)
 SETTLEMENT: Final = _row_with_labels("AccountSettlement", AccountSettlement)

@@ -19,7 +19,7 @@ from anyio import to_thread
 from api.http.errors import ApiError
 from api.stream.catch_up import CatchUp
 from api.stream.ring import Ring
-from api.stream.subscriber import LOG_CHANGED, PUBLIC, STOPS, Closed, Subscriber, Wanted
+from api.stream.subscriber import LOG_CHANGED, PUBLIC, STOPS, Closed, Subscribed, Subscriber
 from api.stream.tailer import Tailer
 from projections.registry import PROJECTIONS
 
@@ -123,7 +123,7 @@ class Hub:
                 retry_after_seconds=5,
             )
 
-    async def subscribe(self, wanted: Wanted, owner: str, after: int | None) -> Subscriber:
+    async def subscribe(self, wanted: Subscribed, owner: str, after: int | None) -> Subscriber:
         """Return a new subscriber after a position, without one after the log's end. `leave` must end it.
 
         Raises:

@@ -20,7 +20,7 @@ from messages.channels import (
 )
 from projections.markets import markets
 from projections.reading import NotYetProjected, UnknownProjection, read
-from projections.trades import trades
+from projections.trades import followed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from psycopg import Connection
     from psycopg_pool import ConnectionPool
 
-    from api.stream.subscriber import Wanted
+    from api.stream.subscriber import Subscribed
     from domain.events import Recorded
+    from projections.trades.trades import Trade
 
 PAGE_EVENTS: Final = 500
 """The most events of one page."""
@@ -53,22 +54,22 @@ class Archive:
     def seed(self) -> Seed:
         """Return the state that the read model `trades` is at; that of the log's beginning if it does not have all."""
         try:
-            with self._pool.connection() as connection, read(connection, trades.markets_and_orders) as as_of:
+            with self._pool.connection() as connection, read(connection, followed.markets_and_orders) as as_of:
                 parked = connection.execute("SELECT 1 FROM projection_parked WHERE projection = 'trades'").fetchone()
                 if parked:
                     return Seed(0, FollowedMarkets())
-                found, resting = trades.markets_and_orders(connection, as_of)
+                found, resting = followed.markets_and_orders(connection, as_of)
                 named = markets.every_slug(connection, as_of)
         except UnknownProjection:
             return Seed(0, FollowedMarkets())
-        followed = FollowedMarkets(
+        state = FollowedMarkets(
             {
                 market_id: FollowedMarket(named.get(market_id) or self._slug(market_id), tuple(names), tuple(prices))
                 for market_id, names, prices in found
             },
             {order_id: FollowedOrder(outcome, side, limit) for order_id, outcome, side, limit in resting},
         )
-        return Seed(as_of.position, followed)
+        return Seed(as_of.position, state)
 
     def _slug(self, market_id: str) -> str:
         """Return the slug of a market that one read model has and another has not folded yet."""
@@ -76,7 +77,7 @@ class Archive:
         recorded = decoded(first[0]) if first else None  # type: ignore[arg-type]
         return recorded.event.slug if recorded and isinstance(recorded.event, MarketDrafted) else ""
 
-    def page(self, after: int, wanted: Wanted, known: dict[str, FollowedMarket]) -> Sequence[LogEntry]:
+    def page(self, after: int, wanted: Subscribed, known: dict[str, FollowedMarket]) -> Sequence[LogEntry]:
         """Return the entries of the next page after a position; the last one is there whatever it is.
 
         Raises:
@@ -110,10 +111,10 @@ class Archive:
         if not traded:
             return {}
         places = [(str(getattr(each.event, "market_id", "")), each.position) for each in traded]
-        with self._pool.connection() as connection, read(connection, trades.trades_at) as as_of:
+        with self._pool.connection() as connection, read(connection, followed.trades_at) as as_of:
             if as_of.position < traded[-1].position:
                 raise NotYetProjected(traded[-1].position, as_of.position)
-            rows = trades.trades_at(connection, as_of, places)
+            rows = followed.trades_at(connection, as_of, places)
         found: dict[int, list[StreamedTrade]] = {}
         for row in rows:
             market = known.get(row.market_id)
@@ -129,7 +130,7 @@ class Archive:
 _NAMES: Final = tuple(name for name in StreamedTrade.__struct_fields__ if name != "market")
 
 
-def _message(row: trades.Trade, slug: str) -> StreamedTrade:
+def _message(row: Trade, slug: str) -> StreamedTrade:
     return StreamedTrade(market=slug, **{name: getattr(row, name) for name in _NAMES})
 
 

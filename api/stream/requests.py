@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 from api.http.auth import require
 from api.http.cursors import POSITION_MAX
 from api.http.errors import ApiError, invalid_field
-from api.stream.subscriber import PUBLIC, Wanted
+from api.stream.subscriber import PUBLIC, Subscribed
 from messages.channels import CHANNELS
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ async def wanted_of(
     markets: Sequence[str],
     *,
     conflate: bool,
-) -> Wanted:
+) -> Subscribed:
     """Return what a client wants, if it may have it.
 
     Raises:
@@ -71,7 +71,7 @@ async def wanted_of(
     account_id = _own_account(principal) if "orders" in channels else None
     if "events" in channels and not context.settings.accounts_public:
         require(principal, "analyst", "admin")
-    return Wanted(
+    return Subscribed(
         channels=frozenset(each for each in CHANNELS if each in channels),
         markets={await market_id_of(context, each) for each in markets} if markets else None,
         account_id=account_id,
@@ -89,7 +89,7 @@ async def market_id_of(context: Context, reference: str) -> str:
     return found
 
 
-def is_private(wanted: Wanted) -> bool:
+def is_private(wanted: Subscribed) -> bool:
     """Return whether a subscription ends with its key."""
     return not wanted.channels <= PUBLIC
 

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from psycopg import Connection
     from psycopg_pool import ConnectionPool
 
-    from api.stream.subscriber import Wanted
+    from api.stream.subscriber import Subscribed
 
 SNAPSHOT_MARKETS_MAX: Final = 1_000
 """The most markets of a snapshot of all markets, the newest ones."""
 
 
-def snapshot(pool: ConnectionPool[Connection[Any]], wanted: Wanted) -> tuple[int, dict[str, Any]]:
+def snapshot(pool: ConnectionPool[Connection[Any]], wanted: Subscribed) -> tuple[int, dict[str, Any]]:
     """Return the position that the read models stand for, and their state there in JSON's types.
 
     Raises UnknownProjection where nothing was folded yet.

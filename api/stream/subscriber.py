@@ -36,7 +36,7 @@ STOPS, KEY_GONE, FORBIDDEN, SLOW, LOG_CHANGED = 1012, 4001, 4003, 4008, 4009
 
 
 @dataclass(slots=True)
-class Wanted:
+class Subscribed:
     """What a subscriber wants. `markets` None means all; `account_id` is the account of the channel `orders`.
 
     `bodies` says whether it may see the bodies of others' commands.
@@ -89,7 +89,7 @@ class Subscriber:
     """
 
     def __init__(
-        self, wanted: Wanted, owner: str, after: int, catch_up: Callable[[Subscriber], Awaitable[Portion | None]]
+        self, wanted: Subscribed, owner: str, after: int, catch_up: Callable[[Subscriber], Awaitable[Portion | None]]
     ) -> None:
         self.wanted = wanted
         self.owner = owner

@@ -11,7 +11,7 @@ from domain.money import format_decimal
 from messages.channels import FollowedMarkets, StreamedLifecycle, StreamedPrices, StreamedTrade, wire_of
 from messages.wire import format_time
 from projections import lifecycle
-from projections.markets import markets, prices
+from projections.markets import listing, prices
 from projections.reading import read
 from projections.registry import PROJECTIONS
 from projections.trades import trades
@@ -27,7 +27,7 @@ def _rows(copy: Copy) -> tuple[list[Any], list[Any], list[Any]]:
     """Return all trades, ticks and lifecycle events of the read models in JSON's types, oldest first."""
     found: tuple[list[Any], list[Any], list[Any]] = ([], [], [])
     with read(copy.connection, *PROJECTIONS) as as_of:
-        for market in markets.list_markets(copy.connection, as_of, limit=1000):
+        for market in listing.newest(copy.connection, as_of, limit=1000):
             market_id = market.market_id
             for row in trades.market_trades(copy.connection, as_of, market_id, limit=100_000):
                 named = {name: value for name, value in serialize(row).items() if name not in PARTIES}

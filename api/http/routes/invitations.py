@@ -4,9 +4,9 @@ The code stands in no path and no query, so that no log of requests has it; in a
 """
 
 from hashlib import sha256
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from psycopg import Connection
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
@@ -86,8 +86,13 @@ async def list_invitations(read: Read, _: Admin, limit: Limit = 100, cursor: Cur
     return read.page(rows, limit, serialize, as_of)
 
 
+InvitationId = Annotated[str, Path(description="the id of an invitation")]
+
+
 @router.delete("/{invitation_id}", responses=decided(RevokedInvitation, RevokeInvitation))
-async def revoke_invitation(request: Request, _: WithContext, principal: Admin, invitation_id: str) -> Response:
+async def revoke_invitation(
+    request: Request, _: WithContext, principal: Admin, invitation_id: InvitationId
+) -> Response:
     """Let nobody else in. The accounts that it has opened stay; to take their keys, revoke these."""
     command_id = command_id_of(request, principal, RevokeInvitation)
     reply = await submit(request, command_id, RevokeInvitation(invitation_id))

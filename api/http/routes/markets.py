@@ -10,9 +10,8 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.http.answers import SetsAnswer
 from api.http.auth import Principal
-from api.http.context import Actor, MarketId, Operator, WithContext
+from api.http.context import Actor, MarketId, Operator, WithContext, context_of
 from api.http.errors import ApiError
 from api.http.fields import (
     Amount,
@@ -32,8 +31,9 @@ from api.http.fields import (
     Slug,
     Url,
 )
+from api.http.labels import NEEDS as LABEL_NEEDS
 from api.http.openapi import written
-from api.http.resources import MARKET_WITH_WORDINGS
+from api.http.resources import MARKET_WITH_WORDINGS, SETS
 from api.http.serializers import serialize
 from api.http.writes import command_id_of, resource, submit
 from domain.market import (
@@ -256,7 +256,7 @@ async def void_market(write: OperatorWrite, body: VoidMarketBody | None = None) 
     return await write.submit(VoidMarket(write.market_id, (body or VoidMarketBody()).reason), PAID_NEEDS)
 
 
-@router.post("/markets/{market}/split", responses=written(SetsAnswer, SplitSets))
+@router.post("/markets/{market}/split", responses=written(SETS, SplitSets))
 async def split_sets(
     request: Request, context: WithContext, principal: Actor, market_id: MarketId, body: SetsBody
 ) -> Response:
@@ -265,7 +265,7 @@ async def split_sets(
     return await _change_sets(request, principal, SplitSets(account_id, market_id, body.amount))
 
 
-@router.post("/markets/{market}/merge", responses=written(SetsAnswer, MergeSets))
+@router.post("/markets/{market}/merge", responses=written(SETS, MergeSets))
 async def merge_sets(
     request: Request, context: WithContext, principal: Actor, market_id: MarketId, body: SetsBody
 ) -> Response:
@@ -281,14 +281,15 @@ async def _change_sets(request: Request, principal: Principal, command: SplitSet
         rows = positions.account_positions(
             connection, as_of, command.account_id, market_id=command.market_id, closed=True
         )
+        labels = context_of(request).labels.of(connection, as_of, rows)
         return {
             "account_id": command.account_id,
             "market_id": command.market_id,
             "amount": format_decimal(command.amount),
-            "positions": [serialize(row) for row in rows],
+            "positions": [labels.add(serialize(row)) for row in rows],
         }
 
-    return await resource(request, reply, (positions.account_positions,), query)
+    return await resource(request, reply, (positions.account_positions, *LABEL_NEEDS), query)
 
 
 def open_market_command(market: OpenMarketBody, market_id: str, story_id: str) -> OpenMarket:

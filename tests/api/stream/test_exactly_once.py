@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from eventsourcing.persistence import Notification
 
 from api.stream.frames import LogEntry, decoded
-from api.stream.subscriber import BYTES_WAITING_MAX, FRAMES_MAX, Closed, Subscriber, Wanted
+from api.stream.subscriber import BYTES_WAITING_MAX, FRAMES_MAX, Closed, Subscribed, Subscriber
 from domain.exchange import Entry
 from domain.market import MarketHalted
 from messages.channels import FollowedMarket, messages_of
@@ -102,7 +102,7 @@ async def _never(_: Subscriber) -> None:
 
 def test_a_slow_reader_is_ended_with_a_bounded_queue() -> None:
     """It keeps the position to resume at, and nothing waits for it any more."""
-    subscriber = Subscriber(Wanted(frozenset({"lifecycle"})), "somebody", 0, _never)
+    subscriber = Subscriber(Subscribed(frozenset({"lifecycle"})), "somebody", 0, _never)
     subscriber.live = True
     position = 0
     while subscriber.closed is None:

@@ -35,7 +35,7 @@ def test_a_stream_says_hello_then_what_happens(exchange: Exchange) -> None:
     assert (trade.event, trade.own_id, price.own_id) == ("trades", False, True)
     assert int(price.last_id) == order["position"]
     rows = exchange.api.data(f"/markets/{market['slug']}/trades", min_position=order["position"])
-    parties = {"account_id", "order_id", "resting_account_id", "resting_order_id"}
+    parties = {"account_id", "account", "order_id", "resting_account_id", "resting_account", "resting_order_id"}
     assert trade.data == {n: v for n, v in rows[0].items() if n not in parties} | {"market": market["slug"]}
     assert price.data["prices"] == exchange.api.data(f"/markets/{market['slug']}")["odds"]
 
