@@ -42,9 +42,10 @@ def _end_of(socket: Any) -> int:
     try:
         while True:
             socket.recv(timeout=10)
-    except ConnectionClosed as ended:
-        assert ended.rcvd is not None
-        return int(ended.rcvd.code)
+    except ConnectionClosed as closed:
+        ended = closed
+    assert ended.rcvd is not None
+    return int(ended.rcvd.code)
 
 
 def test_a_revoked_key_ends_private_streams_only(beating: Exchange) -> None:
