@@ -43,7 +43,8 @@ CHANNELS: Final[tuple[Channel, ...]] = get_args(Channel)
 LIFECYCLE: Final = frozenset({MarketDrafted, *get_args(LifecycleEvent)} - {SetsMinted, SetsBurned})
 """The events of the channel `lifecycle`."""
 
-_ORDERS: Final = frozenset({OrderPlaced, OrderAmended, OrderReduced, OrderCanceled, RestingOrderFilled, TradeSettled})
+_ORDERS: Final = frozenset({OrderPlaced, OrderAmended, OrderReduced, OrderCanceled, TradeSettled})
+"""The events of the channel `orders`. `TradeSettled` tells the fills of resting orders, also those of `RestingOrderFilled`."""
 
 
 class StreamedTrade(Value):
@@ -97,8 +98,8 @@ class StreamedLifecycle(Value):
 class StreamedOrder(Value):
     """What became of an order of the account; `data` are the event's fields in their public form.
 
-    `TradeSettled` settles the fills of a resting order and names what it paid or received; a fill by the AMM is also told by
-    `RestingOrderFilled`, which names what remains. Accounts and orders of others are null.
+    `TradeSettled` tells what a resting order traded in one command of another, or with the AMM, and what it paid or received.
+    Each fill is told once. Accounts and orders of others are null.
     """
 
     position: int

@@ -285,11 +285,13 @@ class _Socket:
     async def _deliver(self, sid: int, seq: int, due: Portion) -> int:
         """Send what is due; return the last `seq`."""
         for position, frames in due.events:
+            last = frames[-1]
             for frame in frames:
                 seq += 1
+                more = b"" if frame is last else b',"more":true'
                 await self._write(
-                    b'{"type":"%b","sid":%d,"position":%d,"seq":%d,"msg":%b}'
-                    % (frame.channel.encode(), sid, position, seq, frame.data)
+                    b'{"type":"%b","sid":%d,"position":%d,"seq":%d%b,"msg":%b}'
+                    % (frame.channel.encode(), sid, position, seq, more, frame.data)
                 )
             self.frames += len(frames)
             self._hub.metrics.frames.inc(len(frames))

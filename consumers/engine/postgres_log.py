@@ -20,7 +20,7 @@ from eventsourcing.persistence import (
     PersistenceError,
     StoredEvent,
 )
-from eventsourcing.utils import Environment
+from eventsourcing.utils import Environment, get_topic
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Identifier, Literal
@@ -39,6 +39,7 @@ from consumers.engine.log import (
     mapped_errors,
     state_digest,
 )
+from consumers.engine.postgres_subscription import LogRecorder
 
 LOCK_SECONDS: Final = 10.0
 """The longest wait of a writer that lost its session until the server notices that and frees the lock."""
@@ -205,6 +206,7 @@ def postgres_recorder(dsn: str, partition: int, connections_max: int = 10) -> It
     env = {
         "PERSISTENCE_MODULE": "eventsourcing.postgres",
         "ORIGINATOR_ID_TYPE": "text",
+        "APPLICATION_RECORDER_TOPIC": get_topic(LogRecorder),
         "POSTGRES_DBNAME": str(given.pop("dbname", "postgres")),
         "POSTGRES_HOST": str(given.pop("host", "")),
         "POSTGRES_PORT": str(given.pop("port", "")),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from api.http.serializers import serialize
-from domain.money import format_decimal
-from messages.channels import FollowedMarkets, StreamedLifecycle, StreamedPrices, StreamedTrade, wire_of
+from domain.account import TradeSettled
+from domain.money import format_decimal, parse_decimal
+from messages.channels import FollowedMarkets, StreamedLifecycle, StreamedOrder, StreamedPrices, StreamedTrade, wire_of
 from messages.wire import format_time
 from projections import lifecycle
 from projections.markets import listing, prices
@@ -69,3 +71,21 @@ def test_messages_are_the_rows_of_the_read_models(read_models: ReadModels, seed:
                     last[each.market_id, name] = price
     assert sorted(ticks) == expected[1]
     assert [wire_of(each) for each in messages if isinstance(each, StreamedLifecycle)] == expected[2]
+
+
+def test_each_fill_of_an_order_is_told_once() -> None:
+    """What the channel `orders` says an order traded adds up to what the log settled."""
+    log, followed = simulate(3, 900), FollowedMarkets()
+    settled: Counter[str] = Counter()
+    resting = 0
+    for recorded in log:
+        if isinstance(event := recorded.event, TradeSettled):
+            settled[event.order_id] += event.quantity
+            resting += event.role == "resting"
+    told: Counter[str] = Counter()
+    for message in (each for recorded in log for each in followed.follow(recorded) if isinstance(each, StreamedOrder)):
+        fills = message.data["execution"]["fills"] if "execution" in message.data else []
+        for fill in [*fills, *([message.data] if message.type in {"TradeSettled", "RestingOrderFilled"} else [])]:
+            told[message.order_id] += parse_decimal(fill["quantity"])
+    assert told == settled
+    assert resting > 10
