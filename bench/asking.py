@@ -4,7 +4,7 @@ import asyncio
 from typing import NamedTuple
 
 
-class Answer(NamedTuple):
+class ShortAnswer(NamedTuple):
     """The status of an answer, and its headers by their names in lower case."""
 
     status: int
@@ -18,7 +18,7 @@ class Asker:
         self._port = port
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def get(self, path: str, **headers: str) -> Answer:
+    async def get(self, path: str, **headers: str) -> ShortAnswer:
         """Read a path and pass over the body. The underscores of headers' names are hyphens."""
         if self._streams is None:
             self._streams = await asyncio.open_connection("127.0.0.1", self._port)
@@ -28,7 +28,7 @@ class Asker:
         status, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         found = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
         await reader.readexactly(int(found.get("content-length", 0)))
-        return Answer(int(status.split(" ", 2)[1]), found)
+        return ShortAnswer(int(status.split(" ", 2)[1]), found)
 
     def close(self) -> None:
         """Hang up."""

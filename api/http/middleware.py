@@ -147,7 +147,7 @@ class RequestFrame:
             self.admission.count_body(scope, body.release())
             if request_log.refusals:
                 self.admission.count_refusals(scope, request_log.refusals)
-            self._record(scope, request_log, status, monotonic() - request_log.arrived)
+            self.record(scope, request_log, status, monotonic() - request_log.arrived)
 
     async def _open_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         if await self.admission.admit(scope) is None:
@@ -155,7 +155,8 @@ class RequestFrame:
         else:
             await send({"type": "websocket.close", "code": 1013})  # "try again later"
 
-    def _record(self, scope: Scope, request_log: RequestLog, status: int, seconds: float) -> None:
+    def record(self, scope: Scope, request_log: RequestLog, status: int, seconds: float) -> None:
+        """Count a request that was answered, and write its log line."""
         route = _route_of(scope)
         self.metrics.count(route, scope["method"], status, seconds)
         if scope["path"] in _QUIET:
