@@ -201,7 +201,7 @@ class Settings(BaseSettings):
     bodies_bytes_max: int = Field(
         default=16 * _MIB,
         gt=0,
-        description="the most bytes of all bodies that are being read; further requests are refused (503, BUSY)",
+        description="the most bytes of bodies over 8 KiB that are being read, a quarter for one sender (503, BUSY)",
     )
     header_bytes_max: int = Field(
         default=16 * 1024, ge=1024, description="the longest request line with all headers (431, HEADERS_TOO_LARGE)"

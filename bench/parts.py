@@ -21,6 +21,8 @@ PARTS: Final = {
     "book": "placing, canceling and matching with 10 and with 100,000 resting orders",
     "history": "an order at position 100 and at position 100,000",
     "projections": "how fast read models follow the log and answer",
+    "attacks": "what a quiet client's orders take beside strangers who wait, read dear things, and hold sockets",
+    "pollers": "the server's CPU for dashboards that ask for the same leaderboard once a second",
 }
 """The measurement of each part, by name, in the order in which all parts run."""
 

@@ -1,80 +1,105 @@
-"""CPU of the server for dashboards that ask for the same leaderboard once a second: `python -m bench.pollers [DASHBOARDS]`."""
+"""The server's CPU for dashboards that ask for the same leaderboard once a second.
 
+    python -m bench pollers [--dashboards 1000] [--seconds 8]
+
+Each dashboard is a connection without a key. It polls as a browser does, with the tag of the last answer.
+"""
+
+import argparse
 import asyncio
-import json
-import os
-import subprocess
-import sys
 import tempfile
-import time
+from collections import Counter
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Final
+from time import perf_counter
+from typing import Any, Final
 
-import psutil
-
+from bench.asking import Asker
+from bench.http import wait_until_it_listens
+from bench.parts import show
+from bench.programs import running, tree_cpu_seconds
+from local.postgres import Postgres
 from local.processes import free_port
+from settings import Settings
 
-SECONDS: Final = 8
-DASHBOARDS: Final = 1_000
+SETTLE_SECONDS: Final = 3.0
+"""The time after the start that is not measured."""
+
+KEYS: Final = {
+    "core": "CPU of the server without PostgreSQL as a part of one core, less that without dashboards",
+    "us_per_request": "the same divided by the requests, in microseconds",
+    "idle_core": "CPU of the server without dashboards",
+    "answers": "number of answers by status",
+    "dashboards": "number of connections",
+}
 
 
-async def poll(port: int, number: int, until: float, counts: dict[str, int]) -> None:
-    """Ask once a second over one connection, as a browser does: with the tag of the last answer."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    await asyncio.sleep(number / DASHBOARDS)
-    tag = ""
-    while time.monotonic() < until:
-        known = f"If-None-Match: {tag}\r\n" if tag else ""
-        writer.write(
-            f"GET /v1/leaderboard HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept-Encoding: gzip\r\n{known}\r\n".encode()
+async def poll(port: int, start: float, answers: Counter[str]) -> None:
+    """Ask once a second over one connection, without end."""
+    await asyncio.sleep(start)
+    tag, due = "", perf_counter()
+    with closing(Asker(port)) as asker:
+        while True:
+            answer = await asker.get("/v1/leaderboard", accept_encoding="gzip", if_none_match=tag)
+            answers[str(answer.status)] += 1
+            tag = answer.headers.get("etag", "")
+            due += 1
+            await asyncio.sleep(due - perf_counter())
+
+
+async def measure(port: int, processes: dict[str, Any], dashboards: int, seconds: float) -> dict[str, Any]:
+    """Poll, and return the figures."""
+
+    async def used() -> float:
+        before, began = tree_cpu_seconds(processes)["serve"], perf_counter()
+        await asyncio.sleep(seconds)
+        return (tree_cpu_seconds(processes)["serve"] - before) / (perf_counter() - began)
+
+    answers: Counter[str] = Counter()
+    await asyncio.sleep(SETTLE_SECONDS)
+    idle = await used()
+    polls = [asyncio.create_task(poll(port, number / dashboards, answers)) for number in range(dashboards)]
+    await asyncio.sleep(SETTLE_SECONDS)
+    answers.clear()
+    core = await used() - idle
+    counted = dict(answers)
+    for each in polls:
+        each.cancel()
+    for ended in await asyncio.gather(*polls, return_exceptions=True):
+        if isinstance(ended, Exception):
+            raise ended
+    return {
+        "core": round(core, 4),
+        "us_per_request": round(core * seconds / sum(counted.values()) * 1e6, 1),
+        "idle_core": round(idle, 4),
+        "answers": counted,
+        "dashboards": dashboards,
+    }
+
+
+def main() -> None:
+    """Run the measurement."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dashboards", type=int, default=1_000)
+    parser.add_argument("--seconds", type=float, default=8.0)
+    arguments = parser.parse_args()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tidings-bench-")))
+        folder.chmod(0o755)  # for PostgreSQL's user
+        server = stack.enter_context(Postgres.start(folder / "postgres", end_with_process=True))
+        settings = Settings(
+            home=folder / "serve",
+            dsn=server.database("serve"),
+            port=free_port(),
+            address_reads_per_second=0,  # the dashboards have one address here
+            address_connections_max=4_096,
+            log_level="warning",
         )
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in head.split("\r\n")[1:])}
-        await reader.readexactly(int(fields.get("content-length", 0)))
-        tag = fields.get("etag", "")
-        status = head.split(" ", 2)[1]
-        counts[status] = counts.get(status, 0) + 1
-        await asyncio.sleep(1)
-    writer.close()
-
-
-async def main(dashboards: int) -> None:
-    """Start a server, poll it, and print the CPU of its HTTP process as a part of one core."""
-    port = free_port()
-    with tempfile.TemporaryDirectory() as home:
-        Path(home).chmod(0o755)  # noqa: ASYNC240  nothing else runs yet
-        environment = os.environ | {
-            "TIDINGS_HOME": home,
-            "TIDINGS_PORT": str(port),
-            "TIDINGS_ADDRESS_READS_PER_SECOND": "0",
-            "TIDINGS_ADDRESS_CONNECTIONS_MAX": "4096",
-            "TIDINGS_LOG_LEVEL": "warning",
-        }
-        command = [sys.executable, "-m", "api", "serve"]
-        server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)  # noqa: ASYNC220, S603  its own
-        try:
-            for _ in range(300):
-                try:
-                    (await asyncio.open_connection("127.0.0.1", port))[1].close()
-                    break
-                except OSError:
-                    await asyncio.sleep(0.1)
-            await asyncio.sleep(3)
-            counts: dict[str, int] = {}
-            until = time.monotonic() + SECONDS + 2
-            polls = asyncio.gather(*(poll(port, number, until, counts) for number in range(dashboards)))
-            await asyncio.sleep(2)
-            process = psutil.Process(server.pid)
-            before, began = process.cpu_times(), time.monotonic()
-            await asyncio.sleep(SECONDS - 1)
-            after, ended = process.cpu_times(), time.monotonic()
-            await polls
-            used = after.user + after.system - before.user - before.system
-            print(json.dumps({"core": round(used / (ended - began), 3), "answers": counts}))
-        finally:
-            server.terminate()
-            server.wait(20)
+        settings.home.mkdir()
+        process = stack.enter_context(running("serve", settings))
+        wait_until_it_listens(settings.port)
+        show(asyncio.run(measure(settings.port, {"serve": process}, arguments.dashboards, arguments.seconds)), KEYS)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else DASHBOARDS))
+    main()

@@ -82,6 +82,21 @@ class Admission:
         scope["tidings.kind"] = kind
         return None
 
+    def known_caller(self, scope: Scope) -> Caller | None:
+        """Return the caller of a request, or None if only `admit` can tell; count nothing."""
+        header = _authorization(scope)
+        if header is None:
+            return Caller(None, _address(scope), self._limits.of_addresses)
+        return self._remembered(header, monotonic())
+
+    def charge_read(self, caller: Caller) -> bool:
+        """Count a read that is not costly; return False, and count nothing, where it is one too many."""
+        try:
+            self._limits.charge("reads", caller.subject, caller.rates)
+        except ApiError:
+            return False
+        return True
+
     def charge_batch(self, scope: Scope, orders: int) -> None:
         """Count the orders of a batch; raises ApiError RATE_LIMITED, before any of them is sent."""
         caller: Caller = scope["tidings.caller"]
@@ -100,23 +115,24 @@ class Admission:
 
     async def _caller(self, scope: Scope) -> Caller:
         """Return the caller; raises ApiError RATE_LIMITED for an address that tries too many keys."""
-        header = None
-        for name, value in scope["headers"]:
-            if name == b"authorization":
-                header = value
-                break
+        header = _authorization(scope)
         if header is None:
             return Caller(None, _address(scope), self._limits.of_addresses)
-        known, now = self._known.get(header), monotonic()
-        if known is not None and now < known.until and self._keys.is_valid(known.key, now):
-            return known.caller  # nearly all requests end here
-        if known is None:  # whoever had a valid key is not kept out by a stranger at its address
+        if (caller := self._remembered(header, monotonic())) is not None:
+            return caller  # nearly all requests end here
+        if header not in self._known:  # whoever had a valid key is not kept out by a stranger at its address
             self._limits.check("failed_keys", _address(scope), self._limits.of_addresses)
         try:
             key = await self._keys.look_up(header.decode("latin-1"))
         except ANSWERED as error:
             return self._unknown(scope, header, error)
         return await self._look_up(header, key)
+
+    def _remembered(self, header: bytes, now: float) -> Caller | None:
+        known = self._known.get(header)
+        if known is not None and now < known.until and self._keys.is_valid(known.key, now):
+            return known.caller
+        return None
 
     def _unknown(self, scope: Scope, header: bytes, error: Exception) -> Caller:
         """Return the caller whose key is not valid, or cannot be looked up now."""
@@ -146,6 +162,13 @@ class Admission:
     def _own_rates(self, key_id: str) -> dict[str, float]:
         with self._pool.connection() as connection:
             return key_limits.find(connection, key_id)
+
+
+def _authorization(scope: Scope) -> bytes | None:
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            return bytes(value)
+    return None
 
 
 def _address(scope: Scope) -> str:

@@ -18,6 +18,7 @@ from api.http.context import Context
 from api.http.encoded_slashes import EncodedSlashes, restore_slashes
 from api.http.engine_probe import EngineProbe
 from api.http.entrance import Entrance
+from api.http.kept_reads import KeptReads
 from api.http.kept_results import KeptResults
 from api.http.labels import KnownLabels
 from api.http.log_reads import LogReads
@@ -92,6 +93,9 @@ class App(FastAPI):
     streams: Mapping[str, ASGIApp] = {}
     """The apps that serve streams, by type of scope and path, such as `http /v1/stream`. They frame their requests themselves."""
 
+    kept_reads: ASGIApp
+    """What GET requests pass on their way to the routes."""
+
     def end_waits(self) -> None:
         """End all requests that wait for a read model, from any thread: the server is about to stop."""
         context: Context = self.state.context
@@ -112,7 +116,8 @@ class App(FastAPI):
         if stream is not None:
             return stream(scope, receive, send)
         if fast_path is None:
-            return super().__call__(scope, receive, send)
+            is_read = scope["type"] == "http" and scope["method"] == "GET"
+            return (self.kept_reads if is_read else super().__call__)(scope, receive, send)
         scope["app"] = self
         return fast_path(scope, receive, send)
 
@@ -208,6 +213,7 @@ def _put_middleware_around(app: App) -> None:
     frame = _put_frame_around(app)
     entry = order_entry.OrderEntry(app.state.context)
     app.fast_paths = dict.fromkeys(entry.paths, frame(entry))
+    app.kept_reads = KeptReads(super(App, app).__call__, context, frame(app))
     app.entrance = Entrance(app.serve, app.state.context.settings)
 
 

@@ -61,6 +61,7 @@ UNKEPT: Final = re.compile(r"/v1/(me|keys|events|status|stream|ws)")
 _WAITING: Final = re.compile(rb"(^|&)(min_position|as_of|as_of_position|cursor)=")
 """Queries that may wait for a read model: nobody else waits with them, as their number is bounded."""
 
+_GZIP: Final = re.compile(r"\b(gzip|\*)(?!\s*;\s*q=0(\.0*)?\s*(,|$))")
 _VERSION: Final = version("tidings")
 _VARY: Final = (b"vary", b"Authorization, Accept-Encoding")
 
@@ -153,8 +154,8 @@ def audience_of(scope: Scope, *, public_reads: bool) -> str | None:
     path: str = scope["path"]
     caller: Caller = scope["tidings.caller"]
     found = caller.found
-    if isinstance(found, Exception) or UNKEPT.match(path):
-        return None
+    if isinstance(found, Exception) or UNKEPT.match(path) or b"%2f" in scope.get("raw_path", b"").lower():
+        return None  # the path of an account `a/positions` reads like that of the positions of `a`
     if SHARED.fullmatch(path):
         return "" if public_reads or found is not None else None
     return "-" if found is None else found.key_id
@@ -176,6 +177,21 @@ def has_tag(header: str, tag: str) -> bool:
 def header_of(scope: Scope, name: bytes) -> str:
     """Return a header of a request; an empty text where there is none."""
     return ", ".join(value.decode("latin-1") for found, value in scope["headers"] if found == name)
+
+
+def caching_headers(key: Key, mark: AnswerMark, tag: str, *, public_reads: bool) -> list[tuple[bytes, bytes]]:
+    """Return the headers of caching of an answer."""
+    scope = b"public" if key[2] == "" and public_reads else b"private"
+    control = b"max-age=31536000, immutable" if mark.is_final else b"no-cache"
+    return [(b"etag", f'"{tag}"'.encode()), (b"cache-control", scope + b", " + control), _VARY]
+
+
+def wants_gzip(scope: Scope, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
+    """Return whether an answer is to be compressed for its client."""
+    if len(body) < COMPRESSED_FROM or any(name == b"content-encoding" for name, _ in headers):
+        return False
+    wanted = header_of(scope, b"accept-encoding").lower()
+    return _GZIP.search(wanted) is not None
 
 
 class Caching:
@@ -244,9 +260,7 @@ class Caching:
 
     def headers(self, key: Key, mark: AnswerMark, tag: str) -> list[tuple[bytes, bytes]]:
         """Return the headers of caching of an answer."""
-        scope = b"public" if key[2] == "" and self._public else b"private"
-        control = b"max-age=31536000, immutable" if mark.is_final else b"no-cache"
-        return [(b"etag", f'"{tag}"'.encode()), (b"cache-control", scope + b", " + control), _VARY]
+        return caching_headers(key, mark, tag, public_reads=self._public)
 
     async def compressed(self, key: Key, kept: KeptAnswer) -> bytes:
         """Return the compressed body of an answer."""
@@ -298,7 +312,7 @@ class _Answering:
             await self.show(self._caching.keep(self._key, mark, list(self._start["headers"]), self._body, route))
             return
         headers, body = list(self._start["headers"]), self._body
-        if self._start["status"] == 200 and self._wants_gzip(headers, body):
+        if self._start["status"] == 200 and wants_gzip(self._scope, headers, body):
             body = await compress(body)
             headers = [*_without_length(headers), (b"content-encoding", b"gzip"), _VARY]
         await self._answer(self._start["status"], headers, body)
@@ -314,7 +328,7 @@ class _Answering:
         if known and has_tag(known, kept.tag):
             await self._answer(304, self._caching.headers(self._key, kept.mark, kept.tag), b"")
             return
-        if self._wants_gzip(kept.headers, kept.body):
+        if wants_gzip(self._scope, kept.headers, kept.body):
             body = await self._caching.compressed(self._key, kept)
             more = self._caching.headers(self._key, kept.mark, f"{kept.tag}-gz")
             await self._answer(200, [*kept.headers, (b"content-encoding", b"gzip"), *more], body)
@@ -343,12 +357,6 @@ class _Answering:
             {"type": "http.response.start", "status": status, "headers": [*_without_length(headers), *length]}
         )
         await self._send({"type": "http.response.body", "body": b"" if self._is_head else body})
-
-    def _wants_gzip(self, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
-        if len(body) < COMPRESSED_FROM or any(name == b"content-encoding" for name, _ in headers):
-            return False
-        wanted = header_of(self._scope, b"accept-encoding").lower()
-        return re.search(r"\b(gzip|\*)(?!\s*;\s*q=0(\.0*)?\s*(,|$))", wanted) is not None
 
     def _restore(self) -> None:
         if self._is_head:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from api.http.admission import Admission
+    from api.http.admission import Admission, Caller
 
 _some: Final = Random()  # noqa: S311  a request id is no secret
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -62,15 +62,41 @@ class Metrics:
         times.observe(seconds)
 
 
-class Bodies:
-    """The bytes of the bodies that one server is reading, and how many they may be: of one body, and of all together."""
+SMALL_BODY: Final = 8 * 1024
+"""The largest body that is not counted: whoever sends large ones keeps no orders out."""
 
-    __slots__ = ("all_max", "each_max", "held")
+SHARES: Final = 4
+"""A subject may have one of so many parts of the bytes of all bodies, and one body at least: there is room for others."""
+
+
+class Bodies:
+    """The bytes of the bodies that one server is reading, and how many they may be: of one body, of one subject, of all."""
+
+    __slots__ = ("_by_subject", "all_max", "each_max", "held")
 
     def __init__(self, each_max: int, all_max: int) -> None:
         self.each_max = each_max
         self.all_max = all_max
         self.held = 0
+        self._by_subject: dict[str, int] = {}
+
+    def take(self, subject: str, size: int) -> bool:
+        """Count bytes of a body of the subject; return False, and count nothing, where they are too many."""
+        own = self._by_subject.get(subject, 0) + size
+        if self.held + size > self.all_max or own > max(self.all_max // SHARES, self.each_max):
+            return False
+        self.held += size
+        self._by_subject[subject] = own
+        return True
+
+    def give_back(self, subject: str, size: int) -> None:
+        """Count bytes no more."""
+        self.held -= size
+        left = self._by_subject.get(subject, 0) - size
+        if left:
+            self._by_subject[subject] = left
+        else:
+            self._by_subject.pop(subject, None)
 
 
 class RequestFrame:
@@ -121,7 +147,7 @@ class RequestFrame:
             self.admission.count_body(scope, body.release())
             if request_log.refusals:
                 self.admission.count_refusals(scope, request_log.refusals)
-            self._record(scope, request_log, status, monotonic() - request_log.arrived)
+            self.record(scope, request_log, status, monotonic() - request_log.arrived)
 
     async def _open_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         if await self.admission.admit(scope) is None:
@@ -129,7 +155,8 @@ class RequestFrame:
         else:
             await send({"type": "websocket.close", "code": 1013})  # "try again later"
 
-    def _record(self, scope: Scope, request_log: RequestLog, status: int, seconds: float) -> None:
+    def record(self, scope: Scope, request_log: RequestLog, status: int, seconds: float) -> None:
+        """Count a request that was answered, and write its log line."""
         route = _route_of(scope)
         self.metrics.count(route, scope["method"], status, seconds)
         if scope["path"] in _QUIET:
@@ -149,8 +176,10 @@ class _Limited:
     """A `receive` that refuses a body as soon as it is too large, whatever its Content-Length says."""
 
     def __init__(self, scope: Scope, receive: Receive, bodies: Bodies) -> None:
+        self._scope = scope
         self._receive = receive
         self._bodies = bodies
+        self._counted = 0
         self._declared_too_large = False
         for name, value in scope["headers"]:
             if name == b"content-length":
@@ -164,16 +193,25 @@ class _Limited:
         message = await self._receive()
         if message["type"] == "http.request" and (size := len(message.get("body", b""))):
             self._received += size
-            self._bodies.held += size
             if self._received > self._bodies.each_max:
                 raise self._too_large()
-            if self._bodies.held > self._bodies.all_max:
-                raise BodyRefused(ApiError("BUSY", "too many bodies arrive at once", retry_after_seconds=1))
+            if self._received > SMALL_BODY:
+                self._count()
         return message
+
+    def _count(self) -> None:
+        """Count what came since the last time; raises BodyRefused where all bodies get too large together."""
+        caller: Caller = self._scope["tidings.caller"]
+        size = self._received - self._counted
+        if not self._bodies.take(caller.subject, size):
+            raise BodyRefused(ApiError("BUSY", "too many bodies arrive at once", retry_after_seconds=1))
+        self._counted += size
 
     def release(self) -> int:
         """Forget the body, for the request has ended; return how many bytes of it were read."""
-        self._bodies.held -= self._received
+        if self._counted:
+            caller: Caller = self._scope["tidings.caller"]
+            self._bodies.give_back(caller.subject, self._counted)
         return self._received
 
     def _too_large(self) -> HTTPException:

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+_NOT_MODIFIED: Final = 304
+"""The status of an answer that has no body, and declares no length."""
 _LENGTH: Final = b"content-length"
 _OF_CONNECTION: Final = frozenset({b"connection", b"transfer-encoding"})
 """Headers about the connection itself, which uvicorn must know."""
@@ -28,7 +30,7 @@ class QuickCycle(RequestResponseCycle):
         """Write the answer, once there is a body to write."""
         head = self._head
         if head is None:
-            if message["type"] != "http.response.start" or self.response_started or not _declares_length(message):
+            if message["type"] != "http.response.start" or self.response_started or not _has_known_length(message):
                 await super().send(message)
                 return
             self._head, self.response_started = message, True
@@ -48,7 +50,7 @@ class QuickCycle(RequestResponseCycle):
             message.get("more_body", False)
             or not self.keep_alive
             or self.scope["method"] == "HEAD"
-            or (_LENGTH, b"%d" % len(body)) not in headers
+            or (bool(body) if head["status"] == _NOT_MODIFIED else (_LENGTH, b"%d" % len(body)) not in headers)
             or not _OF_CONNECTION.isdisjoint(map(_name, headers))
         ):
             return False
@@ -66,8 +68,8 @@ class QuickCycle(RequestResponseCycle):
         return True
 
 
-def _declares_length(head: Any) -> bool:
-    return _LENGTH in map(_name, head["headers"])
+def _has_known_length(head: Any) -> bool:
+    return head["status"] == _NOT_MODIFIED or _LENGTH in map(_name, head["headers"])
 
 
 def _are_as_many(lines: bytes, headers: int) -> bool:

@@ -75,6 +75,24 @@ def test_a_run_of_the_whole_has_its_figures_for_both_forms() -> None:
             assert run["caught_up_seconds"] >= 0
 
 
+def test_a_small_attack_is_survived() -> None:
+    """Few sockets, for a short time: the part has its figures, and every socket is closed."""
+    tiny = ("--seconds", "0.5", "--warm-up", "0.3", "--sockets", "20", "--headers", "5", "--bodies", "5")
+    figures = last_line("attacks", *tiny)
+
+    assert figures.keys() == keys_of("attacks").keys()
+    assert set(figures["sockets"]["closed_seconds"]) == {"idle", "headers", "bodies"}
+    assert max(figures["sockets"]["closed_seconds"].values()) < 60
+
+
+def test_a_few_dashboards_have_their_figures() -> None:
+    """Those that have the answer get 304."""
+    figures = last_line("pollers", "--seconds", "1", "--dashboards", "5")
+
+    assert figures.keys() == keys_of("pollers").keys()
+    assert set(figures["answers"]) == {"304"}
+
+
 def test_the_lag_is_the_age_of_what_is_not_shown_yet() -> None:
     """Read models that stand at a position lag since a client was told of the next one; at the end they do not lag."""
     replies = [(10.0, 0), (11.0, 5), (12.0, 9)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from contextlib import contextmanager
 from copy import copy
+from select import select
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -293,6 +294,20 @@ def test_half_bodies_hold_little_memory(exchange: Exchange) -> None:
         assert {answer.partition("\r\n")[0].split()[1] for answer in found} == {"408", "503"}
         assert all('"BUSY"' in answer or '"REQUEST_TIMEOUT"' in answer for answer in found)
         assert 6 >= sum("408" in answer.partition("\r\n")[0] for answer in found) > 0
+        whole = connected(url)
+        whole.sendall(f"{POST}{KEY}connection: close\r\ncontent-length: 2\r\n\r\n{{}}".encode())
+        assert rest(whole).startswith("HTTP/1.1 422")
+
+
+def test_large_bodies_keep_no_orders_out(exchange: Exchange) -> None:
+    """While half bodies have used the allowance up, a small body is taken."""
+    half = f"{POST}{KEY}content-length: 200000\r\n\r\n".encode() + b" " * 150_000
+    with serving(exchange, bodies_bytes_max=900_000, body_bytes_max=200_000) as url:
+        connections = [connected(url) for _ in range(7)]
+        for connection in connections:
+            connection.sendall(half)
+        full, _, _ = select(connections, [], [], SOON)
+        assert b'"BUSY"' in answered(full[0]), "no more large ones are taken"
         whole = connected(url)
         whole.sendall(f"{POST}{KEY}connection: close\r\ncontent-length: 2\r\n\r\n{{}}".encode())
         assert rest(whole).startswith("HTTP/1.1 422")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from api.http.middleware import Bodies
+
 if TYPE_CHECKING:
     from tests.api.conftest import Exchange
 
@@ -35,3 +37,17 @@ def test_a_nul_is_found_nowhere(exchange: Exchange) -> None:
 
     assert wrong == []
     assert routes >= ROUTES_MIN
+
+
+def test_one_subject_leaves_room_for_the_bodies_of_others() -> None:
+    """It may have a quarter of all bytes, or one whole body where that is more."""
+    bodies = Bodies(each_max=10, all_max=100)
+
+    assert bodies.take("a", 20)
+    assert not bodies.take("a", 6)
+    assert all(bodies.take(each, 25) for each in "bcd")
+    assert not bodies.take("e", 6), "all together"
+    bodies.give_back("a", 20)
+    assert bodies.take("e", 6)
+    assert bodies.held == 81
+    assert Bodies(each_max=10, all_max=10).take("a", 10)
