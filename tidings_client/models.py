@@ -168,6 +168,7 @@ class AccountProfile(msgspec.Struct, frozen=True, kw_only=True):
     time: datetime | None = None
     equity: Decimal | None = None
     overdrawn: bool | None = None
+    withdrawable: Decimal | None = None
     pnl: Decimal
     realized: Decimal
     unrealized: Decimal
@@ -518,7 +519,8 @@ class ListedMarket(msgspec.Struct, frozen=True, kw_only=True):
     `volume` is in credits (the cost of the fills, without fees), `quantity` in shares. `trades` counts fills, not
     executions; `traders` counts the accounts that had one. `open_interest` has the shares of each outcome that
     accounts hold, none once the market is finalized or voided. `prices` are the AMM's; once trading has ended they
-    are the last ones. `liquidity` is b in 1e-12 credits. `position` and `time` are those of the last change.
+    are the last ones. `liquidity` is b in 1e-12 credits. `next_dispute_bond` is the smallest bond of another dispute;
+    payouts cannot be withdrawn before `held_until`. `position` and `time` are those of the last change.
     """
 
     market_id: str
@@ -547,6 +549,8 @@ class ListedMarket(msgspec.Struct, frozen=True, kw_only=True):
     evidence_url: str | None
     dispute_until: datetime | None
     dispute_reason: str | None
+    next_dispute_bond: Decimal
+    held_until: datetime | None
     void_reason: str | None
     settled: bool
     residual: Decimal
@@ -565,7 +569,8 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
     `volume` is in credits (the cost of the fills, without fees), `quantity` in shares. `trades` counts fills, not
     executions; `traders` counts the accounts that had one. `open_interest` has the shares of each outcome that
     accounts hold, none once the market is finalized or voided. `prices` are the AMM's; once trading has ended they
-    are the last ones. `liquidity` is b in 1e-12 credits. `position` and `time` are those of the last change.
+    are the last ones. `liquidity` is b in 1e-12 credits. `next_dispute_bond` is the smallest bond of another dispute;
+    payouts cannot be withdrawn before `held_until`. `position` and `time` are those of the last change.
     """
 
     market_id: str
@@ -594,6 +599,8 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
     evidence_url: str | None
     dispute_until: datetime | None
     dispute_reason: str | None
+    next_dispute_bond: Decimal
+    held_until: datetime | None
     void_reason: str | None
     settled: bool
     residual: Decimal
@@ -611,7 +618,8 @@ class MarketWithWordings(msgspec.Struct, frozen=True, kw_only=True):
     `volume` is in credits (the cost of the fills, without fees), `quantity` in shares. `trades` counts fills, not
     executions; `traders` counts the accounts that had one. `open_interest` has the shares of each outcome that
     accounts hold, none once the market is finalized or voided. `prices` are the AMM's; once trading has ended they
-    are the last ones. `liquidity` is b in 1e-12 credits. `position` and `time` are those of the last change.
+    are the last ones. `liquidity` is b in 1e-12 credits. `next_dispute_bond` is the smallest bond of another dispute;
+    payouts cannot be withdrawn before `held_until`. `position` and `time` are those of the last change.
     """
 
     market_id: str
@@ -640,6 +648,8 @@ class MarketWithWordings(msgspec.Struct, frozen=True, kw_only=True):
     evidence_url: str | None
     dispute_until: datetime | None
     dispute_reason: str | None
+    next_dispute_bond: Decimal
+    held_until: datetime | None
     void_reason: str | None
     settled: bool
     residual: Decimal
@@ -854,6 +864,7 @@ class Portfolio(msgspec.Struct, frozen=True, kw_only=True):
     time: datetime
     equity: Decimal
     overdrawn: bool
+    withdrawable: Decimal
     pnl: Decimal
     realized: Decimal
     unrealized: Decimal
@@ -1077,6 +1088,7 @@ class WrittenAccount(msgspec.Struct, frozen=True, kw_only=True):
     time: datetime
     equity: Decimal
     overdrawn: bool
+    withdrawable: Decimal
     pnl: Decimal
     realized: Decimal
     unrealized: Decimal
@@ -1148,7 +1160,8 @@ class WrittenMarketWithWordings(msgspec.Struct, frozen=True, kw_only=True):
     `volume` is in credits (the cost of the fills, without fees), `quantity` in shares. `trades` counts fills, not
     executions; `traders` counts the accounts that had one. `open_interest` has the shares of each outcome that
     accounts hold, none once the market is finalized or voided. `prices` are the AMM's; once trading has ended they
-    are the last ones. `liquidity` is b in 1e-12 credits. `position` and `time` are those of the last change.
+    are the last ones. `liquidity` is b in 1e-12 credits. `next_dispute_bond` is the smallest bond of another dispute;
+    payouts cannot be withdrawn before `held_until`. `position` and `time` are those of the last change.
     """
 
     market_id: str
@@ -1177,6 +1190,8 @@ class WrittenMarketWithWordings(msgspec.Struct, frozen=True, kw_only=True):
     evidence_url: str | None
     dispute_until: datetime | None
     dispute_reason: str | None
+    next_dispute_bond: Decimal
+    held_until: datetime | None
     void_reason: str | None
     settled: bool
     residual: Decimal
