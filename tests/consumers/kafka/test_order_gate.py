@@ -31,6 +31,7 @@ from messages.commands import dump_command
 from messages.replies import Reply, parse_replies
 from messages.signed_orders import hash_of, sign
 from settings import Settings
+from tests.api.command_line import tidings
 from tests.consumers.checks import command_ids, eventually, reading
 from tests.consumers.exchange_fixtures import open_market
 from tests.consumers.kafka.test_connection_check import CERTIFICATE, KEY_AND_CERTIFICATE
@@ -204,3 +205,14 @@ def test_no_part_writes_where_it_need_not(
     assert running
     errors = sent(login(part), *[(topic, b"x", None) for topic in topics])
     assert set(errors) == {"TOPIC_AUTHORIZATION_FAILED"}, dict(zip(topics, errors, strict=True))
+
+
+def test_the_command_line_prints_the_rules_and_makes_them(login: Callable[[str], Settings]) -> None:
+    """`topics create --acls` under another prefix; a part that does not exist is refused, and nothing is made."""
+    admin, service = (login(part).model_copy(update={"kafka_topic_prefix": "apart."}) for part in ("admin", "service"))
+    wrong = tidings(admin, "topics", "create", "--acls", "--principal", "desk=User:desk")
+    assert (wrong.returncode, "'desk' is no part of the exchange" in wrong.stderr) == (2, True)
+    made = tidings(admin, "topics", "create", "--acls", "--principal", "engine=User:motor")
+    assert (made.returncode, made.stderr) == (0, "")
+    assert made.stdout.splitlines() == [str(rule) for rule in access_rules(admin, {"engine": "User:motor"})]
+    assert sent(service, (ORDERS, b"x", None), (COMMANDS, b"x", None)) == [None, "TOPIC_AUTHORIZATION_FAILED"]
