@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
@@ -14,6 +15,7 @@ from migrations import migrate
 from projections.machine.store import CONNECT_OPTIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from contextlib import ExitStack
 
     from settings import Settings
@@ -65,6 +67,24 @@ class LivePool(ConnectionPool[psycopg.Connection[Any]]):
     The option `check` of psycopg_pool would not do: it waits 1 s, 2 s ... between dead connections, until the request
     times out, and it takes 130 us a request. This takes 1 us.
     """
+
+    @contextmanager
+    def connection(self, timeout: float | None = None) -> Iterator[psycopg.Connection[Any]]:
+        """Lend a live connection.
+
+        Raises:
+            OperationalError: there is none in time, or the connection was lost meanwhile, whatever psycopg says about that: for
+                an answer that PostgreSQL did not finish it may raise any of its errors.
+        """
+        with super().connection(timeout) as connection:
+            try:
+                yield connection
+            except psycopg.OperationalError:
+                raise
+            except psycopg.Error as error:
+                if not connection.closed:
+                    raise
+                raise psycopg.OperationalError(str(error)) from error
 
     def getconn(self, timeout: float | None = None) -> psycopg.Connection[Any]:
         """Return a live connection; raises PoolTimeout when there is none in time."""

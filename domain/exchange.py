@@ -248,8 +248,7 @@ class Exchange:
             case OpenMarket():
                 if command.story_id not in self.stories:
                     return reject(Code.STORY_NOT_FOUND, "there is no such story", story=command.story_id)
-                stories = [market.terms.story_id for market in self.markets.values()]
-                if refusal := too_many_markets(command.story_id, stories.count(command.story_id)):
+                if refusal := too_many_markets(self.stories[command.story_id]):
                     return refusal
                 return self._open_markets([command])
             case DisputeMarket():
@@ -383,6 +382,7 @@ class Exchange:
             market = self.markets[event.market_id] = evolve_market(self.markets.get(event.market_id), event)
             if type(event) is MarketDrafted:
                 self.names.learn(event)
+                self.stories[event.story_id].markets += 1
             self._note_unfinished(market, event, command_id)
         self.ledger.post(event)
 

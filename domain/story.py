@@ -1,7 +1,7 @@
 """A story: a news report that carries markets."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Final, Literal
 
 from domain.market import OpenMarket
@@ -62,13 +62,17 @@ class StoryPublished(Value, omit_defaults=True):
 
 @dataclass(slots=True)
 class Story:
-    """The state of a story. The rules only need to know that it exists."""
+    """The state of a story. The rules only need to know that it exists, and the number of its markets.
+
+    That number follows from the markets, so the hash of the state, which is made of the `repr`, leaves it out.
+    """
 
     story_id: str
     slug: str
     title: str
     category: str
     published_at: Time
+    markets: int = field(default=0, repr=False)
 
 
 # --- decide and evolve
@@ -103,12 +107,12 @@ def publish_story(
     )
 
 
-def too_many_markets(story_id: str, markets: int) -> Rejection | None:
-    """Return why no market may be opened for a story that has so many, or None."""
-    if markets < STORY_ALL_MARKETS_MAX:
+def too_many_markets(story: Story) -> Rejection | None:
+    """Return why no more market may be opened for the story, or None."""
+    if story.markets < STORY_ALL_MARKETS_MAX:
         return None
     text = "the story has the maximum number of markets"
-    return reject(Code.TOO_MANY_MARKETS, text, story=story_id, maximum=STORY_ALL_MARKETS_MAX)
+    return reject(Code.TOO_MANY_MARKETS, text, story=story.story_id, maximum=STORY_ALL_MARKETS_MAX)
 
 
 def evolve_story(story: Story | None, event: StoryPublished) -> Story:

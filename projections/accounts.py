@@ -120,7 +120,7 @@ LEDGER = Table(
     "ledger",
     LedgerEntry,
     key=["partition", "position"],
-    indexes=["account_id, position WHERE account_id IS NOT NULL"],
+    indexes=["account_id, position WHERE account_id IS NOT NULL", "account_id, market_id WHERE bonds <> 0"],
     checks=["cash + held + pool + fees + house + bonds + external = 0"],
 )
 BALANCES = Table("ledger_balances", Balance, key=["partition", "name"])
@@ -293,7 +293,7 @@ class Books:
         return account
 
 
-PROJECTION = Projection("accounts", 3, (ACCOUNTS, LEDGER, BALANCES), fold, scope="account", weight=4.6)
+PROJECTION = Projection("accounts", 4, (ACCOUNTS, LEDGER, BALANCES), fold, scope="account", weight=4.6)
 
 _VALUE_NOW: Final = positions_value_now("a.account_id")
 _VALUE_PAST: Final = positions_value_at("%(at)s", "a.account_id")

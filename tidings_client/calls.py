@@ -294,7 +294,8 @@ class Calls:
     ) -> Call[WrittenMarketWithWordings]:
         """Contest a determination within its window, posting a bond.
 
-        The smallest bond is the market's `dispute_bond`, and doubles with each dispute of the market.
+        The smallest bond is the market's `next_dispute_bond`. It begins with `dispute_bond`, and doubles with each
+        dispute.
         """
         return request(
             "POST",
@@ -901,7 +902,7 @@ class Calls:
         time.
 
         The account itself, analysts and admins also see available and held cash, and its equity, with its positions
-        at their current prices.
+        at their current prices. `withdrawable` is the available cash without gains that could still be taken back.
         """
         return request(
             "GET",

@@ -167,6 +167,7 @@ class AccountProfile(msgspec.Struct, frozen=True, kw_only=True):
     time: datetime | None = None
     equity: Decimal | None = None
     overdrawn: bool | None = None
+    withdrawable: Decimal | None = None
     pnl: Decimal
     realized: Decimal
     unrealized: Decimal
@@ -517,7 +518,8 @@ class ListedMarket(msgspec.Struct, frozen=True, kw_only=True):
     `volume` is in credits (the cost of the fills, without fees), `quantity` in shares. `trades` counts fills, not
     executions; `traders` counts the accounts that had one. `open_interest` has the shares of each outcome that
     accounts hold, none once the market is finalized or voided. `prices` are the AMM's; once trading has ended they
-    are the last ones. `liquidity` is b in 1e-12 credits. `position` and `time` are those of the last change.
+    are the last ones. `liquidity` is b in 1e-12 credits. `next_dispute_bond` is the smallest bond of another dispute;
+    payouts cannot be withdrawn before `held_until`. `position` and `time` are those of the last change.
     """
 
     market_id: str
@@ -546,6 +548,8 @@ class ListedMarket(msgspec.Struct, frozen=True, kw_only=True):
     evidence_url: str | None
     dispute_until: datetime | None
     dispute_reason: str | None
+    next_dispute_bond: Decimal
+    held_until: datetime | None
     void_reason: str | None
     settled: bool
     residual: Decimal
@@ -564,7 +568,8 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
     `volume` is in credits (the cost of the fills, without fees), `quantity` in shares. `trades` counts fills, not
     executions; `traders` counts the accounts that had one. `open_interest` has the shares of each outcome that
     accounts hold, none once the market is finalized or voided. `prices` are the AMM's; once trading has ended they
-    are the last ones. `liquidity` is b in 1e-12 credits. `position` and `time` are those of the last change.
+    are the last ones. `liquidity` is b in 1e-12 credits. `next_dispute_bond` is the smallest bond of another dispute;
+    payouts cannot be withdrawn before `held_until`. `position` and `time` are those of the last change.
     """
 
     market_id: str
@@ -593,6 +598,8 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
     evidence_url: str | None
     dispute_until: datetime | None
     dispute_reason: str | None
+    next_dispute_bond: Decimal
+    held_until: datetime | None
     void_reason: str | None
     settled: bool
     residual: Decimal
@@ -610,7 +617,8 @@ class MarketWithWordings(msgspec.Struct, frozen=True, kw_only=True):
     `volume` is in credits (the cost of the fills, without fees), `quantity` in shares. `trades` counts fills, not
     executions; `traders` counts the accounts that had one. `open_interest` has the shares of each outcome that
     accounts hold, none once the market is finalized or voided. `prices` are the AMM's; once trading has ended they
-    are the last ones. `liquidity` is b in 1e-12 credits. `position` and `time` are those of the last change.
+    are the last ones. `liquidity` is b in 1e-12 credits. `next_dispute_bond` is the smallest bond of another dispute;
+    payouts cannot be withdrawn before `held_until`. `position` and `time` are those of the last change.
     """
 
     market_id: str
@@ -639,6 +647,8 @@ class MarketWithWordings(msgspec.Struct, frozen=True, kw_only=True):
     evidence_url: str | None
     dispute_until: datetime | None
     dispute_reason: str | None
+    next_dispute_bond: Decimal
+    held_until: datetime | None
     void_reason: str | None
     settled: bool
     residual: Decimal
@@ -853,6 +863,7 @@ class Portfolio(msgspec.Struct, frozen=True, kw_only=True):
     time: datetime
     equity: Decimal
     overdrawn: bool
+    withdrawable: Decimal
     pnl: Decimal
     realized: Decimal
     unrealized: Decimal
@@ -1054,6 +1065,7 @@ class WrittenAccount(msgspec.Struct, frozen=True, kw_only=True):
     time: datetime
     equity: Decimal
     overdrawn: bool
+    withdrawable: Decimal
     pnl: Decimal
     realized: Decimal
     unrealized: Decimal
@@ -1125,7 +1137,8 @@ class WrittenMarketWithWordings(msgspec.Struct, frozen=True, kw_only=True):
     `volume` is in credits (the cost of the fills, without fees), `quantity` in shares. `trades` counts fills, not
     executions; `traders` counts the accounts that had one. `open_interest` has the shares of each outcome that
     accounts hold, none once the market is finalized or voided. `prices` are the AMM's; once trading has ended they
-    are the last ones. `liquidity` is b in 1e-12 credits. `position` and `time` are those of the last change.
+    are the last ones. `liquidity` is b in 1e-12 credits. `next_dispute_bond` is the smallest bond of another dispute;
+    payouts cannot be withdrawn before `held_until`. `position` and `time` are those of the last change.
     """
 
     market_id: str
@@ -1154,6 +1167,8 @@ class WrittenMarketWithWordings(msgspec.Struct, frozen=True, kw_only=True):
     evidence_url: str | None
     dispute_until: datetime | None
     dispute_reason: str | None
+    next_dispute_bond: Decimal
+    held_until: datetime | None
     void_reason: str | None
     settled: bool
     residual: Decimal

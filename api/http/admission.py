@@ -123,10 +123,9 @@ class Admission:
         if header not in self._known:  # whoever had a valid key is not kept out by a stranger at its address
             self._limits.check("failed_keys", _address(scope), self._limits.of_addresses)
         try:
-            key = await self._keys.look_up(header.decode("latin-1"))
+            return await self._look_up(header, await self._keys.look_up(header.decode("latin-1")))
         except ANSWERED as error:
             return self._unknown(scope, header, error)
-        return await self._look_up(header, key)
 
     def _remembered(self, header: bytes, now: float) -> Caller | None:
         known = self._known.get(header)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import structlog
 from fastapi.exceptions import RequestValidationError
 from psycopg import OperationalError
-from psycopg_pool import PoolTimeout, TooManyRequests
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
@@ -273,8 +272,11 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, answered)
 
 
-ANSWERED: Final = (ApiError, RequestValidationError, HTTPException, OperationalError, PoolTimeout, TooManyRequests)
-"""The exceptions that become an answer with a code of their own; any other one is INTERNAL."""
+ANSWERED: Final = (ApiError, RequestValidationError, HTTPException, OperationalError)
+"""The exceptions that become an answer with a code of their own; any other one is INTERNAL.
+
+An OperationalError says that the database is away: `LivePool` raises no other one for a connection that was lost.
+"""
 
 
 def response_to(error: Exception, request_log: RequestLog) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from anyio import CapacityLimiter, fail_after, to_thread
-from eventsourcing.persistence import InterfaceError, InternalError, OperationalError
+from eventsourcing.persistence import DatabaseError, InterfaceError, InternalError, OperationalError
 
 from api.http.errors import ApiError
 
@@ -42,5 +42,10 @@ class LogReads:
                 return await to_thread.run_sync(question, self._log, limiter=self._threads)
         except InternalError as error:
             raise ApiError("LOG_LOST", str(error)) from error
-        except (TimeoutError, OperationalError, InterfaceError) as error:
+        except (TimeoutError, DatabaseError, InterfaceError) as error:
+            is_mistake = isinstance(error, DatabaseError) and not isinstance(error, OperationalError)
+            if (
+                is_mistake and type(error) is not DatabaseError
+            ):  # PostgreSQL's client raises just that for a lost connection
+                raise
             raise ApiError("UNAVAILABLE", "the log cannot be reached", retry_after_seconds=1) from error

@@ -12,12 +12,13 @@ from fastapi import HTTPException
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.requests import ClientDisconnect
 
-from api.http.errors import ApiError, BodyRefused, answer, internal_error, response_to
+from api.http.errors import ANSWERED, ApiError, BodyRefused, answer, internal_error, response_to
 from api.http.request_log import RequestLog
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
+    from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from api.http.admission import Admission, Caller
@@ -137,17 +138,24 @@ class RequestFrame:
             await self.app(scope, body, send_with_id)
         except ClientDisconnect:
             status = status or CLIENT_GONE
-        except Exception:
-            self.log.exception("request_failed", request_id=request_log.request_id, path=scope["path"])
-            request_log.code = "INTERNAL"
+        except Exception as error:
+            response = self._response_to(error, scope, request_log)
             if status:
                 raise  # a part of the answer is out already
-            await answer(internal_error(request_log))(scope, receive, send_with_id)
+            await response(scope, receive, send_with_id)
         finally:
             self.admission.count_body(scope, body.release())
             if request_log.refusals:
                 self.admission.count_refusals(scope, request_log.refusals)
             self.record(scope, request_log, status, monotonic() - request_log.arrived)
+
+    def _response_to(self, error: Exception, scope: Scope, request_log: RequestLog) -> Response:
+        """Return the answer for an error that no route has answered, and note its code."""
+        if isinstance(error, ANSWERED):  # raised by what stands around the routes
+            return response_to(error, request_log)
+        self.log.error("request_failed", request_id=request_log.request_id, path=scope["path"], exc_info=error)
+        request_log.code = "INTERNAL"
+        return answer(internal_error(request_log))
 
     async def _open_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         if await self.admission.admit(scope) is None:

@@ -107,7 +107,15 @@ def _trade() -> dict[str, Schema]:
 TRADE: Final = _resource("Trade", _trade(), Trade)
 """A trade. Who is no party to it sees neither the accounts nor the orders."""
 
-ACCOUNT: Final = _resource("Account", row_fields(ValuedAccount)[0] | row_fields(Profit)[0], ValuedAccount)
+
+def _account() -> dict[str, Schema]:
+    """Return the properties of an account as `profile` makes them."""
+    about = "the available credits without gains that could still be taken back"
+    withdrawable = DECIMAL_SCHEMA | {"description": about}
+    return row_fields(ValuedAccount)[0] | {"withdrawable": withdrawable} | row_fields(Profit)[0]
+
+
+ACCOUNT: Final = _resource("Account", _account(), ValuedAccount)
 """An account with its profit."""
 
 
@@ -148,8 +156,7 @@ def _portfolio() -> dict[str, Schema]:
         "outcomes": {"type": "array", "items": _TEXT},
     }
     held = _resource("HeldPosition", _labelled(row_fields(Position)[0]) | about, Position)
-    account = row_fields(ValuedAccount)[0] | row_fields(Profit)[0]
-    return account | {"positions": {"type": "array", "items": held}, "orders": {"type": "array", "items": ORDER}}
+    return _account() | {"positions": {"type": "array", "items": held}, "orders": {"type": "array", "items": ORDER}}
 
 
 PORTFOLIO: Final = _resource("Portfolio", _portfolio(), ValuedAccount)

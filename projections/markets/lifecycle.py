@@ -5,6 +5,7 @@ from typing import Final, get_args
 
 from domain import market as events
 from domain.market import LifecycleEvent, MarketDrafted, Status
+from domain.money import AMOUNT_MAX
 from projections.market_facts import fractions_of
 from projections.markets.tables import MarketRow
 
@@ -49,6 +50,8 @@ def drafted(event: MarketDrafted, category: str, partition: int, position: int, 
         dispute_until=None,
         disputed_by=None,
         dispute_reason=None,
+        next_dispute_bond=event.dispute_bond,
+        held_until=None,
         void_reason=None,
         settled=False,
         residual=0,
@@ -81,13 +84,15 @@ def apply(market: MarketRow, event: LifecycleEvent, time: int) -> None:  # noqa:
         case events.MarketDisputed():
             market.status = Status.DISPUTED.value
             market.disputed_by, market.dispute_reason = event.account_id, event.reason
+            market.next_dispute_bond = min(2 * market.next_dispute_bond, AMOUNT_MAX)
         case events.DisputeUpheld():
             market.status, market.dispute_until = Status.DETERMINED.value, event.dispute_until
         case events.MarketFinalized():
             market.status, market.open_interest = Status.FINALIZED.value, [0] * len(market.outcomes)
+            market.held_until = event.held_until or None
             _resolve(market, event.payouts, None)
         case events.MarketCorrected():
-            market.settled, market.residual = False, 0
+            market.settled, market.residual, market.held_until = False, 0, event.held_until or None
             _resolve(market, event.payouts, event.evidence)
         case events.MarketSettled() | events.MarketUnwound():
             market.settled, market.residual = True, event.residual

@@ -171,7 +171,7 @@ _PRICES_AT: Final = """
 
 PROJECTION = Projection(
     "markets",
-    8,
+    9,
     (MARKETS, LIFECYCLE, ACTIVITY, RESOLUTIONS, TRADERS, CATEGORIES, TITLES, TEXTS, *calibration.TABLES),
     fold,
     scope="market",

@@ -22,7 +22,8 @@ class MarketRow:
     `volume` is in credits (the cost of the fills, without fees), `quantity` in shares. `trades` counts fills, not
     executions; `traders` counts the accounts that had one. `open_interest` has the shares of each outcome that accounts hold,
     none once the market is finalized or voided. `prices` are the AMM's; once trading has ended they are the last ones.
-    `liquidity` is b in 1e-12 credits. `position` and `time` are those of the last change.
+    `liquidity` is b in 1e-12 credits. `next_dispute_bond` is the smallest bond of another dispute; payouts cannot be withdrawn
+    before `held_until`. `position` and `time` are those of the last change.
     """
 
     partition: int
@@ -57,6 +58,8 @@ class MarketRow:
     dispute_until: Time | None
     disputed_by: str | None
     dispute_reason: str | None
+    next_dispute_bond: Credits
+    held_until: Time | None
     void_reason: str | None
     settled: bool
     residual: Credits
@@ -98,6 +101,8 @@ class LifecycleVersion(NamedTuple):
     dispute_until: int | None
     disputed_by: str | None
     dispute_reason: str | None
+    next_dispute_bond: int
+    held_until: int | None
     void_reason: str | None
     settled: bool
     residual: int

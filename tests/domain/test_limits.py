@@ -92,6 +92,24 @@ def test_a_book_holds_ten_thousand_orders_and_a_few_of_everybody() -> None:
     assert isinstance(decider.send(bid(1, 5_000)), OrderPlaced)
 
 
+class Uncounted(dict[str, Any]):
+    """Markets that nobody may go through."""
+
+    def values(self) -> Any:
+        """Fail."""
+        raise AssertionError("opening a market went through all markets")
+
+
+def test_the_markets_of_a_story_are_not_counted_over_all_markets() -> None:
+    """The story knows their number, however they came, and a refused one does not count."""
+    both = (a_market(0), a_market(1))
+    decider = Decider(PublishStory("s", "story", "Story", "Body", "world", 0, None, both))
+    decider.exchange.markets = Uncounted(decider.exchange.markets)
+    decider.send(a_market(2))
+    assert isinstance(decider.send(a_market(2)), CommandRejected)
+    assert (len(decider.exchange.markets), decider.exchange.stories["s"].markets) == (3, 3)
+
+
 def test_a_story_has_a_thousand_markets() -> None:
     """One more is refused, those of other stories are not."""
     decider = Decider(STORY, PublishStory("t", "other", "Other", "Body", "world", 0))

@@ -12,6 +12,7 @@ from projections.machine.advance import advance
 from projections.machine.batch import Batch
 from projections.markets import listing, markets, prices
 from projections.positions import leaderboard, positions
+from projections.positions.withheld import withheld
 from projections.reading import AsOf, NotYetProjected, UnknownProjection, read
 from projections.registry import PROJECTIONS
 from projections.trades import trades
@@ -65,6 +66,7 @@ def answers(connection: Connection[Any], as_of: AsOf) -> dict[str, Any]:
         name = account.account_id
         found[f"{name} alone"] = accounts.get_account(connection, as_of, account.name)
         found[f"{name} positions"] = positions.account_positions(connection, as_of, name, closed=True)
+        found[f"{name} withheld"] = withheld(connection, as_of, name)
         found[f"{name} orders"] = orders.account_orders(connection, as_of, name, limit=1000)
         found[f"{name} open orders"] = orders.account_orders(
             connection, as_of, name, wanted=orders.Wanted(is_open=True), limit=1000

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 VERSIONS: Final[dict[str, tuple[int, str]]] = {
     "timeline": (3, "89e1132c5eced965"),
     "stories": (3, "478c0d7125c85262"),
-    "markets": (8, "192500d6271af14e"),
+    "markets": (9, "f9d7594e5769cef4"),
     "lifecycle": (4, "fc02a211f20db732"),
     "candles": (5, "de83c9c0c8adc598"),
     "trades": (8, "655817183c3db125"),
     "orders": (4, "e483cd840255a110"),
     "book": (4, "a2ed7b18c4c6ce85"),
     "positions": (7, "bc37c5031e8571f6"),
-    "accounts": (3, "77931dc8fbe62527"),
+    "accounts": (4, "c66cd0e84b482383"),
     "log_index": (1, "f57bfa77b8e2d308"),
     "invitations": (2, "92febce3747d3273"),
 }

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.http.answers import PublicAccount, PublicProfile
-from api.http.context import AccountId, Actor, Admin
+from api.http.context import AccountId, Actor, Admin, Context, context_of
 from api.http.errors import ApiError
 from api.http.fields import AccountName, Amount, RequestBody
 from api.http.openapi import list_of, one, written
@@ -20,16 +20,19 @@ from api.http.schemas import schema_of
 from api.http.serializers import serialize
 from api.http.writes import command_id_of, resource, submit
 from domain.account import DepositCash, OpenAccount, WithdrawCash
+from domain.money import format_decimal
 from messages.commands import new_id
+from messages.replies import Reply
 from projections import accounts, equity, orders
 from projections.candles import PERIODS, Period
 from projections.positions import leaderboard, positions
+from projections.positions.withheld import withheld
 from projections.reading import AsOf
 from projections.trades import trades
 
 router = APIRouter(prefix="/accounts", tags=["accounts"])
 
-NEEDS: Final = (accounts.get_account, leaderboard.profit)
+NEEDS: Final = (accounts.get_account, leaderboard.profit, withheld)
 
 Market = Annotated[str | None, Query(description="only this market: id or slug")]
 
@@ -55,14 +58,14 @@ async def open_account(request: Request, principal: Admin, body: OpenAccountBody
     command_id = command_id_of(request, principal, OpenAccount)
     account_id = new_id("ac", command_id)
     reply = await submit(request, command_id, OpenAccount(account_id, body.name))
-    return await resource(request, reply, NEEDS, lambda c, a: profile(c, a, account_id), 201)
+    return await _profile_after(request, reply, account_id, 201)
 
 
 @router.post("/{account}/deposits", responses=written(ACCOUNT, DepositCash))
 async def deposit(request: Request, principal: Admin, account_id: AccountId, body: CashBody) -> Response:
     """Put credits into an account; `Idempotency-Key` is the id of the deposit."""
     reply = await submit(request, command_id_of(request, principal, DepositCash), DepositCash(account_id, body.amount))
-    return await resource(request, reply, NEEDS, lambda c, a: profile(c, a, account_id))
+    return await _profile_after(request, reply, account_id)
 
 
 @router.post("/{account}/withdrawals", responses=written(ACCOUNT, WithdrawCash))
@@ -72,7 +75,7 @@ async def withdraw(request: Request, principal: Actor, account_id: AccountId, bo
     reply = await submit(
         request, command_id_of(request, principal, WithdrawCash), WithdrawCash(account_id, body.amount)
     )
-    return await resource(request, reply, NEEDS, lambda c, a: profile(c, a, account_id))
+    return await _profile_after(request, reply, account_id)
 
 
 @router.get("", responses=list_of({"anyOf": [schema_of(accounts.ValuedAccount), schema_of(PublicAccount)]}))
@@ -90,9 +93,9 @@ async def get_account(read: Read, account: str) -> Response:
     """An account and its profit: `pnl`, the sum of realized and unrealized profit, as on the leaderboard of all time.
 
     The account itself, analysts and admins also see available and held cash, and its equity, with its positions at their
-    current prices.
+    current prices. `withdrawable` is the available cash without gains that could still be taken back.
     """
-    found, as_of = await read.fetch(NEEDS, lambda c, a: profile(c, a, account))
+    found, as_of = await read.fetch(NEEDS, lambda c, a: profile(c, a, account, read.context))
     if not read.sees(found["account_id"]):
         found = {name: found[name] for name in PublicProfile.__annotations__}
     return answer(found, as_of)
@@ -230,10 +233,20 @@ async def get_equity_history(
     return read.page(rows, most, serialize, as_of)
 
 
-def profile(connection: Connection[Any], as_of: AsOf, reference: str) -> dict[str, Any]:
+async def _profile_after(request: Request, reply: Reply, account_id: str, status: int = 200) -> Response:
+    """Return the answer to a write that was accepted: the account once it includes the write."""
+    context = context_of(request)
+    return await resource(request, reply, NEEDS, lambda c, a: profile(c, a, account_id, context), status)
+
+
+def profile(connection: Connection[Any], as_of: AsOf, reference: str, context: Context) -> dict[str, Any]:
     """Return an account with its profit in JSON's types; raises ApiError ACCOUNT_NOT_FOUND."""
     found = find_account(connection, as_of, reference)
-    return serialize(found) | serialize(leaderboard.profit(connection, as_of, found.account_id))
+    is_held = context.settings.withdrawal_hold_seconds > 0
+    held_back = withheld(connection, as_of, found.account_id) if is_held else 0
+    withdrawable = format_decimal(max(found.available - held_back, 0))
+    profit = serialize(leaderboard.profit(connection, as_of, found.account_id))
+    return serialize(found) | {"withdrawable": withdrawable} | profit
 
 
 def _account_json(read: Reader, row: accounts.ValuedAccount) -> dict[str, Any]:

@@ -225,7 +225,7 @@ async def dispute_market(
 ) -> Response:
     """Contest a determination within its window, posting a bond.
 
-    The smallest bond is the market's `dispute_bond`, and doubles with each dispute of the market.
+    The smallest bond is the market's `next_dispute_bond`. It begins with `dispute_bond`, and doubles with each dispute.
     """
     account_id = await context.references.acting_account(principal, body.account)
     write = MarketWrite(request, principal, market_id)

@@ -34,7 +34,7 @@ async def get_portfolio(read: Read, account: str, limit: Limit = 100, cursor: Cu
     named = await read.private(account)
 
     def query(connection: Connection[Any], as_of: AsOf) -> tuple[dict[str, Any], list[positions.Position]]:
-        found = profile(connection, as_of, named)
+        found = profile(connection, as_of, named, read.context)
         account_id = found["account_id"]
         held = positions.account_positions(connection, as_of, account_id, limit=limit + 1, after=after)
         resting = orders.account_orders(connection, as_of, account_id, wanted=OPEN, limit=OPEN_ORDERS_MAX)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 from contextlib import closing
+from signal import SIGTERM
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 from confluent_kafka import Producer
 from pydantic import SecretStr
 
+from api import key_store
 from consumers.engine.engine import Engine
 from consumers.kafka.access_rules import access_rules, apply_access_rules
 from consumers.kafka.command_source import KafkaCommandSource
@@ -27,16 +30,20 @@ from domain.account import DepositCash
 from domain.orders import CancelOrders
 from local.kafka import Broker
 from local.processes import free_port
-from messages.commands import dump_command
+from messages.commands import dump_command, new_id
 from messages.replies import Reply, parse_replies
 from messages.signed_orders import hash_of, sign
-from settings import Settings
+from migrations import migrate
+from settings import Settings, environment
+from tests.api.command_line import tidings
 from tests.consumers.checks import command_ids, eventually, reading
 from tests.consumers.exchange_fixtures import open_market
 from tests.consumers.kafka.test_connection_check import CERTIFICATE, KEY_AND_CERTIFICATE
+from tests.consumers.processes import EngineProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 SECRET = "tdg_a-secret-of-the-tests"  # noqa: S105  it guards nothing
 PARTS = ("admin", "engine", "api", "orders", "feed", "service")
@@ -204,3 +211,39 @@ def test_no_part_writes_where_it_need_not(
     assert running
     errors = sent(login(part), *[(topic, b"x", None) for topic in topics])
     assert set(errors) == {"TOPIC_AUTHORIZATION_FAILED"}, dict(zip(topics, errors, strict=True))
+
+
+def test_the_command_line_makes_the_rules_with_which_the_gate_runs(
+    login: Callable[[str], Settings], database: str, tmp_path: Path
+) -> None:
+    """`topics create --acls` prints and makes them; with them alone `tidings orders` passes a trader's signed order on."""
+    mine = {"kafka_topic_prefix": "apart.", "dsn": database, "home": tmp_path, "log_level": "error"}
+    admin, service, gate = (login(part).model_copy(update=mine) for part in ("admin", "service", "orders"))
+    wrong = tidings(admin, "topics", "create", "--acls", "--principal", "desk=User:desk")
+    assert (wrong.returncode, "'desk' is no part of the exchange" in wrong.stderr) == (2, True)
+    made = tidings(admin, "topics", "create", "--acls", "--principal", "engine=User:motor")
+    assert (made.returncode, made.stderr) == (0, "")
+    assert made.stdout.splitlines() == [str(rule) for rule in access_rules(admin, {"engine": "User:motor"})]
+
+    account = new_id("ac", "ada")
+    with psycopg.connect(database, autocommit=True) as connection:
+        migrate(connection)
+        secret, key = key_store.create(connection, key_store.NewKey(("trader",), account))
+    assert secret is not None
+    value = dump_command(f"{account}:orders:1", CancelOrders(account))
+    process = EngineProcess(gate, tmp_path / "gate.log", command="orders", environment=environment(gate))
+    with process, closing(RecordReader(admin, topic_name(admin, COMMANDS), 0, may_skip=True)) as reader:
+        reader.seek_to_end()
+        records = [(ORDERS, b"junk", None), (ORDERS, value, sign(value, key.key_id, secret, now()))]
+        assert sent(service, *records) == [None, None]
+        assert sent(service, (COMMANDS, value, None)) == ["TOPIC_AUTHORIZATION_FAILED"]
+        passed: list[bytes | None] = []
+        assert eventually(lambda: passed.extend(each.value() for each in reader.take(10, 0.5)) or passed, 20), (
+            process.output
+        )
+        assert len(passed) == 1
+        assert account.encode() in (passed[0] or b"")
+        process.send(SIGTERM)
+        assert process.wait() == 0, process.output
+    with DeadLetters(admin) as letters:
+        assert len(list(letters.open())) == 1

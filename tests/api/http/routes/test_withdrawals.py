@@ -23,7 +23,11 @@ def test_a_payout_cannot_be_withdrawn_for_a_day(database: str, tmp_path: Path) -
         exchange.api.done(f"{path}/close")
         exchange.api.done(f"{path}/determine", {"payouts": {"Yes": "1"}, "evidence": "so it is"})
         position = exchange.api.done(f"{path}/finalize")["position"]
-        available = winner.api.data(f"/accounts/{winner.account_id}", min_position=position)["available"]
+        account = winner.api.data(f"/accounts/{winner.account_id}", min_position=position)
+        available = account["available"]
+        assert account["withdrawable"] == "40.000000"
+        assert winner.api.data(f"/accounts/{winner.account_id}/portfolio")["withdrawable"] == "40.000000"
+        assert exchange.api.data(path)["held_until"] is not None
         assert float(available) > 120
         refused = winner.api.post(f"/accounts/{winner.account_id}/withdrawals", {"amount": available})
         exchange.api.client.close()
@@ -36,7 +40,8 @@ def test_a_payout_cannot_be_withdrawn_for_a_day(database: str, tmp_path: Path) -
         again = exchange.api.as_key(winner.api.key)
         withdrawals = f"/accounts/{winner.account_id}/withdrawals"
         assert again.post(withdrawals, {"amount": "40.000001"}).json()["code"] == "WITHDRAWAL_HELD"
-        assert again.post(withdrawals, {"amount": "40"}).status_code == 200
+        done = again.post(withdrawals, {"amount": "40"})
+        assert (done.status_code, done.json()["withdrawable"]) == (200, "0.000000")
         order = winner.order(exchange.market()["market_id"], quantity=None, spend="50")
         assert again.post("/orders", order).status_code == 201
         exchange.api.client.close()
