@@ -92,7 +92,8 @@ class Life:
         """Add a market, and the first wording of its resolution source."""
         category = self._categories.of(event.story_id)
         market = self._markets.add(drafted(event, category, self._partition, recorded.position, recorded.time))
-        self._keep_wording(market)
+        story = self._titles.get(event.story_id)
+        self._keep_wording(market, story.title if story else "")
         self._keep(market)
         self._activity.keep(market, recorded)
 
@@ -114,14 +115,16 @@ class Life:
             case MarketVoided():
                 self._activity.keep(market, recorded)
             case ResolutionClarified():
-                self._keep_wording(market)
+                # The event does not name the story, so its row was not loaded for the batch.
+                rows = self._workspace.query(_TITLE_OF, {"story": market.story_id}, TITLES)
+                self._keep_wording(market, rows[0][0] if rows else "")
             case _:
                 pass
 
     def _keep(self, market: MarketRow) -> None:
         self._workspace.rows(LIFECYCLE).append(_lifecycle_version(market))
 
-    def _keep_wording(self, market: MarketRow) -> None:
+    def _keep_wording(self, market: MarketRow, title: str) -> None:
         """Add the wording that holds from now on, and the texts by which the market is found."""
         self._workspace.rows(RESOLUTIONS).append(
             ResolutionWording(
@@ -132,13 +135,12 @@ class Life:
                 resolution_source=market.resolution_source,
             )
         )
-        story = self._titles.get(market.story_id)
         self._workspace.rows(TEXTS).append(
             MarketText(
                 market_id=market.market_id,
                 position=market.position,
                 question=market.question,
-                title=story.title if story else "",
+                title=title,
                 details=" \n".join([*market.outcomes, market.resolution_source]),
             )
         )
@@ -162,6 +164,8 @@ class Life:
         rows = self._workspace.query(_PRICES_AT, {"market": market.market_id, "time": time}, ACTIVITY)
         return cast("list[int]", rows[0][0]) if rows else None
 
+
+_TITLE_OF: Final = "SELECT title FROM market_story_titles WHERE story_id = %(story)s"
 
 _PRICES_AT: Final = """
     SELECT prices FROM market_activity WHERE market_id = %(market)s AND time <= %(time)s AND position >= (

@@ -12,7 +12,7 @@ from domain.account import DepositCash, OpenAccount, WithdrawCash
 from domain.commands import Command
 from domain.events import Recorded
 from domain.exchange import Entry, Exchange
-from domain.invitations import AcceptInvitation, CreateInvitation
+from domain.invitations import AcceptInvitation, CreateInvitation, RevokeInvitation
 from domain.market import (
     ActivateMarket,
     AddLiquidity,
@@ -33,6 +33,7 @@ from domain.market import (
 )
 from domain.money import MICRO
 from domain.orders import AmendOrder, CancelOrder, CancelOrders, MergeSets, PlaceOrder, SplitSets
+from domain.partition import SnapshotWritten
 from domain.story import PublishStory
 
 START = 1_729_764_120_000_000
@@ -74,6 +75,10 @@ class Simulation:
         self._record(command_id, self.exchange.handle(command, self.time, command_id))
         self._steps()
         self._record("", [self.exchange.commands_read("test", self.number + 1)])
+
+    def note(self, event: SnapshotWritten) -> None:
+        """Record an event of the engine itself."""
+        self._record("", [self.exchange.emit_partition_event(event, self.time, "")])
 
     def _steps(self) -> None:
         while (step := self.exchange.step(self.time)) is not None:
@@ -206,7 +211,7 @@ class Simulation:
 
 
 def simulate(seed: int, commands: int) -> list[Recorded]:
-    """Return the log that a seed makes, with two invitations at its end; the second one is used up."""
+    """Return the log that a seed makes. Two invitations are at its end: one is revoked, one used up. A snapshot is last."""
     simulation = Simulation(seed)
     simulation.run(commands)
     for name, uses in (("first", 3), ("second", 1)):
@@ -215,6 +220,8 @@ def simulate(seed: int, commands: int) -> list[Recorded]:
         for guest in (f"{name} guest", f"{name} other guest"):
             key_hash = sha256(guest.encode()).hexdigest()
             simulation.send(AcceptInvitation(secret_hash, f"ac {guest}", guest, f"key {guest}", key_hash))
+    simulation.send(RevokeInvitation("first"))
+    simulation.note(SnapshotWritten(len(simulation.log), sha256(b"snapshot").hexdigest()))
     return simulation.log
 
 
