@@ -350,8 +350,11 @@ class Engine:
         self._decider.note_snapshot(self._replica.take_written())
         batch = self._decider.take_batch()
         self._unrecorded += len(batch.decided)
-        if batch.events or batch.parked or self._unrecorded >= UNRECORDED_MAX:
-            next_offset = self._decider.answered_offset()
+        next_offset = self._decider.answered_offset()
+        is_held = next_offset != self._decider.next_offset and next_offset == self._replica.next_offsets.get(
+            self._source.name
+        )  # by old commands that wait: the log need not say the same again
+        if batch.events or batch.parked or (self._unrecorded >= UNRECORDED_MAX and not is_held):
             assert next_offset is not None, "the source said where it begins"
             read = self._exchange.commands_read(self._source.name, next_offset)
             self._replica.next_offsets[self._source.name] = next_offset
