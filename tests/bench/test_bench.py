@@ -75,6 +75,7 @@ def test_a_run_of_the_whole_has_its_figures_for_both_forms() -> None:
             assert run["caught_up_seconds"] >= 0
 
 
+@pytest.mark.chaos  # the limits have tests of their own; this one takes 20 seconds
 def test_a_small_attack_is_survived() -> None:
     """Few sockets, for a short time: the part has its figures, and every socket is closed."""
     tiny = ("--seconds", "0.5", "--warm-up", "0.3", "--sockets", "20", "--headers", "5", "--bodies", "5")
