@@ -194,6 +194,27 @@ def wants_gzip(scope: Scope, headers: list[tuple[bytes, bytes]], body: bytes) ->
     return _GZIP.search(wanted) is not None
 
 
+Shown = tuple[int, list[tuple[bytes, bytes]], bytes]
+"""An answer as it is shown: its status, its headers without its length, and its body."""
+
+
+def shown(scope: Scope, key: Key, kept: KeptAnswer, *, public_reads: bool) -> Shown | None:
+    """Return what a request is shown of an answer that is kept, a 304 where the client has it.
+
+    None where the client wants it compressed, and it has not been compressed yet.
+    """
+    known = header_of(scope, b"if-none-match")
+    if known and has_tag(known, kept.tag):
+        return 304, caching_headers(key, kept.mark, kept.tag, public_reads=public_reads), b""
+    own = _without_length(kept.headers)
+    if not wants_gzip(scope, kept.headers, kept.body):
+        return 200, [*own, *caching_headers(key, kept.mark, kept.tag, public_reads=public_reads)], kept.body
+    if kept.compressed is None:
+        return None
+    more = caching_headers(key, kept.mark, f"{kept.tag}-gz", public_reads=public_reads)
+    return 200, [*own, (b"content-encoding", b"gzip"), *more], kept.compressed
+
+
 class Caching:
     """ASGI middleware between `RequestFrame` and the routes (see the module's docstring)."""
 
@@ -262,12 +283,14 @@ class Caching:
         """Return the headers of caching of an answer."""
         return caching_headers(key, mark, tag, public_reads=self._public)
 
-    async def compressed(self, key: Key, kept: KeptAnswer) -> bytes:
-        """Return the compressed body of an answer."""
-        if kept.compressed is None:
+    async def shown(self, scope: Scope, key: Key, kept: KeptAnswer) -> Shown:
+        """Return what a request is shown of an answer; compress it first where that is wanted."""
+        found = shown(scope, key, kept, public_reads=self._public)
+        if found is None:
             self._answers.compress(key, kept, await compress(kept.body))
-        assert kept.compressed is not None, "just made"
-        return kept.compressed
+            found = shown(scope, key, kept, public_reads=self._public)
+        assert found is not None, "it is compressed"
+        return found
 
 
 async def compress(body: bytes) -> bytes:
@@ -324,16 +347,7 @@ class _Answering:
         request_log.position = kept.mark.position
         if "route" not in self._scope:
             self._scope["route"] = kept.route
-        known = header_of(self._scope, b"if-none-match")
-        if known and has_tag(known, kept.tag):
-            await self._answer(304, self._caching.headers(self._key, kept.mark, kept.tag), b"")
-            return
-        if wants_gzip(self._scope, kept.headers, kept.body):
-            body = await self._caching.compressed(self._key, kept)
-            more = self._caching.headers(self._key, kept.mark, f"{kept.tag}-gz")
-            await self._answer(200, [*kept.headers, (b"content-encoding", b"gzip"), *more], body)
-            return
-        await self._answer(200, [*kept.headers, *self._caching.headers(self._key, kept.mark, kept.tag)], kept.body)
+        await self._answer(*await self._caching.shown(self._scope, self._key, kept))
 
     async def _take(self, message: Message) -> None:
         """Hold the answer back until it is whole, unless it comes in parts."""
