@@ -12,7 +12,16 @@ from api.http.openapi import list_of
 from api.http.reads import Cursor, Read, answer, query_time, references
 from api.http.resources import CANDLES_OF_MARKET
 from api.http.routes.market_lists import NAMED_MAX
-from api.http.routes.market_series import CANDLES_MAX, POINTS_MAX, Candles, Interval, Ticks
+from api.http.routes.market_series import (
+    CANDLES_MAX,
+    POINTS_MAX,
+    Candles,
+    CandlesLimit,
+    Fidelity,
+    Interval,
+    PointsLimit,
+    Ticks,
+)
 from api.http.routes.markets import NEEDS, find
 from api.http.serializers import serialize
 from projections import book, candles
@@ -36,12 +45,10 @@ async def list_prices_histories(
     read: Read,
     markets: Markets,
     interval: Interval = "max",
-    fidelity: Annotated[int, Query(ge=0, le=100_000, description="minutes between points; 0: every tick")] = 0,
+    fidelity: Fidelity = 0,
     start: str | None = None,
     end: str | None = None,
-    limit: Annotated[
-        int, Query(ge=1, le=POINTS_MAX, description="the most points, at least those of one event")
-    ] = POINTS_MAX,
+    limit: PointsLimit = POINTS_MAX,
     cursor: Cursor = None,
 ) -> Response:
     """The price histories of up to 100 markets, in the order of their names, as the read of one market has them.
@@ -67,9 +74,7 @@ async def list_candlesticks(
     period: candles.Period = "1h",
     start: str | None = None,
     end: str | None = None,
-    limit: Annotated[
-        int, Query(ge=1, le=CANDLES_MAX, description="the most candles, at least those of one period")
-    ] = CANDLES_MAX,
+    limit: CandlesLimit = CANDLES_MAX,
     cursor: Cursor = None,
 ) -> Response:
     """The candles of up to 100 markets, in the order of their names, as the read of one market has them.

@@ -11,7 +11,16 @@ from api.http.openapi import list_of, one, page_of
 from api.http.reads import Cursor, Limit, Read, Reader, answer, query_time
 from api.http.resources import CANDLE, HOLDER, MARKET_WITH_WORDINGS, TRADE
 from api.http.routes.events import Types, type_names
-from api.http.routes.market_series import CANDLES_MAX, POINTS_MAX, Candles, Interval, Ticks
+from api.http.routes.market_series import (
+    CANDLES_MAX,
+    POINTS_MAX,
+    Candles,
+    CandlesLimit,
+    Fidelity,
+    Interval,
+    PointsLimit,
+    Ticks,
+)
 from api.http.routes.markets import NEEDS, find, outcome_indexes, whole_market
 from api.http.serializers import serialize
 from projections import book, candles, lifecycle
@@ -45,12 +54,10 @@ async def get_prices_history(
     market: str,
     outcome: Outcome = None,
     interval: Interval = "max",
-    fidelity: Annotated[int, Query(ge=0, le=100_000, description="minutes between points; 0: every tick")] = 0,
+    fidelity: Fidelity = 0,
     start: str | None = None,
     end: str | None = None,
-    limit: Annotated[
-        int, Query(ge=1, le=POINTS_MAX, description="the most points, at least those of one event")
-    ] = POINTS_MAX,
+    limit: PointsLimit = POINTS_MAX,
     cursor: Cursor = None,
 ) -> Response:
     """Prices over time, oldest first; every tick is kept for ever.
@@ -79,9 +86,7 @@ async def get_candlesticks(
     period: candles.Period = "1h",
     start: str | None = None,
     end: str | None = None,
-    limit: Annotated[
-        int, Query(ge=1, le=CANDLES_MAX, description="the most candles, at least those of one period")
-    ] = CANDLES_MAX,
+    limit: CandlesLimit = CANDLES_MAX,
     cursor: Cursor = None,
 ) -> Response:
     """Candles, UTC-aligned, without gaps, oldest first; each names its outcome, and those of one period are together.

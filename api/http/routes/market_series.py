@@ -1,8 +1,9 @@
 """Series of one market as JSON: ticks of its prices, and candles. Reads of one market and of many share them."""
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
+from fastapi import Query
 from psycopg import Connection
 
 from api.http.routes.markets import outcome_indexes
@@ -31,6 +32,10 @@ POINTS_MAX: Final = 10_000
 
 CANDLES_MAX: Final = 5_000
 """The most candles of one answer."""
+
+Fidelity = Annotated[int, Query(ge=0, le=100_000, description="minutes between points; 0: every tick")]
+PointsLimit = Annotated[int, Query(ge=1, le=POINTS_MAX, description="the most points, at least those of one event")]
+CandlesLimit = Annotated[int, Query(ge=1, le=CANDLES_MAX, description="the most candles, at least those of one period")]
 
 
 @dataclass(frozen=True, slots=True)
