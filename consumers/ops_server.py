@@ -51,7 +51,7 @@ def ops_server(
         yield None
         return
     server = _listen(settings, missing, registries)
-    thread = threading.Thread(target=server.serve_forever, args=[0.1], name="ops-server", daemon=True)
+    thread = threading.Thread(target=server.serve_forever, name="ops-server", daemon=True)
     thread.start()
     url = f"http://{settings.ops_host}:{server.server_port}"
     _log.info("ops_server_started", url=url)
