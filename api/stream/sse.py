@@ -14,7 +14,8 @@ from api.http.errors import ANSWERED, ApiError, answer, response_to
 from api.http.middleware import request_id_of
 from api.http.request_log import RequestLog
 from api.http.waits import disconnected
-from api.stream.requests import DEFAULT_CHANNELS, flag_of, is_private, parameters_of, position_of, wanted_of
+from api.stream.key_check import KeyCheck
+from api.stream.requests import DEFAULT_CHANNELS, flag_of, parameters_of, position_of, wanted_of
 from api.stream.subscriber import KEY_GONE, SLOW, Closed, Portion
 from messages.wire import format_time
 
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from api.http.context import Context
     from api.stream.hub import Hub
     from api.stream.subscriber import Subscriber
-
-RECHECK_SECONDS: Final = 30.0
-"""The time between two looks at whether the key of a private stream is still valid."""
 
 GONE: Final = Closed(0, "gone")
 HEADERS: Final = (
@@ -112,12 +110,10 @@ class _EventStream:
     """One open stream."""
 
     def __init__(self, context: Context, hub: Hub, subscriber: Subscriber, scope: Scope, send: Send) -> None:
-        self._context = context
         self._hub = hub
         self._subscriber = subscriber
         self._send = send
-        self._key = next((v.decode("latin-1") for n, v in scope["headers"] if n == b"authorization"), None)
-        self._recheck_at = monotonic() + RECHECK_SECONDS if is_private(subscriber.wanted) else None
+        self._key = KeyCheck(context.keys, scope, subscriber.wanted)
         subscriber.abort = scope.get("tidings.abort", lambda: subscriber.close(GONE))
 
     async def run(self, request_id: str) -> Closed:
@@ -128,7 +124,7 @@ class _EventStream:
         await self._write(self._hello())
         while True:
             due = await subscriber.take()
-            if self._recheck_at is not None and monotonic() > self._recheck_at and not await self._key_is_valid():
+            if await self._key.has_ended():
                 subscriber.close(Closed(KEY_GONE, "key_gone"))
                 due = Closed(KEY_GONE, "key_gone")
             if isinstance(due, Closed):
@@ -136,18 +132,6 @@ class _EventStream:
                     await self._write(self._bye(due), more=False)
                 return due
             await self._write(self._chunk(due))
-
-    async def _key_is_valid(self) -> bool:
-        self._recheck_at = monotonic() + RECHECK_SECONDS
-        if self._key is None:
-            return True  # public by setting
-        try:
-            await self._context.keys.look_up(self._key)
-        except ApiError:
-            return False
-        except ANSWERED:  # the database is away: whether the key is valid is looked up again
-            self._recheck_at = monotonic() + 1
-        return True
 
     async def _write(self, body: bytes, *, more: bool = True) -> None:
         if not body:

@@ -17,7 +17,8 @@ from anyio import to_thread
 from api.http.errors import ANSWERED, ApiError, invalid_field, response_to
 from api.http.middleware import request_id_of
 from api.http.request_log import RequestLog
-from api.stream.requests import DEFAULT_CHANNELS, MARKETS_MAX, is_private, market_id_of, position_of, wanted_of
+from api.stream.key_check import KeyCheck
+from api.stream.requests import DEFAULT_CHANNELS, MARKETS_MAX, market_id_of, position_of, wanted_of
 from api.stream.snapshot import snapshot
 from api.stream.subscriber import KEY_GONE, Closed
 from projections.reading import UnknownProjection
@@ -37,9 +38,6 @@ SUBSCRIPTIONS_MAX: Final = 20
 
 COMMANDS_PER_SECOND: Final = 20
 TOO_MANY: Final = 4029
-RECHECK_SECONDS: Final = 30.0
-"""The time between two looks at whether the key of a private subscription is still valid."""
-
 GONE: Final = Closed(0, "gone")
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -92,7 +90,6 @@ class _Socket:
         self._hub = hub
         self._scope = scope
         self._caller: Caller = scope["tidings.caller"]
-        self._key = next((v.decode("latin-1") for n, v in scope["headers"] if n == b"authorization"), None)
         self._send = send
         self._sending = asyncio.Lock()
         self._subscribers: dict[int, Subscriber] = {}
@@ -267,14 +264,11 @@ class _Socket:
     # --- messages
 
     async def _pump(self, sid: int, subscriber: Subscriber) -> None:
-        seq, recheck_at = 0, monotonic() + RECHECK_SECONDS
-        private = is_private(subscriber.wanted) and self._key is not None
+        seq, key = 0, KeyCheck(self._context.keys, self._scope, subscriber.wanted)
         while True:
             due = await subscriber.take()
-            if private and monotonic() > recheck_at:
-                recheck_at = monotonic() + RECHECK_SECONDS
-                if not await self._key_is_valid():
-                    due = Closed(KEY_GONE, "key_gone")
+            if await key.has_ended():
+                due = Closed(KEY_GONE, "key_gone")
             if isinstance(due, Closed):
                 self._finish(due)
                 return
@@ -300,16 +294,6 @@ class _Socket:
                 told = {"head": self._hub.head, "projected": self._hub.projected}
                 await self._write(_encode({"type": kind, "sid": sid, "position": due.position, **told}))
         return seq
-
-    async def _key_is_valid(self) -> bool:
-        try:
-            if self._key is not None:
-                await self._context.keys.look_up(self._key)
-        except ApiError:
-            return False
-        except ANSWERED:  # the database is away: it is looked up again next time
-            return True
-        return True
 
 
 def _decoded(text: str | bytes) -> dict[str, Any]:
