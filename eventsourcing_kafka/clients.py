@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager, suppress
 from functools import partial
-from threading import BoundedSemaphore, Condition, Lock
+from threading import BoundedSemaphore, Condition, RLock
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -90,7 +90,7 @@ class Connections:
     """What the recorders of one process share if their connections have the same settings. Safe for threads."""
 
     _all: ClassVar[dict[object, Connections]] = {}
-    _guard: ClassVar[Lock] = Lock()
+    _guard = RLock()  # `waits` says why no plain lock
 
     def __init__(self, key: object, settings: Settings) -> None:
         self._key = key
@@ -116,7 +116,8 @@ class Connections:
             self.users -= 1
             if self.users:
                 return
-            del self._all[self._key]
+            if self._all.get(self._key) is self:  # not if `join` was interrupted by the destructor that calls this
+                del self._all[self._key]
             idle, self._idle = self._idle, []
         for consumer, guard in idle:
             _close(consumer, guard)
@@ -163,11 +164,12 @@ class Connections:
     def producer(self) -> Lease:
         """Lend the producer, to several users at a time. After an error, those that come later get a new one."""
         with self._guard:
-            reused = self._producer is not None and not self._producer.retired
-            if self._producer is None or not reused:
-                self._producer = _SharedProducer(self._settings)
-            self._producer.users += 1
-            return Lease(self._producer, reused=reused)
+            producer = self._producer
+            reused = producer is not None and not producer.retired
+            if producer is None or not reused:
+                producer = self._producer = _SharedProducer(self._settings)
+            producer.users += 1
+            return Lease(producer, reused=reused)
 
     @classmethod
     def give_back(cls, producer: _SharedProducer) -> None:
@@ -182,7 +184,7 @@ class Connections:
 
 def _begin_again() -> None:
     """Share nothing with the process that has forked; ``waits`` keeps its clients from being closed here."""
-    Connections._all, Connections._guard = {}, Lock()  # noqa: SLF001  # the same module
+    Connections._all, Connections._guard = {}, RLock()  # noqa: SLF001  # the same module
 
 
 os.register_at_fork(after_in_child=_begin_again)

@@ -6,7 +6,7 @@ librdkafka logs every failed attempt to connect, for each connection, many times
 from __future__ import annotations
 
 import logging
-from threading import Lock
+from threading import RLock
 from time import monotonic
 
 __all__ = ["LeaveOut", "broker_away", "librdkafka_log"]
@@ -23,7 +23,7 @@ class LeaveOut:
         self._seconds = seconds
         self._next_at = 0.0
         self._left_out = 0
-        self._lock = Lock()
+        self._lock = RLock()  # a line may be logged by a destructor, in the middle of this
 
     def count(self) -> int | None:
         """Count a line: return how many were left out since the last one, or None if this one is to be left out too."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from random import uniform
-from threading import Event, Lock
+from threading import Event, RLock
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,7 @@ class KafkaAggregateRecorder(AggregateRecorder):
         self.identity = f"{self._topic_id}/{settings.partition}"
         """The topic's id and the partition, as they were when the recorder was opened."""
         self._lookup = Lookup(settings, self.identity)
-        self._appending = Lock()  # guards the writer
+        self._appending = RLock()  # guards the writer; `waits` says why no plain lock
         self._writer: Writer | None = None
         self._waiting: deque[_Insert] = deque()
         self._closed = Event()
@@ -159,6 +160,8 @@ class KafkaAggregateRecorder(AggregateRecorder):
         self._closed.set()
         if not self._process.is_this:
             return  # the connections belong to the process that opened them
+        if sys.is_finalizing():
+            return  # no thread can start any more, nor release a lock; the connections end with the process
         with self._appending:
             self._drop_writer()
             self._lookup.close()

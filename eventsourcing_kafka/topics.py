@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threading import Condition, Thread
+from threading import Condition, Thread, current_thread
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -165,7 +165,7 @@ class _Watcher:
                 self._watches.remove(watch)
             self._changed.notify()
             thread = self._thread if not self._watches else None
-        if thread is not None:
+        if thread is not None and thread is not current_thread():  # it may run a destructor that closes a recorder
             thread.join(STOP_SECONDS)
 
     def _run(self) -> None:
@@ -178,8 +178,7 @@ class _Watcher:
     def _next(self) -> TopicWatch | None:
         """Wait, by the monotonic clock, until a watch is due. Return None if there is none any more."""
         with self._changed:
-            while self._watches:
-                watch = min(self._watches, key=lambda each: each.next_look)
+            while (watch := min(self._watches, key=lambda each: each.next_look, default=None)) is not None:
                 left = watch.next_look - monotonic()
                 if left <= 0:
                     return watch

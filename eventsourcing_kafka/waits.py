@@ -20,10 +20,10 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NoResultError
 from contextlib import suppress
 from math import ceil, inf
-from threading import Lock, Thread
+from threading import Lock, RLock, Thread
 from time import monotonic, sleep, time
 from typing import TYPE_CHECKING, Any, Self, TypeVar
-from weakref import WeakSet
+from weakref import ref
 
 from confluent_kafka import cimpl
 
@@ -74,7 +74,7 @@ class WaitGuard:
         self._due = inf
         self._late = inf  # the due time of the wait that was overdue at the last look
         self._ended = False
-        self._closing = Lock()
+        self._closing = RLock()
         self.stale = False
         """True after a wait was overdue, or the wall clock was set back. The client must then be replaced."""
         _watch(self)
@@ -100,8 +100,7 @@ class WaitGuard:
 
     def forget(self) -> None:
         """Guard no more."""
-        with _guards_lock:
-            _guards.discard(self)
+        _guards.pop(id(self), None)
 
     def look(self) -> None:
         """End the wait if it is overdue, and was so at the last look: a process that was paused needs a moment to go on."""
@@ -148,16 +147,19 @@ def call_within(seconds: float, client: Any, guard: WaitGuard, call: Callable[[]
                 raise StuckError from None
 
 
-_guards: WeakSet[WaitGuard] = WeakSet()
-_guards_lock = Lock()
+# A client may be closed by the destructor of its owner, at any line of any thread. So no lock of this library that closing
+# takes may be a plain one, and a guard is forgotten without any.
+_guards: dict[int, ref[WaitGuard]] = {}
+_watcher_lock = RLock()
 _watcher: Thread | None = None
 
 
 def _watch(guard: WaitGuard) -> None:
     """Look after this guard too. The thread ends when no guard is left."""
     global _watcher  # noqa: PLW0603  # one thread for all clients of the process
-    with _guards_lock:
-        _guards.add(guard)
+    number = id(guard)
+    _guards[number] = ref(guard, lambda _: _guards.pop(number, None))
+    with _watcher_lock:
         if _watcher is None or not _watcher.is_alive():
             _watcher = Thread(target=_look_again_and_again, name="wait-guard", daemon=True)
             _watcher.start()
@@ -169,23 +171,26 @@ def _look_again_and_again() -> None:
     while True:
         sleep(LOOK_SECONDS)
         before, ahead = ahead, time() - monotonic()
-        with _guards_lock:
-            guards = list(_guards)
-            if not guards:
+        with _watcher_lock:
+            if not _guards:
                 _watcher = None
                 return
-        for guard in guards:
+        for guard in _living():
             if ahead < before - SET_BACK_SECONDS:
                 guard.stale = True
             guard.look()
 
 
+def _living() -> list[WaitGuard]:
+    return [guard for known in tuple(_guards.values()) if (guard := known()) is not None]
+
+
 def _begin_again() -> None:
     """Forget the guards of the process that has forked, but keep their clients: closing one here would wait for ever."""
-    global _guards, _guards_lock, _watcher  # the lock may be held by a thread that this process lacks
-    for guard in _guards:
+    global _guards, _watcher_lock, _watcher  # the lock may be held by a thread that this process lacks
+    for guard in _living():
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(guard._end))  # noqa: SLF001  # the same module
-    _guards, _guards_lock, _watcher = WeakSet(), Lock(), None
+    _guards, _watcher_lock, _watcher = {}, RLock(), None
 
 
 os.register_at_fork(after_in_child=_begin_again)
@@ -203,6 +208,8 @@ def end_poll(consumer: confluent_kafka.Consumer) -> None:
     """Make a poll of this consumer end at once. The consumer must not be closed meanwhile."""
     # A client's first field is librdkafka's handle: `Handle` in confluent_kafka.h, unchanged since its first version.
     handle = ctypes.c_void_p.from_address(id(consumer) + object.__basicsize__)
+    if not handle.value:  # closed, by a destructor
+        return
     queue = _queue_of(handle)
     _yield(queue)
     _release(queue)
