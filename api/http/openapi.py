@@ -188,6 +188,7 @@ _ABOUT: Final = {
     "account": "id or name",
     "order_id": "id of the order",
     "key_id": "id of the key",
+    "webhook_id": "id of the webhook",
     "status": "only markets with this status",
     "category": "only this category",
     "open": "only resting orders",
