@@ -4,39 +4,25 @@
 `_per_second`).
 """
 
-from __future__ import annotations
-
 import os
-import sys
 from contextlib import suppress
+from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-import platformdirs
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from local.folders import default_home
+from local.languages import Language
+
 PREFIX = "TIDINGS_"
 
 _TESTS_PREFIX = f"{PREFIX}TEST_"
+OTLP_PACKAGE = "opentelemetry-exporter-otlp-proto-http"
 _MIB = 1024 * 1024
-
-
-def _default_home() -> Path:
-    """Return the user's data folder. Root's is closed, but PostgreSQL, which does not run as root, must reach its data."""
-    if sys.platform == "linux" and os.geteuid() == 0:
-        return Path("/var/lib/tidings")
-    return platformdirs.user_data_path("tidings")
-
-
-Language = Literal[
-    "simple", "arabic", "armenian", "basque", "catalan", "danish", "dutch", "english", "finnish", "french", "german", "greek",
-    "hindi", "hungarian", "indonesian", "irish", "italian", "lithuanian", "nepali", "norwegian", "portuguese", "romanian",
-    "russian", "serbian", "spanish", "swedish", "tamil", "turkish", "yiddish",
-]  # fmt: skip
-"""The languages whose words PostgreSQL knows how to search."""
 
 
 class Settings(BaseSettings):
@@ -51,7 +37,7 @@ class Settings(BaseSettings):
     )
 
     home: Path = Field(
-        default_factory=_default_home,
+        default_factory=default_home,
         description="folder of all data on this machine: embedded PostgreSQL, local Kafka, snapshots and indexes of the engine",
     )
 
@@ -134,8 +120,7 @@ class Settings(BaseSettings):
         description="certificates (PEM) that must have signed the brokers' certificates; none: those of the system",
     )
     kafka_cert_file: Path | None = Field(
-        default=None,
-        description="this program's own certificate (PEM), for brokers that ask for one (mTLS)",
+        default=None, description="this program's own certificate (PEM), for brokers that ask for one (mTLS)"
     )
     kafka_key_file: Path | None = Field(default=None, description="the key (PEM) of that certificate")
     kafka_key_password: SecretStr | None = Field(default=None, description="password of that key, if it has one")
@@ -275,9 +260,7 @@ class Settings(BaseSettings):
         default="simple",
         description="language of stories and markets: a search finds other forms of a word, too; 'simple': only the same word",
     )
-    wait_ms: int = Field(
-        default=2_000, ge=0, description="longest wait of a read with min_position that does not name one"
-    )
+    wait_ms: int = Field(default=2_000, ge=0, description="longest wait of a read with min_position that names none")
     wait_ms_max: int = Field(default=30_000, ge=0, description="longest wait that a read may name")
     waits_max: int = Field(
         default=500,
@@ -299,9 +282,8 @@ class Settings(BaseSettings):
     stream_beat_ms: int = Field(
         default=12_000, ge=100, description="time without an event after which a stream gets a beat"
     )
-    reply_ms: int = Field(
-        default=10_000, gt=0, description="longest wait of a write for its reply; then it answers 503"
-    )
+    webhook_private_addresses: bool = Field(default=False, description="whether webhooks may go to private addresses")
+    reply_ms: int = Field(default=10_000, gt=0, description="longest wait of a write for its reply; then it gets 503")
     stop_ms: int = Field(default=10_000, gt=0, description="time that requests in progress have when the program stops")
 
     # Logging.
@@ -311,6 +293,12 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="lowest level that is logged"
+    )
+
+    # Traces.
+    traces: bool = Field(
+        default=False,
+        description="whether to send OpenTelemetry traces, as the standard variables OTEL_* say; needs the extra `traces`",
     )
 
     @model_validator(mode="before")
@@ -334,6 +322,13 @@ class Settings(BaseSettings):
             raise ValueError("expected a PostgreSQL URL or conninfo string") from None
         return value
 
+    @field_validator("traces")
+    @classmethod
+    def _has_opentelemetry(cls, value: bool) -> bool:
+        if value and not any(distributions(name=OTLP_PACKAGE)):
+            raise ValueError(f"the package {OTLP_PACKAGE} is not installed; the extra `traces` has it")
+        return value
+
     @field_validator("partitions")
     @classmethod
     def _is_one_partition(cls, value: int) -> int:
@@ -343,7 +338,7 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
-    def _fit_together(self) -> Settings:
+    def _fit_together(self) -> Self:
         if self.partition >= self.partitions:
             raise ValueError(f"partition is {self.partition}, expected less than partitions, {self.partitions}")
         if self.kafka_security_protocol.startswith("SASL") and not (

@@ -39,7 +39,9 @@ from consumers.kafka.gateway import KafkaGateway
 from consumers.kafka.order_gate import OrderGate, Signer
 from consumers.ops_server import ops_server
 from consumers.projector.projector import Projector
-from consumers.wiring import batch_limits, open_log, open_recorder
+from consumers.webhooks.metrics import WebhookCollector
+from consumers.webhooks.webhooks import Webhooks
+from consumers.wiring import batch_limits, open_log, open_recorder, open_traces
 from projections.dashboards.watchdog import Watchdog
 from projections.machine.known_log import WHAT_TO_DO, LostEventsError, lost_events
 from projections.machine.progress import Progress
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
 
     from api.http.app import App
     from consumers.gateway import Gateway
+    from consumers.traces import Traces
     from settings import Settings
 
 READY_SECONDS: Final = 120.0
@@ -86,8 +89,8 @@ class Dependencies:
             operator_key = settings.operator_key.get_secret_value() if settings.operator_key else None
             self.first_key = key_store.make_first_key(connection, operator_key)
 
-    def app(self, gateway: Gateway) -> App:
-        """Return the application that submits to this gateway."""
+    def app(self, gateway: Gateway, traces: Traces | None) -> App:
+        """Return the application that submits to this gateway, and keeps spans of its requests if there are traces."""
         return create_app(
             gateway=gateway,
             pool=self.pool,
@@ -95,6 +98,7 @@ class Dependencies:
             log=self.log,
             progress=self.progress,
             settings=self.settings,
+            traces=traces,
         )
 
 
@@ -111,6 +115,8 @@ class ServingProcess(ABC):
     hub: Hub
     ops: HttpServer | None
     """The server of `TIDINGS_OPS_PORT`, None without one."""
+    traces: Traces | None
+    """The spans of this process, None while traces are off."""
 
     def __init__(self, settings: Settings) -> None:
         self._given_settings = settings
@@ -120,6 +126,7 @@ class ServingProcess(ABC):
         """Start everything; what was started is stopped again when the rest fails."""
         with contextlib.ExitStack() as stack:
             self.settings = with_database(self._given_settings, stack)
+            self.traces = stack.enter_context(open_traces(self.settings, "api"))
             self._start(stack)
             self._stack = stack.pop_all()
         return self
@@ -150,7 +157,7 @@ class ServingProcess(ABC):
         """Start what the process consists of, the HTTP server last."""
 
     def _serve(self, gateway: Gateway, stack: contextlib.ExitStack, *collectors: Collector) -> None:
-        app = self.dependencies.app(gateway)
+        app = self.dependencies.app(gateway, self.traces)
         for collector in collectors:
             app.state.context.metrics.registry.register(collector)
         watch = KeyWatch(dsn_of(self.settings), app.state.context.keys)
@@ -198,6 +205,8 @@ class Embedded(ServingProcess):
         """Return why the exchange cannot go on, or None."""
         if self.engine.error is not None:
             return f"the engine stopped: {self.engine.error}"
+        if not self._webhooks.running:
+            return "the sender of webhooks stopped"
         return self._projector_problem() or super().problem()
 
     def _start_projector(self, stack: contextlib.ExitStack) -> None:
@@ -233,7 +242,9 @@ class Embedded(ServingProcess):
         self.engine.wait_until_ready(READY_SECONDS)
         self._wait_for_projector()
         self.dependencies = Dependencies(settings, recorder, stack)
-        self._serve(LocalGateway(source, timeout_seconds=settings.reply_ms / 1000), stack, EngineCollector(self.engine))
+        self._webhooks = start_webhooks(settings, recorder, stack)
+        gateway = LocalGateway(source, timeout_seconds=settings.reply_ms / 1000)
+        self._serve(gateway, stack, EngineCollector(self.engine), WebhookCollector(self._webhooks))
 
 
 class HttpProcess(ServingProcess):
@@ -246,7 +257,7 @@ class HttpProcess(ServingProcess):
     def _start(self, stack: contextlib.ExitStack) -> None:
         recorder = stack.enter_context(open_recorder(self.settings))
         self.dependencies = Dependencies(self.settings, recorder, stack)
-        self._kafka_gateway = stack.enter_context(KafkaGateway(self.settings, http=True))
+        self._kafka_gateway = stack.enter_context(KafkaGateway(self.settings, http=True, traces=self.traces))
         self._serve(self._kafka_gateway, stack)
 
 
@@ -259,7 +270,14 @@ def refuse_lost_log(connection: Connection[Any], log: ApplicationRecorder) -> No
 def start_projector(settings: Settings, stack: contextlib.ExitStack) -> Projector:
     """Fold the log into the read models, in threads of their own, until the stack closes. Needs a DSN."""
     recorder = stack.enter_context(open_recorder(settings))
-    projector = Projector(recorder, dsn_of(settings), partition=settings.partition, gapless=settings.log == "kafka")
+    traces = stack.enter_context(open_traces(settings, "projector"))
+    projector = Projector(
+        recorder,
+        dsn_of(settings),
+        partition=settings.partition,
+        gapless=settings.log == "kafka",
+        traces=None if traces is None else traces.folds(),
+    )
     projector.start()
     stack.callback(projector.stop)
     watchdog = Watchdog(dsn_of(settings))
@@ -285,6 +303,30 @@ def run_projector(settings: Settings) -> None:
         wait_for_stop(lambda: str(projector.error) if projector.error else None)
     if projector.error is not None:
         raise projector.error
+
+
+def start_webhooks(settings: Settings, recorder: ApplicationRecorder, stack: contextlib.ExitStack) -> Webhooks:
+    """Send to the webhooks, in threads of their own, until the stack closes. Needs a DSN."""
+    webhooks = Webhooks(
+        recorder, dsn_of(settings), private=settings.webhook_private_addresses, partition=settings.partition
+    )
+    webhooks.start()
+    stack.callback(webhooks.stop)
+    return webhooks
+
+
+def run_webhooks(settings: Settings) -> None:
+    """Send to the webhooks until SIGINT or SIGTERM."""
+    with contextlib.ExitStack() as stack:
+        settings = with_database(settings, stack)
+        webhooks = start_webhooks(settings, stack.enter_context(open_recorder(settings)), stack)
+        registry = CollectorRegistry()
+        registry.register(WebhookCollector(webhooks))
+        stack.enter_context(ops_server(settings, lambda: [] if webhooks.connected else ["database"], registry))
+        announce("Webhooks are sent")
+        problem = wait_for_stop(lambda: None if webhooks.running else "the sender of webhooks stopped")
+    if problem is not None:
+        raise RuntimeError(problem)
 
 
 def _status_of(settings: Settings, projector: Projector) -> Callable[[], dict[str, Any]]:

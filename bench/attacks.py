@@ -21,12 +21,12 @@ from uuid import uuid4
 
 import psutil
 
-from api.client import HttpClient
 from bench.asking import Asker
 from bench.http_client import Load, percentiles
 from bench.parts import show
 from bench.whole import OPERATOR_KEY, Form, Traders, send, serve_form, set_up
 from local.postgres import Postgres
+from tidings_client import Client
 
 QUIET_CLIENTS: Final = 4
 QUIET_ORDERS_PER_S: Final = 200
@@ -106,10 +106,10 @@ async def attack_with_waits(bench: Bench) -> dict[str, Any]:
     took: list[float] = []
 
     def deposit() -> None:
-        with closing(HttpClient(f"http://127.0.0.1:{bench.port}", OPERATOR_KEY)) as client:
+        with Client(f"http://127.0.0.1:{bench.port}", OPERATOR_KEY) as client:
             for _ in range(DEPOSITS):
                 began = perf_counter()
-                client.post("/v1/accounts/t0/deposits", {"amount": "1"})
+                client.deposit("t0", "1")
                 took.append((perf_counter() - began) * 1000)
 
     async def deposit_then_wait() -> None:

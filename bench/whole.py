@@ -26,7 +26,6 @@ import psutil
 import psycopg
 from pydantic import SecretStr
 
-from api.client import HttpClient
 from bench.http import wait_until_it_listens
 from bench.http_client import Load, Result, percentiles
 from bench.parts import show
@@ -39,6 +38,8 @@ from messages.wire import format_time
 from projections.machine.store import SCHEMA
 from projections.registry import PROJECTIONS
 from settings import Settings
+from tidings_client import Client
+from tidings_client.models import OpenMarket
 
 MARKETS: Final = 5
 CLOSE: Final = 4_000_000_000 * MICRO
@@ -112,30 +113,25 @@ class Traders(NamedTuple):
 
 def set_up(url: str, clients: int) -> Traders:
     """Publish a story with markets, open the accounts, and create a key for each."""
-    with closing(HttpClient(url, OPERATOR_KEY)) as client:
-        terms = {"outcomes": ["No", "Yes"], "subsidy": "100000", "resolution_source": "News"}
+    with Client(url, OPERATOR_KEY) as client:
+        terms: dict[str, Any] = {"outcomes": ["No", "Yes"], "subsidy": "100000", "resolution_source": "News"}
         opening = [
-            {"slug": f"m-{i}", "question": "Will it be?", "close_time": format_time(CLOSE)} | terms
+            OpenMarket(slug=f"m-{i}", question="Will it be?", close_time=format_time(CLOSE), **terms)
             for i in range(MARKETS)
         ]
-        story = {
-            "title": "Story",
-            "body": "Body",
-            "category": "world",
-            "published_at": format_time(0),
-            "markets": opening,
-        }
-        client.post("/v1/stories", story)
-        markets = [str(client.get(f"/v1/markets/m-{i}")["data"]["market_id"]) for i in range(MARKETS)]
+        published = client.publish_story(
+            title="Story", body="Body", category="world", published_at=format_time(0), markets=opening
+        )
+        markets = [market.market_id for market in published.markets]
 
         def open_account(number: int) -> str:
-            with closing(HttpClient(url, OPERATOR_KEY)) as client:
+            with Client(url, OPERATOR_KEY) as client:
                 name = f"t{number}"
-                client.post("/v1/accounts", {"name": name})
-                client.post(f"/v1/accounts/{name}/deposits", {"amount": "10000000"})
+                client.open_account(name)
+                client.deposit(name, "10000000")
                 for market in markets:
-                    client.post(f"/v1/markets/{market}/split", {"account": name, "amount": "100000"})
-                return str(client.post("/v1/keys", {"roles": ["trader"], "account": name})["key"])
+                    client.split_sets(market, "100000", account=name)
+                return str(client.create_key(roles=["trader"], account=name).key)
 
         with ThreadPoolExecutor(8) as threads:
             keys = list(threads.map(open_account, range(clients)))

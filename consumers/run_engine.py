@@ -12,26 +12,29 @@ from consumers.engine.log import InDoubt
 from consumers.engine.metrics import EngineCollector
 from consumers.kafka.command_source import KafkaCommandSource
 from consumers.kafka.heartbeats import KafkaHeartbeats
+from consumers.kafka.traced import AppendTraces, TracedCommandSource, TracedLog
 from consumers.ops_server import ops_server
 from consumers.process_tuning import collect_rarely, stay_on_one_cpu
-from consumers.wiring import batch_limits, open_log
+from consumers.wiring import batch_limits, open_log, open_traces
 
 if TYPE_CHECKING:
     from settings import Settings
 
 
-def make_engine(settings: "Settings", *, standby: bool = False, take_over: bool = False) -> Engine:
+def make_engine(
+    settings: "Settings", *, standby: bool = False, take_over: bool = False, traces: AppendTraces | None = None
+) -> Engine:
     """Return the engine of the settings' partition, not started yet.
 
     A `standby` waits until no other engine sends heartbeats. With `take_over` it reads the log, and then asks the
-    engine that writes it to hand over.
+    engine that writes it to hand over. `traces` has the spans of sampled commands; without it there is no trace of them.
     """
-    source = KafkaCommandSource(settings)
+    source = KafkaCommandSource(settings) if traces is None else TracedCommandSource(settings, traces)
     if standby:
         with suppress(InDoubt):  # it will try again when it takes over
             source.connect()
     return Engine(
-        open_log(settings),
+        open_log(settings) if traces is None else TracedLog(settings, traces),
         source,
         partition=settings.partition,
         clock=settings.clock,
@@ -62,8 +65,12 @@ def run(settings: "Settings", *, standby: bool = False, take_over: bool = False)
     """
     collect_rarely()
     stay_on_one_cpu(settings.partition)
-    engine = make_engine(settings, standby=standby, take_over=take_over)
+    with open_traces(settings, "engine") as traces:
+        appends = None if traces is None else traces.appends()
+        _run(settings, make_engine(settings, standby=standby, take_over=take_over, traces=appends))
 
+
+def _run(settings: "Settings", engine: Engine) -> None:
     def stop(_signal: int, _frame: FrameType | None) -> None:
         engine.request_stop()
 

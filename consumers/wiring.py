@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from consumers.engine.log import Log
+    from consumers.traces import Traces
     from settings import Settings
 
 
@@ -43,6 +44,18 @@ def open_recorder(settings: Settings) -> Iterator[ApplicationRecorder]:
     else:
         with postgres_recorder(_dsn(settings), settings.partition, settings.pool_connections_max) as recorder:
             yield recorder
+
+
+@contextmanager
+def open_traces(settings: Settings, process: str) -> Iterator[Traces | None]:
+    """Yield the spans of this process, None unless the settings turn traces on. The end of the block sends what is left."""
+    if not settings.traces:
+        yield None
+        return
+    from consumers.traces import Traces  # noqa: PLC0415  an extra, and slow to import
+
+    with closing(Traces(process)) as traces:
+        yield traces
 
 
 def batch_limits(settings: Settings) -> BatchLimits:

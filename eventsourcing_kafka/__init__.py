@@ -21,7 +21,7 @@ from eventsourcing_kafka.fetcher import Fetcher
 from eventsourcing_kafka.known_end import accept_lost_log
 from eventsourcing_kafka.processing import KafkaProcessRecorder, KafkaTrackingRecorder
 from eventsourcing_kafka.producer import Producer
-from eventsourcing_kafka.protocol import Batch, Checkpoint
+from eventsourcing_kafka.protocol import Batch, Checkpoint, Headers
 from eventsourcing_kafka.reader import Reader
 from eventsourcing_kafka.recorders import KafkaAggregateRecorder, KafkaApplicationRecorder
 from eventsourcing_kafka.settings import Settings
@@ -36,6 +36,7 @@ __all__ = [
     "ClaimLost",
     "Fenced",
     "Fetcher",
+    "Headers",
     "InDoubt",
     "KafkaAggregateRecorder",
     "KafkaApplicationRecorder",

@@ -24,6 +24,7 @@ from eventsourcing_kafka.waits import StuckError, WaitGuard, end_poll
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from eventsourcing_kafka.protocol import Headers
     from eventsourcing_kafka.settings import Settings
 
 __all__ = ["Connections", "Lease", "close_producer", "ends", "new_client"]
@@ -229,7 +230,15 @@ class Lease:
         """Ask a broker for the topic."""
         self._shared.client.list_topics(topic, timeout=timeout)
 
-    def produce(self, topic: str, value: bytes, *, partition: int, on_delivery: Callable[[Any, Any], None]) -> None:
+    def produce(
+        self,
+        topic: str,
+        value: bytes,
+        *,
+        partition: int,
+        on_delivery: Callable[[Any, Any], None],
+        headers: Headers | None = None,
+    ) -> None:
         """Send a record. After an error the next lease begins with new connections."""
 
         def delivered(error: Any, message: Any) -> None:
@@ -240,7 +249,7 @@ class Lease:
 
         self._in_flight += 1  # before it is sent: another thread may be told of it at once
         try:
-            self._shared.client.produce(topic, value, partition=partition, on_delivery=delivered)
+            self._shared.client.produce(topic, value, partition=partition, on_delivery=delivered, headers=headers)
         except BaseException:
             self._in_flight -= 1
             raise

@@ -21,6 +21,7 @@ from eventsourcing_kafka.waits import StuckError, WaitGuard, call_within
 
 if TYPE_CHECKING:
     from eventsourcing_kafka.clients import Connections
+    from eventsourcing_kafka.protocol import Headers
     from eventsourcing_kafka.settings import Settings
 
 __all__ = ["Producer", "Sent"]
@@ -41,8 +42,8 @@ class Producer:
         self._connections = connections
         self._client, self._guard = _connect(settings, connections)
 
-    def send(self, value: bytes) -> Sent:
-        """Send a record and return at once.
+    def send(self, value: bytes, headers: Headers | None = None) -> Sent:
+        """Send a record and return at once. The headers are the record's; nothing of the log depends on them.
 
         Raises:
             InDoubt: it cannot be sent.
@@ -59,7 +60,9 @@ class Producer:
             self._client, self._guard = client, guard
         sent = Sent(self._client, self._guard)
         try:
-            self._client.produce(self._topic, value, partition=self._partition, on_delivery=sent.acknowledge)
+            self._client.produce(
+                self._topic, value, partition=self._partition, on_delivery=sent.acknowledge, headers=headers
+            )
         except (KafkaException, BufferError) as error:
             raise InDoubt(f"Cannot send: {sent.cause_of(error)}") from error
         return sent

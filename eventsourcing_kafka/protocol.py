@@ -65,11 +65,15 @@ __all__ = [
     "Batch",
     "Checkpoint",
     "Claim",
+    "Headers",
     "State",
     "decode",
     "encode_batch",
     "encode_claim",
 ]
+
+Headers = list[tuple[str, bytes]]
+"""The headers of a record: names, which may repeat, and values."""
 
 _RECORD_DEPTH = 3
 """The nesting of a record around its states: the object, the array of its events, an event."""
@@ -151,6 +155,8 @@ class Batch:
     """By application, the position of the last event that was processed. None in most batches."""
     identities: list[tuple[UUID, dict[str, str]]] | None = None
     """The UUID and the metadata of each event. None if no event has any."""
+    headers: Headers | None = None
+    """The headers of the record it was read from, by a ``Reader``. They are no part of the log."""
 
     @property
     def last(self) -> int:

@@ -220,5 +220,6 @@ class Reader:
         self._state = state
         if isinstance(record, Batch):
             record.offset = found.offset()
+            record.headers = found.headers()
             return record
         return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 from eventsourcing_kafka.errors import ClaimLost, Fenced, InDoubt
 from eventsourcing_kafka.library import DataError, PersistenceError, ProgrammingError
 from eventsourcing_kafka.producer import Producer, Sent
-from eventsourcing_kafka.protocol import Batch, Checkpoint, State, encode_batch, encode_claim
+from eventsourcing_kafka.protocol import Batch, Checkpoint, Headers, State, encode_batch, encode_claim
 from eventsourcing_kafka.reader import Reader
 
 if TYPE_CHECKING:
@@ -108,11 +108,13 @@ class Writer:
         *,
         tracking: Mapping[str, int] | None = None,
         states_are_json: bool = False,
+        headers: Headers | None = None,
     ) -> Append:
         """Send the events and return at once. Call ``result()`` before you answer anybody.
 
         One append is in flight at a time, so ``begin`` and ``result`` alternate. Work between the two costs no extra time.
-        ``tracking``: as for ``append``. ``states_are_json``: as for ``encode_batch``.
+        ``tracking``: as for ``append``. ``states_are_json``: as for ``encode_batch``. ``headers``: of the record in Kafka, such
+        as a ``traceparent``; readers find them in ``Batch.headers``, and the log does not depend on them.
 
         Raises:
             ProgrammingError: the result of the previous append has not been asked for.
@@ -128,7 +130,7 @@ class Writer:
             raise DataError(f"A record of {len(value)} bytes is over the limit of {self._settings.record_bytes_max}")
         positions = range(at.next, at.next + len(events))
         try:
-            sent = self._producer.send(value)
+            sent = self._producer.send(value, headers)
         except InDoubt as error:
             self._end(error)
             raise

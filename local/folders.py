@@ -1,14 +1,24 @@
-"""Folders of servers: who may enter them."""
+"""Folders of servers: where they are by default, and who may enter them."""
 
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import platformdirs
 
 if TYPE_CHECKING:
     import pwd
     from collections.abc import Sequence
-    from pathlib import Path
+
+
+def default_home() -> Path:
+    """Return the user's data folder. Root's is closed, but PostgreSQL, which does not run as root, must reach its data."""
+    if sys.platform == "linux" and os.geteuid() == 0:
+        return Path("/var/lib/tidings")
+    return platformdirs.user_data_path("tidings")
 
 
 def make_folder(folder: Path) -> None:

@@ -7,9 +7,9 @@ sign it:
     time       when it was signed, RFC 3339
     signature  hex(HMAC-SHA256(SHA-256(secret of the key), key-id + "\n" + time + "\n" + value))
 
-The exchange keeps the SHA-256 of a secret, not the secret, so this is the key of the HMAC. The id in the value is part of
-what is signed. A record that is sent again has the same id and so no second effect; one that is signed long before it
-arrives is refused.
+`tidings_client.kafka` signs; here is what checks. The exchange keeps the SHA-256 of a secret, not the secret, so this is the
+key of the HMAC. The id in the value is part of what is signed. A record that is sent again has the same id and so no second
+effect; one that is signed long before it arrives is refused.
 """
 
 import hmac
@@ -33,12 +33,6 @@ OWN_IDS: Final = "orders"
 """The second part of a service's ids, except those of orders: `{account}:orders:...`."""
 
 _HEADERS: Final = ("key-id", "time", "signature")
-
-
-def sign(value: bytes, key_id: str, secret: str, time: Time) -> list[tuple[str, str | bytes | None]]:
-    """Return the headers of a record with this value."""
-    text = format_time(time)
-    return [("key-id", key_id), ("time", text), ("signature", _signature(value, key_id, text, hash_of(secret)))]
 
 
 def hash_of(secret: str) -> bytes:

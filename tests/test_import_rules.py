@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Each line: a folder or file, and what it may import beside itself. A file belongs to the longest name that fits, so
 # "projections" means all read models, but neither the machine nor the registry. "consumers/" means all lines of that folder.
 MAY_IMPORT = {
-    "settings": "",
+    "settings": "local",
     "domain": "",
     "messages": "domain",
     "migrations": "",
@@ -41,9 +41,11 @@ MAY_IMPORT = {
     "consumers/engine": "domain messages consumers/errors consumers/process_tuning",
     "consumers/gateway": "domain messages consumers/engine consumers/errors",
     "consumers/ops_server": "settings",
+    "consumers/traces": "messages",
     "consumers/kafka": "domain messages settings eventsourcing_kafka consumers/engine consumers/errors consumers/gateway"
     " consumers/ops_server",
     "consumers/projector": "projections/machine projections/registry projections/dashboards",
+    "consumers/webhooks": "domain messages migrations projections/machine",
     "consumers/simulation": "domain messages",
     "consumers": "domain messages settings consumers/",
     # HTTP knows neither the command line nor the demo; both of these start it through `processes`.
@@ -54,28 +56,29 @@ MAY_IMPORT = {
     "api/stop_signals": "",
     "api/status_metrics": "",
     "api/lag": "domain messages projections/machine projections/reading",
-    "api/client": "domain messages",
     "api/database": "local migrations settings projections/machine",
     "api/http": "domain messages settings projections projections/machine projections/reading"
-    " consumers/errors consumers/gateway api/key_store api/key_limits api/lag api/status_metrics",
+    " consumers/errors consumers/gateway consumers/traces consumers/webhooks api/key_store api/key_limits api/lag"
+    " api/status_metrics",
     "api/stream": "domain messages settings projections projections/machine projections/reading projections/registry"
     " api/http",
     "api/child_process": "local settings",
     "api/processes": "migrations settings projections/ consumers/"
     " api/child_process api/http api/key_store api/database api/lag api/logs api/status_metrics api/stop_signals api/stream",
     "api/lost_log": "settings projections/ consumers/ api/database",
-    "api/demo": "domain messages local settings"
-    " api/child_process api/client api/database api/logs api/processes api/stop_signals",
+    "api/demo": "domain messages local settings tidings_client"
+    " api/child_process api/database api/logs api/processes api/stop_signals",
     "api/cli": "domain messages migrations local settings projections/ consumers/ eventsourcing_kafka api/key_limits"
-    " api/http api/key_store api/logs api/terminal api/stop_signals api/lag api/client api/database api/lost_log api/processes"
-    " api/demo",
+    " api/http api/key_store api/logs api/terminal api/stop_signals api/lag api/database api/lost_log api/processes"
+    " api/demo tidings_client",
     "api": "api/cli",
-    "bench": "domain messages local settings projections/ consumers/ api/ eventsourcing_kafka",
+    "bench": "domain messages local settings projections/ consumers/ api/ eventsourcing_kafka tidings_client",
 }
 
 # A command of the command line imports what it needs when it runs, so that `--help` is quick. Elsewhere:
 LATE_IMPORTS = {
     ("api/logs.py", "eventsourcing_kafka"): "takes 0.2 s to import; only long-running programs need it",
+    ("consumers/wiring.py", "consumers"): "OpenTelemetry is an extra, and takes 0.3 s; only traces need it",
     ("local/compile.py", "mypyc"): "needed to compile only",
     ("local/compile.py", "setuptools"): "likewise",
     ("local/jars.py", "jgo"): "needed once on a machine, to fetch Kafka",

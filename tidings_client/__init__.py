@@ -5,7 +5,7 @@ from tidings_client import models                       # what the answers are
 from tidings_client import ApiError, RefusedError       # what can go wrong; the others stand in `errors`
 """
 
-from tidings_client.call import new_id
+from tidings_client.call import new_id, plain
 from tidings_client.client import AsyncClient, Client
 from tidings_client.errors import (
     ApiError,
@@ -37,4 +37,5 @@ __all__ = [
     "UnavailableError",
     "UnreachableError",
     "new_id",
+    "plain",
 ]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
@@ -84,7 +84,7 @@ def request(
         frozenset(statuses),
         {name: _values(value) for name, value in (query or {}).items() if value is not None},
         headers,
-        None if body is None else msgspec.json.encode(_plain(body)),
+        None if body is None else msgspec.json.encode(_given(plain(body))),
         waits,
         writes,
     )
@@ -98,11 +98,14 @@ def _values(value: Any) -> str | list[str]:
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(_plain(value))
+    return str(plain(value))
 
 
-def _plain(value: Any) -> Any:
-    """Return a value in JSON's types, as the exchange reads them."""
+def plain(value: Any) -> Any:
+    """Return an answer, or a part of it, in JSON's types and in the form that the exchange sends: amounts and times as text.
+
+    Raises TypeError for a float, ValueError for a time without zone.
+    """
     match value:
         case float():
             raise TypeError(f"{value} is a float; give amounts and prices as Decimal or text")
@@ -111,13 +114,24 @@ def _plain(value: Any) -> Any:
         case datetime():
             if value.tzinfo is None:
                 raise ValueError(f"{value} has no time zone")
-            return value.isoformat()
+            return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         case msgspec.Struct():
-            return _plain(msgspec.structs.asdict(value))
+            return plain(msgspec.structs.asdict(value))
         case Mapping():
-            return {name: _plain(item) for name, item in value.items() if item is not None}
+            return {name: plain(item) for name, item in value.items()}
         case list() | tuple():
-            return [_plain(item) for item in value]
+            return [plain(item) for item in value]
+        case _:
+            return value
+
+
+def _given(value: Any) -> Any:
+    """Return JSON's types without the fields that are None."""
+    match value:
+        case dict():
+            return {name: _given(item) for name, item in value.items() if item is not None}
+        case list():
+            return [_given(item) for item in value]
         case _:
             return value
 

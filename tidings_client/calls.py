@@ -1686,6 +1686,78 @@ class Calls:
             writes=True,
         )
 
+    @call
+    def list_webhooks(self) -> Call[WebhookPage]:
+        """All webhooks, oldest first, without their secrets: what each is told, how far it is, and what its last
+        error was.
+        """
+        return request("GET", "/v1/webhooks", WebhookPage, statuses=(200,))
+
+    @call
+    def create_webhook(
+        self,
+        url: str,
+        *,
+        lifecycle: bool | None = None,
+        min_cost: Amount | None = None,
+        fills_of: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Call[NewWebhookAnswer]:
+        """Have what happens from now on sent to a URL.
+
+        Only this answer has the `secret` that signs the deliveries; sent again with its `Idempotency-Key`, it is
+        null. If that answer was lost, make a new secret.
+        """
+        return request(
+            "POST",
+            "/v1/webhooks",
+            NewWebhookAnswer,
+            statuses=(201,),
+            idempotency_key=idempotency_key or new_id(),
+            body={"url": url, "lifecycle": lifecycle, "min_cost": min_cost, "fills_of": fills_of},
+            writes=True,
+        )
+
+    @call
+    def remove_webhook(self, webhook_id: str) -> Call[WrittenWebhookAnswer]:
+        """Send nothing to this webhook any more.
+
+        A request that is under way may still arrive.
+        """
+        return request("DELETE", "/v1/webhooks/{}", WrittenWebhookAnswer, webhook_id, statuses=(200,), writes=True)
+
+    @call
+    def rotate_webhook_secret(self, webhook_id: str, *, idempotency_key: str | None = None) -> Call[NewWebhookAnswer]:
+        """Make a new secret, which only this answer has.
+
+        The old one signs deliveries too for one more day. Sent again with its `Idempotency-Key`, the request makes
+        none, and `secret` is null.
+        """
+        return request(
+            "POST",
+            "/v1/webhooks/{}/rotate-secret",
+            NewWebhookAnswer,
+            webhook_id,
+            statuses=(200,),
+            idempotency_key=idempotency_key or new_id(),
+            writes=True,
+        )
+
+    @call
+    def enable_webhook(self, webhook_id: str, *, skip: bool | None = None) -> Call[WrittenWebhookAnswer]:
+        """Let a webhook that is disabled, or waits after a failure, try again at once: where it was, or with `skip`
+        from now on.
+        """
+        return request(
+            "POST",
+            "/v1/webhooks/{}/enable",
+            WrittenWebhookAnswer,
+            webhook_id,
+            statuses=(200,),
+            body={"skip": skip},
+            writes=True,
+        )
+
     @paged
     def list_trades(
         self,

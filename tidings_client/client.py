@@ -148,9 +148,9 @@ class Client(_Common, BlockingClient):
         while True:
             try:
                 with closing(self._http.send(follower.request(), stream=True)) as response:
-                    if response.status_code == httpx.codes.OK:
-                        for line in response.iter_lines():
-                            yield from follower.take(line)
+                    if follower.accepts(response):
+                        for chunk in response.iter_bytes():
+                            yield from follower.take(chunk)
                         pause = follower.pause_after_end()
                     else:
                         response.read()
@@ -219,15 +219,18 @@ class AsyncClient(_Common, AwaitingClient):
         after: str | int | None = None,
         conflate: bool = False,
     ) -> AsyncGenerator[Message]:
-        """Yield what happens, without end, each message once. Takes and raises as `Client.stream`."""
+        """Yield what happens, without end, each message once. Takes and raises as `Client.stream`.
+
+        Whoever leaves the loop early ends the stream with `contextlib.aclosing`.
+        """
         follower = Follower(self._session, channels, markets, after, conflate=conflate)
         while True:
             try:
                 response = await self._http.send(follower.request(), stream=True)
                 async with aclosing(response):
-                    if response.status_code == httpx.codes.OK:
-                        async for line in response.aiter_lines():
-                            for message in follower.take(line):
+                    if follower.accepts(response):
+                        async for chunk in response.aiter_bytes():
+                            for message in follower.take(chunk):
                                 yield message
                         pause = follower.pause_after_end()
                     else:

@@ -7,6 +7,7 @@ of it. So `Client` and `AsyncClient` share all of it.
 from __future__ import annotations
 
 import random
+from collections.abc import Generator
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -14,11 +15,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import httpx
 import msgspec
 
-from tidings_client.errors import ApiError, TidingsError, UnreachableError, error_of
+from tidings_client.batches import merged, only, without_result
+from tidings_client.errors import ApiError, TidingsError, UnavailableError, UnreachableError, error_of
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from tidings_client.call import Call
 
 T = TypeVar("T")
@@ -106,16 +106,33 @@ class Retries:
         return pause
 
 
-def conversation(
-    session: Session, call: Call[T]
-) -> Generator[httpx.Request | float, httpx.Response | httpx.TransportError | None, T]:
+Steps = Generator[httpx.Request | float, httpx.Response | httpx.TransportError | None, T]
+"""What to do next (send a request, or wait for seconds), told what came of it; returns a T."""
+
+
+def conversation(session: Session, call: Call[T]) -> Steps[T]:
     """Yield the requests to send and the seconds to wait, and return the answer.
+
+    An order of a batch that has no result is sent again, until the deadline; then it keeps the code that says so.
 
     Raises:
         UnreachableError: nobody answers, or somebody else does.
         ApiError: the answer is an error; 429 and 503 only at the deadline.
     """
     retries = Retries(session.retry_seconds)
+    found: Any = yield from _attempts(session, retries, call)
+    while (places := without_result(found)) and (pause := retries.pause()) is not None:
+        yield pause
+        try:
+            later = yield from _attempts(session, retries, only(call, places))
+        except (UnavailableError, UnreachableError):
+            break
+        found = merged(found, places, later)
+    return found  # type: ignore[no-any-return]  # a T
+
+
+def _attempts(session: Session, retries: Retries, call: Call[T]) -> Steps[T]:
+    """Send one call until it has an answer."""
     request = session.request(call)
     while True:
         came = yield request

@@ -55,6 +55,7 @@ __all__ = [
     "Me",
     "NewInvitation",
     "NewKeyAnswer",
+    "NewWebhookAnswer",
     "OpenMarket",
     "Order",
     "OrderAnswer",
@@ -76,12 +77,15 @@ __all__ = [
     "Story",
     "StoryWithMarkets",
     "Trade",
+    "WebhookAnswer",
+    "WebhookPage",
     "WrittenAccount",
     "WrittenAmendedOrder",
     "WrittenKeyAnswer",
     "WrittenMarketWithWordings",
     "WrittenSetsAnswer",
     "WrittenStoryWithMarkets",
+    "WrittenWebhookAnswer",
 ]
 
 
@@ -705,6 +709,26 @@ class NewKeyAnswer(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None
 
 
+class NewWebhookAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A webhook with a new secret, which no other answer has."""
+
+    webhook_id: str
+    url: str
+    lifecycle: bool
+    min_cost: Decimal | None
+    fills_of: str | None
+    status: str
+    delivered_position: int
+    created_at: datetime
+    delivered_at: datetime | None
+    failing_since: datetime | None
+    next_attempt_at: datetime | None
+    last_error: str | None
+    disabled_at: datetime | None
+    position: int
+    secret: str | None
+
+
 class OpenMarket(msgspec.Struct, frozen=True, kw_only=True):
     """A question with 2 to 64 outcomes, exactly one of which comes true."""
 
@@ -1052,6 +1076,35 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
     resting_account: str | None
 
 
+class WebhookAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A webhook without its secrets.
+
+    `delivered_position` is the last position of the log that it is done with. A webhook is `failing` from its first
+    failure until everything that waits has arrived, and `disabled` after a day of it.
+    """
+
+    webhook_id: str
+    url: str
+    lifecycle: bool
+    min_cost: Decimal | None
+    fills_of: str | None
+    status: str
+    delivered_position: int
+    created_at: datetime
+    delivered_at: datetime | None
+    failing_since: datetime | None
+    next_attempt_at: datetime | None
+    last_error: str | None
+    disabled_at: datetime | None
+
+
+class WebhookPage(msgspec.Struct, frozen=True, kw_only=True):
+    """All webhooks."""
+
+    data: list[WebhookAnswer]
+    next_cursor: str | None
+
+
 class WrittenAccount(msgspec.Struct, frozen=True, kw_only=True):
     """An account with the mark value of its positions, each rounded down."""
 
@@ -1203,3 +1256,25 @@ class WrittenStoryWithMarkets(msgspec.Struct, frozen=True, kw_only=True):
     position: int
     time: datetime
     markets: list[Market]
+
+
+class WrittenWebhookAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A webhook after a write.
+
+    Webhooks are not in the log: `position` is the end of the log at that moment.
+    """
+
+    webhook_id: str
+    url: str
+    lifecycle: bool
+    min_cost: Decimal | None
+    fills_of: str | None
+    status: str
+    delivered_position: int
+    created_at: datetime
+    delivered_at: datetime | None
+    failing_since: datetime | None
+    next_attempt_at: datetime | None
+    last_error: str | None
+    disabled_at: datetime | None
+    position: int

@@ -67,6 +67,12 @@ def complain(problem: object) -> None:
     logs.complain(problem)
 
 
+def server_url(host: str, port: int) -> str:
+    """Return the URL of a server on this machine that listens on this host and port."""
+    host = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104  compared, not bound
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def needs_kafka(command: str) -> int:
     """Say that the command works only with the log in Kafka, and return its exit code."""
     complain(f"`{command}` needs TIDINGS_LOG=kafka; `tidings serve` runs everything")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from api.cli.command import DONE, NO, WRONG_USE, add_command, add_group, add_json, complain
+from api.cli.command import DONE, NO, WRONG_USE, add_command, add_group, add_json, complain, server_url
 
 if TYPE_CHECKING:
     import argparse
@@ -14,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from api.cli.command import Commands
-    from api.client import HttpClient
     from settings import Settings
+    from tidings_client import Client
 
 
 def add_commands(commands: Commands) -> None:
@@ -41,32 +40,27 @@ def _add_server(command: argparse.ArgumentParser) -> None:
 def _create(options: Namespace, settings: Settings) -> int:
     from messages.moments import parse_moment
     from messages.wire import format_time
+    from tidings_client import plain
 
     try:
         expires_at = format_time(parse_moment(options.expires_at))
     except ValueError as error:
         complain(f"--expires-at {options.expires_at}: {error}")
         return WRONG_USE
-    body = {"uses": options.uses, "credits": options.credits, "expires_at": expires_at}
 
-    def create(client: HttpClient) -> None:
-        made = client.post("/v1/invitations", body)
-        link = f"{client.url}{made['link']}"
-        print(json.dumps({**made, "link": link}) if options.json else link)
+    def create(client: Client) -> None:
+        made = client.create_invitation(uses=options.uses, credits=options.credits, expires_at=expires_at)
+        link = f"{client.url}{made.link}"
+        print(json.dumps({**plain(made), "link": link}) if options.json else link)
 
     return _ask(options, settings, create)
 
 
 def _list(options: Namespace, settings: Settings) -> int:
-    def show(client: HttpClient) -> None:
-        rows: list[dict[str, Any]] = []
-        cursor = None
-        while True:
-            page = client.get("/v1/invitations", cursor=cursor)
-            rows += page["data"]
-            cursor = page["next_cursor"]
-            if cursor is None:
-                break
+    from tidings_client import plain
+
+    def show(client: Client) -> None:
+        rows = plain(list(client.list_invitations()))
         if options.json:
             print(json.dumps(rows))
             return
@@ -79,33 +73,34 @@ def _list(options: Namespace, settings: Settings) -> int:
 
 
 def _revoke(options: Namespace, settings: Settings) -> int:
-    from urllib.parse import quote
+    from tidings_client import plain
 
-    def revoke(client: HttpClient) -> None:
-        revoked = client.write("DELETE", f"/v1/invitations/{quote(options.invitation_id, safe='')}")
-        print(json.dumps(revoked) if options.json else f"revoked {revoked['invitation_id']}")
+    def revoke(client: Client) -> None:
+        revoked = client.revoke_invitation(options.invitation_id)
+        print(json.dumps(plain(revoked)) if options.json else f"revoked {revoked.invitation_id}")
 
     return _ask(options, settings, revoke)
 
 
-def _ask(options: Namespace, settings: Settings, question: Callable[[HttpClient], None]) -> int:
-    """Ask a server with an admin's key; return the exit code. Raises NoServerError."""
-    from api.client import ClientError, HttpClient, server_url
+def _ask(options: Namespace, settings: Settings, question: Callable[[Client], None]) -> int:
+    """Ask a server with an admin's key; return the exit code. Raises UnreachableError."""
+    from tidings_client import ApiError, Client
 
     operator_key = settings.operator_key.get_secret_value() if settings.operator_key else None
     key: str | None = options.key or operator_key
     if key is None:
         complain("an admin's key is needed: --key or TIDINGS_OPERATOR_KEY")
         return WRONG_USE
+    url = options.url or server_url(settings.host, settings.port)
     try:
-        client = HttpClient(options.url or server_url(settings.host, settings.port), key, retry_seconds=10)
+        client = Client(url, key, retry_seconds=10, wait_for_server=False)
     except ValueError as error:
         complain(error)
         return WRONG_USE
-    with closing(client):
+    with client:
         try:
             question(client)
-        except ClientError as error:
+        except ApiError as error:
             complain(error)
             return NO
     return DONE

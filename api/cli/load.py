@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing, suppress
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from api.cli.command import DONE, NO, WRONG_USE, add_command, complain
+from api.cli.command import DONE, NO, WRONG_USE, add_command, complain, server_url
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
     from api.cli.command import Commands
     from settings import Settings
+    from tidings_client.call import Call
 
 CLOSE_AFTER_SECONDS: Final = 3652 * 24 * 3600
 """The life of a market that names no `close_time`: ten years from its story."""
@@ -34,8 +35,6 @@ def add_commands(commands: Commands) -> None:
 
 
 def _load(options: Namespace, settings: Settings) -> int:
-    from api.client import server_url
-
     operator_key = settings.operator_key.get_secret_value() if settings.operator_key else None
     key: str | None = options.key or operator_key
     if key is None:
@@ -49,9 +48,9 @@ def load(file: Path, url: str, key: str, *, subsidy: str, as_json: bool) -> int:
     """Publish every story of the file (`{"stories": [...]}`, in the form of the API); return the exit code.
 
     A story's slug, or without one its content, makes its id. So a file that is loaded again changes nothing, and a story
-    whose fields have changed since is refused. Raises NoServerError.
+    whose fields have changed since is refused. Raises UnreachableError.
     """
-    from api.client import ClientError, HttpClient
+    from tidings_client import ApiError, Client
 
     try:
         bodies = read_stories(file, subsidy)
@@ -59,17 +58,17 @@ def load(file: Path, url: str, key: str, *, subsidy: str, as_json: bool) -> int:
         complain(f"{file}: {getattr(error, 'strerror', None) or error}")
         return WRONG_USE
     try:
-        client = HttpClient(url, key, retry_seconds=10)
+        client = Client(url, key, retry_seconds=10, wait_for_server=False)
     except ValueError as error:
         complain(error)
         return WRONG_USE
     published: list[dict[str, Any]] = []
-    with closing(client):
-        head = client.get("/v1/status")["data"]["engine"]["position"]
+    with client:
+        head = client.get_status().data.engine.position
         for number, body in enumerate(bodies, 1):
             try:
-                answer = client.post("/v1/stories", body, idempotency_key=_id_of(body))
-            except ClientError as error:
+                answer = client.send(_publication(body))
+            except ApiError as error:
                 details = f" {json.dumps(error.details)}" if error.details else ""
                 complain(f"{file}: story {number} ({body.get('slug') or body.get('title')}): {error}{details}")
                 return NO
@@ -122,6 +121,15 @@ def story_body(story: dict[str, Any], subsidy: str) -> dict[str, Any]:
         terms["close_time"] = format_time(min(published + CLOSE_AFTER_SECONDS * MICRO, TIME_MAX))
     markets = [{**terms, **market} for market in story.get("markets") or []]
     return {name: value for name, value in story.items() if name in _STORY_FIELDS} | {"markets": markets}
+
+
+def _publication(body: dict[str, Any]) -> Call[dict[str, Any]]:
+    """Return the call that publishes a story as the file has it: the server says what is wrong with it."""
+    from tidings_client.call import Call
+
+    headers = {"idempotency-key": _id_of(body), "content-type": "application/json"}
+    content = json.dumps(body).encode()
+    return Call("POST", "/v1/stories", dict[str, Any], headers=headers, content=content, writes=True)
 
 
 def _id_of(body: dict[str, Any]) -> str:

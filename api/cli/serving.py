@@ -1,4 +1,4 @@
-"""`tidings serve | api | engine | projector | orders | feed`: the commands that run until they are stopped."""
+"""`tidings serve | api | engine | projector | orders | feed | webhooks`: the commands that run until they are stopped."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ def add_commands(commands: Commands) -> None:
     text = "pass signed orders of trading services on to the engine (TIDINGS_LOG=kafka)"
     add_command(commands, "orders", _orders, text)
     add_command(commands, "feed", _feed, "derive the topic feed, one record an event (TIDINGS_LOG=kafka)")
+    add_command(commands, "webhooks", _webhooks, "only the sender of webhooks; `serve` has its own")
 
 
 def _serve(options: Namespace, settings: Settings) -> int:
@@ -170,6 +171,15 @@ def _feed(_: Namespace, settings: Settings) -> int:
     start_logs(settings)
     _warn_without_kafka(settings)
     run(settings)
+    return DONE
+
+
+def _webhooks(_: Namespace, settings: Settings) -> int:
+    from api.processes import run_webhooks
+
+    start_logs(settings)
+    check_kafka(settings)
+    run_webhooks(settings)
     return DONE
 
 

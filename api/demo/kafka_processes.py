@@ -9,10 +9,10 @@ import sys
 from typing import TYPE_CHECKING, Final, Self
 
 from api.child_process import ChildProcess
-from api.client import HttpClient
 from local.kafka import Broker
 from local.processes import StartError, free_port, last_lines, polls
 from settings import environment
+from tidings_client import Client, UnreachableError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,8 +68,8 @@ class KafkaProcesses:
         for _ in polls(READY_SECONDS):
             if problem := self.problem():
                 raise StartError(problem)
-            with contextlib.suppress(OSError), contextlib.closing(HttpClient(self.url)) as client:
-                client.get("/healthz")
+            with contextlib.suppress(UnreachableError), Client(self.url, wait_for_server=False) as client:
+                client.get_health()
                 return
         raise StartError(f"api did not answer in {READY_SECONDS} s:\n{last_lines(self._folder / 'api.log')}")
 

@@ -8,18 +8,19 @@ from importlib.resources import files
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
-from api.client import ClientError
 from api.demo.traders import MarketView, PlaceOne, Requote, Split, cast
 from domain.market import Status
 from domain.money import MICRO
 from messages.wire import format_time, parse_time
+from tidings_client import ApiError
+from tidings_client.models import Evidence, OpenMarket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from api.client import HttpClient
     from api.demo.traders import Trader
     from domain.money import Time
+    from tidings_client import Client
 
 DAY: Final = 24 * 3600 * MICRO
 WEEKS: Final = 10
@@ -78,14 +79,13 @@ def seed_stories() -> list[dict[str, Any]]:
 class Play:
     """One run of the ten weeks.
 
-    `position` is the position in the log of the last write. `opening` has the opening prices by market and outcome,
+    `opening` has the opening prices by market and outcome,
     `refused` the number of refused orders by code. `progress` is told the day and the part that is done, 0 to 1.
     """
 
-    client: HttpClient
+    client: Client
     seed: int
     progress: Callable[[str, float], None] = lambda _day, _part: None
-    position: int = 0
     orders: int = 0
     opening: dict[str, dict[str, str]] = field(default_factory=dict)
     refused: dict[str, int] = field(default_factory=dict)
@@ -115,28 +115,28 @@ class Play:
 
     def _publish(self, story: dict[str, Any], start: Time) -> None:
         terms = {"subsidy": "500", "close_time": format_time(start + OPEN_FOR), "dispute_seconds": 24 * 3600}
-        markets = [{**market, **terms, "fee_rate": "0.02"} for market in story["markets"]]
-        published = self._post("/v1/stories", {**story, "markets": markets}, start)
-        for market in published["markets"]:
-            self._markets[market["slug"]] = market["market_id"]
-            self.opening[market["slug"]] = {row["outcome"]: row["price"] for row in market["outcomes"]}
+        markets = [OpenMarket(**{**market, **terms, "fee_rate": "0.02"}) for market in story["markets"]]
+        published = self.client.publish_story(**{**story, "markets": markets}, **self._write(start))
+        for market in published.markets:
+            self._markets[market.slug] = market.market_id
+            self.opening[market.slug] = {row.outcome: f"{row.price:f}" for row in market.outcomes}
 
     def _open_accounts(self, traders: list[Trader], start: Time) -> None:
+        at = start + DAY // 24
         for trader in traders:
-            account = self._post("/v1/accounts", {"name": trader.name}, start + DAY // 24)
-            self._accounts[trader.name] = account["account_id"]
-            path = f"/v1/accounts/{account['account_id']}/deposits"
-            self._post(path, {"amount": trader.deposit}, start + DAY // 24)
+            account = self.client.open_account(trader.name, **self._write(at))
+            self._accounts[trader.name] = account.account_id
+            self.client.deposit(account.account_id, trader.deposit, **self._write(at))
 
     def _turn(self, traders: list[Trader], part: float, now: Time, random: Random) -> None:
         """Let one trader act in one market."""
         (trader,) = random.choices(traders, [trader.weight for trader in traders])
         slug = random.choice(sorted(self._markets))
-        market = self.client.get(f"/v1/markets/{self._markets[slug]}", min_position=self.position)["data"]
-        prices = {row["outcome"]: float(row["price"]) for row in market["outcomes"]}
+        market = self.client.get_market(self._markets[slug]).data
+        prices = {row.outcome: float(row.price) for row in market.outcomes}
         seen = self._seen.get((trader.name, slug), prices)
         self._seen[trader.name, slug] = prices
-        if market["status"] != Status.ACTIVE:
+        if market.status != Status.ACTIVE:
             return
         drift = {outcome: price - seen[outcome] for outcome, price in prices.items()}
         shares = self._shares(trader.name, slug)
@@ -146,47 +146,40 @@ class Play:
                 self._order(trader.name, slug, body, now)
             case Split(quantity):
                 account = self._accounts[trader.name]
-                self._post(f"/v1/markets/{self._markets[slug]}/split", {"account": account, "amount": quantity}, now)
+                self.client.split_sets(self._markets[slug], quantity, account=account, **self._write(now))
             case Requote(bodies):
-                scope = {"account": self._accounts[trader.name], "market_id": self._markets[slug]}
-                self._post("/v1/orders/cancel", scope, now)
+                account, market_id = self._accounts[trader.name], self._markets[slug]
+                self.client.cancel_orders(account=account, market_id=market_id, **self._write(now))
                 for body in bodies:
                     self._order(trader.name, slug, body, now)
             case None:
                 pass
 
     def _shares(self, name: str, slug: str) -> dict[str, float]:
-        path = f"/v1/accounts/{self._accounts[name]}/positions"
-        rows = self.client.get(path, market=self._markets[slug], min_position=self.position)["data"]
-        return {row["outcome"]: float(row["shares"]) for row in rows}
+        rows = self.client.list_account_positions(self._accounts[name], market=self._markets[slug])
+        return {row.outcome: float(row.shares) for row in rows}
 
     def _order(self, name: str, slug: str, body: dict[str, Any], now: Time) -> None:
         """Place an order; count it, or its refusal, which is part of the game."""
         self._ids += 1
-        order = {
-            "account": self._accounts[name],
-            "client_order_id": f"demo-{self._ids}",
-            "market_id": self._markets[slug],
-            **body,
-        }
+        order = {"account": self._accounts[name], "client_order_id": f"demo-{self._ids}", **body}
         try:
-            self.position = self.client.post("/v1/orders", order, at=now)["position"]
+            self.client.place_order(market_id=self._markets[slug], at=format_time(now), **order)
             self.orders += 1
-        except ClientError as error:
+        except ApiError as error:
             self.refused[error.code] = self.refused.get(error.code, 0) + 1
-            self.position = max(self.position, error.details.get("position", 0))
+            self.client.position = max(self.client.position, error.position or 0)
 
     def _resolve(self, ending: Ending, start: Time) -> None:
         """Close and determine a market; finalize it a day later, after the dispute window."""
-        path = f"/v1/markets/{self._markets[ending.slug]}"
+        market = self._markets[ending.slug]
         at = start + ending.day * DAY
-        self._post(f"{path}/close", {}, at)
-        evidence = {"text": ending.evidence}
-        self._post(f"{path}/determine", {"payouts": ending.payouts, "evidence": evidence}, at)
-        self._post(f"{path}/finalize", {}, at + DAY)
+        self.client.close_market(market, **self._write(at))
+        evidence = Evidence(text=ending.evidence)
+        self.client.determine_market(market, payouts=ending.payouts, evidence=evidence, **self._write(at))
+        self.client.finalize_market(market, **self._write(at + DAY))
 
-    def _post(self, path: str, body: dict[str, Any], at: Time) -> dict[str, Any]:
+    def _write(self, at: Time) -> dict[str, Any]:
+        """Return the id and the time of the next write: the same in every play with this seed."""
         self._ids += 1
-        answer = self.client.post(path, body, idempotency_key=f"demo-{self._ids}", at=at)
-        self.position = max(self.position, answer["position"])
-        return answer
+        return {"idempotency_key": f"demo-{self._ids}", "at": format_time(at)}

@@ -16,12 +16,11 @@ import shutil
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import SecretStr
 
 from api import logs
-from api.client import ClientError, HttpClient
 from api.database import DATABASE
 from api.demo.kafka_processes import KafkaProcesses
 from api.demo.play import WEEKS, Play
@@ -32,9 +31,13 @@ from api.stop_signals import wait_for_stop
 from domain.money import MICRO
 from local.postgres import Postgres, drop_database
 from local.processes import StartError, free_port, locked
+from tidings_client import Client, TidingsError
 
 if TYPE_CHECKING:
     from settings import Settings
+
+RETRY_SECONDS: Final = 60.0
+"""The time for which the demo asks an exchange that does not answer."""
 
 
 def run_demo(settings: Settings, *, kafka: bool, once: bool, as_json: bool, seed: int) -> int:
@@ -72,13 +75,13 @@ def run_demo(settings: Settings, *, kafka: bool, once: bool, as_json: bool, seed
         )
         tell_progress("Starting Kafka, engine, projector, feed and api" if kafka else "Starting the exchange")
         stack.enter_context(running)
-        client = stack.enter_context(contextlib.closing(HttpClient(running.url, _key_of(settings))))
+        client = stack.enter_context(Client(running.url, _key_of(settings), retry_seconds=RETRY_SECONDS))
         play = Play(client, seed, progress=progress_bar())
         tell_progress(f"Playing {WEEKS} weeks of trading")
         try:
             play.run()
             result = collect(client, play)
-        except (ClientError, OSError) as error:
+        except TidingsError as error:
             logs.complain(running.problem() or error)
             return 3
         problems = _report(result, as_json=as_json)

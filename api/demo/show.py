@@ -4,35 +4,35 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
+from tidings_client import plain
+
 if TYPE_CHECKING:
-    from api.client import HttpClient
     from api.demo.play import Play
+    from tidings_client import Client
 
 CHART_ROWS: Final = 9
 CHART_COLUMNS: Final = 70
 
 
-def collect(client: HttpClient, play: Play) -> dict[str, Any]:
-    """Return the result of the play as of its last position, in JSON's types.
+def collect(client: Client, play: Play) -> dict[str, Any]:
+    """Return the result of the play as of its last write, in JSON's types.
 
     `prices` has the price history by market and outcome, with at most one point every four hours; `opening` the opening
     prices; `ledger_sum` the sum over all books of the ledger, which is 0.
     """
-    at = play.position
-    stories = client.get("/v1/stories", min_position=at)["data"]
-    detailed = [client.get(f"/v1/stories/{story['story_id']}", min_position=at)["data"] for story in stories]
+    detailed = [plain(client.get_story(story.story_id).data) for story in client.list_stories()]
     markets = [market for story in detailed for market in story.pop("markets")]
     prices = {}
     for market in markets:
-        path = f"/v1/markets/{market['market_id']}/prices-history"
         prices[market["slug"]] = {
-            row["outcome"]: client.get(path, outcome=row["outcome"], fidelity=240, min_position=at)["data"]["history"]
+            row["outcome"]: plain(
+                client.get_prices_history(market["market_id"], outcome=row["outcome"], fidelity=240).data.history
+            )
             for row in market["outcomes"]
         }
-    board = client.get("/v1/leaderboard", min_position=at)["data"]
-    ledger = client.get("/v1/ledger", min_position=at)["data"]
+    ledger = plain(client.get_ledger().data)
     return {
-        "position": at,
+        "position": client.position,
         "seed": play.seed,
         "orders": play.orders,
         "refused": play.refused,
@@ -40,7 +40,7 @@ def collect(client: HttpClient, play: Play) -> dict[str, Any]:
         "markets": markets,
         "opening": play.opening,
         "prices": prices,
-        "leaderboard": board,
+        "leaderboard": plain(client.get_leaderboard().first().data),
         "ledger": ledger["books"],
         "ledger_sum": ledger["sum"],
     }

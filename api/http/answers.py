@@ -295,3 +295,43 @@ class PublicProfile(PublicAccount):
     pnl: CreditsSum
     realized: CreditsSum
     unrealized: CreditsSum
+
+
+class WebhookAnswer(TypedDict):
+    """A webhook without its secrets. `delivered_position` is the last position of the log that it is done with.
+
+    A webhook is `failing` from its first failure until everything that waits has arrived, and `disabled` after a day of it.
+    """
+
+    webhook_id: str
+    url: str
+    lifecycle: bool
+    min_cost: Credits | None
+    fills_of: str | None
+    status: Literal["active", "failing", "disabled"]
+    delivered_position: Count
+    created_at: Moment
+    delivered_at: Moment | None
+    failing_since: Moment | None
+    next_attempt_at: Moment | None
+    last_error: str | None
+    disabled_at: Moment | None
+
+
+class WrittenWebhookAnswer(WebhookAnswer):
+    """A webhook after a write. Webhooks are not in the log: `position` is the end of the log at that moment."""
+
+    position: Count
+
+
+class NewWebhookAnswer(WrittenWebhookAnswer):
+    """A webhook with a new secret, which no other answer has."""
+
+    secret: str | None
+
+
+class WebhookPage(TypedDict):
+    """All webhooks."""
+
+    data: list[WebhookAnswer]
+    next_cursor: str | None

@@ -45,7 +45,9 @@ from api.http.routes import (
     orders,
     portfolio,
     stories,
+    webhooks,
 )
+from api.http.tracing import TracedRequests
 from api.http.waits import Waits
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from consumers.gateway import Gateway
+    from consumers.traces import Traces
     from projections.machine.progress import Progress
     from settings import Settings
 
@@ -78,6 +81,7 @@ _MODULES: Final = (
     events,
     keys,
     invitations,
+    webhooks,
 )
 
 ROUTERS: Final = (*(module.router for module in _MODULES), market_reads.tape)
@@ -143,6 +147,7 @@ def create_app(
     log: ApplicationRecorder,
     progress: Progress,
     settings: Settings,
+    traces: Traces | None = None,
 ) -> App:
     """Return the application.
 
@@ -153,6 +158,7 @@ def create_app(
         log: the recorder of the event log, for reading.
         progress: knows the positions of the read models; started.
         settings: those under HTTP, and `clock`.
+        traces: keeps a span of each request; none by default.
     """
     app = App(
         title="Tidings",
@@ -191,8 +197,7 @@ def create_app(
     )
     errors.install(app)
     _add_routes(app)
-    app.add_route("/docs", _serve_reference, include_in_schema=False)
-    _put_middleware_around(app)
+    _put_middleware_around(app, traces)
     return app
 
 
@@ -200,9 +205,10 @@ def _add_routes(app: App) -> None:
     for router in ROUTERS:
         app.include_router(router, prefix="/v1")
     app.include_router(health.router)
+    app.add_route("/docs", _serve_reference, include_in_schema=False)
 
 
-def _put_middleware_around(app: App) -> None:
+def _put_middleware_around(app: App, traces: Traces | None) -> None:
     """Put the same frame around the routes and around the fast path."""
     app.add_middleware(EncodedSlashes)
     app.add_middleware(JsonBodies)
@@ -215,6 +221,8 @@ def _put_middleware_around(app: App) -> None:
     app.fast_paths = dict.fromkeys(entry.paths, frame(entry))
     app.kept_reads = KeptReads(super(App, app).__call__, context, frame(app))
     app.entrance = Entrance(app.serve, app.state.context.settings)
+    if traces is not None:
+        app.entrance = TracedRequests(app.entrance, traces)
 
 
 def _put_frame_around(app: FastAPI) -> Callable[[ASGIApp], RequestFrame]:

@@ -49,6 +49,7 @@ CODES: Final[dict[str, Meaning]] = {
     "FORBIDDEN": Meaning(403, "The key's roles, or its account, do not allow this."),
     "NOT_FOUND": Meaning(404, "No such path."),
     "KEY_NOT_FOUND": Meaning(404, "No such API key."),
+    "WEBHOOK_NOT_FOUND": Meaning(404, "No such webhook."),
     "METHOD_NOT_ALLOWED": Meaning(405, "The path does not have this method."),
     "REQUEST_TIMEOUT": Meaning(408, "The header or the body took too long to arrive. The connection is closed."),
     "HEADERS_TOO_LARGE": Meaning(431, "The header is longer than this server accepts. The connection is closed."),
@@ -87,6 +88,7 @@ CODES: Final[dict[str, Meaning]] = {
         422, "The cash could still be taken back, by a correction or a void; it can be traded, and withdrawn later."
     ),
     "TOO_MANY_KEYS": Meaning(422, "The account already has the most valid API keys that it may make itself."),
+    "TOO_MANY_WEBHOOKS": Meaning(422, "The exchange already has the most webhooks that it may have."),
     "TOO_MANY_ORDERS": Meaning(422, "The account already has the most resting orders that it may have."),
     "BOOK_FULL": Meaning(422, "The market already has the most resting orders, and the account at least 10 of them."),
     "TOO_MANY_MARKETS": Meaning(422, "The story already has the most markets that it may have."),

@@ -28,7 +28,7 @@ _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 CLIENT_GONE: Final = 499
 """The status in the log and in the metrics of a request whose client did not wait for the answer, as in nginx."""
 
-_QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 """Paths without a log line: monitoring asks for them every few seconds."""
 
 
@@ -165,9 +165,9 @@ class RequestFrame:
 
     def record(self, scope: Scope, request_log: RequestLog, status: int, seconds: float) -> None:
         """Count a request that was answered, and write its log line."""
-        route = _route_of(scope)
+        route = route_of(scope)
         self.metrics.count(route, scope["method"], status, seconds)
-        if scope["path"] in _QUIET:
+        if scope["path"] in QUIET:
             return
         self.log.info(
             "request",
@@ -235,7 +235,7 @@ def _nul_in(scope: Scope) -> ApiError | None:
     return None
 
 
-def _route_of(scope: Scope) -> str:
+def route_of(scope: Scope) -> str:
     """Return the path with the names of its parameters instead of their values: the number of routes stays small."""
     route = scope.get("route")
     if route is not None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any, Final
 
+from api.http import examples
 from api.http.access import needs_key
 from api.http.answers import AnswerMoment, ErrorAnswer
 from api.http.errors import CODES
@@ -187,6 +188,7 @@ _ABOUT: Final = {
     "account": "id or name",
     "order_id": "id of the order",
     "key_id": "id of the key",
+    "webhook_id": "id of the webhook",
     "status": "only markets with this status",
     "category": "only this category",
     "open": "only resting orders",
@@ -206,7 +208,7 @@ _OF_FASTAPI: Final = frozenset({"HTTPValidationError", "ValidationError"})
 
 
 def complete(document: dict[str, Any], *, public_reads: bool) -> dict[str, Any]:
-    """Add components, keys and headers to FastAPI's document, in place, and return it."""
+    """Add components, keys, headers and examples to FastAPI's document, in place, and return it."""
     components = document["components"]
     schemas = {name: schema for name, schema in components["schemas"].items() if name not in _OF_FASTAPI}
     components["schemas"] = dict(sorted({**schemas, **COMPONENTS}.items()))
@@ -223,15 +225,25 @@ def complete(document: dict[str, Any], *, public_reads: bool) -> dict[str, Any]:
                 needed = needs_key(operation["operationId"], public_reads=public_reads)
                 operation["security"] = [{"key": []}] if needed else [{}, {"key": []}]
             parameters = operation.setdefault("parameters", [])
-            for parameter in parameters:
-                if "description" not in parameter and parameter["name"] in _ABOUT:
-                    parameter["description"] = _ABOUT[parameter["name"]]
+            _explain(operation)
             if "COMMAND_ID_REUSED" in codes and operation["operationId"] not in _OWN_IDS:
                 parameters.append(_IDEMPOTENCY_KEY)
             if "REPLY_TIMEOUT" in codes:
                 parameters.append(_TIDINGS_TIME)
             operation["responses"] = dict(sorted(operation["responses"].items()))
     return document
+
+
+def _explain(operation: dict[str, Any]) -> None:
+    """Add the descriptions of parameters, and the examples."""
+    for parameter in operation["parameters"]:
+        if "description" not in parameter and parameter["name"] in _ABOUT:
+            parameter["description"] = _ABOUT[parameter["name"]]
+        if parameter["in"] == "path" and parameter["name"] in examples.PATH:
+            parameter["example"] = examples.PATH[parameter["name"]]
+    if operation["operationId"] in examples.BODIES:
+        body = operation["requestBody"]["content"]["application/json"]
+        body["example"] = examples.BODIES[operation["operationId"]]
 
 
 def _write_defaults_as_text(schemas: dict[str, Any]) -> None:

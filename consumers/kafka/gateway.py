@@ -1,4 +1,4 @@
-"""The way to an engine over Kafka, for the HTTP processes and for the client of other services written in Python.
+"""The way to an engine over Kafka, for the HTTP processes. Services of others have `tidings_client.kafka`.
 
     with KafkaGateway(settings) as gateway:
         reply = gateway.submit_blocking("order:ac_1:7", PlaceOrder(...))     # or: await gateway.submit(...)
@@ -30,8 +30,8 @@ from eventsourcing.persistence import OperationalError
 from consumers.engine.command_source import Waiter, deliver
 from consumers.errors import Busy, EngineStopped, GatewayError, ReplyTimeout
 from consumers.gateway import gather_replies
-from consumers.kafka.outbox import PACK_BYTES_MAX, PACK_COMMANDS_MAX, Key, Pending, Unit, next_record
-from consumers.kafka.records import FROM_HTTP, RecordReader, RecordSender
+from consumers.kafka.outbox import PACK_BYTES_MAX, PACK_COMMANDS_MAX, CommandTraces, Key, Pending, Unit, next_record
+from consumers.kafka.records import FROM_HTTP, Headers, RecordReader, RecordSender
 from consumers.kafka.topics import COMMANDS, REPLIES, ensure_topics, topic_name
 from consumers.kafka.unreadable import UnreadableRecords
 from domain.money import Time
@@ -70,8 +70,8 @@ class KafkaGateway:
         retry_seconds: float = 1.0,
         behind_seconds: float = BEHIND_SECONDS,
         commands_max: int | None = None,
-        check_topics: bool = True,
         http: bool = False,
+        traces: CommandTraces | None = None,
     ) -> None:
         """Nothing is connected before `start`.
 
@@ -83,7 +83,7 @@ class KafkaGateway:
             behind_seconds: callers are refused while the engine has not read a command that was sent this long ago.
             commands_max: the most commands that may wait for their reply; the settings' `queue_commands_max` by default.
             http: whether the commands come from the HTTP API of the exchange, and have its ids (messages/command_ids.py).
-            check_topics: whether to make and check the topics at the start. Kafka must grant the right to do so.
+            traces: gives sampled commands their `traceparent`; none by default.
         """
         self._settings = settings
         self._topic = topic_name(settings, COMMANDS)
@@ -92,8 +92,8 @@ class KafkaGateway:
         self._timeout_seconds = timeout_seconds if timeout_seconds is not None else settings.reply_ms / 1000
         self._retry_seconds = retry_seconds
         self._behind_seconds = behind_seconds
-        self._check_topics = check_topics
         self._headers = FROM_HTTP if http else None
+        self._traces = traces
         self._commands_max = commands_max if commands_max is not None else settings.queue_commands_max
         self._name = uuid4().hex
         self._key = self._name.encode()
@@ -119,8 +119,7 @@ class KafkaGateway:
             OperationalError: no broker answers in time.
             UnsafeTopic: a topic could lose data.
         """
-        if self._check_topics:
-            ensure_topics(self._settings)
+        ensure_topics(self._settings)
         try:
             # Without retries and with an early end: we send again ourselves, with the same id.
             self._sender = RecordSender(self._settings, retries=0, give_up_seconds=5.0)
@@ -245,7 +244,8 @@ class KafkaGateway:
             if not new:
                 return False
             pause = self._retry_seconds
-            unit = Unit([key for key, _, _ in batch], pause, now + pause)
+            trace = None if self._traces is None else self._traces.begin_send(self._topic, len(batch))
+            unit = Unit([key for key, _, _ in batch], pause, now + pause, trace)
             self._units.append(unit)
             self._outbox.append(unit)
             return len(self._outbox) == 1
@@ -264,7 +264,7 @@ class KafkaGateway:
                         self._topic,
                         dump_record(pack),
                         partition=self._partition,
-                        headers=self._headers,
+                        headers=self._headers_of(units),
                         delivered=partial(self._delivered, units),
                     )
                 except OperationalError as error:
@@ -273,7 +273,14 @@ class KafkaGateway:
         if failed:
             self._not_sent(failed)
 
+    def _headers_of(self, units: Sequence[Unit]) -> Headers | None:
+        """Return the headers of a record: of a traced unit, which is alone in it or after units without commands."""
+        trace = units[-1].trace
+        return self._headers if trace is None else [*(self._headers or ()), *trace.headers]
+
     def _delivered(self, units: Sequence[Unit], error: Any, _: object) -> None:
+        if (trace := units[-1].trace) is not None:
+            trace.end(None if error is None else str(error))
         if error is not None:
             self._not_sent(units)
 

@@ -188,10 +188,14 @@ class KafkaLog:
 
     def begin(self, events: Sequence[StoredEvent]) -> Append:
         """Send the events as one record."""
+        return self.begin_with(events, None)
+
+    def begin_with(self, events: Sequence[StoredEvent], headers: es_kafka.Headers | None) -> Append:
+        """Send the events as one record with these headers, which are no part of the log."""
         assert self._writer is not None, "take over first"
         try:
             with mapped_errors(APPEND_ERRORS):
-                sent = self._writer.begin(events, states_are_json=True)
+                sent = self._writer.begin(events, states_are_json=True, headers=headers)
         except LogError:
             self._forget_identity()
             raise

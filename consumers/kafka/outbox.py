@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -15,6 +15,23 @@ PACK_BYTES_MAX: Final = RECORD_BYTES_MAX - 64 * 1024
 
 Key = tuple[str, str]
 """The id and the digest of a command: another command with the same id is refused by the engine."""
+
+
+class SentTrace(Protocol):
+    """The span of commands on their way to Kafka."""
+
+    headers: list[tuple[str, bytes]]
+    """The headers that their record gets, for the engine: the trace to go on with."""
+
+    def end(self, error: str | None) -> None:
+        """Note that the broker has acknowledged them, or why it has not; only the first call counts."""
+
+
+class CommandTraces(Protocol):
+    """Tells which trace a command belongs to. `consumers.traces` keeps them."""
+
+    def begin_send(self, topic: str, commands: int) -> SentTrace | None:
+        """Return the span for commands that the present task or thread sends; None if nobody traces its request."""
 
 
 class Pending(msgspec.Struct):
@@ -32,6 +49,8 @@ class Unit(msgspec.Struct):
     keys: list[Key]
     pause: float
     retry_at: float
+    trace: SentTrace | None = None
+    """The trace that they belong to. A record has one `traceparent`, so they share it with no others."""
 
 
 def next_record(outbox: deque[Unit], pending: Mapping[Key, Pending]) -> tuple[list[Unit], list[bytes]]:
@@ -47,9 +66,12 @@ def next_record(outbox: deque[Unit], pending: Mapping[Key, Pending]) -> tuple[li
             if found is not None:  # it may have its reply by now
                 values.append(found.value)
                 size += len(found.value) + 1
-        if pack and (len(pack) + len(values) > PACK_COMMANDS_MAX or size > PACK_BYTES_MAX):
+        is_full = len(pack) + len(values) > PACK_COMMANDS_MAX or size > PACK_BYTES_MAX
+        if pack and (is_full or unit.trace is not None):
             break
         outbox.popleft()
         units.append(unit)
         pack += values
+        if pack and unit.trace is not None:
+            break
     return units, pack

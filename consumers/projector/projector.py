@@ -22,6 +22,7 @@ from projections.dashboards import roles
 from projections.machine.advance import Member
 from projections.machine.catch_up import LARGE_BATCH_EVENTS, Folder
 from projections.machine.fold_slots import FoldSlots
+from projections.machine.fold_traces import FoldTraces
 from projections.machine.group import Group
 from projections.machine.known_log import LostEventsError, check_log
 from projections.machine.log_reader import LogReader, read_log
@@ -55,6 +56,7 @@ class Projector:
         names: the read models, which processes with the same names share; all by default.
         partition: the log's partition number.
         gapless: whether the log's positions are 1, 2, 3, ... without a gap (Kafka): then a gap stops a read model.
+        traces: follows sampled commands into the read models.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Projector:
         partition: int = 0,
         gapless: bool = False,
         schema: str = SCHEMA,
+        traces: FoldTraces | None = None,
     ) -> None:
         chosen = PROJECTIONS if names is None else {name: PROJECTIONS[name] for name in names}
         self.recorder = recorder
@@ -73,8 +76,9 @@ class Projector:
         self._dsn = dsn
         self._partition = partition
         self._gapless = gapless
+        self._traces = traces
         self._schema = schema
-        self._log_reader = LogReader(recorder, partition)
+        self._log_reader = LogReader(recorder, partition, traces)
         self._assignment = Assignment(dsn, schema, partition, chosen.values())
         # A process that is alone folds two large batches at a time: one in Python while PostgreSQL works for the other one.
         self._slots = FoldSlots(lambda: 2 if self._assignment.members == 1 else 1)
@@ -87,6 +91,7 @@ class Projector:
             check=self._check,
             schema=schema,
             gapless=gapless,
+            traces=traces,
         )
         self.error: LostEventsError | None = None
         """Why the projector stopped by itself, or None."""
@@ -193,6 +198,7 @@ class Projector:
             goes_on=lambda: self._is_ours(projection.name),
             slots=self._slots,
             gapless=self._gapless,
+            traces=self._traces,
         )
         indexed, level = False, folder.position >= end
         while self._is_ours(projection.name):

@@ -13,6 +13,7 @@ import structlog
 from projections.machine.advance import LogGapError, Member, advance
 from projections.machine.batch import Batch
 from projections.machine.fold_slots import FoldSlots
+from projections.machine.fold_traces import FoldTraces
 from projections.machine.parking import NO_FAULT_OF_THE_EVENT, park
 from projections.machine.pipeline import PipelineConnection
 from projections.machine.projection import Projection
@@ -49,6 +50,7 @@ class Folder:
         goes_on: whether this process still keeps the read model up to date; asked between the batches of a transaction.
         slots: shared by the threads of this process.
         gapless: whether the log's positions are 1, 2, 3, ... without a gap.
+        traces: told of each transaction, except large ones: who catches up folds what is past.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Folder:
         goes_on: Callable[[], bool],
         slots: FoldSlots,
         gapless: bool,
+        traces: FoldTraces | None = None,
     ) -> None:
         self.position, _ = position_of(connection, projection.name, partition)
         """The last position that is folded."""
@@ -75,6 +78,7 @@ class Folder:
         self._goes_on = goes_on
         self._slots = slots
         self._gapless = gapless
+        self._traces = traces
         self._one_by_one_to = 0
 
     def fold(self, batch: Batch) -> None:
@@ -98,6 +102,8 @@ class Folder:
         except Exception as error:  # noqa: BLE001  whatever a fold raises
             self._after_error(transaction, error)
             return
+        if self._traces is not None and not large:
+            self._traces.folded([self._projection.name], self.position, done.position, perf_counter() - began)
         self.position = done.position
         _log.debug(  # there are many; what is worth knowing at any time is the lag
             "batch_projected",

@@ -24,6 +24,7 @@ import structlog
 from psycopg import OperationalError
 
 from projections.machine.advance import Member, advance_together
+from projections.machine.fold_traces import FoldTraces
 from projections.machine.log_reader import LogReader
 from projections.machine.pipeline import PipelineConnection
 from projections.machine.projection import Projection
@@ -65,6 +66,7 @@ class Group:
         check: called when nothing is new, with one of the members; raises where the log has lost events.
         schema: where the read models' tables are.
         gapless: whether the log's positions have no gap.
+        traces: told of each transaction.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Group:
         check: Callable[[PipelineConnection, Projection], None],
         schema: str,
         gapless: bool,
+        traces: FoldTraces | None = None,
     ) -> None:
         self._connect = connect
         self._log = log
@@ -84,6 +87,7 @@ class Group:
         self._partition = log.partition
         self._schema = schema
         self._gapless = gapless
+        self._traces = traces
         self._changed = threading.Condition()
         self._joining: list[Member] = []
         self._members: dict[str, Member] = {}
@@ -165,6 +169,8 @@ class Group:
             else:
                 began = monotonic()
                 advance_together(connection, list(self._members.values()), batch, gapless=self._gapless)
+                if self._traces is not None:
+                    self._traces.folded(list(self._members), position, batch.last.position, monotonic() - began)
                 self._bound_memory()
                 self._stopping.wait(min(REST * (monotonic() - began), REST_SECONDS_MAX))
             position = self._update_members(connection)

@@ -11,6 +11,7 @@ from eventsourcing.persistence import ApplicationRecorder
 
 from domain.events import Recorded
 from projections.machine.batch import Batch
+from projections.machine.fold_traces import FoldTraces
 from projections.machine.log_source import source_of
 
 BATCH_EVENTS: Final = 50_000
@@ -59,9 +60,9 @@ class LogReader:
     at a time reads, or waits for what is new, for all.
     """
 
-    def __init__(self, recorder: ApplicationRecorder, partition: int = 0) -> None:
+    def __init__(self, recorder: ApplicationRecorder, partition: int = 0, traces: FoldTraces | None = None) -> None:
         self.partition = partition
-        self._source = source_of(recorder)
+        self._source = source_of(recorder, traces)
         self._batches: deque[tuple[int, Batch]] = deque()  # with the position that each begins after
         self._events_kept = 0
         self._next: dict[str, tuple[int, float]] = {}  # the position that each reader has reached, and since when

@@ -22,6 +22,7 @@ from domain.events import Recorded
 from domain.money import Time
 from messages.events import TOPICS, UnreadableEventError
 from messages.stored import decode_state, from_stored
+from projections.machine.fold_traces import FoldTraces
 from projections.machine.parking import UnreadableEvent
 
 PAGE_EVENTS: Final = 5_000
@@ -116,12 +117,12 @@ class Source(Protocol):
         """Disconnect. The next read connects again."""
 
 
-def source_of(recorder: ApplicationRecorder) -> Source:
-    """Return the source that reads a recorder's log."""
+def source_of(recorder: ApplicationRecorder, traces: FoldTraces | None = None) -> Source:
+    """Return the source that reads a recorder's log, and notes the traces of its records, if they have headers."""
     if isinstance(recorder, PostgresApplicationRecorder):
         return PostgresSource(recorder)
     if hasattr(recorder, "reader_at"):
-        return StreamSource(recorder)
+        return StreamSource(recorder, traces)
     return AnySource(recorder)
 
 
@@ -177,7 +178,8 @@ class _Stream(Protocol):
 class StreamSource:
     """A log that is followed as a stream from wherever it was read last."""
 
-    def __init__(self, recorder: ApplicationRecorder) -> None:
+    def __init__(self, recorder: ApplicationRecorder, traces: FoldTraces | None = None) -> None:
+        self._traces = traces
         self._open = cast("Callable[[int], _Stream]", recorder.reader_at)  # type: ignore[attr-defined]
         self._streams: OrderedDict[int, _Stream] = OrderedDict()  # by the position after which each continues
 
@@ -191,6 +193,8 @@ class StreamSource:
                 for batch in batches:
                     if batch.last > after:
                         _decode_rows(_rows_of(batch, after), events.append)
+                        if self._traces is not None and batch.headers:
+                            self._traces.note(batch.last, batch.headers)
                 if len(events) >= limit:
                     break
                 batches = stream.read(GATHER_SECONDS if len(events) >= PAGE_EVENTS else 0.0)

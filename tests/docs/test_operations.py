@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import yaml
+from eventsourcing.popo import POPOApplicationRecorder
 from prometheus_client import REGISTRY, CollectorRegistry
 
 import consumers.kafka.unreadable
@@ -16,6 +17,8 @@ from api.http.middleware import Metrics
 from api.status_metrics import status_registry
 from consumers.engine.measures import EngineMeasures
 from consumers.engine.metrics import EngineCollector
+from consumers.webhooks.metrics import WebhookCollector
+from consumers.webhooks.webhooks import Webhooks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +45,7 @@ def known_metrics() -> set[str]:
     """Return the names of all series that our processes expose."""
     registry = CollectorRegistry()
     registry.register(EngineCollector(cast("Engine", IdleEngine())))
+    registry.register(WebhookCollector(Webhooks(POPOApplicationRecorder(), "", private=False)))
     assert consumers.kafka.unreadable is not None
     status = {"lost": None, "engine": {"position": 1}, "projections": []}
     found = {OF_THE_FEED}

@@ -288,7 +288,7 @@ def test_an_acknowledgement_without_an_offset_is_doubt(settings: Settings, monke
         sent = writer._producer.send(b"invalid")
         sent.offset(5)
         sent._offset = confluent_kafka.OFFSET_INVALID
-        monkeypatch.setattr(writer._producer, "send", lambda _: sent)
+        monkeypatch.setattr(writer._producer, "send", lambda *_: sent)
         for _ in range(2):
             with pytest.raises(InDoubt):
                 writer.append(made(1))

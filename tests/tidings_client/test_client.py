@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from tidings_client import (
     UnauthenticatedError,
     UnavailableError,
     UnreachableError,
+    plain,
 )
 from tidings_client.calls import Calls
 from tidings_client.models import PlaceOrder
@@ -188,6 +190,71 @@ class Flaky(httpx.BaseTransport):
         self.inner.close()
 
 
+class Patchy(httpx.BaseTransport):
+    """A real connection to an exchange that is at its limit: of each batch some orders get no result at first.
+
+    The answers to the first batches are: one order that is done, the others refused for want of room; then one more that is
+    done but not known to be; then all.
+    """
+
+    def __init__(self) -> None:
+        self.inner = httpx.HTTPTransport()
+        self.sizes: list[int] = []
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a part of a batch, and answer for all of it."""
+        body = json.loads(request.read())
+        orders = body["orders"]
+        self.sizes.append(len(orders))
+        short = {**request.headers, "content-length": ""}
+        del short["content-length"]
+        content = json.dumps({**body, "orders": orders[:1]})
+        if len(self.sizes) > 2:
+            return self.inner.handle_request(request)
+        first = self.inner.handle_request(httpx.Request(request.method, request.url, headers=short, content=content))
+        answer = json.loads(httpx.Response(200, headers=first.headers, content=first.read()).content)
+        busy = {"code": "BUSY", "message": "", "details": {}, "position": None}
+        if len(self.sizes) == 2:
+            answer["results"] = [busy | {"code": "REPLY_TIMEOUT"}]
+        answer["results"] += [busy] * (len(orders) - 1)
+        return httpx.Response(200, json=answer)
+
+    def close(self) -> None:
+        """Close the real connection."""
+        self.inner.close()
+
+
+def test_an_order_of_a_batch_is_sent_until_it_has_a_result(exchange: Exchange, trader: Client) -> None:
+    """Only what has none is sent again; each order is there once, and the results are in the order of the batch."""
+    slug = exchange.market()["slug"]
+    orders = [PlaceOrder(market_id=slug, outcome="Yes", side="buy", type="market", quantity="1") for _ in range(3)]
+    patchy, plainly = Patchy(), trader._http
+
+    with httpx.Client(transport=patchy) as trader._http:
+        answer = trader.place_batch(orders)
+
+    trader._http = plainly
+    assert patchy.sizes == [3, 2, 2]
+    assert [result.client_order_id for result in answer.results] == [order.client_order_id for order in orders]
+    assert [result.status for result in answer.results] == ["filled"] * 3
+    rows = list(trader.list_account_orders(answer.results[0].account_id or ""))
+    assert sorted(row.client_order_id for row in rows) == sorted(order.client_order_id for order in orders)
+    assert trader.position == answer.position
+
+
+def test_at_the_deadline_an_order_of_a_batch_keeps_its_code(trader: Client) -> None:
+    """The results of the others are not lost."""
+    busy = {"code": "BUSY", "message": "", "details": {}, "position": None}
+    answer = httpx.Response(200, json={"results": [busy, {"status": "filled", "position": 7}], "position": 7})
+    orders = [PlaceOrder(market_id="m", outcome="Yes", side="buy", type="market", quantity="1") for _ in range(2)]
+    answers = [answer, *[httpx.Response(503, json=busy)] * 100]
+    with Client(trader.url, "key", retry_seconds=0.5) as client:
+        client._http = httpx.Client(transport=httpx.MockTransport(lambda _: answers.pop(0)))
+        results = client.place_batch(orders).results
+
+    assert [(result.code, result.status) for result in results] == [("BUSY", None), (None, "filled")]
+
+
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_a_write_has_one_effect_whatever_happens_on_the_way(
     exchange: Exchange,
@@ -260,3 +327,11 @@ def test_what_is_no_url_or_key_is_refused(url: str, key: str) -> None:
     """No connection is tried to another address than the one that was meant."""
     with pytest.raises(ValueError, match=r"is not the URL|no key has"):
         Client(url, key)
+
+
+def test_plain_is_what_the_exchange_sent(exchange: Exchange, trader: Client) -> None:
+    """An answer goes back into JSON's types without a difference: amounts, times, what is null."""
+    slug = exchange.market()["slug"]
+
+    assert plain(trader.get_market(slug).data) == exchange.api.data(f"/markets/{slug}")
+    assert plain(list(trader.list_stories(page_size=5))[:5]) == exchange.api.data("/stories", limit=5)

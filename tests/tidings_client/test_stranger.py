@@ -1,4 +1,4 @@
-"""A stranger's service, written from docs/http.md alone, over a server that is killed: each order once, each event once."""
+"""A stranger's service, from docs/http.md alone, over a server that is killed: each order and each message once."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import os
 import subprocess
 import sys
 from contextlib import ExitStack
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
-import msgspec
 import pytest
 from pydantic import SecretStr
 
@@ -18,16 +17,29 @@ from local.processes import free_port
 from settings import Settings
 from tests.api.conftest import OPERATOR_KEY, Api, Exchange
 from tests.api.test_serve import served
-from tests.tidings_client.test_package import service, wheel
+from tests.tidings_client.test_package import libraries, service, wheel
 
-__all__ = ["service", "wheel"]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["libraries", "service", "wheel"]
 
 SERVICE = """
-import json, os, sys
+import json, os, threading
 from tidings_client import Client
 
-account, market, count = os.environ["ACCOUNT"], os.environ["MARKET"], int(os.environ["COUNT"])
-orders, events, done = [], [], 0
+market, count = os.environ["MARKET"], int(os.environ["COUNT"])
+orders, told = [], []
+
+def follow():
+    with Client(os.environ["URL"], os.environ["KEY"]) as client:
+        for message in client.stream(["orders"], after=0):
+            told.append([message.data["position"], message.data["type"], message.data["data"].get("client_order_id")])
+            if told[-1][2] == f"row-{count - 1}":
+                return
+
+following = threading.Thread(target=follow)
+following.start()
 with Client(os.environ["URL"], os.environ["KEY"]) as client:
     for number in range(count):
         order = client.place_order(
@@ -36,11 +48,9 @@ with Client(os.environ["URL"], os.environ["KEY"]) as client:
         )
         orders.append(order.client_order_id)
         print(number, flush=True)
-        if number % 10 == 9:
-            for event in client.events(after=done, account=account):
-                done = event.position
-                events.append([event.position, event.type, event.data.get("client_order_id")])
-print(json.dumps({"orders": orders, "events": events}), flush=True)
+    following.join()
+    events = [[event.position, event.type] for event in client.events(account=os.environ["ACCOUNT"])]
+print(json.dumps({"orders": orders, "told": told, "events": events}), flush=True)
 """
 
 
@@ -48,11 +58,7 @@ print(json.dumps({"orders": orders, "events": events}), flush=True)
     ("orders", "kills"), [(100, 1), pytest.param(1000, 3, marks=pytest.mark.chaos)], ids=["short", "whole"]
 )
 def test_each_order_and_each_event_once(
-    database: str,
-    server_folder: Path,
-    service: Path,
-    orders: int,
-    kills: int,
+    database: str, server_folder: Path, service: Path, orders: int, kills: int
 ) -> None:
     """The service has the client's wheel and its two libraries, and knows nothing of the kills."""
     settings = Settings(
@@ -60,14 +66,13 @@ def test_each_order_and_each_event_once(
     )
     url = f"http://127.0.0.1:{settings.port}"
     (service / "main.py").write_text(SERVICE)
-    libraries = {str(Path(module.__file__ or "").parents[1]) for module in (httpx, msgspec)}
     with ExitStack() as stack:
         server = stack.enter_context(served(settings))[0]
         http = stack.enter_context(httpx.Client(base_url=url, timeout=10))
         exchange = Exchange(None, Api(http, OPERATOR_KEY))  # type: ignore[arg-type]  # it runs elsewhere
         market, trader = exchange.market(subsidy="10000"), exchange.trader("10000")
         environment = {
-            "PATH": os.environ["PATH"], "PYTHONPATH": ":".join([str(service), *libraries]), "URL": url,
+            "PATH": os.environ["PATH"], "PYTHONPATH": str(service), "URL": url,
             "KEY": trader.api.key or "", "ACCOUNT": trader.account_id, "MARKET": market["slug"], "COUNT": str(orders),
         }  # fmt: skip
         stranger = stack.enter_context(
@@ -88,10 +93,10 @@ def test_each_order_and_each_event_once(
         found = json.loads(last)
         names = [f"row-{number}" for number in range(orders)]
         fills = exchange.api.data(f"/accounts/{trader.account_id}/fills", limit=1000, min_position=exchange.head())
-        placed = [name for _, kind, name in found["events"] if kind == "OrderPlaced"]
         assert kills == 0
-        assert found["orders"] == placed == names
+        assert found["orders"] == [name for _, kind, name in found["told"] if kind == "OrderPlaced"] == names
         assert len({fill["order_id"] for fill in fills}) == len(fills) == orders
-        positions = [position for position, _, _ in found["events"]]
+        kinds = {kind for _, kind, _ in found["told"]}
+        assert [event for event in found["events"] if event[1] in kinds] == [each[:2] for each in found["told"]]
         log = exchange.api.data("/events", account=trader.account_id, limit=1000)
-        assert positions[: len(log)] == [event["position"] for event in log] == sorted(set(positions))[: len(log)]
+        assert [event["position"] for event in log] == [position for position, _ in found["events"]][: len(log)]

@@ -73,6 +73,7 @@ class World:
             **dict.fromkeys(["determine_market", "correct_market"], PAYOUTS),
             "create_invitation": {"uses": 1, "expires_at": "2090-01-01T00:00:00Z"},
             "accept_invitation": {"code": "tdi_none", "name": f"invited {self.number}"},
+            "create_webhook": {"url": "https://example.org/hook", "min_cost": "999999999"},
             "create_key": {"roles": ["trader"]} | acting,
         }
         return bodies.get(operation_id, {})
@@ -90,7 +91,7 @@ class World:
         if "{key_id}" in path:
             made = self.exchange.api.done("/keys", {"roles": ["reader"], "account": owner.account_id})
             path = path.replace("{key_id}", made["key_id"])
-        path = path.replace("{invitation_id}", "iv_none")
+        path = path.replace("{invitation_id}", "iv_none").replace("{webhook_id}", "wh_none")
         market = self.operated if RULES[operation_id] is OPERATING else self.market
         path = path.replace("{account}", owner.account_id).replace("{market}", market["market_id"])
         path = path.replace("{story}", self.market["story_id"])

@@ -48,6 +48,7 @@ NOT_PROVOKED = {
     "LOG_LOST": "it takes a topic that is made anew under a running server",
     "INVITATION_EXISTS": "no two invitations have the same code",
     "WITHDRAWAL_HELD": "routes/test_withdrawals.py provokes it: this exchange holds no payouts",
+    "TOO_MANY_WEBHOOKS": "routes/test_webhooks.py provokes it: it takes 50 webhooks",
     "TOO_MANY_KEYS": "routes/test_keys.py provokes it: it takes 50 keys",
     "TOO_MANY_WAITS": "test_waits.py provokes it: it takes many requests at once",
 }
@@ -188,6 +189,7 @@ PROVOKED: dict[str, Callable[[Exchange], httpx.Response]] = {
     "FORBIDDEN": lambda exchange: exchange.trader().api.post("/accounts", {"name": "not mine"}),
     "NOT_FOUND": lambda exchange: exchange.api.get("/nowhere"),
     "KEY_NOT_FOUND": lambda exchange: exchange.api.send("DELETE", "/keys/key_none"),
+    "WEBHOOK_NOT_FOUND": lambda exchange: exchange.api.send("DELETE", "/webhooks/wh_none"),
     "METHOD_NOT_ALLOWED": lambda exchange: exchange.api.send("PUT", "/markets"),
     "BODY_TOO_LARGE": lambda exchange: raw(exchange, b" " * 1_100_000),
     "UNSUPPORTED_MEDIA_TYPE": lambda exchange: raw(exchange, b"{}", "text/plain"),

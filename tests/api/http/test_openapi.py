@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 METHOD_NAME = re.compile(
     r"(get|list|publish|open|activate|halt|resume|close|clarify|add|determine|dispute|uphold|finalize|correct|void|split"
-    r"|merge|deposit|withdraw|place|quote|cancel|amend|create|revoke|accept)(_[a-z]+)*"
+    r"|merge|deposit|withdraw|place|quote|cancel|amend|create|revoke|accept|remove|rotate|enable)(_[a-z]+)*"
 )
 
 
@@ -122,7 +122,8 @@ def test_keys_and_headers_are_declared() -> None:
         if "COMMAND_ID_REUSED" in codes(operation):
             expected = path not in {"/v1/orders", "/v1/orders/batch"}
             assert ("Idempotency-Key" in names) == expected, (path, method)
-            assert ("Tidings-Time" in names) == (path != "/v1/keys"), path
+            is_command = not path.startswith(("/v1/keys", "/v1/webhooks"))
+            assert ("Tidings-Time" in names) == is_command, path
         if "INVALID_CURSOR" in codes(operation) and "cursor" in names:
             assert "limit" in names
     assert document()["paths"]["/v1/markets/{market}/halt"]["post"]["security"] == [{"key": []}]

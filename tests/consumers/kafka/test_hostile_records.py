@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from random import Random
 from time import time_ns
 
@@ -14,14 +15,16 @@ import eventsourcing_kafka as es_kafka
 from consumers.kafka.event_publisher import _place_of
 from consumers.kafka.heartbeats import Heartbeat, _decode
 from consumers.kafka.order_gate import OrderGate, Signer
+from domain.money import MICRO
 from domain.orders import CancelOrder, PlaceOrder
 from eventsourcing_kafka.protocol import START, decode
 from messages.commands import AdvanceTime, dump_command, parse_record, record_parts
 from messages.dead_letters import Decision, dump_letter, make_letter, parse_letter
 from messages.json_text import decode_untrusted
 from messages.replies import Reply, dump_replies, dump_reply, parse_replies
-from messages.signed_orders import hash_of, sign
+from messages.signed_orders import hash_of
 from settings import Settings
+from tidings_client.kafka import sign
 
 
 def commands(value: bytes) -> None:
@@ -79,13 +82,13 @@ class SignedRecord:
 
     def __init__(self, value: bytes) -> None:
         self._value = value
-        signed: list[tuple[str, str | bytes | None]] = sign(value, "key_1", "secret", ARRIVED)
+        signed = sign(value, "key_1", "secret", datetime.fromtimestamp(ARRIVED / MICRO, UTC))
         forged = list(zip(("key-id", "time", "signature", "time"), [*value.split(b"\0"), None], strict=False))
-        self._headers = forged if len(value) % 4 == 0 else [(name, str(text).encode()) for name, text in signed]
+        self._headers: list[tuple[str, bytes | None]] = forged if len(value) % 4 == 0 else [*signed]
 
     def headers(self) -> list[tuple[str, bytes | None]] | None:
         """Return the headers."""
-        return self._headers or None  # type: ignore[return-value]  # bytes by now
+        return self._headers or None
 
     def timestamp(self) -> tuple[int, int]:
         """Return when it arrived."""

@@ -44,8 +44,8 @@ def test_its_example_runs_as_printed(settings: Settings, tmp_path: Path) -> None
     script.write_text(block("python"), encoding="utf-8")
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
-        "TIDINGS_KAFKA_BROKERS": settings.kafka_brokers,
-        "TIDINGS_KAFKA_TOPIC_PREFIX": settings.kafka_topic_prefix,
+        "KAFKA": settings.kafka_brokers,
+        "TOPIC_PREFIX": settings.kafka_topic_prefix,
     }
     engine = Engine(open_log(settings), KafkaCommandSource(settings))
     engine.start()

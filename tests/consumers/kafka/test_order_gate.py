@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from signal import SIGTERM
-from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -32,7 +32,7 @@ from local.kafka import Broker
 from local.processes import free_port
 from messages.commands import dump_command, new_id
 from messages.replies import Reply, parse_replies
-from messages.signed_orders import hash_of, sign
+from messages.signed_orders import hash_of
 from migrations import migrate
 from settings import Settings, environment
 from tests.api.command_line import tidings
@@ -40,6 +40,7 @@ from tests.consumers.checks import command_ids, eventually, reading
 from tests.consumers.exchange_fixtures import open_market
 from tests.consumers.kafka.test_connection_check import CERTIFICATE, KEY_AND_CERTIFICATE
 from tests.consumers.processes import EngineProcess
+from tidings_client.kafka import KafkaClient, NoReplyError, sign
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -130,9 +131,9 @@ def sent(settings: Settings, *records: tuple[str, bytes, Any]) -> list[str | Non
     return [told[number] for number in range(len(records))]
 
 
-def now() -> int:
-    """Return the time in microseconds."""
-    return time_ns() // 1_000
+def now() -> datetime:
+    """Return the time."""
+    return datetime.now(UTC)
 
 
 def test_a_service_trades_for_its_own_account_and_nothing_else(
@@ -149,7 +150,7 @@ def test_a_service_trades_for_its_own_account_and_nothing_else(
     cancel = dump_command(f"{ada}:orders:1", CancelOrders(ada), reply_to="desk")
 
     def signed(text: bytes, key_id: str = "key_ada", secret: str = SECRET, late: int = 0) -> tuple[bytes, Any]:
-        return text, sign(text, key_id, secret, now() - late)
+        return text, sign(text, key_id, secret, now() - timedelta(seconds=late))
 
     victims_id, victims = market.buy("2", account=1)
     refused: dict[str, tuple[bytes, Any]] = {
@@ -157,7 +158,7 @@ def test_a_service_trades_for_its_own_account_and_nothing_else(
         "does not fit": (value, sign(cancel, "key_ada", SECRET, now())),
         "signature does not": signed(cancel, secret="wrong"),  # noqa: S106
         "names no key": signed(value, key_id="key_bob"),
-        "too far": signed(value, late=120_000_000),
+        "too far": signed(value, late=120),
         "is missing": (value, None),
         "may not send DepositCash": signed(dump_command(f"{ada}:orders:2", DepositCash(ada, 5))),
         "must begin with": signed(dump_command("OpenAccount:first", CancelOrders(ada))),
@@ -189,6 +190,30 @@ def test_a_service_trades_for_its_own_account_and_nothing_else(
         ids = [each for each in command_ids(recorder) if not each.startswith("setup:")]
     assert ids == [order_id, f"{ada}:orders:1"]
     assert bob not in " ".join(ids)
+
+
+def test_the_client_signs_for_its_account(
+    login: Callable[[str], Settings], running: tuple[KafkaGateway, dict[str, Signer]]
+) -> None:
+    """With the key it trades, and sent again it is the same order; with another key there is no reply."""
+    api, keys = running
+    market = open_market(api.submit_blocking, accounts=2)
+    ada, bob = market.accounts
+    keys["key_ada"] = Signer(hash_of(SECRET), ada)
+    config = log_settings(login("service")).rdkafka_client()
+    order = {
+        "account_id": ada, "market_id": market.market_id, "client_order_id": "signed", "outcome": "Yes", "side": "buy",
+        "type": "market", "spend": "1",
+    }  # fmt: skip
+    with KafkaClient(config, key_id="key_ada", secret=SECRET) as client:
+        first = client.submit("PlaceOrder", order)
+        again = client.submit("PlaceOrder", order)
+        canceled = client.submit("CancelOrders", {"account_id": ada}, f"{ada}:orders:signed")
+        with pytest.raises(NoReplyError):
+            client.submit("PlaceOrder", order | {"account_id": bob}, timeout_seconds=2)
+
+    assert (first.code, canceled.code) == (None, None)
+    assert again == first
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import SecretStr
 
-from consumers.client import Client
 from consumers.kafka.connection_check import KafkaSettingsError, NoKafkaError, check_connection
 from consumers.kafka.event_publisher import EventPublisher
+from consumers.kafka.log_settings import log_settings
 from consumers.kafka.topics import ensure_topics
 from settings import Settings
 from tests.consumers.exchange_fixtures import engine_over_kafka
 from tests.consumers.kafka.secure_broker import PASSWORD, USER, secure_broker
+from tidings_client.kafka import KafkaClient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +69,11 @@ def test_the_whole_exchange_works(broker: SecureBroker, listener: str, tmp_path:
 
     check_connection(settings)
     ensure_topics(settings)
-    with engine_over_kafka(settings), Client(settings) as client, EventPublisher(settings) as feed:
+    with (
+        engine_over_kafka(settings),
+        KafkaClient(log_settings(settings).rdkafka_client(), topic_prefix=settings.kafka_topic_prefix) as client,
+        EventPublisher(settings) as feed,
+    ):
         reply = client.submit("OpenAccount", {"name": "Ada"}, "one")
         assert feed.wait_for(reply.position, 30)
 

@@ -1,0 +1,5 @@
+"""Webhooks: sends what operators asked for to their URLs, signed, in order for a market, at least once.
+
+`webhooks` runs a `worker` for each webhook. It follows the log, makes `deliveries`, and has the `sender` send them to
+`addresses` that are allowed; the `store` knows how far each webhook is.
+"""
