@@ -164,9 +164,9 @@ class ServingProcess(ABC):
         watch.start()
         stack.callback(watch.stop)
         self.gateway = gateway
-        self.ops = self._serve_ops(app, stack)
         self.hub = self._open_streams(app)
         self.http = stack.enter_context(HttpServer(app, self.settings))
+        self.ops = self._serve_ops(app, stack)
         stack.callback(self.hub.stop)
         stack.callback(app.end_waits)  # first of all, so that the server need not wait for them
 
@@ -184,7 +184,7 @@ class ServingProcess(ABC):
         if settings.ops_port is None:
             return None
         where = settings.model_copy(update={"host": settings.ops_host, "port": settings.ops_port})
-        return stack.enter_context(HttpServer(create_ops_app(app), where))
+        return stack.enter_context(HttpServer(create_ops_app(app, self.http.turns), where))
 
 
 class Embedded(ServingProcess):

@@ -234,8 +234,11 @@ def _put_frame_around(app: FastAPI) -> Callable[[ASGIApp], RequestFrame]:
     return frame
 
 
-def create_ops_app(app: App) -> FastAPI:
-    """Return a second application with the state of the first: health, positions and metrics, for whoever asks."""
+def create_ops_app(app: App, main_serves: Callable[[], bool]) -> FastAPI:
+    """Return a second application with the state of the first: health, positions and metrics, for whoever asks.
+
+    `main_serves` returns whether the event loop of the first one takes up work.
+    """
     ops = FastAPI(
         title="Tidings operations", openapi_url=None, redirect_slashes=False, dependencies=[Depends(check_query)]
     )
@@ -246,7 +249,7 @@ def create_ops_app(app: App) -> FastAPI:
         engine=EngineProbe(context.gateway),
         log_reads=LogReads(context.log),
         admission=Admission(context.keys, context.pool, RateLimits(context.settings)),
-        is_ops=True,
+        main_serves=main_serves,
     )
     errors.install(ops)
     ops.include_router(health.router)

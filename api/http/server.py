@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 from contextlib import suppress
+from time import monotonic
 from typing import TYPE_CHECKING, Final, Self
 
 import uvicorn
@@ -28,11 +29,16 @@ USER_TIMEOUT_MS: Final = 30_000
 LOOK_SECONDS: Final = 1.0
 """The time between two looks at the connections. The header `Date` is that old at most."""
 
+STUCK_SECONDS: Final = 5.0
+"""The time without a look after which the event loop counts as stuck: it answers no request meanwhile."""
+
 
 class _Server(uvicorn.Server):
     """uvicorn that wakes once a second, and at once when it is to stop. It wakes ten times a second by itself."""
 
     _wake: Callable[[], object] = staticmethod(lambda: None)
+    looked_at: float | None = None
+    """When the event loop had its last look at the connections, by `time.monotonic`; None before the first."""
 
     async def main_loop(self) -> None:
         """Run until `stop` is called."""
@@ -40,6 +46,7 @@ class _Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         self._wake = lambda: loop.call_soon_threadsafe(stopping.set)
         while not await self.on_tick(0):  # 0: with all that is done once a second
+            self.looked_at = monotonic()
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
                     await stopping.wait()
@@ -101,6 +108,11 @@ class HttpServer:
     def running(self) -> bool:
         """True while it serves; False when it has stopped by itself."""
         return self._thread is not None and self._thread.is_alive()
+
+    def turns(self) -> bool:
+        """Return whether the event loop takes up work; for any thread. It does not before it serves, nor while it is stuck."""
+        looked_at = self._server.looked_at
+        return looked_at is not None and monotonic() - looked_at < STUCK_SECONDS
 
     def _run(self) -> None:
         self._server.run(sockets=[self._socket])

@@ -27,7 +27,12 @@ async def get_health() -> Response:
 
 @router.get("/readyz", responses=answers(ReadyAnswer) | answer(ReadyAnswer, 503))
 async def get_readiness(context: WithContext) -> Response:
-    """Readiness: 200 if the database, the log, the read models and an engine can be used, else 503 with what is missing."""
+    """Readiness: 200 if the database, the log, the read models and an engine can be used, else 503 with what is missing.
+
+    `TIDINGS_OPS_PORT` answers 503 also while the event loop of the API itself is stuck.
+    """
+    if context.main_serves is not None and not context.main_serves():
+        return json({"status": "not ready", "missing": ["http"]}, 503)
     try:
         found = await status_of(context)
         missing = [] if found["projections"] else ["projections"]
