@@ -87,7 +87,7 @@ class Reader:
         found, as_of = await self.context.reads.run(
             scope["tidings.receive"],
             lambda connection: self._fetch(connection, needs, query),
-            costly=scope["tidings.kind"] == "costly_reads",
+            costly_of=scope["tidings.caller"].subject if scope["tidings.kind"] == "costly_reads" else None,
         )
         request_log_of(self.request).position = as_of.position
         scope["tidings.mark"] = self._mark(needs, as_of.position, as_of.log)
