@@ -130,7 +130,7 @@ def call_within(seconds: float, client: Any, guard: WaitGuard, call: Callable[[]
         except BaseException as error:  # noqa: BLE001  # it is raised in the caller's thread
             done.set_exception(error)
         if not left_behind.acquire(blocking=False):
-            with suppress(RuntimeError, AttributeError):  # closed already, or a producer of before 2.13
+            with suppress(RuntimeError):  # closed already
                 client.close()
 
     Thread(target=run, name="kafka-call", daemon=True).start()
