@@ -24,8 +24,7 @@ class CostlyTurns:
     """The places of one server in which costly reads run, and who waits for one. It belongs to the server's event loop."""
 
     def __init__(self, places: int) -> None:
-        """Have so many places; 0 is half of the CPUs of this process, and at least one."""
-        self._free = places or max(1, _cpus() // 2)
+        self._free = places
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
     @asynccontextmanager
@@ -76,5 +75,7 @@ class CostlyTurns:
         self._free += 1
 
 
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def places_for(chosen: int, threads: int) -> int:
+    """Return how many costly reads may run at a time: as chosen, 0 is half of the CPUs. Of two threads one is for others."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(chosen or cpus // 2, threads - 1))

@@ -15,7 +15,7 @@ from anyio import CapacityLimiter, to_thread
 from psycopg.errors import QueryCanceled
 from starlette.requests import ClientDisconnect
 
-from api.http.costly_turns import CostlyTurns
+from api.http.costly_turns import CostlyTurns, places_for
 from api.http.errors import ApiError
 from api.http.waits import disconnected
 
@@ -43,12 +43,12 @@ class ReadThreads:
     ) -> None:
         """Use one connection of the pool for each thread; a read may take `seconds_max`, the wait for a thread included.
 
-        `costly_max` costly reads run at a time; 0 is half of the CPUs.
+        At most `costly_max` costly reads run at a time, fewer than there are threads; 0 is half of the CPUs.
         """
         self._pool = pool
         self._seconds = seconds_max
         self._threads = CapacityLimiter(threads)
-        self._turns = CostlyTurns(min(costly_max, threads))
+        self._turns = CostlyTurns(places_for(costly_max, threads))
 
     async def run(
         self, receive: Receive, question: Callable[[Connection[Any]], T], *, costly_of: str | None = None

@@ -10,7 +10,7 @@ from time import monotonic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.http.costly_turns import CostlyTurns
+from api.http.costly_turns import CostlyTurns, places_for
 
 READ_SECONDS = 0.1
 
@@ -98,3 +98,11 @@ def test_no_place_is_lost_or_made(places: int, seed: int) -> None:
 
     asyncio.run(some_are_canceled())
     assert most <= places
+
+
+@given(chosen=st.integers(0, 100), threads=st.integers(2, 100))
+def test_one_thread_is_left_to_other_reads(chosen: int, threads: int) -> None:
+    """On a machine of any size, whatever was chosen."""
+    assert 1 <= places_for(chosen, threads) < threads
+    if 0 < chosen < threads:
+        assert places_for(chosen, threads) == chosen
