@@ -105,7 +105,7 @@ class Hub:
     def status(self) -> dict[str, int]:
         """Return the number of streams, and how many positions the slowest of them is behind the log's end."""
         slowest = max(
-            (self.head - each.position for each in self._subscribers if not each.live or each.sending_since), default=0
+            (self.head - each.sent for each in self._subscribers if not each.live or each.sending_since), default=0
         )
         return {"connections": len(self._subscribers), "slowest_events": max(0, slowest)}
 
@@ -289,7 +289,7 @@ class Hub:
             return False
         if moved and subscriber.wanted.progress:
             subscriber.progress = True
-        if now - subscriber.sent_at >= self.limits.beat_seconds:
+        if now - subscriber.told_at >= self.limits.beat_seconds:
             subscriber.beat = True
         if subscriber.live and (passed := self.delivered - subscriber.position) > 0:
             subscriber.mark = subscriber.mark or passed >= MARK_EVENTS or now - subscriber.marked_at >= MARK_SECONDS
@@ -301,7 +301,6 @@ class Hub:
         assert tailer is not None, "it was looked at"
         tailer.stop()
         await to_thread.run_sync(tailer.join)
-        self._pending.clear()
 
 
 def limits_of(settings: Any) -> StreamLimits:
