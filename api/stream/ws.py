@@ -7,6 +7,7 @@ its messages a `seq` that counts from 1 without a gap.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
@@ -112,9 +113,9 @@ class _Socket:
             if closed is GONE:
                 return closed
             after = min((each.sent for each in self._subscribers.values()), default=None)
-            await self._send(
-                {"type": "websocket.close", "code": closed.code, "reason": _encode({"after": after}).decode()}
-            )
+            reason = _encode({"after": after}).decode()
+            with suppress(OSError):  # the client is gone, or reads nothing: then the transport was aborted
+                await self._send({"type": "websocket.close", "code": closed.code, "reason": reason})
             return closed
         finally:
             reading.cancel()
@@ -201,7 +202,7 @@ class _Socket:
         subscriber = await self._hub.subscribe(wanted, self._caller.subject, after)
         self._last_sid += 1
         sid = self._last_sid
-        subscriber.abort = lambda: self._finish(Closed(4008, "slow"))
+        subscriber.abort = self._scope.get("tidings.abort", subscriber.abort)
         self._subscribers[sid] = subscriber
         await self._write(
             _encode({"id": number, "type": "subscribed", "sid": sid, "position": after, "log": self._hub.identity})
