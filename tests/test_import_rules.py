@@ -71,7 +71,7 @@ MAY_IMPORT = {
     " api/stream",
     "api/lost_log": "settings projections/ consumers/ api/database",
     "api/demo": "domain messages local settings tidings_client"
-    " api/child_process api/database api/logs api/processes api/stop_signals",
+    " api/child_process api/database api/logs api/processes api/session_store api/stop_signals",
     "api/cli": "domain messages migrations local settings projections/ consumers/ eventsourcing_kafka api/key_limits"
     " api/http api/key_store api/logs api/terminal api/stop_signals api/lag api/database api/lost_log api/processes"
     " api/demo tidings_client",
