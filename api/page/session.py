@@ -7,18 +7,26 @@ from typing import Any
 
 import msgspec
 from fastapi import APIRouter
-from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from api import key_store, session_store
 from api.http.context import Context, context_of
-from api.http.errors import ApiError, from_pydantic
+from api.http.errors import ApiError
 from api.http.reads import Read, Reader
 from api.http.routes.invitations import AcceptInvitationBody, accept_invitation
 from api.page.frame import COOKIE, cookie_in
-from api.page.viewing import answer_with, form_of, local_path, look, new_form_key, reader_of_form, with_form_key
+from api.page.viewing import (
+    answer_with,
+    form_of,
+    local_path,
+    look,
+    new_form_key,
+    reader_of_form,
+    validated,
+    with_form_key,
+)
 from projections import accounts
 
 router = APIRouter(include_in_schema=False)
@@ -83,11 +91,8 @@ async def join(request: Request) -> Response:
     code = form.get("code", "").rpartition("#")[2]  # whoever pastes the whole link is understood
     read = await reader_of_form(request)
     try:
-        body = AcceptInvitationBody.model_validate({"code": code, "name": form.get("name", "")})
+        body = validated(AcceptInvitationBody, {"code": code, "name": form.get("name", "")})
         answer = await accept_invitation(with_form_key(request, form), context, body)
-    except ValidationError as error:
-        refused = from_pydantic(error.errors(include_url=False, include_input=False))
-        return await _join_again(read, form, code, refused)
     except ApiError as error:
         return await _join_again(read, form, code, error)
     found: dict[str, Any] = msgspec.json.decode(bytes(answer.body))

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, quote, urlencode
 
 from psycopg import Connection
+from pydantic import ValidationError
 from starlette.requests import Request
 
 from api.http.context import principal_of
 from api.http.cursors import POSITION_MAX
-from api.http.errors import ApiError
+from api.http.errors import ApiError, from_pydantic
 from api.http.reads import Reader
 from api.page.frame import is_same_origin
 from api.page.languages import current
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from api.http.auth import Principal
+    from api.http.fields import BodyT
     from api.page.rendering import Pages
     from domain.money import Credits
 
@@ -93,6 +95,7 @@ def frame_of(read: Reader, viewer: Viewer | None, as_of: AsOf) -> dict[str, Any]
         "as_of": as_of,
         "is_past": read.at is not None or read.time is not None,
         "path": read.request.url.path,
+        "origin": f"{read.request.url.scheme}://{read.request.url.netloc}",
         "url": _links(read, as_of),
     }
 
@@ -138,7 +141,7 @@ async def form_lists(request: Request) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     try:
         for name, value in parse_qsl((await request.body()).decode(), keep_blank_values=True, max_num_fields=2_000):
-            found.setdefault(name, []).append(value.strip())
+            found.setdefault(name, []).append(value.replace("\r\n", "\n").strip())
     except ValueError as error:
         raise ApiError("INVALID_FIELD", "the form cannot be read", {"field": "form"}) from error
     if any("\0" in value for values in found.values() for value in values):
@@ -192,6 +195,15 @@ def with_form_key(request: Request, form: dict[str, str]) -> Request:
         raise ApiError("INVALID_FIELD", "the form has no usable key", {"field": "form_key"})
     headers = [(name, value) for name, value in request.scope["headers"] if name != b"idempotency-key"]
     return Request({**request.scope, "headers": [*headers, (b"idempotency-key", key.encode())]}, request.receive)
+
+
+def validated(model: type[BodyT], given: dict[str, Any]) -> BodyT:
+    """Return the body of an operation of the API, made from a form; raises ApiError INVALID_FIELD."""
+    try:
+        return model.model_validate_json(json.dumps(given))
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        raise from_pydantic([{**each, "loc": ("body", *each["loc"])} for each in found]) from error
 
 
 def position_in(answer: Response) -> int:
