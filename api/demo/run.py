@@ -92,12 +92,7 @@ def run_demo(settings: Settings, *, kafka: bool, once: bool, as_json: bool, seed
         problems = _report(result, as_json=as_json)
         out = sys.stderr if as_json else sys.stdout
         if not once:
-            print(
-                f"\nServing at {running.url} (for programs: {running.url}/docs) until you press Ctrl-C.\n"
-                f"To trade as {YOU}, open within ten minutes: {running.url}{sign_in_link(client, running.settings)}\n"
-                f"Key (operator, admin): {_key_of(settings)}",
-                file=out,
-            )
+            print(_welcome(running, client), file=out)
         print(_how_to_look(given, running, once=once), file=out, flush=True)
         if once:
             return 1 if problems else 0
@@ -106,6 +101,14 @@ def run_demo(settings: Settings, *, kafka: bool, once: bool, as_json: bool, seed
             logs.complain(problem)
             return 3
         return 0
+
+
+def _welcome(running: KafkaProcesses | Embedded, client: Client) -> str:
+    return (
+        f"\nServing at {running.url} (for programs: {running.url}/docs) until you press Ctrl-C.\n"
+        f"To trade as {YOU}, open within ten minutes: {running.url}{sign_in_link(client, running.settings)}\n"
+        f"Key (operator, admin): {_key_of(running.settings)}"
+    )
 
 
 def sign_in_link(client: Client, settings: Settings) -> str:

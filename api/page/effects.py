@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from domain.money import MICRO
 from projections import accounts, lifecycle
-from projections.positions import positions
+from projections.positions import payments, positions
 from projections.reading import AsOf
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from domain.money import Credits, Fraction
     from projections.markets.tables import MarketRow
 
-NEEDS: Final = (accounts.get_account, accounts.names, lifecycle.market_events, positions.holders, positions.paid_in)
+NEEDS: Final = (accounts.get_account, accounts.names, lifecycle.market_events, positions.holders, payments.paid_in)
 
 HOLDERS_MAX: Final = 100_000
 """The most holdings that are looked through."""
@@ -64,7 +64,7 @@ def of_payouts(connection: Connection[Any], as_of: AsOf, market: MarketRow, payo
 
 def of_void(connection: Connection[Any], as_of: AsOf, market: MarketRow) -> Effects:
     """Return the effects of undoing every payment of the market."""
-    return _effects(connection, as_of, positions.paid_in(connection, as_of, market.market_id))
+    return _effects(connection, as_of, payments.paid_in(connection, as_of, market.market_id))
 
 
 def _effects(connection: Connection[Any], as_of: AsOf, changes: Mapping[str, Credits]) -> Effects:
