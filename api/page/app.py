@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from api.page import desk, desk_forms, people, routes, session, trading
+from api.page import desk, desk_forms, feeds, people, routes, session, trading
 from api.page.frame import PageFrame
 from api.page.rendering import HEADERS, Pages
 
 if TYPE_CHECKING:
     from api.http.app import App
 
-ROUTERS = (routes.router, trading.router, people.router, session.router, desk.router, desk_forms.router)
+ROUTERS = (routes.router, trading.router, people.router, session.router, desk.router, desk_forms.router, feeds.router)
 
 
 def add_pages(app: App) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Final
 
 from markupsafe import Markup
@@ -65,6 +66,11 @@ def moment(time: Time) -> Markup:
     then = _EPOCH + timedelta(microseconds=time)
     text = f"{then.day} {_(MONTHS[then.month - 1])} {then.year}, {then:%H:%M} UTC"
     return Markup('<time datetime="{}" title="{}" data-moment>{}</time>').format(format_time(time), text, text)
+
+
+def rfc_822(time: Time) -> str:
+    """Return a time in the form of RSS."""
+    return format_datetime(_EPOCH + timedelta(microseconds=time), usegmt=True)
 
 
 def day(time: Time) -> Markup:
