@@ -50,6 +50,16 @@ def test_every_page_has_the_policy(exchange: Exchange, path: str) -> None:
     assert not re.search(r"<script(?![^>]*\bsrc=)|\son[a-z]+=|\sstyle=|javascript:", answer.text)
 
 
+def test_a_page_that_has_not_changed_keeps_its_policy(exchange: Exchange) -> None:
+    """A browser takes the headers of a 304 over into what it has kept: the API's policy would forbid all that a page loads."""
+    client = browser_of(exchange)
+    first = client.get("/leaderboard")
+    again = client.get("/leaderboard", headers={"if-none-match": first.headers["etag"]})
+
+    assert again.status_code == 304
+    assert "content-security-policy" not in again.headers
+
+
 def test_what_people_write_is_shown_as_text(newsroom: Newsroom) -> None:
     """A story's title with tags, and a link that is a script."""
     exchange = newsroom.exchange

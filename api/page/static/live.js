@@ -49,12 +49,18 @@ function take(message) {
   if (message.kind === "prices") {
     const before = due.get(market);
     if (!before || before.position <= message.position) due.set(market, message);
-    if (due.size === 1) requestAnimationFrame(apply);
+    if (due.size === 1) soon();
   }
   if (message.kind === "orders") tellOfOrder(message.data);
   if (message.kind === "lifecycle") document.dispatchEvent(new CustomEvent("tidings:lifecycle", { detail: message.data }));
   if (concerns(market, message.kind)) foldTo = Math.max(foldTo, message.position);
   document.dispatchEvent(new CustomEvent(`tidings:${message.kind}`, { detail: message.data }));
+}
+
+/** Apply what is due with the next frame; a tab that is not drawn has no frames. */
+function soon() {
+  const timer = setTimeout(apply, 250);
+  requestAnimationFrame(() => { clearTimeout(timer); apply(); });
 }
 
 /** Whether a table of this page may change by an event of a market. @param {string} market @param {string} kind */
