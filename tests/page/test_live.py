@@ -34,11 +34,9 @@ def test_six_tabs_share_one_stream(newsroom: Newsroom, visitors: Callable[..., V
     assert len(streams) == 1
 
     other = newsroom.exchange.trader("1000")
-    other.place(newsroom.binary["market_id"], quantity="50")
-    _all_show(newsroom, tabs)
+    _all_show(newsroom, tabs, other.place(newsroom.binary["market_id"], quantity="50"))
     tabs[0].close()
-    other.place(newsroom.binary["market_id"], quantity="50")
-    _all_show(newsroom, tabs[1:])
+    _all_show(newsroom, tabs[1:], other.place(newsroom.binary["market_id"], quantity="50"))
     assert len(streams) == 2
 
 
@@ -53,10 +51,10 @@ def test_a_page_outlives_its_server(browser: Browser, database: str, run_folder:
         expect(page.locator("#live")).to_have_text("Live")
     expect(page.locator("#live")).to_contain_text("Connection lost")
     with start(database, run_folder / "first", port=port) as running:
+        trader.api.client = connected(running).api.client
         for _ in range(20):
-            trader.api.client = connected(running).api.client
-            trader.place(market["market_id"], quantity="2")
-        odds = connected(running).api.data(f"/markets/{market['slug']}")["odds"]["Yes"]
+            position = trader.place(market["market_id"], quantity="2")["position"]
+        odds = trader.api.data(f"/markets/{market['slug']}", min_position=position)["odds"]["Yes"]
         expect(page.locator(".odds.huge")).to_have_text(shown(odds), timeout=15_000)
         expect(page.locator("#live")).to_have_text("Live")
         expect(page.locator("#trades tr")).to_have_count(20)
@@ -67,8 +65,7 @@ def test_the_past_is_as_it_was_then(newsroom: Newsroom, visitors: Callable[..., 
     """The page of a position says what the page said then, is not live, and has no ticket."""
     visitor = visitors()
     path = f"/markets/{newsroom.binary['slug']}"
-    newsroom.trader.place(newsroom.binary["market_id"], quantity="30")
-    position = newsroom.exchange.head()
+    position = newsroom.trader.place(newsroom.binary["market_id"], quantity="30")["position"]
     then = visitor.open(f"{path}?min_position={position}")
     before = then.locator(".odds.huge").inner_text(), then.locator("#trades").inner_text()
     newsroom.trader.place(newsroom.binary["market_id"], quantity="30")
@@ -85,20 +82,22 @@ def test_the_past_is_as_it_was_then(newsroom: Newsroom, visitors: Callable[..., 
 def test_without_javascript_all_is_there(newsroom: Newsroom, visitors: Callable[..., Visitor]) -> None:
     """The story says the same with and without modules: questions, odds as in the API, charts."""
     path = f"/stories/{newsroom.story['slug']}"
-    newsroom.trader.place(newsroom.many["market_id"], outcome="North", quantity="30")
-    path += f"?min_position={newsroom.exchange.head()}"
+    position = newsroom.trader.place(newsroom.many["market_id"], outcome="North", quantity="30")["position"]
+    path += f"?min_position={position}"
     plain, alive = visitors(java_script_enabled=False).open(path), visitors().open(path)
 
     assert plain.locator("main").inner_text().replace(", 10:02 UTC", "") != ""
     assert [each.inner_text() for each in plain.locator("h3").all()] == ["Will they return?", "Where will they go?"]
-    odds = newsroom.exchange.api.data(f"/markets/{newsroom.many['slug']}")["odds"]
+    odds = newsroom.exchange.api.data(f"/markets/{newsroom.many['slug']}", min_position=position)["odds"]
     told = set(plain.locator(".odds").all_inner_texts())
     assert {shown(price) for price in odds.values()} <= told
     assert plain.locator(".odds").all_inner_texts() == alive.locator(".odds").all_inner_texts()
     assert plain.locator("path[data-line]").count() == 1 + 3
 
 
-def _all_show(newsroom: Newsroom, tabs: list[Page]) -> None:
-    market: dict[str, Any] = newsroom.exchange.api.data(f"/markets/{newsroom.binary['slug']}")
+def _all_show(newsroom: Newsroom, tabs: list[Page], order: dict[str, Any]) -> None:
+    """Wait until all tabs show the odds that the API has as of the position of an order."""
+    path = f"/markets/{newsroom.binary['slug']}"
+    market = newsroom.exchange.api.data(path, min_position=order["position"])
     for tab in tabs:
         expect(tab.locator(".odds.huge")).to_have_text(shown(market["odds"]["Yes"]))

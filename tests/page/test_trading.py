@@ -29,7 +29,9 @@ def test_a_newcomer_buys_and_sees_it_in_the_portfolio(newsroom: Newsroom, visito
 
     expect(page.locator("#placed")).to_contain_text(f"You bought {shares} Yes")
     expect(page.locator("#mine")).to_contain_text(f"{shares} shares")
-    (position,) = newsroom.trader.api.data(f"/accounts/{newsroom.trader.account_id}/positions")
+    (position,) = newsroom.trader.api.data(
+        f"/accounts/{newsroom.trader.account_id}/positions", min_position=newsroom.exchange.head()
+    )
     assert f"{float(position['shares']):.2f}" == shares
     portfolio = visitor.open("/portfolio")
     expect(portfolio.locator("#positions")).to_contain_text("Will they return?")
@@ -60,7 +62,9 @@ def test_a_double_click_is_one_order(newsroom: Newsroom, visitors: Callable[...,
     assert [each.status for each in sent] == [303, 303]
     page.get_by_role("button", name=re.compile("^Buy Yes for ")).click()
     expect(page.locator("#placed")).to_contain_text("You bought")
-    (order,) = newsroom.trader.api.data(f"/accounts/{newsroom.trader.account_id}/orders")
+    (order,) = newsroom.trader.api.data(
+        f"/accounts/{newsroom.trader.account_id}/orders", min_position=newsroom.exchange.head()
+    )
     assert order["status"] == "filled"
 
 
@@ -77,7 +81,8 @@ def test_odds_that_moved_refuse_the_order(newsroom: Newsroom, visitors: Callable
 
     expect(page.get_by_role("alert")).to_contain_text("The odds moved meanwhile, so nothing was traded")
     expect(page.get_by_label("Credits to spend")).to_have_value("10")
-    assert newsroom.trader.api.data(f"/accounts/{newsroom.trader.account_id}/positions") == []
+    positions = f"/accounts/{newsroom.trader.account_id}/positions"
+    assert newsroom.trader.api.data(positions, min_position=newsroom.exchange.head()) == []
     page.get_by_role("button", name=re.compile("^Buy Yes for ")).click()
     expect(page.locator("#placed")).to_contain_text("You bought")
 
@@ -134,7 +139,9 @@ def test_the_keyboard_alone_buys_and_cancels(newsroom: Newsroom, visitors: Calla
     page.keyboard.press("Enter")
 
     expect(page.locator("#mine")).not_to_contain_text("waiting")
-    (order,) = newsroom.trader.api.data(f"/accounts/{newsroom.trader.account_id}/orders")
+    (order,) = newsroom.trader.api.data(
+        f"/accounts/{newsroom.trader.account_id}/orders", min_position=newsroom.exchange.head()
+    )
     assert order["status"] == "canceled"
 
 
@@ -150,12 +157,12 @@ def test_odds_tick_while_one_looks(newsroom: Newsroom, visitors: Callable[..., V
     lags = []
     for _ in range(20):
         before = odds.inner_text()
-        other.place(newsroom.binary["market_id"], quantity="3")
+        position = other.place(newsroom.binary["market_id"], quantity="3")["position"]
         began = monotonic()
         expect(odds).not_to_have_text(before)
         lags.append(monotonic() - began)
 
-    market = newsroom.exchange.api.data(f"/markets/{newsroom.binary['slug']}")
+    market = newsroom.exchange.api.data(f"/markets/{newsroom.binary['slug']}", min_position=position)
     expect(odds).to_have_text(f"{float(market['odds']['Yes']) * 100:.1f}%")
     expect(page.get_by_label("Credits to spend")).to_have_value("12.34")
     expect(page.get_by_label("Credits to spend")).to_be_focused()
