@@ -19,7 +19,21 @@ from api.page.cards import NEEDS as CARD_NEEDS
 from api.page.cards import cards
 from api.page.effects import NEEDS as EFFECT_NEEDS
 from api.page.viewing import look, new_form_key, show
-from domain.market import Status
+from domain.market import (
+    ActivateMarket,
+    AddLiquidity,
+    ClarifyMarket,
+    CloseMarket,
+    CorrectMarket,
+    DetermineMarket,
+    FinalizeMarket,
+    HaltMarket,
+    ResumeMarket,
+    Status,
+    UpholdMarket,
+    VoidMarket,
+)
+from domain.market_decisions import LEGAL
 from projections import accounts, invitations, stories
 from projections.markets import listing, markets
 from projections.markets.listing import Filter
@@ -35,6 +49,21 @@ WAITING: Final = {
     Status.DRAFT: "open for trading",
 }
 """The statuses that wait for an operator, and for what."""
+
+COMMANDS: Final = {
+    "activate": ActivateMarket,
+    "uphold": UpholdMarket,
+    "determine": DetermineMarket,
+    "finalize": FinalizeMarket,
+    "correct": CorrectMarket,
+    "resume": ResumeMarket,
+    "halt": HaltMarket,
+    "close": CloseMarket,
+    "clarify": ClarifyMarket,
+    "add-liquidity": AddLiquidity,
+    "void": VoidMarket,
+}
+"""The commands of an operator to a market, by the names of the desk's actions, in the order in which they are offered."""
 
 ROWS_SHOWN: Final = 50
 MARKET_NEEDS: Final = (markets.get_market, *CARD_NEEDS, *EFFECT_NEEDS)
@@ -111,17 +140,7 @@ async def show_market_desk(read: Reader, market: str, http_status: int = 200, **
 
 def actions_of(status: Status) -> list[str]:
     """Return the names of the commands that a market of this status takes from an operator."""
-    by_status = {
-        Status.DRAFT: ["activate", "void"],
-        Status.ACTIVE: ["halt", "close", "clarify", "add-liquidity", "void"],
-        Status.HALTED: ["resume", "close", "clarify", "add-liquidity", "void"],
-        Status.CLOSED: ["determine", "clarify", "void"],
-        Status.DETERMINED: ["finalize", "void"],
-        Status.DISPUTED: ["uphold", "determine", "void"],
-        Status.FINALIZED: ["correct", "void"],
-        Status.VOIDED: [],
-    }
-    return by_status[status]
+    return [name for name, command in COMMANDS.items() if status in LEGAL[command]]
 
 
 @router.get("/desk/people")
