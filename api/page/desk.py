@@ -15,6 +15,7 @@ from api.http.context import context_of, principal_of
 from api.http.reads import Read, Reader
 from api.http.routes.health import status_of
 from api.http.routes.markets import find
+from api.http.routes.stories import find_story
 from api.page.cards import NEEDS as CARD_NEEDS
 from api.page.cards import cards
 from api.page.effects import NEEDS as EFFECT_NEEDS
@@ -99,6 +100,24 @@ async def show_new_story(read: Read) -> Response:
     """The form of a story with its first market."""
     await at_the_desk(read.request)
     return await show_story_form(read, {}, [{}], None, None)
+
+
+@router.get("/desk/stories/{story}")
+async def show_new_market(read: Read, story: str) -> Response:
+    """The form of one more market of a story."""
+    await at_the_desk(read.request)
+    return await show_market_form(read, story, {}, None, None)
+
+
+async def show_market_form(
+    read: Reader, story: str, draft: dict[str, str], preview: Any, problem: Any, http_status: int = 200
+) -> Response:
+    """Return the form of one more market, with what was typed, and what it will look like."""
+    form_key = draft.get("form_key") or new_form_key()
+    return await show(
+        read, "desk_open.html", (stories.get_story,), lambda c, a: {"story": find_story(c, a, story)},
+        http_status=http_status, draft=defaultdict(str, draft), preview=preview, problem=problem, form_key=form_key,
+    )  # fmt: skip
 
 
 async def show_story_form(

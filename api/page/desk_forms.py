@@ -18,7 +18,7 @@ from api.http.errors import ApiError, invalid_field
 from api.http.routes import accounts, invitations, keys, markets, stories
 from api.http.routes.markets import MarketWrite, OpenMarketBody
 from api.page import effects
-from api.page.desk import at_the_desk, desk_look, show_market_desk, show_people_desk, show_story_form
+from api.page.desk import at_the_desk, desk_look, show_market_desk, show_market_form, show_people_desk, show_story_form
 from api.page.viewing import form_lists, form_of, position_in, reader_of_form, validated, with_form_key
 from domain.money import MICRO, format_decimal, parse_decimal
 
@@ -48,6 +48,27 @@ async def new_story(request: Request) -> Response:
         return await show_story_form(read, story, drafts or [{}], None, error, http_status=422)
     made: dict[str, Any] = msgspec.json.decode(bytes(answer.body))
     where = f"/stories/{made.get('slug') or made['story_id']}?min_position={made['position']}"
+    return RedirectResponse(where, 303)
+
+
+@router.post("/desk/stories/{story}")
+async def add_market(request: Request, story: str) -> Response:
+    """Show one more market of a story as it will look, or open it."""
+    form = await form_of(request)
+    principal = require(await principal_of(request), "operator")
+    read = await reader_of_form(request)
+    draft = {name.removeprefix("market_"): value for name, value in form.items()}
+    try:
+        body = validated(OpenMarketBody, _market_json(draft))
+        if draft.get("step") != "publish":
+            return await show_market_form(read, story, draft, _draft_card(body), None)
+        answer = await markets.open_market(with_form_key(request, form), context_of(request), principal, story, body)
+    except ApiError as error:
+        if error.status == 404:
+            raise
+        return await show_market_form(read, story, draft, None, error, http_status=422)
+    made: dict[str, Any] = msgspec.json.decode(bytes(answer.body))
+    where = f"/markets/{made.get('slug') or made['market_id']}?min_position={made['position']}"
     return RedirectResponse(where, 303)
 
 
@@ -221,7 +242,7 @@ def _story_json(story: dict[str, str], drafts: list[dict[str, str]]) -> dict[str
 def _market_json(draft: dict[str, str]) -> dict[str, Any]:
     outcomes = [line.strip() for line in draft.get("outcomes", "").splitlines() if line.strip()]
     market: dict[str, Any] = {
-        "question": draft["question"],
+        "question": draft.get("question", ""),
         "outcomes": outcomes,
         "subsidy": draft.get("subsidy", ""),
         "close_time": _time(draft.get("close_time", "")),

@@ -98,6 +98,7 @@ def test_a_story_from_the_first_word_to_its_correction(exchange: Exchange, visit
     page.goto(f"{desk.url}/desk/markets/{theirs.url.partition('/markets/')[2].partition('?')[0]}")
     assert "+50.00" in act(page, "Void the market")
     expect(theirs.locator("#state")).to_contain_text("Voided")
+    expect(theirs.locator("#said")).to_contain_text("Voided")  # what a screen reader hears
 
 
 def test_what_cannot_be_done_is_said_in_words(exchange: Exchange, visitors: Callable[..., Visitor]) -> None:

@@ -51,8 +51,6 @@ function take(message) {
     if (!before || before.position <= message.position) due.set(market, message);
     if (due.size === 1) soon();
   }
-  if (message.kind === "orders") tellOfOrder(message.data);
-  if (message.kind === "lifecycle") document.dispatchEvent(new CustomEvent("tidings:lifecycle", { detail: message.data }));
   if (concerns(market, message.kind)) foldTo = Math.max(foldTo, message.position);
   document.dispatchEvent(new CustomEvent(`tidings:${message.kind}`, { detail: message.data }));
 }
@@ -99,11 +97,6 @@ function apply() {
 function shown(name) { return [...document.querySelectorAll(`[data-odds="${CSS.escape(name)}"]`)]; }
 /** @param {string} name */
 function bars(name) { return document.querySelectorAll(`[data-bar="${CSS.escape(name)}"]`); }
-
-/** @param {any} order */
-function tellOfOrder(order) {
-  if (order.filled_quantity && Number(order.filled_quantity) > 0 && order.text) say(order.text);
-}
 
 /** Fetch the tables again, at most twice a second, never an older state than was heard of. */
 async function fold() {
@@ -171,6 +164,17 @@ channel?.addEventListener("message", (event) => {
   channel.postMessage({ kind: "beat", position: message.position, data: {} });
 });
 
+/** Say the state of a market's page when it has become another one: screen readers hear no ticks, but this. */
+let state = "";
+function tellState() {
+  const badge = document.querySelector("#state .badge");
+  if (!badge || !badge.className || badge.className === state) return;
+  if (state) say(badge.textContent || "");
+  state = badge.className;
+}
+document.addEventListener("tidings:updated", tellState);
+
+tellState();
 localTimes(document);
 if (!isPast && document.getElementById("live")) {
   show("wait");
