@@ -24,6 +24,9 @@ DAY: Final = 24 * 3600 * MICRO
 FOLD_WIDTH: Final = 24
 """The width of a fold in the units of the chart."""
 
+BUSY_LEAST: Final = 12
+"""What lies between two folds gets at least one of so many parts of the width."""
+
 FOLD_TICKS: Final = 8
 """The fewest ticks of a chart with folds: of fewer, none is crowded."""
 
@@ -282,15 +285,19 @@ def _line(history: OutcomeHistory, start: Time, end: Time) -> list[tuple[Time, P
 
 
 def _anchors(quiet: Sequence[Fold], start: Time, end: Time, right: float) -> list[tuple[float, Time]]:
-    busy = max(1, end - start - sum(each.end - each.start for each in quiet))
-    unit = (right - FOLD_WIDTH * len(quiet)) / busy
+    """Return the scale: the times between folds share the width by their lengths, but none gets less than a twelfth of it."""
+    edges = [start, *(time for each in quiet for time in (each.start, each.end)), end]
+    lengths = [after - before for before, after in zip(edges[::2], edges[1::2], strict=True)]
+    least = sum(lengths) // BUSY_LEAST
+    shares = [max(length, least) if length else 0 for length in lengths]
+    unit = (right - FOLD_WIDTH * len(quiet)) / max(1, sum(shares))
     anchors = [(0.0, start)]
-    for each in quiet:
-        x, time = anchors[-1]
-        before = x + (each.start - time) * unit
-        anchors += [(before, each.start), (before + FOLD_WIDTH, each.end)]
-    x, time = anchors[-1]
-    return [*anchors, (float(right), end)]
+    for number, share in enumerate(shares):
+        x = anchors[-1][0] + share * unit
+        anchors.append((x, edges[2 * number + 1]))
+        if number < len(quiet):
+            anchors.append((x + FOLD_WIDTH, edges[2 * number + 2]))
+    return [*anchors[:-1], (float(right), end)]
 
 
 def _grid(prices: Sequence[Price], bottom: float) -> tuple[Price, Price, list[GridLine]]:

@@ -55,6 +55,11 @@ def test_a_silence_of_two_years_is_folded() -> None:
     (fold,) = drawn.folds
     assert fold.length == (800 - 59) * DAY
     assert fold.x > drawn.right * 0.9
+    again = chart(
+        [OutcomeHistory("Yes", [*early, late, Tick(late.time + DAY // 24, 600_000, 62)])], 0, late.time + DAY // 24
+    )
+    assert again is not None
+    assert again.right - again.folds[0].x > again.right / 13  # an hour after the silence can be seen
     assert folds([tick.time for tick in early], 0, 59 * DAY) == []
 
 
