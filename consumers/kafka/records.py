@@ -125,7 +125,7 @@ class RecordReader:
             self._replace_if_stale()
             left = poll_seconds(deadline)
             with self._guard.at_most(left):
-                found = wait_for_record(self._consumer, left)
+                found: Message | None = wait_for_record(self._consumer, left)
             if found is not None or not left or self._woken:
                 self._woken = False
                 return found
