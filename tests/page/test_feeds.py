@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tests.page.conftest import Newsroom, Visitor
 
-ARTICLE = '<!doctype html><title>News</title><p>An article.</p><iframe src="{url}" title="A market" width="400" height="320"></iframe>'
+ARTICLE = '<!doctype html><title>News</title><iframe src="{url}" title="A market" width="400" height="320"></iframe>'
 
 
 def items_of(newsroom: Newsroom, path: str) -> dict[str, str]:
