@@ -23,6 +23,7 @@ PARTS: Final = {
     "projections": "how fast read models follow the log and answer",
     "attacks": "what a quiet client's orders take beside strangers who wait, read dear things, and hold sockets",
     "stream": "what streams cost: orders beside a thousand of them, delays, CPU and memory of each",
+    "page": "the story page: making, loading and showing it, and following the odds",
     "pollers": "the server's CPU for dashboards that ask for the same leaderboard once a second",
 }
 """The measurement of each part, by name, in the order in which all parts run."""

@@ -87,7 +87,7 @@ def _run_until_stopped(process: ServingProcess) -> int:
 
     with process as running:
         url, key = running.url, running.first_key
-        announce(f"Tidings serves at {url} (try {url}/docs)", url=url)
+        announce(f"Tidings serves at {url} (for programs: {url}/docs)", url=url)
         if key is not None:
             announce(f"The first key (operator and admin), shown only now: {key}", key=key)
         problem = wait_for_stop(running.problem)

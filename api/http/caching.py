@@ -62,6 +62,7 @@ _WAITING: Final = re.compile(rb"(^|&)(min_position|as_of|as_of_position|cursor)=
 """Queries that may wait for a read model: nobody else waits with them, as their number is bounded."""
 
 _GZIP: Final = re.compile(r"\b(gzip|\*)(?!\s*;\s*q=0(\.0*)?\s*(,|$))")
+_NO_STORE: Final = (b"cache-control", b"no-store")
 _VERSION: Final = version("tidings")
 _VARY: Final = (b"vary", b"Authorization, Cookie, Accept-Encoding")
 
@@ -332,7 +333,8 @@ class _Answering:
         if self._start is None or self._body is None:
             return
         mark: AnswerMark | None = self._scope.get("tidings.mark")
-        if self._key is not None and mark is not None and self._start["status"] == 200:
+        is_kept = mark is not None and self._start["status"] == 200 and _NO_STORE not in self._start["headers"]
+        if self._key is not None and mark is not None and is_kept:
             route = self._scope.get("route")
             await self.show(self._caching.keep(self._key, mark, list(self._start["headers"]), self._body, route))
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 from markupsafe import Markup
 
@@ -115,6 +116,11 @@ def span(microseconds: int) -> str:
     if hours:
         return _("%(h)d h %(min)d min") % {"h": hours, "min": minutes}
     return _("%(min)d min") % {"min": minutes}
+
+
+def segment(name: str) -> str:
+    """Return a name as one part of a path, whatever it has in it."""
+    return quote(name, safe="")
 
 
 def safe_url(url: str | None) -> str | None:

@@ -64,6 +64,7 @@ class Pages:
             event_words=event_words,
             span=filters.span,
             safe_url=filters.safe_url,
+            segment=filters.segment,
         )
         for name in self._environment.list_templates():
             self._environment.get_template(name)

@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from api import key_store, session_store
 from api.http.context import Context, context_of
 from api.http.errors import ApiError
-from api.http.reads import Read, Reader
+from api.http.reads import Reader
 from api.http.routes.invitations import AcceptInvitationBody, accept_invitation
 from api.page.frame import COOKIE, cookie_in
 from api.page.viewing import (
@@ -36,8 +36,9 @@ NEEDS = (accounts.get_account,)
 
 
 @router.get("/sign-in")
-async def show_sign_in(read: Read, code: str | None = None, next: str = "/") -> Response:  # noqa: A002  stands in a URL
+async def show_sign_in(request: Request, code: str | None = None, next: str = "/") -> Response:  # noqa: A002  stands in a URL
     """The form for a key. With the `code` of a link, a button that signs in: only the button uses the code up."""
+    read = await reader_of_form(request)  # also where reads need a key
     return await _form(read, "sign_in.html", code=code, next=next, problem=None)
 
 
@@ -78,8 +79,9 @@ async def sign_out(request: Request) -> Response:
 
 
 @router.get("/join")
-async def show_join(read: Read) -> Response:
+async def show_join(request: Request) -> Response:
     """The form of an invitation. Its code stands behind `#` in the link, so that no server sees it before the form is sent."""
+    read = await reader_of_form(request)
     return await _form(read, "join.html", problem=None, name="", code="", form_key=new_form_key())
 
 

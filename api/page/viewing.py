@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from psycopg import Connection
 from pydantic import ValidationError
@@ -94,7 +94,7 @@ def frame_of(read: Reader, viewer: Viewer | None, as_of: AsOf) -> dict[str, Any]
         "viewer": viewer,
         "as_of": as_of,
         "is_past": read.at is not None or read.time is not None,
-        "path": read.request.url.path,
+        "path": read.request.scope["raw_path"].decode("ascii"),
         "origin": f"{read.request.url.scheme}://{read.request.url.netloc}",
         "url": _links(read, as_of),
     }
@@ -106,7 +106,7 @@ def _links(read: Reader, as_of: AsOf) -> Callable[..., str]:
 
     def link(path: str, **parameters: Any) -> str:
         given = {name: value for name, value in {**parameters, **past}.items() if value is not None}
-        return quote(path, safe="/") + (f"?{urlencode(given)}" if given else "")
+        return path + (f"?{urlencode(given)}" if given else "")
 
     return link
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bench.page import keys_of, page
+from bench.figures import keys_of, page
 from bench.parts import PARTS, show
 from bench.whole import lags_ms
 
@@ -32,7 +32,7 @@ def last_line(*arguments: str) -> Any:
 
 
 def test_the_page_explains_every_part_and_every_figure() -> None:
-    """bench/README.md is the output of `python -m bench.page`."""
+    """bench/README.md is the output of `python -m bench.figures`."""
     assert (ROOT / "bench" / "README.md").read_text() == page()
 
 

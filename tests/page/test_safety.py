@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from api.page.assets import FOLDER, Assets
-from api.page.filters import credits_, percent, points, safe_url
+from api.page.filters import credits_, percent, points, safe_url, segment
 from api.page.rendering import FOLDER as TEMPLATES
 from domain.money import MICRO
 
@@ -182,3 +182,23 @@ def test_numbers_read_as_people_write_them() -> None:
     assert [points(change) for change in (32_000, -5_000, 0)] == ["+3.2", "\u22120.5", "\u00b10.0"]
     assert credits_(1_234_500_000) == "1\u202f234.50"
     assert credits_(-5_000) == "\u22120.01"
+
+
+def test_forms_with_a_secret_of_their_own_are_made_for_each(clients: Clients) -> None:
+    """Two strangers with one invitation: with the same form key, the second one would get the key of the first one's account."""
+    pages = [clients.new().get("/join") for _ in range(2)]
+    keys = [re.findall(r'name="form_key" value="([^"]+)"', page.text) for page in pages]
+
+    assert keys[0] != keys[1]
+    assert all(page.headers["cache-control"] == "no-store" for page in pages)
+    assert not any("etag" in page.headers for page in pages)
+
+
+def test_a_name_with_anything_in_it_has_its_page(exchange: Exchange, clients: Clients) -> None:
+    """Slashes, question marks and percent signs are parts of names."""
+    name = "a/b?c=1&d#e%2F"
+    exchange.api.done("/accounts", {"name": name})
+    page = clients.new().get(f"/accounts/{segment(name)}")
+
+    assert page.status_code == 200
+    assert "<h1>a/b?c=1&amp;d#e%2F</h1>" in page.text

@@ -52,6 +52,7 @@ class TidingsChart extends HTMLElement {
 
   /** The steps of a line, read from its path. @param {Element} line @returns {Step[]} */
   steps(line) {
+    /** @type {Step[]} */
     const found = [];
     let x = 0, y = 0;
     for (const [, command, numbers] of (line.getAttribute("d") || "").matchAll(/([MhvHV])([^MhvHVZ]*)/g)) {

@@ -96,7 +96,7 @@ document.addEventListener("click", (event) => {
   if (choose && order) {
     event.preventDefault();
     choice(order, choose.getAttribute("data-choose") || "");
-    document.getElementById("ticket")?.scrollIntoView({ block: "start" });
+    location.hash = "ticket"; // on a phone the style makes it a sheet
     document.getElementById("amount")?.focus();
     ask();
   }

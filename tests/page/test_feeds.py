@@ -1,0 +1,70 @@
+"""What other sites take: feeds, and a market in the frame of an article."""
+
+from __future__ import annotations
+
+import gzip
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+import httpx
+from playwright.sync_api import expect
+
+from api.page.assets import Assets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.page.conftest import Newsroom, Visitor
+
+ARTICLE = '<!doctype html><title>News</title><iframe src="{url}" title="A market" width="400" height="320"></iframe>'
+
+
+def items_of(newsroom: Newsroom, path: str) -> dict[str, str]:
+    """Return the links of a feed's items by their titles."""
+    answer = httpx.get(f"{newsroom.exchange.running.url}{path}", timeout=30)
+    assert answer.headers["content-type"].startswith("application/rss+xml")
+    root = ET.fromstring(answer.content)  # noqa: S314  our own server's
+    return {item.findtext("title") or "": item.findtext("link") or "" for item in root.iter("item")}
+
+
+def test_feeds_tell_stories_and_results(newsroom: Newsroom) -> None:
+    """A story is an item, whatever its title has in it; so is a market that was resolved."""
+    api, url = newsroom.exchange.api, newsroom.exchange.running.url
+    market = newsroom.exchange.market(question="Is this <in> the feed & whole?")
+    path = f"/markets/{market['market_id']}"
+    api.done(f"{path}/close")
+    api.done(f"{path}/determine", {"payouts": {"Yes": "1"}, "evidence": "It is."})
+    api.done(f"{path}/finalize")
+
+    stories, results = items_of(newsroom, "/rss/stories"), items_of(newsroom, "/rss/resolutions")
+
+    assert stories["Ships <b>leave</b> the harbour & return"].startswith(f"{url}/stories/")
+    assert results["Is this <in> the feed & whole? Resolved: Yes"] == f"{url}/markets/{market['slug']}"
+
+
+def test_a_market_lives_in_the_frame_of_an_article(newsroom: Newsroom, visitors: Callable[..., Visitor]) -> None:
+    """Another site may frame it, and only it; it follows the odds, and loads at most 10 kB."""
+    visitor = visitors()
+    visitor.expected = ("frame-ancestors", "Framing")
+    embedded = f"{visitor.url}/embed/markets/{newsroom.binary['slug']}"
+    size = 0
+    for name in ("live.js", "dom.js", "embed.css"):
+        size += len(Assets()._assets[name].compressed)
+    size += len(gzip.compress(httpx.get(embedded, timeout=30).content))
+    assert size <= 10_000
+
+    def article(path: str) -> str:
+        address = f"http://news.example/{len(path)}"
+        body = ARTICLE.format(url=f"{visitor.url}{path}")
+        visitor.context.route(address, lambda route: route.fulfill(body=body, content_type="text/html"))
+        return address
+
+    page = visitor.open("/")
+    page.goto(article(f"/embed/markets/{newsroom.binary['slug']}"))
+    frame = page.frame_locator("iframe")
+    expect(frame.locator(".odds")).to_have_text("50.0%")
+    expect(frame.locator("#live")).to_have_text("Live")
+    newsroom.trader.place(newsroom.binary["market_id"], quantity="50")
+    expect(frame.locator(".odds")).not_to_have_text("50.0%")
+    page.goto(article(f"/markets/{newsroom.binary['slug']}"))
+    expect(page.frame_locator("iframe").locator("h1")).to_have_count(0)
