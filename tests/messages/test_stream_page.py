@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from messages.channels import CHANNELS
+import jsonschema_rs
+import msgspec
+
+from messages.channels import CHANNELS, FollowedMarkets, channel_of, wire_of
+from messages.events import public_event
 from messages.schemas import asyncapi_stream_page
 from messages.stream_page import COMMANDS, STREAM_PAGE, stream_page
 from tests.messages.test_asyncapi import references
+from tests.projections.simulation import simulate
 
 
 def test_the_page_is_up_to_date() -> None:
@@ -24,3 +29,22 @@ def test_the_page_names_both_ways_and_refers_to_nothing_outside() -> None:
         target = page
         for part in reference.removeprefix("#/").split("/"):
             target = target[part]
+
+
+def test_what_a_log_says_on_every_channel_fits_the_page() -> None:
+    """Every event type of a simulated log, in its public form, and the messages that follow from it."""
+    page, followed = stream_page(), FollowedMarkets()
+    components = page["components"]
+    checks = {
+        name: jsonschema_rs.validator_for(
+            {**components["messages"][f"sse.{name}"]["payload"], "components": components}
+        )
+        for name in CHANNELS
+    }
+    seen = set()
+    for recorded in simulate(1, 150):
+        messages = [(channel_of(message), wire_of(message)) for message in followed.follow(recorded)]
+        for name, message in [*messages, ("events", public_event(recorded))]:
+            checks[name].validate(msgspec.json.decode(msgspec.json.encode(message)))
+            seen.add(name)
+    assert seen == set(CHANNELS)
