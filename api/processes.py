@@ -152,6 +152,8 @@ class ServingProcess(ABC):
         """Return why the process cannot go on, or None."""
         if not self.dependencies.progress.running:
             return "the listener for the read models stopped"
+        if self.hub.error is not None:
+            return f"the stream stopped: {self.hub.error}"
         servers = [self.http] if self.ops is None else [self.http, self.ops]
         return None if all(server.running for server in servers) else "the HTTP server stopped"
 

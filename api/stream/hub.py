@@ -74,6 +74,7 @@ class Hub:
         self.identity = ""
         self.head = 0
         self.delivered = 0
+        self.error: BaseException | None = None
         self._archive = archive
         self._progress = progress
         self._catch_up = CatchUp(self.ring, archive, metrics, limits.beat_seconds, self._known, self.register)
@@ -200,6 +201,12 @@ class Hub:
             for task in self._tasks:
                 task.cancel()
 
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        """Note an error of ours, which would leave all streams frozen: the process ends with it."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.error = error
+            self._end_all(Closed(STOPS, "error"))
+
     # --- the tailer
 
     async def start(self) -> None:
@@ -214,6 +221,8 @@ class Hub:
                     self._loop.create_task(self._fan_out(), name="stream-fan-out"),
                     self._loop.create_task(self._tick(), name="stream-tick"),
                 ]
+                for task in self._tasks:
+                    task.add_done_callback(self._task_ended)
         assert self._started is not None, "set with the tailer"
         try:
             await asyncio.wait_for(asyncio.shield(self._started), START_SECONDS)

@@ -22,6 +22,7 @@ from api.stream.key_check import KeyCheck
 from api.stream.requests import DEFAULT_CHANNELS, MARKETS_MAX, market_id_of, position_of, wanted_of
 from api.stream.snapshot import snapshot
 from api.stream.subscriber import KEY_GONE, Closed
+from messages.stream_page import COMMANDS
 from projections.reading import UnknownProjection
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ class _Socket:
             await self._write(_encode({"id": command.get("id"), "type": "error", **error.body()}))
 
     async def _subscribe(self, number: Any, params: dict[str, Any]) -> None:
-        _check(params, {"channels", "markets", "after", "conflate", "log"})
+        _check("subscribe", params)
         if len(self._subscribers) >= SUBSCRIPTIONS_MAX:
             raise invalid_field("sid", f"there may be at most {SUBSCRIPTIONS_MAX} subscriptions")
         conflate, after = params.get("conflate", False), params.get("after")
@@ -215,7 +216,7 @@ class _Socket:
         self._pumps[sid].add_done_callback(self._pump_ended)
 
     async def _update(self, number: Any, params: dict[str, Any]) -> None:
-        _check(params, {"sid", "add_markets", "delete_markets"})
+        _check("update", params)
         subscriber = self._of_sid(params.get("sid"))
         if subscriber.wanted.markets is None:
             raise invalid_field("sid", "is a subscription to all markets")
@@ -232,7 +233,7 @@ class _Socket:
         )
 
     async def _unsubscribe(self, number: Any, params: dict[str, Any]) -> None:
-        _check(params, {"sids"})
+        _check("unsubscribe", params)
         sids = params.get("sids")
         if not isinstance(sids, list):
             raise invalid_field("sids", "must be a list of sids")
@@ -243,7 +244,7 @@ class _Socket:
         await self._write(_encode({"id": number, "type": "unsubscribed", "sids": sids}))
 
     async def _list(self, number: Any, params: dict[str, Any]) -> None:
-        _check(params, set())
+        _check("list", params)
         found = [
             {
                 "sid": sid,
@@ -256,7 +257,7 @@ class _Socket:
         await self._write(_encode({"id": number, "type": "subscriptions", "subscriptions": found}))
 
     async def _pong(self, number: Any, params: dict[str, Any]) -> None:
-        _check(params, set())
+        _check("ping", params)
         await self._write(_encode({"id": number, "type": "pong", "head": self._hub.head}))
 
     def _of_sid(self, sid: Any) -> Subscriber:
@@ -314,9 +315,9 @@ def _decoded(text: str | bytes) -> dict[str, Any]:
     return command
 
 
-def _check(params: dict[str, Any], known: set[str]) -> None:
+def _check(command: str, params: dict[str, Any]) -> None:
     for name in params:
-        if name not in known:
+        if name not in COMMANDS[command]:
             raise invalid_field(name[:64], "is not a parameter of this command")
 
 

@@ -14,7 +14,7 @@ router = APIRouter(tags=["stream"])
 
 _EVENTS = {
     "type": "string",
-    "description": "Server-sent events. `docs/asyncapi.yaml` has each message, and `docs/stream.md` explains them.",
+    "description": "Server-sent events. `docs/asyncapi-stream.yaml` has each message, and `docs/stream.md` explains them.",
 }
 _RESPONSES = answers(
     _EVENTS,
