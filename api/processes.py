@@ -24,6 +24,7 @@ from api.http.key_watch import KeyWatch
 from api.http.server import HttpServer
 from api.lag import positions_of
 from api.logs import announce
+from api.page.app import add_pages
 from api.status_metrics import StatusCollector
 from api.stop_signals import wait_for_stop
 from api.stream.hub import Hub, limits_of
@@ -91,7 +92,7 @@ class Dependencies:
 
     def app(self, gateway: Gateway, traces: Traces | None = None) -> App:
         """Return the application that submits to this gateway, and keeps spans of its requests if there are traces."""
-        return create_app(
+        app = create_app(
             gateway=gateway,
             pool=self.pool,
             reads=self.reads,
@@ -100,6 +101,8 @@ class Dependencies:
             settings=self.settings,
             traces=traces,
         )
+        add_pages(app)
+        return app
 
 
 class ServingProcess(ABC):

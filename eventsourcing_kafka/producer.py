@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Producer", "Sent"]
 
+POLL_SECONDS = 0.2
+"""The longest single poll of a producer. confluent-kafka 2.13 to 2.15 polls to the end of a longer time, whatever comes
+meanwhile (its issue 2215).
+"""
+
 
 class Producer:
     """Sends to the partition of the settings. It belongs to one thread at a time."""
@@ -130,7 +135,7 @@ class Sent:
         while not self._is_acknowledged():
             if monotonic() >= deadline:
                 raise InDoubt(f"No acknowledgement within {timeout} s")
-            self._poll(poll_seconds(deadline))
+            self._poll(min(POLL_SECONDS, poll_seconds(deadline)))
         if self._error is not None:
             raise InDoubt(f"No acknowledgement: {self._error}")
         if self._offset is None or self._offset < 0:

@@ -62,7 +62,7 @@ FORBIDDEN_WORDS = [
             ("repo.maven", ".apache"), ("registry.", "npmjs"), ("docker", ".io"), ("ghcr", ".io"), ("index", "-url")]],
     )
 ]  # fmt: skip
-BINARY_SUFFIXES = {".png", ".ico", ".woff2"}
+BINARY_SUFFIXES = {".png", ".ico", ".woff2", ".mo"}
 
 # Numbers whose names need no unit.
 UNITLESS_SETTINGS = {"partition", "partitions", "kafka_replication", "port", "ops_port", "sql_port"}

@@ -50,6 +50,7 @@ MAY_IMPORT = {
     "consumers": "domain messages settings consumers/",
     # HTTP knows neither the command line nor the demo; both of these start it through `processes`.
     "api/key_store": "",
+    "api/session_store": "api/key_store",
     "api/key_limits": "",
     "api/terminal": "",
     "api/logs": "settings api/terminal eventsourcing_kafka",
@@ -59,15 +60,18 @@ MAY_IMPORT = {
     "api/database": "local migrations settings projections/machine",
     "api/http": "domain messages settings projections projections/machine projections/reading"
     " consumers/errors consumers/gateway consumers/traces consumers/webhooks api/key_store api/key_limits api/lag"
-    " api/status_metrics",
+    " api/session_store api/status_metrics",
     "api/stream": "domain messages settings projections projections/machine projections/reading projections/registry"
     " api/http",
+    "api/page": "domain messages projections projections/machine projections/reading projections/timeline"
+    " api/http api/key_store api/session_store",
     "api/child_process": "local settings",
     "api/processes": "migrations settings projections/ consumers/"
-    " api/child_process api/http api/key_store api/database api/lag api/logs api/status_metrics api/stop_signals api/stream",
+    " api/child_process api/http api/page api/key_store api/database api/lag api/logs api/status_metrics api/stop_signals"
+    " api/stream",
     "api/lost_log": "settings projections/ consumers/ api/database",
     "api/demo": "domain messages local settings tidings_client"
-    " api/child_process api/database api/logs api/processes api/stop_signals",
+    " api/child_process api/database api/logs api/processes api/session_store api/stop_signals",
     "api/cli": "domain messages migrations local settings projections/ consumers/ eventsourcing_kafka api/key_limits"
     " api/http api/key_store api/logs api/terminal api/stop_signals api/lag api/database api/lost_log api/processes"
     " api/demo tidings_client",

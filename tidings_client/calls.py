@@ -1809,7 +1809,8 @@ class Calls:
 
     @call
     def get_status(self) -> Call[Reading[StatusAnswer]]:
-        """The position of the log and of each read model, and the lag of each in events and in seconds of the log.
+        """The position of the log, of each read model and of the streams, and the lag of each in events and seconds
+        of the log.
 
         It needs a key, except on `TIDINGS_OPS_PORT`. `lost` says how the log has lost events that the read models
         know; null if it has not.

@@ -76,6 +76,7 @@ __all__ = [
     "StatusAnswer",
     "Story",
     "StoryWithMarkets",
+    "StreamsStatus",
     "Trade",
     "WebhookAnswer",
     "WebhookPage",
@@ -1003,11 +1004,15 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The positions of the log and of the read models; `lost` says how the log has lost events that they know."""
+    """The positions of the log, of the read models and of the streams.
+
+    `lost` says how the log has lost events that the read models know. `streams` is null where none are served.
+    """
 
     lost: str | None
     engine: EnginePosition
     projections: list[ReadModelPosition]
+    streams: StreamsStatus | None
 
 
 class Story(msgspec.Struct, frozen=True, kw_only=True):
@@ -1037,6 +1042,19 @@ class StoryWithMarkets(msgspec.Struct, frozen=True, kw_only=True):
     position: int
     time: datetime
     markets: list[Market]
+
+
+class StreamsStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The open streams of this process.
+
+    `position` is how far it has handed the log to them, null while nobody follows. `lag_events` is the number of
+    positions from there to the log's end, `slowest_events` that of the slowest stream.
+    """
+
+    connections: int
+    position: int | None
+    lag_events: int
+    slowest_events: int
 
 
 class Trade(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import SecretStr
 
-from api import logs
-from api.database import DATABASE
+from api import logs, session_store
+from api.database import DATABASE, connect_migrated
 from api.demo.kafka_processes import KafkaProcesses
 from api.demo.play import WEEKS, Play
 from api.demo.progress import progress_bar, tell_progress
@@ -38,6 +38,11 @@ if TYPE_CHECKING:
 
 RETRY_SECONDS: Final = 60.0
 """The time for which the demo asks an exchange that does not answer."""
+
+
+YOU: Final = "You"
+CREDITS: Final = "1000"
+"""The name and the credits of the trader that the demo's link signs in as."""
 
 
 def run_demo(settings: Settings, *, kafka: bool, once: bool, as_json: bool, seed: int) -> int:
@@ -87,11 +92,7 @@ def run_demo(settings: Settings, *, kafka: bool, once: bool, as_json: bool, seed
         problems = _report(result, as_json=as_json)
         out = sys.stderr if as_json else sys.stdout
         if not once:
-            print(
-                f"\nServing at {running.url} (try {running.url}/docs) until you press Ctrl-C.\n"
-                f"Key (operator, admin): {_key_of(settings)}",
-                file=out,
-            )
+            print(_welcome(running, client), file=out)
         print(_how_to_look(given, running, once=once), file=out, flush=True)
         if once:
             return 1 if problems else 0
@@ -100,6 +101,23 @@ def run_demo(settings: Settings, *, kafka: bool, once: bool, as_json: bool, seed
             logs.complain(problem)
             return 3
         return 0
+
+
+def _welcome(running: KafkaProcesses | Embedded, client: Client) -> str:
+    return (
+        f"\nServing at {running.url} (for programs: {running.url}/docs) until you press Ctrl-C.\n"
+        f"To trade as {YOU}, open within ten minutes: {running.url}{sign_in_link(client, running.settings)}\n"
+        f"Key (operator, admin): {_key_of(running.settings)}"
+    )
+
+
+def sign_in_link(client: Client, settings: Settings) -> str:
+    """Return the path of a link that signs in, once, as a new trader with credits. The trader's key is known to nobody."""
+    account_id = client.open_account(YOU).account_id
+    client.deposit(account_id, CREDITS)
+    key_id = client.create_key(["trader"], account=account_id, name="link of the demo").key_id
+    with contextlib.ExitStack() as stack:
+        return f"/sign-in?code={session_store.make_code(connect_migrated(settings, stack), key_id)}"
 
 
 def check(result: dict[str, Any]) -> list[str]:

@@ -17,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api import key_limits
 from api.http.addresses import network_of
+from api.http.auth import SESSION_SCHEME
 from api.http.errors import ANSWERED, ApiError
 from api.http.rate_limits import ORDER_OF_BATCH, Rates, kind_of
 
@@ -114,6 +115,12 @@ class Admission:
             caller: Caller = scope["tidings.caller"]
             self._limits.count("writes", caller.subject, caller.rates, size / BODY_OF_WRITE - 1)
 
+    def count_failed_key(self, scope: Scope) -> None:
+        """Count a key that was not valid, in a form; raises ApiError RATE_LIMITED for an address that tries too many."""
+        address = _address(scope)
+        self._limits.check("failed_keys", address, self._limits.of_addresses)
+        self._limits.count("failed_keys", address, self._limits.of_addresses)
+
     def count_refusals(self, scope: Scope, refusals: int) -> None:
         """Count commands of a request that the rules have refused."""
         caller: Caller = scope["tidings.caller"]
@@ -160,6 +167,8 @@ class Admission:
         address, rates = _address(scope), self._limits.of_addresses
         if isinstance(error, ApiError):
             self._known.pop(header, None)
+            if header.startswith(SESSION_SCHEME.encode()):  # a browser sends its cookie for longer than a session lives
+                return Caller(None, address, rates)
             self._limits.count("failed_keys", address, rates)
         return Caller(error, address, rates)
 

@@ -45,6 +45,7 @@ from api.http.routes import (
     orders,
     portfolio,
     stories,
+    stream,
     webhooks,
 )
 from api.http.tracing import TracedRequests
@@ -82,6 +83,7 @@ _MODULES: Final = (
     keys,
     invitations,
     webhooks,
+    stream,
 )
 
 ROUTERS: Final = (*(module.router for module in _MODULES), market_reads.tape)

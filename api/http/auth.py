@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from starlette.concurrency import run_in_threadpool
 
-from api import key_store
+from api import key_store, session_store
 from api.http.errors import ApiError
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ WATCHED_SECONDS: Final = 0.75
 
 CACHED_MAX: Final = 10_000
 """The most keys in the cache."""
+
+SESSION_SCHEME: Final = "Session "
+"""The beginning of the header `Authorization` of a request with the cookie of a session; `api.page.cookies` writes it."""
 
 
 ACTORS: Final[tuple[Role, ...]] = ("trader", "admin")
@@ -101,28 +104,30 @@ class Keys:
         self.used_at = -math.inf
 
     async def look_up(self, header: str) -> ValidKey:
-        """Return the key in a header `Authorization`.
+        """Return the key in a header `Authorization`, or the key that a session of the pages stands for.
 
         Raises:
             ApiError: UNAUTHENTICATED, when the key is unknown, revoked or expired, or not a bearer key.
         """
         scheme, _, secret = header.partition(" ")
         secret = secret.strip()
-        if scheme.lower() != "bearer" or not secret:
+        is_session = header.startswith(SESSION_SCHEME)
+        if (scheme.lower() != "bearer" and not is_session) or not secret:
             raise ApiError("UNAUTHENTICATED", "the key must be sent as `Authorization: Bearer <key>`")
         cache = self._cache  # a key that is revoked while it is looked up goes into a cache that is forgotten
-        cached = cache.get(secret)
+        cached_as = header if is_session else secret
+        cached = cache.get(cached_as)
         if cached is not None and self.is_valid(cached, time.monotonic()):
             return cached
         asked_at = time.monotonic()
-        key = await run_in_threadpool(self._find, secret)
+        key = await run_in_threadpool(self._find_session if is_session else self._find, secret)
         if key is None:
-            cache.pop(secret, None)
+            cache.pop(cached_as, None)
             raise ApiError("UNAUTHENTICATED", "the key is unknown, revoked or expired")
         principal = Principal(key.key_id, frozenset(key.roles), key.account_id, key.name, key.expires_at)
         left = math.inf if key.expires_at is None else (key.expires_at - datetime.now(UTC)).total_seconds()
-        found = cache[secret] = ValidKey(principal, asked_at, asked_at + left)
-        cache.move_to_end(secret)
+        found = cache[cached_as] = ValidKey(principal, asked_at, asked_at + left)
+        cache.move_to_end(cached_as)
         if len(cache) > CACHED_MAX:
             cache.popitem(last=False)
         return found
@@ -136,6 +141,10 @@ class Keys:
     def _find(self, secret: str) -> key_store.Key | None:
         with self._pool.connection() as connection:
             return key_store.find(connection, secret)
+
+    def _find_session(self, token: str) -> key_store.Key | None:
+        with self._pool.connection() as connection:
+            return session_store.find(connection, token)
 
     def forget(self) -> None:
         """Look every key up again, from any thread: a revoked key stops working at once."""

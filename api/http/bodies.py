@@ -86,7 +86,10 @@ class JsonBodies:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        await self.app(scope, _JsonBody(scope, receive) if scope["type"] == "http" else receive, send)
+        is_ours = scope["type"] == "http" and scope["path"].startswith(
+            "/v1/"
+        )  # pages send forms, which they read themselves
+        await self.app(scope, _JsonBody(scope, receive) if is_ours else receive, send)
 
 
 class _JsonBody:

@@ -63,7 +63,7 @@ _WAITING: Final = re.compile(rb"(^|&)(min_position|as_of|as_of_position|cursor)=
 
 _GZIP: Final = re.compile(r"\b(gzip|\*)(?!\s*;\s*q=0(\.0*)?\s*(,|$))")
 _VERSION: Final = version("tidings")
-_VARY: Final = (b"vary", b"Authorization, Accept-Encoding")
+_VARY: Final = (b"vary", b"Authorization, Cookie, Accept-Encoding")
 
 Key = tuple[str, bytes, str]
 """The path, the query string, and who may see the answer: a key, nobody (`-`), or everybody ("")."""
@@ -158,6 +158,8 @@ def audience_of(scope: Scope, *, public_reads: bool) -> str | None:
         return None  # the path of an account `a/positions` reads like that of the positions of `a`
     if SHARED.fullmatch(path):
         return "" if public_reads or found is not None else None
+    if not path.startswith("/v1/"):  # a page; that of somebody who may order has an id for the next order
+        return None if found is not None else f"-{scope.get('tidings.language', '')}"
     return "-" if found is None else found.key_id
 
 

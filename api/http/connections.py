@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from api.http.addresses import network_of
 from api.http.errors import ApiError
@@ -21,6 +22,8 @@ from settings import listed
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
+
+    from websockets.http11 import Request
 
     from api.http.middleware import Metrics
     from settings import Settings
@@ -146,6 +149,16 @@ class Connections:
         peer.count -= 1
         if not peer.count:
             del self._peers[peer.address]
+
+
+class AbortableSocket(WebSocketsSansIOProtocol):
+    """A WebSocket of uvicorn whose scope has `tidings.abort`: a close would wait for a client that reads nothing."""
+
+    def handle_connect(self, event: Request) -> None:
+        """Begin to serve the connection."""
+        super().handle_connect(event)
+        if self.response.status_code == 101:  # else it was no handshake, and has no scope
+            self.scope["tidings.abort"] = self.transport.abort  # type: ignore[typeddict-unknown-key]
 
 
 class BoundedHttp(HttpToolsProtocol):

@@ -41,6 +41,9 @@ SECURITY_HEADERS: Final = {
 }
 """The headers of every answer that does not set its own: nothing is loaded, framed, guessed or told to others."""
 
+NOT_MODIFIED: Final = 304
+"""The status of an answer whose headers replace those that the browser has kept: a page's policy is another one than ours."""
+
 _name: Final = itemgetter(0)
 _NAMES: Final = frozenset(name.encode() for name in (*SECURITY_HEADERS, "cross-origin-resource-policy"))
 _CORS: Final = {
@@ -77,7 +80,7 @@ class Entrance:
             return
 
         def send_protected(message: Message) -> Awaitable[None]:  # not `async`: each message would cost one call more
-            if message["type"] == "http.response.start":
+            if message["type"] == "http.response.start" and message["status"] != NOT_MODIFIED:
                 self._protect(message)
             return send(message)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import uvicorn
 
-from api.http.connections import Connections
+from api.http.connections import AbortableSocket, Connections
 from settings import listed
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class HttpServer:
                 timeout_keep_alive=max(1, settings.idle_ms // 1000),
                 timeout_graceful_shutdown=settings.stop_ms // 1000 or 1,
                 lifespan="off",
-                ws="websockets-sansio",
+                ws=AbortableSocket,
                 ws_per_message_deflate=False,  # with it, thousands of sockets take gigabytes
                 ws_max_size=65_536,
             )

@@ -19,7 +19,7 @@ from anyio import to_thread
 from api.http.errors import ApiError
 from api.stream.catch_up import CatchUp
 from api.stream.ring import Ring
-from api.stream.subscriber import LOG_CHANGED, PUBLIC, STOPS, Closed, Subscribed, Subscriber
+from api.stream.subscriber import LOG_CHANGED, PUBLIC, SLOW, STOPS, Closed, Subscribed, Subscriber
 from api.stream.tailer import Tailer
 from projections.registry import PROJECTIONS
 
@@ -105,7 +105,7 @@ class Hub:
     def status(self) -> dict[str, int]:
         """Return the number of streams, and how many positions the slowest of them is behind the log's end."""
         slowest = max(
-            (self.head - each.position for each in self._subscribers if not each.live or each.sending_since), default=0
+            (self.head - each.sent for each in self._subscribers if not each.live or each.sending_since), default=0
         )
         return {"connections": len(self._subscribers), "slowest_events": max(0, slowest)}
 
@@ -276,12 +276,14 @@ class Hub:
                     await asyncio.sleep(0)
                     woken = 0
             self.metrics.behind.set(self.status()["slowest_events"])
+            self.metrics.position.set(self.delivered)
             if not self._subscribers and now - self._idle_since > IDLE_SECONDS and self._tailer is not None:
                 await self._rest()
 
     def _look_at(self, subscriber: Subscriber, ends_at: float, now: float, *, moved: bool) -> bool:
         if subscriber.sending_since is not None:
             if now - subscriber.sending_since > SEND_SECONDS:
+                subscriber.close(Closed(SLOW, "slow"))
                 subscriber.abort()
             return False
         if now > ends_at:
@@ -289,7 +291,7 @@ class Hub:
             return False
         if moved and subscriber.wanted.progress:
             subscriber.progress = True
-        if now - subscriber.sent_at >= self.limits.beat_seconds:
+        if now - subscriber.told_at >= self.limits.beat_seconds:
             subscriber.beat = True
         if subscriber.live and (passed := self.delivered - subscriber.position) > 0:
             subscriber.mark = subscriber.mark or passed >= MARK_EVENTS or now - subscriber.marked_at >= MARK_SECONDS
@@ -298,10 +300,10 @@ class Hub:
     async def _rest(self) -> None:
         """Stop reading the log; the next subscriber starts again."""
         tailer, self._tailer = self._tailer, None
+        self.metrics.position.set(0)
         assert tailer is not None, "it was looked at"
         tailer.stop()
         await to_thread.run_sync(tailer.join)
-        self._pending.clear()
 
 
 def limits_of(settings: Any) -> StreamLimits:

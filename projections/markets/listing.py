@@ -35,12 +35,14 @@ class Filter:
     references: Sequence[str] = ()
     closes_before: Time | None = None
     text: str | None = None
+    stories: Sequence[str] = ()
 
     def conditions(self, as_of: AsOf) -> Conditions:
         """Return the conditions for the rows of markets."""
         where = Conditions("m.opened_position <= %s", as_of.position)
         where.add_if("m.status = ANY(%s)", [*self.statuses] or None)
         where.add_if("m.story_id = %s", self.story_id)
+        where.add_if("m.story_id = ANY(%s)", [*self.stories] or None)
         where.add_if("m.category = %s", self.category)
         where.add_if("m.close_time < %s", self.closes_before)
         if self.references:

@@ -13,6 +13,9 @@ from projections import timeline
 from projections.reading import AsOf, query
 from projections.times import MINUTE
 
+TRACK_MAX: Final = 20_000
+"""The most changes of prices that `tracks` returns as they are."""
+
 
 class Tick(NamedTuple):
     """The price of one outcome from this position on."""
@@ -87,6 +90,43 @@ def histories(
         ticks[place - 1].append(Tick(*tick))
     return Histories(ticks, None)
 
+
+@query("markets")
+def tracks(
+    connection: Connection,
+    as_of: AsOf,
+    market_ids: Sequence[str],
+    *,
+    after: int = 0,
+    most: int = TRACK_MAX,
+    columns: int = 640,
+) -> dict[str, list[tuple[int, list[int]]]]:
+    """Return the times at which the prices of these markets changed after a position, with all their prices, oldest first.
+
+    Where these are more than `most`, only the last ones of so many equal parts of the time are returned.
+    """
+    values = {"markets": list(market_ids), "after": after, "last": as_of.position, "most": most + 1, "columns": columns}
+    rows = connection.execute(_TRACKS, values).fetchall()
+    if len(rows) > most:
+        rows = connection.execute(_THINNED_TRACKS, values).fetchall()
+    found: dict[str, list[tuple[int, list[int]]]] = {}
+    for market_id, time, at_time in rows:
+        found.setdefault(market_id, []).append((time, at_time))
+    return found
+
+
+_CHANGED: Final = """FROM market_activity WHERE market_id = ANY(%(markets)s)
+    AND position > %(after)s AND position <= %(last)s AND changed <> 0"""
+
+_TRACKS: Final = f"SELECT market_id, time, prices {_CHANGED} ORDER BY market_id, position LIMIT %(most)s"
+
+_THINNED_TRACKS: Final = f"""
+    SELECT market_id, time, prices FROM (
+        SELECT DISTINCT ON (market_id, part) market_id, time, prices, position FROM (
+            SELECT market_id, time, prices, position, ntile(%(columns)s) OVER (PARTITION BY market_id ORDER BY time) AS part
+            {_CHANGED}) parts
+        ORDER BY market_id, part, position DESC) thinned
+    ORDER BY market_id, position"""
 
 _EVERY: Final = """
     SELECT e.position, o.place, e.time, e.prices[o.index], e.position FROM (

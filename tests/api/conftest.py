@@ -160,8 +160,14 @@ class Exchange:
 
 def start(dsn: str, home: Path, **more: Any) -> Embedded:
     """Return an exchange on this database, not started yet."""
-    chosen = {"withdrawal_hold_seconds": 0, "operator_key": SecretStr(OPERATOR_KEY), "log_level": "error", **more}
-    settings = Settings(dsn=dsn, home=home, port=0, **chosen)
+    chosen = {
+        "withdrawal_hold_seconds": 0,
+        "operator_key": SecretStr(OPERATOR_KEY),
+        "log_level": "error",
+        "port": 0,
+        **more,
+    }
+    settings = Settings(dsn=dsn, home=home, **chosen)
     logs.configure(settings)
     return Embedded(settings, one_process=True)
 

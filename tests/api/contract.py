@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 NOT_DECLARED = {"/openapi.json", "/docs"}
 """Paths that serve the document itself."""
 
+PAGES = ("text/html", "text/css", "text/javascript", "image/svg+xml", "application/rss+xml")
+"""The media types of pages and of what they load, which are for people."""
+
 
 @cache
 def document() -> dict[str, Any]:
@@ -46,7 +49,7 @@ def validator(path: str, method: str, status: str) -> jsonschema_rs.Draft202012V
 def violation(response: httpx.Response) -> str | None:
     """Return how an answer breaks the document, None if it does not."""
     path = response.request.url.raw_path.decode().partition("?")[0]
-    if path in NOT_DECLARED:
+    if path in NOT_DECLARED or response.headers.get("content-type", "").startswith(PAGES):
         return None
     template = next((template for pattern, template in templates() if pattern.fullmatch(path)), None)
     method = response.request.method.lower()

@@ -1,0 +1,123 @@
+"""What every request passes before the entrance: its session becomes a header, and a page's error becomes a page.
+
+A cookie is sent by the browser, whoever made the page that asks. So it counts only where no other site can profit: for pages
+and the stream, which other sites cannot read, and for all else only when the browser says that our own page asks.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from api.http.auth import SESSION_SCHEME
+from api.http.caching import header_of
+from api.page.languages import language_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+COOKIE: Final = "tidings_session"
+"""The name of the cookie with the token of a session."""
+
+SAFE: Final = frozenset({"GET", "HEAD"})
+"""The methods that change nothing."""
+
+NOT_PAGES: Final = ("/v1/", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics", "/static/")
+"""The beginnings of paths whose errors are for programs."""
+
+
+class PageFrame:
+    """ASGI middleware around the whole server (see the module's docstring)."""
+
+    def __init__(
+        self, app: ASGIApp, error_page: Callable[[int, dict[str, Any], str], bytes], headers: dict[str, str]
+    ) -> None:
+        self._app = app
+        self._error_page = error_page
+        self._headers = [(name.encode(), value.encode()) for name, value in headers.items()]
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Serve one request."""
+        if scope["type"] == "lifespan":
+            return self._app(scope, receive, send)
+        path: str = scope["path"]
+        is_page = not path.startswith(NOT_PAGES)
+        cookie = next((value for name, value in scope["headers"] if name == b"cookie"), None)
+        if cookie is not None and not header_of(scope, b"authorization"):
+            token = cookie_in(cookie.decode("latin-1"), COOKIE)
+            if token is not None and _counts(scope, path, is_page=is_page):
+                scope["headers"] = [*scope["headers"], (b"authorization", f"{SESSION_SCHEME}{token}".encode("latin-1"))]
+        if not is_page or scope["type"] != "http":
+            return self._app(scope, receive, send)
+        scope["tidings.language"] = language_of(scope)
+        if "text/html" not in header_of(scope, b"accept"):
+            return self._app(scope, receive, send)
+        return self._app(scope, receive, _Errors(self, scope, send).take)
+
+    def page(self, status: int, body: bytes, language: str) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+        """Return the page for the JSON of an error, and its headers."""
+        html = self._error_page(status, json.loads(body), language)
+        return html, [(b"content-type", b"text/html; charset=utf-8"), (b"cache-control", b"no-store"), *self._headers]
+
+
+class _Errors:
+    """Turns the JSON of an error, as it is sent, into a page."""
+
+    def __init__(self, frame: PageFrame, scope: Scope, send: Send) -> None:
+        self._frame = frame
+        self._scope = scope
+        self._send = send
+        self._start: Message | None = None
+        self._body = b""
+
+    async def take(self, message: Message) -> None:
+        """Send a message on, or keep it until the error is whole."""
+        if message["type"] == "http.response.start":
+            kinds = [value for name, value in message["headers"] if name == b"content-type"]
+            if message["status"] >= 400 and kinds == [b"application/json"]:
+                self._start = message
+                return
+        elif self._start is not None:
+            self._body += message.get("body", b"")
+            if message.get("more_body"):
+                return
+            await self._answer(self._start)
+            return
+        await self._send(message)
+
+    async def _answer(self, start: Message) -> None:
+        is_head = self._scope["method"] == "HEAD"
+        html, headers = self._frame.page(start["status"], self._body or b"{}", self._scope["tidings.language"])
+        replaced = {name for name, _ in headers} | {b"content-length", b"content-encoding"}
+        kept = [(name, value) for name, value in start["headers"] if name not in replaced]
+        start["headers"] = [*kept, *headers, (b"content-length", b"%d" % len(html))]
+        await self._send(start)
+        await self._send({"type": "http.response.body", "body": b"" if is_head else html})
+
+
+def cookie_in(header: str, name: str) -> str | None:
+    """Return the value of a cookie in a header `Cookie`, None without it."""
+    for part in header.split(";"):
+        found, _, value = part.strip().partition("=")
+        if found == name:
+            return value
+    return None
+
+
+def is_same_origin(scope: Scope) -> bool:
+    """Return whether the browser says that a page of this server made the request; one that says nothing did not."""
+    site = header_of(scope, b"sec-fetch-site")
+    if site:
+        return site == "same-origin"
+    origin, host = header_of(scope, b"origin"), header_of(scope, b"host")
+    return bool(host) and origin.partition("://")[2] == host
+
+
+def _counts(scope: Scope, path: str, *, is_page: bool) -> bool:
+    """Return whether the cookie of a request counts (see the module's docstring)."""
+    is_safe = scope.get("method", "GET") in SAFE and scope["type"] == "http"
+    if is_safe and (is_page or path == "/v1/stream"):
+        return True
+    return is_same_origin(scope)

@@ -1,0 +1,82 @@
+// Small helpers of all modules: numbers and times as the server writes them, and bringing a page up to date in place.
+
+/** Odds with one decimal, as the server's filter `percent` writes them. @param {number} price @returns {string} */
+export function percent(price) {
+  const micros = Math.round(price * 1e6);
+  if (micros > 0 && micros < 1000) return "<0.1%";
+  if (micros > 999000 && micros < 1000000) return ">99.9%";
+  const tenths = Math.floor((micros + 500) / 1000);
+  return `${Math.floor(tenths / 10)}.${tenths % 10}%`;
+}
+
+/** Say something to people, and to screen readers. @param {string} text */
+export function say(text) {
+  const said = document.getElementById("said");
+  if (said) said.textContent = text;
+  setTimeout(() => { if (said && said.textContent === text) said.textContent = ""; }, 6000);
+}
+
+/** Show the times within an element in the reader's zone; UTC stays in the title. @param {ParentNode} root */
+export function localTimes(root) {
+  const form = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
+  for (const each of root.querySelectorAll("time[data-moment]")) {
+    const time = /** @type {HTMLTimeElement} */ (each);
+    if (!time.title) time.title = time.textContent || "";
+    const text = form.format(new Date(time.dateTime));
+    if (time.textContent !== text) time.textContent = text;
+  }
+}
+
+/**
+ * Fetch a page of this server. The browser parses it and runs no script of it. A newer request with the same key ends an older one.
+ * @param {string} url @param {{body?: string, key?: string}} [more] @returns {Promise<Document|null>} null where it was ended or failed
+ */
+export function page(url, more = {}) {
+  return new Promise((resolve) => {
+    const request = new XMLHttpRequest();
+    if (more.key) {
+      running.get(more.key)?.abort();
+      running.set(more.key, request);
+    }
+    request.open(more.body === undefined ? "GET" : "POST", url);
+    request.responseType = "document";
+    request.timeout = 20000;
+    request.setRequestHeader("Accept", "text/html");
+    if (more.body !== undefined) request.setRequestHeader("Content-Type", "application/x-www-form-urlencoded");
+    request.onloadend = () => resolve(request.status ? request.responseXML : null);
+    request.send(more.body);
+  });
+}
+/** @type {Map<string, XMLHttpRequest>} */
+const running = new Map();
+
+/** Bring an element up to date with another one: where the shape is the same, only texts and attributes change.
+ * @param {Element} old @param {Element} fresh */
+export function morph(old, fresh) {
+  for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+  const mine = [...old.childNodes], theirs = [...fresh.childNodes];
+  const same = mine.length === theirs.length && mine.every((node, i) => node.nodeName === theirs[i].nodeName);
+  if (!same) {
+    if (old.contains(document.activeElement) && old !== document.activeElement) return;
+    old.replaceChildren(...theirs.map((node) => document.importNode(node, true)));
+    if (old.tagName === "TBODY") old.firstElementChild?.classList.add("changed");
+    return;
+  }
+  mine.forEach((node, i) => {
+    if (node.nodeType === Node.ELEMENT_NODE) morph(/** @type {Element} */ (node), /** @type {Element} */ (theirs[i]));
+    else if (node.nodeValue !== theirs[i].nodeValue) node.nodeValue = theirs[i].nodeValue;
+  });
+}
+
+/** Bring all parts of the page that are made from read models up to date with a newer one. @param {Document} fresh */
+export function update(fresh) {
+  for (const old of document.querySelectorAll("[data-fold]")) {
+    const found = fresh.getElementById(old.id);
+    if (found) {
+      morph(old, document.importNode(found, true));
+      localTimes(old);
+    }
+  }
+  document.dispatchEvent(new CustomEvent("tidings:updated"));
+}

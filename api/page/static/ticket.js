@@ -1,0 +1,127 @@
+// The order ticket in place: the server's review is fetched while one types, and confirmed without leaving the page.
+import { page, say, update } from "./dom.js?v=VERSION";
+
+const QUIET_MS = 250;
+const REQUOTE_MS = 1000;
+let timer = 0, quotedAt = 0, busy = false;
+
+/** @returns {HTMLFormElement|null} */
+function form() { return /** @type {HTMLFormElement|null} */ (document.getElementById("order")); }
+
+/** The fields of the form as text, with a step. @param {HTMLFormElement} order @param {string} step */
+function fields(order, step) {
+  const data = new URLSearchParams();
+  for (const [name, value] of new FormData(order)) data.set(name, String(value));
+  data.set("step", step);
+  return data;
+}
+
+/** Ask for a review some time after the last key. */
+function ask() {
+  clearTimeout(timer);
+  const order = form();
+  if (!order || busy) return;
+  document.getElementById("review")?.classList.add("waiting");
+  document.querySelector("#review button[value=confirm]")?.setAttribute("disabled", "");
+  timer = setTimeout(review, QUIET_MS);
+}
+
+async function review() {
+  const order = form();
+  if (!order || busy) return;
+  const typed = /** @type {HTMLInputElement} */ (order.elements.namedItem("amount")).value.trim();
+  if (!typed) return clear();
+  const data = fields(order, "review");
+  data.delete("sure");
+  quotedAt = Date.now();
+  const fresh = await page(order.action, { body: data.toString(), key: "ticket" });
+  if (fresh && !busy) put(fresh);
+}
+
+/** Put the review of a page into this one; the fields that are typed in stay as they are. @param {Document} fresh */
+function put(fresh) {
+  const slot = document.getElementById("review"), found = fresh.getElementById("review");
+  if (!slot || !found) return;
+  const problem = fresh.getElementById("problem");
+  const parts = [...(problem ? [problem] : []), ...found.childNodes].map((node) => document.importNode(node, true));
+  slot.replaceChildren(...parts);
+  slot.classList.remove("waiting");
+  const amount = document.getElementById("amount"), isWrong = fresh.getElementById("amount")?.hasAttribute("aria-invalid");
+  if (isWrong) amount?.setAttribute("aria-invalid", "true");
+  else amount?.removeAttribute("aria-invalid");
+  if (problem) amount?.setAttribute("aria-describedby", "problem");
+  const button = document.getElementById("ask");
+  if (button) button.hidden = true;
+}
+
+function clear() {
+  const slot = document.getElementById("review");
+  slot?.replaceChildren();
+  slot?.classList.remove("waiting");
+}
+
+/** Send the step of a button. @param {HTMLFormElement} order @param {string} step */
+async function send(order, step) {
+  if (busy) return;
+  busy = true;
+  clearTimeout(timer);
+  for (const each of order.querySelectorAll("button[name=step]")) each.setAttribute("disabled", "");
+  const fresh = await page(order.action, { body: fields(order, step).toString(), key: "ticket" });
+  busy = false;
+  if (!fresh) {
+    for (const each of order.querySelectorAll("button[name=step]")) each.removeAttribute("disabled");
+    return;
+  }
+  const placed = fresh.getElementById("placed");
+  if (!placed) return put(fresh);
+  const box = document.getElementById("ticket-box"), next = fresh.getElementById("ticket-box");
+  if (box && next) box.replaceChildren(...[...next.childNodes].map((node) => document.importNode(node, true)));
+  update(fresh);
+  say((placed.textContent || "").replace(/\s+/g, " ").trim());
+  document.getElementById("amount")?.focus();
+}
+
+document.addEventListener("input", (event) => {
+  if (event.target instanceof Element && event.target.closest("#order")) ask();
+});
+document.addEventListener("click", (event) => {
+  const target = event.target instanceof Element ? event.target : null;
+  const all = target?.closest("[data-all]"), choose = target?.closest("[data-choose]");
+  const order = form();
+  if (all && order) {
+    /** @type {HTMLInputElement} */ (order.elements.namedItem("amount")).value = all.getAttribute("data-all") || "";
+    choice(order, all.getAttribute("data-of") || "");
+    ask();
+  }
+  if (choose && order) {
+    event.preventDefault();
+    choice(order, choose.getAttribute("data-choose") || "");
+    document.getElementById("ticket")?.scrollIntoView({ block: "start" });
+    document.getElementById("amount")?.focus();
+    ask();
+  }
+});
+
+/** Choose an outcome. @param {HTMLFormElement} order @param {string} outcome */
+function choice(order, outcome) {
+  const field = order.elements.namedItem("outcome");
+  if (field instanceof RadioNodeList || field instanceof HTMLSelectElement) field.value = outcome;
+}
+
+document.addEventListener("submit", (event) => {
+  const order = form();
+  if (event.target !== order || !order) return;
+  event.preventDefault();
+  const button = event instanceof SubmitEvent ? event.submitter : null;
+  const step = button?.getAttribute("value") || "review";
+  send(order, step);
+});
+
+document.addEventListener("tidings:odds", (event) => {
+  const box = document.querySelector("[data-ticket]");
+  const isOurs = box?.getAttribute("data-ticket") === /** @type {CustomEvent} */ (event).detail.market_id;
+  if (isOurs && document.querySelector("#review button") && Date.now() - quotedAt > REQUOTE_MS) {
+    quotedAt = Date.now();
+    ask();
+  }
+});

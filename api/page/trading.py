@@ -1,0 +1,113 @@
+"""The forms of traders: review and place an order, cancel one."""
+
+from typing import Any, Final
+
+from fastapi import APIRouter
+from psycopg import Connection
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from api.http.auth import Principal, require
+from api.http.context import context_of, principal_of
+from api.http.errors import ApiError
+from api.http.routes.markets import find
+from api.http.routes.orders import CancelOrdersBody, cancel_order, cancel_orders
+from api.page.cards import RANGES, MarketCard, cards
+from api.page.routes import MARKET_NEEDS, whole_market
+from api.page.tickets import (
+    FieldError,
+    Preview,
+    Problem,
+    Ticket,
+    confirm,
+    form_values,
+    preview,
+    problem_of,
+    reviewed,
+    ticket_of,
+)
+from api.page.viewing import Viewer, answer_with, back_to, form_of, look, position_in, reader_of_form
+from projections.reading import AsOf
+
+router = APIRouter(include_in_schema=False)
+
+FAILED: Final = 422
+"""The status of a page with a form that was not accepted."""
+
+
+@router.post("/markets/{market}/orders")
+async def order(request: Request, market: str) -> Response:
+    """Review an order, `step=review`, or place it, `step=confirm`. A refusal is shown on the market's page."""
+    form = await form_of(request)
+    principal = require(await principal_of(request), "trader")
+    read = await reader_of_form(request)
+    ticket = ticket_of(form)
+    shown: MarketCard | None = None
+
+    def query(connection: Connection[Any], as_of: AsOf) -> dict[str, Any]:
+        nonlocal shown
+        (shown,) = cards(connection, as_of, [find(connection, as_of, market)])
+        return whole_market(read, connection, as_of, shown, "all", principal.account_id, None)
+
+    viewer, found, as_of = await look(read, MARKET_NEEDS, query)
+    assert shown is not None, "the query has set it"
+    quote, problem = None, None
+    if form.get("step") == "confirm" and form.get("reviewed") == reviewed(ticket):
+        placed, problem = await _confirmed(request, principal, ticket, shown)
+        if placed is not None:
+            where = f"/markets/{shown.row.slug}?placed={placed['order_id']}&min_position={placed['position']}#ticket"
+            return RedirectResponse(where, 303)
+    quote, refused = await _previewed(request, principal, ticket, shown, viewer)
+    problem = problem or refused
+    more = {
+        "range": "all",
+        "ranges": list(RANGES),
+        "order": form_values(ticket),
+        "quote": quote,
+        "problem": problem,
+        "reviewed": reviewed(ticket),
+    }
+    return answer_with(read, "market.html", viewer, as_of, FAILED if problem else 200, **found, **more)
+
+
+@router.post("/orders/{order_id}/cancel")
+async def cancel(request: Request, order_id: str) -> Response:
+    """Cancel a resting order, and show the page again that it was canceled from."""
+    form = await form_of(request)
+    principal = require(await principal_of(request), "trader")
+    try:
+        answer = await cancel_order(request, context_of(request), principal, order_id)
+    except ApiError as error:
+        if error.code != "ORDER_NOT_OPEN":
+            raise
+        return RedirectResponse(back_to(form, "/portfolio", int(error.details.get("position", 0))), 303)
+    return RedirectResponse(back_to(form, "/portfolio", position_in(answer)), 303)
+
+
+@router.post("/orders/cancel-all")
+async def cancel_all(request: Request) -> Response:
+    """Cancel all resting orders of the account."""
+    form = await form_of(request)
+    principal = require(await principal_of(request), "trader")
+    answer = await cancel_orders(request, context_of(request), principal, CancelOrdersBody())
+    return RedirectResponse(back_to(form, "/portfolio", position_in(answer)), 303)
+
+
+async def _confirmed(
+    request: Request, principal: Principal, ticket: Ticket, card: MarketCard
+) -> tuple[dict[str, Any] | None, Problem | None]:
+    """Return the answer to an order that was placed, or why it was not."""
+    try:
+        return await confirm(request, principal, ticket, card), None
+    except (ApiError, FieldError) as error:
+        return None, problem_of(error)
+
+
+async def _previewed(
+    request: Request, principal: Principal, ticket: Ticket, card: MarketCard, viewer: Viewer | None
+) -> tuple[Preview | None, Problem | None]:
+    """Return what an order would do, or why it would not."""
+    try:
+        return await preview(request, principal, ticket, card, viewer.available if viewer else None), None
+    except (ApiError, FieldError) as error:
+        return None, problem_of(error)

@@ -1,0 +1,155 @@
+"""A browser, and an exchange whose pages it opens: a story with markets, and people who trade."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Route, sync_playwright
+
+from local.browser import NoBrowserError, find
+from tests.api.conftest import exchange  # noqa: F401  a fixture
+from tests.sources import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.api.conftest import Exchange, Trader
+
+SHOTS = ROOT / "build" / "pages"
+"""The folder of the screenshots that the tests make, to be looked at."""
+
+HARMLESS = ("Password forms should have",)
+"""What a browser says that is no problem of the page."""
+
+os.environ.setdefault("NODE_OPTIONS", "--no-warnings")  # playwright's own Node
+
+
+@dataclass
+class Visitor:
+    """A person with a browser: `open` a page; what the console says and who else is asked is a failure at the end."""
+
+    context: BrowserContext
+    url: str
+    problems: list[str] = field(default_factory=list)
+    expected: tuple[str, ...] = ()
+    """Parts of messages of the console that the test provokes."""
+
+    def open(self, path: str = "/") -> Page:
+        """Open a page in a new tab."""
+        page = self.context.new_page()
+        page.on("console", self._hear)
+        page.on("pageerror", lambda error: self.problems.append(f"{page.url}: {error}"))
+        page.goto(f"{self.url}{path}")
+        return page
+
+    def sign_in(self, key: str) -> Page:
+        """Sign in with a key, as a person does."""
+        page = self.open("/sign-in")
+        page.get_by_label("Your key").fill(key)
+        page.get_by_role("button", name="Sign in", exact=True).click()
+        page.get_by_role("button", name="Sign out").wait_for()
+        return page
+
+    def guard(self, route: Route, request: Request) -> None:
+        """Refuse every request to another host."""
+        if request.url.startswith((self.url, "data:")):
+            route.continue_()
+        else:
+            self.problems.append(f"asked {request.url}")
+            route.abort()
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        text = message.text
+        if message.type in {"warning", "error"} and not any(each in text for each in (*HARMLESS, *self.expected)):
+            self.problems.append(f"{message.type}: {text}")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A Chromium; the tests are skipped where there is none."""
+    try:
+        found = find(os.environ.get("TIDINGS_TEST_BROWSER"))
+    except NoBrowserError as error:
+        pytest.skip(str(error))
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=found.path, args=list(found.arguments))
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def visitors(browser: Browser, exchange: Exchange) -> Iterator[Callable[..., Visitor]]:  # noqa: F811  a fixture
+    """A function that returns a new person with a browser of its own; its options are those of a context of Playwright."""
+    made: list[Visitor] = []
+
+    def visit(**options: Any) -> Visitor:
+        given = {"locale": "en-US", "timezone_id": "UTC", "viewport": {"width": 1280, "height": 900}, **options}
+        visitor = Visitor(browser.new_context(**given), exchange.running.url)
+        visitor.context.set_default_timeout(10_000)
+        if given.get("java_script_enabled", True):
+            visitor.context.route("**/*", visitor.guard)
+        made.append(visitor)
+        return visitor
+
+    yield visit
+    for visitor in made:
+        visitor.context.close()
+    assert [problem for visitor in made for problem in visitor.problems] == []
+
+
+@pytest.fixture(scope="session")
+def shots() -> Path:
+    """The empty folder of the screenshots."""
+    shutil.rmtree(SHOTS, ignore_errors=True)
+    SHOTS.mkdir(parents=True)
+    return SHOTS
+
+
+@dataclass
+class Newsroom:
+    """A story with a market of two outcomes and one of three, and a trader."""
+
+    exchange: Exchange
+    story: dict[str, Any]
+    trader: Trader
+
+    @property
+    def binary(self) -> dict[str, Any]:
+        """The market with Yes and No."""
+        market: dict[str, Any] = self.story["markets"][0]
+        return market
+
+    @property
+    def many(self) -> dict[str, Any]:
+        """The market with three outcomes."""
+        market: dict[str, Any] = self.story["markets"][1]
+        return market
+
+
+@pytest.fixture
+def newsroom(exchange: Exchange) -> Newsroom:  # noqa: F811  a fixture
+    """A new story with two markets, and a trader with 1,000 credits."""
+    trader = exchange.trader("1000")
+    common = {"subsidy": "200", "close_time": "2090-01-01T00:00:00Z", "resolution_source": "The agencies report it."}
+    name = trader.name.replace(" ", "-")
+    story = exchange.api.done(
+        "/stories",
+        {
+            "slug": f"{name}-story",
+            "title": "Ships <b>leave</b> the harbour & return",
+            "body": "The first paragraph.\n\nThe second one.",
+            "category": "tests",
+            "published_at": "2024-10-24T10:02:00Z",
+            "source_url": "https://example.org/ships",
+            "markets": [
+                {"slug": f"{name}-binary", "question": "Will they return?", "outcomes": ["No", "Yes"], **common},
+                {"slug": f"{name}-many", "question": "Where will they go?", "outcomes": ["North", "South", "East"], **common},
+            ],
+        },
+    )  # fmt: skip
+    return Newsroom(exchange, story, trader)

@@ -1,0 +1,117 @@
+"""An operator publishes, invites, resolves wrongly and corrects, with what each does shown before: on the page alone."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import TYPE_CHECKING
+
+from playwright.sync_api import expect
+
+from tests.api.conftest import OPERATOR_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from playwright.sync_api import Page
+
+    from tests.api.conftest import Exchange
+    from tests.page.conftest import Visitor
+
+numbers = itertools.count(1)
+
+
+def publish(page: Page, title: str, count: int = 1) -> None:
+    """Write a story with markets, look at it, and publish it."""
+    page.get_by_role("link", name="Write a story").click()
+    page.get_by_label("Title").fill(title)
+    page.get_by_label("Text;").fill("First.\n\nSecond.")
+    page.get_by_label("Category").fill("desk")
+    page.get_by_label("Published (UTC)").fill("2026-11-30T10:00")
+    for number in range(count):
+        if number:
+            page.get_by_role("button", name="Add a market").click()
+        fields = page.locator("fieldset").nth(number)
+        fields.get_by_label("Question").fill(f"{title}: question {number}?")
+        fields.get_by_label("Trading ends").fill("2090-01-01T00:00")
+        fields.get_by_label("Hours in which").fill("0")
+        fields.get_by_label("How it resolves").fill("The test says so.")
+    page.get_by_role("button", name="Show how it will look").click()
+    expect(page.get_by_text(f"The most the house can lose with this story: {200 * count}.00")).to_be_visible()
+    page.get_by_role("button", name="Publish it").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(title)
+
+
+def act(page: Page, name: str) -> str:
+    """Ask what a command does, confirm it, and return what was shown before."""
+    page.get_by_role("button", name=f"Show what it does: {name}").click()
+    review = page.locator("#review").inner_text()
+    page.get_by_role("button", name=f"Yes: {name}").click()
+    expect(page.locator(".note.good")).to_contain_text(name)
+    return review
+
+
+def test_a_story_from_the_first_word_to_its_correction(exchange: Exchange, visitors: Callable[..., Visitor]) -> None:
+    """What the desk says will happen to an account is what happens to it."""
+    title = f"The desk writes {next(numbers)}"
+    desk = visitors()
+    page = desk.sign_in(OPERATOR_KEY)
+    page.goto(f"{desk.url}/desk")
+    publish(page, title, count=3)
+    page.goto(f"{desk.url}/desk/people")
+    page.get_by_role("button", name="Make the link").click()
+    link = page.get_by_label("Link").input_value()
+
+    friend = visitors(viewport={"width": 390, "height": 844})
+    theirs = friend.open(link.removeprefix(friend.url))
+    theirs.get_by_label("Your name here").fill(f"Friend of {title}")
+    theirs.get_by_role("button", name="Join").click()
+    expect(theirs.get_by_label("Your key")).to_have_value(re.compile("^tdg_"))
+    theirs.get_by_role("link", name="I have kept it").click()
+    theirs.get_by_role("link", name=f"{title}: question 0?").first.click()
+    theirs.get_by_label("Credits to spend").fill("100")
+    theirs.get_by_role("button", name=re.compile("^Buy Yes for ")).click()
+    expect(theirs.locator("#placed")).to_contain_text("You bought")
+    shares = theirs.locator("#mine .num").first.inner_text().split()[0]
+
+    slug = theirs.url.partition("/markets/")[2].partition("?")[0]
+    page.goto(f"{desk.url}/desk/markets/{slug}")
+    assert "changes" not in act(page, "Close for good").partition("canceled")[2]
+    page.get_by_label("What came true").select_option("No")
+    page.get_by_label("Evidence: what shows it").fill("A mistake.")
+    act(page, "Say what happened")
+    act(page, "Pay out")
+    expect(theirs.locator("#state")).to_contain_text("Resolved: No")
+    page.get_by_label("What came true").select_option("Yes")
+    page.get_by_label("Evidence: what shows it").fill("Now right.")
+    review = act(page, "Correct the result")
+    assert f"+{shares}" in review
+    expect(theirs.locator("#state")).to_contain_text("Resolved: Yes")
+    theirs.goto(f"{friend.url}/portfolio")
+    expect(theirs.locator("#entries")).to_contain_text(f"+{shares}")
+
+    theirs.goto(f"{friend.url}/")
+    theirs.get_by_role("link", name=f"{title}: question 1?").first.click()
+    theirs.get_by_label("Credits to spend").fill("50")
+    theirs.get_by_role("button", name=re.compile("^Buy Yes for ")).click()
+    expect(theirs.locator("#placed")).to_contain_text("You bought")
+    page.goto(f"{desk.url}/desk/markets/{theirs.url.partition('/markets/')[2].partition('?')[0]}")
+    assert "+50.00" in act(page, "Void the market")
+    expect(theirs.locator("#state")).to_contain_text("Voided")
+    expect(theirs.locator("#said")).to_contain_text("Voided")  # what a screen reader hears
+
+
+def test_what_cannot_be_done_is_said_in_words(exchange: Exchange, visitors: Callable[..., Visitor]) -> None:
+    """A story without its fields, a payout within the window: nothing is done, what was typed stays."""
+    desk = visitors()
+    desk.expected = ("422",)
+    page = desk.sign_in(OPERATOR_KEY)
+    page.goto(f"{desk.url}/desk/stories/new")
+    page.get_by_label("Title").fill("No market yet")
+    page.get_by_label("Text;").fill("Words.")
+    page.get_by_label("Category").fill("desk")
+    page.get_by_label("Published (UTC)").fill("2026-11-30T10:00")
+    page.locator("fieldset").get_by_label("Question").fill("When?")
+    page.get_by_role("button", name="Show how it will look").click()
+    expect(page.get_by_role("alert")).to_contain_text("close_time")
+    expect(page.get_by_label("Title")).to_have_value("No market yet")

@@ -1,0 +1,103 @@
+"""Open pages: one stream for all tabs, and what a page shows after a server has gone and come back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from playwright.sync_api import expect
+
+from tests.api.conftest import connected, start
+from tests.page.conftest import Visitor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, Page
+
+    from tests.page.conftest import Newsroom
+
+
+def shown(odds: str) -> str:
+    """Return odds of the API as a page writes them."""
+    return f"{float(odds) * 100:.1f}%"
+
+
+def test_six_tabs_share_one_stream(newsroom: Newsroom, visitors: Callable[..., Visitor]) -> None:
+    """All show the newest odds; when the tab that holds the stream closes, another one goes on."""
+    visitor = visitors()
+    streams: list[str] = []
+    visitor.context.on("request", lambda request: streams.append(request.url) if "/v1/stream" in request.url else None)
+    tabs = [visitor.open(f"/markets/{newsroom.binary['slug']}") for _ in range(6)]
+    for tab in tabs:
+        expect(tab.locator("#live")).to_have_text("Live")
+    assert len(streams) == 1
+
+    other = newsroom.exchange.trader("1000")
+    _all_show(newsroom, tabs, other.place(newsroom.binary["market_id"], quantity="50"))
+    tabs[0].close()
+    _all_show(newsroom, tabs[1:], other.place(newsroom.binary["market_id"], quantity="50"))
+    assert len(streams) == 2
+
+
+def test_a_page_outlives_its_server(browser: Browser, database: str, run_folder: Path) -> None:
+    """The server stops and starts again on its port: the page says so, reconnects, and misses nothing."""
+    with start(database, run_folder / "first") as running:
+        exchange = connected(running)
+        market, trader = exchange.market(), exchange.trader("1000")
+        port = int(running.url.rpartition(":")[2])
+        context = browser.new_context(locale="en-US", viewport={"width": 390, "height": 800})
+        page = Visitor(context, running.url, expected=("Failed to load",)).open(f"/markets/{market['slug']}")
+        expect(page.locator("#live")).to_have_text("Live")
+    expect(page.locator("#live")).to_contain_text("Connection lost")
+    with start(database, run_folder / "first", port=port) as running:
+        trader.api.client = connected(running).api.client
+        for _ in range(20):
+            position = trader.place(market["market_id"], quantity="2")["position"]
+        odds = trader.api.data(f"/markets/{market['slug']}", min_position=position)["odds"]["Yes"]
+        expect(page.locator(".odds.huge")).to_have_text(shown(odds), timeout=15_000)
+        expect(page.locator("#live")).to_have_text("Live")
+        expect(page.locator("#trades tr")).to_have_count(20)
+        context.close()
+
+
+def test_the_past_is_as_it_was_then(newsroom: Newsroom, visitors: Callable[..., Visitor]) -> None:
+    """The page of a position says what the page said then, is not live, and has no ticket."""
+    visitor = visitors()
+    path = f"/markets/{newsroom.binary['slug']}"
+    position = newsroom.trader.place(newsroom.binary["market_id"], quantity="30")["position"]
+    then = visitor.open(f"{path}?min_position={position}")
+    before = then.locator(".odds.huge").inner_text(), then.locator("#trades").inner_text()
+    newsroom.trader.place(newsroom.binary["market_id"], quantity="30")
+
+    page = visitor.open(f"{path}?as_of_position={position}")
+
+    assert (page.locator(".odds.huge").inner_text(), page.locator("#trades").inner_text()) == before
+    expect(page.get_by_text(f"As it was at position {position}")).to_be_visible()
+    expect(page.locator("#live")).to_have_count(0)
+    page.get_by_role("link", name="back to now").click()
+    expect(page.locator(".odds.huge")).not_to_have_text(before[0])
+
+
+def test_without_javascript_all_is_there(newsroom: Newsroom, visitors: Callable[..., Visitor]) -> None:
+    """The story says the same with and without modules: questions, odds as in the API, charts."""
+    path = f"/stories/{newsroom.story['slug']}"
+    position = newsroom.trader.place(newsroom.many["market_id"], outcome="North", quantity="30")["position"]
+    path += f"?min_position={position}"
+    plain, alive = visitors(java_script_enabled=False).open(path), visitors().open(path)
+
+    assert plain.locator("main").inner_text().replace(", 10:02 UTC", "") != ""
+    assert [each.inner_text() for each in plain.locator("h3").all()] == ["Will they return?", "Where will they go?"]
+    odds = newsroom.exchange.api.data(f"/markets/{newsroom.many['slug']}", min_position=position)["odds"]
+    told = set(plain.locator(".odds").all_inner_texts())
+    assert {shown(price) for price in odds.values()} <= told
+    assert plain.locator(".odds").all_inner_texts() == alive.locator(".odds").all_inner_texts()
+    assert plain.locator("path[data-line]").count() == 1 + 3
+
+
+def _all_show(newsroom: Newsroom, tabs: list[Page], order: dict[str, Any]) -> None:
+    """Wait until all tabs show the odds that the API has as of the position of an order."""
+    path = f"/markets/{newsroom.binary['slug']}"
+    market = newsroom.exchange.api.data(path, min_position=order["position"])
+    for tab in tabs:
+        expect(tab.locator(".odds.huge")).to_have_text(shown(market["odds"]["Yes"]))

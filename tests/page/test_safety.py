@@ -1,0 +1,184 @@
+"""Strangers and other sites: what they send is refused or shown as text, and sessions end with their keys."""
+
+from __future__ import annotations
+
+import re
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from api.page.assets import FOLDER, Assets
+from api.page.filters import credits_, percent, points, safe_url
+from api.page.rendering import FOLDER as TEMPLATES
+from domain.money import MICRO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.api.conftest import Exchange
+    from tests.page.conftest import Newsroom
+
+HTML = {"accept": "text/html"}
+SAME = {"sec-fetch-site": "same-origin"}
+
+
+class Clients:
+    """Makes clients that keep cookies, as browsers do."""
+
+    def __init__(self, url: str, stack: ExitStack) -> None:
+        self._url = url
+        self._stack = stack
+
+    def new(self) -> httpx.Client:
+        """Return a stranger's client."""
+        return self._stack.enter_context(httpx.Client(base_url=self._url, headers=HTML, timeout=30))
+
+    def signed_in(self, key: str | None) -> httpx.Client:
+        """Return a client with a session of this key."""
+        client = self.new()
+        answer = client.post("/sign-in", data={"key": key or ""}, headers=SAME)
+        assert answer.status_code == 303, answer.text
+        return client
+
+
+@pytest.fixture
+def clients(exchange: Exchange) -> Iterator[Clients]:
+    """Clients that are closed after the test."""
+    with ExitStack() as stack:
+        yield Clients(exchange.running.url, stack)
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/sign-in", "/join", "/leaderboard", "/calibration", "/nothing-here", "/accounts/nobody"]
+)
+def test_every_page_has_the_policy(clients: Clients, path: str) -> None:
+    """No script but our own files, no frame, no sniffing: errors included."""
+    answer = clients.new().get(path)
+
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'; script-src 'self'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "require-trusted-types-for 'script'" in policy
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert not re.search(r"<script(?![^>]*\bsrc=)|\son[a-z]+=|\sstyle=|javascript:", answer.text)
+
+
+def test_a_page_that_has_not_changed_keeps_its_policy(clients: Clients) -> None:
+    """A browser takes the headers of a 304 over into what it has kept: the API's policy would forbid all that a page loads."""
+    client = clients.new()
+    first = client.get("/leaderboard")
+    again = client.get("/leaderboard", headers={"if-none-match": first.headers["etag"]})
+
+    assert again.status_code == 304
+    assert "content-security-policy" not in again.headers
+
+
+def test_what_people_write_is_shown_as_text(newsroom: Newsroom, clients: Clients) -> None:
+    """A story's title with tags, and a link that is a script."""
+    page = clients.new().get(f"/stories/{newsroom.story['slug']}").text
+
+    assert "Ships &lt;b&gt;leave&lt;/b&gt; the harbour &amp; return" in page
+    assert "<b>leave" not in page
+    assert safe_url("javascript:alert(1)") is None
+    assert safe_url("JavaScript:alert(1)") is None
+    assert safe_url("https://example.org") == "https://example.org"
+
+
+def test_other_sites_cannot_act_for_somebody(newsroom: Newsroom, clients: Clients) -> None:
+    """A form from elsewhere is refused, and the cookie does not count for the API when another site asks."""
+    client = clients.signed_in(newsroom.trader.api.key)
+    form = {"side": "buy", "outcome": "Yes", "amount": "5", "step": "review"}
+    path = f"/markets/{newsroom.binary['slug']}/orders"
+
+    for headers in (
+        {},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {"origin": "https://evil.example"},
+    ):
+        assert client.post(path, data=form, headers=headers).status_code == 403
+        assert client.get("/v1/me", headers=headers).status_code == 401
+        assert client.post("/sign-in", data={"key": "x"}, headers=headers).status_code == 403
+    assert client.post(path, data=form, headers=SAME).status_code == 200
+    assert client.get("/v1/me", headers=SAME).json()["data"]["account_id"] == newsroom.trader.account_id
+
+
+def test_a_session_ends_with_its_key_and_by_signing_out(newsroom: Newsroom, clients: Clients) -> None:
+    """The cookie is no key, scripts cannot read it, and it is worth nothing afterwards."""
+    exchange, trader = newsroom.exchange, newsroom.trader
+    client = clients.signed_in(trader.api.key)
+    cookie = client.cookies["tidings_session"]
+    assert cookie not in (trader.api.key or "")
+    assert client.get("/portfolio").status_code == 200
+
+    left = clients.new()
+    left.cookies.set("tidings_session", cookie)
+    assert left.post("/sign-out", headers=SAME).status_code == 303
+    assert client.get("/portfolio").status_code == 303
+
+    client = clients.signed_in(trader.api.key)
+    key_id = client.get("/v1/me", headers=SAME).json()["data"]["key_id"]
+    assert exchange.api.send("DELETE", f"/keys/{key_id}").status_code == 200
+    assert client.get("/portfolio").status_code == 303
+
+
+def test_a_host_that_is_not_ours_gets_nothing(clients: Clients) -> None:
+    """DNS rebinding: the name of another site that means this machine."""
+    assert clients.new().get("/", headers={"host": "evil.example"}).status_code == 421
+
+
+def test_nobody_sees_the_desk_or_another_portfolio(newsroom: Newsroom, clients: Clients) -> None:
+    """The desk is for operators; private parts of an account are for itself."""
+    client = clients.signed_in(newsroom.trader.api.key)
+    other = newsroom.exchange.trader("50")
+
+    assert client.get("/desk").status_code == 403
+    assert client.get("/desk/people").status_code == 403
+    assert client.post("/desk/stories/new", data={"title": "x"}, headers=SAME).status_code == 403
+    shown = client.get(f"/accounts/{other.name}")
+    assert shown.status_code == 200
+    assert "Worth in all" not in shown.text
+
+
+@pytest.mark.parametrize("where", ["//evil.example", "https://evil.example", "/\\evil.example", "/a\nb"])
+def test_signing_in_leads_nowhere_else(newsroom: Newsroom, clients: Clients, where: str) -> None:
+    """`next` is a path on this server, or the front page."""
+    form = {"key": newsroom.trader.api.key or "", "next": where}
+    answer = clients.new().post("/sign-in", data=form, headers=SAME)
+
+    assert answer.headers["location"] == "/"
+
+
+def test_files_are_small_and_kept_for_ever(clients: Clients) -> None:
+    """At most 12 kB of JavaScript and 4.5 kB of CSS, compressed; no sink for HTML; each module at most 300 lines."""
+    assets = Assets()
+    scripts = {path.name: path.read_text() for path in FOLDER.glob("*.js")}
+
+    assert sum(len(assets._assets[name].compressed) for name in scripts) <= 12_000
+    assert len(assets._assets["page.css"].compressed) <= 4_500
+    for name, text in scripts.items():
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", text), (
+            name
+        )
+        assert len(text.splitlines()) <= 300, name
+    answer = clients.new().get(assets.url("live.js"))
+    assert "immutable" in answer.headers["cache-control"]
+    assert f"dom.js?v={assets.version}" in answer.text
+    assert not any(re.search(r"\|\s*safe\b", path.read_text()) for path in TEMPLATES.glob("*.html"))
+
+
+def test_numbers_read_as_people_write_them() -> None:
+    """One decimal, the ends named, thousands apart, real minus signs."""
+    assert [percent(price) for price in (0, 1, 554_000, 999_500, MICRO)] == [
+        "0.0%",
+        "<0.1%",
+        "55.4%",
+        ">99.9%",
+        "100.0%",
+    ]
+    assert [points(change) for change in (32_000, -5_000, 0)] == ["+3.2", "\u22120.5", "\u00b10.0"]
+    assert credits_(1_234_500_000) == "1\u202f234.50"
+    assert credits_(-5_000) == "\u22120.01"

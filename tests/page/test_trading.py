@@ -1,0 +1,171 @@
+"""A person trades on the page: every test in a real browser, against a real exchange."""
+
+from __future__ import annotations
+
+import re
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from playwright.sync_api import expect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.page.conftest import Newsroom, Visitor
+
+
+def test_a_newcomer_buys_and_sees_it_in_the_portfolio(newsroom: Newsroom, visitors: Callable[..., Visitor]) -> None:
+    """Sign in, type an amount, read what it does, confirm: the shares of the review are those that are bought."""
+    visitor = visitors()
+    visitor.sign_in(newsroom.trader.api.key or "")
+    page = visitor.open(f"/markets/{newsroom.binary['slug']}")
+    page.get_by_label("Credits to spend").fill("25")
+    confirm = page.get_by_role("button", name=re.compile("^Buy Yes for "))
+    review = page.locator("#review")
+    expect(review).to_contain_text("otherwise 0")
+    shares = review.locator("dd strong").first.inner_text()
+
+    confirm.click()
+
+    expect(page.locator("#placed")).to_contain_text(f"You bought {shares} Yes")
+    expect(page.locator("#mine")).to_contain_text(f"{shares} shares")
+    (position,) = newsroom.trader.api.data(
+        f"/accounts/{newsroom.trader.account_id}/positions", min_position=newsroom.exchange.head()
+    )
+    assert f"{float(position['shares']):.2f}" == shares
+    portfolio = visitor.open("/portfolio")
+    expect(portfolio.locator("#positions")).to_contain_text("Will they return?")
+
+
+def test_a_double_click_is_one_order(newsroom: Newsroom, visitors: Callable[..., Visitor]) -> None:
+    """The form's id of the order makes it one, however often it is sent: by hand, by two tabs, without JavaScript."""
+    visitor = visitors(java_script_enabled=False)
+    visitor.sign_in(newsroom.trader.api.key or "")
+    page = visitor.open(f"/markets/{newsroom.binary['slug']}")
+    page.get_by_label("Credits to spend").fill("10")
+    page.get_by_role("button", name="Show what it costs").click()
+    fields = {
+        each.get_attribute("name") or "": each.input_value()
+        for each in page.locator(
+            "#order input[type=hidden], #order input[name=amount], #order input[name=tolerance]"
+        ).all()
+    }
+    form = fields | {"side": "buy", "outcome": "Yes", "kind": "market", "price": "", "step": "confirm"}
+    headers = {"origin": visitor.url}
+    sent = [
+        visitor.context.request.post(
+            f"{visitor.url}/markets/{newsroom.binary['slug']}/orders", form=form, headers=headers, max_redirects=0
+        )
+        for _ in range(2)
+    ]
+
+    assert [each.status for each in sent] == [303, 303]
+    page.get_by_role("button", name=re.compile("^Buy Yes for ")).click()
+    expect(page.locator("#placed")).to_contain_text("You bought")
+    (order,) = newsroom.trader.api.data(
+        f"/accounts/{newsroom.trader.account_id}/orders", min_position=newsroom.exchange.head()
+    )
+    assert order["status"] == "filled"
+
+
+def test_odds_that_moved_refuse_the_order(newsroom: Newsroom, visitors: Callable[..., Visitor]) -> None:
+    """Between review and confirm somebody else buys: nothing is bought, the new price is shown, what was typed stays."""
+    visitor = visitors(java_script_enabled=False)
+    visitor.sign_in(newsroom.trader.api.key or "")
+    page = visitor.open(f"/markets/{newsroom.binary['slug']}")
+    page.get_by_label("Credits to spend").fill("10")
+    page.get_by_role("button", name="Show what it costs").click()
+    newsroom.exchange.trader("1000").place(newsroom.binary["market_id"], quantity="200")
+
+    page.get_by_role("button", name=re.compile("^Buy Yes for ")).click()
+
+    expect(page.get_by_role("alert")).to_contain_text("The odds moved meanwhile, so nothing was traded")
+    expect(page.get_by_label("Credits to spend")).to_have_value("10")
+    positions = f"/accounts/{newsroom.trader.account_id}/positions"
+    assert newsroom.trader.api.data(positions, min_position=newsroom.exchange.head()) == []
+    page.get_by_role("button", name=re.compile("^Buy Yes for ")).click()
+    expect(page.locator("#placed")).to_contain_text("You bought")
+
+
+def test_too_little_money_is_said_beside_the_field(newsroom: Newsroom, visitors: Callable[..., Visitor]) -> None:
+    """The words stand at the amount, which keeps what was typed; no button confirms what cannot be done."""
+    visitor = visitors()
+    visitor.expected = ("422",)
+    visitor.sign_in(newsroom.trader.api.key or "")
+    page = visitor.open(f"/markets/{newsroom.binary['slug']}")
+    page.get_by_label("Credits to spend").fill("5000")
+
+    expect(page.get_by_role("alert")).to_contain_text("You do not have enough credits")
+    expect(page.get_by_label("Credits to spend")).to_have_value("5000")
+    expect(page.get_by_role("button", name=re.compile("^Buy Yes for "))).to_have_count(0)
+
+
+def test_a_large_order_is_asked_for_twice(newsroom: Newsroom, visitors: Callable[..., Visitor]) -> None:
+    """More than half of what is available: the second button has other words than the first."""
+    visitor = visitors()
+    visitor.sign_in(newsroom.trader.api.key or "")
+    page = visitor.open(f"/markets/{newsroom.binary['slug']}")
+    page.get_by_label("Credits to spend").fill("600")
+    page.get_by_role("button", name="Go on with this large order").click()
+    page.get_by_role("button", name="Yes, place the large order").click()
+
+    expect(page.locator("#placed")).to_contain_text("You bought")
+
+
+def test_the_keyboard_alone_buys_and_cancels(newsroom: Newsroom, visitors: Callable[..., Visitor]) -> None:
+    """Sign in, place an order that waits, and cancel it, without a pointer."""
+    visitor = visitors()
+    page = visitor.open("/sign-in")
+    page.keyboard.type(newsroom.trader.api.key or "")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Sign out").wait_for()
+    page.goto(f"{visitor.url}/markets/{newsroom.binary['slug']}")
+    page.get_by_text("More options").focus()
+    page.keyboard.press("Enter")
+    page.get_by_label("Kind").focus()
+    page.keyboard.press("End")
+    page.get_by_label("My price, in percent").focus()
+    page.keyboard.type("10")
+    page.locator("#amount").focus()
+    page.keyboard.type("20")
+    confirm = page.get_by_role("button", name=re.compile("^Buy Yes for "))
+    expect(confirm).to_be_enabled()
+    confirm.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#placed")).to_contain_text("20.00 shares wait at 10.0%")
+    cancel = page.locator("#mine").get_by_role("button", name=re.compile("^Cancel"))
+    expect(cancel).to_have_count(1)
+    cancel.focus()
+    page.keyboard.press("Enter")
+
+    expect(page.locator("#mine")).not_to_contain_text("waiting")
+    (order,) = newsroom.trader.api.data(
+        f"/accounts/{newsroom.trader.account_id}/orders", min_position=newsroom.exchange.head()
+    )
+    assert order["status"] == "canceled"
+
+
+def test_odds_tick_while_one_looks(newsroom: Newsroom, visitors: Callable[..., Visitor]) -> None:
+    """Orders through the API change the open page, what is typed and the focus stay; at the end it says what the API says."""
+    visitor = visitors()
+    visitor.sign_in(newsroom.trader.api.key or "")
+    page = visitor.open(f"/markets/{newsroom.binary['slug']}")
+    expect(page.locator("#live")).to_have_text("Live")
+    page.get_by_label("Credits to spend").fill("12.34")
+    other = newsroom.exchange.trader("1000")
+    odds = page.locator(".odds.huge")
+    lags = []
+    for _ in range(20):
+        before = odds.inner_text()
+        position = other.place(newsroom.binary["market_id"], quantity="3")["position"]
+        began = monotonic()
+        expect(odds).not_to_have_text(before)
+        lags.append(monotonic() - began)
+
+    market = newsroom.exchange.api.data(f"/markets/{newsroom.binary['slug']}", min_position=position)
+    expect(odds).to_have_text(f"{float(market['odds']['Yes']) * 100:.1f}%")
+    expect(page.get_by_label("Credits to spend")).to_have_value("12.34")
+    expect(page.get_by_label("Credits to spend")).to_be_focused()
+    expect(page.locator("#trades tr").first).to_contain_text(other.name)
+    expect(page).to_have_title(re.compile(f"^{float(market['odds']['Yes']) * 100:.1f}%"))
+    assert sorted(lags)[len(lags) // 2] < 1.0
