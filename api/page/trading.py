@@ -1,5 +1,6 @@
 """The forms of traders: review and place an order, cancel one."""
 
+from dataclasses import replace
 from typing import Any, Final
 
 from fastapi import APIRouter
@@ -21,6 +22,7 @@ from api.page.tickets import (
     Ticket,
     confirm,
     form_values,
+    new_order_id,
     preview,
     problem_of,
     reviewed,
@@ -30,6 +32,9 @@ from api.page.viewing import Viewer, answer_with, back_to, form_of, look, positi
 from projections.reading import AsOf
 
 router = APIRouter(include_in_schema=False)
+
+UNDECIDED: Final = frozenset({"REPLY_TIMEOUT", "BUSY", "RATE_LIMITED", "UNAVAILABLE"})
+"""The codes after which the same order may be sent again: it was not decided, or nobody knows."""
 
 FAILED: Final = 422
 """The status of a page with a form that was not accepted."""
@@ -57,6 +62,8 @@ async def order(request: Request, market: str) -> Response:
         if placed is not None:
             where = f"/markets/{shown.row.slug}?placed={placed['order_id']}&min_position={placed['position']}#ticket"
             return RedirectResponse(where, 303)
+        if problem is not None and problem.code not in UNDECIDED:
+            ticket = replace(ticket, client_order_id=new_order_id())  # the log has the refusal under the old one
     quote, refused = await _previewed(request, principal, ticket, shown, viewer)
     problem = problem or refused
     more = {

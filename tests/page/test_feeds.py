@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import gzip
+from html import escape
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
 from xml.etree import ElementTree as ET
 
 import httpx
+import pytest
 from playwright.sync_api import expect
 
 from api.page.assets import Assets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.page.conftest import Newsroom, Visitor
 
@@ -42,7 +47,29 @@ def test_feeds_tell_stories_and_results(newsroom: Newsroom) -> None:
     assert results["Is this <in> the feed & whole? Resolved: Yes"] == f"{url}/markets/{market['slug']}"
 
 
-def test_a_market_lives_in_the_frame_of_an_article(newsroom: Newsroom, visitors: Callable[..., Visitor]) -> None:
+@pytest.fixture
+def article() -> Iterator[Callable[[str], str]]:
+    """A function that returns the address of an article on another server, with a frame for a page."""
+
+    class Article(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.end_headers()
+            self.wfile.write(ARTICLE.format(url=escape(unquote(self.path[1:]))).encode())
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Article) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield lambda framed: f"http://127.0.0.1:{server.server_port}/{quote(framed, safe='')}"
+        server.shutdown()
+
+
+def test_a_market_lives_in_the_frame_of_an_article(
+    newsroom: Newsroom, visitors: Callable[..., Visitor], article: Callable[[str], str]
+) -> None:
     """Another site may frame it, and only it; it follows the odds, and loads at most 10 kB."""
     visitor = visitors()
     visitor.expected = ("frame-ancestors", "Framing")
@@ -53,18 +80,13 @@ def test_a_market_lives_in_the_frame_of_an_article(newsroom: Newsroom, visitors:
     size += len(gzip.compress(httpx.get(embedded, timeout=30).content))
     assert size <= 10_000
 
-    def article(path: str) -> str:
-        address = f"http://news.example/{len(path)}"
-        body = ARTICLE.format(url=f"{visitor.url}{path}")
-        visitor.context.route(address, lambda route: route.fulfill(body=body, content_type="text/html"))
-        return address
-
     page = visitor.open("/")
-    page.goto(article(f"/embed/markets/{newsroom.binary['slug']}"))
+    page.route(article("") + "**", lambda route: route.continue_())
+    page.goto(article(embedded))
     frame = page.frame_locator("iframe")
     expect(frame.locator(".odds")).to_have_text("50.0%")
     expect(frame.locator("#live")).to_have_text("Live")
     newsroom.trader.place(newsroom.binary["market_id"], quantity="50")
     expect(frame.locator(".odds")).not_to_have_text("50.0%")
-    page.goto(article(f"/markets/{newsroom.binary['slug']}"))
+    page.goto(article(embedded.replace("/embed", "")))
     expect(page.frame_locator("iframe").locator("h1")).to_have_count(0)

@@ -25,7 +25,7 @@ def test_german_has_every_text() -> None:
     options = {"templates/**.html": {"extensions": "jinja2.ext.i18n", "newstyle_gettext": "true"}}
     found = extract_from_dir(ROOT / "api" / "page", METHODS, options)
     texts = {message[0] if isinstance(message, tuple) else message for _, _, message, _, _ in found} | {*MONTHS}
-    catalogue = read_po(CATALOGUE.open("rb"))
+    catalogue = read_po(BytesIO(CATALOGUE.read_bytes()))
     known = {(each.id[0] if isinstance(each.id, tuple) else each.id): each for each in catalogue if each.id}
 
     assert sorted(texts - {*known}) == []
@@ -36,7 +36,7 @@ def test_german_has_every_text() -> None:
 def test_the_compiled_catalogue_is_that_of_the_text() -> None:
     """After a change of page.po: `pybabel compile -d api/page/locale -D page`."""
     made = BytesIO()
-    write_mo(made, read_po(CATALOGUE.open("rb")))
+    write_mo(made, read_po(BytesIO(CATALOGUE.read_bytes())))
 
     assert CATALOGUE.with_suffix(".mo").read_bytes() == made.getvalue()
 

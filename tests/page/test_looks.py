@@ -28,7 +28,7 @@ LOOKS: list[dict[str, Any]] = [
     {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"},
 ]
 
-LONG = "An outcome with a very long name that says exactly what has to happen before the end of the year, number"
+LONG = "An outcome with a very long name that says exactly what has to happen before the year ends, no."
 
 
 def special_markets(newsroom: Newsroom) -> dict[str, str]:
