@@ -89,7 +89,7 @@ class Dependencies:
             operator_key = settings.operator_key.get_secret_value() if settings.operator_key else None
             self.first_key = key_store.make_first_key(connection, operator_key)
 
-    def app(self, gateway: Gateway, traces: Traces | None) -> App:
+    def app(self, gateway: Gateway, traces: Traces | None = None) -> App:
         """Return the application that submits to this gateway, and keeps spans of its requests if there are traces."""
         return create_app(
             gateway=gateway,
