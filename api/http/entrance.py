@@ -41,6 +41,10 @@ SECURITY_HEADERS: Final = {
 }
 """The headers of every answer that does not set its own: nothing is loaded, framed, guessed or told to others."""
 
+_CACHING: Final = b"cache-control"
+_UNKEPT: Final = (_CACHING, b"no-store")
+"""The header of every answer that does not say how it may be kept, such as keys, the log and errors: nobody keeps it."""
+
 _name: Final = itemgetter(0)
 _NAMES: Final = frozenset(name.encode() for name in (*SECURITY_HEADERS, "cross-origin-resource-policy"))
 _CORS: Final = {
@@ -89,6 +93,8 @@ class Entrance:
 
     def _protect(self, message: Message) -> None:
         """Add the headers that the answer does not have."""
+        if _CACHING not in map(_name, message["headers"]):
+            message["headers"] = [*message["headers"], _UNKEPT]
         if _NAMES.isdisjoint(map(_name, message["headers"])):
             message["headers"] = [*message["headers"], *self._raw]
             return
