@@ -221,7 +221,8 @@ def _put_middleware_around(app: App, traces: Traces | None) -> None:
     frame = _put_frame_around(app)
     entry = order_entry.OrderEntry(app.state.context)
     app.fast_paths = dict.fromkeys(entry.paths, frame(entry))
-    app.kept_reads = KeptReads(super(App, app).__call__, context, frame(app))
+    # With traces, each request passes `TracedRequests`.
+    app.kept_reads = KeptReads(super(App, app).__call__, context, frame(app), repeats=traces is None)
     app.entrance = Entrance(app.serve, app.state.context.settings)
     if traces is not None:
         app.entrance = TracedRequests(app.entrance, traces)

@@ -17,6 +17,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from api.http.addresses import network_of
 from api.http.errors import ApiError
 from api.http.quick_answers import QuickCycle
+from api.http.repeats import REQUEST_BYTES_MAX, SCOPE_KEY, repeat_of
 from settings import listed
 
 if TYPE_CHECKING:
@@ -175,6 +176,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._reading = _NEW
         self._since = self.loop.time()
         self._header_bytes = 0
+        self._requests = 0
+        self._request = b""
         self._body_bytes = 0
         self._body_went_on = (0, 0.0)
         self._unread = (0, 0.0)
@@ -198,6 +201,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self._peer is None:
             return
         self._all.release(self, self._peer)
+        self._forget_answer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -217,16 +221,46 @@ class BoundedHttp(HttpToolsProtocol):
         if self._reading is _BODY:
             super().data_received(data)
             return
+        if data == self._request and self._answer_again():
+            return
+        is_first, before = self._reading is _NEW or self._reading is _IDLE, self._requests
         self._header_bytes += len(data)
         super().data_received(data)
+        is_whole = (
+            is_first and self._reading is _IDLE and self._requests == before + 1 and len(data) <= REQUEST_BYTES_MAX
+        )
+        self._request = data if is_whole and not self.parser.should_upgrade() else b""
         if self._reading is not _BODY and self._header_bytes >= self._all.header_bytes_max:
             most = self._all.header_bytes_max
             self._refuse(ApiError("HEADERS_TOO_LARGE", f"the header is longer than {most} bytes", {"bytes_max": most}))
         elif len(self.pipeline) > PIPELINED_MAX:
             self.end("pipelined")
 
+    def _answer_again(self) -> bool:
+        """Answer the last request once more, without parsing it; return False where it has to be served."""
+        assert self._peer is not None, "it was admitted"
+        repeat = repeat_of(self.scope)
+        if repeat is None or not self._is_answered() or self.flow.write_paused:
+            return False
+        answer = repeat.answer(self.server_state.default_headers)
+        if answer is None:
+            return False
+        self.transport.write(answer)
+        self.server_state.total_requests += 1
+        self._since = self.loop.time()
+        self._all.work(self, self._peer)
+        self._all.wait(self, self._peer)  # as the one that waits the shortest time
+        return True
+
+    def _forget_answer(self) -> None:
+        """Cut the circle of a scope and its answer: the collector of garbage would have to look for it."""
+        if self.scope is not None:
+            self.scope.pop(SCOPE_KEY, None)  # type: ignore[typeddict-item]
+
     def on_message_begin(self) -> None:
         """Begin to count the time of a header."""
+        self._requests += 1
+        self._forget_answer()
         self._reading, self._since = _HEADER, self.loop.time()
         super().on_message_begin()
 

@@ -319,6 +319,15 @@ def find(connection: Connection[Any], as_of: AsOf, reference: str) -> MarketRow:
     return found
 
 
+def find_all(connection: Connection[Any], as_of: AsOf, references: Sequence[str]) -> list[MarketRow]:
+    """Return markets by ids or slugs, in this order; raises ApiError MARKET_NOT_FOUND, which names the first unknown one."""
+    found = markets.named(connection, as_of, references)
+    for each in references:
+        if each not in found:
+            raise ApiError("MARKET_NOT_FOUND", "no such market", {"market": each})
+    return [found[each] for each in references]
+
+
 def whole_market(connection: Connection[Any], as_of: AsOf, reference: str) -> dict[str, Any]:
     """Return a market with all wordings of its resolution source; raises ApiError MARKET_NOT_FOUND."""
     found = find(connection, as_of, reference)
