@@ -56,12 +56,14 @@ __all__ = [
     "NewInvitation",
     "NewKeyAnswer",
     "NewWebhookAnswer",
+    "OneWebhook",
     "OpenMarket",
     "Order",
     "OrderAnswer",
     "OutcomeBook",
     "OutcomeCandle",
     "OutcomeState",
+    "PingAnswer",
     "PlaceOrder",
     "Portfolio",
     "PriceHistory",
@@ -730,6 +732,12 @@ class NewWebhookAnswer(msgspec.Struct, frozen=True, kw_only=True):
     secret: str | None
 
 
+class OneWebhook(msgspec.Struct, frozen=True, kw_only=True):
+    """One webhook."""
+
+    data: WebhookAnswer
+
+
 class OpenMarket(msgspec.Struct, frozen=True, kw_only=True):
     """A question with 2 to 64 outcomes, exactly one of which comes true."""
 
@@ -849,6 +857,14 @@ class OutcomeState(msgspec.Struct, frozen=True, kw_only=True):
     initial_price: Decimal
     open_interest: Decimal
     payout: Decimal | None
+
+
+class PingAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a test message arrived, and if not, why."""
+
+    webhook_id: str
+    delivered: bool
+    error: str | None
 
 
 class PlaceOrder(msgspec.Struct, frozen=True, kw_only=True):

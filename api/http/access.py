@@ -123,6 +123,8 @@ RULES: Final[dict[str, Rule]] = {
             "void_market",
             "create_webhook",
             "list_webhooks",
+            "get_webhook",
+            "ping_webhook",
             "remove_webhook",
             "rotate_webhook_secret",
             "enable_webhook",

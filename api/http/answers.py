@@ -346,6 +346,20 @@ class NewWebhookAnswer(WrittenWebhookAnswer):
     secret: str | None
 
 
+class OneWebhook(TypedDict):
+    """One webhook."""
+
+    data: WebhookAnswer
+
+
+class PingAnswer(TypedDict):
+    """Whether a test message arrived, and if not, why."""
+
+    webhook_id: str
+    delivered: bool
+    error: str | None
+
+
 class WebhookPage(TypedDict):
     """All webhooks."""
 

@@ -17,6 +17,7 @@ from api.http.fields import (
     Amount,
     Bond,
     DisputeSeconds,
+    EmptyBody,
     EvidenceText,
     Fraction,
     Moment,
@@ -87,10 +88,6 @@ class OpenMarketBody(RequestBody):
     )
     dispute_bond: Bond = Field(BOND_DEFAULT, description="the smallest bond of the first dispute; it doubles")
     draft: bool = Field(False, description="do not open for trading yet")
-
-
-class EmptyBody(RequestBody):
-    """No fields."""
 
 
 class ClarifyMarketBody(RequestBody):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 METHOD_NAME = re.compile(
     r"(get|list|publish|open|activate|halt|resume|close|clarify|add|determine|dispute|uphold|finalize|correct|void|split"
-    r"|merge|deposit|withdraw|place|quote|cancel|amend|create|revoke|accept|remove|rotate|enable)(_[a-z]+)*"
+    r"|merge|deposit|withdraw|place|quote|cancel|amend|create|revoke|accept|remove|rotate|enable|ping)(_[a-z]+)*"
 )
 
 
