@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 USER_TIMEOUT_MS: Final = 30_000
 """The longest time for which what was sent may stay unacknowledged."""
 
+UNSENT_BYTES_MAX: Final = 128 * 1024
+"""The most bytes that the system takes of one connection before they can be sent."""
+
 LOOK_SECONDS: Final = 1.0
 """The time between two looks at the connections. The header `Date` is that old at most."""
 
@@ -59,6 +62,8 @@ class HttpServer:
         # A client that vanished without a word is noticed after this time, not after 15 minutes. Its connections inherit it.
         if sys.platform == "linux":
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+            # The system would keep megabytes for each client that reads nothing, and nobody would see that it does.
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES_MAX)
         host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104  compared, not bound
         self.url = f"http://{host}:{self._socket.getsockname()[1]}"
         connections = Connections(settings, app.state.context.metrics)

@@ -6,6 +6,7 @@ import random
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from pydantic import SecretStr
 
@@ -35,7 +36,7 @@ def told_by(log: ApplicationRecorder, market_id: str) -> list[Seen]:
     """Return the messages that the log has of a market."""
     followed = FollowedMarkets()
     return [
-        (message.position, channel, wire_of(message))
+        (message.position, channel, msgspec.json.decode(msgspec.json.encode(wire_of(message))))
         for recorded in decode(log.select_notifications(0, 100_000))
         for message in followed.follow(recorded)
         if message.market_id == market_id and (channel := channel_of(message)) in CHANNELS
