@@ -80,8 +80,7 @@ def collected_through_cuts(exchange: Exchange, cuts: int, trade: Callable[[Excha
     for collector, proxy in zip(collectors, proxies, strict=True):
         assert collector.seen == told
         assert proxy.cuts_left == 0, collector.connections
-    exchange.api.data(f"/markets/{market['slug']}", min_position=end.result())
-    assert rows_in(told) == rows_of(exchange.api, market["slug"])
+    assert rows_in(told) == rows_of(exchange.api, market["slug"], end.result())
 
 
 def trade(exchange: Exchange, market: dict[str, Any]) -> int:
