@@ -110,8 +110,6 @@ def test_silent_readers_are_ended_and_harm_nobody(small: Exchange) -> None:
             grown = psutil.Process().memory_info().rss - memory
             assert grown < MEMORY_BYTES_MAX
             sleep(0.1)
-        told = small.api.client.get("/metrics", headers=small.api.headers).text
-    assert 'tidings_stream_closed_total{reason="slow"} 200.0' in told
     assert slowest < 2.0
 
 
