@@ -7,12 +7,14 @@ import socket
 import sys
 import threading
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Self
 
 import uvicorn
 
-from api.http.connections import AbortableSocket, Connections
+from api.http.bounded_http import AbortableSocket, BoundedHttp
+from api.http.connections import Connections
 from settings import listed
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ USER_TIMEOUT_MS: Final = 30_000
 RECEIVED_BYTES: Final = 16 * 1024
 """What the system takes of a connection before it is read (Linux doubles it); by itself it takes up to 6 MB of each. It is
 also what comes in one round trip: a batch of 100 orders takes two, the longest body over 100 ms five seconds."""
+UNSENT_BYTES_MAX: Final = 128 * 1024
+"""The most bytes that the system takes of one connection before they can be sent."""
 
 LOOK_SECONDS: Final = 1.0
 """The time between two looks at the connections. The header `Date` is that old at most."""
@@ -67,12 +71,13 @@ class HttpServer:
 
     def __init__(self, app: FastAPI, settings: Settings) -> None:
         self._socket = socket.create_server((settings.host, settings.port), backlog=2048)
-        self._socket.setsockopt(
-            socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVED_BYTES
-        )  # its connections inherit all options
+        # The connections inherit all options.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVED_BYTES)
         # A client that vanished without a word is noticed after this time, not after 15 minutes.
         if sys.platform == "linux":
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+            # The system would keep megabytes for each client that reads nothing, and nobody would see that it does.
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES_MAX)
         host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104  compared, not bound
         self.url = f"http://{host}:{self._socket.getsockname()[1]}"
         connections = Connections(settings, app.state.context.metrics)
@@ -80,7 +85,7 @@ class HttpServer:
         self._server = _Server(
             uvicorn.Config(
                 app,
-                http=connections.protocol,  # type: ignore[arg-type]  # a class is meant; it is only called
+                http=partial(BoundedHttp, connections),  # type: ignore[arg-type]  # a class is meant; it is only called
                 callback_notify=connections.check,
                 timeout_notify=0,  # every second
                 proxy_headers=bool(proxies),

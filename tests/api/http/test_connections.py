@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from api.http.addresses import network_of
-from api.http.connections import BoundedHttp
+from api.http.bounded_http import BoundedHttp
 from api.http.server import RECEIVED_BYTES, HttpServer
 from local.processes import polls
 from tests.api.conftest import OPERATOR_KEY

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from api.http.bounded_http import BoundedHttp
 from api.http.connections import Connections
 from api.http.entrance import Entrance
 from api.http.server import HttpServer
@@ -240,8 +241,8 @@ async def fed(app: App, pieces: list[bytes]) -> tuple[bytes, bool]:
     context, wire, state = app.state.context, Wire(), ServerState()
     config = Config(app, lifespan="off", log_config=None, access_log=False)
     config.load()
-    protocol: Any = Connections(context.settings, context.metrics).protocol(
-        config=config, server_state=state, app_state={}
+    protocol: Any = BoundedHttp(
+        Connections(context.settings, context.metrics), config=config, server_state=state, app_state={}
     )
     protocol.connection_made(wire)
     for piece in pieces:

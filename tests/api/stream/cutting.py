@@ -169,17 +169,17 @@ class SocketCollector(Collector):
 COLLECTORS = {"sse": EventStreamCollector, "ws": SocketCollector}
 
 
-def rows_of(api: Api, market: str) -> tuple[list[dict[str, Any]], dict[str, list[tuple[int, str]]]]:
-    """Return what the read models have of a market: its trades without parties, and by outcome the ticks of its price."""
+def rows_of(api: Api, market: str, position: int) -> tuple[list[dict[str, Any]], dict[str, list[tuple[int, str]]]]:
+    """Return the trades of a market in the read models, without parties, and by outcome the ticks of its price."""
     trades: list[dict[str, Any]] = []
     page: dict[str, Any] = {"next_cursor": ""}
     while page["next_cursor"] is not None:
-        given = {"cursor": page["next_cursor"]} if page["next_cursor"] else {}
+        given = {"cursor": page["next_cursor"]} if page["next_cursor"] else {"min_position": position}
         page = api.get(f"/markets/{market}/trades", limit=1000, **given).json()
         trades += page["data"]
     trades.sort(key=lambda row: (row["position"], row["number"]))
     shown = [{name: value for name, value in row.items() if name not in PARTIES} | {"market": market} for row in trades]
-    histories = api.data(f"/markets/{market}/prices-history")["histories"]
+    histories = api.data(f"/markets/{market}/prices-history", min_position=position)["histories"]
     return shown, {each["outcome"]: [(tick["position"], tick["p"]) for tick in each["history"]] for each in histories}
 
 

@@ -162,8 +162,7 @@ def test_no_fault_adds_or_takes_a_message(system: System) -> None:
         end.set_result(halted)
         for each in collecting:
             each.result()
-        api.data(f"/markets/{market['slug']}", min_position=halted)
-        shown = rows_of(api, market["slug"])
+        shown = rows_of(api, market["slug"], halted)
     with open_recorder(system.settings) as log:
         told = told_by(log, market["market_id"])
     for reader in readers.values():
