@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.api.conftest import Exchange, Trader
 
 SHOTS = ROOT / "build" / "pages"
-"""The folder of the screenshots that the tests make, to be looked at."""
+"""The folder of the pictures that the tests make, to be looked at."""
 
 HARMLESS = ("Password forms should have",)
 """What a browser says that is no problem of the page."""
@@ -104,7 +104,7 @@ def visitors(browser: Browser, exchange: Exchange) -> Iterator[Callable[..., Vis
 
 @pytest.fixture(scope="session")
 def shots() -> Path:
-    """The empty folder of the screenshots."""
+    """The empty folder of the pictures."""
     shutil.rmtree(SHOTS, ignore_errors=True)
     SHOTS.mkdir(parents=True)
     return SHOTS

@@ -42,6 +42,14 @@ def publish(page: Page, title: str, count: int = 1) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text(title)
 
 
+def buy(page: Page, credits_: str) -> None:
+    """Buy Yes for so many credits."""
+    page.get_by_label("Credits to spend").fill(credits_)
+    expect(page.locator("#review")).to_contain_text("Buy Yes for")
+    page.get_by_role("button", name=re.compile("^Buy Yes for ")).click()
+    expect(page.locator("#placed")).to_contain_text("You bought")
+
+
 def act(page: Page, name: str) -> str:
     """Ask what a command does, confirm it, and return what was shown before."""
     page.get_by_role("button", name=f"Show what it does: {name}").click()
@@ -69,9 +77,7 @@ def test_a_story_from_the_first_word_to_its_correction(exchange: Exchange, visit
     expect(theirs.get_by_label("Your key")).to_have_value(re.compile("^tdg_"))
     theirs.get_by_role("link", name="I have kept it").click()
     theirs.get_by_role("link", name=f"{title}: question 0?").first.click()
-    theirs.get_by_label("Credits to spend").fill("100")
-    theirs.get_by_role("button", name=re.compile("^Buy Yes for ")).click()
-    expect(theirs.locator("#placed")).to_contain_text("You bought")
+    buy(theirs, "100")
     shares = theirs.locator("#mine .num").first.inner_text().split()[0]
 
     slug = theirs.url.partition("/markets/")[2].partition("?")[0]
@@ -92,9 +98,7 @@ def test_a_story_from_the_first_word_to_its_correction(exchange: Exchange, visit
 
     theirs.goto(f"{friend.url}/")
     theirs.get_by_role("link", name=f"{title}: question 1?").first.click()
-    theirs.get_by_label("Credits to spend").fill("50")
-    theirs.get_by_role("button", name=re.compile("^Buy Yes for ")).click()
-    expect(theirs.locator("#placed")).to_contain_text("You bought")
+    buy(theirs, "50")
     page.goto(f"{desk.url}/desk/markets/{theirs.url.partition('/markets/')[2].partition('?')[0]}")
     assert "+50.00" in act(page, "Void the market")
     expect(theirs.locator("#state")).to_contain_text("Voided")

@@ -89,4 +89,4 @@ def test_a_market_lives_in_the_frame_of_an_article(
     newsroom.trader.place(newsroom.binary["market_id"], quantity="50")
     expect(frame.locator(".odds")).not_to_have_text("50.0%")
     page.goto(article(embedded.replace("/embed", "")))
-    expect(page.frame_locator("iframe").locator("h1")).to_have_count(0)
+    expect(page.frame_locator("iframe").locator("main .question")).to_have_count(0)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from playwright.sync_api import expect
 
-from tests.api.conftest import connected, start
+from local.processes import polls
+from tests.api.conftest import Api, Exchange, connected, start
 from tests.page.conftest import Visitor
 
 if TYPE_CHECKING:
@@ -42,16 +43,20 @@ def test_six_tabs_share_one_stream(newsroom: Newsroom, visitors: Callable[..., V
 
 def test_a_page_outlives_its_server(browser: Browser, database: str, run_folder: Path) -> None:
     """The server stops and starts again on its port: the page says so, reconnects, and misses nothing."""
-    with start(database, run_folder / "first") as running:
-        exchange = connected(running)
+    with start(database, run_folder / "first") as running, connected(running).api.client as client:
+        exchange = Exchange(running, Api(client))
         market, trader = exchange.market(), exchange.trader("1000")
         port = int(running.url.rpartition(":")[2])
+        path = f"/markets/{market['slug']}"
+        for _ in polls(30):  # until each read model of the page exists
+            if client.get(path, headers={"accept": "text/html"}).status_code == 200:
+                break
         context = browser.new_context(locale="en-US", viewport={"width": 390, "height": 800})
-        page = Visitor(context, running.url, expected=("Failed to load",)).open(f"/markets/{market['slug']}")
+        page = Visitor(context, running.url, expected=("Failed to load",)).open(path)
         expect(page.locator("#live")).to_have_text("Live")
     expect(page.locator("#live")).to_contain_text("Connection lost")
-    with start(database, run_folder / "first", port=port) as running:
-        trader.api.client = connected(running).api.client
+    with start(database, run_folder / "first", port=port) as running, connected(running).api.client as client:
+        trader.api.client = client
         for _ in range(20):
             position = trader.place(market["market_id"], quantity="2")["position"]
         odds = trader.api.data(f"/markets/{market['slug']}", min_position=position)["odds"]["Yes"]

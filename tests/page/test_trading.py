@@ -71,6 +71,7 @@ def test_a_double_click_is_one_order(newsroom: Newsroom, visitors: Callable[...,
 def test_odds_that_moved_refuse_the_order(newsroom: Newsroom, visitors: Callable[..., Visitor]) -> None:
     """Between review and confirm somebody else buys: nothing is bought, the new price is shown, what was typed stays."""
     visitor = visitors(java_script_enabled=False)
+    visitor.expected = ("422",)
     visitor.sign_in(newsroom.trader.api.key or "")
     page = visitor.open(f"/markets/{newsroom.binary['slug']}")
     page.get_by_label("Credits to spend").fill("10")

@@ -8,6 +8,7 @@ const CHANNEL = `tidings-${key}`;
 const QUIET_MS = 30000;
 const HIDDEN_MS = 60000;
 const FOLD_MS = 500;
+const LOST_MS = 2500; // a stream that ends in order is back by then
 
 /** @typedef {{kind: string, position: number, data: any}} StreamMessage */
 
@@ -19,6 +20,7 @@ const due = new Map();
 const newest = new Map();
 let heardFrom = Infinity;
 let lastFrame = Date.now();
+let lost = 0;
 let foldTo = 0, foldedAt = 0, folding = false;
 /** @type {EventSource|null} */
 let source = null;
@@ -41,6 +43,9 @@ function show(state) {
 
 /** Take a message of the stream in, from this tab's stream or from another tab. @param {StreamMessage} message */
 function take(message) {
+  if (message.kind === "lost") return show("lost");
+  clearTimeout(lost);
+  lost = 0;
   lastFrame = Date.now();
   show("on");
   if (message.position <= position && message.kind !== "beat") return;
@@ -134,7 +139,10 @@ function open(after) {
     });
   }
   source.addEventListener("reset", () => location.reload());
-  source.addEventListener("error", () => { if (source && source.readyState === EventSource.CLOSED) reopen(); });
+  source.addEventListener("error", () => {
+    lost ||= window.setTimeout(() => { take({ kind: "lost", position: 0, data: {} }); channel?.postMessage({ kind: "lost" }); }, LOST_MS);
+    if (source && source.readyState === EventSource.CLOSED) reopen();
+  });
 }
 
 /** Open the stream again a little later, behind what was heard. */

@@ -125,3 +125,6 @@ document.addEventListener("tidings:odds", (event) => {
     ask();
   }
 });
+
+// Whoever was quicker than this module has typed already.
+if (/** @type {HTMLInputElement|null} */ (document.getElementById("amount"))?.value) ask();

@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from consumers.kafka.records import RecordReader
@@ -84,7 +85,20 @@ def check_that_it_is_seen(demo: ServingDemo) -> None:
     lag = json.loads(demo.tidings("lag", "--json").stdout)
     assert lag["engine"]["position"] >= demo.result["position"]
     assert {row["lag_events"] for row in lag["projections"]} == {0}
-    assert len(json.loads(demo.tidings("keys", "list", "--json").stdout)) == 1
+    names = {key["name"] for key in json.loads(demo.tidings("keys", "list", "--json").stdout)}
+    assert names == {"from TIDINGS_OPERATOR_KEY", "link of the demo"}
+
+
+def check_the_link(demo: ServingDemo) -> None:
+    """Follow the link that signs in: looking at it does nothing, its button works once, as a trader with credits."""
+    (link,) = re.findall(r"open within ten minutes: (\S+)", "".join(demo.printed))
+    address, _, code = link.partition("?code=")
+    headers = {"accept": "text/html", "sec-fetch-site": "same-origin"}
+    with httpx.Client(headers=headers, follow_redirects=True) as client:
+        assert "Sign in with this link" in client.get(link).text
+        assert "Sign out" in client.post(address, data={"code": code}).text
+        assert "1\u202f000.00" in client.get(address.replace("/sign-in", "/portfolio")).text
+        assert client.post(address, data={"code": code}).status_code == 422
 
 
 def test_the_demo_is_seen_while_it_runs_and_afterwards() -> None:
@@ -93,6 +107,7 @@ def test_the_demo_is_seen_while_it_runs_and_afterwards() -> None:
         assert sum("0%" in line for line in demo.printed) == 10, demo.printed
         assert f"Serving at http://127.0.0.1:{demo.port} " in "".join(demo.printed)
         check_that_it_is_seen(demo)
+        check_the_link(demo)
         story = {"title": "t", "body": "b", "category": "c", "published_at": "2024-10-24T10:02:00Z", "slug": "another"}
         file = Path(demo.environment["TIDINGS_HOME"], "stories.json")
         file.write_text(json.dumps({"stories": [story]}))
