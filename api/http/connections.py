@@ -7,7 +7,7 @@ each, with the limits of a request.
 from __future__ import annotations
 
 import resource
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from api.http.addresses import network_of
 from settings import listed
@@ -15,12 +15,23 @@ from settings import listed
 if TYPE_CHECKING:
     import asyncio
 
-    from api.http.bounded_http import BoundedHttp
     from api.http.middleware import Metrics
     from settings import Settings
 
 FILES_KEPT: Final = 256
 """The number of file descriptors that stay free for databases, the log and files."""
+
+
+class CountedConnection(Protocol):
+    """What `Connections` needs of an open connection."""
+
+    transport: asyncio.Transport
+
+    def check(self) -> None:
+        """End it if it takes too long."""
+
+    def end(self, reason: str) -> None:
+        """End it at once, because of a limit."""
 
 
 class Peer:
@@ -31,7 +42,7 @@ class Peer:
     def __init__(self, address: str) -> None:
         self.address = address
         self.count = 0
-        self.waiting: dict[BoundedHttp, None] = {}
+        self.waiting: dict[CountedConnection, None] = {}
 
 
 class Connections:
@@ -49,12 +60,12 @@ class Connections:
         self._address_max = settings.address_connections_max
         self._proxies = frozenset(listed(settings.proxies))
         self._metrics = metrics
-        self._open: dict[BoundedHttp, None] = {}
+        self._open: dict[CountedConnection, None] = {}
         self._handed_over: dict[asyncio.Transport, Peer] = {}
-        self._waiting: dict[BoundedHttp, None] = {}
+        self._waiting: dict[CountedConnection, None] = {}
         self._peers: dict[str, Peer] = {}
 
-    def admit(self, connection: BoundedHttp, host: str) -> Peer | None:
+    def admit(self, connection: CountedConnection, host: str) -> Peer | None:
         """Count a new connection and return its peer; return None where there are too many.
 
         A new connection takes the place of the one that has been without a request for the longest time. So idle
@@ -71,17 +82,17 @@ class Connections:
         self._metrics.connections.inc()
         return peer
 
-    def wait(self, connection: BoundedHttp, peer: Peer) -> None:
+    def wait(self, connection: CountedConnection, peer: Peer) -> None:
         """Note that a connection has no request now."""
         if connection in self._open:
             self._waiting[connection] = peer.waiting[connection] = None
 
-    def work(self, connection: BoundedHttp, peer: Peer) -> None:
+    def work(self, connection: CountedConnection, peer: Peer) -> None:
         """Note that a connection has a request."""
         self._waiting.pop(connection, None)
         peer.waiting.pop(connection, None)
 
-    def release(self, connection: BoundedHttp, peer: Peer) -> None:
+    def release(self, connection: CountedConnection, peer: Peer) -> None:
         """Count a connection no more; once is enough."""
         if connection not in self._open:
             return
@@ -90,7 +101,7 @@ class Connections:
         self._metrics.connections.dec()
         self._leave(peer)
 
-    def hand_over(self, connection: BoundedHttp, peer: Peer) -> None:
+    def hand_over(self, connection: CountedConnection, peer: Peer) -> None:
         """Go on counting a connection whose transport has another protocol now, such as WebSocket."""
         self.release(connection, peer)
         self._enter(peer)
@@ -107,7 +118,7 @@ class Connections:
         """Count a connection that was ended because of a limit."""
         self._metrics.connections_ended.labels(reason).inc()
 
-    def _evict(self, waiting: dict[BoundedHttp, None]) -> bool:
+    def _evict(self, waiting: dict[CountedConnection, None]) -> bool:
         """End the connection that has waited the longest; return False where none waits."""
         oldest = next(iter(waiting), None)
         if oldest is None:
