@@ -58,7 +58,7 @@ bench: $(VENV)/.installed-dev compile
 	@$(BIN)/python -m bench $(ARGS)
 
 chaos: $(VENV)/.installed-dev compile
-	@$(BIN)/python -m pytest -m chaos $(ARGS)
+	@$(BIN)/python -m pytest -m chaos -o faulthandler_timeout=7500 $(ARGS)  # longer than the longest of them
 
 library: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.library_versions $(ARGS)

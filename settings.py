@@ -222,9 +222,10 @@ class Settings(BaseSettings):
         description="the longest time of a read in the database, and of any statement of the API (503, READ_TIMEOUT)",
     )
     costly_reads_max: int = Field(
-        default=2,
-        ge=1,
-        description="the most reads at a time of those that take long: equity histories, leaderboards of the past",
+        default=0,
+        ge=0,
+        description="the most reads at a time of those that take long: equity histories, leaderboards of the past; "
+        "0 is half of the CPUs",
     )
     burst_ms: int = Field(
         default=10_000, gt=0, description="time in which unused requests gather: a burst may be so many times the rate"

@@ -90,7 +90,7 @@ class Dependencies:
             operator_key = settings.operator_key.get_secret_value() if settings.operator_key else None
             self.first_key = key_store.make_first_key(connection, operator_key)
 
-    def app(self, gateway: Gateway, traces: Traces | None) -> App:
+    def app(self, gateway: Gateway, traces: Traces | None = None) -> App:
         """Return the application that submits to this gateway, and keeps spans of its requests if there are traces."""
         app = create_app(
             gateway=gateway,
@@ -152,6 +152,8 @@ class ServingProcess(ABC):
         """Return why the process cannot go on, or None."""
         if not self.dependencies.progress.running:
             return "the listener for the read models stopped"
+        if self.hub.error is not None:
+            return f"the stream stopped: {self.hub.error}"
         servers = [self.http] if self.ops is None else [self.http, self.ops]
         return None if all(server.running for server in servers) else "the HTTP server stopped"
 
@@ -167,9 +169,9 @@ class ServingProcess(ABC):
         watch.start()
         stack.callback(watch.stop)
         self.gateway = gateway
-        self.ops = self._serve_ops(app, stack)
         self.hub = self._open_streams(app)
         self.http = stack.enter_context(HttpServer(app, self.settings))
+        self.ops = self._serve_ops(app, stack)
         stack.callback(self.hub.stop)
         stack.callback(app.end_waits)  # first of all, so that the server need not wait for them
 
@@ -187,7 +189,7 @@ class ServingProcess(ABC):
         if settings.ops_port is None:
             return None
         where = settings.model_copy(update={"host": settings.ops_host, "port": settings.ops_port})
-        return stack.enter_context(HttpServer(create_ops_app(app), where))
+        return stack.enter_context(HttpServer(create_ops_app(app, self.http.turns), where))
 
 
 class Embedded(ServingProcess):

@@ -22,6 +22,7 @@ PARTS: Final = {
     "history": "an order at position 100 and at position 100,000",
     "projections": "how fast read models follow the log and answer",
     "attacks": "what a quiet client's orders take beside strangers who wait, read dear things, and hold sockets",
+    "stream": "what streams cost: orders beside a thousand of them, delays, CPU and memory of each",
     "page": "the story page: making, loading and showing it, and following the odds",
     "pollers": "the server's CPU for dashboards that ask for the same leaderboard once a second",
 }

@@ -77,11 +77,11 @@ class Form(NamedTuple):
 
 
 @contextmanager
-def serve_form(folder: Path, server: Postgres) -> Iterator[Form]:
-    """Run `tidings serve`."""
+def serve_form(folder: Path, server: Postgres, **more: Any) -> Iterator[Form]:
+    """Run `tidings serve`, with these settings too."""
     folder.mkdir()
     settings = Settings(
-        home=folder, dsn=server.database("serve"), port=free_port(), operator_key=SecretStr(OPERATOR_KEY)
+        home=folder, dsn=server.database("serve"), port=free_port(), operator_key=SecretStr(OPERATOR_KEY), **more
     )
     with running("serve", settings) as process:
         wait_until_it_listens(settings.port)

@@ -2,8 +2,9 @@
 
 import signal
 from contextlib import closing, suppress
+from time import perf_counter
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry
 
@@ -19,6 +20,10 @@ from consumers.wiring import batch_limits, open_log, open_traces
 
 if TYPE_CHECKING:
     from settings import Settings
+
+
+STUCK_SECONDS: Final = 10.0
+"""The time without a look for commands after which an engine counts as stuck. The longest sweep takes less than two."""
 
 
 def make_engine(
@@ -83,6 +88,8 @@ def _run(settings: "Settings", engine: Engine) -> None:
 
 
 def missing(engine: Engine) -> list[str]:
-    """Return what an engine lacks for its work: nothing while it serves or stands by."""
-    state = engine.measures.state
-    return [] if state in {"serving", "standby"} else [f"engine is {state}"]
+    """Return what an engine lacks for its work: nothing while it stands by, or serves and has lately asked for commands."""
+    measures = engine.measures
+    if measures.state == "serving":
+        return ["engine is stuck"] if perf_counter() - measures.took_at > STUCK_SECONDS else []
+    return [] if measures.state == "standby" else [f"engine is {measures.state}"]

@@ -79,8 +79,7 @@ def close_producer(client: Any) -> None:
     client.purge()
     with suppress(KafkaException):  # it tells a fatal error of before once more
         client.poll(0)
-    if hasattr(client, "close"):  # before 2.13 it ends with its last reference
-        client.close()
+    client.close()
 
 
 def _close(consumer: Any, guard: WaitGuard) -> None:

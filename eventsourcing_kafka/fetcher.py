@@ -15,7 +15,7 @@ from eventsourcing_kafka.errors import LogTruncated, translate_errors
 from eventsourcing_kafka.forks import OneProcess
 from eventsourcing_kafka.library import OperationalError
 from eventsourcing_kafka.protocol import Batch, Checkpoint, decode
-from eventsourcing_kafka.waits import StuckError, call_within, poll_seconds
+from eventsourcing_kafka.waits import StuckError, call_within, poll_seconds, wait_for_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -152,7 +152,7 @@ class Fetcher:
         try:
             while not guard.stale and (left := poll_seconds(deadline)) > 0:
                 with guard.at_most(left):
-                    first = consumer.poll(left)
+                    first = wait_for_record(consumer, left)
                 if first is not None:
                     return [first, *consumer.consume(RECORDS_MAX, 0)]
             return None

@@ -17,7 +17,7 @@ from eventsourcing_kafka.clients import Lease, close_producer, new_client
 from eventsourcing_kafka.errors import InDoubt
 from eventsourcing_kafka.forks import OneProcess
 from eventsourcing_kafka.library import OperationalError
-from eventsourcing_kafka.waits import StuckError, WaitGuard, call_within
+from eventsourcing_kafka.waits import StuckError, WaitGuard, call_within, poll_seconds
 
 if TYPE_CHECKING:
     from eventsourcing_kafka.clients import Connections
@@ -128,10 +128,9 @@ class Sent:
         """
         deadline = monotonic() + timeout
         while not self._is_acknowledged():
-            left = deadline - monotonic()
-            if left <= 0:
+            if monotonic() >= deadline:
                 raise InDoubt(f"No acknowledgement within {timeout} s")
-            self._poll(left)
+            self._poll(poll_seconds(deadline))
         if self._error is not None:
             raise InDoubt(f"No acknowledgement: {self._error}")
         if self._offset is None or self._offset < 0:

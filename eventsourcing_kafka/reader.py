@@ -15,7 +15,7 @@ from eventsourcing_kafka.errors import LogTruncated, RecordsMissing
 from eventsourcing_kafka.forks import OneProcess
 from eventsourcing_kafka.library import OperationalError
 from eventsourcing_kafka.protocol import START, Batch, Checkpoint, decode
-from eventsourcing_kafka.waits import StuckError, WaitGuard, call_within, end_poll, poll_seconds
+from eventsourcing_kafka.waits import StuckError, WaitGuard, call_within, end_poll, poll_seconds, wait_for_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -191,7 +191,7 @@ class Reader:
                 self._assign(self._offset)
             left = poll_seconds(deadline)
             with guard.at_most(left):
-                found = consumer.poll(left)
+                found = wait_for_record(consumer, left)
             if found is not None:
                 self._keep([found, *consumer.consume(RECORDS_AT_ONCE - 1, 0)])
             elif not left:

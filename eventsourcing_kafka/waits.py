@@ -6,7 +6,7 @@ monotonic clock, for waits that are overdue and ends them, and it says which cli
 
     guard = WaitGuard(lambda: end_poll(consumer))
     with guard.at_most(0.05):
-        consumer.poll(0.05)
+        consumer.consume(1, 0.05)
     if guard.stale: ...                          # replace the client
 
 Other calls cannot be ended. `call_within` makes them in a thread, which it leaves behind if the clock is set back.
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
     import confluent_kafka
 
-__all__ = ["POLL_SECONDS", "StuckError", "WaitGuard", "call_within", "end_poll", "poll_seconds"]
+__all__ = ["POLL_SECONDS", "StuckError", "WaitGuard", "call_within", "end_poll", "poll_seconds", "wait_for_record"]
 
 T = TypeVar("T")
 
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.5
 """The longest single poll. A longer wait is several polls, so that one that is overdue is noticed soon."""
-LOOK_SECONDS = 0.1
+LOOK_SECONDS = 0.2
 """The time from one look for overdue waits to the next."""
 GRACE_SECONDS = 1.0
 """The time after which a wait that should have ended is overdue. A busy machine needs a moment to end one."""
@@ -50,6 +50,15 @@ CLOSE_SECONDS = 10.0
 """The longest wait for a client to close. It ends by itself afterwards."""
 STALE_SECONDS = 0.3
 """The time that a call still has after the wall clock was set back. Most calls need none of it: they do not wait then."""
+
+
+def wait_for_record(consumer: confluent_kafka.Consumer, seconds: float) -> Any:
+    """Return the next record or error of a consumer, None if none came in that time.
+
+    ``Consumer.poll`` would look around five times a second, and ``end_poll`` would only end its wait until the next look.
+    """
+    found = consumer.consume(1, seconds)
+    return found[0] if found else None
 
 
 def poll_seconds(deadline: float) -> float:
@@ -102,6 +111,12 @@ class WaitGuard:
         """Guard no more."""
         _guards.pop(id(self), None)
 
+    def end_wait(self) -> None:
+        """End the wait, or the next one; for any thread."""
+        with self._closing:
+            if not self._ended:
+                self._end()
+
     def look(self) -> None:
         """End the wait if it is overdue, and was so at the last look: a process that was paused needs a moment to go on."""
         due = self._due
@@ -130,7 +145,7 @@ def call_within(seconds: float, client: Any, guard: WaitGuard, call: Callable[[]
         except BaseException as error:  # noqa: BLE001  # it is raised in the caller's thread
             done.set_exception(error)
         if not left_behind.acquire(blocking=False):
-            with suppress(RuntimeError, AttributeError):  # closed already, or a producer of before 2.13
+            with suppress(RuntimeError):  # closed already
                 client.close()
 
     Thread(target=run, name="kafka-call", daemon=True).start()

@@ -1,6 +1,6 @@
 """The JSON Schemas of everything that others read or send, and their files under `docs/schemas`.
 
-    python -m messages.schemas      writes the files and the AsyncAPI page
+    python -m messages.schemas      writes the files and the AsyncAPI pages
 
 A test compares the files with the code.
 """
@@ -18,9 +18,12 @@ from messages.fields import ID
 from messages.order import ORDER_COMMAND_ID
 from messages.records import record_schemas
 from messages.replies import reply_schema
+from messages.stream_page import STREAM_PAGE, stream_page
 from messages.wire import SCHEMA_DIALECT, TIME_SCHEMA, Schema, object_schema, summary
 
 FOLDER: Final = Path(__file__).parent.parent / "docs" / "schemas"
+
+_MADE: Final = "# Made by `python -m messages.schemas`; a test compares it with the code.\n"
 
 
 def command_schemas() -> dict[str, Schema]:
@@ -61,9 +64,12 @@ def _single_schemas() -> dict[str, Schema]:
 
 def asyncapi_page() -> str:
     """Return the text of the AsyncAPI page."""
-    return "# Made by `python -m messages.schemas`; a test compares it with the code.\n" + dump_yaml(
-        asyncapi(_single_schemas())
-    )
+    return f"{_MADE}{dump_yaml(asyncapi(_single_schemas()))}"
+
+
+def asyncapi_stream_page() -> str:
+    """Return the text of the AsyncAPI page of the stream."""
+    return f"{_MADE}{dump_yaml(stream_page())}"
 
 
 def render(schema: Schema) -> str:
@@ -86,8 +92,9 @@ def write_schemas(folder: Path = FOLDER) -> list[Path]:
 
 
 def write_page() -> None:
-    """Write the AsyncAPI page."""
+    """Write the AsyncAPI pages."""
     PAGE.write_text(asyncapi_page(), encoding="utf-8")
+    STREAM_PAGE.write_text(asyncapi_stream_page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

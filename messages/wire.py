@@ -241,6 +241,7 @@ def _schema_of_value(hint: Any) -> Schema:
         int: {"type": "integer"},
         bool: {"type": "boolean"},
         Json: {},  # any value
+        Any: {},
     }
     return types_in_json[hint]
 

@@ -1,7 +1,8 @@
 """Order book depth: what rests at each price, now and at any position."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from psycopg import Connection
 from psycopg.rows import tuple_row
@@ -187,24 +188,38 @@ class BookLevels:
 
 PROJECTION = Projection("book", 4, (RESTING, LEVELS, VERSIONS), fold, scope="market", weight=1.3)
 
-_NOW: Final = "SELECT outcome, side, price, quantity, orders FROM book_levels WHERE market_id = %s AND quantity > 0"
+_NOW: Final = """
+    SELECT market_id, outcome, side, price, quantity, orders FROM book_levels WHERE market_id = ANY(%s) AND quantity > 0"""
 _PAST: Final = """
-    SELECT l.outcome, l.side, l.price, v.quantity, v.orders FROM book_levels l
+    SELECT l.market_id, l.outcome, l.side, l.price, v.quantity, v.orders FROM book_levels l
     CROSS JOIN LATERAL (SELECT quantity, orders FROM book_versions WHERE market_id = l.market_id AND outcome = l.outcome
         AND side = l.side AND price = l.price AND position <= %s ORDER BY position DESC LIMIT 1) v
-    WHERE l.market_id = %s AND v.quantity > 0"""
+    WHERE l.market_id = ANY(%s) AND v.quantity > 0"""
 
 
 @query("book")
 def book(connection: Connection, as_of: AsOf, market: MarketRow) -> list[OutcomeBook]:
     """Return the book of each outcome of a market, in their order."""
+    (found,) = books(connection, as_of, [market])
+    return found
+
+
+@query("book")
+def books(connection: Connection, as_of: AsOf, markets: Sequence[MarketRow]) -> list[list[OutcomeBook]]:
+    """Return the book of each of these markets, as `book` does."""
+    ids = [market.market_id for market in markets]
     with whole_numbers(connection, tuple_row) as cursor:
-        if as_of.past:
-            rows = cursor.execute(_PAST, [as_of.position, market.market_id]).fetchall()
-        else:
-            rows = cursor.execute(_NOW, [market.market_id]).fetchall()
+        statement, at = (_PAST, [as_of.position]) if as_of.past else (_NOW, [])
+        rows = cursor.execute(statement, [*at, ids]).fetchall()
+    levels: dict[str, list[Any]] = {each: [] for each in ids}
+    for market_id, *level in rows:
+        levels[market_id].append(level)
+    return [_book_of(market, levels[market.market_id]) for market in markets]
+
+
+def _book_of(market: MarketRow, levels: Sequence[Any]) -> list[OutcomeBook]:
     sides: dict[tuple[str, str], dict[int, Level]] = {}
-    for outcome, side, price, quantity, orders in rows:
+    for outcome, side, price, quantity, orders in levels:
         _add(sides, outcome, side, Level(price, quantity, orders))
         if len(market.outcomes) == 2:
             other = market.outcomes[1 - market.outcomes.index(outcome)]

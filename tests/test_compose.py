@@ -15,7 +15,7 @@ from api.cli.main import main
 from settings import Settings
 
 FILE = Path(__file__).parents[1] / "compose.yaml"
-OURS = {"topics", "engine", "standby", "projector", "feed", "webhooks", "api", "sql-role"}
+OURS = {"topics", "engine", "standby", "projector", "orders", "feed", "webhooks", "api", "sql-role"}
 THIS_MACHINE = "127.0.0.1"
 
 

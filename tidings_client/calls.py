@@ -1719,6 +1719,11 @@ class Calls:
         )
 
     @call
+    def get_webhook(self, webhook_id: str) -> Call[OneWebhook]:
+        """One webhook, without its secrets: what it is told, how far it is, and what its last error was."""
+        return request("GET", "/v1/webhooks/{}", OneWebhook, webhook_id, statuses=(200,))
+
+    @call
     def remove_webhook(self, webhook_id: str) -> Call[WrittenWebhookAnswer]:
         """Send nothing to this webhook any more.
 
@@ -1740,6 +1745,7 @@ class Calls:
             webhook_id,
             statuses=(200,),
             idempotency_key=idempotency_key or new_id(),
+            body={},
             writes=True,
         )
 
@@ -1757,6 +1763,14 @@ class Calls:
             body={"skip": skip},
             writes=True,
         )
+
+    @call
+    def ping_webhook(self, webhook_id: str) -> Call[PingAnswer]:
+        """Send a signed test message to a webhook now, whatever its status, and say whether it arrived.
+
+        The webhook stays as it is: neither its place nor its failures change. This waits 10 seconds at most.
+        """
+        return request("POST", "/v1/webhooks/{}/ping", PingAnswer, webhook_id, statuses=(200,), body={}, writes=True)
 
     @paged
     def list_trades(
@@ -1809,7 +1823,8 @@ class Calls:
 
     @call
     def get_status(self) -> Call[Reading[StatusAnswer]]:
-        """The position of the log and of each read model, and the lag of each in events and in seconds of the log.
+        """The position of the log, of each read model and of the streams, and the lag of each in events and seconds
+        of the log.
 
         It needs a key, except on `TIDINGS_OPS_PORT`. `lost` says how the log has lost events that the read models
         know; null if it has not.

@@ -56,12 +56,14 @@ __all__ = [
     "NewInvitation",
     "NewKeyAnswer",
     "NewWebhookAnswer",
+    "OneWebhook",
     "OpenMarket",
     "Order",
     "OrderAnswer",
     "OutcomeBook",
     "OutcomeCandle",
     "OutcomeState",
+    "PingAnswer",
     "PlaceOrder",
     "Portfolio",
     "PriceHistory",
@@ -76,6 +78,7 @@ __all__ = [
     "StatusAnswer",
     "Story",
     "StoryWithMarkets",
+    "StreamsStatus",
     "Trade",
     "WebhookAnswer",
     "WebhookPage",
@@ -729,6 +732,12 @@ class NewWebhookAnswer(msgspec.Struct, frozen=True, kw_only=True):
     secret: str | None
 
 
+class OneWebhook(msgspec.Struct, frozen=True, kw_only=True):
+    """One webhook."""
+
+    data: WebhookAnswer
+
+
 class OpenMarket(msgspec.Struct, frozen=True, kw_only=True):
     """A question with 2 to 64 outcomes, exactly one of which comes true."""
 
@@ -848,6 +857,14 @@ class OutcomeState(msgspec.Struct, frozen=True, kw_only=True):
     initial_price: Decimal
     open_interest: Decimal
     payout: Decimal | None
+
+
+class PingAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a test message arrived, and if not, why."""
+
+    webhook_id: str
+    delivered: bool
+    error: str | None
 
 
 class PlaceOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -1003,11 +1020,15 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The positions of the log and of the read models; `lost` says how the log has lost events that they know."""
+    """The positions of the log, of the read models and of the streams.
+
+    `lost` says how the log has lost events that the read models know. `streams` is null where none are served.
+    """
 
     lost: str | None
     engine: EnginePosition
     projections: list[ReadModelPosition]
+    streams: StreamsStatus | None
 
 
 class Story(msgspec.Struct, frozen=True, kw_only=True):
@@ -1037,6 +1058,19 @@ class StoryWithMarkets(msgspec.Struct, frozen=True, kw_only=True):
     position: int
     time: datetime
     markets: list[Market]
+
+
+class StreamsStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The open streams of this process.
+
+    `position` is how far it has handed the log to them, null while nobody follows. `lag_events` is the number of
+    positions from there to the log's end, `slowest_events` that of the slowest stream.
+    """
+
+    connections: int
+    position: int | None
+    lag_events: int
+    slowest_events: int
 
 
 class Trade(msgspec.Struct, frozen=True, kw_only=True):

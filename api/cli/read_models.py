@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def add_commands(commands: Commands) -> None:
     """Declare `verify`, `lag` and `rebuild`."""
     add_command(commands, "verify", _verify, "compare every read model and the ledger with the log", json=True)
-    add_command(commands, "lag", _lag, "how far each read model is behind the log", json=True)
+    add_command(commands, "lag", _lag, "how far read models and streams are behind the log", json=True)
     rebuild = add_command(commands, "rebuild", _rebuild, "build a read model anew, beside the live one")
     rebuild.add_argument("name", help="the read model, as `tidings lag` lists it")
 
@@ -119,6 +119,7 @@ def _lag(options: Namespace, settings: Settings) -> int:
 
     with opened(settings) as (_, connection, log):
         found = positions_of(log, projection_status(connection))
+    found["streams"] = _streams(settings)
     if options.json:
         print(json.dumps(found))
         return NO if found["lost"] else DONE
@@ -129,7 +130,30 @@ def _lag(options: Namespace, settings: Settings) -> int:
         behind = f"{row['lag_events']:,} events, {row['lag_seconds']:.3f} s behind"
         parked = f", {row['parked']} parked" if row["parked"] else ""
         print(f"{row['projection']:<12} {row['position']:>10}  {behind}{parked}")
+    if streams := found["streams"]:
+        behind = f"{streams['lag_events']:,} events behind, the slowest {streams['slowest_events']:,}"
+        print(f"{'streams':<12} {streams['position'] or '-':>10}  {streams['connections']:,} open, {behind}")
     return NO if found["lost"] else DONE
+
+
+def _streams(settings: Settings) -> dict[str, Any] | None:
+    """Return what the HTTP server of these settings says of its streams; None if it does not answer, or for want of a key."""
+    import httpx
+
+    key = settings.operator_key
+    if settings.ops_port is not None:
+        url, headers = f"http://{settings.ops_host}:{settings.ops_port}", {}
+    elif key is not None:
+        host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104  compared, not bound
+        url, headers = f"http://{host}:{settings.port}", {"authorization": f"Bearer {key.get_secret_value()}"}
+    else:
+        return None
+    try:
+        answer = httpx.get(f"{url}/v1/status", headers=headers, timeout=2)
+    except httpx.TransportError:
+        return None
+    streams: dict[str, Any] | None = answer.json()["data"]["streams"] if answer.is_success else None
+    return streams
 
 
 def _rebuild(options: Namespace, settings: Settings) -> int:

@@ -1,4 +1,4 @@
-"""The demo's distributed form: a local Kafka broker, and engine, projector, feed and api as processes of their own."""
+"""The demo's distributed form: a local Kafka broker, and the parts of the exchange as processes of their own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from settings import Settings
 
-PROCESSES: Final = ("engine", "projector", "feed", "api")
+PROCESSES: Final = ("engine", "projector", "feed", "webhooks", "api")
 """The commands that run beside the broker."""
 
 READY_SECONDS: Final = 120
@@ -27,7 +27,7 @@ READY_SECONDS: Final = 120
 
 
 class KafkaProcesses:
-    """A broker and the four processes, on the port of the settings (0: any). A context manager.
+    """A broker and the processes of an exchange, on the port of the settings (0: any). A context manager.
 
     Their log lines are in files beside the data, such as `engine.log`. Once started, `settings` name the broker.
     """

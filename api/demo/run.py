@@ -78,7 +78,7 @@ def run_demo(settings: Settings, *, kafka: bool, once: bool, as_json: bool, seed
         running: KafkaProcesses | Embedded = (
             KafkaProcesses(settings, folder) if kafka else Embedded(settings, one_process=True)
         )
-        tell_progress("Starting Kafka, engine, projector, feed and api" if kafka else "Starting the exchange")
+        tell_progress("Starting Kafka and the processes of the exchange" if kafka else "Starting the exchange")
         stack.enter_context(running)
         client = stack.enter_context(Client(running.url, _key_of(settings), retry_seconds=RETRY_SECONDS))
         play = Play(client, seed, progress=progress_bar())

@@ -67,6 +67,7 @@ RULES: Final[dict[str, Rule]] = {
             "list_accounts",
             "get_account",
             "list_account_positions",
+            "get_stream",
         ],
         PUBLIC,
     ),
@@ -122,6 +123,8 @@ RULES: Final[dict[str, Rule]] = {
             "void_market",
             "create_webhook",
             "list_webhooks",
+            "get_webhook",
+            "ping_webhook",
             "remove_webhook",
             "rotate_webhook_secret",
             "enable_webhook",
@@ -135,6 +138,14 @@ RULES: Final[dict[str, Rule]] = {
 """The rule of each operation, by its id in the OpenAPI document."""
 
 
+CHANNELS: Final[dict[str, Rule]] = {
+    **dict.fromkeys(["trades", "prices", "lifecycle", "progress"], PUBLIC),
+    "orders": Rule(frozenset(), frozenset({"trader", "reader"})),
+    "events": ANALYSIS,
+}
+"""Who may have each channel of the stream, over `get_stream` and over `/v1/ws`. `orders` are those of the key's account."""
+
+
 def needs_key(operation_id: str, *, public_reads: bool) -> bool:
     """Return whether an operation refuses whoever has no key."""
     rule = RULES[operation_id]
@@ -143,13 +154,15 @@ def needs_key(operation_id: str, *, public_reads: bool) -> bool:
 
 def table() -> str:
     """Return the matrix as a table in Markdown: `yes`, `own` for the account of the key only, or nothing."""
+    rules = {f"`{operation_id}`": rule for operation_id, rule in RULES.items()}
+    rules |= {f"`get_stream`, `/v1/ws`: channel `{channel}`": rule for channel, rule in CHANNELS.items()}
     lines = [f"| operation | {' | '.join(f'`{caller}`' for caller in CALLERS)} |", "|---|" + "---|" * len(CALLERS)]
-    for operation_id, rule in RULES.items():
+    for name, rule in rules.items():
         cells = [
             "yes" if rule.allows(caller, own=False) else "own" if rule.allows(caller, own=True) else ""
             for caller in CALLERS
         ]
-        lines.append(f"| `{operation_id}` | {' | '.join(cells)} |")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -6,8 +6,10 @@ routes that ask for the caller raise.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -32,6 +34,9 @@ OWN_RATES_SECONDS: Final = 60.0
 
 BODY_OF_WRITE: Final = 4_096
 """The most bytes of a body that are included in a write."""
+
+SHARED_SECONDS: Final = 0.25
+"""The time for which requests join a look-up of their key that has begun. A key that was revoked may work so much longer."""
 
 REMEMBERED_MAX: Final = 10_000
 """The most keys whose caller and rates are remembered."""
@@ -71,6 +76,7 @@ class Admission:
         self._pool = pool
         self._limits = limits
         self._known: OrderedDict[bytes, _Known] = OrderedDict()  # by header; whoever is here had a valid key
+        self._asked: dict[bytes, tuple[float, asyncio.Future[Caller]]] = {}  # by header: when a look-up began
 
     async def admit(self, scope: Scope) -> ApiError | None:
         """Note the caller of a request in its scope and count the request; return the error of one too many."""
@@ -130,9 +136,25 @@ class Admission:
         if header not in self._known:  # whoever had a valid key is not kept out by a stranger at its address
             self._limits.check("failed_keys", _address(scope), self._limits.of_addresses)
         try:
-            return await self._look_up(header, await self._keys.look_up(header.decode("latin-1")))
+            return await self._shared_look_up(header)
         except ANSWERED as error:
             return self._unknown(scope, header, error)
+
+    async def _shared_look_up(self, header: bytes) -> Caller:
+        """Look a key up, once for all who ask at the same time: a thousand requests with one key take one connection."""
+        now = monotonic()
+        began, task = self._asked.get(header, (-SHARED_SECONDS, None))
+        if task is None or now - began > SHARED_SECONDS:
+            task = asyncio.ensure_future(self._look_up(header))
+            self._asked[header] = now, task
+            task.add_done_callback(partial(self._answered, header))
+        return await asyncio.shield(task)  # whoever leaves does not end it for the others
+
+    def _answered(self, header: bytes, task: asyncio.Future[Caller]) -> None:
+        if self._asked.get(header, (0.0, None))[1] is task:
+            del self._asked[header]
+        if not task.cancelled():
+            task.exception()  # perhaps nobody waits for it any more
 
     def _remembered(self, header: bytes, now: float) -> Caller | None:
         known = self._known.get(header)
@@ -150,8 +172,9 @@ class Admission:
             self._limits.count("failed_keys", address, rates)
         return Caller(error, address, rates)
 
-    async def _look_up(self, header: bytes, key: ValidKey) -> Caller:
+    async def _look_up(self, header: bytes) -> Caller:
         """Return the caller of a key, whose own rates may be in the database, and remember it."""
+        key = await self._keys.look_up(header.decode("latin-1"))
         known, principal = self._known.get(header), key.principal
         if known is not None and known.until > monotonic():  # only the principal was made anew
             until, caller = known.until, Caller(principal, known.caller.subject, known.caller.rates)

@@ -273,12 +273,28 @@ class ReadModelPosition(TypedDict):
     parked: Count
 
 
+class StreamsStatus(TypedDict):
+    """The open streams of this process. `position` is how far it has handed the log to them, null while nobody follows.
+
+    `lag_events` is the number of positions from there to the log's end, `slowest_events` that of the slowest stream.
+    """
+
+    connections: Count
+    position: Count | None
+    lag_events: Count
+    slowest_events: Count
+
+
 class StatusAnswer(TypedDict):
-    """The positions of the log and of the read models; `lost` says how the log has lost events that they know."""
+    """The positions of the log, of the read models and of the streams.
+
+    `lost` says how the log has lost events that the read models know. `streams` is null where none are served.
+    """
 
     lost: str | None
     engine: EnginePosition
     projections: list[ReadModelPosition]
+    streams: StreamsStatus | None
 
 
 class PublicAccount(TypedDict):
@@ -328,6 +344,20 @@ class NewWebhookAnswer(WrittenWebhookAnswer):
     """A webhook with a new secret, which no other answer has."""
 
     secret: str | None
+
+
+class OneWebhook(TypedDict):
+    """One webhook."""
+
+    data: WebhookAnswer
+
+
+class PingAnswer(TypedDict):
+    """Whether a test message arrived, and if not, why."""
+
+    webhook_id: str
+    delivered: bool
+    error: str | None
 
 
 class WebhookPage(TypedDict):

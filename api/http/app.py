@@ -45,6 +45,7 @@ from api.http.routes import (
     orders,
     portfolio,
     stories,
+    stream,
     webhooks,
 )
 from api.http.tracing import TracedRequests
@@ -82,6 +83,7 @@ _MODULES: Final = (
     keys,
     invitations,
     webhooks,
+    stream,
 )
 
 ROUTERS: Final = (*(module.router for module in _MODULES), market_reads.tape)
@@ -219,7 +221,8 @@ def _put_middleware_around(app: App, traces: Traces | None) -> None:
     frame = _put_frame_around(app)
     entry = order_entry.OrderEntry(app.state.context)
     app.fast_paths = dict.fromkeys(entry.paths, frame(entry))
-    app.kept_reads = KeptReads(super(App, app).__call__, context, frame(app))
+    # With traces, each request passes `TracedRequests`.
+    app.kept_reads = KeptReads(super(App, app).__call__, context, frame(app), repeats=traces is None)
     app.entrance = Entrance(app.serve, app.state.context.settings)
     if traces is not None:
         app.entrance = TracedRequests(app.entrance, traces)
@@ -234,8 +237,11 @@ def _put_frame_around(app: FastAPI) -> Callable[[ASGIApp], RequestFrame]:
     return frame
 
 
-def create_ops_app(app: App) -> FastAPI:
-    """Return a second application with the state of the first: health, positions and metrics, for whoever asks."""
+def create_ops_app(app: App, main_serves: Callable[[], bool]) -> FastAPI:
+    """Return a second application with the state of the first: health, positions and metrics, for whoever asks.
+
+    `main_serves` returns whether the event loop of the first one takes up work.
+    """
     ops = FastAPI(
         title="Tidings operations", openapi_url=None, redirect_slashes=False, dependencies=[Depends(check_query)]
     )
@@ -246,7 +252,7 @@ def create_ops_app(app: App) -> FastAPI:
         engine=EngineProbe(context.gateway),
         log_reads=LogReads(context.log),
         admission=Admission(context.keys, context.pool, RateLimits(context.settings)),
-        is_ops=True,
+        main_serves=main_serves,
     )
     errors.install(ops)
     ops.include_router(health.router)

@@ -83,9 +83,10 @@ class AnswerMark:
 class NotModified(Exception):  # noqa: N818  no error
     """Ends a read whose client has the answer already."""
 
-    def __init__(self, mark: AnswerMark) -> None:
+    def __init__(self, mark: AnswerMark, tag: str) -> None:
         super().__init__("the client has this answer")
         self.mark = mark
+        self.tag = tag
 
 
 @dataclass(slots=True)
@@ -171,10 +172,14 @@ def tag_of(key: Key, mark: AnswerMark) -> str:
     return f"{mark.position}-{blake2b(text.encode(), digest_size=9).hexdigest()}"
 
 
-def has_tag(header: str, tag: str) -> bool:
-    """Return whether a header `If-None-Match` names a tag, in any encoding of the answer."""
-    named = (each.strip().removeprefix("W/").strip('"') for each in header.split(","))
-    return any(each == "*" or each.removesuffix("-gz") == tag for each in named)
+def known_tag(header: str, tag: str) -> str | None:
+    """Return the tag of the answer that a client has by its header `If-None-Match`; None where it does not have this one.
+
+    It is that of the compressed answer where the client has that: a cache looks for what it keeps by the tag of a 304.
+    """
+    named = [each.strip().removeprefix("W/").strip('"') for each in header.split(",")]
+    compressed = f"{tag}-gz"
+    return compressed if compressed in named else tag if tag in named or "*" in named else None
 
 
 def header_of(scope: Scope, name: bytes) -> str:
@@ -206,9 +211,9 @@ def shown(scope: Scope, key: Key, kept: KeptAnswer, *, public_reads: bool) -> Sh
 
     None where the client wants it compressed, and it has not been compressed yet.
     """
-    known = header_of(scope, b"if-none-match")
-    if known and has_tag(known, kept.tag):
-        return 304, caching_headers(key, kept.mark, kept.tag, public_reads=public_reads), b""
+    named = header_of(scope, b"if-none-match")
+    if named and (known := known_tag(named, kept.tag)) is not None:
+        return 304, caching_headers(key, kept.mark, known, public_reads=public_reads), b""
     own = _without_length(kept.headers)
     if not wants_gzip(scope, kept.headers, kept.body):
         return 200, [*own, *caching_headers(key, kept.mark, kept.tag, public_reads=public_reads)], kept.body
@@ -324,9 +329,8 @@ class _Answering:
             await self._caching.app(self._scope, receive, self._take)
         except NotModified as known:
             assert self._key is not None, "only reads with a key have a tag"
-            tag = tag_of(self._key, known.mark)
             self._restore()
-            await self._answer(304, self._caching.headers(self._key, known.mark, tag), b"")
+            await self._answer(304, self._caching.headers(self._key, known.mark, known.tag), b"")
             return
         finally:
             self._restore()

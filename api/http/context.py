@@ -1,5 +1,6 @@
 """The context of a request: the app's dependencies, who asks, and the account or market that it names."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -29,8 +30,8 @@ from settings import Settings
 class Context:
     """The dependencies of the routes. `log` is the recorder of the event log; routes ask it through `log_reads`.
 
-    Reads query the database through `reads`. All else uses `pool`, which no read can hold up. `is_ops` is true for the
-    server of `TIDINGS_OPS_PORT`, which only tells positions and metrics.
+    Reads query the database through `reads`. All else uses `pool`, which no read can hold up. `main_serves` is for the
+    server of `TIDINGS_OPS_PORT`: it tells whether the event loop of the main server takes up work, and is None in that one.
     """
 
     gateway: Gateway
@@ -48,7 +49,12 @@ class Context:
     answers: Answers
     metrics: Metrics
     settings: Settings
-    is_ops: bool = False
+    main_serves: Callable[[], bool] | None = None
+
+    @property
+    def is_ops(self) -> bool:
+        """Whether this is the server of `TIDINGS_OPS_PORT`, which only tells health, positions and metrics."""
+        return self.main_serves is not None
 
 
 def context_of(request: HTTPConnection) -> Context:

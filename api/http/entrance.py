@@ -43,6 +43,9 @@ SECURITY_HEADERS: Final = {
 
 NOT_MODIFIED: Final = 304
 """The status of an answer whose headers replace those that the browser has kept: a page's policy is another one than ours."""
+_CACHING: Final = b"cache-control"
+_UNKEPT: Final = (_CACHING, b"no-store")
+"""The header of every answer that does not say how it may be kept, such as keys, the log and errors: nobody keeps it."""
 
 _name: Final = itemgetter(0)
 _NAMES: Final = frozenset(name.encode() for name in (*SECURITY_HEADERS, "cross-origin-resource-policy"))
@@ -92,6 +95,8 @@ class Entrance:
 
     def _protect(self, message: Message) -> None:
         """Add the headers that the answer does not have."""
+        if _CACHING not in map(_name, message["headers"]):
+            message["headers"] = [*message["headers"], _UNKEPT]
         if _NAMES.isdisjoint(map(_name, message["headers"])):
             message["headers"] = [*message["headers"], *self._raw]
             return

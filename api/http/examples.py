@@ -72,6 +72,8 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
     "dispute_market": {"account": "Harbor Fund", "reason": "The release speaks of another rate."},
     "correct_market": {"payouts": {"No": "1"}, "evidence": "The release was corrected."},
     "void_market": {"reason": "The bank did not meet."},
+    "create_webhook": {"url": "https://hooks.example/tidings", "lifecycle": True, "min_cost": "100"},
+    "enable_webhook": {"skip": False},
 }
 """The body of each operation that takes one with fields, by operation id."""
 

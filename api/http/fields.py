@@ -91,6 +91,10 @@ class RequestBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+class EmptyBody(RequestBody):
+    """No fields."""
+
+
 BodyT = TypeVar("BodyT", bound=RequestBody)
 
 

@@ -217,7 +217,7 @@ def complete(document: dict[str, Any], *, public_reads: bool) -> dict[str, Any]:
     for path, operations in document["paths"].items():
         for operation in operations.values():
             codes = {code for response in operation["responses"].values() for code in response.get("x-codes", ())}
-            if "INVALID_FIELD" not in codes:
+            if "INVALID_FIELD" not in operation["responses"].get("422", {}).get("x-codes", ()):
                 operation["responses"].pop("422", None)  # FastAPI adds its own to every operation with parameters
             if "{" in path:
                 _add_code(operation["responses"], "NOT_FOUND")

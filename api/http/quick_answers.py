@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from api.http.repeats import repeat_of
+
 _NOT_MODIFIED: Final = 304
 """The status of an answer that has no body, and declares no length."""
 _LENGTH: Final = b"content-length"
@@ -63,6 +65,8 @@ class QuickCycle(RequestResponseCycle):
             self.waiting_for_100_continue = False
             self.response_complete = True
             self.transport.write(b"".join((STATUS_LINE[head["status"]], lines, b"\r\n\r\n", body)))
+            if (repeat := repeat_of(self.scope)) is not None:
+                repeat.keep(head["status"], b"\r\n".join(map(b": ".join, head["headers"])), body)
             self.message_event.set()
             self.on_response()
         return True

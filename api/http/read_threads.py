@@ -1,6 +1,6 @@
 """Queries of reads: in threads and on database connections that they do not share with keys and orders.
 
-Each is bounded in time, and canceled in the database when its client leaves. Of costly reads only few run at a time.
+Each is bounded in time, and canceled in the database when its client leaves. Costly reads wait for their turn.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from anyio import CapacityLimiter, to_thread
 from psycopg.errors import QueryCanceled
 from starlette.requests import ClientDisconnect
 
+from api.http.costly_turns import CostlyTurns, places_for
 from api.http.errors import ApiError
 from api.http.waits import disconnected
 
@@ -40,14 +41,21 @@ class ReadThreads:
     def __init__(
         self, pool: ConnectionPool[Connection[Any]], *, threads: int, costly_max: int, seconds_max: float
     ) -> None:
-        """Use one connection of the pool for each thread; a read may take `seconds_max`, the wait for a thread included."""
+        """Use one connection of the pool for each thread; a read may take `seconds_max`, the wait for a thread included.
+
+        At most `costly_max` costly reads run at a time, fewer than there are threads; 0 is half of the CPUs.
+        """
         self._pool = pool
         self._seconds = seconds_max
         self._threads = CapacityLimiter(threads)
-        self._costly = CapacityLimiter(min(costly_max, threads))
+        self._turns = CostlyTurns(places_for(costly_max, threads))
 
-    async def run(self, receive: Receive, question: Callable[[Connection[Any]], T], *, costly: bool) -> T:
+    async def run(
+        self, receive: Receive, question: Callable[[Connection[Any]], T], *, costly_of: str | None = None
+    ) -> T:
         """Return what the question finds in the database; `receive` tells when the client has gone.
+
+        `costly_of` names the subject of a costly read.
 
         Raises:
             ApiError: READ_TIMEOUT, when it takes too long.
@@ -55,7 +63,7 @@ class ReadThreads:
         """
         job = _Job(self._pool, question)
         deadline = monotonic() + self._seconds
-        task = asyncio.ensure_future(self._in_thread(job, costly=costly))
+        task = asyncio.ensure_future(self._in_thread(job, costly_of))
         try:
             await asyncio.wait({task}, timeout=min(QUICK_SECONDS, self._seconds))
             if not task.done():
@@ -69,10 +77,10 @@ class ReadThreads:
             if not task.done():
                 await _end(task, job)
 
-    async def _in_thread(self, job: _Job[T], *, costly: bool) -> T:
-        if not costly:
+    async def _in_thread(self, job: _Job[T], costly_of: str | None) -> T:
+        if costly_of is None:
             return await to_thread.run_sync(job.run, limiter=self._threads)
-        async with self._costly:
+        async with self._turns.turn(costly_of):
             return await to_thread.run_sync(job.run, limiter=self._threads)
 
     def _too_late(self) -> ApiError:

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from api.http import cursors
 from api.http.auth import Principal, require
-from api.http.caching import AnswerMark, NotModified, has_tag, header_of, tag_of
+from api.http.caching import AnswerMark, NotModified, header_of, known_tag, tag_of
 from api.http.context import Context, context_of, reader_of
 from api.http.cursors import POSITION_MAX
 from api.http.errors import ApiError, invalid_field, not_yet_projected
@@ -87,7 +87,7 @@ class Reader:
         found, as_of = await self.context.reads.run(
             scope["tidings.receive"],
             lambda connection: self._fetch(connection, needs, query),
-            costly=scope["tidings.kind"] == "costly_reads",
+            costly_of=scope["tidings.caller"].subject if scope["tidings.kind"] == "costly_reads" else None,
         )
         request_log_of(self.request).position = as_of.position
         scope["tidings.mark"] = self._mark(needs, as_of.position, as_of.log)
@@ -150,8 +150,9 @@ class Reader:
         if key is None or log is None or not tags or (self.at is None and self.time is not None):
             return
         mark = self._mark(needs, self.at if self.at is not None else self.context.waits.position(needs), log)
-        if has_tag(tags, tag_of(key, mark)) and "*" not in tags:
-            raise NotModified(mark)
+        known = None if "*" in tags else known_tag(tags, tag_of(key, mark))
+        if known is not None:
+            raise NotModified(mark, known)
 
     def _fetch(
         self, connection: Connection[Any], needs: Sequence[Need], query: Callable[[Connection[Any], AsOf], T]

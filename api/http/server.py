@@ -7,10 +7,13 @@ import socket
 import sys
 import threading
 from contextlib import suppress
+from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Final, Self
 
 import uvicorn
 
+from api.http.bounded_http import AbortableSocket, BoundedHttp
 from api.http.connections import Connections
 from settings import listed
 
@@ -25,14 +28,25 @@ if TYPE_CHECKING:
 USER_TIMEOUT_MS: Final = 30_000
 """The longest time for which what was sent may stay unacknowledged."""
 
+RECEIVED_BYTES: Final = 16 * 1024
+"""What the system takes of a connection before it is read (Linux doubles it); by itself it takes up to 6 MB of each. It is
+also what comes in one round trip: a batch of 100 orders takes two, the longest body over 100 ms five seconds."""
+UNSENT_BYTES_MAX: Final = 128 * 1024
+"""The most bytes that the system takes of one connection before they can be sent."""
+
 LOOK_SECONDS: Final = 1.0
 """The time between two looks at the connections. The header `Date` is that old at most."""
+
+STUCK_SECONDS: Final = 5.0
+"""The time without a look after which the event loop counts as stuck: it answers no request meanwhile."""
 
 
 class _Server(uvicorn.Server):
     """uvicorn that wakes once a second, and at once when it is to stop. It wakes ten times a second by itself."""
 
     _wake: Callable[[], object] = staticmethod(lambda: None)
+    looked_at: float | None = None
+    """When the event loop had its last look at the connections, by `time.monotonic`; None before the first."""
 
     async def main_loop(self) -> None:
         """Run until `stop` is called."""
@@ -40,6 +54,7 @@ class _Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         self._wake = lambda: loop.call_soon_threadsafe(stopping.set)
         while not await self.on_tick(0):  # 0: with all that is done once a second
+            self.looked_at = monotonic()
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
                     await stopping.wait()
@@ -56,9 +71,13 @@ class HttpServer:
 
     def __init__(self, app: FastAPI, settings: Settings) -> None:
         self._socket = socket.create_server((settings.host, settings.port), backlog=2048)
-        # A client that vanished without a word is noticed after this time, not after 15 minutes. Its connections inherit it.
+        # The connections inherit all options.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVED_BYTES)
+        # A client that vanished without a word is noticed after this time, not after 15 minutes.
         if sys.platform == "linux":
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+            # The system would keep megabytes for each client that reads nothing, and nobody would see that it does.
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES_MAX)
         host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104  compared, not bound
         self.url = f"http://{host}:{self._socket.getsockname()[1]}"
         connections = Connections(settings, app.state.context.metrics)
@@ -66,7 +85,7 @@ class HttpServer:
         self._server = _Server(
             uvicorn.Config(
                 app,
-                http=connections.protocol,  # type: ignore[arg-type]  # a class is meant; it is only called
+                http=partial(BoundedHttp, connections),  # type: ignore[arg-type]  # a class is meant; it is only called
                 callback_notify=connections.check,
                 timeout_notify=0,  # every second
                 proxy_headers=bool(proxies),
@@ -77,7 +96,7 @@ class HttpServer:
                 timeout_keep_alive=max(1, settings.idle_ms // 1000),
                 timeout_graceful_shutdown=settings.stop_ms // 1000 or 1,
                 lifespan="off",
-                ws="websockets-sansio",
+                ws=AbortableSocket,
                 ws_per_message_deflate=False,  # with it, thousands of sockets take gigabytes
                 ws_max_size=65_536,
             )
@@ -101,6 +120,11 @@ class HttpServer:
     def running(self) -> bool:
         """True while it serves; False when it has stopped by itself."""
         return self._thread is not None and self._thread.is_alive()
+
+    def turns(self) -> bool:
+        """Return whether the event loop takes up work; for any thread. It does not before it serves, nor while it is stuck."""
+        looked_at = self._server.looked_at
+        return looked_at is not None and monotonic() - looked_at < STUCK_SECONDS
 
     def _run(self) -> None:
         self._server.run(sockets=[self._socket])

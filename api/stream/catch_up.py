@@ -85,6 +85,7 @@ class CatchUp:
             subscriber.beat = True
             return subscriber.due([], subscriber.position)
         self._metrics.replaying.inc()
+        markets = subscriber.wanted.markets
         try:
             entries = await to_thread.run_sync(
                 self._archive.page,
@@ -97,7 +98,7 @@ class CatchUp:
         except _AWAY as error:
             structlog.get_logger("stream").debug("replay_waits", error=str(error))
             await asyncio.sleep(RETRY_SECONDS)
-            if monotonic() - subscriber.sent_at < self._beat_seconds:
+            if monotonic() - subscriber.told_at < self._beat_seconds:
                 return None
             subscriber.beat = True
             return subscriber.due([], subscriber.position)
@@ -106,6 +107,8 @@ class CatchUp:
             self._readers.release()
         if not entries:  # the tailer has not come so far yet
             await asyncio.sleep(RETRY_SECONDS)
+            return None
+        if subscriber.wanted.markets is not markets:  # the page leaves out what is wanted now
             return None
         return self._chunk(subscriber, entries)
 

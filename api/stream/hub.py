@@ -19,7 +19,7 @@ from anyio import to_thread
 from api.http.errors import ApiError
 from api.stream.catch_up import CatchUp
 from api.stream.ring import Ring
-from api.stream.subscriber import LOG_CHANGED, PUBLIC, STOPS, Closed, Subscribed, Subscriber
+from api.stream.subscriber import LOG_CHANGED, PUBLIC, SLOW, STOPS, Closed, Subscribed, Subscriber
 from api.stream.tailer import Tailer
 from projections.registry import PROJECTIONS
 
@@ -37,6 +37,13 @@ SLICE_SECONDS: Final = 0.002
 """The time that the fan-out keeps the event loop, and `SLICE_WAKES` the most subscribers that it wakes, at a time."""
 
 SLICE_WAKES: Final = 100
+GATHER_SECONDS: Final = 0.002
+"""The pause before a fan-out: the answer to the order that set it off goes first, and what follows it at once goes along."""
+
+REST_SECONDS: Final = 0.001
+"""The pause after each slice. Without one the loop would hold the interpreter's lock: the engine, which takes it several times
+for each append, would wait up to 5 ms each time."""
+
 TICK_SECONDS: Final = 0.25
 """The time between two looks at what is due for subscribers: beats, marks, progress, ends."""
 
@@ -74,6 +81,7 @@ class Hub:
         self.identity = ""
         self.head = 0
         self.delivered = 0
+        self.error: BaseException | None = None
         self._archive = archive
         self._progress = progress
         self._catch_up = CatchUp(self.ring, archive, metrics, limits.beat_seconds, self._known, self.register)
@@ -105,7 +113,7 @@ class Hub:
     def status(self) -> dict[str, int]:
         """Return the number of streams, and how many positions the slowest of them is behind the log's end."""
         slowest = max(
-            (self.head - each.position for each in self._subscribers if not each.live or each.sending_since), default=0
+            (self.head - each.sent for each in self._subscribers if not each.live or each.sending_since), default=0
         )
         return {"connections": len(self._subscribers), "slowest_events": max(0, slowest)}
 
@@ -200,6 +208,12 @@ class Hub:
             for task in self._tasks:
                 task.cancel()
 
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        """Note an error of ours, which would leave all streams frozen: the process ends with it."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.error = error
+            self._end_all(Closed(STOPS, "error"))
+
     # --- the tailer
 
     async def start(self) -> None:
@@ -214,6 +228,8 @@ class Hub:
                     self._loop.create_task(self._fan_out(), name="stream-fan-out"),
                     self._loop.create_task(self._tick(), name="stream-tick"),
                 ]
+                for task in self._tasks:
+                    task.add_done_callback(self._task_ended)
         assert self._started is not None, "set with the tailer"
         try:
             await asyncio.wait_for(asyncio.shield(self._started), START_SECONDS)
@@ -241,6 +257,7 @@ class Hub:
     async def _fan_out(self) -> None:
         while True:
             await self._arrived.wait()
+            await asyncio.sleep(GATHER_SECONDS)
             self._arrived.clear()
             began, woken = monotonic(), 0
             while self._pending:
@@ -248,7 +265,8 @@ class Hub:
                 for subscriber in self._interested(entry):
                     woken += subscriber.offer(entry)
                     if woken >= SLICE_WAKES or monotonic() - began > SLICE_SECONDS:
-                        await asyncio.sleep(0)
+                        await asyncio.sleep(0)  # those that were woken send
+                        await asyncio.sleep(REST_SECONDS)
                         began, woken = monotonic(), 0
                 self.delivered = max(self.delivered, entry.position)
 
@@ -276,12 +294,14 @@ class Hub:
                     await asyncio.sleep(0)
                     woken = 0
             self.metrics.behind.set(self.status()["slowest_events"])
+            self.metrics.position.set(self.delivered)
             if not self._subscribers and now - self._idle_since > IDLE_SECONDS and self._tailer is not None:
                 await self._rest()
 
     def _look_at(self, subscriber: Subscriber, ends_at: float, now: float, *, moved: bool) -> bool:
         if subscriber.sending_since is not None:
             if now - subscriber.sending_since > SEND_SECONDS:
+                subscriber.close(Closed(SLOW, "slow"))
                 subscriber.abort()
             return False
         if now > ends_at:
@@ -289,7 +309,7 @@ class Hub:
             return False
         if moved and subscriber.wanted.progress:
             subscriber.progress = True
-        if now - subscriber.sent_at >= self.limits.beat_seconds:
+        if now - subscriber.told_at >= self.limits.beat_seconds:
             subscriber.beat = True
         if subscriber.live and (passed := self.delivered - subscriber.position) > 0:
             subscriber.mark = subscriber.mark or passed >= MARK_EVENTS or now - subscriber.marked_at >= MARK_SECONDS
@@ -298,10 +318,10 @@ class Hub:
     async def _rest(self) -> None:
         """Stop reading the log; the next subscriber starts again."""
         tailer, self._tailer = self._tailer, None
+        self.metrics.position.set(0)
         assert tailer is not None, "it was looked at"
         tailer.stop()
         await to_thread.run_sync(tailer.join)
-        self._pending.clear()
 
 
 def limits_of(settings: Any) -> StreamLimits:

@@ -26,6 +26,9 @@ class StreamMetrics:
         self.behind = Gauge(
             "tidings_stream_slowest_events", "Positions that the slowest stream is behind the log", registry=registry
         )
+        self.position = Gauge(
+            "tidings_stream_position", "Last position handed to live streams, 0 while nobody follows", registry=registry
+        )
         self.replaying = Gauge(
             "tidings_stream_replaying", "Streams that read the log because they are far behind", registry=registry
         )

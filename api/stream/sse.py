@@ -71,7 +71,7 @@ class EventStreams:
             request_id=request_id,
             reason=closed.reason,
             frames=subscriber.frames_sent,
-            position=subscriber.position,
+            position=subscriber.sent,
         )
 
     async def _subscribe(self, scope: Scope) -> Subscriber:
@@ -132,12 +132,13 @@ class _EventStream:
                     await self._write(self._bye(due), more=False)
                 return due
             await self._write(self._chunk(due))
+            subscriber.sent = due.position
 
     async def _write(self, body: bytes, *, more: bool = True) -> None:
         if not body:
             return
         subscriber = self._subscriber
-        subscriber.sent_at = subscriber.sending_since = monotonic()
+        subscriber.sending_since = monotonic()
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
         subscriber.sending_since = None
         self._hub.metrics.bytes.inc(len(body))
@@ -175,7 +176,7 @@ class _EventStream:
             parts.append(frames[-1].block)
             self._subscriber.frames_sent += len(frames)
             self._hub.metrics.frames.inc(len(frames))
-        last = due.events[-1][0] if due.events else 0
+        last = due.events[-1][0] if due.events else self._subscriber.sent
         if due.progress:
             moved = _encode({"head": self._hub.head, "projected": self._hub.projected})
             parts.append(b"event: progress\ndata: %b\n\n" % moved)
@@ -187,7 +188,7 @@ class _EventStream:
         return b"".join(parts)
 
     def _bye(self, closed: Closed) -> bytes:
-        bye: dict[str, Any] = {"code": closed.code, "after": self._subscriber.position}
+        bye: dict[str, Any] = {"code": closed.code, "after": self._subscriber.sent}
         retry = randint(1_000, 4_000) if closed.code != SLOW else randint(100, 1_000)  # noqa: S311
         return b"retry: %d\n\nevent: bye\ndata: %b\n\n" % (retry, _encode(bye))
 

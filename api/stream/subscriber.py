@@ -84,8 +84,9 @@ class Portion:
 class Subscriber:
     """One reader. It belongs to the event loop of its hub.
 
-    `position` is the last one that was taken, with all before it: where to resume. `offered` is the last one that went through
-    its queue. While it is not `live`, it reads the ring or the log by itself.
+    `sent` is the last position that its transport has sent, with all before it: where to resume. `position` is the last one that
+    was taken to be sent, `offered` the last one that went through its queue. While it is not `live`, it reads the ring or the
+    log by itself. `told_at` is the time of the last frame or beat.
     """
 
     def __init__(
@@ -93,12 +94,12 @@ class Subscriber:
     ) -> None:
         self.wanted = wanted
         self.owner = owner
-        self.position = self.offered = after
+        self.position = self.sent = self.offered = after
         self.was_reset = False
         self.live = False
         self.closed: Closed | None = None
         self.beat = self.progress = self.mark = False
-        self.marked_at = self.sent_at = monotonic()
+        self.marked_at = self.told_at = monotonic()
         self.sending_since: float | None = None
         self.frames_sent = 0
         self.abort: Callable[[], object] = lambda: None
@@ -112,7 +113,7 @@ class Subscriber:
 
     def offer(self, entry: LogEntry) -> bool:
         """Put the wanted frames of the next entry into the queue; return whether this wakes its task."""
-        if entry.position <= self.offered or self.closed is not None:
+        if entry.position <= self.offered or self.closed is not None or not self.live:
             return False
         self.offered = entry.position
         frames = self.wanted.frames_of(entry)
@@ -185,6 +186,8 @@ class Subscriber:
         self.position = position
         self.beat = self.progress = self.mark = False
         self.marked_at = monotonic()
+        if events or found.beat:
+            self.told_at = self.marked_at
         return found
 
     def _drained(self) -> Portion:

@@ -7,6 +7,7 @@ its messages a `seq` that counts from 1 without a gap.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,7 @@ from api.stream.key_check import KeyCheck
 from api.stream.requests import DEFAULT_CHANNELS, MARKETS_MAX, market_id_of, position_of, wanted_of
 from api.stream.snapshot import snapshot
 from api.stream.subscriber import KEY_GONE, Closed
+from messages.stream_page import COMMANDS
 from projections.reading import UnknownProjection
 
 if TYPE_CHECKING:
@@ -111,10 +113,10 @@ class _Socket:
             closed = self._ended.result()
             if closed is GONE:
                 return closed
-            after = min((each.position for each in self._subscribers.values()), default=0)
-            await self._send(
-                {"type": "websocket.close", "code": closed.code, "reason": _encode({"after": after}).decode()}
-            )
+            after = min((each.sent for each in self._subscribers.values()), default=None)
+            reason = _encode({"after": after}).decode()
+            with suppress(OSError):  # the client is gone, or reads nothing: then the transport was aborted
+                await self._send({"type": "websocket.close", "code": closed.code, "reason": reason})
             return closed
         finally:
             reading.cancel()
@@ -178,7 +180,7 @@ class _Socket:
             await self._write(_encode({"id": command.get("id"), "type": "error", **error.body()}))
 
     async def _subscribe(self, number: Any, params: dict[str, Any]) -> None:
-        _check(params, {"channels", "markets", "after", "conflate"})
+        _check("subscribe", params)
         if len(self._subscribers) >= SUBSCRIPTIONS_MAX:
             raise invalid_field("sid", f"there may be at most {SUBSCRIPTIONS_MAX} subscriptions")
         conflate, after = params.get("conflate", False), params.get("after")
@@ -189,6 +191,9 @@ class _Socket:
         channels = _texts(params, "channels", list(DEFAULT_CHANNELS))
         markets = _texts(params, "markets", [])
         wanted = await wanted_of(self._context, self._caller.principal(), channels, markets, conflate=conflate)
+        await self._hub.start()
+        if params.get("log", self._hub.identity) != self._hub.identity:
+            raise ApiError("LOG_CHANGED", "the log is another one", {"log": self._hub.identity})
         state = None
         if after is None:
             try:
@@ -198,7 +203,7 @@ class _Socket:
         subscriber = await self._hub.subscribe(wanted, self._caller.subject, after)
         self._last_sid += 1
         sid = self._last_sid
-        subscriber.abort = lambda: self._finish(Closed(4008, "slow"))
+        subscriber.abort = self._scope.get("tidings.abort", subscriber.abort)
         self._subscribers[sid] = subscriber
         await self._write(
             _encode({"id": number, "type": "subscribed", "sid": sid, "position": after, "log": self._hub.identity})
@@ -211,7 +216,7 @@ class _Socket:
         self._pumps[sid].add_done_callback(self._pump_ended)
 
     async def _update(self, number: Any, params: dict[str, Any]) -> None:
-        _check(params, {"sid", "add_markets", "delete_markets"})
+        _check("update", params)
         subscriber = self._of_sid(params.get("sid"))
         if subscriber.wanted.markets is None:
             raise invalid_field("sid", "is a subscription to all markets")
@@ -228,7 +233,7 @@ class _Socket:
         )
 
     async def _unsubscribe(self, number: Any, params: dict[str, Any]) -> None:
-        _check(params, {"sids"})
+        _check("unsubscribe", params)
         sids = params.get("sids")
         if not isinstance(sids, list):
             raise invalid_field("sids", "must be a list of sids")
@@ -239,7 +244,7 @@ class _Socket:
         await self._write(_encode({"id": number, "type": "unsubscribed", "sids": sids}))
 
     async def _list(self, number: Any, params: dict[str, Any]) -> None:
-        _check(params, set())
+        _check("list", params)
         found = [
             {
                 "sid": sid,
@@ -252,7 +257,7 @@ class _Socket:
         await self._write(_encode({"id": number, "type": "subscriptions", "subscriptions": found}))
 
     async def _pong(self, number: Any, params: dict[str, Any]) -> None:
-        _check(params, set())
+        _check("ping", params)
         await self._write(_encode({"id": number, "type": "pong", "head": self._hub.head}))
 
     def _of_sid(self, sid: Any) -> Subscriber:
@@ -272,11 +277,12 @@ class _Socket:
             if isinstance(due, Closed):
                 self._finish(due)
                 return
-            subscriber.sent_at = subscriber.sending_since = monotonic()
-            seq = await self._deliver(sid, seq, due)
+            subscriber.sending_since = monotonic()
+            seq = await self._deliver(sid, seq, subscriber, due)
+            subscriber.sent = due.position
             subscriber.sending_since = None
 
-    async def _deliver(self, sid: int, seq: int, due: Portion) -> int:
+    async def _deliver(self, sid: int, seq: int, subscriber: Subscriber, due: Portion) -> int:
         """Send what is due; return the last `seq`."""
         for position, frames in due.events:
             last = frames[-1]
@@ -287,12 +293,15 @@ class _Socket:
                     b'{"type":"%b","sid":%d,"position":%d,"seq":%d%b,"msg":%b}'
                     % (frame.channel.encode(), sid, position, seq, more, frame.data)
                 )
+            subscriber.sent = position
             self.frames += len(frames)
             self._hub.metrics.frames.inc(len(frames))
         for kind, wanted in (("progress", due.progress), ("beat", due.beat)):
             if wanted:
                 told = {"head": self._hub.head, "projected": self._hub.projected}
                 await self._write(_encode({"type": kind, "sid": sid, "position": due.position, **told}))
+        if not due.beat and due.position > subscriber.sent:
+            await self._write(b'{"type":"mark","sid":%d,"position":%d}' % (sid, due.position))
         return seq
 
 
@@ -306,9 +315,9 @@ def _decoded(text: str | bytes) -> dict[str, Any]:
     return command
 
 
-def _check(params: dict[str, Any], known: set[str]) -> None:
+def _check(command: str, params: dict[str, Any]) -> None:
     for name in params:
-        if name not in known:
+        if name not in COMMANDS[command]:
             raise invalid_field(name[:64], "is not a parameter of this command")
 
 

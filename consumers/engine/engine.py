@@ -297,7 +297,7 @@ class Engine:
         while not self._stopping.is_set():
             self._log.raise_if_unsafe()
             is_busy = self._sent is not None or decider.is_busy
-            began = perf_counter()
+            measures.took_at = began = perf_counter()
             groups = self._source.take(self._limits.commands_max, 0.0 if is_busy else self._seconds_to_wait())
             measures.idle_seconds += perf_counter() - began
             now = self._clock()

@@ -6,7 +6,7 @@ The engine's thread writes, any thread reads: a reader may see one batch half co
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Final, Literal
 
 APPEND_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -52,6 +52,8 @@ class EngineMeasures:
         """How often the engine took the log over, and how often an append was in doubt."""
         self.idle_seconds = 0.0
         """Time that the engine has waited for commands."""
+        self.took_at = 0.0
+        """When the engine last asked for commands, by `time.perf_counter`; while it serves it does so all the time."""
         self.waiting = 0
         """Commands that were taken together last: those that had queued while the engine decided others."""
         self.followed_at = 0.0
@@ -63,6 +65,7 @@ class EngineMeasures:
         """Note that the log is taken over."""
         self.take_overs += 1
         self.state = "serving"
+        self.took_at = perf_counter()
         self.served_since = self.served_since or monotonic()
 
     def note_followed(self) -> None:

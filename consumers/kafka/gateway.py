@@ -57,6 +57,9 @@ BEHIND_SECONDS: Final = 3.0
 LOOK_SECONDS: Final = 0.1
 """The time from one look at deadlines and retries to the next."""
 
+IDLE_SECONDS: Final = 0.5
+"""The same while no command waits for its reply."""
+
 
 class KafkaGateway:
     """Sends commands and awaits their replies. May be used from any thread and any event loop."""
@@ -135,6 +138,8 @@ class KafkaGateway:
         """Disconnect. Callers that still wait get EngineStopped."""
         self._stopping.set()
         if self._thread is not None:
+            assert self._reader is not None, "the thread reads"
+            self._reader.wake()
             self._thread.join()
         self._release("the gateway is closed")
         if self._sender is not None:
@@ -244,6 +249,8 @@ class KafkaGateway:
             if not new:
                 return False
             pause = self._retry_seconds
+            if len(commands) == new and min(pause, deadline - now) < IDLE_SECONDS and self._reader is not None:
+                self._reader.wake()  # it looks around too late
             trace = None if self._traces is None else self._traces.begin_send(self._topic, len(batch))
             unit = Unit([key for key, _, _ in batch], pause, now + pause, trace)
             self._units.append(unit)
@@ -309,7 +316,7 @@ class KafkaGateway:
         next_look = 0.0
         while not self._stopping.is_set():
             try:
-                records = self._reader.take(1_000, LOOK_SECONDS)
+                records = self._reader.take(1_000, LOOK_SECONDS if self._pending else IDLE_SECONDS)
             except OperationalError as error:
                 _log.warning("replies_unreadable", error=str(error))
                 self._stopping.wait(LOOK_SECONDS)

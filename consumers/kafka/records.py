@@ -17,7 +17,7 @@ from consumers.kafka.log_settings import log_settings
 from consumers.kafka.topics import RECORD_BYTES_MAX
 from eventsourcing_kafka.clients import ends
 from eventsourcing_kafka.quiet import librdkafka_log
-from eventsourcing_kafka.waits import StuckError, WaitGuard, call_within, end_poll, poll_seconds
+from eventsourcing_kafka.waits import StuckError, WaitGuard, call_within, end_poll, poll_seconds, wait_for_record
 from messages.command_ids import Sender
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class RecordReader:
         options = {"auto.offset.reset": "latest" if may_skip else "error"}
         self._options = log_settings(settings).rdkafka_client() | _READING | options
         self._next: int | None = None  # the offset of the next record, once `seek` has told one
+        self._woken = False
         self._connect()
 
     def _connect(self) -> None:
@@ -108,6 +109,11 @@ class RecordReader:
         self._next = offset_of(records[-1]) + 1
         return records
 
+    def wake(self) -> None:
+        """End the wait of `take`, or its next one, without a record; for any thread."""
+        self._woken = True
+        self._guard.end_wait()
+
     def close(self) -> None:
         """Disconnect."""
         self._guard.close(self._consumer)
@@ -119,8 +125,9 @@ class RecordReader:
             self._replace_if_stale()
             left = poll_seconds(deadline)
             with self._guard.at_most(left):
-                found = self._consumer.poll(left)
-            if found is not None or not left:
+                found: Message | None = wait_for_record(self._consumer, left)
+            if found is not None or not left or self._woken:
+                self._woken = False
                 return found
 
     def _replace_if_stale(self) -> None:

@@ -7,6 +7,7 @@ of a resting order that a trade met, and the price after a trade that goes on to
 from __future__ import annotations
 
 from dataclasses import replace
+from time import time_ns
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
@@ -96,3 +97,9 @@ def delivery_of(
         "data": {"position": recorded.position, "market_id": event.market_id, "messages": messages},
     }
     return WebhookDelivery(recorded.position, event.market_id, _encode(body))
+
+
+def ping() -> bytes:
+    """Return the body of a test message: of the form of all others, but about no event, and without messages."""
+    data: dict[str, Any] = {"position": None, "market_id": None, "messages": []}
+    return _encode({"type": "Ping", "timestamp": format_time(time_ns() // 1_000), "data": data})

@@ -79,7 +79,7 @@ class Sender:
                 async with limit:
                     if any(each.status == 0 for each in failures):
                         return
-                    failure = await self._send(name, delivery.body, secrets)
+                    failure = await self.send_one(name, delivery.body, secrets)
                 if failure is not None:
                     failures.append(failure)
                     return
@@ -88,7 +88,8 @@ class Sender:
         await asyncio.gather(*map(send_all, by_market.values()))
         return arrived, failures[0] if failures else None
 
-    async def _send(self, name: str, body: bytes, secrets: Sequence[str]) -> Failure | None:
+    async def send_one(self, name: str, body: bytes, secrets: Sequence[str]) -> Failure | None:
+        """Send a body with this id, within `REQUEST_SECONDS`; return why it failed, None if it arrived."""
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 return await self._post(body, headers_of(name, body, secrets))

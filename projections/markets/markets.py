@@ -240,6 +240,17 @@ def story_markets(
 
 
 @query("markets")
+def named(connection: Connection, as_of: AsOf, references: Sequence[str]) -> dict[str, MarketRow]:
+    """Return the markets with these ids or slugs, by the reference that names them; those that nobody knows are left out."""
+    where = Conditions("(market_id = ANY(%s) OR slug = ANY(%s))", [*references], [*references])
+    where.add("opened_position <= %s", as_of.position)
+    found: dict[str, MarketRow] = {}
+    for row in _select(connection, as_of, where, "", []):
+        found[row.market_id] = found[row.slug] = row
+    return {each: found[each] for each in references if each in found}
+
+
+@query("markets")
 def by_id(connection: Connection, as_of: AsOf, market_ids: Sequence[str]) -> list[MarketRow]:
     """Return these markets, in any order."""
     where = Conditions("opened_position <= %s", as_of.position)

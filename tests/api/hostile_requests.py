@@ -307,6 +307,8 @@ class Line:
 def problem_of(status: int, body: bytes, request: Request) -> str | None:
     """Return what is wrong with an answer: an error of the server without a reason, or none at all."""
     if status == 503:
+        if request.data.startswith(b"HEAD"):
+            return None  # its answer has no body, and so no place for a reason
         try:
             reason = json.loads(body)
         except ValueError:

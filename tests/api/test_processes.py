@@ -7,6 +7,7 @@ import socket
 import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
 
 import httpx
 import psycopg
@@ -17,16 +18,19 @@ from psycopg.sql import SQL, Literal
 from psycopg_pool import ConnectionPool
 from pydantic import SecretStr
 
-from api.processes import Embedded, HttpProcess, start_projector
+from api.processes import Dependencies, Embedded, HttpProcess, start_projector
 from consumers.kafka.topics import ensure_topics
 from eventsourcing_kafka.recorders import KafkaApplicationRecorder
 from local.processes import polls
 from settings import Settings
+from tests.api.conftest import start
+from tests.consumers.checks import eventually
 from tests.consumers.processes import kafka_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from api.http.app import App
     from local.postgres import Postgres
 
 
@@ -135,3 +139,35 @@ def test_any_password_opens_the_database(own_postgres: Postgres, tmp_path: Path,
     assert ready.status_code == 200, ready.text
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(dsn)
+
+
+def test_the_second_port_notices_a_stuck_event_loop(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its server has an event loop of its own, so it still answers: not ready, until the other loop turns again."""
+    stuck = threading.Event()
+    make = Dependencies.app
+
+    async def block() -> None:
+        stuck.wait(60)
+
+    def app_that_can_be_stuck(self: Dependencies, *given: Any) -> App:
+        app = make(self, *given)
+        app.add_api_route("/block", block)
+        return app
+
+    monkeypatch.setattr(Dependencies, "app", app_that_can_be_stuck)
+    monkeypatch.setattr("api.http.server.STUCK_SECONDS", 1.5)
+    with start(database, tmp_path, ops_port=0) as running:
+        ops = running.ops.url if running.ops else ""
+        assert eventually(lambda: httpx.get(f"{ops}/readyz").status_code == 200)
+        blocked = threading.Thread(target=lambda: urlopen(f"{running.url}/block").close())  # noqa: S310  its own
+        blocked.start()
+        try:
+            assert eventually(lambda: httpx.get(f"{ops}/readyz").status_code == 503)
+            assert httpx.get(f"{ops}/readyz").json() == {"status": "not ready", "missing": ["http"]}
+            assert "tidings" in httpx.get(f"{ops}/metrics").text
+        finally:
+            stuck.set()
+            blocked.join()
+        assert eventually(lambda: httpx.get(f"{ops}/readyz").status_code == 200)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import pytest
 import yaml
 from eventsourcing.popo import POPOApplicationRecorder
 from prometheus_client import REGISTRY, CollectorRegistry
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from consumers.engine.engine import Engine
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
+RULE_TESTS: Final = Path(__file__).parent / "alerts.yml"
 SUFFIXES: Final = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
 OF_THE_FEED: Final = "tidings_feed_position"  # made when the feed runs; tests/consumers/test_ops_server.py sees it
 
@@ -100,3 +104,26 @@ def test_all_processes_are_scraped() -> None:
         if service.get("image") == "tidings" and service["restart"] != "no"
     }
     assert targets == ours
+    (away,) = [each for each in expressions() if each.startswith("up")]
+    jobs = {job["job_name"] for job in scraped["scrape_configs"]}
+    assert set(re.findall(r"\w+", away.partition('"')[2].partition('"')[0])) == jobs, "one that is away is told"
+
+
+def test_the_example_of_each_alert_is_there() -> None:
+    """tests/docs/alerts.yml has one for each, on which promtool lets it fire."""
+    told: Any = yaml.safe_load(RULE_TESTS.read_text("utf-8"))
+    fired = [each["alertname"] for test in told["tests"] for each in test["alert_rule_test"] if each.get("exp_alerts")]
+    rules = re.findall(r"alert: (\w+)", (DOCS / "prometheus" / "alerts.yml").read_text("utf-8"))
+    assert sorted(fired) == sorted(rules)
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="it comes with Prometheus")
+def test_prometheus_takes_the_files_and_each_alert_fires(tmp_path: Path) -> None:
+    """Its own tool reads the configuration and the rules, and evaluates the rules on numbers of a good and a bad time."""
+    for name in ("prometheus.yml", "alerts.yml"):
+        text = (DOCS / "prometheus" / name).read_text("utf-8").replace("/etc/prometheus", str(tmp_path))
+        (tmp_path / name).write_text(text, "utf-8")
+    shutil.copy(RULE_TESTS, tmp_path / "tests.yml")
+    for arguments in (["check", "config", "prometheus.yml"], ["test", "rules", "tests.yml"]):
+        done = subprocess.run(["promtool", *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr

@@ -27,7 +27,12 @@ async def get_health() -> Response:
 
 @router.get("/readyz", responses=answers(ReadyAnswer) | answer(ReadyAnswer, 503))
 async def get_readiness(context: WithContext) -> Response:
-    """Readiness: 200 if the database, the log, the read models and an engine can be used, else 503 with what is missing."""
+    """Readiness: 200 if the database, the log, the read models and an engine can be used, else 503 with what is missing.
+
+    `TIDINGS_OPS_PORT` answers 503 also while the event loop of the API itself is stuck.
+    """
+    if context.main_serves is not None and not context.main_serves():
+        return json({"status": "not ready", "missing": ["http"]}, 503)
     try:
         found = await status_of(context)
         missing = [] if found["projections"] else ["projections"]
@@ -47,12 +52,13 @@ async def get_readiness(context: WithContext) -> Response:
     dependencies=[Depends(status_reader_of)],
 )
 async def get_status(context: WithContext) -> Response:
-    """The position of the log and of each read model, and the lag of each in events and in seconds of the log.
+    """The position of the log, of each read model and of the streams, and the lag of each in events and seconds of the log.
 
     It needs a key, except on `TIDINGS_OPS_PORT`.
     `lost` says how the log has lost events that the read models know; null if it has not.
     """
     found = await status_of(context)
+    found["streams"] = streams_of(context, found["engine"]["position"])
     return json({"data": found, "as_of": {"position": found["engine"]["position"], "time": found["engine"]["time"]}})
 
 
@@ -79,6 +85,25 @@ async def status_of(context: Context) -> dict[str, Any]:
     """Return positions and lags; raises an error when the database or the log cannot be reached."""
     rows = await run_in_threadpool(_projection_status, context)
     return await context.log_reads.ask(lambda log: positions_of(log, rows))
+
+
+def streams_of(context: Context, head: int) -> dict[str, Any] | None:
+    """Return what `StreamsStatus` says, from the metrics of the hub of this process; None without one."""
+    registry = context.metrics.registry
+    position = registry.get_sample_value("tidings_stream_position")
+    if position is None:
+        return None
+    open_ones = (
+        registry.get_sample_value("tidings_stream_connections", {"transport": name}) or 0 for name in ("sse", "ws")
+    )
+    lag = max(0, head - int(position)) if position else 0
+    slowest = int(registry.get_sample_value("tidings_stream_slowest_events") or 0)
+    return {
+        "connections": int(sum(open_ones)),
+        "position": int(position) or None,
+        "lag_events": lag,
+        "slowest_events": max(lag, slowest) if position else slowest,
+    }
 
 
 def _projection_status(context: Context) -> list[ProjectionStatus]:

@@ -22,7 +22,7 @@ from api.http.routes.market_series import (
     PointsLimit,
     Ticks,
 )
-from api.http.routes.markets import NEEDS, find
+from api.http.routes.markets import NEEDS, find_all
 from api.http.serializers import serialize
 from projections import book, candles
 from projections.markets import prices
@@ -101,10 +101,11 @@ async def list_books(read: Read, markets: Markets) -> Response:
     named = references("markets", markets, NAMED_MAX)
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[dict[str, Any]]:
-        rows = [find(connection, as_of, reference) for reference in named]
-        return [_of(row, "books", [serialize(each) for each in book.book(connection, as_of, row)]) for row in rows]
+        rows = find_all(connection, as_of, named)
+        found = zip(rows, book.books(connection, as_of, rows), strict=True)
+        return [_of(row, "books", [serialize(each) for each in outcomes]) for row, outcomes in found]
 
-    rows, as_of = await read.fetch((*NEEDS, book.book), query)
+    rows, as_of = await read.fetch((*NEEDS, book.books), query)
     return answer(rows, as_of, next_cursor=None)
 
 
@@ -115,7 +116,7 @@ async def _pages(
     first, key = read.after(cursor, int, int) or (0, START)
 
     def query(connection: Connection[Any], as_of: AsOf) -> tuple[list[dict[str, Any]], tuple[int, int] | None]:
-        rows = [find(connection, as_of, reference) for reference in named]
+        rows = find_all(connection, as_of, named)
         found: list[dict[str, Any]] = []
         left, after = limit, key
         for number, row in enumerate(rows[first:], first):

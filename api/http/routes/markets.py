@@ -17,6 +17,7 @@ from api.http.fields import (
     Amount,
     Bond,
     DisputeSeconds,
+    EmptyBody,
     EvidenceText,
     Fraction,
     Moment,
@@ -87,10 +88,6 @@ class OpenMarketBody(RequestBody):
     )
     dispute_bond: Bond = Field(BOND_DEFAULT, description="the smallest bond of the first dispute; it doubles")
     draft: bool = Field(False, description="do not open for trading yet")
-
-
-class EmptyBody(RequestBody):
-    """No fields."""
 
 
 class ClarifyMarketBody(RequestBody):
@@ -317,6 +314,15 @@ def find(connection: Connection[Any], as_of: AsOf, reference: str) -> MarketRow:
     if found is None:
         raise ApiError("MARKET_NOT_FOUND", "no such market", {"market": reference})
     return found
+
+
+def find_all(connection: Connection[Any], as_of: AsOf, references: Sequence[str]) -> list[MarketRow]:
+    """Return markets by ids or slugs, in this order; raises ApiError MARKET_NOT_FOUND, which names the first unknown one."""
+    found = markets.named(connection, as_of, references)
+    for each in references:
+        if each not in found:
+            raise ApiError("MARKET_NOT_FOUND", "no such market", {"market": each})
+    return [found[each] for each in references]
 
 
 def whole_market(connection: Connection[Any], as_of: AsOf, reference: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from secrets import token_hex
 from typing import Any, Final, TypeVar
 
 import httpx
@@ -12,17 +13,18 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.http.answers import NewWebhookAnswer, WebhookPage, WrittenWebhookAnswer
+from api.http.answers import NewWebhookAnswer, OneWebhook, PingAnswer, WebhookPage, WrittenWebhookAnswer
 from api.http.auth import Principal
 from api.http.context import Context, Operator, WithContext
 from api.http.errors import ApiError, invalid_field
-from api.http.fields import Amount0, Reference, RequestBody, Url
+from api.http.fields import Amount0, EmptyBody, Reference, RequestBody, Url
 from api.http.openapi import BODY_CODES, KEY_CODES, answers
 from api.http.reads import json
 from api.http.writes import idempotency_key
 from consumers.webhooks import store
 from consumers.webhooks.addresses import is_refused
-from consumers.webhooks.deliveries import WebhookFilter
+from consumers.webhooks.deliveries import WebhookFilter, ping
+from consumers.webhooks.sender import Sender
 from consumers.webhooks.store import LogPosition, Webhook
 from domain.money import format_decimal
 from projections.machine.known_log import log_identity
@@ -91,6 +93,12 @@ async def list_webhooks(context: WithContext, _: Operator) -> Response:
     return json({"data": [_public(each) for each in found], "next_cursor": None})
 
 
+@router.get("/{webhook_id}", responses=answers(OneWebhook, *KEY_CODES, "WEBHOOK_NOT_FOUND"))
+async def get_webhook(context: WithContext, _: Operator, webhook_id: str) -> Response:
+    """One webhook, without its secrets: what it is told, how far it is, and what its last error was."""
+    return json({"data": _public(_known(await _ask(context, lambda c: store.find(c, webhook_id)), webhook_id))})
+
+
 @router.delete("/{webhook_id}", responses=answers(WrittenWebhookAnswer, *KEY_CODES, "WEBHOOK_NOT_FOUND", "LOG_LOST"))
 async def remove_webhook(context: WithContext, _: Operator, webhook_id: str) -> Response:
     """Send nothing to this webhook any more. A request that is under way may still arrive."""
@@ -100,9 +108,11 @@ async def remove_webhook(context: WithContext, _: Operator, webhook_id: str) -> 
 
 @router.post(
     "/{webhook_id}/rotate-secret",
-    responses=answers(NewWebhookAnswer, *KEY_CODES, "COMMAND_ID_REUSED", "WEBHOOK_NOT_FOUND", "LOG_LOST"),
+    responses=answers(NewWebhookAnswer, *BODY_CODES, *KEY_CODES, "COMMAND_ID_REUSED", "WEBHOOK_NOT_FOUND", "LOG_LOST"),
 )
-async def rotate_webhook_secret(request: Request, context: WithContext, _: Operator, webhook_id: str) -> Response:
+async def rotate_webhook_secret(
+    request: Request, context: WithContext, _: Operator, webhook_id: str, _body: EmptyBody | None = None
+) -> Response:
     """Make a new secret, which only this answer has. The old one signs deliveries too for one more day.
 
     Sent again with its `Idempotency-Key`, the request makes none, and `secret` is null.
@@ -122,6 +132,30 @@ async def enable_webhook(context: WithContext, _: Operator, webhook_id: str, bod
     """Let a webhook that is disabled, or waits after a failure, try again at once: where it was, or with `skip` from now on."""
     end = await _end_of_log(context)
     return _written(await _ask(context, lambda c: store.enable(c, webhook_id, end, skip=body.skip)), webhook_id, end)
+
+
+@router.post(
+    "/{webhook_id}/ping",
+    responses=answers(PingAnswer, *BODY_CODES, *KEY_CODES, "WEBHOOK_NOT_FOUND"),
+)
+async def ping_webhook(context: WithContext, _: Operator, webhook_id: str, _body: EmptyBody | None = None) -> Response:
+    """Send a signed test message to a webhook now, whatever its status, and say whether it arrived.
+
+    The webhook stays as it is: neither its place nor its failures change. This waits 10 seconds at most.
+    """
+
+    def look(connection: Connection[Any]) -> tuple[Webhook | None, list[str]]:
+        return store.find(connection, webhook_id), store.signing_secrets(connection, webhook_id)
+
+    found, secrets = await _ask(context, look)
+    url, private = _known(found, webhook_id).url, context.settings.webhook_private_addresses
+    sender = await run_in_threadpool(Sender, url, private=private)  # it reads all certificates, which takes a while
+    try:
+        failure = await sender.send_one(f"{webhook_id}_ping_{token_hex(8)}", ping(), secrets)
+    finally:
+        await sender.close()
+    error = None if failure is None else failure.error
+    return json({"webhook_id": webhook_id, "delivered": failure is None, "error": error})
 
 
 def _check_url(url: str, *, private: bool) -> None:
@@ -166,10 +200,15 @@ async def _end_of_log(context: Context) -> LogPosition:
     return await context.log_reads.ask(lambda log: LogPosition(log_identity(log), log.max_notification_id() or 0))
 
 
-def _written(webhook: Webhook | None, webhook_id: str, end: LogPosition, **more: str | None) -> Response:
+def _known(webhook: Webhook | None, webhook_id: str) -> Webhook:
+    """Return what was found. Raises ApiError WEBHOOK_NOT_FOUND for None."""
     if webhook is None:
         raise ApiError("WEBHOOK_NOT_FOUND", "no such webhook", {"webhook_id": webhook_id})
-    return json({**more, **_public(webhook), "position": end.position})
+    return webhook
+
+
+def _written(webhook: Webhook | None, webhook_id: str, end: LogPosition, **more: str | None) -> Response:
+    return json({**more, **_public(_known(webhook, webhook_id)), "position": end.position})
 
 
 def _public(webhook: Webhook) -> dict[str, Any]:

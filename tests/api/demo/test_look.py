@@ -20,6 +20,8 @@ from consumers.kafka.records import RecordReader
 from consumers.kafka.topics import FEED, topic_name
 from local.processes import free_port, polls
 from settings import Settings, environment
+from tests.consumers.webhooks.receiver import Receiver, listening
+from tidings_client import Client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +33,8 @@ class ServingDemo:
     def __init__(self, home: Path, *arguments: str) -> None:
         self._home = home
         self.port = free_port()
-        given = environment(Settings(home=home, port=self.port, dsn="host=nowhere"))  # which must not be used
+        # The database must not be used.
+        given = environment(Settings(home=home, port=self.port, dsn="host=nowhere", webhook_private_addresses=True))
         with (home / "result").open("w") as result:
             self.child = subprocess.Popen(
                 [sys.executable, "-m", "api", "demo", "--json", *arguments],
@@ -124,10 +127,25 @@ def test_the_demo_is_seen_while_it_runs_and_afterwards() -> None:
         check_that_it_is_seen(demo)
 
 
+def check_that_webhooks_are_sent(demo: ServingDemo) -> None:
+    """Register a receiver for lifecycle events, draft a market, and wait for that to arrive."""
+    receiver = Receiver(free_port())
+    key = demo.environment["TIDINGS_OPERATOR_KEY"]
+    with listening(receiver), Client(f"http://127.0.0.1:{demo.port}", key) as client:
+        made = client.create_webhook(url=receiver.url, lifecycle=True)
+        receiver.secrets.append(str(made.secret))
+        story = client.list_stories().first().data[0].slug
+        client.open_market(
+            story, question="Told?", outcomes=["Yes", "No"], subsidy="10", resolution_source="us", draft=True,
+            close_time="2090-01-01T00:00:00Z",
+        )  # fmt: skip
+        receiver.wait_for(lambda: any(each.body["type"] == "MarketDrafted" for each in receiver.received))
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.usefixtures("kafka")
 def test_the_demo_on_kafka_is_seen_while_it_runs() -> None:
-    """It prints the broker's address, and its feed has the events; afterwards the missing broker is named."""
+    """It prints the broker's address, and its feed has the events, webhooks are sent; afterwards the missing broker is named."""
     with serving("--kafka") as demo:
         brokers = demo.environment["TIDINGS_KAFKA_BROKERS"]
         assert f"Kafka is at {brokers}." in "".join(demo.printed)
@@ -135,6 +153,7 @@ def test_the_demo_on_kafka_is_seen_while_it_runs() -> None:
         settings = Settings(kafka_brokers=brokers, log="kafka", kafka_replication=1)
         with closing(RecordReader(settings, topic_name(settings, FEED), 0)) as reader:
             assert any(reader.ends()[1] > demo.result["orders"] for _ in polls(30)), "the feed follows the log"
+        check_that_webhooks_are_sent(demo)
 
         demo.child.send_signal(signal.SIGINT)
         assert demo.child.wait(60) == 0

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from api.http.access import CALLERS, OPERATING, RULES, needs_key, table
+from api.http.access import CALLERS, CHANNELS, OPERATING, RULES, needs_key, table
 from api.key_store import ROLES
+from api.stream.requests import ALL_CHANNELS
 from tests.api.contract import document
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ class World:
         if "{key_id}" in path:
             made = self.exchange.api.done("/keys", {"roles": ["reader"], "account": owner.account_id})
             path = path.replace("{key_id}", made["key_id"])
+        if operation_id == "get_stream":
+            query |= {"log": "another"}  # whoever may have it gets a 409 instead of a stream without end
         path = path.replace("{invitation_id}", "iv_none").replace("{webhook_id}", "wh_none")
         market = self.operated if RULES[operation_id] is OPERATING else self.market
         path = path.replace("{account}", owner.account_id).replace("{market}", market["market_id"])
@@ -132,6 +135,19 @@ def test_every_cell(world: World, operation_id: str) -> None:
             if refused == (expected is None) or status >= 500 or (expected == 401 and status != 401):
                 wrong.append((caller, "own" if own else "other", status, code))
 
+    assert wrong == []
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_every_channel_of_the_stream(world: World, channel: str) -> None:
+    """Both transports ask the same function; here it is asked over the event stream."""
+    assert set(CHANNELS) == set(ALL_CHANNELS)
+    wrong = []
+    for caller, client in world.clients.items():
+        status = client.get("/stream", channels=channel, log="another").status_code
+        expected = 409 if CHANNELS[channel].allows(caller, own=True) else 401 if caller == "none" else 403
+        if status != expected:
+            wrong.append((caller, status))
     assert wrong == []
 
 

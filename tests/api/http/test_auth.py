@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from time import sleep
 from typing import TYPE_CHECKING
 
 import pytest
 
+from api.http.auth import Keys
+
 if TYPE_CHECKING:
+    from api.key_store import Key
     from tests.api.conftest import Exchange
 
 STORY = {"title": "t", "body": "b", "category": "c", "published_at": "2024-10-24T10:02:00Z"}
@@ -131,3 +136,27 @@ def test_reads_are_public_but_a_bad_key_is_refused(exchange: Exchange) -> None:
     """Reads need no key, but a wrong key is 401."""
     assert exchange.api.as_key(None).get("/markets").status_code == 200
     assert exchange.api.as_key("wrong").get("/markets").status_code == 401
+
+
+def test_requests_with_one_key_share_its_look_up(exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flood with a key that the server has not seen yet leaves the connections for other keys alone."""
+    asked: list[str] = []
+    find = Keys._find
+
+    def slow_find(self: Keys, secret: str) -> Key | None:
+        asked.append(secret)
+        sleep(0.5)
+        return find(self, secret)
+
+    flood, other = exchange.trader(), exchange.trader()
+    monkeypatch.setattr(Keys, "_find", slow_find)
+    with ThreadPoolExecutor(40) as threads:
+        statuses = [threads.submit(lambda: flood.api.get("/me").status_code) for _ in range(39)]
+        assert other.api.get("/me").status_code == 200
+        assert {each.result() for each in statuses} == {200}
+    assert len(asked) <= 6  # 40 requests take a while to come
+    unknown = exchange.api.as_key("tdg_unknown")
+    with ThreadPoolExecutor(5) as threads:
+        assert {
+            each.result() for each in [threads.submit(lambda: unknown.get("/me").status_code) for _ in range(5)]
+        } == {401}

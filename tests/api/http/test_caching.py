@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from api.http.access import PUBLIC, RULES
-from api.http.caching import SHARED, AnswerMark, Answers, KeptAnswer, has_tag
+from api.http.caching import SHARED, AnswerMark, Answers, KeptAnswer, known_tag
 from projections.positions import leaderboard as leaderboards
 from tests.api.contract import document
 
@@ -156,12 +156,39 @@ def test_answers_are_compressed_if_asked_for(exchange: Exchange) -> None:
     assert exchange.api.client.head("/v1/markets/nowhere").status_code == 404
 
 
+def test_a_304_has_the_tag_of_what_the_client_keeps(exchange: Exchange) -> None:
+    """A cache refreshes what it keeps only under the very tag, and that of the compressed answer is another one."""
+    exchange.market()
+    for path in ("/v1/markets", "/v1/markets?limit=1&min_position=1", "/v1/orders"):
+        for encoding in ("gzip", "identity"):
+            client, headers = exchange.api.client, {**exchange.api.headers, "accept-encoding": encoding}
+            tag = client.get(path, headers=headers).headers["etag"]
+            for _ in range(2):
+                known = client.get(path, headers={**headers, "if-none-match": tag})
+                assert (known.status_code, known.headers["etag"]) == (304, tag)
+
+
+def test_what_does_not_say_how_it_is_kept_is_kept_by_nobody(exchange: Exchange) -> None:
+    """Keys, the log, refusals and writes: neither a browser nor a shared cache keeps them."""
+    trader, nobody = exchange.trader("100"), exchange.api.as_key(None)
+    market = exchange.market()
+    read = [
+        exchange.api.get(path)
+        for path in ("/me", "/keys", "/events", "/status", "/webhooks", "/markets/nowhere", "/no")
+    ]
+    refused = [nobody.get("/me"), nobody.get(f"/accounts/{trader.account_id}/orders"), nobody.post("/leaderboard")]
+    order = trader.order(market["market_id"])
+    written = [trader.api.post("/orders", order), exchange.api.post("/accounts", {"name": "kept by nobody"})]
+    for answer in (*read, *refused, *written):
+        assert answer.headers.get("cache-control") == "no-store", (answer.request.url, answer.status_code)
+
+
 def test_tags_in_headers() -> None:
     """A list, weak ones, those of the compressed form, and the star."""
-    assert has_tag('"a", W/"5-x"', "5-x")
-    assert has_tag('"5-x-gz"', "5-x")
-    assert has_tag("*", "5-x")
-    assert not has_tag('"5-y", "55-x"', "5-x")
+    assert known_tag('"a", W/"5-x"', "5-x") == "5-x"
+    assert known_tag('"5-x-gz"', "5-x") == "5-x-gz"
+    assert known_tag("*", "5-x") == "5-x"
+    assert known_tag('"5-y", "55-x"', "5-x") is None
 
 
 def test_the_answers_that_are_kept_have_a_bound() -> None:

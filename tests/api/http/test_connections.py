@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from api.http.addresses import network_of
-from api.http.server import HttpServer
+from api.http.bounded_http import BoundedHttp
+from api.http.server import RECEIVED_BYTES, HttpServer
 from local.processes import polls
 from tests.api.conftest import OPERATOR_KEY
 
@@ -319,3 +320,22 @@ def test_an_address_of_ipv6_is_its_network() -> None:
     assert network_of("::ffff:192.0.2.1") == network_of("192.0.2.1") == "192.0.2.1"
     assert network_of("fe80::1%eth0") == "fe80::"
     assert network_of("nonsense:") == "nonsense:"
+
+
+def test_little_of_a_body_is_taken_before_it_is_judged(exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However fast it comes: what hundreds of connections have sent at once must fit into memory."""
+    pieces: list[int] = []
+    receive = BoundedHttp.data_received
+
+    def noted(self: BoundedHttp, data: bytes) -> None:
+        pieces.append(len(data))
+        receive(self, data)
+
+    monkeypatch.setattr(BoundedHttp, "data_received", noted)
+    size = 8 << 20
+    with serving(exchange) as address:
+        connection = connected(address)
+        connection.sendall(f"{POST}{KEY}content-length: {size}\r\n\r\n".encode() + bytes(size))
+        assert b" 413 " in answered(connection)
+    assert len(pieces) > 8
+    assert max(pieces) <= 2 * RECEIVED_BYTES

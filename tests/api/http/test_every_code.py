@@ -264,7 +264,7 @@ def has_no_read_models(api: Api, _: str) -> httpx.Response:
 def is_broken(api: Api, database: str) -> httpx.Response:
     """Take a table away from a server."""
     with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute("DROP TABLE public.api_keys")
+        connection.execute("DROP TABLE public.api_keys CASCADE")
     return api.as_key("another").get("/markets")
 
 

@@ -17,9 +17,13 @@ STORY = (
     "halt_market", "resume_market", "clarify_market", "add_liquidity", "quote_order", "place_order", "amend_order",
     "place_batch", "cancel_orders", "split_sets", "merge_sets", "close_market", "determine_market", "dispute_market",
     "uphold_market", "void_market", "close_market rate-hold", "determine_market rate-hold", "finalize_market rate-hold",
-    "correct_market rate-hold", "create_invitation", "accept_invitation",
+    "correct_market rate-hold", "create_invitation", "accept_invitation", "create_webhook", "rotate_webhook_secret",
+    "ping_webhook", "enable_webhook",
 )  # fmt: skip
 """The operations in the order in which the examples build on each other; beside some the market, where it is another one."""
+
+MADE = ("order_id", "code", "webhook_id")
+"""What the exchange makes, and later steps name."""
 
 
 def operations(method: str) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -58,7 +62,7 @@ def test_the_examples_are_a_story(begin: Callable[[str, Path], Exchange], databa
         method = "PATCH" if name == "amend_order" else "POST"
         answer = api.send(method, filled(path, operation, **known, **{"market": market} if market else {}) or "", body)
         assert answer.status_code in {200, 201}, (step, answer.text)
-        known |= {each: answer.json()[each] for each in ("order_id", "code") if each in answer.json()}
+        known |= {each: answer.json()[each] for each in MADE if each in answer.json()}
         assert all(result.get("code") is None for result in answer.json().get("results", ()))
     assert {step.split()[0] for step in STORY} == set(writes)
 
@@ -66,7 +70,7 @@ def test_the_examples_are_a_story(begin: Callable[[str, Path], Exchange], databa
         asked = {each["name"]: each for each in operation["parameters"] if each["in"] == "query"}
         if not path.startswith("/v1") or "{" not in path or any(each.get("required") for each in asked.values()):
             continue
-        url = filled(path, operation, order_id=known["order_id"])
+        url = filled(path, operation, **{each: known[each] for each in MADE})
         assert url is not None, name
         waiting = {"min_position": exchange.head()} if "min_position" in asked else {}
         answer = exchange.api.get(url, **waiting)

@@ -82,10 +82,10 @@ def test_a_read_that_takes_too_long_is_ended(exchange: Exchange, question: Calla
 
     async def ask() -> None:
         with pytest.raises(ApiError) as raised:
-            await reads.run(stays, question, costly=False)
+            await reads.run(stays, question)
         assert raised.value.code == "READ_TIMEOUT"
         assert asleep(exchange) == 0
-        assert await reads.run(stays, sleep(0), costly=False) == ""
+        assert await reads.run(stays, sleep(0)) == ""
 
     with threads(exchange, 0.3) as reads:
         began = time.monotonic()
@@ -98,7 +98,7 @@ def test_a_statement_ends_by_itself(exchange: Exchange) -> None:
 
     async def ask() -> None:
         with pytest.raises(ApiError, match="took longer"):
-            await reads.run(stays, sleep(30), costly=False)
+            await reads.run(stays, sleep(30))
 
     with threads(exchange, 30, read_ms=200) as reads:
         asyncio.run(ask())
@@ -109,7 +109,7 @@ def test_a_read_ends_with_its_client(exchange: Exchange) -> None:
 
     async def ask() -> None:
         with pytest.raises(ClientDisconnect):
-            await reads.run(leaves, sleep(30), costly=False)
+            await reads.run(leaves, sleep(30))
         assert asleep(exchange) == 0
 
     with threads(exchange, 30) as reads:
@@ -120,11 +120,11 @@ def test_costly_reads_leave_threads_to_others(exchange: Exchange) -> None:
     """One runs, the others queue and end in time; a read of another kind does not notice."""
 
     async def ask() -> None:
-        costly = [asyncio.ensure_future(reads.run(stays, sleep(30), costly=True)) for _ in range(12)]
+        costly = [asyncio.ensure_future(reads.run(stays, sleep(30), costly_of="ann")) for _ in range(12)]
         await asyncio.sleep(0.3)
         assert asleep(exchange) == 1
         began = time.monotonic()
-        await reads.run(stays, sleep(0), costly=False)
+        await reads.run(stays, sleep(0))
         assert time.monotonic() - began < 0.5
         found = await asyncio.gather(*costly, return_exceptions=True)
         assert {getattr(each, "code", each) for each in found} == {"READ_TIMEOUT"}
@@ -140,10 +140,10 @@ def test_whoever_gets_the_connection_next_is_not_canceled(exchange: Exchange) ->
         ended = 0
         for number in range(40):
             try:
-                await reads.run(stays, sleep(0.055 + number % 8 / 1000), costly=False)
+                await reads.run(stays, sleep(0.055 + number % 8 / 1000))
             except ApiError:
                 ended += 1
-            assert await patient.run(stays, sleep(0.001), costly=False) == ""
+            assert await patient.run(stays, sleep(0.001)) == ""
         assert ended
 
     with connection_pool(exchange.running.settings, 1) as pool:

@@ -189,7 +189,7 @@ def test_without_traces_nobody_sees_a_header(settings: Settings) -> None:
 @pytest.mark.parametrize(
     ("modules", "absent"),
     [
-        ("consumers.run_engine, consumers.projector.projector, consumers.client", "opentelemetry"),
+        ("consumers.run_engine, consumers.projector.projector, tidings_client.kafka", "opentelemetry"),
         # FastAPI itself imports the API of OpenTelemetry, which does nothing without an SDK.
         ("api.processes", "opentelemetry.sdk"),
         ("api.processes", "consumers.traces"),

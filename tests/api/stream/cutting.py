@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from random import Random
 
+    from tests.api.conftest import Api
+
 CHANNELS = ("trades", "prices", "lifecycle")
-Seen = tuple[int, str, Any]
-"""A message: position, channel, and the number of a trade."""
+PARTIES = {"account_id", "account", "order_id", "resting_account_id", "resting_account", "resting_order_id"}
+Seen = tuple[int, str, dict[str, Any]]
+"""A message: position, channel, and all that it says."""
 
 
 class CuttingProxy:
@@ -112,7 +115,7 @@ class Collector:
 
     def take(self, channel: str, message: dict[str, Any]) -> None:
         """Note a message; it counts once its position is whole."""
-        self._pending.append((message["position"], channel, message.get("number")))
+        self._pending.append((message["position"], channel, message))
 
     def whole(self, position: int) -> None:
         """Note that everything up to a position is there."""
@@ -164,3 +167,28 @@ class SocketCollector(Collector):
 
 
 COLLECTORS = {"sse": EventStreamCollector, "ws": SocketCollector}
+
+
+def rows_of(api: Api, market: str, position: int) -> tuple[list[dict[str, Any]], dict[str, list[tuple[int, str]]]]:
+    """Return the trades of a market in the read models, without parties, and by outcome the ticks of its price."""
+    trades: list[dict[str, Any]] = []
+    page: dict[str, Any] = {"next_cursor": ""}
+    while page["next_cursor"] is not None:
+        given = {"cursor": page["next_cursor"]} if page["next_cursor"] else {"min_position": position}
+        page = api.get(f"/markets/{market}/trades", limit=1000, **given).json()
+        trades += page["data"]
+    trades.sort(key=lambda row: (row["position"], row["number"]))
+    shown = [{name: value for name, value in row.items() if name not in PARTIES} | {"market": market} for row in trades]
+    histories = api.data(f"/markets/{market}/prices-history", min_position=position)["histories"]
+    return shown, {each["outcome"]: [(tick["position"], tick["p"]) for tick in each["history"]] for each in histories}
+
+
+def rows_in(seen: list[Seen]) -> tuple[list[dict[str, Any]], dict[str, list[tuple[int, str]]]]:
+    """Return the same from the messages of a market from its beginning."""
+    ticks: dict[str, list[tuple[int, str]]] = {}
+    for position, channel, message in seen:
+        for outcome, price in message["prices"].items() if channel == "prices" else ():
+            history = ticks.setdefault(outcome, [])
+            if not history or history[-1][1] != price:
+                history.append((position, price))
+    return [message for _, channel, message in seen if channel == "trades"], ticks

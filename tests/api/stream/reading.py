@@ -27,10 +27,10 @@ class Blocks:
     """The blocks of one connection, as they arrive. `status` and `headers` are those of the answer."""
 
     def __init__(self, connection: socket.socket, last_id: str = "") -> None:
-        self._file = connection.makefile("rb")
-        self.status = int(self._file.readline().split()[1])
+        self.file = connection.makefile("rb")
+        self.status = int(self.file.readline().split()[1])
         self.headers: dict[str, str] = {}
-        for line in iter(self._file.readline, b"\r\n"):
+        for line in iter(self.file.readline, b"\r\n"):
             name, _, value = line.decode().partition(":")
             self.headers[name.lower()] = value.strip()
         self.last_id = last_id
@@ -39,7 +39,7 @@ class Blocks:
 
     def body(self) -> Any:
         """Return the JSON of an answer that is no stream."""
-        return json.loads(self._file.read(int(self.headers["content-length"])))
+        return json.loads(self.file.read(int(self.headers["content-length"])))
 
     def __iter__(self) -> Iterator[Block]:
         """Yield the blocks with data; those with only an id move `last_id`."""
@@ -60,11 +60,11 @@ class Blocks:
         return found
 
     def _chunk(self) -> bytes | None:
-        size = self._file.readline()
+        size = self.file.readline()
         if not size or int(size, 16) == 0:
             return None
-        chunk = self._file.read(int(size, 16))
-        return chunk if self._file.readline() else None
+        chunk = self.file.read(int(size, 16))
+        return chunk if self.file.readline() else None
 
     def _block(self, text: str) -> Block | None:
         event, data, own = "message", None, False
@@ -90,4 +90,6 @@ def opened(url: str, query: str = "", *, key: str | None = None, **headers: str)
         lines += [f"Authorization: Bearer {key}"] if key else []
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         connection.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
-        yield Blocks(connection)
+        found = Blocks(connection)
+        with found.file:
+            yield found

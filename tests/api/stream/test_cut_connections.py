@@ -6,15 +6,16 @@ import random
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from pydantic import SecretStr
 
 from api.processes import Embedded
 from consumers.kafka.topics import ensure_topics
-from messages.channels import FollowedMarkets, StreamedTrade, channel_of
+from messages.channels import FollowedMarkets, channel_of, wire_of
 from projections.machine.log_source import decode
 from tests.api.conftest import OPERATOR_KEY, Exchange, connected
-from tests.api.stream.cutting import CHANNELS, COLLECTORS, CuttingProxy, Seen
+from tests.api.stream.cutting import CHANNELS, COLLECTORS, CuttingProxy, Seen, rows_in, rows_of
 from tests.consumers.processes import kafka_settings
 
 if TYPE_CHECKING:
@@ -33,13 +34,13 @@ NO_LIMITS: dict[str, Any] = {
 
 def told_by(log: ApplicationRecorder, market_id: str) -> list[Seen]:
     """Return the messages that the log has of a market."""
-    followed, found = FollowedMarkets(), []
-    for recorded in decode(log.select_notifications(0, 100_000)):
-        for message in followed.follow(recorded):
-            if message.market_id == market_id and (channel := channel_of(message)) in CHANNELS:
-                number = message.number if isinstance(message, StreamedTrade) else None
-                found.append((message.position, channel, number))
-    return found
+    followed = FollowedMarkets()
+    return [
+        (message.position, channel, msgspec.json.decode(msgspec.json.encode(wire_of(message))))
+        for recorded in decode(log.select_notifications(0, 100_000))
+        for message in followed.follow(recorded)
+        if message.market_id == market_id and (channel := channel_of(message)) in CHANNELS
+    ]
 
 
 @pytest.fixture(params=["postgres", "kafka"])
@@ -63,11 +64,10 @@ def collected_through_cuts(exchange: Exchange, cuts: int, trade: Callable[[Excha
     `trade` returns the last position of the market.
     """
     market = exchange.market()
-    start = exchange.head()
     proxies = [CuttingProxy(exchange.running.url, random.Random(21 + n), cuts) for n in range(2)]  # noqa: S311
     with proxies[0], proxies[1], ThreadPoolExecutor(2) as pool:
         collectors = [
-            COLLECTORS[transport](proxy.url, market["slug"], start)
+            COLLECTORS[transport](proxy.url, market["slug"], 0)
             for transport, proxy in zip(("sse", "ws"), proxies, strict=True)
         ]
         end: Future[int] = Future()
@@ -75,11 +75,12 @@ def collected_through_cuts(exchange: Exchange, cuts: int, trade: Callable[[Excha
         end.set_result(trade(exchange, market))
         for each in collecting:
             each.result()
-    told = [each for each in told_by(exchange.running.dependencies.log, market["market_id"]) if each[0] > start]
+    told = told_by(exchange.running.dependencies.log, market["market_id"])
     assert told[-1][:2] == (end.result(), "lifecycle")
     for collector, proxy in zip(collectors, proxies, strict=True):
         assert collector.seen == told
         assert proxy.cuts_left == 0, collector.connections
+    assert rows_in(told) == rows_of(exchange.api, market["slug"], end.result())
 
 
 def trade(exchange: Exchange, market: dict[str, Any]) -> int:

@@ -22,7 +22,7 @@ def _send(socket: ClientConnection, cmd: str, number: int = 1, **params: Any) ->
 
 
 def _receive(socket: ClientConnection) -> dict[str, Any]:
-    while (message := json.loads(socket.recv(timeout=10)))["type"] == "beat":
+    while (message := json.loads(socket.recv(timeout=10)))["type"] in {"beat", "mark"}:
         pass
     found: dict[str, Any] = message
     return found

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+from time import time_ns
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 
 from consumers.engine.metrics import EngineCollector
+from consumers.run_engine import missing
 from domain.partition import CommandRejected
-from tests.consumers.checks import recorded
+from tests.consumers.checks import eventually, recorded
 from tests.consumers.exchange_fixtures import MICRO, open_market, running
 
 if TYPE_CHECKING:
+    import pytest
     from eventsourcing.popo import POPOApplicationRecorder
 
 
@@ -42,3 +46,22 @@ def test_the_numbers_are_those_of_the_log(recorder: POPOApplicationRecorder) -> 
         assert value("tidings_engine_take_overs_total") == 1
 
     assert registry.get_sample_value("tidings_engine_state", {"state": "stopped"}) == 1
+
+
+def test_a_stuck_engine_is_not_ready(recorder: POPOApplicationRecorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not say so itself: another thread asks, and the state in its numbers stays "serving"."""
+    monkeypatch.setattr("consumers.run_engine.STUCK_SECONDS", 2.5)
+    may_go_on = threading.Event()
+    may_go_on.set()
+
+    def clock() -> int:
+        may_go_on.wait(60)
+        return time_ns() // 1000
+
+    with running(recorder, clock=clock) as (engine, _, _):
+        assert missing(engine) == []
+        may_go_on.clear()
+        assert eventually(lambda: missing(engine) == ["engine is stuck"])
+        assert engine.measures.state == "serving"
+        may_go_on.set()
+        assert eventually(lambda: missing(engine) == [])

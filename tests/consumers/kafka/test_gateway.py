@@ -5,12 +5,13 @@ import signal
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
 
 from consumers.errors import Busy, EngineStopped, ReplyTimeout
+from consumers.kafka import gateway as gateway_module
 from consumers.kafka.gateway import KafkaGateway
 from consumers.kafka.records import RecordReader
 from consumers.kafka.topics import COMMANDS, ensure_topics, topic_name
@@ -40,6 +41,18 @@ def test_no_reply_in_time_is_told_as_such(settings: Settings) -> None:
 
     with reading(settings) as recorder:
         assert [event.command_id for event in recorded(recorder) if event.digest] == ["t:1"]
+
+
+def test_a_gateway_that_rests_is_in_time(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However rarely it looks around while nobody waits: the first deadline is kept, and it closes at once."""
+    monkeypatch.setattr(gateway_module, "IDLE_SECONDS", 20.0)
+    with KafkaGateway(settings) as gateway:
+        sleep(0.3)
+        before = monotonic()
+        with pytest.raises(ReplyTimeout):
+            gateway.submit_blocking("t:1", AdvanceTime(), timeout_seconds=0.3)
+        sleep(0.3)
+    assert monotonic() - before < 5
 
 
 def test_more_than_may_wait_are_refused(settings: Settings) -> None:

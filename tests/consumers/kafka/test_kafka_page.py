@@ -97,9 +97,14 @@ def test_its_table_names_every_topic() -> None:
 
 
 def test_its_links_lead_somewhere() -> None:
-    """All are files of ours."""
+    """All are files of ours, and where they name a heading, it is there."""
     links = re.findall(r"\]\(([^)]+)\)", PAGE)
 
     assert links
     for link in links:
-        assert (DOCS / link).exists(), link
+        name, _, anchor = link.partition("#")
+        assert (DOCS / name).exists(), link
+        headings = re.findall(r"^#+ (.+)$", (DOCS / name).read_text("utf-8"), re.MULTILINE) if anchor else []
+        assert not anchor or anchor in {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}, (
+            link
+        )

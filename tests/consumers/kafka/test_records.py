@@ -1,8 +1,9 @@
 """Records by librdkafka: a reader whose offset is gone, and a sender without a broker."""
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 
 import pytest
 from eventsourcing.persistence import OperationalError
@@ -42,6 +43,22 @@ def test_an_offset_that_is_gone(settings: Settings, may_skip: bool) -> None:
             sender.write(topic, [b"[ ]"], 10)
             found += [record.value() for record in reader.take(10, 0.2)]
         assert found[0] == b"[ ]"
+
+
+def test_a_wait_for_records_is_ended_from_another_thread(settings: Settings) -> None:
+    """At once, whether it has begun or not; the next one is a wait again."""
+    with closing(RecordReader(settings, topic_name(settings, "replies"), 0)) as reader, ThreadPoolExecutor() as threads:
+        reader.seek_to_end()
+        before = monotonic()
+        waiting = threads.submit(reader.take, 10, 20)
+        sleep(0.3)
+        reader.wake()
+        assert waiting.result() == ()
+        reader.wake()
+        assert reader.take(10, 20) == ()
+        assert monotonic() - before < 5
+        assert reader.take(10, 0.2) == ()
+        assert monotonic() - before > 0.5
 
 
 def test_nobody_answers(settings: Settings) -> None:

@@ -63,9 +63,8 @@ def register(exchange: Exchange, receiver: Receiver, **wanted: Any) -> str:
 
 
 def webhook(exchange: Exchange, webhook_id: str) -> dict[str, Any]:
-    """Return a webhook as it is listed."""
-    (found,) = [each for each in exchange.api.data("/webhooks") if each["webhook_id"] == webhook_id]
-    return dict(found)
+    """Return a webhook as it is shown."""
+    return dict(exchange.api.data(f"/webhooks/{webhook_id}"))
 
 
 def wait_for(exchange: Exchange, webhook_id: str, status: str) -> dict[str, Any]:
@@ -187,6 +186,31 @@ def test_a_webhook_is_disabled_after_a_day_and_can_be_enabled(
         expected = ([] if skip else missed) + trade(exchange, trader, [market], 1)
         receiver.wait_for(lambda: expected[-1] in receiver.positions())
     assert receiver.positions() == expected
+
+
+def test_a_test_message_arrives_whatever_the_status(exchange: Exchange, receiver: Receiver) -> None:
+    """Signed as all others, each with an id of its own. It says why it did not arrive, and changes nothing."""
+    hook = register(exchange, receiver, min_cost="999999999")
+    receiver.secrets.append(exchange.api.done(f"/webhooks/{hook}/rotate-secret")["secret"])
+    away = exchange.api.done(f"/webhooks/{hook}/ping")
+    assert not away["delivered"]
+    assert away["error"]
+    with listening(receiver):
+        assert exchange.api.done(f"/webhooks/{hook}/ping") == {"webhook_id": hook, "delivered": True, "error": None}
+        receiver.answer = lambda _: 410
+        gone = exchange.api.done(f"/webhooks/{hook}/ping")
+        assert (gone["delivered"], gone["error"]) == (False, "the receiver answered 410")
+        found = webhook(exchange, hook)
+        assert (found["status"], found["last_error"], found["delivered_at"]) == ("active", None, None)
+        with psycopg.connect(str(exchange.running.settings.dsn), autocommit=True) as connection:
+            connection.execute("UPDATE public.webhooks SET disabled_at = now()")
+        receiver.answer = lambda _: 204
+        assert exchange.api.done(f"/webhooks/{hook}/ping")["delivered"]
+    assert webhook(exchange, hook)["status"] == "disabled"
+    assert receiver.problems == []
+    assert len({each.webhook_id for each in receiver.received + receiver.refused}) == 3
+    assert {each.body["type"] for each in receiver.received} == {"Ping"}
+    assert receiver.received[0].body["data"] == {"position": None, "market_id": None, "messages": []}
 
 
 def test_gone_is_gone(exchange: Exchange, receiver: Receiver) -> None:

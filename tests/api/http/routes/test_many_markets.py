@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import psycopg
+
 if TYPE_CHECKING:
+    import pytest
+
     from tests.api.conftest import Exchange
 
 
@@ -60,3 +64,27 @@ def test_what_may_be_named(exchange: Exchange) -> None:
             refused = exchange.api.get(path, markets=named)
             assert (refused.status_code, refused.json()["details"]["field"]) == (422, "markets"), named
         assert exchange.api.get(path).status_code == 422
+
+
+def test_all_markets_are_looked_up_at_once(exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read of many markets asks no more often for the markets than a read of one; likewise for their books."""
+    made = [exchange.market() for _ in range(5)]
+    statements: list[str] = []
+    execute = psycopg.Cursor.execute
+
+    def counted(self: Any, query: Any, *arguments: Any, **more: Any) -> Any:
+        statements.append(str(query))
+        return execute(self, query, *arguments, **more)
+
+    monkeypatch.setattr(psycopg.Cursor, "execute", counted)
+
+    def looked_up(path: str, named: list[str], **more: Any) -> tuple[int, int]:
+        statements.clear()
+        data = exchange.api.data(path, markets=",".join(named), min_position=made[-1]["position"], **more)
+        assert len(data) == len(named)
+        return tuple(sum(f"FROM {table} " in each for each in statements) for table in ("markets", "book_levels"))  # type: ignore[return-value]
+
+    names = [made[0]["slug"], *(each["market_id"] for each in made[1:])]
+    for path in ("/books", "/candlesticks", "/prices-history"):
+        for when in ({}, {"as_of_position": made[-1]["position"]}):
+            assert looked_up(path, names, **when) == looked_up(path, names[:1], **when) == (1, path == "/books")

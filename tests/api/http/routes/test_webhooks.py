@@ -42,13 +42,21 @@ def test_a_webhook_is_registered_listed_and_removed(exchange: Exchange) -> None:
     assert made["delivered_position"] == made["position"] >= head
     assert made["secret"] not in exchange.api.get("/webhooks").text
     (listed,) = exchange.api.data("/webhooks")
+    alone = exchange.api.data(f"/webhooks/{made['webhook_id']}")
+    assert alone | {"delivered_position": 0} == listed | {"delivered_position": 0}
     assert {**listed, "delivered_position": 0} == {
         name: value for name, value in (made | {"delivered_position": 0}).items() if name not in {"secret", "position"}
     }
     removed = exchange.api.send("DELETE", f"/webhooks/{made['webhook_id']}")
     assert removed.json()["webhook_id"] == made["webhook_id"]
     assert exchange.api.data("/webhooks") == []
-    for method, path in [("DELETE", ""), ("POST", "/enable"), ("POST", "/rotate-secret")]:
+    for method, path in [
+        ("GET", ""),
+        ("DELETE", ""),
+        ("POST", "/enable"),
+        ("POST", "/rotate-secret"),
+        ("POST", "/ping"),
+    ]:
         answer = exchange.api.send(method, f"/webhooks/{made['webhook_id']}{path}", None if not path else {})
         assert (answer.status_code, answer.json()["code"]) == (404, "WEBHOOK_NOT_FOUND")
 
@@ -64,6 +72,15 @@ def test_a_webhook_is_registered_listed_and_removed(exchange: Exchange) -> None:
 def test_urls_that_are_refused(exchange: Exchange, url: str) -> None:
     """Those that no request can go to, with secrets in them, and to hosts that are not public."""
     assert problem(exchange, url=url) == (422, "INVALID_FIELD", "url")
+
+
+def test_a_test_message_reaches_no_private_address(exchange: Exchange) -> None:
+    """Not even if the setting allowed its URL when it was registered."""
+    made = exchange.api.done("/webhooks", NOTHING)["webhook_id"]
+    with psycopg.connect(str(exchange.running.settings.dsn), autocommit=True) as connection:
+        connection.execute("UPDATE public.webhooks SET url = 'http://127.0.0.1:9/'")
+    answer = exchange.api.done(f"/webhooks/{made}/ping")
+    assert answer == {"webhook_id": made, "delivered": False, "error": "127.0.0.1 has an address that is not public"}
 
 
 def test_filters_that_are_refused(exchange: Exchange) -> None:
