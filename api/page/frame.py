@@ -44,11 +44,10 @@ class PageFrame:
             return self._app(scope, receive, send)
         path: str = scope["path"]
         is_page = not path.startswith(NOT_PAGES)
-        cookie = next((value for name, value in scope["headers"] if name == b"cookie"), None)
-        if cookie is not None and not header_of(scope, b"authorization"):
-            token = cookie_in(cookie.decode("latin-1"), COOKIE)
-            if token is not None and _counts(scope, path, is_page=is_page):
-                scope["headers"] = [*scope["headers"], (b"authorization", f"{SESSION_SCHEME}{token}".encode("latin-1"))]
+        for name, value in scope["headers"]:  # programs send no cookie: this loop is all that their orders pay
+            if name == b"cookie":
+                _read_cookie(scope, value, is_page=is_page)
+                break
         if not is_page or scope["type"] != "http":
             return self._app(scope, receive, send)
         scope["tidings.language"] = language_of(scope)
@@ -115,9 +114,11 @@ def is_same_origin(scope: Scope) -> bool:
     return bool(host) and origin.partition("://")[2] == host
 
 
-def _counts(scope: Scope, path: str, *, is_page: bool) -> bool:
-    """Return whether the cookie of a request counts (see the module's docstring)."""
+def _read_cookie(scope: Scope, value: bytes, *, is_page: bool) -> None:
+    """Turn the session in a cookie into a header, where it counts (see the module's docstring) and there is no other key."""
+    token = cookie_in(value.decode("latin-1"), COOKIE)
+    if token is None or header_of(scope, b"authorization"):
+        return
     is_safe = scope.get("method", "GET") in SAFE and scope["type"] == "http"
-    if is_safe and (is_page or path == "/v1/stream"):
-        return True
-    return is_same_origin(scope)
+    if (is_safe and (is_page or scope["path"] == "/v1/stream")) or is_same_origin(scope):
+        scope["headers"] = [*scope["headers"], (b"authorization", f"{SESSION_SCHEME}{token}".encode("latin-1"))]

@@ -26,7 +26,7 @@ PATHS = (
     "/v1/markets",
     "/v1/nowhere",
     "/v1/markets/",
-    "//evil.example/..",
+    "//evil.example/nowhere",
     "/v1/keys",
 )
 
