@@ -42,14 +42,8 @@ from projections.reading import AsOf
 
 router = APIRouter(include_in_schema=False)
 
-WAITING: Final = {
-    Status.DISPUTED: "answer the dispute",
-    Status.CLOSED: "say what happened",
-    Status.DETERMINED: "pay out after the window",
-    Status.HALTED: "resume or void",
-    Status.DRAFT: "open for trading",
-}
-"""The statuses that wait for an operator, and for what."""
+WAITING: Final = (Status.DISPUTED, Status.CLOSED, Status.DETERMINED, Status.HALTED, Status.DRAFT)
+"""The statuses that wait for an operator; the template says for what."""
 
 COMMANDS: Final = {
     "activate": ActivateMarket,
@@ -82,6 +76,10 @@ async def show_desk(read: Read) -> Response:
         return RedirectResponse("/sign-in?next=/desk", 303)
     await at_the_desk(read.request)
     state = await status_of(read.context)
+    registry = read.context.metrics.registry
+    streams = {
+        each: registry.get_sample_value("tidings_stream_connections", {"transport": each}) for each in ("sse", "ws")
+    }
 
     def query(connection: Connection[Any], as_of: AsOf) -> dict[str, Any]:
         wanted = Filter(statuses=[each.value for each in WAITING])
@@ -91,7 +89,7 @@ async def show_desk(read: Read) -> Response:
         return {"waiting": waiting, "active": cards(connection, as_of, active), "stories": told}
 
     return await show(
-        read, "desk.html", (stories.list_stories, listing.newest, *CARD_NEEDS), query, state=state, tasks=WAITING
+        read, "desk.html", (stories.list_stories, listing.newest, *CARD_NEEDS), query, state=state, streams=streams
     )
 
 

@@ -56,6 +56,7 @@ function take(message) {
     if (!before || before.position <= message.position) due.set(market, message);
     if (due.size === 1) soon();
   }
+  if (message.kind === "orders" && String(message.data.type).startsWith("TradeSettled")) say(body.dataset.wordsFilled || "");
   if (concerns(market, message.kind)) foldTo = Math.max(foldTo, message.position);
   document.dispatchEvent(new CustomEvent(`tidings:${message.kind}`, { detail: message.data }));
 }
