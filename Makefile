@@ -3,7 +3,7 @@
 #   make demo          run the whole exchange in one process: load the seed story, trade on it, show and serve it
 #   make demo-kafka    the same with a local Kafka broker and separate processes
 #   make serve         run your own exchange, without a story
-#   make test          run all tests, with a real PostgreSQL and a real Kafka    (ARGS="tests/local -x")
+#   make test          run all tests, with a real PostgreSQL and a real Kafka    (ARGS="tests/local -x", WORKERS=0 for one process)
 #   make test-next     run the tests of eventsourcing_kafka that depend on its library, with the library's next release
 #   make check         check style, types, house rules, licences and known vulnerabilities, as CI does before the tests
 #   make bench         measure the claims about speed                (ARGS="engine --seconds 2")
@@ -17,6 +17,8 @@
 # ARGS is passed to the program, as in: make demo ARGS="--once --json"
 
 ARGS ?=
+# The tests of a file run in one worker, which has its own servers. Most tests wait for something, so two workers halve the time.
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -42,7 +44,7 @@ serve: compile
 	@$(BIN)/tidings serve $(ARGS)
 
 test: $(VENV)/.installed-dev $(NEXT)/.installed compile
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 test-next: $(NEXT)/.installed
 	@PYTHONPATH=$(CURDIR)/$(NEXT) $(BIN)/python -m pytest tests/eventsourcing_kafka $(ARGS)
