@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 # Without fsync only a power cut loses data, and kill -9 loses nothing. These tests have no power cuts.
-_NO_FSYNC = {"fsync": "off"}
+_NO_FSYNC = {"fsync": "off", "max_connections": "500"}
 
 CI = os.environ.get("CI") == "true"
 

@@ -1810,6 +1810,8 @@ class Calls:
     def get_readiness(self) -> Call[ReadyAnswer]:
         """Readiness: 200 if the database, the log, the read models and an engine can be used, else 503 with what is
         missing.
+
+        `TIDINGS_OPS_PORT` answers 503 also while the event loop of the API itself is stuck.
         """
         return request(
             "GET",

@@ -138,8 +138,8 @@ class KafkaGateway:
         """Disconnect. Callers that still wait get EngineStopped."""
         self._stopping.set()
         if self._thread is not None:
-            assert self._reader is not None, "the thread reads"
-            self._reader.wake()
+            if self._reader is not None:
+                self._reader.wake()
             self._thread.join()
         self._release("the gateway is closed")
         if self._sender is not None:

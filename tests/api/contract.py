@@ -54,8 +54,8 @@ def violation(response: httpx.Response) -> str | None:
     path = response.request.url.raw_path.decode().partition("?")[0]
     if path in NOT_DECLARED or response.headers.get("content-type", "").startswith(PAGES):
         return None
-    if not path.startswith("/v1") and response.request.url.path in PAGE_PATHS:
-        return None  # the error of a page, for a client that takes no HTML
+    if not path.startswith("/v1") and (response.request.url.path in PAGE_PATHS or response.has_redirect_location):
+        return None  # the error of a page, for a client that takes no HTML, or what follows a form
     template = next((template for pattern, template in templates() if pattern.fullmatch(path)), None)
     method = response.request.method.lower()
     operations = document()["paths"].get(template, {})

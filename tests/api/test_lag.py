@@ -70,7 +70,7 @@ def client(database: str, tmp_path: Path) -> Iterator[httpx.Client]:
             settings=settings,
         )
         with (
-            HttpServer(create_ops_app(app), settings) as server,
+            HttpServer(create_ops_app(app, lambda: True), settings) as server,
             httpx.Client(base_url=server.url) as client,
         ):
             yield client

@@ -117,6 +117,7 @@ def test_the_example_of_each_alert_is_there() -> None:
     assert sorted(fired) == sorted(rules)
 
 
+@pytest.mark.chaos  # few machines have it
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="it comes with Prometheus")
 def test_prometheus_takes_the_files_and_each_alert_fires(tmp_path: Path) -> None:
     """Its own tool reads the configuration and the rules, and evaluates the rules on numbers of a good and a bad time."""

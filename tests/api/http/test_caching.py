@@ -128,7 +128,7 @@ def test_which_answers_are_shared() -> None:
         name = methods.get("get", {}).get("operationId")
         if name is None:
             continue
-        shared = RULES[name] is PUBLIC and name not in PRIVATE_PARTS
+        shared = RULES[name] is PUBLIC and name not in PRIVATE_PARTS and name != "get_stream"  # it never ends
         filled = path
         for parameter in ("story", "market", "account", "order_id", "key_id"):
             filled = filled.replace(f"{{{parameter}}}", "x")
