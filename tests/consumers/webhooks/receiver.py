@@ -69,7 +69,7 @@ class Receiver:
         """Wait until something is so."""
         with self.arrived:
             assert self.arrived.wait_for(enough, 30), (len(self.received), len(self.refused), self.problems)
-        assert not self.problems
+        assert not self.problems, self.problems
 
     def positions(self) -> list[int]:
         """Return the positions of what arrived, without repetitions, in the order of their first arrivals."""
@@ -95,7 +95,10 @@ def listening(receiver: Receiver, tls: ssl.SSLContext | None = None) -> Iterator
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
+            length = int(self.headers["content-length"])
+            body = self.rfile.read(length)
+            if len(body) < length:
+                return  # its sender was killed meanwhile
             status = receiver.take(self.path, {k.lower(): v for k, v in self.headers.items()}, body)
             self.send_response(status)
             for name, value in receiver.headers.items():
