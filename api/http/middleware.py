@@ -132,7 +132,7 @@ class RequestFrame:
             return send(message)
 
         try:
-            if (error := _nul_in(scope) or await self.admission.admit(scope)) is not None:
+            if (error := nul_in(scope) or await self.admission.admit(scope)) is not None:
                 await response_to(error, request_log)(scope, receive, send_with_id)
                 return
             await self.app(scope, body, send_with_id)
@@ -226,7 +226,7 @@ class _Limited:
         return HTTPException(413, f"the body is larger than {self._bodies.each_max} bytes")
 
 
-def _nul_in(scope: Scope) -> ApiError | None:
+def nul_in(scope: Scope) -> ApiError | None:
     """Return the error for a NUL in the path or in the query string: PostgreSQL can hold none, so nothing is found by it."""
     if "\0" in scope["path"]:
         return ApiError("NOT_FOUND", "no path has a NUL")

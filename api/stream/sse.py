@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from api.http.errors import ANSWERED, ApiError, answer, response_to
-from api.http.middleware import request_id_of
+from api.http.middleware import nul_in, request_id_of
 from api.http.request_log import RequestLog
 from api.http.waits import disconnected
 from api.stream.key_check import KeyCheck
@@ -77,6 +77,8 @@ class EventStreams:
     async def _subscribe(self, scope: Scope) -> Subscriber:
         """Return the subscriber that a request asks for; raises ApiError."""
         caller: Caller = scope["tidings.caller"]
+        if (error := nul_in(scope)) is not None:
+            raise error
         given = parameters_of(scope["query_string"])
         last = next((value for name, value in scope["headers"] if name == b"last-event-id"), None)
         after = None

@@ -69,7 +69,7 @@ class Visitor:
             self.problems.append(f"{message.type}: {text}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop stays in this thread, where other modules want their own
 def browser() -> Iterator[Browser]:
     """A Chromium; the tests are skipped where there is none."""
     try:

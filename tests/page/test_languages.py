@@ -46,7 +46,9 @@ def test_a_browser_chooses_the_language(exchange: Exchange) -> None:
     told = {}
     for language in ("de-CH, en;q=0.5", "en-US, de;q=0.9", "fr", "de;q=nonsense"):
         headers = {"accept": "text/html", "accept-language": language}
-        told[language] = exchange.api.client.get("/leaderboard", headers=headers).text
+        answer = exchange.api.client.get("/leaderboard", headers=headers)
+        assert answer.status_code == 200, answer.text
+        told[language] = answer.text
 
     assert "<h1>Rangliste</h1>" in told["de-CH, en;q=0.5"]
     assert all("<h1>Leaderboard</h1>" in text for language, text in told.items() if not language.startswith("de-CH"))
