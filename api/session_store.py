@@ -10,6 +10,8 @@ import hashlib
 import secrets
 from typing import TYPE_CHECKING, Any, Final
 
+from psycopg.sql import SQL, Identifier
+
 from api import key_store
 
 if TYPE_CHECKING:
@@ -28,13 +30,7 @@ _VALID: Final = "k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at 
 
 def begin(connection: Connection[Any], key_id: str) -> str:
     """Begin a session of a key; return its token, which nobody can read later. Sessions that have expired are forgotten."""
-    token = secrets.token_urlsafe(32)
-    connection.execute("DELETE FROM public.sessions WHERE expires_at < now()")
-    connection.execute(
-        "INSERT INTO public.sessions (hash, key_id, expires_at) VALUES (%s, %s, now() + make_interval(secs => %s))",
-        [_hash(token), key_id, SESSION_SECONDS],
-    )
-    return token
+    return _made(connection, Identifier("public", "sessions"), key_id, secrets.token_urlsafe(32), SESSION_SECONDS)
 
 
 def find(connection: Connection[Any], token: str) -> Key | None:
@@ -56,13 +52,7 @@ def end(connection: Connection[Any], token: str) -> None:
 
 def make_code(connection: Connection[Any], key_id: str) -> str:
     """Return a code that signs in with a key, once, within ten minutes."""
-    code = secrets.token_urlsafe(24)
-    connection.execute("DELETE FROM public.sign_in_codes WHERE expires_at < now()")
-    connection.execute(
-        "INSERT INTO public.sign_in_codes (hash, key_id, expires_at) VALUES (%s, %s, now() + make_interval(secs => %s))",
-        [_hash(code), key_id, CODE_SECONDS],
-    )
-    return code
+    return _made(connection, Identifier("public", "sign_in_codes"), key_id, secrets.token_urlsafe(24), CODE_SECONDS)
 
 
 def use_code(connection: Connection[Any], code: str) -> str | None:
@@ -73,6 +63,18 @@ def use_code(connection: Connection[Any], code: str) -> str | None:
         [_hash(code)],
     ).fetchone()
     return None if row is None else str(row[0])
+
+
+def _made(connection: Connection[Any], table: Identifier, key_id: str, secret: str, seconds: int) -> str:
+    """Keep the hash of a secret for these seconds, forget those that have expired, and return the secret."""
+    connection.execute(SQL("DELETE FROM {} WHERE expires_at < now()").format(table))
+    connection.execute(
+        SQL("INSERT INTO {} (hash, key_id, expires_at) VALUES (%s, %s, now() + make_interval(secs => %s))").format(
+            table
+        ),
+        [_hash(secret), key_id, seconds],
+    )
+    return secret
 
 
 def _hash(token: str) -> bytes:

@@ -46,9 +46,7 @@ async def new_story(request: Request) -> Response:
         answer = await stories.publish_story(with_form_key(request, story), principal, body)
     except ApiError as error:
         return await show_story_form(read, story, drafts or [{}], None, error, http_status=422)
-    made: dict[str, Any] = msgspec.json.decode(bytes(answer.body))
-    where = f"/stories/{made.get('slug') or made['story_id']}?min_position={made['position']}"
-    return RedirectResponse(where, 303)
+    return _to_made(answer, "/stories", "story_id")
 
 
 @router.post("/desk/stories/{story}")
@@ -67,9 +65,13 @@ async def add_market(request: Request, story: str) -> Response:
         if error.status == 404:
             raise
         return await show_market_form(read, story, draft, None, error, http_status=422)
+    return _to_made(answer, "/markets", "market_id")
+
+
+def _to_made(answer: Response, folder: str, id_name: str) -> Response:
+    """Lead to the page of what an answer has made."""
     made: dict[str, Any] = msgspec.json.decode(bytes(answer.body))
-    where = f"/markets/{made.get('slug') or made['market_id']}?min_position={made['position']}"
-    return RedirectResponse(where, 303)
+    return RedirectResponse(f"{folder}/{made.get('slug') or made[id_name]}?min_position={made['position']}", 303)
 
 
 @router.post("/desk/markets/{market}")
