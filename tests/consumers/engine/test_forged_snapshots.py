@@ -52,8 +52,8 @@ class Home:
                 self.lines = [line["event"] for line in lines if line["log_level"] == "warning"]
 
     def snapshots(self) -> list[Path]:
-        """Return the files, the newest one last."""
-        return sorted(self.folder.glob("*/*/snapshot-*"))
+        """Return the whole files, the newest one last; one that is being written has a suffix."""
+        return sorted(path for path in self.folder.glob("*/*/snapshot-*") if not path.suffix)
 
     def forge(self, change: Callable[[Snapshot], None]) -> Path:
         """Put a snapshot into the place of the newest one that differs from it, with right checksums."""
