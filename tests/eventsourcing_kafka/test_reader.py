@@ -48,9 +48,10 @@ class Received:
         found = []
         for reader in readers:
             sleep(0.3)
+            self._records.clear()  # those of others, which were polled meanwhile
             reader._consumer.poll(0)  # it delivers the statistics
-            found.append(sum(self._records.values()))
-            self._records.clear()
+            (received,) = self._records.values()
+            found.append(received)
         return found
 
 
