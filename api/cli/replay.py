@@ -32,6 +32,7 @@ def _replay(options: Namespace, settings: Settings) -> int:
     from analysis.exported import ExportError
     from analysis.replay import open_history
     from api.cli.replayed_state import state_of, table
+    from messages.events import UnreadableEventError
     from messages.moments import parse_moment
 
     try:
@@ -51,6 +52,9 @@ def _replay(options: Namespace, settings: Settings) -> int:
     except ExportError as error:
         complain(error)
         return WRONG_USE
+    except UnreadableEventError as error:
+        complain(error)
+        return NO
     if not replayed.position and options.export is None:
         mention_demo(settings)
     state = state_of(replayed.exchange, replayed.position, market=options.market, account=options.account)

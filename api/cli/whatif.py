@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from api.cli.command import DONE, NO, WRONG_USE, add_command, complain, mention_demo, show_progress
@@ -32,12 +31,15 @@ def add_commands(commands: Commands) -> None:
 
 
 def _whatif(options: Namespace, settings: Settings) -> int:
+    from msgspec.json import encode
+
     from analysis.control import ControlError
     from analysis.replay import history_of_log
     from analysis.scratch import ScratchBusyError
     from analysis.whatif import UnknownMarketsError, what_if
     from api.cli.read_models import opened
     from api.cli.whatif_report import control_failed, whatif_json, whatif_text
+    from messages.events import UnreadableEventError
     from messages.fields import InvalidCommand
 
     try:
@@ -59,12 +61,12 @@ def _whatif(options: Namespace, settings: Settings) -> int:
                 progress=lambda position, end: show_progress(f"position {position:,} of {end:,}"),
             )
         except ControlError as error:
-            print(json.dumps(control_failed(error)) if options.json else f"control: {error}")
+            print(encode(control_failed(error)).decode() if options.json else f"control: {error}")
             return NO
-        except (ScratchBusyError, UnknownMarketsError) as error:
+        except (ScratchBusyError, UnknownMarketsError, UnreadableEventError) as error:
             complain(error)
             return NO
-    print(json.dumps(whatif_json(found, terms)) if options.json else whatif_text(found, terms))
+    print(encode(whatif_json(found, terms)).decode() if options.json else whatif_text(found, terms))
     return DONE
 
 
@@ -73,15 +75,13 @@ def _terms(options: Namespace) -> Terms:
     from analysis.terms import Terms
     from domain.market import DISPUTE_SECONDS_MAX, SUBSIDY_MAX, SUBSIDY_MIN
     from domain.money import MICRO, PRICE_TICK
-    from messages.fields import FRACTION, Amount, Whole
+    from messages.fields import FRACTION, Amount, InvalidCommand, Whole
 
     def parsed(name: str, codec: Any, value: Any) -> Any:
         return None if value is None else codec.parse(value, f"--{name}")
 
     tick = parsed("tick", Amount(PRICE_TICK, MICRO // 2), options.tick)
     if tick is not None and tick % PRICE_TICK:
-        from messages.fields import InvalidCommand
-
         raise InvalidCommand("--tick", "must be a multiple of 0.001")
     return Terms(
         fee_rate=parsed("fee-rate", FRACTION, options.fee_rate),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from random import Random
+from typing import TYPE_CHECKING
 
 import pytest
 from msgspec.structs import replace
@@ -10,25 +10,14 @@ from msgspec.structs import replace
 from analysis.control import Control, ControlError
 from analysis.recovered import recovered_commands
 from analysis.world import World
-from consumers.simulation.random_commands import RandomCommands
 from domain.events import Recorded
 from domain.market import MarketHalted
 from domain.partition import CommandRejected, CommandsRead
 from domain.values import NO_JSON
-from messages.commands import InvalidCommand, dump_command, parse_command
-from tests.messages.decided_log import DecidedLog
+from tests.analysis.random_logs import random_log
 
-
-def random_log(seed: int, commands: int, hold_seconds: int = 0) -> DecidedLog:
-    """The log of random commands, as they come over the wire."""
-    log, random = DecidedLog(), RandomCommands(Random(seed), lifecycle=0.06)  # noqa: S311  a simulation, no secret
-    log.exchange.hold_seconds = hold_seconds
-    for _ in range(commands):
-        time, command_id, command = random.next_command(log.exchange)
-        submitted = parse_command(dump_command(command_id, command))
-        if not isinstance(submitted.command, InvalidCommand):
-            log.decide(submitted, time)
-    return log
+if TYPE_CHECKING:
+    from tests.messages.decided_log import DecidedLog
 
 
 def control(events: list[Recorded]) -> World:
