@@ -20,6 +20,7 @@ from api.cli import (
     simulate,
     sql_role,
     topics,
+    whatif,
 )
 from api.cli.command import UNREACHABLE, WRONG_USE, complain, start_logs
 from local.compile import refuse_outdated
@@ -35,6 +36,7 @@ GROUPS: Final = (
     serving,
     load,
     replay,
+    whatif,
     read_models,
     dead_letters,
     simulate,
