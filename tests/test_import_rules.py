@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "projections": "domain messages projections/machine projections/market_facts projections/reading projections/timeline",
     "projections/registry": "projections projections/machine projections/timeline",
     "projections/verify": "domain projections/machine projections/reading",
-    "projections/dashboards": "domain projections projections/machine projections/registry",
+    "projections/dashboards": "domain projections projections/machine projections/reading projections/registry",
     # The engine knows no Kafka: `wiring` chooses the log.
     "consumers/errors": "",
     "consumers/process_tuning": "",
@@ -72,11 +72,13 @@ MAY_IMPORT = {
     " api/child_process api/http api/page api/key_store api/database api/lag api/logs api/status_metrics api/stop_signals"
     " api/stream",
     "api/lost_log": "settings projections/ consumers/ api/database",
+    "api/export": "domain messages local projections projections/machine projections/reading projections/timeline"
+    " projections/dashboards",
     "api/demo": "domain messages local settings tidings_client"
     " api/child_process api/database api/logs api/processes api/session_store api/stop_signals",
     "api/cli": "domain messages migrations local settings projections/ consumers/ analysis eventsourcing_kafka api/key_limits"
     " api/http api/key_store api/logs api/terminal api/stop_signals api/lag api/database api/lost_log api/processes"
-    " api/demo tidings_client",
+    " api/demo api/export tidings_client",
     "api": "api/cli",
     "bench": "domain messages local settings projections/ consumers/ analysis api/ eventsourcing_kafka tidings_client",
 }
@@ -84,6 +86,7 @@ MAY_IMPORT = {
 # A command of the command line imports what it needs when it runs, so that `--help` is quick. Elsewhere:
 LATE_IMPORTS = {
     ("analysis/exported.py", "duckdb"): "an extra; only exports in Parquet need it",
+    ("api/export/parquet.py", "duckdb"): "an extra; only Parquet needs it",
     ("api/logs.py", "eventsourcing_kafka"): "takes 0.2 s to import; only long-running programs need it",
     ("consumers/wiring.py", "consumers"): "OpenTelemetry is an extra, and takes 0.3 s; only traces need it",
     ("local/compile.py", "mypyc"): "needed to compile only",

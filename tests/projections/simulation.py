@@ -89,6 +89,12 @@ class Simulation:
             position = len(self.log) + 1
             self.log.append(Recorded(position, entry.stream, entry.version, self.time, command_id, entry.event))
 
+    def odd_market(self, number: int, question: str) -> OpenMarket:
+        """Return the command for a market with this question and the slug `odd-<number>`."""
+        self.markets.append(f"odd{number}")
+        close_time = self.time + HOUR
+        return OpenMarket(f"odd{number}", "s0", f"odd-{number}", question, ("Yes", "No"), MICRO, close_time, "AP")
+
     # --- what happens
 
     def _publish(self, number: int) -> None:

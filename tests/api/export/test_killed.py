@@ -1,0 +1,73 @@
+"""An export that is killed, whenever that is, and run again has the bytes of one run."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.api.export.conftest import FILE_POSITIONS
+from tests.api.export.exchange import exported, files
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from api.export import run, tables
+from tests.api.export.exchange import exported, opened
+tables.FILE_POSITIONS, run.SAVE_SECONDS = int(sys.argv[4]), 0
+with opened(sys.argv[1]) as source:
+    options = run.ExportOptions(format=sys.argv[3])
+    run.export(Path(sys.argv[2]), source, options, lambda line: print(line, flush=True))
+"""
+"""Exports, and prints a line before each file."""
+
+
+def kill_after(dsn: str, folder: Path, file_format: str, lines: int, seconds: float) -> bool:
+    """Export until so many files are begun, wait a little, and kill. Return whether the export was still going on."""
+    command = [sys.executable, "-c", PROGRAM, dsn, str(folder), file_format, str(FILE_POSITIONS)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        for _ in range(lines):
+            child.stdout.readline()
+        try:
+            child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            child.kill()
+        return child.wait() < 0
+
+
+def kill_often(dsn: str, folder: Path, file_format: str, kills: int, seed: int) -> None:
+    """Kill an export at random moments, then compare it with one that nobody killed."""
+    dice = random.Random(seed)  # noqa: S311  repeatable
+    exported(dsn, folder / "whole", format=file_format)
+    killed = 0
+    for _ in range(10 * kills):
+        if killed == kills:
+            break
+        killed += kill_after(dsn, folder / "killed", file_format, dice.randrange(1, 8), dice.random() * 0.03)
+        if not (folder / "killed" / "manifest.json").exists():
+            continue
+    exported(dsn, folder / "killed", format=file_format, verify=True)
+
+    assert killed
+    assert files(folder / "killed") == files(folder / "whole")
+
+
+@pytest.mark.parametrize("file_format", ["parquet", "jsonl"])
+def test_a_killed_export_goes_on(dsn: str, tmp_path: Path, file_format: str) -> None:
+    """Two kills."""
+    kill_often(dsn, tmp_path, file_format, 2, 1)
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("file_format", ["parquet", "jsonl"])
+def test_an_export_that_is_killed_twenty_times_goes_on(dsn: str, tmp_path: Path, file_format: str, seed: int) -> None:
+    """Each kill at another moment, until the export is whole."""
+    kill_often(dsn, tmp_path, file_format, 20, seed)
