@@ -37,6 +37,7 @@ from domain.money import AMOUNT_MAX, MICRO, Time
 from domain.orders import AmendOrder, CancelOrder, CancelOrders, MergeSets, PlaceOrder, SplitSets
 from domain.partition import CommandRejected
 from domain.story import PublishStory
+from domain.transfers import TransferFunds
 from domain.values import Value
 from messages.codecs import SERVER_ASSIGNED
 from messages.commands import (
@@ -63,7 +64,7 @@ class DecidedLog:
     """An exchange that decides commands as they come over the wire, and the log that it leaves, read from its bytes."""
 
     def __init__(self) -> None:
-        self.exchange = Exchange()
+        self.exchange = Exchange(partitions=2)
         self.time = START
         self.log: list[Recorded] = []
         self.sent: dict[str, Submitted] = {}
@@ -177,6 +178,9 @@ OPENING: Final[tuple[tuple[str, Command], ...]] = (
 
 TRADING: Final[tuple[Command, ...]] = (
     WithdrawCash(ADA, 1),
+    TransferFunds(ADA, 1, 2),
+    TransferFunds(ADA, 1, 2, at_least=2),
+    TransferFunds(ADA, 1, 101, at_least=1, share=1_000),
     CreateInvitation("", "ab" * 32, 2, START + 10**12),
     CreateInvitation("", "cd" * 32, 1, START + 10**12, 5 * MICRO),
     AcceptInvitation("ab" * 32, "", "Cyd", "key_cyd", "01" * 32),
@@ -308,6 +312,7 @@ BY_NAME: Final[dict[str, st.SearchStrategy[Any]]] = {
     "key_hash": st.sampled_from(["01" * 32, "02" * 32]),
     "key_id": st.sampled_from(["key_a", "key_b"]),
     "dispute_seconds": st.sampled_from([0, 1, 90 * 24 * 3600]),
+    "to_partition": st.integers(0, 2),
     "limit_price": st.integers(1, 999).map(lambda tick: tick * 1_000) | st.just(500),
 }
 AMOUNTS: Final = st.sampled_from([1, 9_999, 10_000, MICRO, 5 * MICRO, 30 * MICRO, AMOUNT_MAX]) | st.integers(1, 10**8)
