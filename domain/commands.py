@@ -5,6 +5,7 @@ from domain.invitations import AcceptInvitation, CreateInvitation, RevokeInvitat
 from domain.market import DisputeMarket, MarketCommand, OpenMarket
 from domain.orders import AmendOrder, CancelOrder, CancelOrders, MergeSets, PlaceOrder, SplitSets
 from domain.story import PublishStory
+from domain.transfers import TransferFunds
 
 Command = (
     PublishStory
@@ -23,4 +24,5 @@ Command = (
     | AmendOrder
     | SplitSets
     | MergeSets
+    | TransferFunds
 )

@@ -24,6 +24,11 @@ def no_account(account_id: str) -> Rejection:
     return reject(Code.ACCOUNT_NOT_FOUND, "there is no such account", account=account_id)
 
 
+def no_story(story_id: str) -> Rejection:
+    """Return the rejection of a command to a story that does not exist."""
+    return reject(Code.STORY_NOT_FOUND, "there is no such story", story=story_id)
+
+
 def rejected(command: Command, rejection: Rejection, body: bytes) -> CommandRejected:
     """Return the event of a command that was refused."""
     return CommandRejected(

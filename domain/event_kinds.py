@@ -1,4 +1,4 @@
-"""What an event belongs to: an account, a market's orders, an invitation or the partition.
+"""What an event belongs to: an account, a market's orders, an invitation, the partition, or a transfer between partitions.
 
 Every event is asked, so this is compiled (`local/compile.py`), and sets of types are used: faster than `isinstance` with unions.
 """
@@ -10,6 +10,7 @@ from domain.events import Event
 from domain.invitations import InvitationEvent
 from domain.orders import OrderEvent
 from domain.partition import PartitionEvent
+from domain.transfers import TransferEvent
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs  # in `typing` from Python 3.13 on
@@ -18,6 +19,7 @@ _ACCOUNT_EVENTS: Final = frozenset(get_args(AccountEvent))
 _ORDER_EVENTS: Final = frozenset(get_args(OrderEvent))
 _INVITATION_EVENTS: Final = frozenset(get_args(InvitationEvent))
 _PARTITION_EVENTS: Final = frozenset(get_args(PartitionEvent))
+_TRANSFER_EVENTS: Final = frozenset(get_args(TransferEvent))
 
 
 def is_account_event(event: Event) -> "TypeIs[AccountEvent]":
@@ -38,3 +40,8 @@ def is_invitation_event(event: Event) -> "TypeIs[InvitationEvent]":
 def is_partition_event(event: Event) -> "TypeIs[PartitionEvent]":
     """Return whether the event belongs to the partition itself."""
     return type(event) in _PARTITION_EVENTS
+
+
+def is_transfer_event(event: Event) -> "TypeIs[TransferEvent]":
+    """Return whether the event belongs to an account's balance in one of several partitions."""
+    return type(event) in _TRANSFER_EVENTS

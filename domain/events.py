@@ -9,10 +9,11 @@ from domain.money import Time
 from domain.orders import OrderEvent
 from domain.partition import PartitionEvent
 from domain.story import StoryPublished
+from domain.transfers import TransferEvent
 from domain.values import Value
 
 MarketEvent = MarketDrafted | LifecycleEvent | OrderEvent
-Event = StoryPublished | MarketEvent | AccountEvent | InvitationEvent | PartitionEvent
+Event = StoryPublished | MarketEvent | AccountEvent | TransferEvent | InvitationEvent | PartitionEvent
 
 EVENT_TYPES: Final[tuple[type[Event], ...]] = (
     StoryPublished,
@@ -22,6 +23,7 @@ EVENT_TYPES: Final[tuple[type[Event], ...]] = (
     *get_args(AccountEvent),
     *get_args(InvitationEvent),
     *get_args(PartitionEvent),
+    *get_args(TransferEvent),
 )
 
 

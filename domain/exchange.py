@@ -2,7 +2,7 @@
 
 `handle` decides a command, applies its events to the state in memory and returns them to be appended to the log. If the append
 fails, the whole object is thrown away and made again from the log: there is no undo. `apply` is the other way in: it brings the
-state to what recorded events made of it.
+state (`domain.exchange_state`) to what recorded events made of it.
 
 `step` does, in bounded pieces, what the clock does (closing, expiry, the end of a dispute window) and what is too large for one
 command (canceling a book, paying all holders). The caller calls it until it returns None, before and after every command.
@@ -11,45 +11,38 @@ It finds the aggregates that a command names and lets `market_decisions`, `order
 """
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from domain import market_decisions, order_decisions
-from domain.account import Account, AccountOpened, CashDeposited, CashWithdrawn, DepositCash, OpenAccount, WithdrawCash
-from domain.account_rules import deposit_cash, evolve_account, open_account, withdraw_cash
+from domain.account import Account, DepositCash, OpenAccount, WithdrawCash
+from domain.account_rules import deposit_cash, open_account, withdraw_cash
 from domain.commands import Command
-from domain.decided import no_account, no_effect, no_market, one, rejected
-from domain.due import Due, DueTimes, is_pending
-from domain.event_kinds import is_account_event, is_invitation_event, is_order_event, is_partition_event
-from domain.events import Event, MarketEvent
+from domain.decided import no_effect, no_market, no_story, one, rejected
+from domain.due import Due, is_pending
+from domain.events import Event
+from domain.exchange_state import Entry, ExchangeState
 from domain.executions import sweep_events
 from domain.invitations import (
     AcceptInvitation,
     CreateInvitation,
-    Invitation,
     RevokeInvitation,
     accept_invitation,
     create_invitation,
-    evolve_invitations,
     revoke_invitation,
 )
-from domain.ledger import Ledger
 from domain.market import (
     SECOND,
     AddLiquidity,
     DisputeMarket,
     LiquidityAdded,
-    MarketDrafted,
     MarketResumed,
     OpenMarket,
     ResumeMarket,
-    Status,
 )
-from domain.market_evolution import evolve_market
 from domain.market_state import Market
-from domain.money import Time
+from domain.money import Credits, Time
 from domain.money_bound import MONEY_FIELDS, too_much_money
-from domain.names import Names
-from domain.order_evolution import evolve_orders
+from domain.openings import open_another, publish_with_markets
 from domain.orders import (
     AmendOrder,
     CancelOrder,
@@ -62,47 +55,31 @@ from domain.orders import (
     SplitSets,
 )
 from domain.partition import CommandsRead, PartitionEvent
+from domain.placement import wrong_partition
 from domain.rejections import Code, Rejection, reject
 from domain.reservations import cancel_events
-from domain.settlement import Settlement, phase_of, withheld
-from domain.slugs import market_slugs
-from domain.state_hash import state_hash
-from domain.story import PublishStory, Story, StoryPublished, evolve_story, publish_story, too_many_markets
+from domain.settlement import Settlement, withheld
+from domain.story import PublishStory
+from domain.transfer_rules import absent_account, funds_needed, no_balance, receive_funds, transfer_funds
+from domain.transfers import Transfer, TransferFunds
 
-# Every order asks these questions: a set of types answers faster than `isinstance` with a union of classes.
+__all__ = ["Entry", "Exchange"]
+
+# Every order asks this: a set of types answers faster than `isinstance` with a union of classes.
 _MAY_SWEEP: Final = frozenset({PlaceOrder, AmendOrder, AddLiquidity, ResumeMarket})
-_OF_NO_MARKET: Final = frozenset({AccountOpened, CashDeposited, CashWithdrawn})
 
 
-class Entry(NamedTuple):
-    """An event to append, with its stream and its version there."""
+class Exchange(ExchangeState):
+    """One partition: its state, and what decides commands on it."""
 
-    stream: str
-    version: int
-    event: Event
-
-
-class Exchange:
-    """The state of one partition. `time` is that of the last command, in microseconds since the epoch."""
-
-    def __init__(self, partition: int = 0) -> None:
-        self.partition = partition
-        self.time: Time = 0
-        self.hold_seconds = 0  # the engine sets it; what follows from it stands in events
-        self.stories: dict[str, Story] = {}
-        self.markets: dict[str, Market] = {}
-        self.accounts: dict[str, Account] = {}
-        self.invitations: dict[str, Invitation] = {}
-        self.names = Names()
-        self.holders: dict[str, dict[str, None]] = {}
-        self.ledger = Ledger()
-        self.versions: dict[str, int] = {}
-        self.unfinished: dict[str, str] = {}
-        self.due = DueTimes()
-        self._stream = f"partition-{partition}"
+    def __init__(self, partition: int = 0, partitions: int = 1) -> None:
+        super().__init__(partition)
+        # The engine sets both; what follows from them stands in events.
+        self.partitions = partitions
+        self.hold_seconds = 0
         self._settlement = Settlement()
 
-    # --- the two ways in: a new command, a recorded event
+    # --- commands, and what else leaves events
 
     def handle(self, command: Command, time: Time, command_id: str, body: bytes = b"") -> list[Entry]:
         """Decide the command at this time, apply its events and return them.
@@ -113,7 +90,26 @@ class Exchange:
         """
         assert time >= self.time, "time came in backwards"
         self.time = time
+        return self._record(command, self._decide(command), command_id, body)
+
+    def handle_if_funded(
+        self, command: Command, time: Time, command_id: str, body: bytes = b""
+    ) -> list[Entry] | Rejection:
+        """As `handle`, but a command that lacks funds leaves nothing: it returns `FUNDS_NEEDED`, and how much that is.
+
+        That is no outcome. The sender fetches funds from other partitions, and sends the same command again.
+        """
+        assert time >= self.time, "time came in backwards"
+        before, self.time = self.time, time
         decided = self._decide(command)
+        if isinstance(decided, Rejection) and decided.code is Code.INSUFFICIENT_FUNDS:
+            self.time = before
+            return funds_needed(decided)
+        return self._record(command, decided, command_id, body)
+
+    def _record(
+        self, command: Command, decided: Sequence[Event] | Rejection, command_id: str, body: bytes
+    ) -> list[Entry]:
         if isinstance(decided, Rejection):
             decided = [rejected(command, decided, body)]
         elif type(command) in MONEY_FIELDS and (refusal := too_much_money(command, decided, self.ledger)):
@@ -131,15 +127,21 @@ class Exchange:
         self.time = time
         return self._emit(event, command_id)
 
+    def receive(self, transfer: Transfer, time: Time) -> list[Entry]:
+        """Apply and return the events of a transfer from another partition; none if it was received before.
+
+        The caller has called `step` at this time until it returned None. The time is not before that of the sending, so that
+        at every time no more has been received than sent. Raises MissingTransferError.
+        """
+        assert time >= max(self.time, transfer.time), "time came in backwards"
+        events = receive_funds(transfer, self.accounts, self.channels.received)
+        if events:
+            self.time = time
+        return [self._emit(event, transfer.receipt_id) for event in events]
+
     def commands_read(self, source: str, next_offset: int) -> Entry:
         """Apply and return the event that ends a batch: all commands of `source` before `next_offset` have been answered."""
         return self._emit(CommandsRead(source, next_offset), "")
-
-    def apply(self, event: Event, *, stream: str, version: int, time: Time, command_id: str) -> None:
-        """Apply a recorded event to the state. Events come in the order of the log, each once."""
-        self.time = time
-        self.versions[stream] = version
-        self._apply(event, command_id)
 
     def quote(self, command: PlaceOrder, time: Time) -> Sequence[Event] | Rejection:
         """Return what the order would do now, with all that the sweep would do to it and to the prices; change nothing.
@@ -150,10 +152,6 @@ class Exchange:
         if isinstance(found, Rejection):
             return found
         return order_decisions.quote_order(*found, command, max(time, self.time))
-
-    def state_hash(self) -> str:
-        """Return a hash of the whole state: equal for two exchanges that would decide everything alike from now on."""
-        return state_hash(self)
 
     # --- what the clock does, and what is too large for one command
 
@@ -204,6 +202,9 @@ class Exchange:
     def _held_until(self, time: Time) -> Time:
         return time + self.hold_seconds * SECOND if self.hold_seconds else 0
 
+    def _held_back(self, account: Account) -> Credits:
+        return withheld(account, self.markets, self.time) if self.hold_seconds else 0
+
     # --- decide: find what the command names, and let that decide
 
     def _decide(self, command: Command) -> Sequence[Event] | Rejection:  # noqa: C901, PLR0912  one case a command
@@ -229,14 +230,13 @@ class Exchange:
             case OpenAccount():
                 return one(open_account(command, self.accounts, self.names.accounts))
             case DepositCash():
-                account = self._account(command.account_id)
+                account = self._account_at_home(command.account_id)
                 return account if isinstance(account, Rejection) else [deposit_cash(command)]
             case WithdrawCash():
-                account = self._account(command.account_id)
+                account = self._account_at_home(command.account_id)
                 if isinstance(account, Rejection):
                     return account
-                held_back = withheld(account, self.markets, self.time) if self.hold_seconds else 0
-                return one(withdraw_cash(account, command, held_back))
+                return one(withdraw_cash(account, command, self._held_back(account)))
             case CreateInvitation():
                 return create_invitation(command, self.invitations, self.time)
             case AcceptInvitation():
@@ -244,31 +244,45 @@ class Exchange:
             case RevokeInvitation():
                 return revoke_invitation(command, self.invitations)
             case PublishStory():
-                return self._publish_story(command)
+                return publish_with_markets(command, self.stories, self.markets, self.names, self.time)
             case OpenMarket():
-                if command.story_id not in self.stories:
-                    return reject(Code.STORY_NOT_FOUND, "there is no such story", story=command.story_id)
-                if refusal := too_many_markets(self.stories[command.story_id]):
-                    return refusal
-                return self._open_markets([command])
+                story = self.stories.get(command.story_id)
+                if story is None:
+                    return self._elsewhere(command.story_id) or no_story(command.story_id)
+                return open_another(command, story, self.markets, self.names, self.time)
             case DisputeMarket():
                 found = self._market_and_account(command.market_id, command.account_id)
-                return found if isinstance(found, Rejection) else market_decisions.dispute(*found, command, self.time)
+                if isinstance(found, Rejection):
+                    return found
+                if command.account_id not in self.accounts:  # even the smallest bond needs a balance
+                    return no_balance()
+                return market_decisions.dispute(*found, command, self.time)
+            case TransferFunds():
+                return self._transfer_funds(command)
             case _:
                 market = self.markets.get(command.market_id)
                 if market is None:
-                    return no_market(command.market_id)
+                    return self._elsewhere(command.market_id) or no_market(command.market_id)
                 return market_decisions.decide(market, command, self.time, self._held_until(self.time))
 
     def _account(self, account_id: str) -> Account | Rejection:
-        return self.accounts.get(account_id) or no_account(account_id)
+        return self.accounts.get(account_id) or absent_account(account_id, self.partition, self.partitions)
+
+    def _account_at_home(self, account_id: str) -> Account | Rejection:
+        """Return the account, or why cash from outside cannot come in or go out here."""
+        return self._elsewhere(account_id) or self._account(account_id)
+
+    def _elsewhere(self, name: str) -> Rejection | None:
+        """Return the refusal of a command about something that lives in another partition; None with one partition."""
+        return wrong_partition(name, self.partition, self.partitions)
 
     def _market_and_account(self, market_id: str, account_id: str) -> tuple[Market, Account] | Rejection:
         market, account = self.markets.get(market_id), self.accounts.get(account_id)
         if market is None:
-            return no_market(market_id)
+            return self._elsewhere(market_id) or no_market(market_id)
         if account is None:
-            return no_account(account_id)
+            absent = absent_account(account_id, self.partition, self.partitions)
+            return absent if isinstance(absent, Rejection) else (market, absent)
         return market, account
 
     def _open_order(self, account_id: str, order_id: str) -> tuple[Market, Account] | Rejection:
@@ -304,27 +318,12 @@ class Exchange:
                 events += cancel_events(market, market.book.orders[order_id], account, "trader", scope)
         return events
 
-    def _publish_story(self, command: PublishStory) -> Sequence[Event] | Rejection:
-        published = publish_story(command, self.stories, self.names.stories)
-        if isinstance(published, Rejection):
-            return published
-        opened = self._open_markets(command.markets)
-        return opened if isinstance(opened, Rejection) else [published, *opened]
-
-    def _open_markets(self, openings: Sequence[OpenMarket]) -> Sequence[Event] | Rejection:
-        """Return the events of all these markets, or why one of them is refused: then none is opened."""
-        slugs = market_slugs(openings, self.names.markets)
-        if isinstance(slugs, Rejection):
-            return slugs
-        events: list[Event] = []
-        for opening, slug in zip(openings, slugs, strict=True):
-            if opening.market_id in self.markets:
-                return reject(Code.MARKET_EXISTS, "a market with this id already exists", market=opening.market_id)
-            opened = market_decisions.open_market(opening, slug, self.time)
-            if isinstance(opened, Rejection):
-                return opened
-            events += opened
-        return events
+    def _transfer_funds(self, command: TransferFunds) -> Sequence[Event] | Rejection:
+        account = self._account(command.account_id)
+        if isinstance(account, Rejection):
+            return account
+        held_back = self._held_back(account)
+        return one(transfer_funds(account, command, self.partition, self.partitions, self.channels.sent, held_back))
 
     def _sweep(self, decided: Sequence[Event]) -> Sequence[Event]:
         """Return the sweep that these events set off: the first one with `swept_prices` says that there is one."""
@@ -337,58 +336,3 @@ class Exchange:
                 continue
             return sweep_events(self.markets[event.market_id]) if prices else ()
         return ()
-
-    # --- evolve
-
-    def _emit(self, event: Event, command_id: str) -> Entry:
-        stream = self.stream_of(event)
-        version = self.versions.get(stream, 0) + 1
-        self.versions[stream] = version
-        self._apply(event, command_id)
-        return Entry(stream, version, event)
-
-    def stream_of(self, event: Event) -> str:
-        """Return the name of the stream of the aggregate that an event belongs to."""
-        if is_account_event(event):
-            return f"account-{event.account_id}"
-        if is_partition_event(event):
-            return self._stream
-        if isinstance(event, StoryPublished):
-            return f"story-{event.story_id}"
-        if is_invitation_event(event):
-            return f"invitation-{event.invitation_id}"
-        return f"market-{event.market_id}"
-
-    def _apply(self, event: Event, command_id: str) -> None:
-        if is_order_event(event):
-            market = self.markets[event.market_id]
-            evolve_orders(market, event)
-            self._note_unfinished(market, event, command_id)
-            return
-        if is_account_event(event):
-            account_id = event.account_id
-            account = self.accounts[account_id] = evolve_account(self.accounts.get(account_id), event)
-            if type(event) not in _OF_NO_MARKET:
-                if event.market_id in account.holdings:  # type: ignore[union-attr]
-                    self.holders.setdefault(event.market_id, {})[account_id] = None  # type: ignore[union-attr]
-            elif type(event) is AccountOpened:
-                self.names.learn(event)
-        elif isinstance(event, StoryPublished):
-            self.stories[event.story_id] = evolve_story(self.stories.get(event.story_id), event)
-            self.names.learn(event)
-        elif is_invitation_event(event):
-            evolve_invitations(self.invitations, event)
-        elif not is_partition_event(event):
-            market = self.markets[event.market_id] = evolve_market(self.markets.get(event.market_id), event)
-            if type(event) is MarketDrafted:
-                self.names.learn(event)
-                self.stories[event.story_id].markets += 1
-            self._note_unfinished(market, event, command_id)
-        self.ledger.post(event)
-
-    def _note_unfinished(self, market: Market, event: MarketEvent, command_id: str) -> None:
-        """Note what the event leaves to do, now or at a due time."""
-        if type(event) is not OrderPlaced or event.expires_at is not None:  # nearly all events are orders without one
-            self.due.learn(event, market, self.markets)
-        if market.sweeping or (market.status is not Status.ACTIVE and phase_of(market)):
-            self.unfinished[market.market_id] = command_id

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from domain.account import Account, PayoutPaid, PayoutReversed, PositionVoided
-from domain.event_kinds import is_account_event, is_partition_event
+from domain.event_kinds import is_account_event, is_partition_event, is_transfer_event
 from domain.events import Event
 from domain.exchange import Entry, Exchange
-from domain.ledger import EXTERNAL, HOUSE, postings
+from domain.ledger import EXTERNAL, HOUSE, TRANSIT, postings
 from domain.lmsr import buyable, sellable
 from domain.market import MarketFinalized, MarketReversed, Status
 from domain.market_state import Market
@@ -54,7 +54,7 @@ class Audit:
         self.exchange.apply(event, stream=entry.stream, version=entry.version, time=time, command_id=command_id)
         self.position += 1
         self._check(sum(amount for _, amount in postings(event)) == 0, event, "its postings sum to zero")
-        if is_account_event(event):
+        if is_account_event(event) or is_transfer_event(event):
             account = self.exchange.accounts[event.account_id]
             self._check_account(account, event)
             may_sink = isinstance(event, TAKING_BACK)
@@ -69,7 +69,7 @@ class Audit:
         exchange = self.exchange
         self._check(exchange.ledger.total() == 0, None, "the ledger sums to zero")
         for name, balance in exchange.ledger.balances.items():
-            allowed = balance >= 0 or name in {HOUSE, EXTERNAL} or name.startswith("cash:")
+            allowed = balance >= 0 or name in {HOUSE, EXTERNAL} or name.startswith(("cash:", f"{TRANSIT}:"))
             self._check(allowed, None, f"{name} is not below zero")
         resting = {}
         for market in exchange.markets.values():
@@ -88,6 +88,11 @@ class Audit:
             )
         for account in exchange.accounts.values():
             self._check_account(account, None)
+        for to_partition, outgoing in exchange.channels.outgoing.items():
+            last = exchange.channels.sent[to_partition]
+            numbers = [transfer.number for transfer in outgoing]
+            expected = list(range(last - len(outgoing) + 1, last + 1))
+            self._check(numbers == expected, None, f"the last transfers to {to_partition} are carried")
 
     # --- one account, one market
 

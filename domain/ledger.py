@@ -2,7 +2,8 @@
 
 The ledger accounts are `cash:<account>` and `held:<account>` of each account, `pool:<market>` of each market, and four of the
 operator: `house` (its own book, the only one that may stay below zero), `fees`, `bonds` (of open disputes) and `external` (the
-outside world: minus all deposits, plus all withdrawals).
+outside world: minus all deposits, plus all withdrawals). With several partitions there is also `transit:<partition>` for each
+other one: what was sent there less what came from there.
 """
 
 from collections import defaultdict
@@ -34,11 +35,13 @@ from domain.market import (
     MarketVoided,
 )
 from domain.money import Credits
+from domain.transfers import FundsReceived, FundsSent
 
 HOUSE: Final = "house"
 FEES: Final = "fees"
 BONDS: Final = "bonds"
 EXTERNAL: Final = "external"
+TRANSIT: Final = "transit"
 
 Posting = tuple[str, Credits]
 
@@ -85,6 +88,10 @@ def postings(event: Event) -> tuple[Posting, ...]:  # noqa: C901, PLR0912  one c
             return _move(HOUSE, f"pool:{m}", amount)
         case MarketVoided(market_id=m, fees=fees, forfeited=forfeited):
             return (*_move(FEES, f"pool:{m}", fees), *_move(HOUSE, f"pool:{m}", forfeited))
+        case FundsSent(account_id=a, to_partition=p, amount=amount):
+            return _move(f"cash:{a}", f"{TRANSIT}:{p}", amount)
+        case FundsReceived(account_id=a, from_partition=p, amount=amount):
+            return _move(f"{TRANSIT}:{p}", f"cash:{a}", amount)
         case _:
             return ()
 

@@ -34,7 +34,7 @@ class Names:
         names = cls()
         names.stories.update((story.slug, story.story_id) for story in stories)
         names.markets.update((market.terms.slug, market.market_id) for market in markets)
-        names.accounts.update((account.name_key, account.account_id) for account in accounts)
+        names.accounts.update((account.name_key, account.account_id) for account in accounts if account.name_key)
         return names
 
     def learn(self, event: StoryPublished | MarketDrafted | AccountOpened) -> None:

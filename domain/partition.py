@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from domain.rejections import Code
+from domain.transfers import FundsCarried
 from domain.values import NO_JSON, Json, Value, always_stored
 
 
@@ -56,4 +57,4 @@ class SnapshotWritten(Value):
     hash: str
 
 
-PartitionEvent = CommandRejected | CommandHadNoEffect | CommandsRead | SnapshotWritten
+PartitionEvent = CommandRejected | CommandHadNoEffect | CommandsRead | SnapshotWritten | FundsCarried

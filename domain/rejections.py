@@ -52,6 +52,10 @@ class Code(StrEnum):
     TOO_MANY_ORDERS = "TOO_MANY_ORDERS"
     BOOK_FULL = "BOOK_FULL"
 
+    # An exchange of several partitions: the command belongs elsewhere, or the cash is. The second is no outcome.
+    WRONG_PARTITION = "WRONG_PARTITION"
+    FUNDS_NEEDED = "FUNDS_NEEDED"
+
     # There are as many as there may be.
     TOO_MANY_MARKETS = "TOO_MANY_MARKETS"
     TOO_MANY_ACCOUNTS = "TOO_MANY_ACCOUNTS"

@@ -16,6 +16,7 @@ from domain.market_state import Market
 from domain.money import Time
 from domain.settlement import phase_of
 from domain.story import Story
+from domain.transfers import Channels
 
 
 class HashedState(Protocol):
@@ -29,6 +30,7 @@ class HashedState(Protocol):
     invitations: dict[str, Invitation]
     holders: dict[str, dict[str, None]]
     ledger: Ledger
+    channels: Channels
     versions: dict[str, int]
     unfinished: dict[str, str]
 
@@ -61,6 +63,17 @@ def lines(state: HashedState) -> Iterator[str]:
     for name, balance in sorted(state.ledger.balances.items()):
         if balance:
             yield f"balance {name!r} {balance}"
+    yield from _channels(state.channels)
+
+
+def _channels(channels: Channels) -> Iterator[str]:
+    """Yield nothing where there is one partition."""
+    for to_partition, number in sorted(channels.sent.items()):
+        yield f"sent {to_partition} {number}"
+        for transfer in channels.outgoing.get(to_partition, ()):
+            yield f" outgoing {transfer!r}"
+    for from_partition, number in sorted(channels.received.items()):
+        yield f"received {from_partition} {number}"
 
 
 def _account(account: Account) -> Iterator[str]:

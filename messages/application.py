@@ -17,13 +17,20 @@ from eventsourcing.persistence import ApplicationRecorder, Mapper, StoredEvent
 
 from domain.account import Account
 from domain.account_rules import evolve_account
-from domain.event_kinds import is_account_event, is_invitation_event, is_order_event, is_partition_event
+from domain.event_kinds import (
+    is_account_event,
+    is_invitation_event,
+    is_order_event,
+    is_partition_event,
+    is_transfer_event,
+)
 from domain.events import Event
 from domain.market_evolution import evolve_market
 from domain.market_state import Market
 from domain.money import Time
 from domain.order_evolution import evolve_orders
 from domain.story import StoryPublished
+from domain.transfer_rules import evolve_balance
 from messages.stored import decode_state
 
 
@@ -96,6 +103,7 @@ def project_market(market: Market | None, events: Iterable[LogEvent]) -> Market 
             evolve_orders(market, event)
         else:
             assert not is_account_event(event), "this is an account's stream"
+            assert not is_transfer_event(event), "this is an account's stream"
             assert not is_partition_event(event), "this is a partition's stream"
             assert not is_invitation_event(event), "this is an invitation's stream"
             assert not isinstance(event, StoryPublished), "this is a story's stream"
@@ -106,6 +114,10 @@ def project_market(market: Market | None, events: Iterable[LogEvent]) -> Market 
 def project_account(account: Account | None, events: Iterable[LogEvent]) -> Account | None:
     """Fold the events of an account's stream: a projector function for the library's repository."""
     for found in events:
-        assert is_account_event(found.event), "this is not an account's stream"
-        account = evolve_account(account, found.event)
+        event = found.event
+        if is_transfer_event(event):
+            account = evolve_balance(account, event)
+        else:
+            assert is_account_event(event), "this is not an account's stream"
+            account = evolve_account(account, event)
     return account

@@ -16,6 +16,7 @@ from domain.invitations import USES_MAX, AcceptInvitation, CreateInvitation
 from domain.market import DISPUTE_SECONDS_MAX, OUTCOMES_MAX, OpenMarket
 from domain.money import AMOUNT_MAX, MICRO
 from domain.orders import PlaceOrder
+from domain.placement import PARTITION_MAX
 from domain.story import STORY_MARKETS_MAX, PublishStory
 from domain.values import Value
 from messages.fields import (
@@ -69,6 +70,7 @@ _BY_NAME: Final[Mapping[str, FieldCodec]] = {
     "bond": Amount(0, AMOUNT_MAX),
     "credits": Amount(0, AMOUNT_MAX),
     "uses": Whole(USES_MAX),
+    "to_partition": Whole(PARTITION_MAX),
     "secret_hash": HASH,
     "key_hash": HASH,
     "key_id": ID,

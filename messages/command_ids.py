@@ -5,7 +5,7 @@
 | `order:{account}:{client_order_id}` | the order of this account with this client id, whoever sends it |
 | `{type}:{key}`, `{account}:{type}:{key}` | writes over HTTP with this `Idempotency-Key` |
 | `{account}:orders:...` | commands that a trading service signs with a key of this account |
-| `due:...` | the engine |
+| `due:...`, `transfer:...` | the engine |
 | any other | services that write to the topic `commands`; they agree on prefixes among themselves |
 
 The first command with an id takes it for ever, a refused one too. So a command with an id of another sender gets no

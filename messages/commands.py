@@ -24,7 +24,9 @@ from domain.market import OpenMarket
 from domain.market_evolution import uniform_prices
 from domain.money import Time
 from domain.orders import PlaceOrder
+from domain.placement import partition_of
 from domain.story import PublishStory
+from domain.transfers import RECEIPT
 from messages.codecs import command_codec
 from messages.command_types import (
     BODY_BYTES_MAX,
@@ -71,43 +73,50 @@ __all__ = [
 
 _encode: Final = msgspec.json.Encoder().encode
 
-RESERVED: Final = "due:"
-"""The beginning of the ids of commands that the engine gives itself when something is due."""
+RESERVED: Final = ("due:", RECEIPT)
+"""The beginnings of the ids that the engine gives itself: when something is due, and when a transfer from a partition arrives."""
 
 
 # --- server-assigned ids
 
 
-def new_id(prefix: str, command_id: str, number: int = 0) -> str:
-    """Return the id of what a command creates: `or_` and 26 hex digits of a hash of the command's id.
+def new_id(prefix: str, command_id: str, number: int = 0, partition: int = 0) -> str:
+    """Return the id of what a command creates: `or_` and 26 hex digits of a hash of the command's id; `or3_` in partition 3.
 
-    Prefixes: `st` stories, `mk` markets, `ac` accounts, `or` orders, `iv` invitations. `number` tells
-    apart what one command creates of a
-    kind (the markets of a story). A command makes the same ids wherever and however often it is sent.
+    Prefixes: `st` stories, `mk` markets, `ac` accounts, `or` orders, `iv` invitations, which have no partition. `number` tells
+    apart what one command creates of a kind (the markets of a story). A command makes the same ids in a partition wherever and
+    however often it is sent.
     """
     text = f"{command_id}#{number}" if number else command_id
+    stamped = f"{prefix}{partition}" if partition else prefix
     # 104 bits: nobody finds two command ids whose hashes collide.
-    return f"{prefix}_{hashlib.blake2b(text.encode(), digest_size=13).hexdigest()}"
+    return f"{stamped}_{hashlib.blake2b(text.encode(), digest_size=13).hexdigest()}"
 
 
-def with_ids(command_id: str, command: Command) -> Command:
-    """Return the command with its server-assigned fields: ids, derived slugs, and the key of an account's name."""
+def with_ids(command_id: str, command: Command, partition: int = 0) -> Command:
+    """Return the command with its server-assigned fields: ids, derived slugs, and the key of an account's name.
+
+    A new story or account gets an id of this partition; a market is where its story is, and an order where its market is.
+    """
     match command:
         case PlaceOrder():
-            return replace(command, order_id=new_id("or", command_id))
+            return replace(command, order_id=new_id("or", command_id, partition=partition_of(command.market_id)))
         case OpenAccount():
-            return replace(command, account_id=new_id("ac", command_id), name_key=name_key(command.name))
+            account_id = new_id("ac", command_id, partition=partition)
+            return replace(command, account_id=account_id, name_key=name_key(command.name))
         case CreateInvitation():
             return replace(command, invitation_id=new_id("iv", command_id))
         case AcceptInvitation():
-            return replace(command, account_id=new_id("ac", command_id), name_key=name_key(command.name))
+            account_id = new_id("ac", command_id, partition=partition)
+            return replace(command, account_id=account_id, name_key=name_key(command.name))
         case OpenMarket():
-            return _named_market(command, command.story_id, new_id("mk", command_id))
+            market_id = new_id("mk", command_id, partition=partition_of(command.story_id))
+            return _named_market(command, command.story_id, market_id)
         case PublishStory():
-            story_id = new_id("st", command_id)
+            story_id = new_id("st", command_id, partition=partition)
             slug = derived_slug(command.title, "story", story_id) if command.slug is None else ""
             markets = tuple(
-                _named_market(market, story_id, new_id("mk", command_id, number))
+                _named_market(market, story_id, new_id("mk", command_id, number, partition))
                 for number, market in enumerate(command.markets)
             )
             return replace(command, story_id=story_id, derived_slug=slug, markets=markets)
@@ -244,7 +253,7 @@ def _submitted(envelope: Envelope) -> Submitted:
     command_id, command_type, data = envelope.command_id, envelope.type, envelope.data
     if not is_command_id(command_id):
         raise UnreadableError(
-            f"command_id must be 1 to {COMMAND_ID_MAX} printable characters, not beginning with {RESERVED}"
+            f"command_id must be 1 to {COMMAND_ID_MAX} printable characters, not beginning with {' or '.join(RESERVED)}"
         )
     if command_type not in COMMANDS:
         raise UnreadableError("type is not the name of a command")
@@ -274,7 +283,8 @@ def _fast_order(command_id: str, data: msgspec.Raw) -> tuple[PlaceOrder, bytes] 
         return None
     if command_id != order_command_id(wire.account_id, wire.client_order_id):
         return None
-    found = fast_order(wire, wire.account_id, wire.market_id, new_id("or", command_id))
+    order_id = new_id("or", command_id, partition=partition_of(wire.market_id))
+    found = fast_order(wire, wire.account_id, wire.market_id, order_id)
     if found is None:
         return None
     encoded = _encode(wire)

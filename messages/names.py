@@ -13,7 +13,7 @@ from slugify import slugify
 
 from domain.slugs import SLUG_MAX
 
-_ID: Final = re.compile(r"(st|mk|ac|or)_[0-9a-f]{26}")
+_ID: Final = re.compile(r"(st|mk|ac|or)[0-9]*_[0-9a-f]{26}")
 
 
 def is_id(text: str) -> bool:

@@ -65,6 +65,7 @@ from domain.orders import (
 from domain.partition import CommandHadNoEffect, CommandRejected
 from domain.rejections import Code
 from domain.story import PublishStory, StoryPublished
+from domain.transfers import FundsSent, TransferFunds
 from domain.values import NO_JSON
 from messages.command_types import Command, Envelope, Submitted
 from messages.commands import body_and_digest, parse_command
@@ -141,6 +142,9 @@ def _of_trader(event: Event) -> Command | None:  # noqa: C901  one case an event
             return DepositCash(event.account_id, event.amount)
         case CashWithdrawn():
             return WithdrawCash(event.account_id, event.amount)
+        case FundsSent():
+            amount = event.amount if event.requested is None else event.requested
+            return TransferFunds(event.account_id, event.to_partition, amount, event.at_least, event.share)
         case AccountOpened():
             return OpenAccount(event.account_id, event.name, event.name_key)
         case MarketDisputed():

@@ -31,6 +31,7 @@ from domain.money import average_price, format_decimal
 from domain.orders import Execution, OrderAmended, OrderCanceled, OrderPlaced, OrderReduced, RestingOrderFilled
 from domain.partition import CommandHadNoEffect
 from domain.story import StoryPublished
+from domain.transfers import FundsSent
 from messages.wire import format_time
 
 Result = dict[str, Any]
@@ -258,5 +259,11 @@ _RESULTS: Final[dict[type, Callable[[Any, Sequence[Event]], Result]]] = {
     },
     CashDeposited: _amount,
     CashWithdrawn: _amount,
+    FundsSent: lambda event, _: {
+        "account_id": event.account_id,
+        "to_partition": event.to_partition,
+        "number": event.number,
+        "amount": format_decimal(event.amount),
+    },
     CommandHadNoEffect: _no_effect,
 }

@@ -37,7 +37,7 @@ def _command_schema(name: str, command_type: type) -> Schema:
             "type": "string",
             "minLength": 1,
             "maxLength": COMMAND_ID_MAX,
-            "not": {"pattern": f"^{RESERVED}"},
+            "not": {"pattern": f"^({'|'.join(RESERVED)})"},
             "description": f"chosen by the sender; an order's is {ORDER_COMMAND_ID}",
         },
         "type": {"const": name},

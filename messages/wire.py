@@ -160,7 +160,7 @@ def _encoder_of_value(hint: Any) -> Encode | None:
 # --- the details of rejections
 
 DETAIL_TIMES: Final = frozenset({"close_time", "dispute_until", "expires_at", "now"})
-DETAIL_NUMBERS: Final = frozenset({"count", "maximum", "outcomes", "uses"})
+DETAIL_NUMBERS: Final = frozenset({"count", "maximum", "outcomes", "partition", "uses"})
 DETAIL_AMOUNTS: Final = frozenset(
     {
         "available",
@@ -188,7 +188,7 @@ DETAIL_AMOUNTS: Final = frozenset(
 
 def wire_details(details: Mapping[str, str | int]) -> dict[str, str | int]:
     """Return the details of a rejection in their wire form: amounts as decimal strings, times in RFC 3339."""
-    plain = details.get("field") in {"dispute_seconds", "uses"}
+    plain = details.get("field") in {"dispute_seconds", "to_partition", "uses"}
     return {name: value if plain else _wire_detail(name, value) for name, value in details.items()}
 
 

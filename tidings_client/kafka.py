@@ -76,6 +76,7 @@ COMMANDS: Final = frozenset(
         "ResumeMarket",
         "RevokeInvitation",
         "SplitSets",
+        "TransferFunds",
         "UpholdMarket",
         "VoidMarket",
         "WithdrawCash",

@@ -87,6 +87,12 @@ CODES: Final[dict[str, Meaning]] = {
     "WITHDRAWAL_HELD": Meaning(
         422, "The cash could still be taken back, by a correction or a void; it can be traded, and withdrawn later."
     ),
+    "WRONG_PARTITION": Meaning(
+        422, "Another partition decides this, the one in the details; over HTTP with one partition this cannot happen."
+    ),
+    "FUNDS_NEEDED": Meaning(
+        422, "The cash that this needs may be in other partitions; with one partition this cannot happen."
+    ),
     "TOO_MANY_KEYS": Meaning(422, "The account already has the most valid API keys that it may make itself."),
     "TOO_MANY_WEBHOOKS": Meaning(422, "The exchange already has the most webhooks that it may have."),
     "TOO_MANY_ORDERS": Meaning(422, "The account already has the most resting orders that it may have."),

@@ -27,6 +27,7 @@ from domain.market import (
 from domain.orders import AmendOrder, CancelOrder, CancelOrders, MergeSets, PlaceOrder, SplitSets
 from domain.rejections import Code
 from domain.story import PublishStory
+from domain.transfers import TransferFunds
 
 _SPENDING: Final = frozenset({Code.ACCOUNT_NOT_FOUND, Code.INSUFFICIENT_FUNDS, Code.ACCOUNT_OVERDRAWN})
 _MARKET: Final = frozenset({Code.MARKET_NOT_FOUND, Code.MARKET_STATUS})
@@ -88,5 +89,6 @@ REFUSALS: Final[dict[type, frozenset[Code]]] = {
     MergeSets: frozenset(
         {Code.ACCOUNT_NOT_FOUND, Code.MARKET_NOT_FOUND, Code.MARKET_NOT_ACTIVE, Code.INSUFFICIENT_SHARES}
     ),
+    TransferFunds: _SPENDING | {Code.WITHDRAWAL_HELD},
 }
 """The codes by the type of the command, besides INVALID_FIELD and COMMAND_ID_REUSED, which any command can meet."""

@@ -47,6 +47,7 @@ from domain.money import Credits, Time
 from domain.names import Names
 from domain.partition import SnapshotWritten
 from domain.story import Story
+from domain.transfers import Channels, Transfer
 from messages.replies import Reply
 
 _log: Final = structlog.get_logger()
@@ -79,8 +80,8 @@ class Snapshot(msgspec.Struct):
     """The event that the log must have, for a snapshot that was loaded from a file."""
 
 
-class _Content(msgspec.Struct):
-    """A snapshot as it stands in the file."""
+class _Content(msgspec.Struct, omit_defaults=True):
+    """A snapshot as it stands in the file. What went to and came from other partitions is only there where there are any."""
 
     partition: int
     time: Time
@@ -98,6 +99,9 @@ class _Content(msgspec.Struct):
     next_offsets: dict[str, int]
     replies: list[Reply]
     checkpoints: list[Checkpoint]
+    sent: dict[int, int] = msgspec.field(default_factory=dict)
+    received: dict[int, int] = msgspec.field(default_factory=dict)
+    outgoing: dict[int, list[Transfer]] = msgspec.field(default_factory=dict)
 
 
 class _Head(msgspec.Struct):
@@ -170,6 +174,9 @@ def dump(snapshot: Snapshot, identity: str) -> bytes:
             snapshot.next_offsets,
             snapshot.replies,
             snapshot.checkpoints,
+            exchange.channels.sent,
+            exchange.channels.received,
+            exchange.channels.outgoing,
         )
     )
     head = _Head(code_version(), identity, snapshot.checkpoint.position, exchange.state_hash(), _hash(content))
@@ -202,6 +209,7 @@ def load(data: bytes, identity: str) -> Snapshot:
     exchange.holders = {market_id: dict.fromkeys(holders) for market_id, holders in read.holders.items()}
     exchange.ledger.balances.update(read.balances)
     exchange.versions, exchange.unfinished = read.versions, read.unfinished
+    exchange.channels = Channels(read.sent, read.received, read.outgoing)
     exchange.due.heap, exchange.due.most = read.due, read.due_most
     if (read.checkpoint.position, exchange.state_hash()) != (head.position, head.state_hash):
         raise ValueError("the state is not the one that was written")

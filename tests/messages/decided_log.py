@@ -34,8 +34,8 @@ START: Final[Time] = 1_700_000_000 * MICRO
 class DecidedLog:
     """An exchange that decides commands as they come over the wire, and the log that it leaves, read from its bytes."""
 
-    def __init__(self) -> None:
-        self.exchange = Exchange()
+    def __init__(self, partitions: int = 1) -> None:
+        self.exchange = Exchange(partitions=partitions)
         self.time = START
         self.log: list[Recorded] = []
         self.sent: dict[str, Submitted] = {}

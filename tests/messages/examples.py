@@ -53,6 +53,7 @@ from domain.orders import (
 from domain.partition import CommandHadNoEffect, CommandRejected, CommandsRead, SnapshotWritten
 from domain.rejections import Code
 from domain.story import StoryPublished
+from domain.transfers import BalanceOpened, FundsCarried, FundsReceived, FundsSent
 from domain.values import Json
 
 TIME = 1_729_764_120_000_000  # 2024-10-24T10:02:00Z
@@ -173,4 +174,8 @@ EXAMPLES: tuple[Event, ...] = (
     CommandHadNoEffect("CancelOrders", A, None, Json(b'{"account_id":"ac_ada"}')),
     CommandsRead("commands-0", 17),
     SnapshotWritten(1_204, "0f" * 32),
+    FundsCarried(3, 41),
+    BalanceOpened(A),
+    FundsSent(A, 3, 42, 25_000_000, 10_000_000, 1, 250_000),
+    FundsReceived(A, 1, 17, 25_000_000),
 )

@@ -29,6 +29,7 @@ from domain.market import (
 )
 from domain.orders import AmendOrder, CancelOrder, CancelOrders, MergeSets, PlaceOrder, SplitSets
 from domain.story import PublishStory
+from domain.transfers import TransferFunds
 from messages.commands import (
     COMMANDS,
     AdvanceTime,
@@ -65,10 +66,7 @@ EXAMPLES: tuple[Command, ...] = (
     PublishStory("", "troops", "Troops arrive", "A body", "world", TIME),
     PublishStory("", None, "Без имени", "A body", "world", TIME, None, (replace(MARKET, slug=None),)),
     replace(MARKET, initial_prices=(250_000, 750_000), fee_rate=20_000, dispute_seconds=60, draft=True),
-    ActivateMarket("mk_m"),
-    HaltMarket("mk_m"),
-    ResumeMarket("mk_m"),
-    CloseMarket("mk_m"),
+    ActivateMarket("mk_m"), HaltMarket("mk_m"), ResumeMarket("mk_m"), CloseMarket("mk_m"),
     ClarifyMarket("mk_m", "News agencies, and the ministry"),
     AddLiquidity("mk_m", 5_000_000),
     DetermineMarket("mk_m", PAYOUTS, EVIDENCE),
@@ -81,6 +79,7 @@ EXAMPLES: tuple[Command, ...] = (
     OpenAccount("", "Ada"),
     DepositCash("ac_a", 1),
     WithdrawCash("ac_a", 10**15),
+    TransferFunds("ac_a", 3, 5, at_least=1, share=250_000),
     CreateInvitation("", "ab" * 32, 30, TIME, 10**15),
     AcceptInvitation("ab" * 32, "", "Ada", "key_a", "cd" * 32),
     RevokeInvitation("iv_a"),
@@ -352,6 +351,7 @@ def test_a_time_of_the_sender_must_be_rfc_3339(at: str) -> None:
     ("command_id", "command", "field"),
     [
         ("due:x", HaltMarket("mk_m"), "command_id"),
+        ("transfer:0:1", HaltMarket("mk_m"), "command_id"),
         ("cli:1", DepositCash("ac_a", 0), "amount"),
         ("cli:1", DepositCash("ac_a", -5), "amount"),
         ("cli:1", DepositCash("", 5), "account_id"),

@@ -35,6 +35,7 @@ from domain.money import AMOUNT_MAX, MICRO
 from domain.orders import AmendOrder, CancelOrder, CancelOrders, MergeSets, PlaceOrder, SplitSets
 from domain.partition import CommandRejected
 from domain.story import PublishStory
+from domain.transfers import TransferFunds
 from domain.values import Value
 from messages.codecs import SERVER_ASSIGNED
 from messages.commands import (
@@ -117,6 +118,9 @@ OPENING: Final[tuple[tuple[str, Command], ...]] = (
 
 TRADING: Final[tuple[Command, ...]] = (
     WithdrawCash(ADA, 1),
+    TransferFunds(ADA, 1, 2),
+    TransferFunds(ADA, 1, 2, at_least=2),
+    TransferFunds(ADA, 1, 101, at_least=1, share=1_000),
     CreateInvitation("", "ab" * 32, 2, START + 10**12),
     CreateInvitation("", "cd" * 32, 1, START + 10**12, 5 * MICRO),
     AcceptInvitation("ab" * 32, "", "Cyd", "key_cyd", "01" * 32),
@@ -185,7 +189,7 @@ LIFECYCLE: Final[tuple[Command, ...]] = (
 
 def a_life() -> DecidedLog:
     """Send all these commands; each is accepted."""
-    log = DecidedLog()
+    log = DecidedLog(partitions=2)
     named = [*OPENING, *[("", command) for command in (*TRADING, *LIFECYCLE)]]
     named += [("draft", replace(FULL, slug="d", draft=True)), ("", ActivateMarket(DRAFT))]
     for name, command in named:
@@ -248,6 +252,7 @@ BY_NAME: Final[dict[str, st.SearchStrategy[Any]]] = {
     "key_hash": st.sampled_from(["01" * 32, "02" * 32]),
     "key_id": st.sampled_from(["key_a", "key_b"]),
     "dispute_seconds": st.sampled_from([0, 1, 90 * 24 * 3600]),
+    "to_partition": st.integers(0, 2),
     "limit_price": st.integers(1, 999).map(lambda tick: tick * 1_000) | st.just(500),
 }
 AMOUNTS: Final = st.sampled_from([1, 9_999, 10_000, MICRO, 5 * MICRO, 30 * MICRO, AMOUNT_MAX]) | st.integers(1, 10**8)
@@ -289,7 +294,7 @@ ANY_COMMAND: Final = st.one_of(
 @settings(deadline=None)
 def test_any_commands_are_in_their_events(commands: list[tuple[Command, int]]) -> None:
     """Whatever is sent to an exchange with a few resting orders comes back, whether it was accepted or refused."""
-    log = DecidedLog()
+    log = DecidedLog(partitions=2)
     for name, opening in (*OPENING, *[("", resting(str(number), account=BOB)) for number in range(3)]):
         log.send(opening, name)
     taken: set[str] = {str(number) for number in range(3)}
@@ -306,7 +311,7 @@ def test_any_commands_are_in_their_events(commands: list[tuple[Command, int]]) -
 @pytest.mark.parametrize("seed", range(4))
 def test_the_commands_of_a_simulation_are_in_their_events(seed: int) -> None:
     """Also where books are deep, orders meet own orders, and markets close, are disputed, corrected and voided."""
-    log, random = DecidedLog(), RandomCommands(Random(seed), lifecycle=0.08)  # noqa: S311  a simulation, no secret
+    log, random = DecidedLog(partitions=2), RandomCommands(Random(seed), lifecycle=0.08)  # noqa: S311  a simulation, no secret
     for _ in range(1_200):
         time, command_id, command = random.next_command(log.exchange)
         submitted = parse_command(dump_command(command_id, command))

@@ -48,6 +48,8 @@ NOT_PROVOKED = {
     "LOG_LOST": "it takes a topic that is made anew under a running server",
     "INVITATION_EXISTS": "no two invitations have the same code",
     "WITHDRAWAL_HELD": "routes/test_withdrawals.py provokes it: this exchange holds no payouts",
+    "WRONG_PARTITION": "tests/domain/test_transfers.py provokes it: it takes several partitions",
+    "FUNDS_NEEDED": "likewise",
     "TOO_MANY_WEBHOOKS": "routes/test_webhooks.py provokes it: it takes 50 webhooks",
     "TOO_MANY_KEYS": "routes/test_keys.py provokes it: it takes 50 keys",
     "TOO_MANY_WAITS": "test_waits.py provokes it: it takes many requests at once",

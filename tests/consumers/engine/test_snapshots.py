@@ -21,6 +21,7 @@ from consumers.simulation.simulation import Delivery, Miniature, replayed
 from domain.events import EVENT_TYPES
 from domain.exchange import Exchange
 from domain.invitations import AcceptInvitation, CreateInvitation
+from domain.transfers import FundsCarried, Transfer, TransferFunds
 from tests.consumers.exchange_fixtures import open_market
 
 
@@ -76,7 +77,9 @@ def test_right_after_every_type_of_event() -> None:
     missing = {event_type.TOPIC for event_type in EVENT_TYPES} - set(numbers_of)
     invited = {"InvitationCreated.v1", "InvitationAccepted.v1", "InvitationRevoked.v1"}
     by_the_engine = {"CommandsRead.v1", "SnapshotWritten.v1"}
-    assert missing <= {*by_the_engine, *invited}, "the engine alone makes the first two, the next test the others"
+    several = {"BalanceOpened.v1", "FundsSent.v1", "FundsReceived.v1", "FundsCarried.v1"}
+    others = {*invited, *several}
+    assert missing <= {*by_the_engine, *others}, "the engine alone makes the first two, the next tests the others"
 
 
 def test_invitations_are_in_a_snapshot() -> None:
@@ -90,6 +93,23 @@ def test_invitations_are_in_a_snapshot() -> None:
     assert loaded.state_hash() == exchange.state_hash()
     assert loaded.invitations == exchange.invitations
     assert loaded.invitations["ab" * 32].used == 1
+
+
+def test_transfers_are_in_a_snapshot() -> None:
+    """Those of several partitions, with all that may have to be carried again; with one partition no byte speaks of them."""
+    exchange = Exchange(partition=1, partitions=3)
+    assert b"outgoing" not in dump(snapshot_of(exchange), "log")
+    exchange.receive(Transfer(0, 1, "ac_a", 100, 1, "t1"), 2)
+    for number, to_partition in enumerate([2, 0, 2], 3):
+        exchange.handle(TransferFunds("ac_a", to_partition, number), number, f"c{number}")
+    exchange.emit_partition_event(FundsCarried(2, 1), 6, "")
+
+    loaded = load(dump(snapshot_of(exchange), "log"), "log").exchange
+
+    assert loaded.state_hash() == exchange.state_hash()
+    assert loaded.channels == exchange.channels
+    assert [transfer.number for transfer in loaded.channels.outgoing[2]] == [2]
+    assert loaded.names.accounts == exchange.names.accounts
 
 
 def test_all_that_stands_beside_the_state_comes_back() -> None:
