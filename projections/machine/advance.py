@@ -18,7 +18,7 @@ from projections.machine.batch import Batch
 from projections.machine.parking import hold_back, unreadable
 from projections.machine.pipeline import PipelineConnection, encoder
 from projections.machine.projection import Projection
-from projections.machine.store import CHANNEL
+from projections.machine.store import CHANNEL, analyze
 from projections.machine.workspace import Workspace
 
 BATCHES_TOGETHER: Final = 10
@@ -106,7 +106,9 @@ def advance_through(
     """Fold consecutive batches, `BATCHES_TOGETHER` in one transaction; yield what each transaction did."""
     remaining = iter(batches)
     for first in remaining:
-        yield advance(connection, projection, workspace, chain([first], islice(remaining, BATCHES_TOGETHER - 1)))
+        done = advance(connection, projection, workspace, chain([first], islice(remaining, BATCHES_TOGETHER - 1)))
+        analyze(connection, workspace.grown())
+        yield done
 
 
 _POSITIONS: Final = (

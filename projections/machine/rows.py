@@ -26,7 +26,7 @@ BY_STATEMENT_MAX: Final = 1_000
 """The most rows of a table that are written by statements, in a pipeline; more go through a COPY."""
 
 ANALYZE_ROWS: Final = 1_000
-"""A table is analyzed after this many new rows, then each time it has grown fourfold."""
+"""A table is analyzed after this many new rows, then each time it has grown fourfold: autovacuum takes a minute to look."""
 
 
 class Rows(Generic[Row]):
@@ -204,10 +204,14 @@ class Rows(Generic[Row]):
         if changed:
             self._update(changed)
         self._changed.clear()
-        if self._written >= self._analyze_at:  # autovacuum would not look at a new table for a minute
-            self.connection.execute(f"ANALYZE {table.name}")
-            self._analyze_at = 4 * self._written
         return count
+
+    def has_grown(self) -> bool:
+        """Return whether the planner should look at the table again: true once for each time it has grown fourfold."""
+        grown = self._written >= self._analyze_at
+        if grown:
+            self._analyze_at = 4 * self._written
+        return grown
 
     def forget(self) -> None:
         """Discard all rows in memory, with everything that is not yet written."""
