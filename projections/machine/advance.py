@@ -21,6 +21,9 @@ from projections.machine.projection import Projection
 from projections.machine.store import CHANNEL, analyze
 from projections.machine.workspace import Workspace
 
+PUSH_EVENTS: Final = 10
+"""The least events of a batch for which PostgreSQL writes one read model while the next one is folded."""
+
 BATCHES_TOGETHER: Final = 10
 """The number of batches in a transaction when a whole log is folded; all of it is folded again after an interruption."""
 
@@ -215,6 +218,9 @@ class _Transaction:
             if self._gapless and fresh.events[0].position != workspace.position + 1:
                 raise LogGapError(f"{name} is at {workspace.position}, the next event at {fresh.events[0].position}")
             self._fold_one(member, fresh)
+            if len(self._members) > 1 and len(fresh.events) >= PUSH_EVENTS:
+                self._rows += workspace.flush()
+                self._connection.push()
             self._moved.add(name)
             most = max(most, len(fresh.events))
         self._connection.owner = ""

@@ -279,6 +279,7 @@ class Rows(Generic[Row]):
     def _copy(self, name: str, rows: Iterable[tuple[Any, ...]]) -> None:
         table = self.table
         statement = f"COPY {name} ({table.column_list}) FROM STDIN (FORMAT BINARY)"
+        self.connection.send()  # a row that is deleted by the queue may be there again
         with self.connection.cursor() as cursor, cursor.copy(statement) as copy:
             copy.set_types(table.types)
             # As `copy.write_row` does, without a call for each row that only fills the buffer.
@@ -296,8 +297,6 @@ class Rows(Generic[Row]):
             encode, formats = encoder([table.type_of(column) for column in table.key], [False] * len(table.key))
             for key in keys:
                 self.connection.queue(table.delete_one, encode(*key), formats)
-            if len(self._appended) + len(self._new) > BY_STATEMENT_MAX:
-                self.connection.send()  # a row may be there again, and a COPY would be ahead of the queue
             return
         arrays = ", ".join(f"%s::{table.type_of(column)}[]" for column in table.key)
         self.connection.execute(
