@@ -18,8 +18,11 @@ from projections.machine.batch import Batch
 from projections.machine.parking import hold_back, unreadable
 from projections.machine.pipeline import PipelineConnection, encoder
 from projections.machine.projection import Projection
-from projections.machine.store import CHANNEL
+from projections.machine.store import CHANNEL, analyze
 from projections.machine.workspace import Workspace
+
+PUSH_EVENTS: Final = 10
+"""The least events of a batch for which PostgreSQL writes one read model while the next one is folded."""
 
 BATCHES_TOGETHER: Final = 10
 """The number of batches in a transaction when a whole log is folded; all of it is folded again after an interruption."""
@@ -106,7 +109,9 @@ def advance_through(
     """Fold consecutive batches, `BATCHES_TOGETHER` in one transaction; yield what each transaction did."""
     remaining = iter(batches)
     for first in remaining:
-        yield advance(connection, projection, workspace, chain([first], islice(remaining, BATCHES_TOGETHER - 1)))
+        done = advance(connection, projection, workspace, chain([first], islice(remaining, BATCHES_TOGETHER - 1)))
+        analyze(connection, workspace.grown())
+        yield done
 
 
 _POSITIONS: Final = (
@@ -213,6 +218,9 @@ class _Transaction:
             if self._gapless and fresh.events[0].position != workspace.position + 1:
                 raise LogGapError(f"{name} is at {workspace.position}, the next event at {fresh.events[0].position}")
             self._fold_one(member, fresh)
+            if len(self._members) > 1 and len(fresh.events) >= PUSH_EVENTS:
+                self._rows += workspace.flush()
+                self._connection.push()
             self._moved.add(name)
             most = max(most, len(fresh.events))
         self._connection.owner = ""

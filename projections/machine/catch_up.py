@@ -17,7 +17,7 @@ from projections.machine.fold_traces import FoldTraces
 from projections.machine.parking import NO_FAULT_OF_THE_EVENT, park
 from projections.machine.pipeline import PipelineConnection
 from projections.machine.projection import Projection
-from projections.machine.store import position_of
+from projections.machine.store import analyze, position_of
 from projections.machine.workspace import Workspace
 
 _log: Final = structlog.get_logger()
@@ -105,6 +105,7 @@ class Folder:
         if self._traces is not None and not large:
             self._traces.folded([self._projection.name], self.position, done.position, perf_counter() - began)
         self.position = done.position
+        analyze(self._connection, self._workspace.grown())
         _log.debug(  # there are many; what is worth knowing at any time is the lag
             "batch_projected",
             projection=self._projection.name,

@@ -16,19 +16,20 @@ there is, the less each event costs. An event that comes after the rest is folde
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from typing import Final
 
+import psycopg
 import structlog
-from psycopg import OperationalError
 
 from projections.machine.advance import Member, advance_together
 from projections.machine.fold_traces import FoldTraces
 from projections.machine.log_reader import LogReader
 from projections.machine.pipeline import PipelineConnection
 from projections.machine.projection import Projection
-from projections.machine.store import position_of, try_lock, unlock
+from projections.machine.store import analyze, position_of, try_lock, unlock
 
 _log: Final = structlog.get_logger()
 
@@ -95,6 +96,8 @@ class Group:
         self._count_at = 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="project-together", daemon=True)
+        # ANALYZE takes as long as many transactions: it must not hold up the next one.
+        self._analyst = ThreadPoolExecutor(1, thread_name_prefix="analyze")
 
     def start(self) -> None:
         """Start; returns at once."""
@@ -107,6 +110,7 @@ class Group:
             self._changed.notify_all()
         if self._thread.is_alive():
             self._thread.join()
+        self._analyst.shutdown()
 
     @property
     def members(self) -> frozenset[str]:
@@ -153,7 +157,7 @@ class Group:
 
     def _note_failure(self, error: Exception) -> None:
         name = getattr(error, "owner", "")
-        if name and not isinstance(error, OperationalError):  # that says that PostgreSQL is away
+        if name and not isinstance(error, psycopg.OperationalError):  # that says that PostgreSQL is away
             self._alone_until[name] = monotonic() + ALONE_SECONDS
         _log.warning("group_dissolved", projection=name or None, error=repr(error))
 
@@ -171,9 +175,19 @@ class Group:
                 advance_together(connection, list(self._members.values()), batch, gapless=self._gapless)
                 if self._traces is not None:
                     self._traces.folded(list(self._members), position, batch.last.position, monotonic() - began)
+                if grown := [table for member in self._members.values() for table in member.workspace.grown()]:
+                    self._analyst.submit(self._analyze, grown)
                 self._bound_memory()
                 self._stopping.wait(min(REST * (monotonic() - began), REST_SECONDS_MAX))
             position = self._update_members(connection)
+
+    def _analyze(self, tables: Sequence[str]) -> None:
+        """Let the planner look at tables that have grown. It does without where this fails: autovacuum looks later."""
+        try:
+            with self._connect() as connection:
+                analyze(connection, tables)
+        except psycopg.Error as error:
+            _log.warning("tables_not_analyzed", tables=tables, error=str(error))
 
     def _bound_memory(self) -> None:
         if monotonic() < self._count_at:

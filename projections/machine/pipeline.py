@@ -6,10 +6,11 @@ time that PostgreSQL needs for them otherwise.
 """
 
 from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from struct import Struct
 from typing import Any, Final, Self
 
-from psycopg import Connection
+from psycopg import Connection, Error
 from psycopg.errors import error_from_result
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
@@ -29,7 +30,7 @@ _SAVEPOINT: Final = "tidings_fold"
 class PipelineConnection(Connection[tuple[Any, ...]]):
     """A connection in autocommit mode with a queue of statements.
 
-    Queued statements are sent by `send`, and before anything else is executed. They return nothing.
+    Queued statements are sent by `push` or `send`, and before anything else is executed. They return nothing.
     """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -37,6 +38,7 @@ class PipelineConnection(Connection[tuple[Any, ...]]):
         self._queued: list[tuple[str, Encoded, Sequence[int], str]] = []
         self._statement_names: dict[str, bytes] = {}
         self._names = 0
+        self._pushed: list[str] = []  # the owner of each statement that was sent, those that prepare others included
         self._within = False
         self.owner = ""
         """For whom statements are queued: noted with each, and with its error."""
@@ -48,31 +50,41 @@ class PipelineConnection(Connection[tuple[Any, ...]]):
         """
         self._queued.append((statement, values, formats, self.owner))
 
+    def push(self) -> None:
+        """Send what is queued and wait for nothing: PostgreSQL executes it while more is queued. `send` waits for it.
+
+        Statements that are sent so should return no rows: nobody reads what comes back until then.
+        """
+        queue, self._queued = self._queued, []
+        pgconn = self.pgconn
+        if queue and not pgconn.pipeline_status:
+            pgconn.enter_pipeline_mode()
+        for statement, values, formats, owner in queue:
+            name = self._statement_names.get(statement)
+            if name is None:
+                name = self._name(statement)
+                pgconn.send_prepare(name, statement.encode())
+                self._pushed.append(owner)
+            pgconn.send_query_prepared(name, values, formats)
+            self._pushed.append(owner)
+        if queue:
+            pgconn.flush()
+
     def send(self) -> list[PGresult]:
-        """Send what is queued, and return the results.
+        """Send what is queued, wait for it and for what was pushed, and return the results.
 
         Raises whatever psycopg would raise for the first statement that fails, with its owner in `error.owner`.
         """
-        queue, self._queued = self._queued, []
-        if not queue:
-            return []
-        pgconn = self.pgconn
-        pgconn.enter_pipeline_mode()
         try:
-            sent: list[str] = []  # the owner of each statement, those that prepare others included
-            for statement, values, formats, owner in queue:
-                name = self._statement_names.get(statement)
-                if name is None:
-                    name = self._name(statement)
-                    pgconn.send_prepare(name, statement.encode())
-                    sent.append(owner)
-                pgconn.send_query_prepared(name, values, formats)
-                sent.append(owner)
-            pgconn.pipeline_sync()
+            self.push()
+            if not self._pushed:
+                return []
+            self.pgconn.pipeline_sync()
             results: list[PGresult] = self.wait(_receive(self))
         finally:
-            if pgconn.status == ConnStatus.OK:
-                pgconn.exit_pipeline_mode()
+            sent, self._pushed = self._pushed, []
+            if self.pgconn.pipeline_status and self.pgconn.status == ConnStatus.OK:
+                self.pgconn.exit_pipeline_mode()
         for result, owner in zip(results, sent, strict=True):
             if result.status == ExecStatus.FATAL_ERROR:
                 self._statement_names.clear()  # what was to be prepared after it was not
@@ -88,8 +100,7 @@ class PipelineConnection(Connection[tuple[Any, ...]]):
 
     def execute(self, *arguments: Any, **named: Any) -> Any:
         """Send what is queued, then do what psycopg does."""
-        if self._queued:
-            self.send()
+        self.send()
         return super().execute(*arguments, **named)
 
     def queue_begin(self) -> None:
@@ -104,6 +115,8 @@ class PipelineConnection(Connection[tuple[Any, ...]]):
     def roll_back(self) -> None:
         """Undo everything since `queue_begin`, and forget what is queued. Does nothing on a connection that is lost."""
         self._queued.clear()
+        with suppress(Error):  # whatever was pushed is undone too
+            self.send()
         if self.pgconn.status == ConnStatus.OK and self.pgconn.transaction_status != TransactionStatus.IDLE:
             self.execute(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}" if self._within else "ROLLBACK")
 

@@ -26,7 +26,7 @@ BY_STATEMENT_MAX: Final = 1_000
 """The most rows of a table that are written by statements, in a pipeline; more go through a COPY."""
 
 ANALYZE_ROWS: Final = 1_000
-"""A table is analyzed after this many new rows, then each time it has grown fourfold."""
+"""A table is analyzed after this many new rows, then each time it has grown fourfold: autovacuum takes a minute to look."""
 
 
 class Rows(Generic[Row]):
@@ -204,10 +204,14 @@ class Rows(Generic[Row]):
         if changed:
             self._update(changed)
         self._changed.clear()
-        if self._written >= self._analyze_at:  # autovacuum would not look at a new table for a minute
-            self.connection.execute(f"ANALYZE {table.name}")
-            self._analyze_at = 4 * self._written
         return count
+
+    def has_grown(self) -> bool:
+        """Return whether the planner should look at the table again: true once for each time it has grown fourfold."""
+        grown = self._written >= self._analyze_at
+        if grown:
+            self._analyze_at = 4 * self._written
+        return grown
 
     def forget(self) -> None:
         """Discard all rows in memory, with everything that is not yet written."""
@@ -275,6 +279,7 @@ class Rows(Generic[Row]):
     def _copy(self, name: str, rows: Iterable[tuple[Any, ...]]) -> None:
         table = self.table
         statement = f"COPY {name} ({table.column_list}) FROM STDIN (FORMAT BINARY)"
+        self.connection.send()  # a row that is deleted by the queue may be there again
         with self.connection.cursor() as cursor, cursor.copy(statement) as copy:
             copy.set_types(table.types)
             # As `copy.write_row` does, without a call for each row that only fills the buffer.
@@ -292,8 +297,6 @@ class Rows(Generic[Row]):
             encode, formats = encoder([table.type_of(column) for column in table.key], [False] * len(table.key))
             for key in keys:
                 self.connection.queue(table.delete_one, encode(*key), formats)
-            if len(self._appended) + len(self._new) > BY_STATEMENT_MAX:
-                self.connection.send()  # a row may be there again, and a COPY would be ahead of the queue
             return
         arrays = ", ".join(f"%s::{table.type_of(column)}[]" for column in table.key)
         self.connection.execute(

@@ -1,6 +1,6 @@
 """Read models in PostgreSQL: a schema with their tables, and the position of each."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from psycopg import Connection, sql
@@ -92,6 +92,12 @@ def make_indexes(connection: Connection, projection: Projection) -> None:
             connection.execute(statement)
         if connection.execute(_UNVACUUMED, [table.name]).fetchone():
             connection.execute(table.vacuum_statement())
+
+
+def analyze(connection: Connection, tables: Sequence[str]) -> None:
+    """Let the planner look at these tables. Call it outside of transactions that fold: it takes as long as many of these."""
+    if tables:
+        connection.execute(f"ANALYZE {', '.join(tables)}")
 
 
 _UNVACUUMED: Final = "SELECT 1 FROM pg_class WHERE oid = %s::regclass AND 'autovacuum_enabled=false' = ANY(reloptions)"

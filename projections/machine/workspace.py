@@ -119,6 +119,10 @@ class Workspace:
         """Write everything; return how many rows that is. Statements for few rows wait in the connection's queue."""
         return sum(rows.flush() for rows in self._rows.values())
 
+    def grown(self) -> list[str]:
+        """Return the names of the tables that the planner should look at again, each once for each time it has grown."""
+        return [name for name, rows in self._rows.items() if rows.has_grown()]
+
     def is_full(self) -> bool:
         """Return whether the memory has grown above its bound: then `flush` and `trim`."""
         return any(rows.is_full() for rows in self._rows.values()) or self._has_too_many_notes()

@@ -15,6 +15,7 @@ from domain.account import CashDeposited
 from domain.story import StoryPublished
 from local.processes import polls
 from projections.machine import group as group_module
+from projections.machine import rows as rows_module
 from projections.machine.advance import BusyError, LogGapError, Member, advance_together
 from projections.machine.batch import Batch
 from projections.machine.group import Group
@@ -209,6 +210,30 @@ def test_members_join_fold_together_and_leave(read_models: ReadModels, database:
         grouped.close()
     copy = fold_together(grouped.copy, events, 5000)
     assert_same(read_models.copy(["markets", "orders", "stories"]).fold(events, 5000), copy)
+
+
+def test_the_group_goes_on_while_tables_are_analyzed(
+    read_models: ReadModels, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table that has grown is analyzed, however long that takes: the next batches do not wait for it."""
+    monkeypatch.setattr(rows_module, "ANALYZE_ROWS", 10)
+    events = simulate(6, 200)
+    log = Log()
+    grouped = Grouped(database, read_models.copy(["log_index", "orders"]), log)
+    try:
+        with connect(database, "copy1") as other:
+            with other.transaction():
+                other.execute("LOCK TABLE log_index IN SHARE UPDATE EXCLUSIVE MODE")  # as ANALYZE does
+                for projection in grouped.copy.projections:
+                    grouped.join(projection)
+                for begin, end in ((0, 100), (100, 150), (150, len(events))):
+                    log.write(events[begin:end])
+                    assert reach(grouped, end, grouped.ours)
+                analyzed = "SELECT reltuples > 0 FROM pg_class WHERE oid = 'log_index'::regclass"
+                assert other.execute(analyzed).fetchone() == (False,)
+            assert any(other.execute(analyzed).fetchone() == (True,) for _ in polls(WAIT))
+    finally:
+        grouped.close()
 
 
 def test_the_rows_in_memory_are_bounded(

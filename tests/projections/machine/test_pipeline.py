@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.errors import UniqueViolation
 
+from local.processes import polls
 from projections.machine.columns import column_expression, columns_encoder
 from projections.machine.pipeline import encoder
 from projections.machine.store import connect
@@ -112,3 +113,34 @@ def test_an_error_says_whose_statement_it_was(connection: PipelineConnection) ->
         connection.send()
         connection.roll_back()
     assert connection.execute("SELECT array_agg(number) FROM numbers").fetchone() == ([5, 6],)
+
+
+def test_what_is_pushed_is_executed_while_nobody_waits_for_it(connection: PipelineConnection, database: str) -> None:
+    """A pushed statement runs before `send`, whose results have it; its error says whose it was, and is undone with all."""
+    encode, formats = encoder(["int8"], [False])
+    connection.queue_begin()
+    connection.queue("SELECT pg_advisory_xact_lock($1)", encode(4711), formats)
+    connection.push()
+    with connect(database, "public") as other:
+        held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711"
+        assert any(other.execute(held).fetchone() == (1,) for _ in polls(10))
+    connection.queue("INSERT INTO numbers VALUES ($1)", encode(1), formats)
+    connection.queue_commit()
+    assert len(connection.send()) == 8  # each of the four statements was prepared first
+    assert connection.execute("SELECT array_agg(number) FROM numbers").fetchone() == ([1],)
+
+    connection.queue_begin()
+    connection.send()
+    for owner, number in (("one", 2), ("two", 1), ("three", 3)):
+        connection.owner = owner
+        connection.queue("INSERT INTO numbers VALUES ($1)", encode(number), formats)
+        connection.push()
+    with pytest.raises(UniqueViolation) as raised:
+        connection.execute("SELECT 1")
+    assert raised.value.owner == "two"  # type: ignore[attr-defined]
+    connection.roll_back()
+    connection.queue_begin()
+    connection.queue("INSERT INTO numbers VALUES ($1)", encode(4), formats)
+    connection.push()
+    connection.roll_back()
+    assert connection.execute("SELECT array_agg(number) FROM numbers").fetchone() == ([1],)
