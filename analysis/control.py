@@ -6,10 +6,11 @@ Only if they do, a run under other terms shows what the terms do, and not what a
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from domain.account import CashWithdrawn
 from domain.market import SECOND, MarketCorrected, MarketFinalized
+from domain.orders import OrderAmended, OrderCanceled, OrderPlaced
 from domain.partition import CommandRejected
 from domain.rejections import Code
 from domain.settlement import withheld
@@ -74,6 +75,9 @@ class Control:
         )
 
 
+_ORDERS: Final = frozenset({OrderPlaced, OrderAmended, OrderCanceled})
+
+
 class PayoutHold:
     """How long payouts cannot be withdrawn: a setting of the engine, which may change and is not in the log as such.
 
@@ -86,14 +90,17 @@ class PayoutHold:
 
     def learn(self, recovered: RecoveredCommand, exchange: Exchange) -> None:
         """Learn from a command, before it is decided again on an exchange that has decided all before it."""
-        first = recovered.events[0]
-        event = first.event
-        if type(event) is CashWithdrawn:
-            account = exchange.accounts.get(event.account_id)
-            if account is None or event.amount > account.cash - withheld(account, exchange.markets, first.time):
+        first = recovered.events[0].event
+        if type(first) is CashWithdrawn:
+            account = exchange.accounts.get(first.account_id)
+            if account is None or first.amount > account.cash - withheld(account, exchange.markets, recovered.time):
                 self.seconds = 0
-        elif type(event) is CommandRejected:
-            if event.code == Code.WITHDRAWAL_HELD:
+        elif type(first) is CommandRejected:
+            if first.code == Code.WITHDRAWAL_HELD:
                 self.seconds = self.seconds or 1
-        elif type(event) is MarketFinalized or type(event) is MarketCorrected:
-            self.seconds = (event.held_until - first.time) // SECOND if event.held_until else 0
+        elif type(first) not in _ORDERS:
+            for recorded in recovered.events:
+                event = recorded.event
+                if type(event) is MarketFinalized or type(event) is MarketCorrected:
+                    self.seconds = (event.held_until - recorded.time) // SECOND if event.held_until else 0
+                    return

@@ -47,7 +47,7 @@ class MarketMeasures(NamedTuple):
     brier: Fraction | None
 
 
-class Books(NamedTuple):
+class LedgerSums(NamedTuple):
     """The sums of the ledger by kind of book. Together they are zero: money only moves."""
 
     cash: CreditsSum
@@ -67,7 +67,7 @@ class WorldMeasures(NamedTuple):
     """
 
     events: Count
-    books: Books
+    books: LedgerSums
     volume: CreditsSum
     trades: Count
     brier: Fraction | None
@@ -99,7 +99,7 @@ def measures(dsn: str, schema: str, events: int) -> WorldMeasures:
         at_close = calibration(connection, as_of).horizons[0]
         return WorldMeasures(
             events,
-            Books(**ledger_sums(connection, as_of)),
+            LedgerSums(**ledger_sums(connection, as_of)),
             sum(row.volume for row in rows),
             sum(row.trades for row in rows),
             at_close.brier,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import chain, groupby, islice
-from operator import attrgetter
 from typing import TYPE_CHECKING, Final, Literal
 
 from domain.partition import CommandHadNoEffect, CommandRejected, CommandsRead, SnapshotWritten
@@ -23,6 +22,9 @@ if TYPE_CHECKING:
     from domain.events import Recorded
     from domain.money import Time
     from messages.commands import Submitted
+
+DUE: Final = "due:"
+"""The beginning of the ids of what falls due by itself."""
 
 FIRST_EVENTS: Final = 4_096
 """The most events of a command that are in memory at a time. What it leaves at once are fewer."""
@@ -39,7 +41,7 @@ _BOOKKEEPING: Final = frozenset({CommandsRead, SnapshotWritten})
 
 @dataclass(frozen=True, slots=True)
 class RecoveredCommand:
-    """A command of the log, or what fell due by itself. `command_id` is that of its events.
+    """A command of the log, or all that fell due at one time. `command_id` is that of its first event.
 
     `events` are the first ones; `remaining` are the others, as long as the next command has not been asked for.
     """
@@ -73,14 +75,19 @@ def recovered_commands(events: Iterable[Recorded]) -> Iterator[RecoveredCommand]
     The events that tell how far commands are read, and what snapshots hold, belong to none. Raises UnreadableEventError.
     """
     decided = (recorded for recorded in events if type(recorded.event) not in _BOOKKEEPING)
-    for command_id, found in groupby(decided, key=attrgetter("command_id")):
+    for _, found in groupby(decided, key=_group):
         remaining = iter(found)
         first = list(islice(remaining, FIRST_EVENTS))
         for recorded in first:
             if isinstance(recorded.event, UnreadableEvent):
                 raise UnreadableEventError(f"position {recorded.position}: {recorded.event.error}")
         submitted, certainty = recover(first)
-        yield RecoveredCommand(command_id, submitted, certainty, first, remaining)
+        yield RecoveredCommand(first[0].command_id, submitted, certainty, first, remaining)
+
+
+def _group(recorded: Recorded) -> str:
+    """Return what events that belong together share: the command, or that they fell due at the same time."""
+    return f"{DUE}{recorded.time}" if recorded.command_id.startswith(DUE) else recorded.command_id
 
 
 def recover(events: Sequence[Recorded]) -> tuple[Submitted | None, Certainty]:

@@ -7,7 +7,7 @@ mechanical: everybody is assumed to send the same commands, at the same times, t
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -110,7 +110,7 @@ def what_if(
         history: the log, with digests.
         terms: the other terms.
         dsn: a database that `migrations` has prepared, and that may hold live read models.
-        until: the last position whose command is decided.
+        until: the last position whose command is decided, with all that it left.
         progress: told the position reached and the last one.
 
     Raises:
@@ -120,40 +120,57 @@ def what_if(
         UnreadableEventError: the log has an event that this version does not know.
     """
     end = history.end() if until is None else min(until, history.end())
-    control = Control(World(partition=history.partition))
-    other = World(terms, history.partition)
-    counts = CommandCounts()
-    position = 0
-    with scratch_schemas(dsn, SAME, OTHER) as (same_schema, other_schema), ExitStack() as stack:
-        same_fold = ScratchFold(dsn, same_schema, history.partition)
-        stack.callback(same_fold.close)
-        other_fold = ScratchFold(dsn, other_schema, history.partition)
-        stack.callback(other_fold.close)
-        for recovered in recovered_commands(history.events(until=end)):
-            for recorded in control.decide(recovered):
-                same_fold.add(recorded)
-                position = recorded.position
-            other.exchange.hold_seconds = control.hold.seconds
-            for decided in other.decide(recovered):
-                other_fold.add(decided)
-            then, now = control.world.answer, other.answer
-            counts.note(recovered, then, now)
-            _note_refused(recovered, then, same_fold)
-            _note_refused(recovered, now, other_fold)
-            if progress is not None and position // PROGRESS_EVENTS != recovered.events[0].position // PROGRESS_EVENTS:
-                progress(position, end)
-        if unknown := terms.markets - other.terms.found:
-            raise UnknownMarketsError(sorted(unknown))
-        same_fold.finish()
-        other_fold.finish()
-        return WhatIf(
-            position,
-            counts,
-            measures(dsn, same_schema, same_fold.folded),
-            measures(dsn, other_schema, other_fold.folded),
-            fills_lost(dsn, same_schema, other_schema),
-            fills_lost(dsn, other_schema, same_schema),
+    with scratch_schemas(dsn, SAME, OTHER) as (same, other), ExitStack() as stack:
+        worlds = _Worlds(
+            Control(World(partition=history.partition)),
+            stack.enter_context(closing(ScratchFold(dsn, same, history.partition))),
+            World(terms, history.partition),
+            stack.enter_context(closing(ScratchFold(dsn, other, history.partition))),
         )
+        for recovered in recovered_commands(history.events()):
+            if recovered.events[0].position > end:
+                break
+            before = worlds.position // PROGRESS_EVENTS
+            worlds.decide(recovered)
+            if progress is not None and worlds.position // PROGRESS_EVENTS != before:
+                progress(worlds.position, end)
+        if unknown := terms.markets - worlds.other.terms.found:
+            raise UnknownMarketsError(sorted(unknown))
+        worlds.same_fold.finish()
+        worlds.other_fold.finish()
+        return WhatIf(
+            worlds.position,
+            worlds.counts,
+            measures(dsn, same, worlds.same_fold.folded),
+            measures(dsn, other, worlds.other_fold.folded),
+            fills_lost(dsn, same, other),
+            fills_lost(dsn, other, same),
+        )
+
+
+@dataclass
+class _Worlds:
+    """Both worlds, with the folds that take their events."""
+
+    control: Control
+    same_fold: ScratchFold
+    other: World
+    other_fold: ScratchFold
+    counts: CommandCounts = field(default_factory=CommandCounts)
+    position: int = 0
+
+    def decide(self, recovered: RecoveredCommand) -> None:
+        """Decide a command in both worlds. Raises ControlError."""
+        for recorded in self.control.decide(recovered):
+            self.same_fold.add(recorded)
+            self.position = recorded.position
+        self.other.exchange.hold_seconds = self.control.hold.seconds
+        for decided in self.other.decide(recovered):
+            self.other_fold.add(decided)
+        then, now = self.control.world.answer, self.other.answer
+        self.counts.note(recovered, then, now)
+        _note_refused(recovered, then, self.same_fold)
+        _note_refused(recovered, now, self.other_fold)
 
 
 def _note_refused(recovered: RecoveredCommand, answer: Event | None, fold: ScratchFold) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from analysis.terms import Terms, TermsInUse
 from consumers.engine.batch import entries_of
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from domain.exchange import Entry
     from domain.money import Time
     from messages.commands import Submitted
-
-DUE: Final = "due:"
-"""The beginning of the ids of what falls due by itself."""
 
 
 class World:

@@ -49,7 +49,7 @@ MAY_IMPORT = {
     "consumers/simulation": "domain messages",
     "consumers": "domain messages settings consumers/",
     # Analysts' tools stand on the log and the read models; the command line calls them.
-    "analysis": "domain messages settings projections projections/ consumers api/database",
+    "analysis": "domain messages settings projections projections/ consumers consumers/engine api/database",
     # HTTP knows neither the command line nor the demo; both of these start it through `processes`.
     "api/key_store": "",
     "api/session_store": "api/key_store",
