@@ -30,11 +30,16 @@ _ESCAPED: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "
 
 
 class Lines:
-    """The JSON lines of a table's rows, block by block. `rows` counts them, `sums` has the sums of amounts in micro-units."""
+    """What was written: the number of rows, the bytes of the longest line, and the sums of amounts in micro-units."""
 
     def __init__(self, amounts: list[str]) -> None:
-        self.rows = 0
+        self.rows = self.longest = 0
         self.sums = dict.fromkeys(amounts, 0)
+
+    def note(self, block: bytes) -> bytes:
+        """Note the lines of a block, and return it."""
+        self.longest = max(self.longest, *map(len, block.split(b"\n")))
+        return block
 
 
 def copy_lines(
@@ -60,11 +65,11 @@ def copy_lines(
         block.append(row_type(*[convert(field) for convert, field in zip(converters, fields, strict=True)]))
         if len(block) == BLOCK_ROWS:
             _count(lines, block)
-            yield encode(block)
+            yield lines.note(encode(block))
             block = []
     if block:
         _count(lines, block)
-        yield encode(block)
+        yield lines.note(encode(block))
 
 
 def _copied(connection: Connection[Any], statement: Composed, values: Mapping[str, Any]) -> Iterator[str]:

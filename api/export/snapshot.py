@@ -86,7 +86,7 @@ class ExportSnapshot:
         else:
             rows = path.with_name(f"{path.name}.rows.part")
             write_part(rows, blocks)
-            self.duckdb.convert(table, rows, part_of(path))
+            self.duckdb.convert(table, rows, part_of(path), lines.longest)
             rows.unlink()
         size, digest = part_of(path).stat().st_size, digest_of(part_of(path))
         finish(path)
@@ -143,10 +143,15 @@ def snapshot(
     with source.connection.transaction():
         hold_snapshot(source.connection)
         _refuse_incomplete(source, needs)
-        time = timeline.time_of(source.connection, until, source.partition)
-        before = timeline.position_before(source.connection, time - time % MINUTE, source.partition)
+        time, before = marks_of(source.connection, until, source.partition)
         chosen = None if references is None else _market_ids(source, until, references)
         yield ExportSnapshot(source, until, time, before, chosen, duckdb)
+
+
+def marks_of(connection: Connection[Any], until: int, partition: int) -> tuple[int, int]:
+    """Return the time of a position, and the last position before the minute in which that time lies."""
+    time = timeline.time_of(connection, until, partition)
+    return time, timeline.position_before(connection, time - time % MINUTE, partition)
 
 
 def wait_for(source: ExportSource, needs: Iterable[str], until: int, progress: Progress) -> None:
