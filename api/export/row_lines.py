@@ -51,13 +51,16 @@ def copy_lines(
 ) -> Iterator[bytes]:
     """Yield the rows of a table as JSON lines in the order of its key, and count them in `lines`.
 
-    `values` are the parameters of the table's query. `where` names columns, each with the values that are wanted.
+    Must run in a transaction. `values` are the parameters of the table's query. `where` names columns, each with the values
+    that are wanted.
     """
     names = list(table.columns)
     converters = [_CONVERTERS[kind] for kind in table.columns.values()]
     row_type = msgspec.defstruct("Row", [(name, Any) for name in names])
     encode = msgspec.json.Encoder().encode_lines
     block: list[Any] = []
+    # The planner expects few rows of the past, and would look the positions of an account up again for each market.
+    connection.execute("SET LOCAL enable_nestloop = off")
     for line in _copied(
         connection, _copy(table, where), {**values, **{f"of_{name}": list(of) for name, of in where.items()}}
     ):

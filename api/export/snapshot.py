@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final
 
+from api.export.equity_lines import equity_lines
 from api.export.errors import ExportRefusedError
 from api.export.event_lines import event_lines
 from api.export.files import digest_of, finish, part_of, write_part
 from api.export.manifest import FileEntry
 from api.export.row_lines import Lines, copy_lines
-from api.export.tables import EVENTS
+from api.export.tables import EQUITY, EVENTS
 from domain.money import format_decimal
 from projections import timeline
 from projections.machine.known_log import LostEventsError, log_identity, lost_events
@@ -112,6 +113,8 @@ class ExportSnapshot:
             "time": self.time,
             "before_minute": self.before_minute,
         }
+        if table.name == EQUITY:
+            return equity_lines(self.source.connection, values, lines)
         return copy_lines(self.source.connection, table, values, where, lines)
 
 

@@ -190,6 +190,11 @@ def needs_of_past(view: View) -> tuple[str, ...]:
     return NEEDS.get(view.name, view.reads)
 
 
+def past_table(name: str) -> str:
+    """Return the SELECT of the rows that a table had, with those of its columns that views read; parameters as `past_query`."""
+    return _TABLES[name]
+
+
 def past_query(view: View) -> str:
     """Return the SELECT of a view as it was: of a view of events, the rows of those after one position up to another.
 
