@@ -62,7 +62,7 @@ MAY_IMPORT = {
     "api/database": "local migrations settings projections/machine",
     "api/http": "domain messages settings projections projections/machine projections/reading"
     " consumers/errors consumers/gateway consumers/traces consumers/webhooks api/key_store api/key_limits api/lag"
-    " api/session_store api/status_metrics",
+    " api/session_store api/status_metrics api/export",
     "api/stream": "domain messages settings projections projections/machine projections/reading projections/registry"
     " api/http",
     "api/page": "domain messages projections projections/machine projections/reading projections/timeline"

@@ -64,7 +64,7 @@ def event_lines(
                 block.append(_line(recorded, market_id, data_as_text=data_as_text))
         lines.rows += len(block)
         if block:
-            yield encode(block)
+            yield lines.note(encode(block))
 
 
 def _line(recorded: Recorded, market_id: str | None, *, data_as_text: bool) -> EventLine:

@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from api.export.tables import ColumnType, ExportedTable
 
 SETTINGS: Final[dict[str, Any]] = {
-    "memory_limit": "1GB",
+    "memory_limit": "400MB",
     "threads": 2,
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
 }
 """DuckDB's settings: bounded, and without a network."""
 
-LINE_BYTES_MAX: Final = 24 << 20
-"""The longest JSON line: a story of 4 MiB as a string within JSON, each of whose bytes may need several."""
+LINE_BYTES: Final = 1 << 20
+"""The buffer for a JSON line, where none is longer. Each thread has several of these."""
 
 _TYPES: Final[dict[ColumnType, str]] = {
     "text": "VARCHAR",
@@ -56,12 +56,12 @@ class DuckDB:
     ) -> None:
         self._connection.close()
 
-    def convert(self, table: ExportedTable, lines: Path, target: Path) -> None:
-        """Write the JSON lines of a table as Parquet, in their order."""
+    def convert(self, table: ExportedTable, lines: Path, target: Path, longest: int = 0) -> None:
+        """Write the JSON lines of a table, the longest of which has so many bytes, as Parquet in their order."""
         columns = ", ".join(f"{_quoted(name)}: '{_TYPES[kind]}'" for name, kind in table.columns.items())
         self._connection.execute(
             f"COPY (SELECT * FROM read_json({_text(lines)}, format='newline_delimited', columns={{{columns}}}, "
-            f"maximum_object_size={LINE_BYTES_MAX})) "
+            f"maximum_object_size={max(LINE_BYTES, longest + 2)})) "
             f"TO {_text(target)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {table.group_rows})"
         )
 

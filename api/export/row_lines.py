@@ -30,11 +30,16 @@ _ESCAPED: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "
 
 
 class Lines:
-    """The JSON lines of a table's rows, block by block. `rows` counts them, `sums` has the sums of amounts in micro-units."""
+    """What was written: the number of rows, the bytes of the longest line, and the sums of amounts in micro-units."""
 
     def __init__(self, amounts: list[str]) -> None:
-        self.rows = 0
+        self.rows = self.longest = 0
         self.sums = dict.fromkeys(amounts, 0)
+
+    def note(self, block: bytes) -> bytes:
+        """Note the lines of a block, and return it."""
+        self.longest = max(self.longest, *map(len, block.split(b"\n")))
+        return block
 
 
 def copy_lines(
@@ -46,13 +51,16 @@ def copy_lines(
 ) -> Iterator[bytes]:
     """Yield the rows of a table as JSON lines in the order of its key, and count them in `lines`.
 
-    `values` are the parameters of the table's query. `where` names columns, each with the values that are wanted.
+    Must run in a transaction. `values` are the parameters of the table's query. `where` names columns, each with the values
+    that are wanted.
     """
     names = list(table.columns)
     converters = [_CONVERTERS[kind] for kind in table.columns.values()]
     row_type = msgspec.defstruct("Row", [(name, Any) for name in names])
     encode = msgspec.json.Encoder().encode_lines
     block: list[Any] = []
+    # The planner expects few rows of the past, and would look the positions of an account up again for each market.
+    connection.execute("SET LOCAL enable_nestloop = off")
     for line in _copied(
         connection, _copy(table, where), {**values, **{f"of_{name}": list(of) for name, of in where.items()}}
     ):
@@ -60,11 +68,11 @@ def copy_lines(
         block.append(row_type(*[convert(field) for convert, field in zip(converters, fields, strict=True)]))
         if len(block) == BLOCK_ROWS:
             _count(lines, block)
-            yield encode(block)
+            yield lines.note(encode(block))
             block = []
     if block:
         _count(lines, block)
-        yield encode(block)
+        yield lines.note(encode(block))
 
 
 def _copied(connection: Connection[Any], statement: Composed, values: Mapping[str, Any]) -> Iterator[str]:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final
 
+from api.export.equity_lines import equity_lines
 from api.export.errors import ExportRefusedError
 from api.export.event_lines import event_lines
 from api.export.files import digest_of, finish, part_of, write_part
 from api.export.manifest import FileEntry
 from api.export.row_lines import Lines, copy_lines
-from api.export.tables import EVENTS
+from api.export.tables import EQUITY, EVENTS
 from domain.money import format_decimal
 from projections import timeline
 from projections.machine.known_log import LostEventsError, log_identity, lost_events
@@ -86,7 +87,7 @@ class ExportSnapshot:
         else:
             rows = path.with_name(f"{path.name}.rows.part")
             write_part(rows, blocks)
-            self.duckdb.convert(table, rows, part_of(path))
+            self.duckdb.convert(table, rows, part_of(path), lines.longest)
             rows.unlink()
         size, digest = part_of(path).stat().st_size, digest_of(part_of(path))
         finish(path)
@@ -112,6 +113,8 @@ class ExportSnapshot:
             "time": self.time,
             "before_minute": self.before_minute,
         }
+        if table.name == EQUITY:
+            return equity_lines(self.source.connection, values, lines)
         return copy_lines(self.source.connection, table, values, where, lines)
 
 
@@ -143,10 +146,15 @@ def snapshot(
     with source.connection.transaction():
         hold_snapshot(source.connection)
         _refuse_incomplete(source, needs)
-        time = timeline.time_of(source.connection, until, source.partition)
-        before = timeline.position_before(source.connection, time - time % MINUTE, source.partition)
+        time, before = marks_of(source.connection, until, source.partition)
         chosen = None if references is None else _market_ids(source, until, references)
         yield ExportSnapshot(source, until, time, before, chosen, duckdb)
+
+
+def marks_of(connection: Connection[Any], until: int, partition: int) -> tuple[int, int]:
+    """Return the time of a position, and the last position before the minute in which that time lies."""
+    time = timeline.time_of(connection, until, partition)
+    return time, timeline.position_before(connection, time - time % MINUTE, partition)
 
 
 def wait_for(source: ExportSource, needs: Iterable[str], until: int, progress: Progress) -> None:

@@ -66,6 +66,9 @@ class ExportedTable:
         return f"{self.name}.{ending}"
 
 
+EQUITY: Final = "equity"
+"""The name of the table whose rows are followed from one to the next, not asked of its view."""
+
 _EVENT_COLUMNS: Final[dict[str, tuple[ColumnType, str]]] = {
     "position": ("bigint", "position in the log"),
     "type": ("text", "type of the event, such as OrderPlaced"),

@@ -40,6 +40,9 @@ PRIVATE: Final = Rule(frozenset({"analyst", "admin"}), frozenset({"trader", "rea
 ANALYSIS: Final = Rule(frozenset({"analyst", "admin"}))
 """What concerns all accounts together; everybody with `TIDINGS_ACCOUNTS_PUBLIC=true`."""
 
+EXPORT: Final = Rule(frozenset({"analyst", "admin"}))
+"""The whole log with the bodies of refused commands, whatever the settings say."""
+
 ACTING: Final = Rule(frozenset({"admin"}), frozenset({"trader"}))
 OPERATING: Final = Rule(frozenset({"operator"}))
 ADMINISTRATION: Final = Rule(frozenset({"admin"}))
@@ -88,6 +91,7 @@ RULES: Final[dict[str, Rule]] = {
         PRIVATE,
     ),
     "get_ledger": ANALYSIS,
+    "get_export": EXPORT,
     **dict.fromkeys(
         [
             "place_order",

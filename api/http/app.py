@@ -31,6 +31,7 @@ from api.http.references import References
 from api.http.routes import (
     accounts,
     events,
+    export,
     health,
     invitations,
     keys,
@@ -80,6 +81,7 @@ _MODULES: Final = (
     leaderboard,
     ledger,
     events,
+    export,
     keys,
     invitations,
     webhooks,

@@ -91,9 +91,13 @@ def document() -> dict[str, Any]:
     return app.openapi()
 
 
-def is_stream(operation: dict[str, Any]) -> bool:
-    """Return whether the answer has no end: no method is made for it, `Client.stream` serves it."""
-    return any("text/event-stream" in response.get("content", {}) for response in operation["responses"].values())
+STREAMED: Final = ("text/event-stream", "application/x-tar")
+"""Answers for which no method is made: `Client.stream` serves the first, an archive is for `curl` and `tar`."""
+
+
+def is_streamed(operation: dict[str, Any]) -> bool:
+    """Return whether the answer is one of `STREAMED`."""
+    return any(name in response.get("content", {}) for response in operation["responses"].values() for name in STREAMED)
 
 
 class ClientCode:
@@ -110,7 +114,7 @@ class ClientCode:
             self._method(method.upper(), path, operation)
             for path, operations in self._paths.items()
             for method, operation in operations.items()
-            if not is_stream(operation)
+            if not is_streamed(operation)
         ]
         names = sorted([*self._structs, "Event"])
         everything = f"__all__ = {names!r}\n"

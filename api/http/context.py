@@ -93,6 +93,11 @@ async def admin_of(request: HTTPConnection) -> Principal:
     return require(await principal_of(request), "admin")
 
 
+async def analyst_of(request: HTTPConnection) -> Principal:
+    """Return who asks, with a role that sees all accounts."""
+    return require(await principal_of(request), "analyst", "admin")
+
+
 async def actor_of(request: HTTPConnection) -> Principal:
     """Return who asks, with a role that acts for accounts: a trader for its own, an admin for any."""
     return require(await principal_of(request), *ACTORS)
@@ -111,6 +116,7 @@ async def market_id_of(request: HTTPConnection, market: Annotated[str, Path(desc
 WithContext = Annotated[Context, Depends(context_of)]
 Operator = Annotated[Principal, Depends(operator_of)]
 Admin = Annotated[Principal, Depends(admin_of)]
+Analyst = Annotated[Principal, Depends(analyst_of)]
 Actor = Annotated[Principal, Depends(actor_of)]
 AccountId = Annotated[str, Depends(account_id_of)]
 MarketId = Annotated[str, Depends(market_id_of)]

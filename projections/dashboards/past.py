@@ -12,6 +12,7 @@ from typing import Final
 from projections.dashboards.columns import View
 from projections.markets import markets
 from projections.positions.cost_basis import IS_SETTLEMENT
+from projections.positions.valuation import held_at
 from projections.reading import AsOf
 from projections.times import DAY, HOUR, MINUTE
 
@@ -31,16 +32,18 @@ _POSITIONS: Final = """
     SELECT account_id, market_id, outcome, shares, cost_basis, realized, fees, volume, trades, time, position
     FROM positions WHERE position <= %(at)s
     UNION ALL
-    SELECT v.account_id, v.market_id, v.outcome, v.shares, v.cost_basis, v.realized, v.fees, v.volume, v.trades, v.time,
+    SELECT k.account_id, k.market_id, k.outcome, v.shares, v.cost_basis, v.realized, v.fees, v.volume, v.trades, v.time,
         v.position
     FROM positions k CROSS JOIN LATERAL (
         SELECT * FROM position_versions WHERE account_id = k.account_id AND market_id = k.market_id
         AND outcome = k.outcome AND position <= %(at)s ORDER BY position DESC LIMIT 1) v
     WHERE k.position > %(at)s AND k.opened_position <= %(at)s"""
 
-# Nobody holds shares of a market that has ended, so the view needs no `ended_position`.
-_HELD_MARKETS: Final = """
-    SELECT m.market_id, m.category, m.outcomes, p.prices, NULL::int8 AS ended_position
+# A market that had ended and was corrected later has no `ended_position`, which does no harm: nobody held shares between.
+# The rows are made once: a view may join them again for each account.
+_HELD_MARKETS: Final = f"""
+    SELECT m.market_id, m.category, m.outcomes, p.prices,
+        CASE WHEN NOT {held_at("%(at)s")} THEN m.ended_position END AS ended_position
     FROM positions_markets m CROSS JOIN LATERAL (SELECT prices FROM market_activity WHERE market_id = m.market_id
         AND position <= %(at)s ORDER BY position DESC LIMIT 1) p
     WHERE m.drafted_position <= %(at)s"""
@@ -171,6 +174,8 @@ _OF_VIEWS: Final[dict[str, tuple[str, ...]]] = {
 }
 """The tables whose rows a view must see as they were. Any other table that it reads never changes what it has."""
 
+_MADE_ONCE: Final = {"positions_markets"}
+
 NEEDS: Final[dict[str, tuple[str, ...]]] = {
     "candles": ("candles", "markets", "trades", "timeline"),
     "positions": ("positions", "markets"),
@@ -185,11 +190,18 @@ def needs_of_past(view: View) -> tuple[str, ...]:
     return NEEDS.get(view.name, view.reads)
 
 
+def past_table(name: str) -> str:
+    """Return the SELECT of the rows that a table had, with those of its columns that views read; parameters as `past_query`."""
+    return _TABLES[name]
+
+
 def past_query(view: View) -> str:
     """Return the SELECT of a view as it was: of a view of events, the rows of those after one position up to another.
 
     Its parameters are `at` and `after` (positions), `partition`, `time` (that of the event at `at`) and `before_minute`: the
     last position before the minute in which that time lies.
     """
-    tables = ",\n".join(f"{name} AS ({_TABLES[name]})" for name in _OF_VIEWS[view.name])
+    tables = ",\n".join(
+        f"{name} AS {'MATERIALIZED ' if name in _MADE_ONCE else ''}({_TABLES[name]})" for name in _OF_VIEWS[view.name]
+    )
     return f"WITH {tables}\n{view.query}"

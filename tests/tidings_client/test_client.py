@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from api.http.client_code import FOLDER, ClientCode, document, is_stream
+from api.http.client_code import FOLDER, ClientCode, document, is_streamed
 from local.processes import free_port
 from tidings_client import (
     ApiError,
@@ -37,7 +37,7 @@ def test_the_client_is_made_from_the_document() -> None:
 
     assert {name: text == (FOLDER / name).read_text() for name, text in made.items()} == dict.fromkeys(made, True)
     declared = [each for methods in document()["paths"].values() for each in methods.values()]
-    operations = {each["operationId"] for each in declared if not is_stream(each)}
+    operations = {each["operationId"] for each in declared if not is_streamed(each)}
     assert operations == {name for name in vars(Calls) if not name.startswith("_")}
 
 

@@ -108,6 +108,18 @@ def test_sums_are_those_of_sql_duckdb_polars_and_python(whole: dict[str, Path], 
                 assert sums == {python}, (table.name, column)
 
 
+def test_equity_is_that_of_the_view(whole: dict[str, Path], dsn: str) -> None:
+    """Row by row, although it is computed in another way; also where a file begins in the middle of the log."""
+    with psycopg.connect(dsn, **CONNECT_OPTIONS) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        expected = connection.execute(
+            f"SELECT * FROM ({VIEWS['equity'].query}) q ORDER BY position".encode()
+        ).fetchall()
+
+    found = [list(row.values()) for row in parquet_rows(whole["parquet"], "equity")]
+    assert found == [[*map(plain, row)] for row in expected]
+
+
 def test_the_ledger_sums_to_zero(whole: dict[str, Path]) -> None:
     """In every row."""
     with duckdb.connect() as duck:

@@ -1,0 +1,130 @@
+"""The equity of accounts as JSON lines: what each was worth after each movement of its money.
+
+The view `equity` values all that an account held, for each row again. Over a long log that takes hours. Here holdings and
+prices are followed from row to row, so a row costs a multiplication for each position that its account has open.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from psycopg.sql import SQL
+
+from api.export.row_lines import BLOCK_ROWS
+from domain.money import MICRO, format_decimal
+from projections.dashboards.past import past_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from psycopg import Connection
+
+    from api.export.row_lines import Lines
+
+_HELD: Final = f"""
+    WITH positions AS ({past_table("positions")})
+    SELECT account_id, market_id, outcome, shares FROM positions WHERE shares > 0"""
+
+_PRICES: Final = "SELECT market_id, outcomes, prices FROM positions_markets"
+
+_PRICES_THEN: Final = f"WITH positions_markets AS ({past_table('positions_markets')}) {_PRICES}"
+
+_CHANGES: Final = f"""
+    SELECT position, 0, market_id, NULL, NULL, NULL::int8, NULL::int8, array_to_string(prices, ','), NULL
+    FROM ({past_table("market_activity")}) a WHERE changed <> 0
+    UNION ALL
+    SELECT v.position, 1, v.account_id, v.market_id, v.outcome, v.shares, NULL, NULL, NULL
+    FROM profit_totals t CROSS JOIN LATERAL (SELECT * FROM position_versions WHERE account_id = t.account_id
+        AND category = t.category AND position > %(after)s AND position <= %(at)s ORDER BY position) v
+    UNION ALL
+    SELECT position, 2, account_id, NULL, NULL, available_after, held_after, NULL,
+        to_char((timestamptz '1970-01-01 00:00:00Z' + time * interval '1 microsecond') AT TIME ZONE 'UTC',
+            'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+    FROM ({past_table("ledger")}) e WHERE available_after IS NOT NULL
+    ORDER BY 1, 2"""
+
+
+class EquityLine(msgspec.Struct):
+    """A line of the table `equity`."""
+
+    account_id: str
+    time: str
+    available: str
+    held: str
+    positions: str
+    equity: str
+    position: int
+
+
+class Holdings:
+    """What every account holds, and what it is worth."""
+
+    def __init__(self) -> None:
+        self._shares: defaultdict[str, dict[tuple[str, str], int]] = defaultdict(dict)
+        self._outcomes: dict[str, list[str]] = {}
+        self._prices: dict[tuple[str, str], int] = {}
+
+    def know(self, market_id: str, outcomes: list[str]) -> None:
+        """Take in the outcomes of a market."""
+        self._outcomes[market_id] = outcomes
+
+    def price(self, market_id: str, prices: list[int]) -> None:
+        """Take in the prices of a market, in the order of its outcomes."""
+        for outcome, price in zip(self._outcomes[market_id], prices, strict=True):
+            self._prices[market_id, outcome] = price
+
+    def hold(self, account_id: str, market_id: str, outcome: str, shares: int) -> None:
+        """Take in what an account holds of an outcome."""
+        if shares:
+            self._shares[account_id][market_id, outcome] = shares
+        else:
+            self._shares[account_id].pop((market_id, outcome), None)
+
+    def value(self, account_id: str) -> int:
+        """Return the mark value of what an account holds: each position rounded down."""
+        prices = self._prices
+        return sum([shares * prices[key] // MICRO for key, shares in self._shares[account_id].items()])
+
+
+def equity_lines(connection: Connection[Any], values: Mapping[str, Any], lines: Lines) -> Iterator[bytes]:
+    """Yield the rows of the movements after a position up to another one as JSON lines, and count them in `lines`."""
+    holdings = _begin(connection, values)
+    encode = msgspec.json.Encoder().encode_lines
+    block: list[EquityLine] = []
+    with connection.cursor() as cursor, cursor.copy(SQL("COPY ({}) TO STDOUT").format(SQL(_CHANGES)), values) as copy:
+        copy.set_types(["int8", "int4", "text", "text", "text", "int8", "int8", "text", "text"])
+        for position, kind, name, market_id, outcome, first, second, prices, time in copy.rows():
+            if kind == 0:
+                holdings.price(name, list(map(int, prices.split(","))))
+            elif kind == 1:
+                holdings.hold(name, market_id, outcome, first)
+            else:
+                block.append(_line(name, time, first, second, holdings.value(name), position, lines))
+                if len(block) == BLOCK_ROWS:
+                    yield lines.note(encode(block))
+                    block = []
+    if block:
+        yield lines.note(encode(block))
+
+
+def _begin(connection: Connection[Any], values: Mapping[str, Any]) -> Holdings:
+    """Return what was held before the first movement."""
+    holdings = Holdings()
+    for market_id, outcomes, _ in connection.execute(SQL(_PRICES)).fetchall():
+        holdings.know(market_id, outcomes)
+    before = {**values, "at": values["after"]}
+    for market_id, _, prices in connection.execute(SQL(_PRICES_THEN), before).fetchall():
+        holdings.price(market_id, prices)
+    for row in connection.execute(SQL(_HELD), before).fetchall():
+        holdings.hold(*row)
+    return holdings
+
+
+def _line(account_id: str, time: str, available: int, held: int, value: int, position: int, lines: Lines) -> EquityLine:
+    amounts = {"available": available, "held": held, "positions": value, "equity": available + held + value}
+    lines.rows += 1
+    for name, amount in amounts.items():
+        lines.sums[name] += amount
+    return EquityLine(account_id, time, *[format_decimal(amount) for amount in amounts.values()], position)
