@@ -53,6 +53,7 @@ check: $(VENV)/.installed-dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/python -m tests.javascript_types
 	@$(BIN)/python -m pytest -q tests/test_*_rules.py
 	@$(BIN)/python -m tests.supply_chain
 

@@ -25,6 +25,7 @@ from api.http.server import HttpServer
 from api.lag import positions_of
 from api.logs import announce
 from api.page.app import add_pages
+from api.page.set_aside import Letter
 from api.status_metrics import StatusCollector
 from api.stop_signals import wait_for_stop
 from api.stream.hub import Hub, limits_of
@@ -36,6 +37,7 @@ from consumers.engine.command_source import LocalCommandSource
 from consumers.engine.engine import Engine
 from consumers.engine.metrics import EngineCollector
 from consumers.gateway import LocalGateway
+from consumers.kafka.dead_letters import DeadLetters
 from consumers.kafka.gateway import KafkaGateway
 from consumers.kafka.order_gate import OrderGate, Signer
 from consumers.ops_server import ops_server
@@ -101,8 +103,18 @@ class Dependencies:
             settings=self.settings,
             traces=traces,
         )
-        add_pages(app)
+        add_pages(app, partial(open_letters, self.settings) if self.settings.log == "kafka" else None)
         return app
+
+
+def open_letters(settings: Settings) -> list[Letter]:
+    """Return the dead letters without a decision, for the desk; raises OperationalError when no broker answers."""
+    with DeadLetters(settings) as letters:
+        return [
+            Letter(each.number, each.time, each.letter.reason, f"{each.letter.topic} {each.letter.partition} "
+                   f"{each.letter.offset}", each.letter.value[:200])
+            for each in letters.open()
+        ]  # fmt: skip
 
 
 class ServingProcess(ABC):

@@ -162,7 +162,7 @@ def main(arguments: list[str] | None = None) -> None:
         made = made_ms(url, f"/stories/{slug}")
         found = find(os.environ.get("TIDINGS_TEST_BROWSER"))
         playwright = stack.enter_context(sync_playwright())
-        browser = playwright.chromium.launch(executable_path=found.path, args=list(found.arguments))
+        browser = playwright.chromium.launch(**found.options(os.environ))
         stack.callback(browser.close)
         paints = sorted(
             (first_paint(browser, f"{url}/stories/{slug}", slow=False) for _ in range(3)), key=lambda each: each[0]

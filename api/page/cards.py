@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Final
 
 from api.page.charts import KINDS, Chart, OutcomeHistory, chart, spark
-from api.page.filters import percent, span
+from api.page.filters import date, percent, span
 from api.page.languages import translate as _
 from domain.market import Status
 from domain.money import MICRO
@@ -27,9 +27,14 @@ if TYPE_CHECKING:
 NEEDS: Final = (listing.changes, listing.sparklines, prices.tracks, prices.latest)
 
 DAY: Final = 24 * 3600 * MICRO
+FAR: Final = 60 * DAY
+"""From here on a day says more than the time until then."""
 
 RANGES: Final[dict[str, Time | None]] = {"1d": DAY, "1w": 7 * DAY, "1m": 30 * DAY, "all": None}
 """The ranges of a market's chart."""
+
+ENDED: Final = frozenset({Status.FINALIZED.value, Status.VOIDED.value})
+"""The statuses of markets that are over."""
 
 YES: Final = frozenset({"yes", "ja"})
 
@@ -49,6 +54,11 @@ class OutcomeOdds:
     def has_won(self) -> bool:
         """Whether a share of it pays all."""
         return self.payout == MICRO
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether its change is one that people are told: it is not zero when written with one decimal."""
+        return abs(self.change) >= MICRO // 2_000
 
 
 @dataclass(slots=True)
@@ -75,7 +85,7 @@ class MarketCard:
     @property
     def has_ended(self) -> bool:
         """Whether its prices are those of the past: it is resolved or voided."""
-        return self.row.status in {Status.FINALIZED, Status.VOIDED}
+        return self.row.status in ENDED
 
     def shown_until(self, as_of: AsOf) -> Time:
         """Return the end of its chart: now, or when it ended."""
@@ -131,9 +141,11 @@ def state(row: MarketRow, now: Time) -> str:
             return _("Not open yet")
         case Status.ACTIVE:
             return (
-                _("Closes in %(time)s") % {"time": span(row.close_time - now)}
-                if row.close_time > now
-                else _("Closes now")
+                _("Closes now")
+                if row.close_time <= now
+                else _("Closes in %(time)s") % {"time": span(row.close_time - now)}
+                if row.close_time < now + FAR
+                else _("Closes on %(day)s") % {"day": date(row.close_time)}
             )
         case Status.HALTED:
             return _("Trading is halted")
@@ -162,17 +174,18 @@ def result(row: MarketRow) -> str:
 def _outcomes(row: MarketRow, changes: Sequence[Price]) -> list[OutcomeOdds]:
     payouts: Sequence[int | None] = row.payouts or [None] * len(row.outcomes)
     odds = row.odds
+    moves = [0] * len(odds) if row.status in ENDED else changes  # what was odds is a result now
     found = [
-        OutcomeOdds(name, index, odds[index], changes[index], index % KINDS, payouts[index])
+        OutcomeOdds(name, index, odds[index], moves[index], index % KINDS, payouts[index])
         for index, name in enumerate(row.outcomes)
     ]
     if len(found) == 2:
         found.sort(key=lambda each: each.name.lower() not in YES)
-        return [
-            OutcomeOdds(each.name, each.index, each.price, each.change, kind, each.payout)
-            for kind, each in enumerate(found)
-        ]
-    return sorted(found, key=lambda each: -each.price)
+        return [replace(each, kind=kind) for kind, each in enumerate(found)]
+    found.sort(key=lambda each: -each.price)
+    if len(found) > KINDS:  # no two of those that stand first look alike
+        return [replace(each, kind=kind % KINDS) for kind, each in enumerate(found)]
+    return found
 
 
 def _chart(

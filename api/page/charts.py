@@ -30,7 +30,15 @@ BUSY_LEAST: Final = 12
 FOLD_TICKS: Final = 8
 """The fewest ticks of a chart with folds: of fewer, none is crowded."""
 
-LABEL_GAP: Final = 17
+SMALL_WIDTH: Final = 500
+"""Charts up to this width are those of cards: their margins are smaller, and their labels do not grow on a phone."""
+
+LEFT: Final = 42
+LEFT_SMALL: Final = 34
+"""The margin for the labels of the grid, which stand level with their lines."""
+
+LABEL_GAP: Final = 20
+LABEL_GAP_SMALL: Final = 15
 """The least distance of two labels at the ends of lines."""
 
 LINES_MAX: Final = 5
@@ -40,12 +48,14 @@ KINDS: Final = 8
 """The number of colours, dashes and shapes."""
 
 TOP: Final = 12
-BOTTOM: Final = 24
+BOTTOM: Final = 34
+BOTTOM_SMALL: Final = 24
 """The margins of a chart, in its units."""
 
 RIGHT_OF_ONE: Final = 88
-RIGHT_OF_MANY: Final = 132
-"""The margin for the label of a single line, and of several, which have longer names."""
+RIGHT_OF_MANY: Final = 148
+RIGHT_SMALL: Final = 60
+"""The margin for the label of a single line; of several, which have longer names; and without names."""
 
 STEPS: Final = (500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 250_000, 500_000)
 """The distances of grid lines, as prices."""
@@ -96,11 +106,12 @@ class GridLine:
 
 @dataclass(frozen=True, slots=True)
 class AxisLabel:
-    """A label of the time axis; `anchor` is SVG's `text-anchor`."""
+    """A label of the time axis; `anchor` is SVG's `text-anchor`. `clock` is the time, where the label is one of the day."""
 
     x: float
     label: str
     anchor: str
+    clock: Time | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +137,7 @@ class Chart:
 
     width: int
     height: int
+    left: float
     right: float
     bottom: float
     low: Price
@@ -223,9 +235,11 @@ def chart(
         return None
     end = max(end, start + 1)
     times = sorted({time for _, line in lines for time, _ in line})
-    right, bottom = width - (RIGHT_OF_ONE if len(lines) == 1 else RIGHT_OF_MANY), height - BOTTOM
+    is_small = width <= SMALL_WIDTH
+    left, bottom = (LEFT_SMALL, height - BOTTOM_SMALL) if is_small else (LEFT, height - BOTTOM)
+    right = width - (RIGHT_OF_ONE if len(lines) == 1 else RIGHT_SMALL if is_small else RIGHT_OF_MANY)
     quiet = folds(times, start, end)
-    anchors = _anchors(quiet, start, end, right)
+    anchors = _anchors(quiet, start, end, left, right)
     scale = _Scale(anchors)
     shown = [(outcome, steps(line, start, end)) for outcome, line in lines]
     low, high, grid = _grid([price for _, line in shown for _, price in line], bottom)
@@ -244,23 +258,12 @@ def chart(
         series.append(drawn)
     if len(series) == 1:
         series[0].area = f"{series[0].d}V{bottom:g}H{scale.x(shown[0][1][0][0]):g}Z"
-    _set_labels([each for each in series if not each.quiet], TOP, bottom)
+    _set_labels([each for each in series if not each.quiet], bottom, LABEL_GAP_SMALL if is_small else LABEL_GAP)
     folded = [DrawnFold((scale.x(each.start) + scale.x(each.end)) / 2, each.end - each.start) for each in quiet]
     return Chart(
-        width,
-        height,
-        right,
-        bottom,
-        low,
-        high,
-        start,
-        end,
-        series,
-        grid,
-        _axis(scale, start, end, right),
-        folded,
-        anchors,
-    )
+        width, height, left, right, bottom, low, high, start, end, series, grid, _axis(scale, start, end, left, right),
+        folded, anchors,
+    )  # fmt: skip
 
 
 def spark(prices: Sequence[Price | None], width: int = 120, height: int = 32) -> str:
@@ -284,14 +287,14 @@ def _line(history: OutcomeHistory, start: Time, end: Time) -> list[tuple[Time, P
     return inside
 
 
-def _anchors(quiet: Sequence[Fold], start: Time, end: Time, right: float) -> list[tuple[float, Time]]:
+def _anchors(quiet: Sequence[Fold], start: Time, end: Time, left: float, right: float) -> list[tuple[float, Time]]:
     """Return the scale: the times between folds share the width by their lengths, but none gets less than a twelfth of it."""
     edges = [start, *(time for each in quiet for time in (each.start, each.end)), end]
     lengths = [after - before for before, after in zip(edges[::2], edges[1::2], strict=True)]
     least = sum(lengths) // BUSY_LEAST
     shares = [max(length, least) if length else 0 for length in lengths]
-    unit = (right - FOLD_WIDTH * len(quiet)) / max(1, sum(shares))
-    anchors = [(0.0, start)]
+    unit = (right - left - FOLD_WIDTH * len(quiet)) / max(1, sum(shares))
+    anchors = [(float(left), start)]
     for number, share in enumerate(shares):
         x = anchors[-1][0] + share * unit
         anchors.append((x, edges[2 * number + 1]))
@@ -337,21 +340,29 @@ def _path(places: Sequence[tuple[float, float]], right: float) -> str:
     return "".join(parts)
 
 
-def _set_labels(series: Sequence[Series], top: float, bottom: float) -> None:
-    """Move labels that would overlap apart; those at the top stay within the chart."""
+def _set_labels(series: Sequence[Series], bottom: float, gap: float) -> None:
+    """Move labels that would overlap apart; those at the top and at the bottom stay within the chart."""
     ordered = sorted(series, key=lambda each: each.y)
-    free = top
+    free: float = TOP
     for each in ordered:
         each.label_y = free = max(each.y, free)
-        free += LABEL_GAP
+        free += gap
     lowest = bottom
     for each in reversed(ordered):
         each.label_y = lowest = min(each.label_y, lowest)
-        lowest -= LABEL_GAP
+        lowest -= gap
 
 
-def _axis(scale: _Scale, start: Time, end: Time, right: float) -> list[AxisLabel]:
-    form = month_year if end - start > 300 * DAY else short_day if end - start > 2 * DAY else clock
-    places = ((0.0, "start"), (right / 3, "middle"), (right * 2 / 3, "middle"), (right, "end"))
-    labels = [AxisLabel(x, form(scale.time(x)), anchor) for x, anchor in places]
-    return [each for number, each in enumerate(labels) if each.label not in {other.label for other in labels[:number]}]
+def _axis(scale: _Scale, start: Time, end: Time, left: float, right: float) -> list[AxisLabel]:
+    """Return the labels of the time axis, each once; the first day has its year."""
+    is_clock = end - start <= 2 * DAY
+    form = month_year if end - start > 300 * DAY else clock if is_clock else short_day
+    third = (right - left) / 3
+    places = ((left, "start"), (left + third, "middle"), (left + 2 * third, "middle"), (right, "end"))
+    labels: dict[str, AxisLabel] = {}
+    for x, anchor in places:
+        time = scale.time(x)
+        text = form(time)
+        year = f" {month_year(time)[-4:]}" if form is short_day and not labels else ""
+        labels.setdefault(text, AxisLabel(x, text + year, anchor, time if is_clock else None))
+    return [*labels.values()]

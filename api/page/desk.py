@@ -1,6 +1,7 @@
 """The desk of operators and admins: what waits for them, and the state of the parts."""
 
 from collections import defaultdict
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from fastapi import APIRouter
@@ -18,6 +19,7 @@ from api.http.routes.markets import find
 from api.http.routes.stories import find_story
 from api.page.cards import NEEDS as CARD_NEEDS
 from api.page.cards import cards
+from api.page.desk_words import Fault
 from api.page.effects import NEEDS as EFFECT_NEEDS
 from api.page.viewing import look, new_form_key, show
 from domain.market import (
@@ -89,15 +91,18 @@ async def show_desk(read: Read) -> Response:
         return {"waiting": waiting, "active": cards(connection, as_of, active), "stories": told}
 
     return await show(
-        read, "desk.html", (stories.list_stories, listing.newest, *CARD_NEEDS), query, state=state, streams=streams
-    )
+        read, "desk.html", (stories.list_stories, listing.newest, *CARD_NEEDS), query, state=state, streams=streams,
+        parked=sum(each["parked"] for each in state["projections"]),
+        behind=max((each["lag_seconds"] or 0 for each in state["projections"]), default=0),
+    )  # fmt: skip
 
 
 @router.get("/desk/stories/new")
 async def show_new_story(read: Read) -> Response:
     """The form of a story with its first market."""
     await at_the_desk(read.request)
-    return await show_story_form(read, {}, [{}], None, None)
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M")
+    return await show_story_form(read, {"published_at": now}, [{}], None, None)
 
 
 @router.get("/desk/stories/{story}")
@@ -108,13 +113,13 @@ async def show_new_market(read: Read, story: str) -> Response:
 
 
 async def show_market_form(
-    read: Reader, story: str, draft: dict[str, str], preview: Any, problem: Any, http_status: int = 200
+    read: Reader, story: str, draft: dict[str, str], preview: Any, fault: Fault | None, http_status: int = 200
 ) -> Response:
     """Return the form of one more market, with what was typed, and what it will look like."""
     form_key = draft.get("form_key") or new_form_key()
     return await show(
         read, "desk_open.html", (stories.get_story,), lambda c, a: {"story": find_story(c, a, story)},
-        http_status=http_status, draft=defaultdict(str, draft), preview=preview, problem=problem, form_key=form_key,
+        http_status=http_status, draft=defaultdict(str, draft), preview=preview, fault=fault, form_key=form_key,
     )  # fmt: skip
 
 
@@ -123,7 +128,7 @@ async def show_story_form(
     story: dict[str, str],
     drafts: list[dict[str, str]],
     preview: Any,
-    problem: Any,
+    fault: Fault | None,
     http_status: int = 200,
 ) -> Response:
     """Return the form of a story, with what was typed, and what it will look like."""
@@ -131,7 +136,7 @@ async def show_story_form(
     return await show(
         read, "desk_story.html", (accounts.get_account,), lambda _c, _a: {}, http_status=http_status,
         story=defaultdict(str, story), drafts=[defaultdict(str, draft) for draft in drafts], preview=preview,
-        problem=problem, form_key=form_key,
+        fault=fault, form_key=form_key,
     )  # fmt: skip
 
 
@@ -143,8 +148,8 @@ async def show_desk_market(read: Read, market: str, done: str | None = None) -> 
 
 
 async def show_market_desk(read: Reader, market: str, http_status: int = 200, **more: Any) -> Response:
-    """Return the desk of a market; `more` has a review, a problem, or what was done."""
-    given = {"review": None, "problem": None, "done": None, **more, "form": defaultdict(str, more.get("form", {}))}
+    """Return the desk of a market; `more` has a review, a fault, or what was done."""
+    given = {"review": None, "fault": None, "done": None, **more, "form": defaultdict(str, more.get("form", {}))}
 
     def query(connection: Connection[Any], as_of: AsOf) -> dict[str, Any]:
         (card,) = cards(connection, as_of, [find(connection, as_of, market)])
@@ -168,8 +173,12 @@ async def show_people(read: Read) -> Response:
 
 
 async def show_people_desk(read: Reader, http_status: int = 200, **more: Any) -> Response:
-    """Return the desk of invitations, accounts and keys; `more` has what was made just now, or a problem."""
-    given = {"made": defaultdict(str, more["made"]) if "made" in more else None, "problem": more.get("problem")}
+    """Return the desk of invitations, accounts and keys; `more` has what was made just now, or a fault and its form."""
+    given = {
+        "made": defaultdict(str, more["made"]) if "made" in more else None,
+        "fault": more.get("fault"),
+        "form": defaultdict(str, more.get("form", {})),
+    }
     context = context_of(read.request)
 
     def keys() -> list[key_store.Key]:

@@ -5,6 +5,7 @@ The form's key is the command's idempotency key: a form that is sent twice is on
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from time import time_ns
 from typing import Any, Final
 
 import msgspec
@@ -19,8 +20,11 @@ from api.http.routes import accounts, invitations, keys, markets, stories
 from api.http.routes.markets import MarketWrite, OpenMarketBody
 from api.page import effects
 from api.page.desk import at_the_desk, desk_look, show_market_desk, show_market_form, show_people_desk, show_story_form
+from api.page.desk_words import fault_of
 from api.page.viewing import form_lists, form_of, position_in, reader_of_form, validated, with_form_key
+from domain.market_decisions import open_market
 from domain.money import MICRO, format_decimal, parse_decimal
+from domain.rejections import Rejection
 
 router = APIRouter(include_in_schema=False)
 
@@ -41,11 +45,13 @@ async def new_story(request: Request) -> Response:
         return await show_story_form(read, story, [*drafts, {}][:MARKETS_MAX], None, None)
     try:
         body = validated(stories.PublishStoryBody, _story_json(story, drafts))
+        for number, market in enumerate(body.markets):
+            _check(market, number)
         if step != "publish" or not body.markets:
             return await show_story_form(read, story, drafts or [{}], _preview(body), None)
         answer = await stories.publish_story(with_form_key(request, story), principal, body)
     except ApiError as error:
-        return await show_story_form(read, story, drafts or [{}], None, error, http_status=422)
+        return await show_story_form(read, story, drafts or [{}], None, fault_of(error), http_status=422)
     return _to_made(answer, "/stories", "story_id")
 
 
@@ -58,13 +64,14 @@ async def add_market(request: Request, story: str) -> Response:
     draft = {name.removeprefix("market_"): value for name, value in form.items()}
     try:
         body = validated(OpenMarketBody, _market_json(draft))
+        _check(body)
         if draft.get("step") != "publish":
             return await show_market_form(read, story, draft, _draft_card(body), None)
         answer = await markets.open_market(with_form_key(request, form), context_of(request), principal, story, body)
     except ApiError as error:
         if error.status == 404:
             raise
-        return await show_market_form(read, story, draft, None, error, http_status=422)
+        return await show_market_form(read, story, draft, None, fault_of(error, "0"), http_status=422)
     return _to_made(answer, "/markets", "market_id")
 
 
@@ -85,6 +92,8 @@ async def act_on_market(request: Request, market: str) -> Response:
         if action not in _ACTIONS:
             raise invalid_field("action", f"must be one of {', '.join(_ACTIONS)}")
         if form.get("step") != "confirm":
+            if action in {"determine", "correct"}:
+                _paid(form)  # whatever is wrong with it is said now, not after the review
             found = await desk_look(read, market, _effects_of(action, form))
             return await show_market_desk(read, market, review=found["effects"] or True, form=form)
         write = await _write(request, principal, market, form)
@@ -92,7 +101,7 @@ async def act_on_market(request: Request, market: str) -> Response:
     except ApiError as error:
         if error.status == 404:
             raise
-        return await show_market_desk(read, market, 422, problem=error, form=form)
+        return await show_market_desk(read, market, 422, fault=fault_of(error, action), form=form)
     return RedirectResponse(f"/desk/markets/{market}?done={action}&min_position={position_in(answer)}", 303)
 
 
@@ -105,7 +114,7 @@ async def act_on_people(request: Request) -> Response:
     try:
         made = await _people(with_form_key(request, form), principal, form)
     except ApiError as error:
-        return await show_people_desk(read, 422, problem=error, form=form)
+        return await show_people_desk(read, 422, fault=fault_of(error, form.get("action", "")), form=form)
     read.min_position = made.get("position")
     return await show_people_desk(read, made=made | {"action": form["action"]})
 
@@ -180,14 +189,14 @@ def _payouts(form: dict[str, str]) -> dict[str, str]:
     }
     if not given:
         raise invalid_field("winner", "choose the outcome that came true, or type what each outcome pays")
-    return {name: format_decimal(_fraction_of_percent(value)) for name, value in given.items()}
+    return {name: format_decimal(_fraction_of_percent("payouts", value)) for name, value in given.items()}
 
 
-def _fraction_of_percent(text: str) -> int:
+def _fraction_of_percent(field: str, text: str) -> int:
     try:
         return parse_decimal(text.replace(",", ".")) // 100
     except ValueError as error:
-        raise invalid_field("payouts", str(error)) from error
+        raise invalid_field(field, str(error)) from error
 
 
 def _fraction(text: str) -> int:
@@ -223,14 +232,16 @@ _ACTIONS: Final[dict[str, Callable[[MarketWrite, dict[str, str]], Any]]] = {
 
 
 def _drafts(lists: dict[str, list[str]]) -> list[dict[str, str]]:
-    """Return the markets of a story's form, without those that have no question."""
+    """Return the markets of a story's form, without those in which nothing was typed."""
     names = ("question", "outcomes", "subsidy", "close_time", "resolution_source", "fee", "prices", "hours")
     count = max((len(lists.get(f"market_{name}", [])) for name in names), default=0)
     drafts = [
         {name: values[number] for name in names if number < len(values := lists.get(f"market_{name}", []))}
         for number in range(min(count, MARKETS_MAX))
     ]
-    return [draft for draft in drafts if draft.get("question")]
+    return [
+        draft for draft in drafts if any(draft.get(name) for name in ("question", "close_time", "resolution_source"))
+    ]
 
 
 def _story_json(story: dict[str, str], drafts: list[dict[str, str]]) -> dict[str, Any]:
@@ -238,10 +249,11 @@ def _story_json(story: dict[str, str], drafts: list[dict[str, str]]) -> dict[str
     given["published_at"] = _time(story.get("published_at", ""))
     if story.get("source_url"):
         given["source_url"] = story["source_url"]
-    return given | {"markets": [_market_json(draft) for draft in drafts]}
+    return given | {"markets": [_market_json(draft, number) for number, draft in enumerate(drafts)]}
 
 
-def _market_json(draft: dict[str, str]) -> dict[str, Any]:
+def _market_json(draft: dict[str, str], number: int = 0) -> dict[str, Any]:
+    where = f"markets.{number}."
     outcomes = [line.strip() for line in draft.get("outcomes", "").splitlines() if line.strip()]
     market: dict[str, Any] = {
         "question": draft.get("question", ""),
@@ -251,12 +263,14 @@ def _market_json(draft: dict[str, str]) -> dict[str, Any]:
         "resolution_source": draft.get("resolution_source", ""),
     }
     if draft.get("fee"):
-        market["fee_rate"] = format_decimal(_fraction_of_percent(draft["fee"]))
+        market["fee_rate"] = format_decimal(_fraction_of_percent(f"{where}fee_rate", draft["fee"]))
     if draft.get("hours"):
-        market["dispute_seconds"] = 3600 * _whole(draft, "hours", 0, 8760)
+        market["dispute_seconds"] = 3600 * _whole(draft, "hours", 0, 8760, where)
     prices = [line.strip() for line in draft.get("prices", "").splitlines() if line.strip()]
     if prices:
-        market["initial_prices"] = [format_decimal(_fraction_of_percent(price)) for price in prices]
+        market["initial_prices"] = [
+            format_decimal(_fraction_of_percent(f"{where}initial_prices", price)) for price in prices
+        ]
     return market
 
 
@@ -270,6 +284,14 @@ def _preview(body: stories.PublishStoryBody) -> dict[str, Any]:
     return {"story": body, "markets": [_draft_card(market) for market in body.markets], "loss": _loss(body.markets)}
 
 
+def _check(market: OpenMarketBody, number: int = 0) -> None:
+    """Raise ApiError where the engine would refuse to open a market; `number` is its place in the form."""
+    found = open_market(markets.open_market_command(market, "mk", "st"), "preview", time_ns() // 1_000)
+    if isinstance(found, Rejection):
+        name = found.details.get("field", "close_time")  # a refusal without a field is about the time
+        raise ApiError("INVALID_FIELD", found.message, {"field": f"markets.{number}.{name}"})
+
+
 def _draft_card(market: OpenMarketBody) -> dict[str, Any]:
     count = len(market.outcomes)
     prices = market.initial_prices or tuple(MICRO // count for _ in range(count))
@@ -280,8 +302,8 @@ def _loss(opened: list[OpenMarketBody]) -> int:
     return sum(market.subsidy for market in opened)
 
 
-def _whole(form: dict[str, str], name: str, least: int, most: int) -> int:
+def _whole(form: dict[str, str], name: str, least: int, most: int, where: str = "") -> int:
     text = form.get(name, "")
     if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
-        raise invalid_field(name, f"must be a whole number from {least} to {most}")
+        raise invalid_field(f"{where}{name}", f"must be a whole number from {least} to {most}")
     return int(text)

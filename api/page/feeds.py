@@ -9,12 +9,11 @@ from starlette.responses import Response
 
 from api.http.reads import Read
 from api.http.routes.markets import find
+from api.page.cards import ENDED, add_charts, cards
 from api.page.cards import NEEDS as CARD_NEEDS
-from api.page.cards import add_charts, cards
 from api.page.filters import rfc_822
 from api.page.rendering import POLICY
 from api.page.viewing import show
-from domain.market import Status
 from projections import stories
 from projections.markets import listing, markets
 from projections.markets.listing import Filter
@@ -27,8 +26,6 @@ ITEMS_MAX: Final = 50
 
 EMBED_POLICY: Final = POLICY.format(ancestors="*")
 """The policy of a page that any site may frame: it shows what everybody may see, and has no button."""
-
-_ENDED: Final = (Status.FINALIZED.value, Status.VOIDED.value)
 
 
 @router.get("/embed/markets/{market}")
@@ -63,7 +60,7 @@ async def feed_resolutions(read: Read) -> Response:
     """The markets that were resolved or voided last as RSS."""
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[Any]:
-        ended = listing.newest(connection, as_of, Filter(statuses=_ENDED), limit=1000)
+        ended = listing.newest(connection, as_of, Filter(statuses=sorted(ENDED)), limit=1000)
         return cards(connection, as_of, sorted(ended, key=lambda row: -row.time)[:ITEMS_MAX])
 
     found, _ = await read.fetch((listing.newest, *CARD_NEEDS), query)

@@ -65,7 +65,7 @@ def decimal(amount: int) -> str:
 def moment(time: Time) -> Markup:
     """Return a time as an element: the text is UTC, which a module replaces with the reader's own zone."""
     then = _EPOCH + timedelta(microseconds=time)
-    text = f"{then.day} {_(MONTHS[then.month - 1])} {then.year}, {then:%H:%M} UTC"
+    text = f"{date(time)}, {then:%H:%M} UTC"
     return Markup('<time datetime="{}" title="{}" data-moment>{}</time>').format(format_time(time), text, text)
 
 
@@ -74,10 +74,15 @@ def rfc_822(time: Time) -> str:
     return format_datetime(_EPOCH + timedelta(microseconds=time), usegmt=True)
 
 
+def date(time: Time) -> str:
+    """Return the day of a time in UTC: `24 October 2024`."""
+    then = _EPOCH + timedelta(microseconds=time)
+    return f"{then.day} {_(MONTHS[then.month - 1])} {then.year}"
+
+
 def day(time: Time) -> Markup:
     """Return the day of a time as an element, in UTC."""
-    then = _EPOCH + timedelta(microseconds=time)
-    text = f"{then.day} {_(MONTHS[then.month - 1])} {then.year}"
+    then, text = _EPOCH + timedelta(microseconds=time), date(time)
     return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
         format_time(time), f"{text}, {then:%H:%M}", text
     )

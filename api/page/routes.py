@@ -10,8 +10,8 @@ from api.http.labels import NEEDS as LABEL_NEEDS
 from api.http.reads import Read, Reader
 from api.http.routes.markets import find
 from api.http.routes.stories import find_story
+from api.page.cards import DAY, ENDED, RANGES, MarketCard, add_chart, add_charts, add_sparks, cards
 from api.page.cards import NEEDS as CARD_NEEDS
-from api.page.cards import RANGES, MarketCard, add_chart, add_charts, add_sparks, cards
 from api.page.event_words import event_words
 from api.page.languages import translate as _
 from api.page.tickets import Ticket, form_values, new_order_id
@@ -52,7 +52,11 @@ MARKET_NEEDS: Final = (
     *CARD_NEEDS,
 )
 
-_ENDED: Final = (Status.FINALIZED.value, Status.VOIDED.value)
+HOLDERS_SHOWN: Final = 10
+"""The largest holders on the page of a market."""
+
+SOON: Final = 31 * DAY
+"""What closes in this time is closing soon."""
 
 
 @router.get("/")
@@ -70,9 +74,10 @@ async def show_front(read: Read, category: str | None = None, status: str | None
             told = [each for each in told if by_story[each.story_id]]
         leads = [card for each in told for card in by_story[each.story_id][:3]]
         add_sparks(connection, as_of, leads)
-        first = max(by_story[told[0].story_id], key=lambda card: card.row.volume, default=None) if told else None
+        newest = by_story[told[0].story_id] if told else []
+        first = max(newest, key=lambda card: (card.is_open, card.row.volume), default=None)
         if first is not None:
-            add_charts(connection, as_of, [first], 640, 240)
+            add_charts(connection, as_of, [first], 640, 270)
         return {
             "stories": told,
             "by_story": by_story,
@@ -138,12 +143,12 @@ def whole_market(
 ) -> dict[str, Any]:
     """Return all that the page of a market shows."""
     row = card.row
-    add_chart(connection, as_of, card, range_, 640, 300)
+    add_chart(connection, as_of, card, range_, 640, 340)
     life = lifecycle.market_events(connection, as_of, row.market_id, limit=100)
     if card.chart is not None:
         card.chart.add_marks([(each.time, event_words(each.type)) for each in life])
     told = trades.market_trades(connection, as_of, row.market_id, limit=ROWS_SHOWN)
-    held = positions.holders(connection, as_of, row.market_id, limit=ROWS_SHOWN)
+    held = positions.holders(connection, as_of, row.market_id, limit=HOLDERS_SHOWN)
     names = read.context.labels.of(connection, as_of, [*told, *held])
     found = stories.by_id(connection, as_of, [row.story_id])
     own: dict[str, Any] = {"positions": [], "orders": [], "placed": None}
@@ -162,6 +167,7 @@ def whole_market(
         "holders": [(each, name_of(names, each.account_id)) for each in held],
         "books": sorted(book.book(connection, as_of, row), key=lambda each: _place(card, each.outcome)),
         "life": [(each, event_words(each.type)) for each in life],
+        "reason": "",
         **own,
     }
 
@@ -181,19 +187,24 @@ def _place(card: MarketCard, outcome: str) -> int:
     return next(number for number, each in enumerate(card.outcomes) if each.name == outcome)
 
 
-def _lists(connection: Connection[Any], as_of: AsOf) -> list[tuple[str, list[MarketCard]]]:
-    """Return the short lists of the front page with their titles; empty ones are left out."""
+def _lists(connection: Connection[Any], as_of: AsOf) -> list[tuple[str, str, list[MarketCard]]]:
+    """Return the short lists of the front page: what each shows beside the odds, its title, its markets. None is empty."""
     active = Filter(statuses=[Status.ACTIVE.value])
     moving = [
         card
         for card in cards(connection, as_of, listing.ranked(connection, as_of, "movement", active, limit=3))
-        if any(each.change for each in card.outcomes)
+        if any(each.has_moved for each in card.outcomes)
     ]
-    closing = cards(connection, as_of, listing.ranked(connection, as_of, "closing", active, limit=3))
-    ended = listing.newest(connection, as_of, Filter(statuses=_ENDED), limit=50)
+    ranked = cards(connection, as_of, listing.ranked(connection, as_of, "closing", active, limit=3))
+    closing = [card for card in ranked if card.row.close_time < card.now + SOON]
+    ended = listing.newest(connection, as_of, Filter(statuses=sorted(ENDED)), limit=50)
     lately = cards(connection, as_of, sorted(ended, key=lambda row: -row.time)[:3])
-    lists = [(_("Moving now"), moving), (_("Closing soon"), closing), (_("Resolved lately"), lately)]
-    return [(title, found) for title, found in lists if found]
+    lists = [
+        ("change", _("Moving now"), moving),
+        ("state", _("Closing soon"), closing),
+        ("state", _("Resolved lately"), lately),
+    ]
+    return [each for each in lists if each[2]]
 
 
 def _statuses() -> dict[str, str]:

@@ -177,6 +177,7 @@ def problem_of(error: ApiError | FieldError) -> Problem:
         "BUSY": _("The exchange is busy; nothing was traded. Try again in a moment."),
         "REPLY_TIMEOUT": _("No answer came in time. Confirm again: it stays one order."),
         "COMMAND_ID_REUSED": _("This form has already placed an order. Reload the page for a new one."),
+        "DISPUTE_WINDOW_CLOSED": _("The time for disputes is over."),
         "INVALID_PRICE": _("The price must lie between 0.1 and 99.9 percent, in steps of 0.1."),
     }
     if error.code in {"INSUFFICIENT_FUNDS", "INSUFFICIENT_SHARES", "REDUCE_ONLY", "ORDER_TOO_SMALL", "SLIPPAGE"}:
@@ -185,6 +186,8 @@ def problem_of(error: ApiError | FieldError) -> Problem:
         about = "price"
     elif error.details.get("field") in {"quantity", "spend"}:
         about = "amount"
+    elif error.details.get("field") == "reason":
+        return Problem(about, _("Say what is wrong."), error.code)
     return Problem(about, texts.get(error.code, error.message), error.code)
 
 

@@ -1,4 +1,4 @@
-"""The forms of traders: review and place an order, cancel one."""
+"""The forms of traders: review and place an order, cancel one, dispute a result."""
 
 from dataclasses import replace
 from typing import Any, Final
@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from api.http.auth import Principal, require
 from api.http.context import context_of, principal_of
 from api.http.errors import ApiError
-from api.http.routes.markets import find
+from api.http.routes.markets import DisputeMarketBody, dispute_market, find
 from api.http.routes.orders import CancelOrdersBody, cancel_order, cancel_orders
 from api.page.cards import RANGES, MarketCard, cards
 from api.page.routes import MARKET_NEEDS, whole_market
@@ -28,7 +28,17 @@ from api.page.tickets import (
     reviewed,
     ticket_of,
 )
-from api.page.viewing import Viewer, answer_with, back_to, form_of, look, position_in, reader_of_form
+from api.page.viewing import (
+    Viewer,
+    answer_with,
+    back_to,
+    form_of,
+    look,
+    position_in,
+    reader_of_form,
+    validated,
+    with_form_key,
+)
 from projections.reading import AsOf
 
 router = APIRouter(include_in_schema=False)
@@ -66,15 +76,31 @@ async def order(request: Request, market: str) -> Response:
             ticket = replace(ticket, client_order_id=new_order_id())  # the log has the refusal under the old one
     quote, refused = await _previewed(request, principal, ticket, shown, viewer)
     problem = problem or refused
-    more = {
-        "range": "all",
-        "ranges": list(RANGES),
-        "order": form_values(ticket),
-        "quote": quote,
-        "problem": problem,
-        "reviewed": reviewed(ticket),
-    }
+    more = _market_values(ticket, quote, problem)
     return answer_with(read, "market.html", viewer, as_of, FAILED if problem else 200, **found, **more)
+
+
+@router.post("/markets/{market}/dispute")
+async def dispute(request: Request, market: str) -> Response:
+    """Contest the proposed result of a market, with the smallest bond. A refusal is shown on the market's page."""
+    form = await form_of(request)
+    context, principal = context_of(request), require(await principal_of(request), "trader")
+    market_id = await context.references.resolve("market", market)
+    try:
+        body = validated(DisputeMarketBody, {"reason": form.get("reason", "")})
+        answer = await dispute_market(with_form_key(request, form), context, principal, market_id, body)
+    except ApiError as error:
+        read = await reader_of_form(request)
+
+        def query(connection: Connection[Any], as_of: AsOf) -> dict[str, Any]:
+            (card,) = cards(connection, as_of, [find(connection, as_of, market)])
+            found = whole_market(read, connection, as_of, card, "all", principal.account_id, None)
+            return {**found, "reason": form.get("reason", "")}
+
+        viewer, found, as_of = await look(read, MARKET_NEEDS, query)
+        more = _market_values(Ticket(new_order_id()), None, problem_of(error))
+        return answer_with(read, "market.html", viewer, as_of, FAILED, **found, **more)
+    return RedirectResponse(f"/markets/{market}?min_position={position_in(answer)}", 303)
 
 
 @router.post("/orders/{order_id}/cancel")
@@ -98,6 +124,18 @@ async def cancel_all(request: Request) -> Response:
     principal = require(await principal_of(request), "trader")
     answer = await cancel_orders(request, context_of(request), principal, CancelOrdersBody())
     return RedirectResponse(back_to(form, "/portfolio", position_in(answer)), 303)
+
+
+def _market_values(ticket: Ticket, quote: Preview | None, problem: Problem | None) -> dict[str, Any]:
+    """Return what the page of a market needs beside the market."""
+    return {
+        "range": "all",
+        "ranges": list(RANGES),
+        "order": form_values(ticket),
+        "quote": quote,
+        "problem": problem,
+        "reviewed": reviewed(ticket),
+    }
 
 
 async def _confirmed(

@@ -19,6 +19,7 @@ from api.http.errors import ApiError, from_pydantic
 from api.http.reads import Reader
 from api.page.frame import is_same_origin
 from api.page.languages import current
+from api.page.languages import translate as _
 from projections import accounts
 from projections.reading import AsOf, Need
 
@@ -47,8 +48,11 @@ class Viewer:
 
     @property
     def name(self) -> str:
-        """What the page calls the viewer."""
-        return self.account or self.principal.name or self.principal.key_id
+        """What the page calls the viewer: the account, or what the key is for."""
+        if self.account:
+            return self.account
+        roles = self.principal.roles
+        return _("Administrator") if "admin" in roles else _("Operator") if "operator" in roles else _("Analyst")
 
     @property
     def can_trade(self) -> bool:

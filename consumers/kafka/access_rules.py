@@ -3,7 +3,7 @@
 | principal | runs | trusted with |
 |---|---|---|
 | engine | `tidings engine` | the log, replies, dead letters |
-| api | `tidings api`, `tidings projector` | every command: it checks the keys of its callers |
+| api | `tidings api`, `tidings projector` | every command: it checks the keys of its callers; shows dead letters |
 | orders | `tidings orders` | every command: it checks the signatures of trading services |
 | feed | `tidings feed` | the feed |
 | service | a trading service | orders that it signs with a key of its account |
@@ -44,7 +44,7 @@ _TOPICS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         DEAD_LETTERS: ("Write",),
         HEARTBEATS: ("Read", "Write"),
     },
-    "api": {COMMANDS: ("Write",), REPLIES: ("Read",), EVENTS: ("Read",)},
+    "api": {COMMANDS: ("Write",), REPLIES: ("Read",), EVENTS: ("Read",), DEAD_LETTERS: ("Read",)},
     "orders": {ORDERS: ("Read",), COMMANDS: ("Write",), DEAD_LETTERS: ("Write",)},
     "feed": {EVENTS: ("Read",), FEED: ("Read", "Write")},
     "service": {ORDERS: ("Write",), REPLIES: ("Read",), FEED: ("Read",)},

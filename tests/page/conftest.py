@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Route, sync_playwright
 
 from local.browser import NoBrowserError, find
+from local.npm import node
+from local.processes import StartError
 from tests.api.conftest import exchange  # noqa: F401  a fixture
 from tests.sources import ROOT
 
@@ -26,7 +29,9 @@ SHOTS = ROOT / "build" / "pages"
 HARMLESS = ("Password forms should have",)
 """What a browser says that is no problem of the page."""
 
-os.environ.setdefault("NODE_OPTIONS", "--no-warnings")  # playwright's own Node
+os.environ.setdefault("NODE_OPTIONS", "--no-warnings")  # Playwright's Node
+with contextlib.suppress(StartError):  # Playwright's own needs a library that a bare machine lacks
+    os.environ.setdefault("PLAYWRIGHT_NODEJS_PATH", str(node()))
 
 
 @dataclass
@@ -77,7 +82,7 @@ def browser() -> Iterator[Browser]:
     except NoBrowserError as error:
         pytest.skip(str(error))
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=found.path, args=list(found.arguments))
+        started = playwright.chromium.launch(**found.options(os.environ))
         yield started
         started.close()
 

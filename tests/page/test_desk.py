@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
+from psycopg import connect
 
 from tests.api.conftest import OPERATOR_KEY
 
@@ -27,13 +28,13 @@ def publish(page: Page, title: str, count: int = 1) -> None:
     page.get_by_label("Title").fill(title)
     page.get_by_label("Text;").fill("First.\n\nSecond.")
     page.get_by_label("Category").fill("desk")
-    page.get_by_label("Published (UTC)").fill("2026-11-30T10:00")
     for number in range(count):
         if number:
             page.get_by_role("button", name="Add a market").click()
         fields = page.locator("fieldset").nth(number)
         fields.get_by_label("Question").fill(f"{title}: question {number}?")
         fields.get_by_label("Trading ends").fill("2090-01-01T00:00")
+        fields.get_by_text("First odds, subsidy").click()
         fields.get_by_label("Hours in which").fill("0")
         fields.get_by_label("How it resolves").fill("The test says so.")
     page.get_by_role("button", name="Show how it will look").click()
@@ -114,8 +115,43 @@ def test_what_cannot_be_done_is_said_in_words(exchange: Exchange, visitors: Call
     page.get_by_label("Title").fill("No market yet")
     page.get_by_label("Text;").fill("Words.")
     page.get_by_label("Category").fill("desk")
-    page.get_by_label("Published (UTC)").fill("2026-11-30T10:00")
     page.locator("fieldset").get_by_label("Question").fill("When?")
-    page.get_by_role("button", name="Show how it will look").click()
-    expect(page.get_by_role("alert")).to_contain_text("close_time")
+    show = page.get_by_role("button", name="Show how it will look")
+    show.click()
+    expect(page.get_by_role("alert")).to_have_text("Say when trading ends: a time in the future.")
+    expect(page.get_by_label("Trading ends")).to_be_focused()
     expect(page.get_by_label("Title")).to_have_value("No market yet")
+    page.get_by_label("Trading ends").fill("2090-01-01T00:00")
+    page.get_by_label("How it resolves").fill("The test says so.")
+    page.get_by_text("First odds, subsidy").click()
+    page.get_by_label("First odds").fill("70\n40")
+    show.click()
+    expect(page.get_by_role("alert")).to_contain_text("Together they must be 100")
+    page.get_by_label("First odds").fill("70\n30")
+    page.get_by_label("Fee in percent").fill("much")
+    show.click()
+    expect(page.get_by_role("alert")).to_have_text("Type a percentage from 0 to 100.")
+    page.get_by_label("Fee in percent").fill("1")
+    show.click()
+    expect(page.get_by_role("button", name="Publish it")).to_be_visible()
+
+
+def test_what_was_set_aside_is_shown(exchange: Exchange, visitors: Callable[..., Visitor]) -> None:
+    """An event that a read model could not fold, with the reason; the desk says that there is one."""
+    desk = visitors()
+    page = desk.sign_in(OPERATOR_KEY)
+    page.goto(f"{desk.url}/desk")
+    expect(page.get_by_text("All parts are up to date.")).to_be_visible()
+    park = (
+        "INSERT INTO read_models.projection_parked (projection, partition, position, keys, topic, error) "
+        "VALUES ('trades', 0, 999999, '{}', 'TradeSettled', 'it has no price')"
+    )
+    with connect(exchange.running.settings.dsn or "", autocommit=True) as connection:
+        connection.execute(park)
+        try:
+            page.reload()
+            expect(page.get_by_text("1 event could not be understood by a part.")).to_be_visible()
+            page.get_by_role("link", name="What was set aside").click()
+            expect(page.get_by_role("row").filter(has_text="it has no price")).to_contain_text("TradeSettled")
+        finally:
+            connection.execute("DELETE FROM read_models.projection_parked WHERE position = 999999")

@@ -34,7 +34,7 @@ def test_german_has_every_text() -> None:
 
 
 def test_the_compiled_catalogue_is_that_of_the_text() -> None:
-    """After a change of page.po: `pybabel compile -d api/page/locale -D page`."""
+    """After a change of page.po: `python -m babel.messages.frontend compile -d api/page/locale -D page`."""
     made = BytesIO()
     write_mo(made, read_po(BytesIO(CATALOGUE.read_bytes())))
 

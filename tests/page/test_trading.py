@@ -170,3 +170,28 @@ def test_odds_tick_while_one_looks(newsroom: Newsroom, visitors: Callable[..., V
     expect(page.locator("#trades tr").first).to_contain_text(other.name)
     expect(page).to_have_title(re.compile(f"^{float(market['odds']['Yes']) * 100:.1f}%"))
     assert sorted(lags)[len(lags) // 2] < 1.0
+
+
+def test_a_wrong_result_is_disputed_on_the_page(newsroom: Newsroom, visitors: Callable[..., Visitor]) -> None:
+    """The bond is named before; a dispute without a reason is refused in words; afterwards everybody sees the reason."""
+    api, market = newsroom.exchange.api, newsroom.exchange.market(dispute_seconds=3600)
+    path = f"/markets/{market['market_id']}"
+    newsroom.trader.place(market["market_id"], quantity="20")
+    api.done(f"{path}/close")
+    position = api.done(f"{path}/determine", {"payouts": {"No": "1"}, "evidence": "A mistake."})["position"]
+    visitor = visitors()
+    visitor.expected = ("422",)
+    visitor.sign_in(newsroom.trader.api.key or "")
+    page = visitor.open(f"/markets/{market['slug']}?min_position={position}")
+    page.get_by_text("Is this result wrong?").click()
+    expect(page.locator("#ticket-box")).to_contain_text("a bond of 1.00 credits")
+    reason = page.get_by_label("What is wrong, and where one can see it")
+    reason.fill("x" * 20_000)
+    page.get_by_role("button", name="Dispute the result").click()
+    expect(page.get_by_role("alert")).to_have_text("Say what is wrong.")
+    reason.fill("It was seen on Monday.")
+    page.get_by_role("button", name="Dispute the result").click()
+
+    expect(page.locator("#notes")).to_contain_text("disputed: “It was seen on Monday.”")
+    expect(page.locator("#state")).to_contain_text("Disputed")
+    assert api.data(path, min_position=newsroom.exchange.head())["status"] == "disputed"

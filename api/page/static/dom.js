@@ -9,11 +9,27 @@ export function percent(price) {
   return `${Math.floor(tenths / 10)}.${tenths % 10}%`;
 }
 
-/** Say something to people, and to screen readers. @param {string} text */
-export function say(text) {
+/** Say something to people, and to screen readers: only to these where the page shows it anyway.
+ * @param {string} text @param {boolean} [isShown] */
+export function say(text, isShown = false) {
   const said = document.getElementById("said");
   if (said) said.textContent = text;
+  said?.classList.toggle("hidden", isShown);
   setTimeout(() => { if (said && said.textContent === text) said.textContent = ""; }, 6000);
+}
+
+const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+/** @type {WeakMap<Element, number>} */
+const rolled = new WeakMap();
+
+/** Let odds roll to what they are now: from below when they rose. The number itself is true at once.
+ * @param {Element} each @param {string} text @param {boolean} rises */
+export function roll(each, text, rises) {
+  each.textContent = text;
+  const now = performance.now();
+  if (isCalm || now - (rolled.get(each) || 0) < 250) return;
+  rolled.set(each, now);
+  each.animate([{ transform: `translateY(${rises ? "" : "-"}.4em)`, opacity: 0.2 }, {}], { duration: 200, easing: "ease-out" });
 }
 
 /** Show the times within an element in the reader's zone; UTC stays in the title. @param {ParentNode} root */
@@ -25,6 +41,8 @@ export function localTimes(root) {
     const text = form.format(new Date(time.dateTime));
     if (time.textContent !== text) time.textContent = text;
   }
+  const clock = new Intl.DateTimeFormat(document.documentElement.lang, { timeStyle: "short" });
+  for (const each of root.querySelectorAll("[data-clock]")) each.textContent = clock.format(new Date(Number(each.getAttribute("data-clock")) / 1000));
 }
 
 /**

@@ -1,5 +1,5 @@
 // Keeps the page up to date: one stream for all tabs, applied at most once a frame; tables are fetched again when it moved.
-import { localTimes, page, percent, say, update } from "./dom.js?v=VERSION";
+import { localTimes, page, percent, roll, say, update } from "./dom.js?v=VERSION";
 
 const body = document.body;
 const isPast = "past" in body.dataset;
@@ -83,7 +83,7 @@ function apply() {
       for (const each of shown(name)) {
         const text = percent(Number(price));
         if (each.textContent === text) continue;
-        each.textContent = text;
+        roll(each, text, Number(price) > Number(each.getAttribute("value")));
         each.setAttribute("value", String(price));
       }
       for (const bar of bars(name)) bar.setAttribute("width", `${Number(price) * 100}%`);

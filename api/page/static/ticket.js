@@ -3,7 +3,7 @@ import { page, say, update } from "./dom.js?v=VERSION";
 
 const QUIET_MS = 250;
 const REQUOTE_MS = 1000;
-let timer = 0, quotedAt = 0, busy = false;
+let timer = 0, quotedAt = 0, asked = 0, busy = false;
 
 /** @returns {HTMLFormElement|null} */
 function form() { return /** @type {HTMLFormElement|null} */ (document.getElementById("order")); }
@@ -22,6 +22,8 @@ function ask() {
   const order = form();
   if (!order || busy) return;
   document.getElementById("review")?.classList.add("waiting");
+  const button = document.getElementById("ask"), amount = /** @type {HTMLInputElement|null} */ (document.getElementById("amount"));
+  if (button) button.hidden = Boolean(amount?.value.trim());
   document.querySelector("#review button[value=confirm]")?.setAttribute("disabled", "");
   timer = setTimeout(review, QUIET_MS);
 }
@@ -34,14 +36,22 @@ async function review() {
   const data = fields(order, "review");
   data.delete("sure");
   quotedAt = Date.now();
+  const mine = ++asked;
   const fresh = await page(order.action, { body: data.toString(), key: "ticket" });
-  if (fresh && !busy) put(fresh);
+  if (!busy && mine === asked) put(fresh);
 }
 
-/** Put the review of a page into this one; the fields that are typed in stay as they are. @param {Document} fresh */
+/** Put the review of a page into this one; the fields that are typed in stay as they are. A page that has none says why.
+ * @param {Document|null} fresh */
 function put(fresh) {
-  const slot = document.getElementById("review"), found = fresh.getElementById("review");
-  if (!slot || !found) return;
+  const slot = document.getElementById("review"), found = fresh?.getElementById("review");
+  if (!slot) return;
+  if (!fresh || !found) {
+    slot.classList.remove("waiting");
+    for (const each of document.querySelectorAll("#order button[name=step]")) each.removeAttribute("disabled");
+    const why = fresh?.getElementById("main")?.textContent || document.getElementById("ticket-box")?.dataset.silent || "";
+    return say(why.replace(/\s+/g, " ").trim().slice(0, 200));
+  }
   const problem = fresh.getElementById("problem");
   const parts = [...(problem ? [problem] : []), ...found.childNodes].map((node) => document.importNode(node, true));
   slot.replaceChildren(...parts);
@@ -50,8 +60,6 @@ function put(fresh) {
   if (isWrong) amount?.setAttribute("aria-invalid", "true");
   else amount?.removeAttribute("aria-invalid");
   if (problem) amount?.setAttribute("aria-describedby", "problem");
-  const button = document.getElementById("ask");
-  if (button) button.hidden = true;
 }
 
 function clear() {
@@ -68,16 +76,12 @@ async function send(order, step) {
   for (const each of order.querySelectorAll("button[name=step]")) each.setAttribute("disabled", "");
   const fresh = await page(order.action, { body: fields(order, step).toString(), key: "ticket" });
   busy = false;
-  if (!fresh) {
-    for (const each of order.querySelectorAll("button[name=step]")) each.removeAttribute("disabled");
-    return;
-  }
-  const placed = fresh.getElementById("placed");
-  if (!placed) return put(fresh);
+  const placed = fresh?.getElementById("placed");
+  if (!fresh || !placed) return put(fresh);
   const box = document.getElementById("ticket-box"), next = fresh.getElementById("ticket-box");
   if (box && next) box.replaceChildren(...[...next.childNodes].map((node) => document.importNode(node, true)));
   update(fresh);
-  say((placed.textContent || "").replace(/\s+/g, " ").trim());
+  say((placed.textContent || "").replace(/\s+/g, " ").trim(), true);
   document.getElementById("amount")?.focus();
 }
 
