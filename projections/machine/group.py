@@ -24,6 +24,7 @@ import structlog
 from psycopg import OperationalError
 
 from projections.machine.advance import Member, advance_together
+from projections.machine.background import Background
 from projections.machine.fold_traces import FoldTraces
 from projections.machine.log_reader import LogReader
 from projections.machine.pipeline import PipelineConnection
@@ -94,7 +95,8 @@ class Group:
         self._alone_until: dict[str, float] = {}
         self._count_at = 0.0
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="project-together", daemon=True)
+        self._thread = Background(self._work, "project-together")
+        self.problem = self._thread.problem
 
     def start(self) -> None:
         """Start; returns at once."""
