@@ -166,6 +166,8 @@ class ServingProcess(ABC):
             return "the listener for the read models stopped"
         if self.hub.error is not None:
             return f"the stream stopped: {self.hub.error}"
+        if (problem := self._key_watch.problem()) is not None:
+            return problem
         servers = [self.http] if self.ops is None else [self.http, self.ops]
         return None if all(server.running for server in servers) else "the HTTP server stopped"
 
@@ -177,7 +179,7 @@ class ServingProcess(ABC):
         app = self.dependencies.app(gateway, self.traces)
         for collector in collectors:
             app.state.context.metrics.registry.register(collector)
-        watch = KeyWatch(dsn_of(self.settings), app.state.context.keys)
+        self._key_watch = watch = KeyWatch(dsn_of(self.settings), app.state.context.keys)
         watch.start()
         stack.callback(watch.stop)
         self.gateway = gateway
@@ -222,16 +224,12 @@ class Embedded(ServingProcess):
         """Return why the exchange cannot go on, or None."""
         if self.engine.error is not None:
             return f"the engine stopped: {self.engine.error}"
-        if not self._webhooks.running:
-            return "the sender of webhooks stopped"
-        return self._projector_problem() or super().problem()
+        return self._webhooks.problem() or self._projector_problem() or super().problem()
 
     def _start_projector(self, stack: contextlib.ExitStack) -> None:
         if self._one_process:
             projector = start_projector(self.settings, stack)
-            self._projector_problem = lambda: (
-                None if projector.error is None else f"the projector stopped: {projector.error}"
-            )
+            self._projector_problem = projector.problem
         else:
             child = ChildProcess("projector", self.settings.model_copy(update={"ops_port": None}))  # the port is ours
             stack.callback(child.stop)
@@ -294,12 +292,10 @@ def start_projector(settings: Settings, stack: contextlib.ExitStack) -> Projecto
         partition=settings.partition,
         gapless=settings.log == "kafka",
         traces=None if traces is None else traces.folds(),
+        watchdog=Watchdog(dsn_of(settings)),
     )
     projector.start()
     stack.callback(projector.stop)
-    watchdog = Watchdog(dsn_of(settings))
-    watchdog.start()
-    stack.callback(watchdog.stop)
     return projector
 
 
@@ -308,6 +304,7 @@ def run_projector(settings: Settings) -> None:
 
     Raises:
         LostEventsError: the log is another one than the read models were folded from, or has lost events.
+        RuntimeError: one of its threads stopped by an error of ours.
     """
     with contextlib.ExitStack() as stack:
         settings = with_database(settings, stack)
@@ -317,13 +314,15 @@ def run_projector(settings: Settings) -> None:
         registry.register(StatusCollector(status))
         stack.enter_context(ops_server(settings, lambda: _missing(status), registry))
         announce("The projector folds the log")
-        wait_for_stop(lambda: str(projector.error) if projector.error else None)
+        problem = wait_for_stop(projector.problem)
     if projector.error is not None:
         raise projector.error
+    if problem is not None:
+        raise RuntimeError(problem)
 
 
 def start_webhooks(settings: Settings, recorder: ApplicationRecorder, stack: contextlib.ExitStack) -> Webhooks:
-    """Send to the webhooks, in threads of their own, until the stack closes. Needs a DSN."""
+    """Send to the webhooks, from a thread of its own, until the stack closes. Needs a DSN."""
     webhooks = Webhooks(
         recorder, dsn_of(settings), private=settings.webhook_private_addresses, partition=settings.partition
     )
@@ -339,9 +338,9 @@ def run_webhooks(settings: Settings) -> None:
         webhooks = start_webhooks(settings, stack.enter_context(open_recorder(settings)), stack)
         registry = CollectorRegistry()
         registry.register(WebhookCollector(webhooks))
-        stack.enter_context(ops_server(settings, lambda: [] if webhooks.connected else ["database"], registry))
+        stack.enter_context(ops_server(settings, webhooks.missing, registry))
         announce("Webhooks are sent")
-        problem = wait_for_stop(lambda: None if webhooks.running else "the sender of webhooks stopped")
+        problem = wait_for_stop(webhooks.problem)
     if problem is not None:
         raise RuntimeError(problem)
 
@@ -380,5 +379,5 @@ def run_order_gate(settings: Settings) -> None:
         gate = OrderGate(settings, find)
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, lambda *_: gate.request_stop())
-        stack.enter_context(ops_server(settings, lambda: [] if gate.following else ["kafka or database"]))
+        stack.enter_context(ops_server(settings, gate.missing))
         gate.run()

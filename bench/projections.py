@@ -35,7 +35,7 @@ from consumers.engine.postgres_log import postgres_recorder
 from domain.account import TradeSettled
 from local.postgres import Postgres, drop_database
 from messages.application import LogApplication, LogEvent
-from projections import accounts, book, calibration, candles, equity, log_index, orders
+from projections import accounts, book, calibration, candle_windows, equity, log_index, orders
 from projections.machine.advance import advance
 from projections.machine.log_reader import read_log
 from projections.machine.progress import Progress
@@ -219,7 +219,9 @@ def reads(connection: psycopg.Connection[Any], at: int) -> dict[str, Callable[[A
         "book": lambda a, r: book.book(c, a, markets.get_market(c, a, r.choice(ids))),  # type: ignore[arg-type]
         "ticks of an hour": lambda a, r: prices.histories(c, a, r.choice(ids), [0], start=a.time - day // 24),
         "prices by hour": lambda a, r: prices.histories(c, a, r.choice(ids), [0], start=a.time - 7 * day, fidelity=60),
-        "candles of a day": lambda a, r: candles.candles(c, a, r.choice(ids), 0, "1m", a.time - day, a.time),
+        "candles of a day": lambda a, r: candle_windows.candles(
+            c, a, "1m", [candle_windows.Window(r.choice(ids), range(1), a.time - day, a.time)]
+        ),
         "trades": lambda a, r: trades.market_trades(c, a, r.choice(ids)),
         "account": lambda a, r: accounts.get_account(c, a, r.choice(names)),
         "positions": lambda a, r: positions.account_positions(c, a, r.choice(names)),

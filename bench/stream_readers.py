@@ -1,14 +1,15 @@
 """The readers of `bench.stream`, in their own process: event streams that count what arrives, and look at the time of some.
 
-    python -m bench.stream_readers PORT CONNECTIONS
+    python -m bench.stream_readers PORT CONNECTIONS [POSITION]
 
-Prints a line once all streams have said hello. Ends with its standard input, and then prints a `Delivered`.
+Prints a line once all streams have said hello. Ends with its standard input, and then prints a `Delivered`. With a position,
+one stream reads the log from its beginning up to there, and the seconds that this took are printed.
 """
 
 import asyncio
 import sys
 from datetime import datetime
-from time import process_time, time
+from time import perf_counter, process_time, time
 from typing import Any, Final
 
 import msgspec
@@ -89,5 +90,24 @@ async def main(port: int, count: int) -> Delivered:
     return Delivered(deliveries, min(trades), max(trades), ended, p50, p99, process_time() - cpu)
 
 
+async def read_all(port: int, position: int) -> float:
+    """Read the log from its beginning up to a position; return the seconds."""
+    began = perf_counter()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
+    writer.write(b"GET /v1/stream?after=0 HTTP/1.1\r\nhost: 127.0.0.1:%d\r\n\r\n" % port)
+    reached = 0
+    while reached < position:
+        line = await reader.readline()
+        if not line or line.startswith(b"event: bye"):
+            raise AssertionError(f"it ended after {reached}")
+        if line.startswith(b"id: "):
+            reached = int(line[4:])
+    writer.close()
+    return perf_counter() - began
+
+
 if __name__ == "__main__":
-    print(msgspec.json.encode(uvloop.run(main(int(sys.argv[1]), int(sys.argv[2])))).decode())
+    if len(sys.argv) > 3:
+        print(uvloop.run(read_all(int(sys.argv[1]), int(sys.argv[3]))))
+    else:
+        print(msgspec.json.encode(uvloop.run(main(int(sys.argv[1]), int(sys.argv[2])))).decode())

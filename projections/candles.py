@@ -3,25 +3,18 @@
 Rows exist only for periods in which something happened; a query fills the gaps, and makes 5 minutes from their minutes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from typing import Any, Final, Literal
-
-from psycopg import Connection
-from psycopg.rows import dict_row
+from typing import Final, Literal
 
 from domain.market import MarketActivated, MarketDrafted
 from domain.money import Credits, Price, Shares, Time
 from domain.orders import OrderAmended, OrderPlaced, RestingOrderFilled
-from projections import timeline
 from projections.forms import Count, CreditsSum, SharesSum
 from projections.machine.batch import Batch
 from projections.machine.projection import Projection
 from projections.machine.table import Table
 from projections.machine.workspace import Rows, Workspace
-from projections.markets.prices import signed
-from projections.reading import AsOf, query, whole_numbers
 from projections.times import DAY, HOUR, MINUTE
 
 Period = Literal["1m", "5m", "1h", "1d"]
@@ -230,136 +223,3 @@ def _merge(row: CandleRow, minute: CandleRow) -> None:
 
 
 PROJECTION = Projection("candles", 5, (CANDLES, LATEST), fold, scope="market", weight=3.0)
-
-
-@query("candles")
-def first_start(connection: Connection, _: AsOf, market_id: str, period: Period) -> int | None:
-    """Return the start of the market's first candle, None before its first price."""
-    row = connection.execute(
-        "SELECT min(start) FROM candles WHERE market_id = %s AND period = %s", [market_id, STORED.get(period, MINUTE)]
-    ).fetchone()
-    return row[0] - row[0] % PERIODS[period] if row and row[0] is not None else None
-
-
-@query("candles", "markets", "trades", "timeline")
-def candles(  # noqa: PLR0917  read in one order everywhere
-    connection: Connection, as_of: AsOf, market_id: str, outcome: int, period: Period, start: int, end: int
-) -> list[Candle]:
-    """Return the candles of an outcome (by its index) that lie in [start, end), oldest first, without gaps.
-
-    `start` is aligned down. The first candle is not before the market's first row, the last one not after the time of
-    `as_of`. The last one has nothing from after the position of `as_of`.
-    """
-    length = PERIODS[period]
-    start -= start % length
-    end = min(end, as_of.time + 1)
-    if start >= end:
-        return []
-    running = as_of.time - as_of.time % length
-    cursor = whole_numbers(connection, dict_row)
-    values = {"i": outcome + 1, "market": market_id, "period": STORED.get(period, MINUTE), "start": start}
-    whole = end + -end % length  # a period that begins before the end has all of its minutes
-    rows = cursor.execute(_ROWS, {**values, "end": min(whole, running) if as_of.past else whole}).fetchall()
-    if period not in STORED:
-        parts = groupby(rows, key=lambda row: row["start"] - row["start"] % length)
-        rows = [_joined(begin, [*minutes]) for begin, minutes in parts]
-    if as_of.past and end > running:
-        rows += _running(connection, as_of, market_id, outcome, length)
-    if not rows:
-        return []
-    by_start = {row["start"]: row for row in rows}
-    carried: int | None = None
-    if rows[0]["start"] < start:
-        carried = _price_after(rows[0])
-    else:
-        start = rows[0]["start"]
-    answer: list[Candle] = []
-    for moment in range(start, end, length):
-        row = by_start.get(moment)
-        if row is None:
-            answer.append(Candle(start=moment, end=moment + length, previous=carried))
-            continue
-        answer.append(Candle(end=moment + length, **row))
-        carried = _price_after(row)
-    return answer
-
-
-def _price_after(row: Mapping[str, Any]) -> int | None:
-    """Return the price of the outcome at the end of a stored period."""
-    close: int | None = row["close"]
-    previous: int | None = row["previous"]
-    return previous if close is None else close
-
-
-_COLUMNS: Final = (
-    "start, open[%(i)s], high[%(i)s], low[%(i)s], close[%(i)s], previous[%(i)s], "
-    "volume[%(i)s], quantity[%(i)s], trades[%(i)s]"
-)
-
-# The last row before `start` has the price that is carried into the first candle.
-_ROWS: Final = f"""
-    SELECT {_COLUMNS} FROM candles WHERE market_id = %(market)s AND period = %(period)s AND start < %(end)s
-    AND start >= coalesce((SELECT max(start) FROM candles WHERE market_id = %(market)s AND period = %(period)s
-        AND start <= %(start)s AND start < %(end)s), %(start)s)
-    ORDER BY start"""
-
-_PARTS: Final = f"""
-    SELECT {_COLUMNS} FROM candles
-    WHERE market_id = %(market)s AND period = %(period)s AND start >= %(start)s AND start < %(end)s ORDER BY start"""
-
-
-def _running(connection: Connection, as_of: AsOf, market_id: str, outcome: int, length: int) -> list[dict[str, Any]]:
-    """Return the row of the period in which `as_of` lies, as it was then; no row where nothing had happened in it.
-
-    The table may hold later trades. So the row is made of the hours and minutes that had ended, and of the last minute's
-    ticks and trades.
-    """
-    values = {"i": outcome + 1, "market": market_id}
-    start = since = as_of.time - as_of.time % length
-    parts: list[dict[str, Any]] = []
-    cursor = whole_numbers(connection, dict_row)
-    for part in (HOUR, MINUTE):
-        if part < length:
-            until = as_of.time - as_of.time % part
-            parts += cursor.execute(_PARTS, {**values, "period": part, "start": since, "end": until}).fetchall()
-            since = until
-    minute = as_of.time - as_of.time % MINUTE
-    values |= {"bit": signed(1 << outcome), "period": MINUTE, "start": minute, "last": as_of.position}
-    first = timeline.position_before(connection, minute) + 1
-    parts += cursor.execute(_MINUTE, {**values, "first": first}).fetchall()
-    return [_joined(start, parts)] if parts else []
-
-
-def _joined(start: int, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the row that begins at `start` and has these parts, at least one, in their order."""
-    ticked = [part for part in parts if part["open"] is not None]
-    return {
-        "start": start,
-        "open": ticked[0]["open"] if ticked else None,
-        "high": max((part["high"] for part in ticked), default=None),
-        "low": min((part["low"] for part in ticked), default=None),
-        "close": ticked[-1]["close"] if ticked else None,
-        "previous": parts[0]["previous"],
-        **{name: sum(part[name] for part in parts) for name in ("volume", "quantity", "trades")},
-    }
-
-
-# A minute of one outcome, up to a position. Like a row of the table, it is there if anything happened to any outcome.
-_MINUTE: Final = """
-    WITH ticks AS (
-        SELECT position, prices[%(i)s] AS price, changed & %(bit)s <> 0 AS own FROM market_activity
-        WHERE market_id = %(market)s AND position BETWEEN %(first)s AND %(last)s AND changed <> 0),
-    fills AS (
-        SELECT count(*) AS fills, count(*) FILTER (WHERE own) AS trades,
-            coalesce(sum(cost) FILTER (WHERE own), 0) AS volume,
-            coalesce(sum(quantity) FILTER (WHERE own), 0) AS quantity
-        FROM (SELECT cost, quantity, outcome = outcomes[%(i)s] AS own
-            FROM trades JOIN candles_latest_prices USING (market_id)
-            WHERE market_id = %(market)s AND position BETWEEN %(first)s AND %(last)s) fill)
-    SELECT %(start)s::int8 AS start, (array_agg(price ORDER BY position) FILTER (WHERE own))[1] AS open,
-        max(price) FILTER (WHERE own) AS high, min(price) FILTER (WHERE own) AS low,
-        (array_agg(price ORDER BY position DESC) FILTER (WHERE own))[1] AS close,
-        (SELECT coalesce(close[%(i)s], previous[%(i)s]) FROM candles
-            WHERE market_id = %(market)s AND period = %(period)s AND start < %(start)s ORDER BY start DESC LIMIT 1) AS previous,
-        (SELECT volume FROM fills) AS volume, (SELECT quantity FROM fills) AS quantity, (SELECT trades FROM fills) AS trades
-    FROM ticks HAVING count(*) > 0 OR (SELECT fills FROM fills) > 0"""

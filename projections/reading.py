@@ -89,7 +89,12 @@ def needs_of(needs: Iterable[Need]) -> frozenset[str]:
 
 @contextmanager
 def read(
-    connection: Connection, *needs: Need, at: int | None = None, time: int | None = None, partition: int = 0
+    connection: Connection,
+    *needs: Need,
+    at: int | None = None,
+    time: int | None = None,
+    least: int = 0,
+    partition: int = 0,
 ) -> Iterator[AsOf]:
     """Hold one snapshot of what the queries inside need, and return the position that it stands for.
 
@@ -97,7 +102,8 @@ def read(
     time.
 
     Raises:
-        NotYetProjected: `at` is ahead of one of them.
+        NotYetProjected: `at` or `least` is ahead of one of them. Whoever has waited for a position names it as `least`:
+            after a crash of PostgreSQL the read models may be behind what they were.
         UnknownProjection: one of them has never been folded.
     """
     with connection.transaction():
@@ -114,6 +120,8 @@ def read(
         if missing := wanted - {row[0] for row in rows}:
             raise UnknownProjection(f"not projected yet: {', '.join(sorted(missing))}")
         reached, reached_time = min((row[1], row[2]) for row in rows)
+        if least > reached:
+            raise NotYetProjected(least, reached)
         if at is None and time is not None:
             at = min(timeline.position_at(connection, time, partition), reached)
         if at is None:

@@ -176,7 +176,7 @@ def create_app(
         dependencies=[Depends(restore_slashes), Depends(check_query)],
         generate_unique_id_function=lambda route: route.name,
     )
-    known_keys = Keys(pool)
+    known_keys, waits = Keys(pool), Waits(progress, settings.waits_max)
     app.state.context = Context(
         gateway=gateway,
         engine=EngineProbe(gateway),
@@ -191,8 +191,8 @@ def create_app(
         log_reads=LogReads(log),
         keys=known_keys,
         admission=Admission(known_keys, pool, RateLimits(settings)),
-        references=References(pool),
-        waits=Waits(progress, settings.waits_max),
+        references=References(pool, waits),
+        waits=waits,
         kept_results=KeptResults(),
         labels=KnownLabels(),
         answers=Answers(),

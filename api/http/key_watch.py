@@ -10,6 +10,7 @@ import psycopg
 import structlog
 
 from api.key_store import CHANNEL
+from projections.machine.background import DATABASE_FAULTS, Background
 
 if TYPE_CHECKING:
     from api.http.auth import Keys
@@ -34,7 +35,8 @@ class KeyWatch:
         self._dsn = dsn
         self._keys = keys
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="key-watch", daemon=True)
+        self._thread = Background(self._run, "key-watch")
+        self.problem = self._thread.problem
 
     def start(self) -> None:
         """Start to listen, in a thread and with a connection of its own."""
@@ -60,7 +62,7 @@ class KeyWatch:
                         pause = 0.1
                         is_used = began - self._keys.used_at < IDLE_SECONDS
                         self._stopping.wait(POLL_SECONDS if is_used else IDLE_SECONDS)
-            except psycopg.Error as error:
+            except DATABASE_FAULTS as error:
                 structlog.get_logger("api").warning("key_watch_lost", error=str(error), retry_seconds=pause)
                 self._stopping.wait(pause)
                 pause = min(2 * pause, RETRY_SECONDS_MAX)

@@ -158,7 +158,7 @@ class Reader:
         self, connection: Connection[Any], needs: Sequence[Need], query: Callable[[Connection[Any], AsOf], T]
     ) -> tuple[T, AsOf]:
         try:
-            with read(connection, *needs, at=self.at, time=self.time) as as_of:
+            with read(connection, *needs, at=self.at, time=self.time, least=self.min_position or 0) as as_of:
                 return query(connection, as_of), as_of
         except NotYetProjected as error:
             raise ApiError("NOT_YET_PROJECTED", str(error), retry_after_seconds=1) from error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import suppress
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from starlette.concurrency import run_in_threadpool
@@ -19,11 +21,23 @@ if TYPE_CHECKING:
     from psycopg_pool import ConnectionPool
 
     from api.http.auth import Principal
+    from api.http.waits import Waits
+    from projections.reading import Query
 
 Kind = Literal["story", "market", "account"]
 
 CACHED_MAX: Final = 100_000
 """The most references in the cache."""
+
+UNKNOWN_SECONDS: Final = 5.0
+"""The longest wait for read models that may not have what a reference names yet."""
+
+_NEEDS: Final[dict[Kind, Query[..., Any] | str]] = {
+    "story": stories.get_story,
+    "market": "markets",
+    "account": accounts.get_account,
+}
+"""What the look-up of each kind needs."""
 
 
 def is_id_text(text: str) -> bool:
@@ -41,15 +55,16 @@ class References:
     A reference in the form of an id is taken for one without a query; no slug and no name has this form.
     """
 
-    def __init__(self, pool: ConnectionPool[Connection[Any]]) -> None:
+    def __init__(self, pool: ConnectionPool[Connection[Any]], waits: Waits) -> None:
         self._pool = pool
+        self._waits = waits
         self._cache: OrderedDict[tuple[Kind, str], str] = OrderedDict()
 
     async def resolve(self, kind: Kind, reference: str) -> str:
         """Return the id of a reference; an unknown reference is returned as it is, and the engine refuses it.
 
         Raises:
-            ApiError: the kind's NOT_FOUND, when the reference is unknown and no command may have it for an id.
+            ApiError: the kind's NOT_FOUND, when the reference is unknown and no command may have it for an id; as `find`.
         """
         found = self.known(kind, reference) or await self.find(kind, reference)
         if found is None and not is_id_text(reference):
@@ -57,8 +72,21 @@ class References:
         return found or reference
 
     async def find(self, kind: Kind, reference: str) -> str | None:
-        """Return the id of the story, market or account if the read models have it, else None."""
-        found = await run_in_threadpool(self._look_up, kind, reference)
+        """Return the id of the story, market or account if there is one, else None.
+
+        Whoever got a reply may name what it made. So nothing counts as unknown before the read models include all replies.
+
+        Raises:
+            ApiError: UNAVAILABLE, when they are late, or behind what they were after a crash of PostgreSQL.
+        """
+        told = self._waits.told
+        found, position = await run_in_threadpool(self._look_up, kind, reference)
+        if found is None and position < told:
+            with suppress(ApiError):  # too many wait: this one does not
+                await self._waits.reached(None, "writes", [_NEEDS[kind]], told, monotonic() + UNKNOWN_SECONDS)
+            found, position = await run_in_threadpool(self._look_up, kind, reference)
+            if found is None and position < told:
+                raise ApiError("UNAVAILABLE", f"the {kind} may not be in the read models yet", retry_after_seconds=1)
         if found is not None:
             self._cache[kind, reference] = found
             self._cache.move_to_end((kind, reference))
@@ -87,21 +115,19 @@ class References:
         principal.check_may_act_for(account_id)
         return account_id
 
-    def _look_up(self, kind: Kind, reference: str) -> str | None:
+    def _look_up(self, kind: Kind, reference: str) -> tuple[str | None, int]:
+        """Return the id or None, and the position that this is known for: 0 while nothing was ever folded."""
         try:
-            with self._pool.connection() as connection:
+            with self._pool.connection() as connection, read(connection, _NEEDS[kind]) as as_of:
                 match kind:
                     case "story":
-                        with read(connection, stories.get_story) as as_of:
-                            story = stories.get_story(connection, as_of, reference)
-                            return story.story_id if story else None
+                        story = stories.get_story(connection, as_of, reference)
+                        return story.story_id if story else None, as_of.position
                     case "market":
-                        with read(connection, "markets") as as_of:
-                            market = markets.get_market(connection, as_of, reference)
-                            return market.market_id if market else None
+                        market = markets.get_market(connection, as_of, reference)
+                        return market.market_id if market else None, as_of.position
                     case "account":
-                        with read(connection, accounts.get_account) as as_of:
-                            account = accounts.get_account(connection, as_of, reference)
-                            return account.account_id if account else None
+                        account = accounts.get_account(connection, as_of, reference)
+                        return account.account_id if account else None, as_of.position
         except UnknownProjection:
-            return None
+            return None, 0

@@ -15,10 +15,11 @@ import uvicorn
 
 from api.http.bounded_http import AbortableSocket, BoundedHttp
 from api.http.connections import Connections
+from api.http.door import Door
 from settings import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from fastapi import FastAPI
 
@@ -45,8 +46,24 @@ class _Server(uvicorn.Server):
     """uvicorn that wakes once a second, and at once when it is to stop. It wakes ten times a second by itself."""
 
     _wake: Callable[[], object] = staticmethod(lambda: None)
+    _doors: Sequence[Door] = ()
     looked_at: float | None = None
     """When the event loop had its last look at the connections, by `time.monotonic`; None before the first."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen. uvicorn itself would let in all that wait at a time."""
+        await super().startup(sockets=[])
+        self._doors = [Door(each, self._make_protocol) for each in sockets or ()]
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        options = {"config": self.config, "server_state": self.server_state, "app_state": self.lifespan.state}
+        return self.config.http_protocol_class(**options)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let nobody in any more, then end what there is."""
+        for each in self._doors:
+            each.close()
+        await super().shutdown(sockets=sockets)
 
     async def main_loop(self) -> None:
         """Run until `stop` is called."""

@@ -40,6 +40,8 @@ class Waits:
         self._waiting: defaultdict[Crowd, set[asyncio.Future[bool]]] = defaultdict(set)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended = False
+        self.told = 0
+        """The highest position that this server has named in a reply: whoever got it may ask for what it made."""
 
     def is_followed(self) -> bool:
         """Return whether the positions of the read models are still followed, so that waits can end."""
@@ -50,9 +52,11 @@ class Waits:
         return self._progress.position(needs_of(needs))
 
     async def reached(
-        self, request: Request, crowd: Crowd, needs: Iterable[Need], position: int, deadline: float
+        self, request: Request | None, crowd: Crowd, needs: Iterable[Need], position: int, deadline: float
     ) -> bool:
         """Wait until these read models have folded the position; return whether they did by the deadline (`monotonic`).
+
+        Without a request the wait does not end when a client leaves.
 
         Raises:
             ApiError: TOO_MANY_WAITS, when as many of the crowd wait as may.
@@ -77,6 +81,9 @@ class Waits:
             future = asyncio.wrap_future(found)
             waiting.add(future)
             try:
+                if request is None:
+                    await asyncio.wait([future], timeout=seconds)
+                    return future.done() and not future.cancelled() and future.result()
                 return await _result_unless_gone(future, request.scope["tidings.receive"], seconds)
             finally:
                 waiting.discard(future)

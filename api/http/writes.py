@@ -15,7 +15,7 @@ from api.http.request_log import request_log_of
 from consumers.gateway import Busy, EngineStopped, GatewayError, ReplyTimeout
 from messages.fields import InvalidCommand
 from messages.wire import parse_time
-from projections.reading import AsOf, Need, read
+from projections.reading import AsOf, Need, NotYetProjected, read
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -99,6 +99,8 @@ async def reply_to(request: Request, command_id: str, command: Command) -> Reply
     )
     if reply.code is not None:
         request_log.refusals += 1
+    waits = context_of(request).waits
+    waits.told = max(waits.told, reply.position or 0)
     return reply
 
 
@@ -176,9 +178,14 @@ async def resource(
     The write is done whatever happens here: when the read models are late, the answer is 202 with the engine's result.
     """
     context = context_of(request)
+    late = json({**reply.result, "position": reply.position}, 202)
     if not await is_shown(request, reply.position, needs):
-        return json({**reply.result, "position": reply.position}, 202)
-    return json({**await run_in_threadpool(_fetch, context, needs, query), "position": reply.position}, status)
+        return late
+    try:
+        found = await run_in_threadpool(_fetch, context, reply.position, needs, query)
+    except NotYetProjected:  # not any more: PostgreSQL has crashed
+        return late
+    return json({**found, "position": reply.position}, status)
 
 
 async def fetch_after(
@@ -191,7 +198,10 @@ async def fetch_after(
     """
     if not await is_shown(request, position, needs):
         raise not_yet_projected(position)
-    return await run_in_threadpool(_fetch, context_of(request), needs, query)
+    try:
+        return await run_in_threadpool(_fetch, context_of(request), position, needs, query)
+    except NotYetProjected as error:
+        raise not_yet_projected(position) from error
 
 
 async def is_shown(request: Request, position: int, needs: Sequence[Need]) -> bool:
@@ -203,6 +213,6 @@ async def is_shown(request: Request, position: int, needs: Sequence[Need]) -> bo
         return False
 
 
-def _fetch(context: Context, needs: Sequence[Need], query: Callable[[Connection[Any], AsOf], T]) -> T:
-    with context.pool.connection() as connection, read(connection, *needs) as as_of:
+def _fetch(context: Context, position: int, needs: Sequence[Need], query: Callable[[Connection[Any], AsOf], T]) -> T:
+    with context.pool.connection() as connection, read(connection, *needs, least=position) as as_of:
         return query(connection, as_of)

@@ -11,13 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 from anyio import CapacityLimiter, to_thread
-from eventsourcing.persistence import PersistenceError
-from psycopg import OperationalError
-from psycopg_pool import PoolTimeout
 
-from api.stream.replay import PAGE_EVENTS
+from api.stream.replay import AWAY, PAGE_EVENTS
 from api.stream.subscriber import CHUNK_BYTES, Portion, conflated
-from projections.reading import NotYetProjected, UnknownProjection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -40,8 +36,6 @@ RING_ENTRIES: Final = 500
 
 RETRY_SECONDS: Final = 0.25
 """The pause before something that is away is asked again."""
-
-_AWAY: Final = (NotYetProjected, UnknownProjection, PersistenceError, OperationalError, PoolTimeout)
 
 
 class CatchUp:
@@ -95,7 +89,7 @@ class CatchUp:
                 limiter=self._threads,
             )
             await asyncio.sleep(max(0.0, PAGE_SECONDS - (monotonic() - began)))
-        except _AWAY as error:
+        except AWAY as error:
             structlog.get_logger("stream").debug("replay_waits", error=str(error))
             await asyncio.sleep(RETRY_SECONDS)
             if monotonic() - subscriber.told_at < self._beat_seconds:

@@ -209,10 +209,13 @@ class Hub:
                 task.cancel()
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
-        """Note an error of ours, which would leave all streams frozen: the process ends with it."""
         if not task.cancelled() and (error := task.exception()) is not None:
-            self.error = error
-            self._end_all(Closed(STOPS, "error"))
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """Note an error of ours, which would leave all streams frozen: the process ends with it."""
+        self.error = error
+        self._end_all(Closed(STOPS, "error"))
 
     # --- the tailer
 
@@ -221,7 +224,7 @@ class Hub:
         if self._tailer is None:
             self._loop = asyncio.get_running_loop()
             self._started = self._loop.create_future()
-            self._tailer = Tailer(self._archive, self._loop, self._on_start, self._on_entries)
+            self._tailer = Tailer(self._archive, self._loop, self._on_start, self._on_entries, self._fail)
             self._tailer.start()
             if not self._tasks:
                 self._tasks = [

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from eventsourcing.persistence import PersistenceError
+
 from api.stream.frames import LogEntry, decoded
 from domain.market import MarketDrafted
 from messages.channels import (
@@ -18,6 +20,7 @@ from messages.channels import (
     fills_of,
     messages_of,
 )
+from projections.machine.background import DATABASE_FAULTS
 from projections.markets import markets
 from projections.reading import NotYetProjected, UnknownProjection, read
 from projections.trades import followed
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
 
 PAGE_EVENTS: Final = 500
 """The most events of one page."""
+
+AWAY: Final = (NotYetProjected, UnknownProjection, PersistenceError, *DATABASE_FAULTS)
+"""What says that the log, the database or a read model is not there now. Streams wait, and ask again."""
 
 
 class Seed(NamedTuple):

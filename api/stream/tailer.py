@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import structlog
 
 from api.stream.frames import LogEntry, decoded
+from api.stream.replay import AWAY
+from projections.machine.background import Background
 from projections.machine.known_log import log_identity
 
 if TYPE_CHECKING:
@@ -34,7 +36,8 @@ class Started(NamedTuple):
 class Tailer:
     """Follows the log after the position of the read models, in one thread.
 
-    `on_start` and `on_entries` are called in the loop. Whatever cannot be read now is read again, behind the last event.
+    `on_start`, `on_entries` and `on_end` are called in the loop. While the log or the database is away it tries again, behind
+    the last event. Any other error ends it, with `on_end`.
     """
 
     def __init__(
@@ -43,11 +46,13 @@ class Tailer:
         loop: asyncio.AbstractEventLoop,
         on_start: Callable[[Started], None],
         on_entries: Callable[[list[LogEntry]], None],
+        on_end: Callable[[Exception], None],
     ) -> None:
         self._archive = archive
         self._loop = loop
         self._on_start = on_start
         self._on_entries = on_entries
+        self._on_end = on_end
         self._stopping = threading.Event()
         self._lock = threading.Lock()  # guards what has been gathered
         self._gathered: list[LogEntry] = []
@@ -55,7 +60,7 @@ class Tailer:
         self._identity = ""
         self._position = 0
         self.followed: FollowedMarkets | None = None
-        self._thread = threading.Thread(target=self._run, name="stream-tailer", daemon=True)
+        self._thread = Background(self._run, "stream-tailer")
 
     def start(self) -> None:
         """Start to follow."""
@@ -77,13 +82,18 @@ class Tailer:
             position = self._position
             try:
                 self._follow()
-            except Exception as error:  # noqa: BLE001  the log or the database is away: a stream outlives that
+            except AWAY as error:
                 if self._stopping.is_set():
                     return
                 pause = 0.1 if self._position > position else pause
                 structlog.get_logger("stream").warning("log_away", error=str(error), retry_seconds=pause)
                 self._stopping.wait(pause)
                 pause = min(2 * pause, PAUSE_SECONDS_MAX)
+            except Exception as error:
+                if self._stopping.is_set():
+                    return
+                self._call(self._on_end, error)
+                raise
 
     def _follow(self) -> None:
         """Follow the log until `stop`; raises whatever the recorder raises."""

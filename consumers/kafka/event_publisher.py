@@ -12,6 +12,7 @@ Readers skip positions that are not above the last one they saw.
 import signal
 import threading
 from contextlib import closing
+from time import monotonic
 from types import FrameType
 from typing import Any, Final, Self
 
@@ -55,6 +56,9 @@ POSITION_DIGITS_MAX: Final = 19
 RETRY_SECONDS_MAX: Final = 5.0
 """The longest pause after an interruption."""
 
+STUCK_SECONDS: Final = 10.0
+"""The time without a look at the log after which the publisher counts as stuck."""
+
 _encode: Final = msgspec.json.Encoder().encode
 _CHECKPOINT: Final = msgspec.json.Decoder(es_kafka.Checkpoint)
 
@@ -73,12 +77,18 @@ class EventPublisher:
         self._sent = self._sent_bytes = 0
         self._failed: Any = None
         self._moved = threading.Condition()
-        self.following = False
-        """Whether the publisher is connected and follows the log."""
+        self._following = False
+        self._looked_at = 0.0
         self.position = 0
         """The position of the last event that the feed holds."""
         self.error: Exception | None = None
         """Why the publisher stopped by itself, or None."""
+
+    def missing(self) -> list[str]:
+        """Return what it lacks for its work: Kafka, or a loop that is not stuck. For any thread."""
+        if not self._following:
+            return ["kafka"]
+        return ["feed is stuck"] if monotonic() - self._looked_at > STUCK_SECONDS else []
 
     def start(self) -> None:
         """Run in a thread; returns at once."""
@@ -122,7 +132,7 @@ class EventPublisher:
                 ensure_topics(self._settings)
                 self._follow()
             except OperationalError as error:
-                self.following = False
+                self._following = False
                 _log.warning(
                     "event_publisher_interrupted", position=self.position, error=f"{type(error).__name__}: {error}"
                 )
@@ -151,8 +161,10 @@ class EventPublisher:
             es_kafka.Reader(self._log_settings) as reader,
         ):
             reader.seek(_found_in(reader, checkpoint) if position else checkpoint)
-            self.following = True
+            self._looked_at = monotonic()
+            self._following = True
             while not self._stopping.is_set():
+                self._looked_at = monotonic()
                 for batch in reader.read(IDLE_SECONDS):
                     if batch.last > self.position:
                         self._copy(sender, batch)
@@ -224,6 +236,7 @@ class EventPublisher:
     def _confirm(self, sender: RecordSender) -> None:
         """Wait until the feed holds all events that were sent."""
         sender.flush(SEND_SECONDS)
+        self._looked_at = monotonic()
         if self._failed is not None:
             raise OperationalError(f"{self._topic} does not hold an event: {self._failed}")
         if self._sent:
@@ -305,7 +318,7 @@ def run(settings: Settings) -> None:
     registry = CollectorRegistry()
     position = Gauge("tidings_feed_position", "Position of the last event that the feed holds", registry=registry)
     position.set_function(lambda: publisher.position)
-    with ops_server(settings, lambda: [] if publisher.following else ["kafka"], registry):
+    with ops_server(settings, publisher.missing, registry):
         publisher.run()
 
 

@@ -44,6 +44,9 @@ KNOWN_MAX: Final = 10_000
 RETRY_SECONDS_MAX: Final = 5.0
 """The longest pause after an interruption."""
 
+STUCK_SECONDS: Final = 10.0
+"""The time for one record, or without a look for records, after which the gate counts as stuck."""
+
 
 class Signer(NamedTuple):
     """A key that may sign: the SHA-256 of its secret, and the account that it trades for."""
@@ -66,10 +69,16 @@ class OrderGate:
         self._known: dict[str, tuple[float, Signer | None]] = {}
         self._topic = topic_name(settings, ORDERS)
         self._stopping = threading.Event()
-        self.following = False
-        """Whether the gate is connected and passes orders on."""
+        self._following = False
+        self._looked_at = 0.0
         self.passed = 0
         """The number of records that were passed on."""
+
+    def missing(self) -> list[str]:
+        """Return what it lacks for its work: Kafka or the database, or a loop that is not stuck. For any thread."""
+        if not self._following:
+            return ["kafka or database"]
+        return ["orders are stuck"] if monotonic() - self._looked_at > STUCK_SECONDS else []
 
     def request_stop(self) -> None:
         """End soon; returns at once, may be called in a signal handler."""
@@ -83,7 +92,7 @@ class OrderGate:
                 ensure_topics(self._settings, create=False)
                 self._follow()
             except OperationalError as error:
-                self.following = False
+                self._following = False
                 _log.warning("order_gate_interrupted", error=str(error), retry_seconds=wait)
                 self._stopping.wait(wait)
                 wait = min(2 * wait, RETRY_SECONDS_MAX)
@@ -94,8 +103,10 @@ class OrderGate:
         try:
             reader.seek_to_committed()
             _log.info("order_gate_started", topic=self._topic)
-            self.following = True
+            self._looked_at = monotonic()
+            self._following = True
             while not self._stopping.is_set():
+                self._looked_at = monotonic()
                 records = reader.take(500, IDLE_SECONDS)
                 if records:
                     self._pass(sender, records)
@@ -107,6 +118,7 @@ class OrderGate:
     def _pass(self, sender: RecordSender, records: Sequence[Message]) -> None:
         """Pass records on, or park them; return when the topics have them."""
         for record in records:
+            self._looked_at = monotonic()
             value = record.value() or b""
             try:
                 self._check(record, value)

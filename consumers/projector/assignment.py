@@ -18,6 +18,7 @@ from typing import Final
 import psycopg
 import structlog
 
+from projections.machine.background import DATABASE_FAULTS, Background
 from projections.machine.projection import Projection
 from projections.machine.store import connect
 
@@ -60,7 +61,8 @@ class Assignment:
         self._assigned: frozenset[str] = frozenset()
         self._stopping = threading.Event()
         self._waker, self._woken = socket.socketpair()  # when one is closed, the other one wakes the thread
-        self._thread = threading.Thread(target=self._follow, name="assignment", daemon=True)
+        self._thread = Background(self._follow, "assignment")
+        self.problem = self._thread.problem
         self.members = 0
 
     def start(self) -> None:
@@ -95,7 +97,7 @@ class Assignment:
                         if (number := self._take_number(connection)) is not None:
                             self._follow_members(connection, number)
                         self._stopping.wait(RETRY_SECONDS)
-            except psycopg.Error as error:
+            except DATABASE_FAULTS as error:
                 _log.warning("members_unknown", error=str(error), retry_seconds=RETRY_SECONDS)
             self._stopping.wait(RETRY_SECONDS)
 

@@ -19,7 +19,9 @@ from eventsourcing.persistence import ApplicationRecorder, OperationalError
 
 from consumers.projector.assignment import Assignment
 from projections.dashboards import roles
+from projections.dashboards.watchdog import Watchdog
 from projections.machine.advance import Member
+from projections.machine.background import Background
 from projections.machine.catch_up import LARGE_BATCH_EVENTS, Folder
 from projections.machine.fold_slots import FoldSlots
 from projections.machine.fold_traces import FoldTraces
@@ -57,6 +59,7 @@ class Projector:
         partition: the log's partition number.
         gapless: whether the log's positions are 1, 2, 3, ... without a gap (Kafka): then a gap stops a read model.
         traces: follows sampled commands into the read models.
+        watchdog: runs as long as the projector.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Projector:
         gapless: bool = False,
         schema: str = SCHEMA,
         traces: FoldTraces | None = None,
+        watchdog: Watchdog | None = None,
     ) -> None:
         chosen = PROJECTIONS if names is None else {name: PROJECTIONS[name] for name in names}
         self.recorder = recorder
@@ -77,6 +81,7 @@ class Projector:
         self._partition = partition
         self._gapless = gapless
         self._traces = traces
+        self._watchdog = watchdog
         self._schema = schema
         self._log_reader = LogReader(recorder, partition, traces)
         self._assignment = Assignment(dsn, schema, partition, chosen.values())
@@ -95,10 +100,7 @@ class Projector:
         )
         self.error: LostEventsError | None = None
         """Why the projector stopped by itself, or None."""
-        self._threads = [
-            threading.Thread(target=self._work, args=[projection], name=f"project-{name}", daemon=True)
-            for name, projection in chosen.items()
-        ]
+        self._threads = [Background(self._work, f"project-{name}", projection) for name, projection in chosen.items()]
 
     def start(self) -> None:
         """Start; returns at once."""
@@ -106,10 +108,23 @@ class Projector:
         self._group.start()
         for thread in self._threads:
             thread.start()
+        if self._watchdog is not None:
+            self._watchdog.start()
+
+    def problem(self) -> str | None:
+        """Return why the projector cannot go on, or None."""
+        if self.error is not None:
+            return f"the projector stopped: {self.error}"
+        problems = [self._assignment.problem(), self._group.problem(), *(each.problem() for each in self._threads)]
+        if self._watchdog is not None:
+            problems.append(self._watchdog.problem())
+        return next(filter(None, problems), None)
 
     def stop(self) -> None:
         """Stop after the batches that are being folded."""
         self._stopping.set()
+        if self._watchdog is not None:
+            self._watchdog.stop()
         self._log_reader.stop()
         self._assignment.stop()
         self._group.stop()

@@ -24,7 +24,7 @@ CHANNEL: Final = "tidings_webhooks"
 """The PostgreSQL channel that tells the sender of a webhook that was added, removed or enabled."""
 
 WEBHOOKS_MAX: Final = 50
-"""The most webhooks of an exchange: each is a thread of the sender."""
+"""The most webhooks of an exchange: each has requests of its own, up to eight at a time."""
 
 FAILING_SECONDS_MAX: Final = 24 * 3600
 """The time of failures without a break after which a webhook is disabled."""

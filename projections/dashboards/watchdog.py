@@ -11,6 +11,7 @@ import psycopg
 import structlog
 
 from projections.dashboards.roles import IDLE_SECONDS_MAX, READ_SECONDS_MAX, ROLE_NOTE
+from projections.machine.background import DATABASE_FAULTS, Background
 
 _log: Final = structlog.get_logger()
 
@@ -45,7 +46,8 @@ class Watchdog:
         self._look_seconds = look_seconds
         self._limits = {"note": ROLE_NOTE, "read": read_seconds, "idle": idle_seconds}
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+        self._thread = Background(self._run, "watchdog")
+        self.problem = self._thread.problem
 
     def start(self) -> None:
         """Begin to look."""
@@ -63,5 +65,5 @@ class Watchdog:
                     while not self._stopping.wait(self._look_seconds):
                         for role, pid, _ in connection.execute(_END, self._limits).fetchall():
                             _log.warning("dashboard_session_ended", role=role, pid=pid)
-            except psycopg.Error as error:
+            except (*DATABASE_FAULTS, psycopg.errors.InsufficientPrivilege) as error:
                 _log.warning("watchdog_blind", error=str(error), retry_seconds=self._look_seconds)

@@ -25,6 +25,7 @@ import psycopg
 import structlog
 
 from projections.machine.advance import Member, advance_together
+from projections.machine.background import Background
 from projections.machine.fold_traces import FoldTraces
 from projections.machine.log_reader import LogReader
 from projections.machine.pipeline import PipelineConnection
@@ -95,7 +96,8 @@ class Group:
         self._alone_until: dict[str, float] = {}
         self._count_at = 0.0
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="project-together", daemon=True)
+        self._thread = Background(self._work, "project-together")
+        self.problem = self._thread.problem
         # ANALYZE takes as long as many transactions: it must not hold up the next one.
         self._analyst = ThreadPoolExecutor(1, thread_name_prefix="analyze")
 

@@ -95,11 +95,11 @@ class LogReader:
         ends = monotonic() + timeout_seconds
         self._note_position(reader, position)
         while not self._stopping.is_set():
-            batch = self._kept(position)
+            batch = self.kept(position)
             waits = batch is None and self._must_wait_for_slower()
             if batch is None and not waits:
                 with self._reading:
-                    batch = self._kept(position) or self._read(position, max(0.0, ends - monotonic()))
+                    batch = self.kept(position) or self._read(position, max(0.0, ends - monotonic()))
             if batch is not None:
                 self._note_position(reader, batch.last.position)
                 return batch
@@ -130,7 +130,8 @@ class LogReader:
             still = monotonic() - PATIENCE_SECONDS
             return any(begins <= at < oldest.last.position and since > still for at, since in self._next.values())
 
-    def _kept(self, position: int) -> Batch | None:
+    def kept(self, position: int) -> Batch | None:
+        """Return the next batch after a position if it is still in memory, else None."""
         with self._moved:
             for begins, batch in reversed(self._batches):
                 if position >= batch.last.position:

@@ -4,6 +4,7 @@ A source belongs to one thread at a time. There is one for each kind of recorder
 stream (Kafka), and any other.
 """
 
+import select
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -162,7 +163,7 @@ class PostgresSource:
         try:
             while True:
                 left = max(0.0, ends - monotonic())
-                if after == self._level and not list(self._connected().notifies(timeout=left, stop_after=1)):
+                if after == self._level and not self._is_announced(left):
                     return []
                 self._connected()  # what comes after this query is announced
                 events: list[Recorded] = _select_rows(self._recorder, after, limit, self._decode_rows)
@@ -172,6 +173,16 @@ class PostgresSource:
         except BaseException:
             self.close()
             raise
+
+    def _is_announced(self, seconds: float) -> bool:
+        """Wait for a notification at most this long; return whether one has come."""
+        connection = self._connected()
+        if list(connection.notifies(timeout=0, stop_after=1)):
+            return True
+        # psycopg waits by looking ten times a second. So wait for its socket.
+        arrived = select.poll()
+        arrived.register(connection.fileno(), select.POLLIN)
+        return bool(arrived.poll(seconds * 1000)) and bool(list(connection.notifies(timeout=0, stop_after=1)))
 
     def close(self) -> None:
         """Cease to listen."""

@@ -15,6 +15,7 @@ from typing import Final
 import psycopg
 import structlog
 
+from projections.machine.background import DATABASE_FAULTS, Background
 from projections.machine.store import CHANNEL, SCHEMA
 
 _log: Final = structlog.get_logger()
@@ -47,7 +48,7 @@ class Progress:
         self._waits: dict[str, set[_Wait]] = {}
         self._lock = threading.Lock()  # guards the waits
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._listen, name="progress", daemon=True)
+        self._thread = Background(self._listen, "progress")
 
     def start(self) -> None:
         """Start to listen."""
@@ -65,13 +66,16 @@ class Progress:
         with self._lock:
             for wait in set().union(*self._waits.values()):
                 self._finish(wait, is_reached=False)
-        if self._thread.is_alive():
+        if self._thread.ident is not None:
             self._waker.close()
             self._thread.join()
             self._woken.close()
 
     def position(self, names: Iterable[str]) -> int:
-        """Return the last known position that all of these read models have reached."""
+        """Return the last known position that all of these read models have reached.
+
+        It falls only when PostgreSQL has crashed: the last transactions of the read models are lost then, and made again.
+        """
         return min((self._positions.get(name, 0) for name in names), default=0)
 
     def wait(self, names: Iterable[str], position: int, timeout_seconds: float) -> bool:
@@ -121,7 +125,7 @@ class Progress:
                     self._dsn, autocommit=True, options=f"-c search_path={self._schema}"
                 ) as connection:
                     connection.execute(f"LISTEN {CHANNEL}")
-                    self._read_all(connection)
+                    self._read_all(connection, anew=True)
                     pause = 0.1
                     # psycopg waits by looking ten times a second. So wait for its socket, or for `stop`.
                     arrived = select.poll()
@@ -132,18 +136,25 @@ class Progress:
                         while list(connection.notifies(timeout=0)):
                             self._read_all(connection)
                         arrived.poll()
-            except psycopg.Error as error:
+            except DATABASE_FAULTS as error:
                 _log.warning("progress_unknown", error=str(error), retry_seconds=pause)
                 self._stopping.wait(pause)
                 pause = min(2 * pause, RETRY_SECONDS_MAX)
 
-    def _read_all(self, connection: psycopg.Connection) -> None:
+    def _read_all(self, connection: psycopg.Connection, *, anew: bool = False) -> None:
+        """Look up all positions. After the connection was lost they may have fallen: a crash takes the last transactions."""
         try:
             rows = connection.execute(
                 "SELECT projection, position FROM projection_positions WHERE partition = %s", [self._partition]
             ).fetchall()
         except psycopg.errors.UndefinedTable:
             return
+        if anew:
+            with self._lock:
+                fallen = {name: position for name, position in rows if position < self._positions.get(name, 0)}
+                self._positions.update(fallen)
+            if fallen:
+                _log.warning("read_models_fell_back", positions=fallen)
         for name, position in rows:
             self._reach(name, position)
 

@@ -22,6 +22,8 @@ from api.processes import Dependencies, Embedded, HttpProcess, start_projector
 from consumers.kafka.topics import ensure_topics
 from eventsourcing_kafka.recorders import KafkaApplicationRecorder
 from local.processes import polls
+from projections.machine.progress import Progress
+from projections.machine.store import CHANNEL
 from settings import Settings
 from tests.api.conftest import start
 from tests.consumers.checks import eventually
@@ -171,3 +173,19 @@ def test_the_second_port_notices_a_stuck_event_loop(
             stuck.set()
             blocked.join()
         assert eventually(lambda: httpx.get(f"{ops}/readyz").status_code == 200)
+
+
+@pytest.mark.parametrize("part", ["progress", "key-watch"])
+def test_a_listener_that_ends_by_an_error_of_ours_ends_the_process(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """Only a database that is away is outlived. A statement of ours that is wrong would be tried again for ever."""
+    with start(database, tmp_path) as running:
+        assert running.problem() is None
+        if part == "progress":
+            monkeypatch.setattr(Progress, "_read_all", lambda _, connection: connection.execute("SELECT nothing"))
+            with psycopg.connect(database, autocommit=True) as connection:
+                connection.execute(f"NOTIFY {CHANNEL}")
+        else:
+            monkeypatch.setattr(running._key_watch, "_keys", None)
+        assert any(running.problem() is not None for _ in polls(10))

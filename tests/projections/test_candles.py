@@ -11,6 +11,7 @@ from projections.registry import PROJECTIONS
 from projections.times import DAY, MINUTE
 from projections.trades import trades
 from tests.projections.by_hand import MONDAY, Story, folded
+from tests.projections.reading_candles import outcome_candles
 from tests.projections.simulation import HOUR, START, simulate
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ def test_candles_of_ticks_and_gaps(read_models: ReadModels) -> None:
     story.trade("a", "sell", 1, 1, 650_000)
     copy = folded(read_models, story)
     with read(copy.connection, *PROJECTIONS) as as_of:
-        found = candles.candles(copy.connection, as_of, "m", 0, "1m", MONDAY, MONDAY + 10 * MINUTE)
-        (day,) = candles.candles(copy.connection, as_of, "m", 1, "1d", MONDAY, MONDAY + DAY)
+        found = outcome_candles(copy.connection, as_of, "m", 0, "1m", MONDAY, MONDAY + 10 * MINUTE)
+        (day,) = outcome_candles(copy.connection, as_of, "m", 1, "1d", MONDAY, MONDAY + DAY)
 
     assert [
         candles.Candle(MONDAY, MONDAY + MINUTE, 500_000, 600_000, 500_000, 600_000, None, 6, 10, 1),
@@ -50,8 +51,8 @@ def test_a_candle_of_the_past_holds_nothing_later(read_models: ReadModels) -> No
     copy = folded(read_models, story)
     for period, length in candles.PERIODS.items():
         with read(copy.connection, *PROJECTIONS, at=position) as as_of:
-            (yes,) = candles.candles(copy.connection, as_of, "m", 0, period, MONDAY, MONDAY + DAY)
-            (no,) = candles.candles(copy.connection, as_of, "m", 1, period, MONDAY, MONDAY + DAY)
+            (yes,) = outcome_candles(copy.connection, as_of, "m", 0, period, MONDAY, MONDAY + DAY)
+            (no,) = outcome_candles(copy.connection, as_of, "m", 1, period, MONDAY, MONDAY + DAY)
 
         end = MONDAY + length
         assert yes == candles.Candle(MONDAY, end, 500_000, 517_322, 500_000, 517_322, None, 6, 10, 1)
@@ -73,7 +74,7 @@ def test_candles_are_what_ticks_and_trades_say(read_models: ReadModels) -> None:
                 ]
                 for period, length in candles.PERIODS.items():
                     end = START + min(60 * 24 * HOUR, 1000 * length) + length // 2
-                    for candle in candles.candles(
+                    for candle in outcome_candles(
                         copy.connection, as_of, market.market_id, outcome, period, START, end
                     ):
                         inside = [tick.price for tick in ticks if candle.start <= tick.time < candle.end]

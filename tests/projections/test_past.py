@@ -16,6 +16,7 @@ from projections.positions.withheld import withheld
 from projections.reading import AsOf, NotYetProjected, UnknownProjection, read
 from projections.registry import PROJECTIONS
 from projections.trades import trades
+from tests.projections.reading_candles import outcome_candles
 from tests.projections.simulation import HOUR, START, Simulation, simulate
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def candles_of(connection: Connection[Any], as_of: AsOf, market_id: str, outcome
     found: dict[str, Any] = {}
     for period, length in candles.PERIODS.items():
         for start in {max(START, as_of.time - 1000 * length), as_of.time}:
-            found[f"{market_id} {outcome} {period} since {start}"] = candles.candles(
+            found[f"{market_id} {outcome} {period} since {start}"] = outcome_candles(
                 connection, as_of, market_id, outcome, period, start, START + 1000 * 24 * HOUR
             )
     return found

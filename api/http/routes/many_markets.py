@@ -14,12 +14,14 @@ from api.http.resources import CANDLES_OF_MARKET
 from api.http.routes.market_lists import NAMED_MAX
 from api.http.routes.market_series import (
     CANDLES_MAX,
+    CANDLES_NEEDS,
     POINTS_MAX,
     Candles,
     CandlesLimit,
     Fidelity,
     Interval,
     PointsLimit,
+    SeriesPage,
     Ticks,
 )
 from api.http.routes.markets import NEEDS, find_all
@@ -33,8 +35,8 @@ router = APIRouter(tags=["market data"])
 
 Markets = Annotated[str, Query(min_length=1, description=f"up to {NAMED_MAX} ids or slugs, with commas between them")]
 
-Page = Callable[[Connection[Any], AsOf, MarketRow, int, int], tuple[Any, int, int | None]]
-"""Returns a market's rows after a key, how many they are, and the key after which more follow; takes also how many may be."""
+Pages = Callable[[Connection[Any], AsOf, Sequence[MarketRow], int, int], list[SeriesPage]]
+"""Returns the parts of markets, one after another as far as a page goes; takes its size, and a key of the first market."""
 
 START: Final = 0
 """The key before the first row of a market."""
@@ -56,15 +58,8 @@ async def list_prices_histories(
     A page may end within a market; the next one goes on there.
     """
     wanted = Ticks(interval, fidelity, query_time("start", start), query_time("end", end))
-
-    def page(
-        connection: Connection[Any], as_of: AsOf, market: MarketRow, left: int, after: int
-    ) -> tuple[Any, int, int | None]:
-        histories, last, points = wanted.of(connection, as_of, market, None, left, after)
-        return histories, points, last
-
     named = references("markets", markets, NAMED_MAX)
-    return await _pages(read, named, "histories", page, limit, cursor, (*NEEDS, prices.histories))
+    return await _pages(read, named, "histories", wanted.of_all, limit, cursor, (*NEEDS, prices.histories_of))
 
 
 @router.get("/candlesticks", responses=list_of(CANDLES_OF_MARKET, "MARKET_NOT_FOUND"))
@@ -82,17 +77,8 @@ async def list_candlesticks(
     A page may end within a market; the next one goes on there.
     """
     wanted = Candles(period, query_time("start", start), query_time("end", end))
-
-    def page(
-        connection: Connection[Any], as_of: AsOf, market: MarketRow, left: int, after: int
-    ) -> tuple[Any, int, int | None]:
-        rows, more_from = wanted.of(connection, as_of, market, None, left, after or None)
-        return rows, len(rows), more_from
-
     named = references("markets", markets, NAMED_MAX)
-    return await _pages(
-        read, named, "candlesticks", page, limit, cursor, (*NEEDS, candles.first_start, candles.candles)
-    )
+    return await _pages(read, named, "candlesticks", wanted.of_all, limit, cursor, (*NEEDS, *CANDLES_NEEDS))
 
 
 @router.get("/books", responses=list_of(BooksOfMarket, "MARKET_NOT_FOUND"))
@@ -110,24 +96,18 @@ async def list_books(read: Read, markets: Markets) -> Response:
 
 
 async def _pages(
-    read: Read, named: Sequence[str], name: str, page: Page, limit: int, cursor: str | None, needs: Sequence[Any]
+    read: Read, named: Sequence[str], name: str, pages: Pages, limit: int, cursor: str | None, needs: Sequence[Any]
 ) -> Response:
     """Return a page of rows of markets, one market after another, each until it has no more or the page is full."""
     first, key = read.after(cursor, int, int) or (0, START)
 
     def query(connection: Connection[Any], as_of: AsOf) -> tuple[list[dict[str, Any]], tuple[int, int] | None]:
-        rows = find_all(connection, as_of, named)
-        found: list[dict[str, Any]] = []
-        left, after = limit, key
-        for number, row in enumerate(rows[first:], first):
-            if left <= 0:
-                return found, (number, START)
-            part, count, more = page(connection, as_of, row, left, after)
-            found.append(_of(row, name, part))
-            if more is not None:
-                return found, (number, more)
-            left, after = left - count, START
-        return found, None
+        rows = find_all(connection, as_of, named)[first:]
+        parts = pages(connection, as_of, rows, limit, key)
+        found = [_of(row, name, part.rows) for row, part in zip(rows, parts, strict=False)]
+        if parts and (more := parts[-1].more) is not None:
+            return found, (first + len(parts) - 1, more)
+        return found, (first + len(parts), START) if len(parts) < len(rows) else None
 
     (rows, last), as_of = await read.fetch(needs, query)
     return answer(rows, as_of, next_cursor=read.cursor(last, as_of))

@@ -13,12 +13,14 @@ from api.http.resources import CANDLE, HOLDER, MARKET_WITH_WORDINGS, TRADE
 from api.http.routes.events import Types, type_names
 from api.http.routes.market_series import (
     CANDLES_MAX,
+    CANDLES_NEEDS,
     POINTS_MAX,
     Candles,
     CandlesLimit,
     Fidelity,
     Interval,
     PointsLimit,
+    SeriesPage,
     Ticks,
 )
 from api.http.routes.markets import NEEDS, find, outcome_indexes, whole_market
@@ -68,11 +70,11 @@ async def get_prices_history(
     wanted = Ticks(interval, fidelity, query_time("start", start), query_time("end", end))
     after = read.after(cursor, int)
 
-    def query(connection: Connection[Any], as_of: AsOf) -> tuple[list[dict[str, Any]], int | None, int]:
+    def query(connection: Connection[Any], as_of: AsOf) -> SeriesPage:
         found = find(connection, as_of, market)
         return wanted.of(connection, as_of, found, outcome, limit, after[0] if after else 0)
 
-    (histories, last, _), as_of = await read.fetch((*NEEDS, prices.histories), query)
+    (histories, last), as_of = await read.fetch((*NEEDS, prices.histories), query)
     key = None if last is None else [last]
     data = {"histories": histories} if outcome is None else histories[0]
     return answer(data, as_of, next_cursor=read.cursor(key, as_of))
@@ -97,12 +99,12 @@ async def get_candlesticks(
     wanted = Candles(period, query_time("start", start), query_time("end", end))
     after = read.after(cursor, int)
 
-    def query(connection: Connection[Any], as_of: AsOf) -> tuple[list[dict[str, Any]], int | None]:
+    def query(connection: Connection[Any], as_of: AsOf) -> SeriesPage:
         return wanted.of(
             connection, as_of, find(connection, as_of, market), outcome, limit, after[0] if after else None
         )
 
-    (rows, more_from), as_of = await read.fetch((*NEEDS, candles.first_start, candles.candles), query)
+    (rows, more_from), as_of = await read.fetch((*NEEDS, *CANDLES_NEEDS), query)
     key = None if more_from is None else [more_from]
     return answer(rows, as_of, next_cursor=read.cursor(key, as_of))
 

@@ -10,7 +10,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from api.stream import key_check
+from api.stream import key_check, tailer
 from api.stream.subscriber import Subscriber
 from tests.api.conftest import Exchange, connected, start
 from tests.api.stream.reading import opened
@@ -118,13 +118,17 @@ def test_conflation_leaves_out_prices_only(beating: Exchange) -> None:
     assert prices[-1].data["prices"] == beating.api.data(f"/markets/{market['slug']}", min_position=last)["odds"]
 
 
-def test_an_error_of_the_hub_ends_the_process(beating: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("where", ["hub", "tailer"])
+def test_an_error_of_ours_ends_the_process(beating: Exchange, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     """Streams that nobody feeds would only beat: they end, and whoever watches the process starts it again."""
     market, trader = beating.market(), beating.trader()
     with opened(beating.running.url) as stream:
         stream.until(lambda block: block.event == "hello")
         assert beating.running.problem() is None
-        monkeypatch.setattr(Subscriber, "offer", lambda *_: 1 / 0)
+        if where == "hub":
+            monkeypatch.setattr(Subscriber, "offer", lambda *_: 1 / 0)
+        else:
+            monkeypatch.setattr(tailer, "decoded", lambda _: 1 / 0)
         trader.place(market["slug"])
         assert stream.until(lambda block: block.event == "bye")[-1].data["code"] == 1012
     assert beating.running.problem() == "the stream stopped: division by zero"

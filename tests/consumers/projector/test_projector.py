@@ -6,8 +6,12 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
+
+from consumers.projector import assignment
 from consumers.projector.projector import Projector
 from local.processes import polls
+from projections.dashboards.watchdog import Watchdog
 from projections.machine.progress import Progress
 from projections.machine.store import connect, ensure
 from projections.reading import projection_status
@@ -165,3 +169,26 @@ def test_projector_killed_under_load(database: str, log: Log, progress: Progress
         projector.stop()
 
     assert expected_digests(database, events) == all_digests(database)
+
+
+@pytest.mark.parametrize("part", ["assignment", "watchdog"])
+def test_an_error_of_ours_is_told(database: str, log: Log, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    """A thread beside the folds that ends by one would leave dashboards unwatched or new members unseen: the process ends."""
+    watchdog = Watchdog(database, look_seconds=0.05)
+    projector = Projector(log, database, watchdog=watchdog)
+    if part == "watchdog":
+        monkeypatch.setattr(watchdog, "_limits", {})  # psycopg says that the statement lacks a value
+    projector.start()
+    try:
+        if part == "assignment":
+            assert projector.problem() is None
+            monkeypatch.setattr(assignment, "assign", lambda *_: 1 / 0)
+            with connect(database) as connection:
+                for _ in polls(WAIT):
+                    connection.execute(f"NOTIFY {assignment.CHANNEL}")
+                    if projector.problem() is not None:
+                        break
+        assert any(projector.problem() is not None for _ in polls(WAIT))
+        assert str(projector.problem()).startswith(f"{part} stopped: ")
+    finally:
+        projector.stop()

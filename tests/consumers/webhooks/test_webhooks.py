@@ -18,6 +18,9 @@ from pydantic import SecretStr
 from api.processes import HttpProcess, start_projector, start_webhooks
 from consumers.kafka.topics import ensure_topics
 from consumers.run_engine import make_engine
+from consumers.webhooks import worker
+from consumers.webhooks.shared import THREADS
+from consumers.webhooks.store import CHANNEL
 from consumers.wiring import open_recorder
 from local.postgres import create_database, drop_database
 from local.processes import free_port, polls
@@ -176,7 +179,8 @@ def test_a_webhook_is_disabled_after_a_day_and_can_be_enabled(
     wait_for(exchange, hook, "failing")
     with psycopg.connect(str(exchange.running.settings.dsn), autocommit=True) as connection:
         connection.execute(
-            "UPDATE public.webhooks SET failing_since = now() - interval '24 hours', next_attempt_at = now()"
+            "UPDATE public.webhooks SET failing_since = now() - interval '24 hours', next_attempt_at = now(); "
+            f"NOTIFY {CHANNEL}"
         )
     disabled = wait_for(exchange, hook, "disabled")
     assert disabled["delivered_position"] < missed[0]
@@ -230,7 +234,7 @@ def test_another_log_disables_a_webhook(exchange: Exchange, receiver: Receiver) 
     """Its place means nothing there. Enabled again, it continues at the end."""
     hook = register(exchange, receiver, min_cost="0")
     with psycopg.connect(str(exchange.running.settings.dsn), autocommit=True) as connection:
-        connection.execute("UPDATE public.webhooks SET log = 'another'")
+        connection.execute(f"UPDATE public.webhooks SET log = 'another'; NOTIFY {CHANNEL}")
     with listening(receiver):
         assert wait_for(exchange, hook, "disabled")["last_error"] == "the log was made anew"
         exchange.api.done(f"/webhooks/{hook}/enable")
@@ -250,6 +254,45 @@ def test_metrics_tell_of_webhooks(exchange: Exchange, receiver: Receiver) -> Non
                 break
     assert f'tidings_webhook_disabled{{webhook="{hook}"}} 0.0' in lines
     assert any(line.startswith(f'tidings_webhook_position{{webhook="{hook}"}}') for line in lines)
+
+
+def test_many_webhooks_share_threads_and_connections(exchange: Exchange, receiver: Receiver) -> None:
+    """Twenty of them are told of a trade, by as many threads and database connections as one."""
+
+    def used() -> tuple[int, int]:
+        with psycopg.connect(str(exchange.running.settings.dsn)) as connection:
+            row = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+            names = [each.name for each in threading.enumerate()]
+            return sum(name.startswith("webhook") for name in names), int(row.fetchone()[0])  # type: ignore[index]
+
+    before = used()
+    for _ in range(20):
+        exchange.api.done("/webhooks", {"url": receiver.url, "min_cost": "0"})
+    with listening(receiver):
+        trade(exchange, exchange.trader(), [exchange.market()["market_id"]], 1)
+        receiver.wait_for(lambda: len({each.webhook_id for each in receiver.received}) == 20)
+        most = used()
+    assert most[0] <= 1 + THREADS + 1, "its event loop, those that ask, and one that follows the log"
+    assert most[1] <= before[1] + THREADS
+
+
+def test_an_error_of_ours_ends_the_process(
+    exchange: Exchange, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be tried again for ever, and nobody would hear of it."""
+    assert exchange.running.problem() is None
+    monkeypatch.setattr(worker, "delivery_of", lambda *_: 1 / 0)
+    sender = exchange.running._webhooks
+    register(exchange, receiver, min_cost="0")
+    trade(exchange, exchange.trader(), [exchange.market()["market_id"]], 1)
+    try:
+        assert any(exchange.running.problem() is not None for _ in polls(30))
+        assert exchange.running.problem() == "webhooks stopped: ZeroDivisionError: division by zero"
+    finally:  # others use this exchange
+        sender.stop()
+        exchange.running._webhooks = start_webhooks(
+            exchange.running.settings, exchange.running.dependencies.log, exchange.running._stack
+        )
 
 
 def test_it_sends_with_the_log_in_kafka(kafka: str, topic_prefix: str, database: str, tmp_path: Path) -> None:

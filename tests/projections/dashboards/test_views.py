@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 
 from domain.market import Status
 from local.postgres import create_database, drop_database
-from projections import accounts, candles, equity
+from projections import accounts, equity
 from projections.dashboards.views import MARKETS, PAGE, VIEWS, page
 from projections.machine.store import CONNECT_OPTIONS
 from projections.markets import listing, prices
@@ -22,6 +22,7 @@ from projections.reading import read
 from projections.registry import PROJECTIONS
 from tests.projections.dashboards.queries import rows_of
 from tests.projections.folding import Copy
+from tests.projections.reading_candles import outcome_candles
 from tests.projections.simulation import START
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def test_ticks_and_candles_are_exact(folded: Connection[Any]) -> None:
             for market in listed
             for index, outcome in enumerate(market.outcomes)
         }
-        days = candles.candles(folded, as_of, busiest.market_id, 0, "1d", START, as_of.time)
+        days = outcome_candles(folded, as_of, busiest.market_id, 0, "1d", START, as_of.time)
 
     for (market_id, outcome), history in ticks.items():
         assert folded.execute(

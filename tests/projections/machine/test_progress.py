@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from local.processes import polls
 from projections.machine.progress import Progress
 from projections.machine.store import connect, ensure
 from projections.registry import PROJECTIONS
@@ -87,3 +88,23 @@ def test_a_wait_ends_exactly_when_all_have_reached_its_position(steps: list[tupl
         assert future.done()
         stack.close()
     assert not any(progress._waits.values())
+
+
+def test_positions_fall_with_those_of_the_table(database: str, progress: Progress) -> None:
+    """A crash of PostgreSQL takes the last transactions of the read models, and every connection: then all is looked up."""
+    with connect(database) as connection:
+        ensure(connection, [PROJECTIONS["stories"]])
+        move = "UPDATE projection_positions SET position = %s WHERE projection = 'stories'"
+        connection.execute(move, [7])
+        connection.execute("NOTIFY tidings_progress")
+        assert progress.wait(["stories"], 7, WAIT)
+        connection.execute(move, [5])
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND pid <> pg_backend_pid()"
+        )
+        assert any(progress.position(["stories"]) == 5 for _ in polls(WAIT))
+        assert not progress.wait(["stories"], 6, 0.1)
+        connection.execute(move, [6])
+        connection.execute("NOTIFY tidings_progress")
+        assert progress.wait(["stories"], 6, WAIT)

@@ -88,3 +88,7 @@ def test_all_markets_are_looked_up_at_once(exchange: Exchange, monkeypatch: pyte
     for path in ("/books", "/candlesticks", "/prices-history"):
         for when in ({}, {"as_of_position": made[-1]["position"]}):
             assert looked_up(path, names, **when) == looked_up(path, names[:1], **when) == (1, path == "/books")
+            looked_up(path, names, **when)
+            of_all = len(statements)
+            looked_up(path, names[:1], **when)
+            assert of_all == len(statements), statements

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ACCOUNT, MARKET = "ac_" + "1" * 26, "mk_" + "2" * 26
 TRADER = Principal("key_1", frozenset({"trader"}), ACCOUNT)
-NAMES = References(None)  # type: ignore[arg-type]  # what is an id needs no database
+NAMES = References(None, None)  # type: ignore[arg-type]  # what is an id needs no database
 TEXTS = ["", "Yes", "x" * 64, "x" * 65, "ü", "\n", "\u200b", "a b", MARKET, ACCOUNT, "or_" + "3" * 26]
 AMOUNTS = [
     "0", "1", "1.5", "0.000001", "0.0000001", "01", "+1", "-1", "-0", "1e3", "NaN", "٣", " 1", "1.", ".5", "",
