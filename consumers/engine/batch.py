@@ -194,6 +194,9 @@ class Decider:
         except Exception as error:
             raise CommandFailedError(command_id) from error
         batch = self.batch  # `_make_room` may have begun a new batch
+        if isinstance(entries, Rejection):
+            self._tell(submitted, time, entries)
+            return
         events = [entry.event for entry in entries]
         first = len(batch.events)
         decided = DecidedCommand(submitted, time, batch, first + len(entries) - 1, events)
@@ -278,8 +281,8 @@ class Decider:
         """Return the offset up to which all commands have been decided or answered: those that wait come after it."""
         return self._old[0][1] if self._old else self.next_offset
 
-    def _entries(self, submitted: Submitted, command: Command | InvalidCommand, time: Time) -> list[Entry]:
-        """Return the events of a command, applied to the state."""
+    def _entries(self, submitted: Submitted, command: Command | InvalidCommand, time: Time) -> list[Entry] | Rejection:
+        """Return the events of a command, applied to the state; or a refusal that is no outcome (`Submitted.top_up`)."""
         command_id = submitted.command_id
         if isinstance(command, InvalidCommand):
             why = command.rejection
@@ -291,16 +294,23 @@ class Decider:
             ticked = CommandHadNoEffect("AdvanceTime", None, None, json_of(submitted.body))
             return [self._exchange.emit_partition_event(ticked, time, command_id)]
         assert not isinstance(command, QuoteOrder), "a quote has no events"
+        if submitted.top_up:
+            return self._exchange.handle_if_funded(command, time, command_id, submitted.body)
         return self._exchange.handle(command, time, command_id, submitted.body)
 
     def _quote(self, submitted: Submitted, command: QuoteOrder, time: Time) -> None:
         """Reply with what the order would do after all that is decided by now."""
         quoted = self._exchange.quote(command.order, time)
-        decided = DecidedCommand(submitted, time, self.batch, len(self.batch.events) - 1)
         if isinstance(quoted, Rejection):
-            decided.reply = refusal(submitted.command_id, submitted.digest, 0, time, quoted)
+            self._tell(submitted, time, quoted)
         else:
-            decided.events = quoted
+            last = len(self.batch.events) - 1
+            self.batch.decided.append(DecidedCommand(submitted, time, self.batch, last, quoted))
+
+    def _tell(self, submitted: Submitted, time: Time, why: Rejection) -> None:
+        """Reply with a refusal that leaves nothing in the log. It holds after all that is decided by now, no longer."""
+        decided = DecidedCommand(submitted, time, self.batch, len(self.batch.events) - 1)
+        decided.reply = refusal(submitted.command_id, submitted.digest, 0, time, why)
         self.batch.decided.append(decided)
 
     def _add(self, entries: Sequence[Entry], time: Time, command_id: str, digest: str | None) -> None:
