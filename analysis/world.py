@@ -8,6 +8,7 @@ from analysis.terms import Terms, TermsInUse
 from consumers.engine.batch import entries_of
 from domain.events import Recorded
 from domain.exchange import Exchange
+from domain.rejections import Rejection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -56,6 +57,7 @@ class World:
         """Decide a command at a time that is not before the last one, with what is due before and what it leaves to do."""
         yield from self.advance(time)
         entries = entries_of(self.exchange, submitted, time)
+        assert not isinstance(entries, Rejection), "no command of a log asks for its funds"
         self.answer = entries[0].event
         yield from self._place(entries, time, submitted.command_id, submitted.digest)
         yield from self.advance(time)

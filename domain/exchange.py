@@ -254,9 +254,9 @@ class Exchange(ExchangeState):
                 found = self._market_and_account(command.market_id, command.account_id)
                 if isinstance(found, Rejection):
                     return found
-                if command.account_id not in self.accounts:  # even the smallest bond needs a balance
-                    return no_balance()
-                return market_decisions.dispute(*found, command, self.time)
+                decided = market_decisions.dispute(*found, command, self.time)
+                needs_balance = not isinstance(decided, Rejection) and command.account_id not in self.accounts
+                return no_balance() if needs_balance else decided
             case TransferFunds():
                 return self._transfer_funds(command)
             case _:

@@ -60,6 +60,7 @@ MODULES: Final = (
     "domain/sweeping.py",
     "domain/transfer_rules.py",
     "messages/commands.py",
+    "messages/ids.py",
     "messages/order.py",
     "messages/results.py",
     "messages/stored.py",

@@ -92,7 +92,7 @@ SERVER_ASSIGNED: Final[Mapping[type, tuple[str, ...]]] = {
     AcceptInvitation: ("account_id", "name_key"),
     PlaceOrder: ("order_id",),
 }
-"""The fields that are not on the wire: they follow from the command's id and its other fields (`messages.commands.with_ids`)."""
+"""The fields that are not on the wire: they follow from the command's id and its other fields (`messages.ids.with_ids`)."""
 
 _SERVER_ASSIGNED_INSIDE: Final = {**SERVER_ASSIGNED, OpenMarket: ("market_id", "story_id", "derived_slug")}
 """The same for a command that stands inside another one."""

@@ -11,7 +11,7 @@ import msgspec
 from domain import commands
 from domain.money import Time
 from domain.orders import PlaceOrder
-from domain.values import Value
+from domain.values import NO_JSON, Value
 from messages.fields import InvalidCommand
 
 COMMAND_ID_MAX: Final = 200
@@ -22,6 +22,9 @@ RECORD_COMMANDS_MAX: Final = 1_000
 
 BODY_BYTES_MAX: Final = 4096
 """The largest body that the log keeps of a command that changed nothing."""
+
+THEN_BYTES_MAX: Final = 4096
+"""The largest command that a transfer between partitions carries along."""
 
 
 class AdvanceTime(Value):
@@ -45,7 +48,8 @@ COMMANDS: Final[dict[str, type[Command]]] = {
 class Submitted(msgspec.Struct):
     """A command as it reached the engine. `command` is the refusal where one of its fields is invalid.
 
-    `body` is what the log keeps of the command if it changes nothing: its fields as JSON in one line, or empty.
+    `body` is what the log keeps of the command if it changes nothing: its fields as JSON in one line, or empty. `top_up` and
+    `then` are those of the envelope; `then` is the JSON of a command, or empty.
     """
 
     command_id: str
@@ -55,6 +59,8 @@ class Submitted(msgspec.Struct):
     reply_to: str | None = None
     type: str = ""
     body: bytes = b""
+    top_up: bool = False
+    then: bytes = b""
 
 
 class UnreadableError(ValueError):
@@ -62,10 +68,16 @@ class UnreadableError(ValueError):
 
 
 class Envelope(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """The fields around a command's own, which are `data`."""
+    """The fields around a command's own, which are `data`.
+
+    Two are for several partitions. With `top_up` a command that lacks funds leaves nothing, and its sender hears so. `then` is a
+    command that a transfer carries along, to be decided where the funds arrive.
+    """
 
     command_id: str
     type: str
     data: msgspec.Raw
     at: str | None = None
     reply_to: str | None = None
+    top_up: bool = False
+    then: msgspec.Raw = NO_JSON

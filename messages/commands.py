@@ -18,21 +18,21 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from domain.account import OpenAccount
-from domain.invitations import AcceptInvitation, CreateInvitation
 from domain.market import OpenMarket
 from domain.market_evolution import uniform_prices
 from domain.money import Time
 from domain.orders import PlaceOrder
 from domain.placement import partition_of
 from domain.story import PublishStory
-from domain.transfers import RECEIPT
+from domain.transfers import RECEIPT, TransferFunds
+from domain.values import NO_JSON, json_of
 from messages.codecs import command_codec
 from messages.command_types import (
     BODY_BYTES_MAX,
     COMMAND_ID_MAX,
     COMMANDS,
     RECORD_COMMANDS_MAX,
+    THEN_BYTES_MAX,
     AdvanceTime,
     Command,
     Envelope,
@@ -41,8 +41,8 @@ from messages.command_types import (
     UnreadableError,
 )
 from messages.fields import ID, InvalidCommand
+from messages.ids import new_id, with_ids
 from messages.json_text import RepeatedKey, check_keys, check_outer_keys, without_bom
-from messages.names import derived_slug, name_key
 from messages.order import ORDER_COMMAND_ID, OrderData, fast_order, order_command_id, order_data, surely_valid
 from messages.wire import format_time, parse_time
 
@@ -75,58 +75,6 @@ _encode: Final = msgspec.json.Encoder().encode
 
 RESERVED: Final = ("due:", RECEIPT)
 """The beginnings of the ids that the engine gives itself: when something is due, and when a transfer from a partition arrives."""
-
-
-# --- server-assigned ids
-
-
-def new_id(prefix: str, command_id: str, number: int = 0, partition: int = 0) -> str:
-    """Return the id of what a command creates: `or_` and 26 hex digits of a hash of the command's id; `or3_` in partition 3.
-
-    Prefixes: `st` stories, `mk` markets, `ac` accounts, `or` orders, `iv` invitations, which have no partition. `number` tells
-    apart what one command creates of a kind (the markets of a story). A command makes the same ids in a partition wherever and
-    however often it is sent.
-    """
-    text = f"{command_id}#{number}" if number else command_id
-    stamped = f"{prefix}{partition}" if partition else prefix
-    # 104 bits: nobody finds two command ids whose hashes collide.
-    return f"{stamped}_{hashlib.blake2b(text.encode(), digest_size=13).hexdigest()}"
-
-
-def with_ids(command_id: str, command: Command, partition: int = 0) -> Command:
-    """Return the command with its server-assigned fields: ids, derived slugs, and the key of an account's name.
-
-    A new story or account gets an id of this partition; a market is where its story is, and an order where its market is.
-    """
-    match command:
-        case PlaceOrder():
-            return replace(command, order_id=new_id("or", command_id, partition=partition_of(command.market_id)))
-        case OpenAccount():
-            account_id = new_id("ac", command_id, partition=partition)
-            return replace(command, account_id=account_id, name_key=name_key(command.name))
-        case CreateInvitation():
-            return replace(command, invitation_id=new_id("iv", command_id))
-        case AcceptInvitation():
-            account_id = new_id("ac", command_id, partition=partition)
-            return replace(command, account_id=account_id, name_key=name_key(command.name))
-        case OpenMarket():
-            market_id = new_id("mk", command_id, partition=partition_of(command.story_id))
-            return _named_market(command, command.story_id, market_id)
-        case PublishStory():
-            story_id = new_id("st", command_id, partition=partition)
-            slug = derived_slug(command.title, "story", story_id) if command.slug is None else ""
-            markets = tuple(
-                _named_market(market, story_id, new_id("mk", command_id, number, partition))
-                for number, market in enumerate(command.markets)
-            )
-            return replace(command, story_id=story_id, derived_slug=slug, markets=markets)
-        case _:
-            return command
-
-
-def _named_market(market: OpenMarket, story_id: str, market_id: str) -> OpenMarket:
-    slug = derived_slug(market.question, "market", market_id) if market.slug is None else ""
-    return replace(market, story_id=story_id, market_id=market_id, derived_slug=slug)
 
 
 # --- bodies and digests
@@ -187,23 +135,25 @@ _PARTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _ORDER: Final = msgspec.json.Decoder(OrderData)
 
 
-def parse_record(value: bytes) -> list[Submitted | UnreadableError]:
+def parse_record(value: bytes, partition: int = 0) -> list[Submitted | UnreadableError]:
     """Return the commands of a record of the `commands` topic, in their order: one object, or an array of objects.
+
+    What they create gets ids of this partition.
 
     An UnreadableError stands in the place of an object that is no command. Raises UnreadableError when the whole value
     is unreadable.
     """
     value = without_bom(value)
     if not _is_array(value):
-        return [_parse_or_error(value)]
+        return [_parse_or_error(value, partition)]
     try:
         envelopes = _RECORD.decode(value)
         _check_count(len(envelopes))
         check_keys(value, _encode(envelopes))
-        return [_submitted(envelope) for envelope in envelopes]
+        return [_submitted(envelope, partition) for envelope in envelopes]
     except (*_UNDECODABLE, UnreadableError):
         pass
-    return [_parse_or_error(part) for part in record_parts(value)]
+    return [_parse_or_error(part, partition) for part in record_parts(value)]
 
 
 def record_parts(value: bytes) -> list[bytes]:
@@ -228,9 +178,9 @@ def _check_count(commands: int) -> None:
         raise UnreadableError(f"a record holds at most {RECORD_COMMANDS_MAX} commands, not {commands}")
 
 
-def _parse_or_error(value: bytes) -> Submitted | UnreadableError:
+def _parse_or_error(value: bytes, partition: int) -> Submitted | UnreadableError:
     try:
-        return parse_command(value)
+        return parse_command(value, partition)
     except UnreadableError as error:
         return error
 
@@ -238,18 +188,21 @@ def _parse_or_error(value: bytes) -> Submitted | UnreadableError:
 # --- one command from the wire
 
 
-def parse_command(value: bytes) -> Submitted:
-    """Return one command; with an invalid field, its refusal stands in place of the command. Raises UnreadableError."""
+def parse_command(value: bytes, partition: int = 0) -> Submitted:
+    """Return one command; with an invalid field, its refusal stands in place of the command. Raises UnreadableError.
+
+    What it creates gets ids of this partition.
+    """
     value = without_bom(value)
     try:
         envelope = _ENVELOPE.decode(value)
         check_outer_keys(value, _encode(envelope))
     except _UNDECODABLE as error:
         raise UnreadableError(str(error)) from None
-    return _submitted(envelope)
+    return _submitted(envelope, partition)
 
 
-def _submitted(envelope: Envelope) -> Submitted:
+def _submitted(envelope: Envelope, partition: int) -> Submitted:
     command_id, command_type, data = envelope.command_id, envelope.type, envelope.data
     if not is_command_id(command_id):
         raise UnreadableError(
@@ -265,14 +218,35 @@ def _submitted(envelope: Envelope) -> Submitted:
         if command_type == "PlaceOrder" and (found := _fast_order(command_id, data)) is not None:
             command, text = found
         else:
-            command = _parse_data(command_type, command_id, data)
+            command = _parse_data(command_type, command_id, data, partition)
             text = _dump_data(command)
-        return Submitted(
+        submitted = Submitted(
             command_id, command, _digest(command_type, text), at, envelope.reply_to, command_type, _body(text)
         )
+        return _with_wishes(submitted, envelope)
     except InvalidCommand as error:
         body, text = _invalid_body(bytes(data))
         return Submitted(command_id, error, _digest(command_type, text), None, envelope.reply_to, command_type, body)
+
+
+def _with_wishes(submitted: Submitted, envelope: Envelope) -> Submitted:
+    """Return the same command with what only a sender to several partitions asks for. Raises InvalidCommand."""
+    submitted.top_up = envelope.top_up
+    if envelope.then is NO_JSON or envelope.then == NO_JSON:
+        return submitted
+    then = bytes(envelope.then)
+    if submitted.type != TransferFunds.__name__:
+        raise InvalidCommand("then", "can only follow a transfer")
+    if len(then) > THEN_BYTES_MAX:
+        raise InvalidCommand("then", f"must have at most {THEN_BYTES_MAX} bytes", maximum=THEN_BYTES_MAX)
+    try:
+        inner = parse_command(then)
+    except UnreadableError as error:
+        raise InvalidCommand("then", f"is no command: {error}") from None
+    if inner.then:
+        raise InvalidCommand("then", "must not have another command follow")
+    submitted.then = then
+    return submitted
 
 
 def _fast_order(command_id: str, data: msgspec.Raw) -> tuple[PlaceOrder, bytes] | None:
@@ -313,24 +287,26 @@ def _parse_at(text: str) -> Time:
         raise InvalidCommand("at", str(error)) from None
 
 
-def _parse_data(command_type: str, command_id: str, data: msgspec.Raw) -> Command:
+def _parse_data(command_type: str, command_id: str, data: msgspec.Raw, partition: int) -> Command:
     try:
         values = msgspec.json.decode(data)
         check_keys(bytes(data))
     except _UNDECODABLE as error:
         raise InvalidCommand("data", str(error)) from None
-    return command_of(command_type, command_id, values)
+    return command_of(command_type, command_id, values, partition)
 
 
-def command_of(command_type: str, command_id: str, data: Mapping[str, Any]) -> Command:
+def command_of(command_type: str, command_id: str, data: Mapping[str, Any], partition: int = 0) -> Command:
     """Return the command of this type with these fields, given in their wire form, and its server-assigned ids.
+
+    Ids of what it creates are those of this partition.
 
     Raises InvalidCommand, and KeyError for a type that is not in `COMMANDS`.
     """
     command: Command = command_codec(COMMANDS[command_type]).parse(data, "")
     if isinstance(command, PlaceOrder):
         _check_order_id(command_id, command.account_id, command.client_order_id)
-    return with_ids(command_id, command)
+    return with_ids(command_id, command, partition)
 
 
 # --- commands that Python code made
@@ -357,9 +333,19 @@ def _check_order_id(command_id: str, account_id: str, client_order_id: str) -> N
 # --- to the wire
 
 
-def dump_command(command_id: str, command: Command, at: Time | None = None, reply_to: str | None = None) -> bytes:
-    """Return the JSON of one command; `dump_record` joins several."""
-    return dump_with_digest(command_id, command, at, reply_to)[0]
+def dump_command(
+    command_id: str,
+    command: Command,
+    at: Time | None = None,
+    reply_to: str | None = None,
+    *,
+    top_up: bool = False,
+    then: bytes = b"",
+) -> bytes:
+    """Return the JSON of one command; `dump_record` joins several. `then` is the JSON of the command that a transfer carries."""
+    name, data = type(command).__name__, _dump_data(command)
+    moment = None if at is None else format_time(at)
+    return _encode(Envelope(command_id, name, msgspec.Raw(data), moment, reply_to, top_up, json_of(then)))
 
 
 def dump_with_digest(

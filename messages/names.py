@@ -17,7 +17,7 @@ _ID: Final = re.compile(r"(st|mk|ac|or)[0-9]*_[0-9a-f]{26}")
 
 
 def is_id(text: str) -> bool:
-    """Return whether a text has the form of a server-assigned id (see `messages.commands.new_id`)."""
+    """Return whether a text has the form of a server-assigned id (see `messages.ids.new_id`)."""
     return _ID.fullmatch(text) is not None
 
 

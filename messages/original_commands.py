@@ -72,7 +72,7 @@ from messages.commands import body_and_digest, parse_command
 from messages.fields import InvalidCommand
 from messages.names import derived_slug
 
-_OF_ENVELOPE = frozenset({"at", "reply_to"})
+_OF_ENVELOPE = frozenset({"at", "reply_to", "then"})
 
 
 def original_command(events: Sequence[Recorded]) -> Submitted | None:

@@ -10,8 +10,10 @@ from typing import Final
 
 import msgspec
 
+from domain.transfers import TransferFunds
 from messages.asyncapi import PAGE, asyncapi, dump_yaml
 from messages.codecs import command_codec
+from messages.command_types import THEN_BYTES_MAX
 from messages.commands import COMMAND_ID_MAX, COMMANDS, RESERVED
 from messages.events import event_schemas
 from messages.fields import ID
@@ -43,11 +45,24 @@ def _command_schema(name: str, command_type: type) -> Schema:
         "type": {"const": name},
         "at": TIME_SCHEMA,
         "reply_to": ID.schema(),
+        "top_up": {
+            "type": "boolean",
+            "description": "with several partitions: if funds lack, leave nothing and reply FUNDS_NEEDED",
+        },
+        **_then(command_type),
         "data": command_codec(command_type).schema(),
     }
     return {"$schema": SCHEMA_DIALECT, "title": name} | object_schema(
         properties, ["command_id", "type", "data"], summary(command_type)
     )
+
+
+def _then(command_type: type) -> dict[str, Schema]:
+    """Return the property of what only a transfer can carry."""
+    if command_type is not TransferFunds:
+        return {}
+    text = f"a command of at most {THEN_BYTES_MAX} bytes, to be decided where the funds arrive; a crash may lose it"
+    return {"then": {"type": "object", "description": text}}
 
 
 def all_schemas() -> dict[str, Schema]:

@@ -195,6 +195,9 @@ class Decider:
         except Exception as error:
             raise CommandFailedError(command_id) from error
         batch = self.batch  # `_make_room` may have begun a new batch
+        if isinstance(entries, Rejection):
+            self._tell(submitted, time, entries)
+            return
         events = [entry.event for entry in entries]
         first = len(batch.events)
         decided = DecidedCommand(submitted, time, batch, first + len(entries) - 1, events)
@@ -282,11 +285,16 @@ class Decider:
     def _quote(self, submitted: Submitted, command: QuoteOrder, time: Time) -> None:
         """Reply with what the order would do after all that is decided by now."""
         quoted = self._exchange.quote(command.order, time)
-        decided = DecidedCommand(submitted, time, self.batch, len(self.batch.events) - 1)
         if isinstance(quoted, Rejection):
-            decided.reply = refusal(submitted.command_id, submitted.digest, 0, time, quoted)
+            self._tell(submitted, time, quoted)
         else:
-            decided.events = quoted
+            last = len(self.batch.events) - 1
+            self.batch.decided.append(DecidedCommand(submitted, time, self.batch, last, quoted))
+
+    def _tell(self, submitted: Submitted, time: Time, why: Rejection) -> None:
+        """Reply with a refusal that leaves nothing in the log. It holds after all that is decided by now, no longer."""
+        decided = DecidedCommand(submitted, time, self.batch, len(self.batch.events) - 1)
+        decided.reply = refusal(submitted.command_id, submitted.digest, 0, time, why)
         self.batch.decided.append(decided)
 
     def _add(self, entries: Sequence[Entry], time: Time, command_id: str, digest: str | None) -> None:
@@ -344,10 +352,10 @@ class Decider:
         return replies
 
 
-def entries_of(exchange: Exchange, submitted: Submitted, time: Time) -> list[Entry]:
+def entries_of(exchange: Exchange, submitted: Submitted, time: Time) -> list[Entry] | Rejection:
     """Decide a command at this time on an exchange that has nothing left to do then; return its events, already applied.
 
-    The command is not a quote, which has no events.
+    The command is not a quote, which has no events. A refusal is no outcome, and only returned with `Submitted.top_up`.
     """
     command, command_id = submitted.command, submitted.command_id
     if isinstance(command, InvalidCommand):
@@ -358,6 +366,8 @@ def entries_of(exchange: Exchange, submitted: Submitted, time: Time) -> list[Ent
         ticked = CommandHadNoEffect("AdvanceTime", None, None, json_of(submitted.body))
         return [exchange.emit_partition_event(ticked, time, command_id)]
     assert not isinstance(command, QuoteOrder), "a quote has no events"
+    if submitted.top_up:
+        return exchange.handle_if_funded(command, time, command_id, submitted.body)
     return exchange.handle(command, time, command_id, submitted.body)
 
 

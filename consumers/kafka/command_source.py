@@ -129,7 +129,7 @@ class KafkaCommandSource:
         for record, group in self._taken:
             if any(taken is command for taken in group.commands):
                 value = record.value() or b""
-                parsed = _owned(parse_record(value), sender=sender_of(record))
+                parsed = _owned(parse_record(value, self._settings.partition), sender=sender_of(record))
                 indexes = [i for i, item in enumerate(parsed) if isinstance(item, Submitted)]
                 index = indexes[next(i for i, taken in enumerate(group.commands) if taken is command)]
                 self._keep_letters([self._letter(reason, record, index, record_parts(value)[index])])
@@ -174,7 +174,7 @@ class KafkaCommandSource:
         letters: list[DeadLetter] = []
         commands: list[Submitted] = []
         try:
-            parsed = _owned(_parsed(value), sender=sender_of(record))
+            parsed = _owned(_parsed(value, self._settings.partition), sender=sender_of(record))
             commands = [item for item in parsed if isinstance(item, Submitted)]
             if (key := record.key()) is not None:
                 _check_key(key, commands)
@@ -227,10 +227,10 @@ class KafkaCommandSource:
             _log.warning("replies_not_sent", replies=len(replies), error=str(error))
 
 
-def _parsed(value: bytes) -> Sequence[Submitted | UnreadableError]:
+def _parsed(value: bytes, partition: int) -> Sequence[Submitted | UnreadableError]:
     if len(value) > RECORD_BYTES_MAX:
         raise UnreadableError(f"the record has {len(value)} bytes, more than {RECORD_BYTES_MAX}")
-    return parse_record(value)
+    return parse_record(value, partition)
 
 
 def _owned(parsed: Sequence[Submitted | UnreadableError], *, sender: Sender) -> Sequence[Submitted | UnreadableError]:
