@@ -29,6 +29,7 @@ class World:
         self.exchange = Exchange(partition)
         self.position = 0
         self.terms = TermsInUse(terms or Terms())
+        self._is_other = self.terms.terms != Terms()  # else all that falls due has its place in the log
         self.answer: Event | None = None
         """The first event of the last command; None if the last one was not sent by anybody."""
 
@@ -39,12 +40,13 @@ class World:
         """
         time = max(recovered.time, self.exchange.time)
         self.answer = None
-        yield from self._missed(time, recovered.command_id)
+        if self._is_other:
+            yield from self._missed(time, recovered.command_id)
         if recovered.certainty == "none":
             yield from self.advance(time)
         elif recovered.submitted is None:
             yield from self.advance(time)
-            (first,) = recovered.events
+            first = recovered.events[0]
             self.answer = first.event
             entry = self.exchange.emit_partition_event(first.event, time, recovered.command_id)  # type: ignore[arg-type]
             yield from self._place([entry], time, recovered.command_id, first.digest)
