@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def control(events: list[Recorded]) -> World:
     """Decide all commands of a log again."""
-    world = World()
+    world = World(is_recorded=True)
     again = Control(world)
     equal = [recorded for recovered in recovered_commands(events) for recorded in again.decide(recovered)]
     assert equal == [recorded for recorded in events if type(recorded.event) is not CommandsRead]
