@@ -40,7 +40,7 @@ KEYS: Final = {
 }
 
 SEASON_ORDERS: Final = 50_000
-APPEND_EVENTS: Final = 10_000
+APPEND_EVENTS: Final = 500
 
 WHATIF = r"""
 import json, re, resource, sys
@@ -128,7 +128,8 @@ def write(dsn: str, orders: int) -> int:
     log, events = CommandLog(), 0
     with recorder_of(dsn) as recorder:
         for _ in seasons(log, orders):
-            recorder.insert_events(log.events)
+            for start in range(0, len(log.events), APPEND_EVENTS):
+                recorder.insert_events(log.events[start : start + APPEND_EVENTS])
             events += len(log.events)
             log.events = []
     return events
