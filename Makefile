@@ -3,6 +3,7 @@
 #   make demo          run the whole exchange in one process: load the seed story, trade on it, show and serve it
 #   make demo-kafka    the same with a local Kafka broker and separate processes
 #   make serve         run your own exchange, without a story
+#   make export        write the log and all tables of your exchange as Parquet    (ARGS=DIR; installs DuckDB first)
 #   make test          run all tests, with a real PostgreSQL and a real Kafka    (ARGS="tests/local -x", WORKERS=0 for one process)
 #   make test-next     run the tests of eventsourcing_kafka that depend on its library, with the library's next release
 #   make check         check style, types, house rules, licences and known vulnerabilities, as CI does before the tests
@@ -32,7 +33,7 @@ NEXT := build/eventsourcing-next
 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --root-user-action=ignore
 
-.PHONY: demo demo-kafka serve test test-next check bench chaos library debian compile lock clean
+.PHONY: demo demo-kafka serve export test test-next check bench chaos library debian compile lock clean
 
 demo: compile
 	@$(BIN)/tidings demo $(ARGS)
@@ -42,6 +43,9 @@ demo-kafka: compile
 
 serve: compile
 	@$(BIN)/tidings serve $(ARGS)
+
+export: compile $(VENV)/.installed-analysts
+	@$(BIN)/tidings export $(ARGS)
 
 test: $(VENV)/.installed-dev $(NEXT)/.installed compile
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
@@ -68,6 +72,12 @@ library: $(VENV)/.installed-dev
 
 debian:
 	@tests/bare_debian.sh $(ARGS)
+
+# What only analysts need, in its locked version.
+$(VENV)/.installed-analysts: requirements-dev.txt $(VENV)/.installed
+	@awk '/^[a-z]/ { chosen = /^duckdb==/ } chosen' requirements-dev.txt > $(VENV)/analysts.txt
+	@$(PIP_INSTALL) --require-hashes --no-deps --requirement $(VENV)/analysts.txt
+	@touch $@
 
 # If there is a C compiler, compiles the rules after each change of them. See local/compile.py.
 compile: $(VENV)/.installed

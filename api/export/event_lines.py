@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from eventsourcing.postgres import PostgresApplicationRecorder
+from psycopg.rows import tuple_row
+from psycopg.sql import SQL, Identifier
 
+from domain.events import Recorded
 from messages.events import public_event
-from messages.stored import from_stored
+from messages.stored import decode_state, from_stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,10 +21,14 @@ if TYPE_CHECKING:
     from eventsourcing.persistence import ApplicationRecorder
 
     from api.export.row_lines import Lines
-    from domain.events import Recorded
 
 PAGE_EVENTS: Final = 5_000
 """The number of events that are read from the log at a time."""
+
+_ROWS: Final = SQL(
+    "SELECT notification_id, originator_id, originator_version, topic, state FROM {} "
+    "WHERE notification_id > %s AND notification_id <= %s ORDER BY notification_id LIMIT %s"
+)
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -88,12 +97,30 @@ def _line(recorded: Recorded, market_id: str | None, *, data_as_text: bool) -> E
 
 def read_pages(log: ApplicationRecorder, after: int, until: int) -> Iterator[list[Recorded]]:
     """Yield the events after a position up to another one, page by page."""
+    read = partial(_read_rows, log) if isinstance(log, PostgresApplicationRecorder) else partial(_read, log)
     while after < until:
-        page = log.select_notifications(after, PAGE_EVENTS, stop=until, inclusive_of_start=False)
+        page = read(after, until)
         if not page:
             return
-        yield [from_stored(notification.id, notification) for notification in page]
-        after = page[-1].id
+        yield page
+        after = page[-1].position
+
+
+def _read(log: ApplicationRecorder, after: int, until: int) -> list[Recorded]:
+    page = log.select_notifications(after, PAGE_EVENTS, stop=until, inclusive_of_start=False)
+    return [from_stored(notification.id, notification) for notification in page]
+
+
+def _read_rows(log: PostgresApplicationRecorder, after: int, until: int) -> list[Recorded]:
+    """Do what `_read` does in a fraction of its time: states come in binary form, and rows are not made `Notification`s."""
+    query = _ROWS.format(Identifier(log.datastore.schema, log.events_table_name))
+    with log.datastore.get_connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
+        rows = cursor.execute(query, [after, until, PAGE_EVENTS], prepare=True, binary=True).fetchall()
+    page = []
+    for position, stream, version, topic, stored in rows:
+        state = decode_state(topic, stored)
+        page.append(Recorded(position, stream, version, state.time, state.command_id, state.data, state.digest))
+    return page
 
 
 def position_at(log: ApplicationRecorder, time: int, end: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from time import monotonic
@@ -21,6 +22,7 @@ from messages.wire import format_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
     from api.export.manifest import Format
@@ -167,34 +169,39 @@ def _write_files(
     *,
     check: bool,
 ) -> None:
-    """Write every file that is not whole yet, and note it in the manifest."""
+    """Write every file that is not whole yet, and note it in the manifest. One is finished while the next one is begun."""
     manifest = report.manifest
     known = {entry.name: entry for entry in manifest.files}
-    manifest.files = []
+    names: list[str] = []
     saved = monotonic()
-    for table, first, part in files_of(chosen, held.until):
-        name = table.file_name(first, held.ending, part)
-        last = table.last(first, held.until)
-        entry = known.get(name)
-        if entry is None or entry.last != last or not _is_there(folder, entry, check=check):
+    with ThreadPoolExecutor(1, thread_name_prefix="export") as finisher:
+        finishing: list[Future[FileEntry]] = []  # at most one
+        for table, first, part in files_of(chosen, held.until):
+            name, last = table.file_name(first, held.ending, part), table.last(first, held.until)
+            names.append(name)
+            entry = known.get(name)
+            if entry is not None and entry.last == last and _is_there(folder, entry, check=check):
+                continue
             progress(f"{name}: up to position {last:,} of {held.until:,}")
-            entry = held.write(table, folder, first, part)
+            rows = held.write_rows(table, folder, first, part)
+            _note(finishing, known)
+            finishing.append(finisher.submit(held.finish, rows))
             report.written.append(name)
-        manifest.files.append(entry)
-        known[name] = entry
-        if report.written and monotonic() - saved > SAVE_SECONDS:
-            _save_unfinished(folder, manifest, known)
-            saved = monotonic()
+            if monotonic() - saved > SAVE_SECONDS:
+                manifest.files = list(known.values())
+                manifest.save(folder)
+                saved = monotonic()
+        _note(finishing, known)
+    manifest.files = [known[name] for name in names]
     write_file(folder / "README.md", readme(manifest).encode())
     manifest.save(folder)
 
 
-def _save_unfinished(folder: Path, manifest: Manifest, known: dict[str, FileEntry]) -> None:
-    """Save what is written so far, so that a run after a kill keeps it."""
-    done = manifest.files
-    manifest.files = list(known.values())
-    manifest.save(folder)
-    manifest.files = done
+def _note(finishing: list[Future[FileEntry]], known: dict[str, FileEntry]) -> None:
+    """Wait for the file that is being finished, if there is one, and note it."""
+    while finishing:
+        entry = finishing.pop().result()
+        known[entry.name] = entry
 
 
 def _is_there(folder: Path, entry: FileEntry, *, check: bool) -> bool:

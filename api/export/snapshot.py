@@ -59,6 +59,19 @@ class ExportSource:
 
 
 @dataclass(frozen=True, slots=True)
+class WrittenRows:
+    """The rows of a file as JSON lines, which stand in the file `rows` until the file at `path` is made of them."""
+
+    table: ExportedTable
+    path: Path
+    rows: Path
+    name: str
+    first: int
+    last: int
+    lines: Lines
+
+
+@dataclass(frozen=True, slots=True)
 class ExportSnapshot:
     """The log up to `until`, and the read models in one transaction; `markets` are the ids of those wanted, None for all."""
 
@@ -77,22 +90,28 @@ class ExportSnapshot:
 
     def write(self, table: ExportedTable, folder: Path, first: int = 1, part: str = "") -> FileEntry:
         """Write the file of a table that has the rows from position `first` on, or the state; return its entry."""
+        return self.finish(self.write_rows(table, folder, first, part))
+
+    def write_rows(self, table: ExportedTable, folder: Path, first: int = 1, part: str = "") -> WrittenRows:
+        """Write the rows of that file as JSON lines, for `finish`."""
         name = table.file_name(first, self.ending, part)
         path = folder / name
+        rows = part_of(path) if self.duckdb is None else path.with_name(f"{path.name}.rows.part")
         last = table.last(first, self.until)
         lines = Lines(table.amounts)
-        blocks = self._lines(table, first - 1, last, part, lines)
-        if self.duckdb is None:
-            write_part(part_of(path), blocks)
-        else:
-            rows = path.with_name(f"{path.name}.rows.part")
-            write_part(rows, blocks)
-            self.duckdb.convert(table, rows, part_of(path), lines.longest)
-            rows.unlink()
-        size, digest = part_of(path).stat().st_size, digest_of(part_of(path))
-        finish(path)
+        write_part(rows, self._lines(table, first - 1, last, part, lines))
+        return WrittenRows(table, path, rows, name, first, last, lines)
+
+    def finish(self, written: WrittenRows) -> FileEntry:
+        """Make the file of these rows; return its entry. It needs no database, so another thread may do it."""
+        part, lines = part_of(written.path), written.lines
+        if self.duckdb is not None:
+            self.duckdb.convert(written.table, written.rows, part, lines.longest)
+            written.rows.unlink()
+        size, digest = part.stat().st_size, digest_of(part)
+        finish(written.path)
         sums = {column: format_decimal(amount) for column, amount in lines.sums.items()}
-        return FileEntry(name, table.name, first, last, lines.rows, size, digest, sums)
+        return FileEntry(written.name, written.table.name, written.first, written.last, lines.rows, size, digest, sums)
 
     def _lines(self, table: ExportedTable, after: int, last: int, part: str, lines: Lines) -> Iterable[bytes]:
         if not self.until:

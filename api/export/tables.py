@@ -107,7 +107,7 @@ _STATES: Final[dict[str, tuple[str, ...]]] = {
 PERIODS: Final = ("1m", "1h", "1d")
 """The values of the column by which candles are cut into files."""
 
-_GROUP_ROWS: Final = {"ticks": 4_096}
+_GROUP_ROWS: Final = {"ticks": 2_048}
 """Small row groups where rows are sorted by market: a query for one market reads few of them."""
 
 

@@ -57,7 +57,7 @@ def test_every_block_prints_what_the_page_shows(reader: subprocess.CompletedProc
     printed = reader.stdout.split(f"{END}\n")[:-1]
 
     assert len(BLOCKS) > 10
-    assert printed == [shown for _, shown in BLOCKS]
+    assert [output.rstrip("\n") for output in printed] == [shown.rstrip("\n") for _, shown in BLOCKS]
 
 
 def test_the_notebook_runs(
