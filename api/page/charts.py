@@ -57,7 +57,10 @@ RIGHT_OF_MANY: Final = 148
 RIGHT_SMALL: Final = 60
 """The margin for the label of a single line; of several, which have longer names; and without names."""
 
-STEPS: Final = (500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 250_000, 500_000)
+FLAT: Final = 50_000
+"""What is shown above and below a price that never changed."""
+
+STEPS: Final = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 250_000, 500_000)
 """The distances of grid lines, as prices."""
 
 
@@ -306,10 +309,10 @@ def _anchors(quiet: Sequence[Fold], start: Time, end: Time, left: float, right: 
 def _grid(prices: Sequence[Price], bottom: float) -> tuple[Price, Price, list[GridLine]]:
     """Return the lowest and highest price of the scale, on round numbers, and the lines between them."""
     low, high = min(prices), max(prices)
+    if high - low < STEPS[0]:
+        low, high = max(0, low - FLAT), min(MICRO, high + FLAT)
     for step in STEPS:
         first, last = low // step * step, -(-high // step) * step
-        if first == last:
-            first, last = max(0, first - step), min(MICRO, last + step)
         if (last - first) // step <= 4:
             break
     count = (last - first) // step

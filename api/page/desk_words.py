@@ -37,11 +37,9 @@ def fault_of(error: ApiError, within: str = "") -> Fault:
     first = name.partition(".")[0]
     first = FORM_NAMES.get(first, first)
     words = words or _fields().get(first)
-    if not first and words:
-        return Fault("", words)
     if words is None:
         return Fault("", error.message)
-    return Fault(f"{within}.{first}" if within else first, words)
+    return Fault(f"{within}.{first}" if within and first else first, words)
 
 
 def _codes() -> dict[str, tuple[str, str | None]]:

@@ -79,6 +79,15 @@ def test_labels_keep_apart_and_stay_within(prices: list[int]) -> None:
     assert drawn.high >= max(prices)
 
 
+def test_a_price_that_never_changed_stands_in_the_middle() -> None:
+    """The labels of the grid differ, however little the price moved."""
+    for prices in ((500_000, 500_000), (500_000, 500_400), (999_999, 999_999), (1, 1)):
+        drawn = chart([OutcomeHistory("Yes", [Tick(at * DAY, price, at) for at, price in enumerate(prices)])], 0, DAY)
+        assert drawn is not None
+        labels = [line.label for line in drawn.grid]
+        assert len(set(labels)) == len(labels) >= 2
+
+
 def test_a_market_without_prices_has_no_chart() -> None:
     """A draft shows words instead."""
     assert chart([OutcomeHistory("Yes", [])], 0, DAY) is None

@@ -86,13 +86,14 @@ def test_a_story_from_the_first_word_to_its_correction(exchange: Exchange, visit
     assert "changes" not in act(page, "Close for good").partition("canceled")[2]
     page.get_by_label("What came true").select_option("No")
     page.get_by_label("Evidence: what shows it").fill("A mistake.")
-    act(page, "Say what happened")
+    assert "Result: No" in act(page, "Say what happened")
     act(page, "Pay out")
     expect(theirs.locator("#state")).to_contain_text("Resolved: No")
     page.get_by_label("What came true").select_option("Yes")
     page.get_by_label("Evidence: what shows it").fill("Now right.")
     review = act(page, "Correct the result")
     assert f"+{shares}" in review
+    assert "Result: Yes" in review
     expect(theirs.locator("#state")).to_contain_text("Resolved: Yes")
     theirs.goto(f"{friend.url}/portfolio")
     expect(theirs.locator("#entries")).to_contain_text(f"+{shares}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from time import monotonic
 from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
@@ -144,32 +143,6 @@ def test_the_keyboard_alone_buys_and_cancels(newsroom: Newsroom, visitors: Calla
         f"/accounts/{newsroom.trader.account_id}/orders", min_position=newsroom.exchange.head()
     )
     assert order["status"] == "canceled"
-
-
-def test_odds_tick_while_one_looks(newsroom: Newsroom, visitors: Callable[..., Visitor]) -> None:
-    """Orders through the API change the open page, what is typed and the focus stay; at the end it says what the API says."""
-    visitor = visitors()
-    visitor.sign_in(newsroom.trader.api.key or "")
-    page = visitor.open(f"/markets/{newsroom.binary['slug']}")
-    expect(page.locator("#live")).to_have_text("Live")
-    page.get_by_label("Credits to spend").fill("12.34")
-    other = newsroom.exchange.trader("1000")
-    odds = page.locator(".odds.huge")
-    lags = []
-    for _ in range(20):
-        before = odds.inner_text()
-        position = other.place(newsroom.binary["market_id"], quantity="3")["position"]
-        began = monotonic()
-        expect(odds).not_to_have_text(before)
-        lags.append(monotonic() - began)
-
-    market = newsroom.exchange.api.data(f"/markets/{newsroom.binary['slug']}", min_position=position)
-    expect(odds).to_have_text(f"{float(market['odds']['Yes']) * 100:.1f}%")
-    expect(page.get_by_label("Credits to spend")).to_have_value("12.34")
-    expect(page.get_by_label("Credits to spend")).to_be_focused()
-    expect(page.locator("#trades tr").first).to_contain_text(other.name)
-    expect(page).to_have_title(re.compile(f"^{float(market['odds']['Yes']) * 100:.1f}%"))
-    assert sorted(lags)[len(lags) // 2] < 1.0
 
 
 def test_a_wrong_result_is_disputed_on_the_page(newsroom: Newsroom, visitors: Callable[..., Visitor]) -> None:
