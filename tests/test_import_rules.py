@@ -47,6 +47,7 @@ MAY_IMPORT = {
     "consumers/projector": "projections/machine projections/registry projections/dashboards",
     "consumers/webhooks": "domain messages migrations projections/machine",
     "consumers/simulation": "domain messages",
+    "consumers/imports": "domain messages consumers/engine",
     "consumers": "domain messages settings consumers/",
     # HTTP knows neither the command line nor the demo; both of these start it through `processes`.
     "api/key_store": "",
@@ -82,6 +83,7 @@ MAY_IMPORT = {
 # A command of the command line imports what it needs when it runs, so that `--help` is quick. Elsewhere:
 LATE_IMPORTS = {
     ("api/logs.py", "eventsourcing_kafka"): "takes 0.2 s to import; only long-running programs need it",
+    ("consumers/imports/tables.py", "duckdb"): "optional; only Parquet needs it",
     ("consumers/wiring.py", "consumers"): "OpenTelemetry is an extra, and takes 0.3 s; only traces need it",
     ("local/compile.py", "mypyc"): "needed to compile only",
     ("local/compile.py", "setuptools"): "likewise",
