@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
 
-from domain.money import Time, format_decimal
+from domain.money import Time, format_decimal, parse_decimal
 from domain.values import Json, Value
 
 if TYPE_CHECKING:
@@ -47,6 +47,14 @@ def format_pico(pico: int) -> str:
     """Return units of 1e-12 credits, 0 or more, as a decimal string with 12 decimals: `"1.442695040889"`."""
     digits = str(pico).zfill(13)
     return f"{digits[:-12]}.{digits[-12:]}"
+
+
+def parse_pico(text: str) -> int:
+    """Return the units of 1e-12 credits that `format_pico` wrote. Raises ValueError."""
+    whole, _, decimals = text.partition(".")
+    if len(decimals) != 12 or not (whole + decimals).isdecimal():
+        raise ValueError("must be a decimal number as a string, with 12 decimals")
+    return int(whole + decimals)
 
 
 @lru_cache(maxsize=1_024)
@@ -188,6 +196,24 @@ def _wire_detail(name: str, value: str | int) -> str | int:
     if isinstance(value, str) or name in DETAIL_NUMBERS:
         return value
     return format_time(value) if name in DETAIL_TIMES else format_decimal(value)
+
+
+def parse_wire_details(details: Mapping[str, str | int]) -> dict[str, str | int]:
+    """Return the details of a rejection that have this wire form."""
+    plain = details.get("field") in {"dispute_seconds", "uses"}
+    return {name: value if plain else _parse_wire_detail(name, value) for name, value in details.items()}
+
+
+def _parse_wire_detail(name: str, value: str | int) -> str | int:
+    if not isinstance(value, str) or name not in DETAIL_TIMES | DETAIL_AMOUNTS:
+        return value
+    parse: Callable[[str], int]
+    parse, form = (parse_time, format_time) if name in DETAIL_TIMES else (parse_decimal, format_decimal)
+    try:
+        number = parse(value)
+    except ValueError:
+        return value
+    return number if form(number) == value else value  # else it is a text that the sender wrote
 
 
 # --- JSON Schema

@@ -49,6 +49,8 @@ MAY_IMPORT = {
     "consumers/simulation": "domain messages",
     "consumers/imports": "domain messages consumers/engine",
     "consumers": "domain messages settings consumers/",
+    # Analysts' tools stand on the log and the read models; the command line calls them.
+    "analysis": "domain messages settings projections projections/ consumers consumers/engine api/database",
     # HTTP knows neither the command line nor the demo; both of these start it through `processes`.
     "api/key_store": "",
     "api/session_store": "api/key_store",
@@ -73,15 +75,16 @@ MAY_IMPORT = {
     "api/lost_log": "settings projections/ consumers/ api/database",
     "api/demo": "domain messages local settings tidings_client"
     " api/child_process api/database api/logs api/processes api/session_store api/stop_signals",
-    "api/cli": "domain messages migrations local settings projections/ consumers/ eventsourcing_kafka api/key_limits"
+    "api/cli": "domain messages migrations local settings projections/ consumers/ analysis eventsourcing_kafka api/key_limits"
     " api/http api/key_store api/logs api/terminal api/stop_signals api/lag api/database api/lost_log api/processes"
     " api/demo tidings_client",
     "api": "api/cli",
-    "bench": "domain messages local settings projections/ consumers/ api/ eventsourcing_kafka tidings_client",
+    "bench": "domain messages local settings projections/ consumers/ analysis api/ eventsourcing_kafka tidings_client",
 }
 
 # A command of the command line imports what it needs when it runs, so that `--help` is quick. Elsewhere:
 LATE_IMPORTS = {
+    ("analysis/exported.py", "duckdb"): "an extra; only exports in Parquet need it",
     ("api/logs.py", "eventsourcing_kafka"): "takes 0.2 s to import; only long-running programs need it",
     ("consumers/imports/tables.py", "duckdb"): "optional; only Parquet needs it",
     ("consumers/wiring.py", "consumers"): "OpenTelemetry is an extra, and takes 0.3 s; only traces need it",

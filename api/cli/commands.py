@@ -21,6 +21,7 @@ from api.cli import (
     simulate,
     sql_role,
     topics,
+    whatif,
 )
 from api.cli.command import UNREACHABLE, WRONG_USE, complain, start_logs
 from local.compile import refuse_outdated
@@ -37,6 +38,7 @@ GROUPS: Final = (
     load,
     imports,
     replay,
+    whatif,
     read_models,
     dead_letters,
     simulate,

@@ -61,23 +61,21 @@ def is_unknown(name: str) -> bool:
 
 def _verify(options: Namespace, settings: Settings) -> int:
     """Compare the ledger and the read models with the log; print every difference with its kind."""
-    from projections.machine.log_reader import read_log
+    from analysis.replay import history_of_log
     from projections.machine.store import SCHEMA
     from projections.registry import PROJECTIONS
     from projections.verify import Comparison, ledger_differences, verify
 
     results: list[dict[str, Any]] = []
     with opened(settings) as (dsn, _, log):
-        head = log.max_notification_id() or 0
-
-        def read(after: int, until: int) -> Iterator[Any]:
-            return read_log(log, settings.partition, after, until)
+        history = history_of_log(log, settings.partition)
+        head = history.end()
 
         def compared() -> Iterator[Comparison]:
             if head:
-                events = (event for batch in read(0, head) for event in batch.events)
-                yield Comparison("ledger", head, list(ledger_differences(events, settings.partition)))
-            yield from verify(dsn, SCHEMA, PROJECTIONS.values(), read, settings.partition)
+                differences = ledger_differences(history.events(until=head), settings.partition)
+                yield Comparison("ledger", head, list(differences))
+            yield from verify(dsn, SCHEMA, PROJECTIONS.values(), history.batches, settings.partition)
 
         for result in compared():
             results.append(_result_json(result))

@@ -1,12 +1,11 @@
-"""`tidings replay`: markets and accounts as they were at a position or time, folded from the log alone."""
+"""`tidings replay`: markets and accounts as they were at a position or time, folded from the log or an export alone."""
 
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from api.cli.command import DONE, NO, WRONG_USE, add_command, check_kafka, complain, mention_demo
+from api.cli.command import DONE, NO, WRONG_USE, add_command, check_kafka, complain, mention_demo, show_progress
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -25,13 +24,15 @@ def add_commands(commands: Commands) -> None:
     )
     replay.add_argument("--market", help="only this one: id or slug")
     replay.add_argument("--account", help="only this one: id or name")
+    replay.add_argument("--export", metavar="DIR", help="fold the events of this export instead of the log's")
     replay.add_argument("--format", choices=["table", "json"], default="table", help="for people or for programs")
 
 
 def _replay(options: Namespace, settings: Settings) -> int:
-    from api.cli.replayed_state import fold, state_of, table
-    from api.database import with_database
-    from consumers.wiring import open_recorder
+    from analysis.exported import ExportError
+    from analysis.replay import open_history
+    from api.cli.replayed_state import state_of, table
+    from messages.events import UnreadableEventError
     from messages.moments import parse_moment
 
     try:
@@ -39,14 +40,24 @@ def _replay(options: Namespace, settings: Settings) -> int:
     except ValueError as error:
         complain(f"--until-time {error}")
         return WRONG_USE
-    check_kafka(settings)
-    with ExitStack() as stack:
-        named = with_database(settings, stack) if settings.log == "postgres" else settings
-        log = stack.enter_context(open_recorder(named))
-        exchange, position = fold(log, until_position=options.until_position, until_time=until_time)
-    if not position:
+    if options.export is None:
+        check_kafka(settings)
+    try:
+        with open_history(options.export, settings) as history:
+            replayed = history.replay().step_to(
+                position=options.until_position,
+                time=until_time,
+                progress=lambda position: show_progress(f"position {position:,}"),
+            )
+    except ExportError as error:
+        complain(error)
+        return WRONG_USE
+    except UnreadableEventError as error:
+        complain(error)
+        return NO
+    if not replayed.position and options.export is None:
         mention_demo(settings)
-    state = state_of(exchange, position, market=options.market, account=options.account)
+    state = state_of(replayed.exchange, replayed.position, market=options.market, account=options.account)
     print(json.dumps(state) if options.format == "json" else table(state))
     if (options.market and not state["markets"]) or (options.account and not state["accounts"]):
         complain("no market or account of that name existed then")

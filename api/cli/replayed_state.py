@@ -1,48 +1,16 @@
-"""The state of the exchange at a position or time, folded from the log, as JSON and as text. For `tidings replay`."""
+"""The state of the exchange, as JSON and as text. For `tidings replay`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from api.cli.command import show_progress
-from domain.exchange import Exchange
 from domain.money import format_decimal
-from messages.stored import from_stored
 from messages.wire import format_time
 
 if TYPE_CHECKING:
-    from eventsourcing.persistence import ApplicationRecorder
-
     from domain.account import Account
+    from domain.exchange import Exchange
     from domain.market_state import Market
-    from domain.money import Time
-
-PAGE_EVENTS: Final = 5_000
-"""The number of events read from the log at a time."""
-
-
-def fold(
-    log: ApplicationRecorder, *, until_position: int | None = None, until_time: Time | None = None
-) -> tuple[Exchange, int]:
-    """Return the exchange after the last event at or before this position and time, and that event's position."""
-    exchange, position = Exchange(), 0
-    while True:
-        page = log.select_notifications(position, PAGE_EVENTS, stop=until_position, inclusive_of_start=False)
-        for notification in page:
-            recorded = from_stored(notification.id, notification)
-            if until_time is not None and recorded.time > until_time:
-                return exchange, position
-            exchange.apply(
-                recorded.event,
-                stream=recorded.stream,
-                version=recorded.version,
-                time=recorded.time,
-                command_id=recorded.command_id,
-            )
-            position = recorded.position
-        show_progress(f"position {position:,}")
-        if not page:
-            return exchange, position
 
 
 def state_of(

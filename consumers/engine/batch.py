@@ -3,6 +3,7 @@
 AppendBatch       events that are appended together
 DecidedCommand    a command and what its reply is made from
 Decider           decides commands on the exchange's state and fills one batch after the other
+entries_of        decides one command on the exchange's state
 """
 
 from collections import deque
@@ -22,7 +23,7 @@ from domain.money import Time
 from domain.partition import CommandHadNoEffect, CommandRejected, SnapshotWritten
 from domain.rejections import Code, Rejection
 from domain.values import json_of
-from messages.commands import AdvanceTime, Command, InvalidCommand, QuoteOrder, Submitted
+from messages.commands import AdvanceTime, InvalidCommand, QuoteOrder, Submitted
 from messages.replies import Reply, make_reply, refusal
 from messages.stored import to_stored
 
@@ -190,7 +191,7 @@ class Decider:
             return
         self._make_room()
         try:
-            entries = self._entries(submitted, command, time)
+            entries = entries_of(self._exchange, submitted, time)
         except Exception as error:
             raise CommandFailedError(command_id) from error
         batch = self.batch  # `_make_room` may have begun a new batch
@@ -278,21 +279,6 @@ class Decider:
         """Return the offset up to which all commands have been decided or answered: those that wait come after it."""
         return self._old[0][1] if self._old else self.next_offset
 
-    def _entries(self, submitted: Submitted, command: Command | InvalidCommand, time: Time) -> list[Entry]:
-        """Return the events of a command, applied to the state."""
-        command_id = submitted.command_id
-        if isinstance(command, InvalidCommand):
-            why = command.rejection
-            event = CommandRejected(
-                submitted.type, why.code, why.message, why.details, None, None, json_of(submitted.body)
-            )
-            return [self._exchange.emit_partition_event(event, time, command_id)]
-        if isinstance(command, AdvanceTime):
-            ticked = CommandHadNoEffect("AdvanceTime", None, None, json_of(submitted.body))
-            return [self._exchange.emit_partition_event(ticked, time, command_id)]
-        assert not isinstance(command, QuoteOrder), "a quote has no events"
-        return self._exchange.handle(command, time, command_id, submitted.body)
-
     def _quote(self, submitted: Submitted, command: QuoteOrder, time: Time) -> None:
         """Reply with what the order would do after all that is decided by now."""
         quoted = self._exchange.quote(command.order, time)
@@ -356,6 +342,23 @@ class Decider:
         # would free them, and it would stop the engine for long.
         batch.decided.clear()
         return replies
+
+
+def entries_of(exchange: Exchange, submitted: Submitted, time: Time) -> list[Entry]:
+    """Decide a command at this time on an exchange that has nothing left to do then; return its events, already applied.
+
+    The command is not a quote, which has no events.
+    """
+    command, command_id = submitted.command, submitted.command_id
+    if isinstance(command, InvalidCommand):
+        why = command.rejection
+        event = CommandRejected(submitted.type, why.code, why.message, why.details, None, None, json_of(submitted.body))
+        return [exchange.emit_partition_event(event, time, command_id)]
+    if isinstance(command, AdvanceTime):
+        ticked = CommandHadNoEffect("AdvanceTime", None, None, json_of(submitted.body))
+        return [exchange.emit_partition_event(ticked, time, command_id)]
+    assert not isinstance(command, QuoteOrder), "a quote has no events"
+    return exchange.handle(command, time, command_id, submitted.body)
 
 
 def _repeated_reply(submitted: Submitted, recorded: Reply) -> Reply:

@@ -36,9 +36,14 @@ RECORD_SECONDS: Final = 10.0
 """The longest wait for events that the log has."""
 
 
-def read_log(recorder: ApplicationRecorder, partition: int, after: int, until: int) -> Iterator[Batch]:
-    """Yield the events after one position, up to and including another one that the log has, in batches."""
-    source = source_of(recorder)
+def read_log(
+    recorder: ApplicationRecorder, partition: int, after: int, until: int, *, whole: bool = False
+) -> Iterator[Batch]:
+    """Yield the events after one position, up to and including another one that the log has, in batches.
+
+    With `whole`, events have the ids and digests of their commands, which no fold needs.
+    """
+    source = source_of(recorder, whole=whole)
     try:
         while after < until:
             events = source.read(after, RECORD_SECONDS, min(BATCH_EVENTS, until - after))

@@ -67,6 +67,9 @@ def _unreadable(position: int, stream: str, version: int, topic: str, error: Exc
     return Recorded(position, stream, version, 0, "", event)
 
 
+_DecodeRows = Callable[[Iterable[tuple[Any, ...]], Callable[[Recorded], None]], None]
+"""Decodes rows of the log and appends their events."""
+
 _ROWS: Final = SQL(
     "SELECT notification_id, originator_id, originator_version, topic, state FROM {} "
     "WHERE notification_id > %s ORDER BY notification_id LIMIT %s"
@@ -74,18 +77,19 @@ _ROWS: Final = SQL(
 
 
 @retry((InterfaceError, OperationalError), max_attempts=10, wait=0.2)
-def _select_rows(recorder: PostgresApplicationRecorder, after: int, limit: int) -> list[Recorded]:
+def _select_rows(
+    recorder: PostgresApplicationRecorder, after: int, limit: int, decode_rows: _DecodeRows
+) -> list[Recorded]:
     """Do what `select_notifications` does in a fifth of its time.
 
-    States come in binary form, not as text of hexadecimal digits, and rows are not made `Notification`s. The ids of commands
-    are left out: no fold uses them.
+    States come in binary form, not as text of hexadecimal digits, and rows are not made `Notification`s.
     """
     query = _ROWS.format(Identifier(recorder.datastore.schema, recorder.events_table_name))
     events: list[Recorded] = []
     with recorder.datastore.get_connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
         while len(events) < limit:
             rows = cursor.execute(query, [after, PAGE_EVENTS], prepare=True, binary=True).fetchall()
-            _decode_rows(rows, events.append)
+            decode_rows(rows, events.append)
             if len(rows) < PAGE_EVENTS:
                 break
             after = events[-1].position
@@ -93,6 +97,7 @@ def _select_rows(recorder: PostgresApplicationRecorder, after: int, limit: int) 
 
 
 def _decode_rows(rows: Iterable[tuple[Any, ...]], append: Callable[[Recorded], None]) -> None:
+    """Decode what folds need. The ids and digests of commands are left out, because no fold uses them."""
     decoders = _DECODERS
     for position, stream, version, topic, stored in rows:
         try:
@@ -102,6 +107,17 @@ def _decode_rows(rows: Iterable[tuple[Any, ...]], append: Callable[[Recorded], N
             append(_unreadable(position, stream, version, topic, error))
         else:
             append(Recorded(position, stream, version, state.time, "", state.data))
+
+
+def _decode_whole(rows: Iterable[tuple[Any, ...]], append: Callable[[Recorded], None]) -> None:
+    """Decode everything, the ids and digests of commands included."""
+    for position, stream, version, topic, stored in rows:
+        try:
+            state = decode_state(topic, stored)
+        except UnreadableEventError as error:
+            append(_unreadable(position, stream, version, topic, error))
+        else:
+            append(Recorded(position, stream, version, state.time, state.command_id, state.data, state.digest))
 
 
 class Source(Protocol):
@@ -117,20 +133,25 @@ class Source(Protocol):
         """Disconnect. The next read connects again."""
 
 
-def source_of(recorder: ApplicationRecorder, traces: FoldTraces | None = None) -> Source:
-    """Return the source that reads a recorder's log, and notes the traces of its records, if they have headers."""
+def source_of(recorder: ApplicationRecorder, traces: FoldTraces | None = None, *, whole: bool = False) -> Source:
+    """Return the source that reads a recorder's log, and notes the traces of its records, if they have headers.
+
+    With `whole`, events have the ids and digests of their commands, which no fold needs.
+    """
+    decode_rows = _decode_whole if whole else _decode_rows
     if isinstance(recorder, PostgresApplicationRecorder):
-        return PostgresSource(recorder)
+        return PostgresSource(recorder, decode_rows)
     if hasattr(recorder, "reader_at"):
-        return StreamSource(recorder, traces)
+        return StreamSource(recorder, traces, decode_rows)
     return AnySource(recorder)
 
 
 class PostgresSource:
     """The log in PostgreSQL: asked only after a notification says that something is new."""
 
-    def __init__(self, recorder: PostgresApplicationRecorder) -> None:
+    def __init__(self, recorder: PostgresApplicationRecorder, decode_rows: _DecodeRows = _decode_rows) -> None:
         self._recorder = recorder
+        self._decode_rows = decode_rows
         self._session = ExitStack()
         self._listening: Any = None
         self._level: int | None = None  # everything up to here is read, and whatever comes later is announced
@@ -144,7 +165,7 @@ class PostgresSource:
                 if after == self._level and not list(self._connected().notifies(timeout=left, stop_after=1)):
                     return []
                 self._connected()  # what comes after this query is announced
-                events: list[Recorded] = _select_rows(self._recorder, after, limit)
+                events: list[Recorded] = _select_rows(self._recorder, after, limit, self._decode_rows)
                 self._level = (events[-1].position if events else after) if len(events) < limit else None
                 if events:  # there are none where a notification was for what had been read already
                     return events
@@ -178,8 +199,14 @@ class _Stream(Protocol):
 class StreamSource:
     """A log that is followed as a stream from wherever it was read last."""
 
-    def __init__(self, recorder: ApplicationRecorder, traces: FoldTraces | None = None) -> None:
+    def __init__(
+        self,
+        recorder: ApplicationRecorder,
+        traces: FoldTraces | None = None,
+        decode_rows: _DecodeRows = _decode_rows,
+    ) -> None:
         self._traces = traces
+        self._decode_rows = decode_rows
         self._open = cast("Callable[[int], _Stream]", recorder.reader_at)  # type: ignore[attr-defined]
         self._streams: OrderedDict[int, _Stream] = OrderedDict()  # by the position after which each continues
 
@@ -192,7 +219,7 @@ class StreamSource:
             while batches:
                 for batch in batches:
                     if batch.last > after:
-                        _decode_rows(_rows_of(batch, after), events.append)
+                        self._decode_rows(_rows_of(batch, after), events.append)
                         if self._traces is not None and batch.headers:
                             self._traces.note(batch.last, batch.headers)
                 if len(events) >= limit:

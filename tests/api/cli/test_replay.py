@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from settings import Settings
+from tests.analysis.exports import write_export
 from tests.api.command_line import tidings
+from tests.projections.simulation import simulate
 
 if TYPE_CHECKING:
-    from settings import Settings
+    from pathlib import Path
+
     from tests.api.conftest import Exchange
 
 
@@ -48,3 +52,19 @@ def test_replay_shows_then_and_now(exchange: Exchange, settings: Settings) -> No
     assert [line.split()[0] for line in ended.splitlines() if line.endswith("pays 1.000000")] == ["Yes"]
     assert [line.split()[0] for line in ended.splitlines() if line.endswith("pays 0.000000")] == ["No"]
     assert tidings(settings, "replay", "--until-time", "yesterday").returncode == 2
+
+
+def test_replay_of_an_export_needs_no_server(tmp_path: Path) -> None:
+    """The events are in the export; nothing else is started, and a folder that is none is refused."""
+    log = simulate(7, 60)
+    write_export(tmp_path / "export", log)
+    nowhere = Settings(dsn="host=127.0.0.1 port=1 connect_timeout=2")
+
+    done = tidings(
+        nowhere, "replay", "--export", str(tmp_path / "export"), "--until-position", "50", "--format", "json"
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["position"] == 50
+    refused = tidings(nowhere, "replay", "--export", str(tmp_path))
+    assert (refused.returncode, f"{tmp_path} has no events" in refused.stderr) == (2, True)

@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from consumers.engine.postgres_log import postgres_recorder
 from consumers.wiring import open_recorder
@@ -62,6 +63,7 @@ def read_until(source: Source, after: int, until: int) -> list[Any]:
 def test_every_event_is_read_once_from_any_position(recorder: ApplicationRecorder) -> None:
     """From the beginning, from the middle of a record, again from an earlier position, and while it is being written."""
     events = simulate(3, 120)
+    events[0] = replace(events[0], digest="0123456789abcdef")
     source = source_of(recorder)
     assert isinstance(source, tuple(KINDS.values()))
     try:
@@ -83,6 +85,7 @@ def test_every_event_is_read_once_from_any_position(recorder: ApplicationRecorde
     assert [(one.position, one.stream, one.version, one.time, one.event) for one in whole] == [
         (one.position, one.stream, one.version, one.time, one.event) for one in events
     ]
+    assert [event for batch in read_log(recorder, 0, 0, len(events), whole=True) for event in batch.events] == events
     middle = [one.position for batch in read_log(recorder, 0, 10, 55) for one in batch.events]
     assert middle == list(range(11, 56))
 
@@ -93,7 +96,7 @@ def test_postgresql_is_asked_only_when_something_is_new(database: str, monkeypat
     asked: list[int] = []
     select = "projections.machine.log_source._select_rows"
     rows = log_source._select_rows
-    monkeypatch.setattr(select, lambda recorder, after, limit: (asked.append(after), rows(recorder, after, limit))[1])
+    monkeypatch.setattr(select, lambda recorder, after, *rest: (asked.append(after), rows(recorder, after, *rest))[1])
     with postgres_recorder(database, 0) as recorder:
         source = source_of(recorder)
         try:

@@ -1,0 +1,162 @@
+"""The events of an export: files of `tidings export`, in either of its formats, read in the order of their positions.
+
+    DIR/events/partition=0/events-000000000001-000000100000.parquet    or .jsonl
+
+A row has the envelope of `/v1/events`, and `data` as JSON text in the public form. Parquet is read by DuckDB, which the extra
+`analysts` installs.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from domain.events import Recorded
+from messages.events import UnreadableEventError
+from messages.public_events import event_of_public
+from messages.wire import parse_time
+from projections.machine.batch import Batch
+from projections.machine.parking import UnreadableEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+BATCH_ROWS: Final = 10_000
+"""The most rows of a batch."""
+
+COLUMNS: Final = ("position", "type", "version", "time", "command_id", "stream", "stream_version", "data")
+"""The columns that are read; an export has more."""
+
+_NAME: Final = re.compile(r"events-(\d+)-(\d+)\.(jsonl|parquet)")
+
+
+class ExportError(Exception):
+    """A folder is no export, or its events cannot be read here."""
+
+
+class _ExportedRow(msgspec.Struct):
+    """A line of a JSON lines file; `data` is a text that holds JSON, or the object itself."""
+
+    position: int
+    type: str
+    version: int
+    time: str
+    command_id: str
+    stream: str
+    stream_version: int
+    data: msgspec.Raw
+
+
+class _ExportedPosition(msgspec.Struct):
+    position: int
+
+
+_decode_position: Final = msgspec.json.Decoder(_ExportedPosition).decode
+_decode_line: Final = msgspec.json.Decoder(_ExportedRow).decode
+
+
+def read_export(folder: Path, partition: int = 0) -> tuple[Callable[[int, int], Iterator[Batch]], Callable[[], int]]:
+    """Return what reads the batches after one position up to another, and what tells the last position.
+
+    Raises ExportError when there are no events of this partition.
+    """
+    files = _files(folder / "events" / f"partition={partition}")
+    if not files:
+        raise ExportError(
+            f"{folder} has no events of partition {partition}: is it a folder that `tidings export` wrote?"
+        )
+
+    def read(after: int, until: int) -> Iterator[Batch]:
+        for first, last, path in files:
+            if last > after and first <= until:
+                yield from _batches(_rows(path, after, until), partition)
+
+    def end() -> int:
+        return _last_position(files[-1][2])
+
+    return read, end
+
+
+def _files(folder: Path) -> list[tuple[int, int, Path]]:
+    """Return the files of events with the first and last position of each, in their order."""
+    found = [(match, path) for path in folder.glob("events-*") if (match := _NAME.fullmatch(path.name))]
+    return sorted((int(match[1]), int(match[2]), path) for match, path in found)
+
+
+def _batches(rows: Iterable[tuple[Any, ...]], partition: int) -> Iterator[Batch]:
+    events: list[Recorded] = []
+    for row in rows:
+        events.append(_recorded(*row))
+        if len(events) == BATCH_ROWS:
+            yield Batch(partition, events)
+            events = []
+    if events:
+        yield Batch(partition, events)
+
+
+def _recorded(  # noqa: PLR0917  the columns of a row, in their order
+    position: int,
+    kind: str,
+    version: int,
+    time: int,
+    command_id: str,
+    stream: str,
+    stream_version: int,
+    data: bytes | str,
+) -> Recorded:
+    event: Any
+    try:
+        event = event_of_public(kind, version, data)
+    except UnreadableEventError as error:
+        event = UnreadableEvent(f"{kind}.v{version}", str(error))
+    return Recorded(position, stream, stream_version, time, command_id, event)
+
+
+def _rows(path: Path, after: int, until: int) -> Iterator[tuple[Any, ...]]:
+    return _parquet_rows(path, after, until) if path.suffix == ".parquet" else _json_rows(path, after, until)
+
+
+def _json_rows(path: Path, after: int, until: int) -> Iterator[tuple[Any, ...]]:
+    with path.open("rb") as lines:
+        for line in lines:
+            row = _decode_line(line)
+            if after < row.position <= until:
+                text = bytes(row.data)
+                data = msgspec.json.decode(text, type=str) if text.startswith(b'"') else text
+                time = parse_time(row.time)
+                yield row.position, row.type, row.version, time, row.command_id, row.stream, row.stream_version, data
+
+
+def _parquet_rows(path: Path, after: int, until: int) -> Iterator[tuple[Any, ...]]:
+    columns = ", ".join(f"epoch_us({name})" if name == "time" else name for name in COLUMNS)
+    with _duckdb() as connection:
+        found = connection.execute(
+            f"SELECT {columns} FROM read_parquet(?) WHERE position > ? AND position <= ? ORDER BY position",
+            [str(path), after, until],
+        )
+        while rows := found.fetchmany(BATCH_ROWS):
+            yield from rows
+
+
+def _last_position(path: Path) -> int:
+    if path.suffix == ".parquet":
+        with _duckdb() as connection:
+            found = connection.execute("SELECT max(position) FROM read_parquet(?)", [str(path)]).fetchone()
+        return int(found[0] or 0) if found else 0
+    position = 0
+    with path.open("rb") as lines:
+        for line in lines:
+            position = _decode_position(line).position
+    return position
+
+
+def _duckdb() -> Any:
+    """Return a connection to DuckDB that never uses the network. Raises ExportError without DuckDB."""
+    try:
+        import duckdb  # noqa: PLC0415  an extra
+    except ImportError:
+        raise ExportError("Parquet files are read by DuckDB: pip install 'tidings[analysts]'") from None
+    return duckdb.connect(config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"})
