@@ -47,6 +47,7 @@ MAY_IMPORT = {
     "consumers/projector": "projections/machine projections/registry projections/dashboards",
     "consumers/webhooks": "domain messages migrations projections/machine",
     "consumers/simulation": "domain messages",
+    "consumers/imports": "domain messages consumers/engine",
     "consumers": "domain messages settings consumers/",
     # Analysts' tools stand on the log and the read models; the command line calls them.
     "analysis": "domain messages settings projections projections/ consumers consumers/engine api/database",
@@ -88,6 +89,7 @@ LATE_IMPORTS = {
     ("analysis/exported.py", "duckdb"): "an extra; only exports in Parquet need it",
     ("api/export/parquet.py", "duckdb"): "an extra; only Parquet needs it",
     ("api/logs.py", "eventsourcing_kafka"): "takes 0.2 s to import; only long-running programs need it",
+    ("consumers/imports/tables.py", "duckdb"): "optional; only Parquet needs it",
     ("consumers/wiring.py", "consumers"): "OpenTelemetry is an extra, and takes 0.3 s; only traces need it",
     ("local/compile.py", "mypyc"): "needed to compile only",
     ("local/compile.py", "setuptools"): "likewise",
