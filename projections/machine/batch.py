@@ -37,6 +37,10 @@ class Batch:
         """The last event."""
         return self.events[-1]
 
+    def first(self, count: int) -> "Batch":
+        """Return the batch of the first events, so many at most."""
+        return self if len(self.events) <= count else Batch(self.partition, self.events[:count])
+
     def after(self, position: int) -> "Batch | None":
         """Return the part of the batch after a position, or None if there is nothing."""
         if self.events[0].position > position:

@@ -40,8 +40,11 @@ REST: Final = 3.0
 REST_SECONDS_MAX: Final = 0.03
 """The longest rest."""
 
-TOGETHER_EVENTS_MAX: Final = 10_000
-"""The most events of a batch that the group folds; for more, its members catch up alone."""
+TOGETHER_EVENTS_MAX: Final = 40_000
+"""The most events that the group takes on at a time; for more, its members catch up alone."""
+
+TRANSACTION_EVENTS_MAX: Final = 5_000
+"""The most events of a transaction: readers see what it folded within a second, however much there is to fold."""
 
 ALONE_SECONDS: Final = 60.0
 """The time for which a read model that failed stays out of the group."""
@@ -174,13 +177,16 @@ class Group:
                 return
             else:
                 began = monotonic()
+                rest = len(batch.events) <= TRANSACTION_EVENTS_MAX
+                batch = batch.first(TRANSACTION_EVENTS_MAX)
                 advance_together(connection, list(self._members.values()), batch, gapless=self._gapless)
                 if self._traces is not None:
                     self._traces.folded(list(self._members), position, batch.last.position, monotonic() - began)
                 if grown := [table for member in self._members.values() for table in member.workspace.grown()]:
                     self._analyst.submit(self._analyze, grown)
                 self._bound_memory()
-                self._stopping.wait(min(REST * (monotonic() - began), REST_SECONDS_MAX))
+                if rest:
+                    self._stopping.wait(min(REST * (monotonic() - began), REST_SECONDS_MAX))
             position = self._update_members(connection)
 
     def _analyze(self, tables: Sequence[str]) -> None:

@@ -30,7 +30,7 @@ PAGE_EVENTS: Final = 5_000
 """The most events of one query: for more, PostgreSQL may choose to sort everything after the position."""
 
 GATHER_SECONDS: Final = 0.05
-"""The wait of a stream for its next records, once a read has so many that more must be coming."""
+"""The longest that a read waits in all for more records of a stream, once it has so many that more must be coming."""
 
 LOOK_SECONDS: Final = 0.01
 """The interval at which a recorder that can tell nothing is asked."""
@@ -225,6 +225,7 @@ class StreamSource:
         """Return the next events: see `Source`."""
         stream = self._streams.pop(after, None) or self._open(after)
         events: list[Recorded] = []
+        waits = GATHER_SECONDS  # a log that is being written always has a next record soon
         try:
             batches = stream.read(seconds)
             while batches:
@@ -235,7 +236,11 @@ class StreamSource:
                             self._traces.note(batch.last, batch.headers)
                 if len(events) >= limit:
                     break
-                batches = stream.read(GATHER_SECONDS if len(events) >= PAGE_EVENTS else 0.0)
+                batches = stream.read(0.0)
+                if not batches and len(events) >= PAGE_EVENTS and waits > 0:
+                    began = monotonic()
+                    batches = stream.read(waits)
+                    waits -= monotonic() - began
         except BaseException:
             stream.close()
             raise

@@ -115,10 +115,24 @@ def test_a_read_model_that_somebody_holds_is_named_at_once(read_models: ReadMode
     assert_same(read_models.copy(["markets", "orders", "stories"]).fold(log, 5000), fold_together(copy, log[100:], 9))
 
 
+class Transactions:
+    """Notes each transaction."""
+
+    def __init__(self) -> None:
+        self.all: list[tuple[Sequence[str], int, int, float]] = []
+
+    def note(self, position: int, headers: Sequence[tuple[str, bytes]]) -> None:
+        """Take no notice."""
+
+    def folded(self, names: Sequence[str], after: int, position: int, seconds: float) -> None:
+        """Note a transaction."""
+        self.all.append((names, after, position, seconds))
+
+
 class Grouped:
     """A group that follows a log in memory, and read models whose threads join it."""
 
-    def __init__(self, dsn: str, copy: Copy, log: Log) -> None:
+    def __init__(self, dsn: str, copy: Copy, log: Log, traces: Transactions | None = None) -> None:
         self.copy = copy
         self.ours = {projection.name for projection in copy.projections}
         self.reader = LogReader(log)
@@ -129,6 +143,7 @@ class Grouped:
             check=lambda connection, _: connection.execute("SELECT 1"),
             schema="copy1",
             gapless=True,
+            traces=traces,
         )
         self.group.start()
         self.threads: dict[str, threading.Thread] = {}
@@ -257,6 +272,28 @@ def test_the_rows_in_memory_are_bounded(
         grouped.close()
     assert 50 < most <= 150 + 25 * 10  # between a transaction and the look at its memory
     assert_same(read_models.copy(["markets", "orders", "stories"]).fold(events, 5000), grouped.copy)
+
+
+def test_much_is_folded_in_transactions_of_a_bounded_size(
+    read_models: ReadModels, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many events have come at once, readers see each part of them as soon as it is folded."""
+    monkeypatch.setattr(group_module, "TRANSACTION_EVENTS_MAX", 50)
+    events = simulate(6, 300)
+    log, transactions = Log(), Transactions()
+    grouped = Grouped(database, read_models.copy(["markets", "orders"]), log, transactions)
+    try:
+        for projection in grouped.copy.projections:
+            grouped.join(projection)
+        assert any(grouped.group.members == grouped.ours for _ in polls(WAIT))
+        log.write(events)
+        assert reach(grouped, len(events), grouped.ours)
+    finally:
+        grouped.close()
+    sizes = [position - after for _, after, position, _ in transactions.all]
+    assert sum(sizes) == len(events)
+    assert max(sizes) == 50
+    assert_same(read_models.copy(["markets", "orders"]).fold(events, 5000), grouped.copy)
 
 
 def test_what_is_too_much_is_left_to_each_alone(

@@ -109,3 +109,32 @@ def test_postgresql_is_asked_only_when_something_is_new(database: str, monkeypat
         finally:
             source.close()
     assert asked == [0, 0]
+
+
+@pytest.mark.parametrize("recorder", ["kafka"], indirect=True)
+def test_a_read_does_not_wait_for_what_is_written_meanwhile(
+    recorder: ApplicationRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many events are wanted, a read returns those that are there while others are being written."""
+    monkeypatch.setattr(log_source, "PAGE_EVENTS", 10)
+    events = simulate(3, 300)
+    write(recorder, events[:30], 10)
+    enough = threading.Event()
+
+    def write_on() -> None:
+        for start in range(30, len(events), 2):
+            if enough.wait(0.01):
+                return
+            write(recorder, events[start : start + 2], 2)
+
+    source = source_of(recorder)
+    writer = threading.Thread(target=write_on)
+    writer.start()
+    try:
+        found = source.read(0, 10.0, 10 * len(events))
+        assert writer.is_alive()
+    finally:
+        enough.set()
+        writer.join()
+        source.close()
+    assert [one.position for one in found] == list(range(1, len(found) + 1))
