@@ -123,8 +123,9 @@ def _begin(connection: Connection[Any], values: Mapping[str, Any]) -> Holdings:
 
 
 def _line(account_id: str, time: str, available: int, held: int, value: int, position: int, lines: Lines) -> EquityLine:
-    amounts = {"available": available, "held": held, "positions": value, "equity": available + held + value}
+    equity = available + held + value
     lines.rows += 1
-    for name, amount in amounts.items():
+    for name, amount in {"available": available, "held": held, "positions": value, "equity": equity}.items():
         lines.sums[name] += amount
-    return EquityLine(account_id, time, *[format_decimal(amount) for amount in amounts.values()], position)
+    shown = [format_decimal(amount) for amount in (available, held, value, equity)]
+    return EquityLine(account_id, time, shown[0], shown[1], shown[2], shown[3], position)
