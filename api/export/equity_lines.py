@@ -58,7 +58,7 @@ class EquityLine(msgspec.Struct):
     position: int
 
 
-class Holdings:
+class FollowedHoldings:
     """What every account holds, and what it is worth."""
 
     def __init__(self) -> None:
@@ -109,9 +109,9 @@ def equity_lines(connection: Connection[Any], values: Mapping[str, Any], lines: 
         yield lines.note(encode(block))
 
 
-def _begin(connection: Connection[Any], values: Mapping[str, Any]) -> Holdings:
+def _begin(connection: Connection[Any], values: Mapping[str, Any]) -> FollowedHoldings:
     """Return what was held before the first movement."""
-    holdings = Holdings()
+    holdings = FollowedHoldings()
     for market_id, outcomes, _ in connection.execute(SQL(_PRICES)).fetchall():
         holdings.know(market_id, outcomes)
     before = {**values, "at": values["after"]}
