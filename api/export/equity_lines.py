@@ -127,4 +127,5 @@ def _line(account_id: str, time: str, available: int, held: int, value: int, pos
     lines.rows += 1
     for name, amount in amounts.items():
         lines.sums[name] += amount
-    return EquityLine(account_id, time, *[format_decimal(amount) for amount in amounts.values()], position)
+    told = {name: format_decimal(amount) for name, amount in amounts.items()}
+    return EquityLine(account_id=account_id, time=time, position=position, **told)
