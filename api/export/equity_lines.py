@@ -58,7 +58,7 @@ class EquityLine(msgspec.Struct):
     position: int
 
 
-class Holdings:
+class FollowedHoldings:
     """What every account holds, and what it is worth."""
 
     def __init__(self) -> None:
@@ -109,9 +109,9 @@ def equity_lines(connection: Connection[Any], values: Mapping[str, Any], lines: 
         yield lines.note(encode(block))
 
 
-def _begin(connection: Connection[Any], values: Mapping[str, Any]) -> Holdings:
+def _begin(connection: Connection[Any], values: Mapping[str, Any]) -> FollowedHoldings:
     """Return what was held before the first movement."""
-    holdings = Holdings()
+    holdings = FollowedHoldings()
     for market_id, outcomes, _ in connection.execute(SQL(_PRICES)).fetchall():
         holdings.know(market_id, outcomes)
     before = {**values, "at": values["after"]}
@@ -123,9 +123,9 @@ def _begin(connection: Connection[Any], values: Mapping[str, Any]) -> Holdings:
 
 
 def _line(account_id: str, time: str, available: int, held: int, value: int, position: int, lines: Lines) -> EquityLine:
-    equity = available + held + value
+    amounts = {"available": available, "held": held, "positions": value, "equity": available + held + value}
     lines.rows += 1
-    for name, amount in {"available": available, "held": held, "positions": value, "equity": equity}.items():
+    for name, amount in amounts.items():
         lines.sums[name] += amount
-    shown = [format_decimal(amount) for amount in (available, held, value, equity)]
-    return EquityLine(account_id, time, shown[0], shown[1], shown[2], shown[3], position)
+    told = {name: format_decimal(amount) for name, amount in amounts.items()}
+    return EquityLine(account_id=account_id, time=time, position=position, **told)
