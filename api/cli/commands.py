@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from pydantic import ValidationError
 
 from api.cli import (
+    backtest,
     dead_letters,
     demo,
     describe,
@@ -39,6 +40,7 @@ GROUPS: Final = (
     imports,
     replay,
     whatif,
+    backtest,
     read_models,
     dead_letters,
     simulate,
