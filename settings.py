@@ -378,6 +378,11 @@ def environment(settings: Settings) -> dict[str, str]:
     return variables
 
 
+def environment_of_strangers() -> dict[str, str]:
+    """Return the environment of a process that runs somebody's code: nothing in it says where an exchange keeps its data."""
+    return {name: value for name, value in os.environ.items() if not name.upper().startswith((PREFIX, "PG"))}
+
+
 def wants_no_color() -> bool:
     """Return whether the user wants text without colors (https://no-color.org)."""
     return bool(os.environ.get("NO_COLOR"))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from pydantic import ValidationError
 
 from api.cli import (
+    backtest,
     dead_letters,
     demo,
     describe,
@@ -41,6 +42,7 @@ GROUPS: Final = (
     replay,
     whatif,
     export,
+    backtest,
     read_models,
     dead_letters,
     simulate,

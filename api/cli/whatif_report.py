@@ -25,9 +25,13 @@ MECHANICAL: Final = "mechanical: traders are assumed to send the same commands; 
 
 def whatif_json(found: WhatIf, terms: Terms) -> dict[str, Any]:
     """Return the comparison in JSON's types: amounts as decimal strings."""
+    return {"terms": _terms_json(terms)} | comparison_json(found)
+
+
+def comparison_json(found: WhatIf) -> dict[str, Any]:
+    """Return what compares two worlds, in JSON's types."""
     counts = found.counts
     return {
-        "terms": _terms_json(terms),
         "position": found.position,
         "commands": {
             "exact": counts.certainties["exact"],
@@ -71,7 +75,12 @@ def _terms_json(terms: Terms) -> dict[str, Any]:
 def whatif_text(found: WhatIf, terms: Terms) -> str:
     """Return the comparison as text: amounts with two decimals."""
     lines = [f"what if {_terms_text(terms)}, up to position {found.position:,}", ""]
-    lines += _sums(found.same, found.other)
+    return "\n".join(lines + comparison_lines(found))
+
+
+def comparison_lines(found: WhatIf) -> list[str]:
+    """Return the lines that compare two worlds."""
+    lines = list(_sums(found.same, found.other))
     lines += ["", *_markets(found.same.markets, found.other.markets)]
     lines += ["", *_accounts(found.same.standings, found.other.standings)]
     lines += ["", *_orders(found)]
@@ -84,7 +93,7 @@ def whatif_text(found: WhatIf, terms: Terms) -> str:
         f"control: {found.same.events:,} of {found.same.events:,} events equal",
         MECHANICAL,
     ]
-    return "\n".join(lines)
+    return lines
 
 
 def _terms_text(terms: Terms) -> str:

@@ -1,0 +1,240 @@
+"""A strategy as one more trader among the recorded commands of a log: the same fills, the same money rules.
+
+    from analysis.backtest import Backtest, Strategy
+
+    found = backtest(history, Strategy(Path("momentum.py"), "Momentum"), dsn)
+    print(found.standing, found.result.other.books.house - found.result.same.books.house)
+
+The recorded commands are decided again twice: as they were (the control, which must leave the recorded events), and with the
+strategy's orders between them. Everybody else sends what they sent, at the same times, though with another trader they would
+not. What the strategy is told comes after it was decided, so what is behind its position exists nowhere in its process.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final
+
+from analysis.control import Control
+from analysis.measures import fills_lost, measures
+from analysis.recovered import recovered_commands
+from analysis.replay import PROGRESS_EVENTS
+from analysis.scratch import ScratchFold, scratch_schemas
+from analysis.strategy_process import StrategyError, StrategyProcess
+from analysis.whatif import OTHER, SAME, CommandCounts, WhatIf
+from analysis.world import World
+from domain.account import DepositCash, OpenAccount
+from domain.money import MICRO
+from domain.orders import CancelOrders, OrderPlaced
+from domain.partition import CommandRejected
+from messages.commands import (
+    Command,
+    InvalidCommand,
+    Submitted,
+    body_and_digest,
+    command_of,
+    new_id,
+    order_command_id,
+    with_ids,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from analysis.recovered import RecoveredCommand
+    from analysis.replay import History
+    from domain.account import Account
+    from domain.events import Recorded
+    from domain.money import Credits, Time
+    from projections.positions.leaderboard import Standing
+
+OPENING_ID: Final = "backtest:account"
+ACCOUNT_ID: Final = new_id("ac", OPENING_ID)
+"""The account of the strategy."""
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A function, or a class whose objects can be called, in a Python file; and the name and the cash of its account."""
+
+    file: Path
+    name: str
+    account_name: str = "The backtest's strategy"
+    cash: Credits = 1_000 * MICRO
+
+
+@dataclass
+class StrategyRecord:
+    """What a strategy did: its orders by status, refusals by code, and its account at the end."""
+
+    asked: int = 0
+    """The number of times that it was asked."""
+    orders: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    canceled: int = 0
+    """The number of its cancellations, not of the orders that they took out."""
+    account: Account | None = None
+    equity: Credits = 0
+    """Its cash at the end, with what orders hold, and its shares at the market maker's prices."""
+
+
+@dataclass(frozen=True)
+class BacktestResult:
+    """A strategy's record, its standing by the leaderboard's definitions (None if it never traded), and both worlds."""
+
+    record: StrategyRecord
+    standing: Standing | None
+    result: WhatIf
+
+
+def backtest(
+    history: History,
+    strategy: Strategy,
+    dsn: str,
+    *,
+    until: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> BacktestResult:
+    """Run a strategy over the recorded commands of a log, and compare the world with it to the world without it.
+
+    The database gets scratch schemas, which are gone afterwards.
+
+    Args:
+        history: the log, with digests.
+        strategy: runs in a process of its own, which ends with the backtest.
+        dsn: a database that `migrations` has prepared, and that may hold live read models.
+        until: the last position whose command is decided, with all that it left.
+        progress: told the position reached and the last one.
+
+    Raises:
+        StrategyError: the strategy raised an error or sent what breaks a limit; it names the position.
+        ControlError: under the recorded terms another event came out. Then nothing is said of the strategy.
+        ScratchBusyError: another comparison is at work on this database.
+        UnreadableEventError: the log has an event that this version does not know.
+    """
+    end = history.end() if until is None else min(until, history.end())
+    with (
+        StrategyProcess(strategy.file, strategy.name, ACCOUNT_ID, history.partition) as process,
+        scratch_schemas(dsn, SAME, OTHER) as (same, other),
+        ExitStack() as stack,
+    ):
+        same_fold = stack.enter_context(closing(ScratchFold(dsn, same, history.partition)))
+        other_fold = stack.enter_context(closing(ScratchFold(dsn, other, history.partition)))
+        run = _Run(
+            Control(World(partition=history.partition)), same_fold, _Trader(strategy, process, other_fold, history)
+        )
+        for recovered in recovered_commands(history.events()):
+            if recovered.events[0].position > end:
+                break
+            before = run.position // PROGRESS_EVENTS
+            run.decide(recovered)
+            if progress is not None and run.position // PROGRESS_EVENTS != before:
+                progress(run.position, end)
+        same_fold.finish()
+        other_fold.finish()
+        result = WhatIf(
+            run.position,
+            run.counts,
+            measures(dsn, same, same_fold.folded),
+            measures(dsn, other, other_fold.folded),
+            fills_lost(dsn, same, other),
+            fills_lost(dsn, other, same),
+        )
+    standing = next((each for each in result.other.standings if each.account_id == ACCOUNT_ID), None)
+    return BacktestResult(run.trader.finished(), standing, result)
+
+
+@dataclass
+class _Run:
+    """The control, and the world in which the strategy trades."""
+
+    control: Control
+    same_fold: ScratchFold
+    trader: _Trader
+    counts: CommandCounts = field(default_factory=CommandCounts)
+    position: int = 0
+
+    def decide(self, recovered: RecoveredCommand) -> None:
+        """Decide a recorded command in both worlds, then what the strategy sends. Raises ControlError, StrategyError."""
+        for recorded in self.control.decide(recovered):
+            self.same_fold.add(recorded)
+            self.position = recorded.position
+        world = self.trader.world
+        world.exchange.hold_seconds = self.control.hold.seconds
+        self.trader.take(world.decide(recovered), recovered.time)
+        self.counts.note(recovered, self.control.world.answer, world.answer)
+        self.trader.trade(self.position)
+
+
+class _Trader:
+    """The world with the strategy in it: tells the strategy what happens, and decides what it sends."""
+
+    def __init__(self, strategy: Strategy, process: StrategyProcess, fold: ScratchFold, history: History) -> None:
+        self.world = World(partition=history.partition)
+        self.record = StrategyRecord()
+        self._strategy = strategy
+        self._process = process
+        self._fold = fold
+        self._news: list[Recorded] = []
+        self._numbers = count(1)
+
+    def take(self, events: Iterator[Recorded], time: Time) -> None:
+        """Fold the events of a recorded command, and keep them for the strategy. The first time, its account comes before."""
+        if not self.world.position:
+            self._send(OPENING_ID, with_ids(OPENING_ID, OpenAccount("", self._strategy.account_name)), time)
+            self._send(f"{OPENING_ID}:cash", DepositCash(ACCOUNT_ID, self._strategy.cash), time)
+        self._add(events)
+
+    def trade(self, position: int) -> None:
+        """Show the strategy all that has happened, and decide what it sends, at the same time. Raises StrategyError."""
+        news, self._news = self._news, []
+        try:
+            sent = self._process.step(position, news)
+            self.record.asked += 1
+            for kind, content in sent:
+                self._trade(kind, content)
+        except (StrategyError, InvalidCommand) as error:
+            raise StrategyError(f"at position {position}: {error}") from error
+
+    def finished(self) -> StrategyRecord:
+        """Return the record with the account as it is now."""
+        exchange = self.world.exchange
+        account = self.record.account = exchange.accounts.get(ACCOUNT_ID)
+        if account is not None:
+            self.record.equity = account.cash + account.held
+            for market_id, holding in account.holdings.items():
+                market = exchange.markets[market_id]
+                prices = dict(zip(market.terms.outcomes, market.displayed_prices() or (), strict=True))
+                self.record.equity += sum(shares * prices[name] for name, shares in holding.shares.items()) // MICRO
+        return self.record
+
+    def _trade(self, kind: str, content: Any) -> None:
+        number, time = next(self._numbers), self.world.exchange.time
+        if kind == "cancel":
+            self.record.canceled += 1
+            self._send(f"backtest:cancel:{number}", CancelOrders(ACCOUNT_ID, content or None), time)
+            return
+        command_id = order_command_id(ACCOUNT_ID, f"backtest-{number}")
+        names = {"account_id": ACCOUNT_ID, "client_order_id": f"backtest-{number}"}
+        self._send(command_id, command_of("PlaceOrder", command_id, content | names), time)
+        events = [each.event for each in self._news if each.command_id == command_id]
+        for event in events:
+            if isinstance(event, OrderPlaced):
+                self.record.orders[event.execution.status] += 1
+            elif isinstance(event, CommandRejected):
+                self.record.refused[event.code] += 1
+
+    def _send(self, command_id: str, command: Command, time: Time) -> None:
+        body, digest = body_and_digest(command)
+        self._add(
+            self.world.send(Submitted(command_id, command, digest, time, None, type(command).__name__, body), time)
+        )
+
+    def _add(self, events: Iterator[Recorded]) -> None:
+        for recorded in events:
+            self._fold.add(recorded)
+            self._news.append(recorded)
