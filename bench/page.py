@@ -148,7 +148,8 @@ def _size(answer: Any) -> int:
 def ticks(page: Page, client: Client, market_id: str) -> float:
     """Return the 95th percentile of the time in milliseconds from the answer to an order until the page shows its odds."""
     page.evaluate(WATCH, f"{market_id}/Yes")
-    account, lags = client.get_account("trader").account_id, []
+    lags: list[float] = []
+    account = client.get_account("trader").data.account_id
     for number in range(TICKS):
         placed = client.place_order(
             client_order_id=f"tick{number}", account=account, market_id=market_id, outcome="Yes",
