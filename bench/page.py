@@ -148,7 +148,8 @@ def _size(answer: Any) -> int:
 def ticks(page: Page, client: Client, market_id: str) -> float:
     """Return the 95th percentile of the time in milliseconds from the answer to an order until the page shows its odds."""
     page.evaluate(WATCH, f"{market_id}/Yes")
-    account, lags = client.get_account("trader").data.account_id, []
+    lags: list[float] = []
+    account = client.get_account("trader").data.account_id
     for number in range(TICKS):
         placed = client.place_order(
             client_order_id=f"tick{number}", account=account, market_id=market_id, outcome="Yes",
@@ -158,7 +159,7 @@ def ticks(page: Page, client: Client, market_id: str) -> float:
         page.wait_for_timeout(150)
         lags.append(page.evaluate("text => window.shownAt[text] ?? Date.now()", shown) - answered * 1000)
         page.evaluate("window.shownAt = {}")
-    return float(round(sorted(lags)[TICKS * 95 // 100], 1))
+    return round(sorted(lags)[TICKS * 95 // 100], 1)
 
 
 def follow(page: Page, rate: int, seconds: float, markets: list[tuple[str, tuple[str, ...]]]) -> tuple[float, float]:

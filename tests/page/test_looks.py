@@ -7,26 +7,35 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from playwright.sync_api import expect
 
-from tests.api.conftest import OPERATOR_KEY
+from local.processes import polls
+from tests.api.conftest import OPERATOR_KEY, start
+from tests.page.conftest import Visitor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
-    from tests.page.conftest import Newsroom, Visitor
+    from tests.page.conftest import Newsroom
 
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text("utf-8")
 RUN = "axe.run({resultTypes: ['violations']}).then(r => r.violations.map(v => v.id + ' ' + v.nodes[0].html.slice(0, 120)))"
 SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 VISIBLE = "(document.querySelector('h1') || document.body).getBoundingClientRect().width"
 
-LOOKS: list[dict[str, Any]] = [
-    {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark", "has_touch": True},
-    {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"},
+PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
+DESKTOP: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}}
+LOOKS: list[dict[str, Any]] = [{**PHONE, "color_scheme": "dark"}, {**DESKTOP, "color_scheme": "light"}]
+OTHER_LOOKS: list[dict[str, Any]] = [
+    {**PHONE, "color_scheme": "light"},
+    {**DESKTOP, "color_scheme": "dark"},
+    {"viewport": {"width": 320, "height": 640}, "color_scheme": "light"},
+    {"viewport": {"width": 1600, "height": 1000}, "color_scheme": "light"},
 ]
+"""In `make chaos` every page is looked at in all of them."""
 
 NARROW = 390
 WIDE_TOO = ("front", "story", "market", "many", "ticket", "portfolio", "desk", "act")
@@ -77,8 +86,9 @@ def _sheet(shots: Path) -> Any:
 
 
 @pytest.mark.usefixtures("_sheet")
+@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.chaos)])
 def test_every_page_is_sound_and_photographed(
-    newsroom: Newsroom, visitors: Callable[..., Visitor], shots: Path
+    newsroom: Newsroom, visitors: Callable[..., Visitor], shots: Path, *, whole: bool
 ) -> None:
     """Of strangers, of a trader and of the desk."""
     trader = newsroom.trader
@@ -99,17 +109,17 @@ def test_every_page_is_sound_and_photographed(
         **special_markets(newsroom),
     }
     own = {"ticket": f"/markets/{newsroom.binary['slug']}", "portfolio": "/portfolio", "log": "/log"}
-    desk = {"desk": "/desk", "people": "/desk/people", "write": "/desk/stories/new"}
+    desk = {"desk": "/desk", "people": "/desk/people", "write": "/desk/stories/new", "aside": "/desk/set-aside"}
     desk["act"] = f"/desk/markets/{newsroom.binary['slug']}"
     problems = []
-    for options in LOOKS:
+    for options in (*LOOKS, *OTHER_LOOKS) if whole else LOOKS:
         width = options["viewport"]["width"]
         for key, pages in ((None, public), (trader.api.key, own), (OPERATOR_KEY, desk)):
             visitor = visitors(**options)
             visitor.expected = ("404",)
             page = visitor.open("/") if key is None else visitor.sign_in(key)
             for name, path in pages.items():
-                if width != NARROW and name not in WIDE_TOO:
+                if not whole and width != NARROW and name not in WIDE_TOO:
                     continue
                 page.goto(f"{visitor.url}{path}")
                 problems += [f"{name} {width}: {problem}" for problem in look_at(page)]
@@ -118,6 +128,32 @@ def test_every_page_is_sound_and_photographed(
             visitor.context.close()
 
     assert problems == []
+
+
+@pytest.mark.usefixtures("_sheet")
+def test_an_empty_exchange_says_how_to_begin(browser: Browser, database: str, run_folder: Path, shots: Path) -> None:
+    """To a stranger, and to whoever may publish the first story."""
+    with start(database, run_folder / "empty") as running:
+        visitor = Visitor(browser.new_context(**PHONE, locale="en-US", color_scheme="light"), running.url)
+        wanted = [f"{running.url}{path}" for path in ("/", "/leaderboard", "/calibration")]
+        for _ in polls(30):  # until each read model of the pages exists
+            if all(visitor.context.request.get(url).ok for url in wanted):
+                break
+        page = visitor.open("/")
+        expect(page.get_by_text("Stories appear here as soon as an operator publishes one.")).to_be_visible()
+        problems = look_at(page)
+        page.screenshot(path=shots / "empty-390-light.jpeg", full_page=True, type="jpeg", quality=70)
+        for path, words in (("/leaderboard", "Nobody has traded"), ("/calibration", "No resolved market yet.")):
+            page.goto(f"{running.url}{path}")
+            expect(page.get_by_text(words).first).to_be_visible()
+            problems += look_at(page)
+        visitor.sign_in(OPERATOR_KEY)
+        page.goto(f"{running.url}/")
+        page.get_by_role("link", name="Write a story").click()
+        expect(page.get_by_label("Question")).to_be_visible()
+        visitor.context.close()
+
+    assert problems + visitor.problems == []
 
 
 def look_at(page: Page) -> list[str]:
