@@ -108,6 +108,8 @@ class BoundedHttp(HttpToolsProtocol):
             return
         if self._reading is _BODY:
             super().data_received(data)
+            if self._reading is _BODY and self.cycle.response_complete and not self.transport.is_closing():
+                self._all.pass_over(self, len(data))
             return
         if data == self._request and self._answer_again():
             return
@@ -235,6 +237,17 @@ class BoundedHttp(HttpToolsProtocol):
         self._all.refused(reason)
         self._all.release(self, self._peer)
         self.transport.abort()
+
+    def hold(self) -> bool:
+        """Read no more, until `go_on`; return False if that is so already."""
+        was_held = self.flow.read_paused
+        self.flow.pause_reading()
+        return not was_held
+
+    def go_on(self) -> None:
+        """Read again."""
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
 
     def _abort(self) -> None:
         """Hang up on a stream whose client takes what is sent too slowly."""

@@ -6,17 +6,30 @@ each, with the limits of a request.
 
 from __future__ import annotations
 
+import asyncio
 import resource
+from collections import deque
+from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol
 
 from api.http.addresses import network_of
 from settings import listed
 
 if TYPE_CHECKING:
-    import asyncio
-
     from api.http.middleware import Metrics
     from settings import Settings
+
+PASSED_OVER_BYTES: Final = 8 * 1024 * 1024
+"""The bytes of refused bodies that are read in a second, of all connections together."""
+
+PASSED_OVER_AT_ONCE: Final = 256 * 1024
+"""The most of them that are read without a pause."""
+
+TURN_SECONDS: Final = 0.02
+"""The pause of connections whose refused bodies are too much, before the next ones of them are read from."""
+
+PIECE_BYTES: Final = 64 * 1024
+"""What is read of one of them at its turn, about."""
 
 FILES_KEPT: Final = 256
 """The number of file descriptors that stay free for databases, the log and files."""
@@ -32,6 +45,12 @@ class CountedConnection(Protocol):
 
     def end(self, reason: str) -> None:
         """End it at once, because of a limit."""
+
+    def hold(self) -> bool:
+        """Read no more, until `go_on`; return False if that is so already."""
+
+    def go_on(self) -> None:
+        """Read again."""
 
 
 class Peer:
@@ -64,6 +83,8 @@ class Connections:
         self._handed_over: dict[asyncio.Transport, Peer] = {}
         self._waiting: dict[CountedConnection, None] = {}
         self._peers: dict[str, Peer] = {}
+        self._allowance = (float(PASSED_OVER_AT_ONCE), 0.0)  # the bytes that may be passed over, and since when
+        self._held: deque[CountedConnection] = deque()
 
     def admit(self, connection: CountedConnection, host: str) -> Peer | None:
         """Count a new connection and return its peer; return None where there are too many.
@@ -106,6 +127,30 @@ class Connections:
         self.release(connection, peer)
         self._enter(peer)
         self._handed_over[connection.transport] = peer
+
+    def pass_over(self, connection: CountedConnection, size: int) -> None:
+        """Note that so much of a refused body was read. A flood of such bodies must not take the event loop from others."""
+        if self._spend(size) < 0 and connection.hold():
+            self._held.append(connection)
+            if len(self._held) == 1:
+                asyncio.get_running_loop().call_later(TURN_SECONDS, self._let_go_on)
+
+    def _spend(self, size: int) -> float:
+        """Return how many bytes may be passed over after these."""
+        left, since = self._allowance
+        now = monotonic()
+        left = min(PASSED_OVER_AT_ONCE, left + PASSED_OVER_BYTES * (now - since)) - size
+        self._allowance = left, now
+        return left
+
+    def _let_go_on(self) -> None:
+        """Let those that have waited the longest go on."""
+        left = self._spend(0)
+        while self._held and left > 0:
+            self._held.popleft().go_on()
+            left -= PIECE_BYTES
+        if self._held:
+            asyncio.get_running_loop().call_later(TURN_SECONDS, self._let_go_on)
 
     async def check(self) -> None:
         """End the connections that take too long; uvicorn calls this every second."""

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from anyio import CapacityLimiter, to_thread
 
-from api.stream.replay import AWAY, PAGE_EVENTS
-from api.stream.subscriber import CHUNK_BYTES, Portion, conflated
+from api.stream.replay import AWAY
+from api.stream.subscriber import CHUNK_BYTES, PAGE_EVENTS, Portion, conflated, size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from api.stream.frames import Frame, LogEntry
     from api.stream.metrics import StreamMetrics
@@ -28,8 +28,11 @@ if TYPE_CHECKING:
 READERS_MAX: Final = 4
 """The most subscribers that read the log at a time; others wait, and get their beats meanwhile."""
 
-PAGE_SECONDS: Final = PAGE_EVENTS / 5_500
-"""The least time of a page: about 5,000 events a second for each of these readers, so that orders are unharmed."""
+EVENTS_PER_S: Final = 6_500
+"""The most events a second that are read for each of these readers, so that orders are unharmed: some are read twice."""
+
+PAGE_EVENTS_MIN: Final = 20
+"""The fewest events of a page. It has a few more than the last chunk had room for; the rest of it is read again."""
 
 RING_ENTRIES: Final = 500
 """The most entries of the ring that are looked at before others have their turn."""
@@ -79,16 +82,18 @@ class CatchUp:
             subscriber.beat = True
             return subscriber.due([], subscriber.position)
         self._metrics.replaying.inc()
-        markets = subscriber.wanted.markets
+        markets, limit = subscriber.wanted.markets, subscriber.page_events
         try:
             entries = await to_thread.run_sync(
                 self._archive.page,
                 subscriber.offered,
                 subscriber.wanted,
                 self._known(),
+                limit,
                 limiter=self._threads,
             )
-            await asyncio.sleep(max(0.0, PAGE_SECONDS - (monotonic() - began)))
+            events = min(limit, entries[-1].position - subscriber.offered) if entries else 0
+            await asyncio.sleep(max(0.0, events / EVENTS_PER_S - (monotonic() - began)))
         except AWAY as error:
             structlog.get_logger("stream").debug("replay_waits", error=str(error))
             await asyncio.sleep(RETRY_SECONDS)
@@ -104,12 +109,16 @@ class CatchUp:
             return None
         if subscriber.wanted.markets is not markets:  # the page leaves out what is wanted now
             return None
-        return self._chunk(subscriber, entries)
+        found = self._chunk(subscriber, entries)
+        left = sum(entry.position > subscriber.offered for entry in entries)
+        most = 2 * limit if not left else limit * (len(entries) - left) // len(entries) * 9 // 8
+        subscriber.page_events = min(PAGE_EVENTS, max(PAGE_EVENTS_MIN, most))
+        return found
 
     def _chunk(self, subscriber: Subscriber, entries: Iterable[LogEntry]) -> Portion:
         """Return the wanted frames of the next entries, as many as fit into a chunk."""
         wanted, size = subscriber.wanted, 0
-        events: list[tuple[int, list[Frame]]] = []
+        events: list[tuple[int, Sequence[Frame]]] = []
         markets: dict[int, str | None] = {}
         position = subscriber.offered
         for entry in entries:
@@ -118,7 +127,7 @@ class CatchUp:
             if frames:
                 events.append((position, frames))
                 markets[position] = entry.market_id
-                size += sum(len(frame.block) for frame in frames)
+                size += size_of(frames)
                 if size >= CHUNK_BYTES:
                     break
         subscriber.offered = position

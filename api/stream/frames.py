@@ -12,7 +12,7 @@ from messages.events import UnreadableEventError, public_event
 from messages.stored import from_stored
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from eventsourcing.persistence import Notification
 
@@ -37,10 +37,45 @@ class Frame:
         self.block = b"event: %b\ndata: %b\n\n" % (channel.encode(), self.data)
 
 
+class Cut(tuple[Frame, ...]):  # noqa: SLOT001  a tuple with more than its items has a dict
+    """Frames of one position that many subscribers get: what all of them need of it is computed once."""
+
+    size: int
+    """The bytes of their blocks."""
+    block: bytes
+    """All blocks, with the id of the position on the last one."""
+
+    @classmethod
+    def of(cls, position: int, frames: Iterable[Frame]) -> Cut:
+        """Return the cut with these frames."""
+        made = cls(frames)
+        made.size = sum(len(frame.block) for frame in made)
+        made.block = block_of(position, made)
+        return made
+
+
+def block_of(position: int, frames: Sequence[Frame]) -> bytes:
+    """Return the blocks of the frames of a position as they are sent; empty without frames."""
+    if not frames:
+        return b""
+    return b"".join([*[frame.block for frame in frames[:-1]], b"id: %d\n" % position, frames[-1].block])
+
+
 class LogEntry:
     """An event of the log with its frames. Those of the channel `events` are made when somebody wants them."""
 
-    __slots__ = ("_events", "_stored", "accounts", "frames", "is_public", "market_id", "position", "size", "time")
+    __slots__ = (
+        "_cuts",
+        "_events",
+        "_stored",
+        "accounts",
+        "frames",
+        "is_public",
+        "market_id",
+        "position",
+        "size",
+        "time",
+    )
 
     def __init__(self, stored: Notification, recorded: Recorded | None, messages: Sequence[StreamMessage]) -> None:
         self.position: int = stored.id
@@ -55,6 +90,15 @@ class LogEntry:
         self.size = len(stored.state) + sum(len(frame.block) * 2 for frame in self.frames) + 400
         self._stored: Notification = stored
         self._events: dict[bool, Frame] = {}
+        self._cuts: dict[frozenset[Channel], Cut] = {}
+
+    def cut(self, channels: frozenset[Channel]) -> Cut:
+        """Return the frames of these channels that everybody may have."""
+        found = self._cuts.get(channels)
+        if found is None:
+            public = (frame for frame in self.frames if frame.channel in channels and frame.account_id is None)
+            found = self._cuts[channels] = Cut.of(self.position, public)
+        return found
 
     def event_frame(self, *, bodies: bool) -> Frame:
         """Return the frame of the channel `events`; without `bodies`, those of commands are null."""

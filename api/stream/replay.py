@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from eventsourcing.persistence import PersistenceError
 
 from api.stream.frames import LogEntry, decoded
+from api.stream.subscriber import PAGE_EVENTS
 from domain.market import MarketDrafted
 from messages.channels import (
     FollowedMarket,
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
     from domain.events import Recorded
     from projections.trades.trades import Trade
 
-PAGE_EVENTS: Final = 500
-"""The most events of one page."""
-
 AWAY: Final = (NotYetProjected, UnknownProjection, PersistenceError, *DATABASE_FAULTS)
 """What says that the log, the database or a read model is not there now. Streams wait, and ask again."""
 
@@ -60,12 +58,14 @@ class Archive:
     def seed(self) -> Seed:
         """Return the state that the read model `trades` is at; that of the log's beginning if it does not have all."""
         try:
-            with self._pool.connection() as connection, read(connection, followed.markets_and_orders) as as_of:
-                parked = connection.execute("SELECT 1 FROM projection_parked WHERE projection = 'trades'").fetchone()
-                if parked:
-                    return Seed(0, FollowedMarkets())
-                found, resting = followed.markets_and_orders(connection, as_of)
-                named = markets.every_slug(connection, as_of)
+            with self._pool.connection() as connection:
+                with read(connection, followed.markets_and_orders) as as_of:
+                    query = "SELECT 1 FROM projection_parked WHERE projection = 'trades'"
+                    if connection.execute(query).fetchone():
+                        return Seed(0, FollowedMarkets())
+                    found, resting = followed.markets_and_orders(connection, as_of)
+                with read(connection, markets.every_slug) as now:
+                    named = markets.every_slug(connection, now)
         except UnknownProjection:
             return Seed(0, FollowedMarkets())
         state = FollowedMarkets(
@@ -83,13 +83,15 @@ class Archive:
         recorded = decoded(first[0]) if first else None  # type: ignore[arg-type]
         return recorded.event.slug if recorded and isinstance(recorded.event, MarketDrafted) else ""
 
-    def page(self, after: int, wanted: Subscribed, known: dict[str, FollowedMarket]) -> Sequence[LogEntry]:
+    def page(
+        self, after: int, wanted: Subscribed, known: dict[str, FollowedMarket], events_max: int = PAGE_EVENTS
+    ) -> Sequence[LogEntry]:
         """Return the entries of the next page after a position; the last one is there whatever it is.
 
         Raises:
             NotYetProjected: the read model of trades is not so far.
         """
-        found = self.log.select_notifications(after, PAGE_EVENTS, inclusive_of_start=False)
+        found = self.log.select_notifications(after, events_max, inclusive_of_start=False)
         streams = None
         if wanted.markets is not None and wanted.channels.isdisjoint({"orders", "events"}):
             streams = {f"market-{market_id}" for market_id in wanted.markets}

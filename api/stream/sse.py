@@ -14,6 +14,7 @@ from api.http.errors import ANSWERED, ApiError, answer, response_to
 from api.http.middleware import nul_in, request_id_of
 from api.http.request_log import RequestLog
 from api.http.waits import disconnected
+from api.stream.frames import Cut, block_of
 from api.stream.key_check import KeyCheck
 from api.stream.requests import DEFAULT_CHANNELS, flag_of, parameters_of, position_of, wanted_of
 from api.stream.subscriber import KEY_GONE, SLOW, Closed, Portion
@@ -143,7 +144,7 @@ class _EventStream:
         subscriber.sending_since = monotonic()
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
         subscriber.sending_since = None
-        self._hub.metrics.bytes.inc(len(body))
+        self._hub.sent_bytes += len(body)
 
     def _hello(self) -> bytes:
         hub, subscriber = self._hub, self._subscriber
@@ -173,11 +174,9 @@ class _EventStream:
         """Return what is due as one chunk: an id stands only on the last frame of a position."""
         parts: list[bytes] = []
         for position, frames in due.events:
-            parts += [frame.block for frame in frames[:-1]]
-            parts.append(b"id: %d\n" % position)
-            parts.append(frames[-1].block)
+            parts.append(frames.block if isinstance(frames, Cut) else block_of(position, frames))
             self._subscriber.frames_sent += len(frames)
-            self._hub.metrics.frames.inc(len(frames))
+            self._hub.sent_frames += len(frames)
         last = due.events[-1][0] if due.events else self._subscriber.sent
         if due.progress:
             moved = _encode({"head": self._hub.head, "projected": self._hub.projected})

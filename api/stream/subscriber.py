@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from api.stream.frames import Cut
 from messages.channels import CHANNELS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from api.stream.frames import Frame, LogEntry
     from messages.channels import Channel
@@ -27,6 +28,9 @@ CHUNK_BYTES: Final = 64 * 1024
 
 CONFLATE_SECONDS: Final = 0.05
 """The least time between two deliveries to a subscriber that conflates."""
+
+PAGE_EVENTS: Final = 500
+"""The most events of a page of the log."""
 
 PUBLIC: Final[frozenset[Channel]] = frozenset({"trades", "prices", "lifecycle"})
 _ORDER: Final = {channel: number for number, channel in enumerate(CHANNELS)}
@@ -49,10 +53,12 @@ class Subscribed:
     conflate: bool = False
     bodies: bool = False
 
-    def frames_of(self, entry: LogEntry) -> list[Frame]:
-        """Return the frames of an entry that are wanted, in the order of the channels."""
+    def frames_of(self, entry: LogEntry) -> Sequence[Frame]:
+        """Return the frames of an entry that are wanted, in the order of the channels; a `Cut` of public channels."""
         if self.markets is not None and entry.market_id not in self.markets:
-            return []
+            return ()
+        if self.channels <= PUBLIC:
+            return entry.cut(self.channels)
         channels, account_id = self.channels, self.account_id
         found = [
             frame
@@ -75,7 +81,7 @@ class Closed(NamedTuple):
 class Portion:
     """What is due for a subscriber: frames by position, and what has no position of its own."""
 
-    events: list[tuple[int, list[Frame]]] = field(default_factory=list)
+    events: list[tuple[int, Sequence[Frame]]] = field(default_factory=list)
     position: int = 0
     beat: bool = False
     progress: bool = False
@@ -102,10 +108,11 @@ class Subscriber:
         self.marked_at = self.told_at = monotonic()
         self.sending_since: float | None = None
         self.frames_sent = 0
+        self.page_events = PAGE_EVENTS
         self.abort: Callable[[], object] = lambda: None
         self.passed: Callable[[], int] = lambda: 0
         self._catch_up = catch_up
-        self._queue: deque[tuple[int, list[Frame]]] = deque()
+        self._queue: deque[tuple[int, Sequence[Frame]]] = deque()
         self._prices: dict[str | None, tuple[int, Frame]] = {}
         self._frames = self._bytes = 0
         self._waiter: asyncio.Future[None] | None = None
@@ -124,13 +131,13 @@ class Subscriber:
         if frames:
             self._queue.append((entry.position, frames))
             self._frames += len(frames)
-            self._bytes += sum(len(frame.block) for frame in frames)
+            self._bytes += size_of(frames)
             if self._frames > FRAMES_MAX or self._bytes > BYTES_WAITING_MAX:
                 self._queue.clear()
                 self.close(Closed(SLOW, "slow"))
         return self.wake()
 
-    def _put_prices_aside(self, entry: LogEntry, frames: list[Frame]) -> list[Frame]:
+    def _put_prices_aside(self, entry: LogEntry, frames: Sequence[Frame]) -> list[Frame]:
         rest = []
         for frame in frames:
             if frame.channel == "prices":
@@ -180,7 +187,7 @@ class Subscriber:
                 self._waiter = asyncio.get_running_loop().create_future()
                 await self._waiter
 
-    def due(self, events: list[tuple[int, list[Frame]]], position: int) -> Portion:
+    def due(self, events: list[tuple[int, Sequence[Frame]]], position: int) -> Portion:
         """Note that the subscriber is at a position, and return what it gets there."""
         found = Portion(events, position, self.beat, self.progress)
         self.position = position
@@ -198,7 +205,7 @@ class Subscriber:
         while queue and size < CHUNK_BYTES:
             position, frames = queue.popleft()
             events.append((position, frames))
-            size += sum(len(frame.block) for frame in frames)
+            size += size_of(frames)
             self._frames -= len(frames)
         self._bytes -= size
         if self._prices:
@@ -207,7 +214,9 @@ class Subscriber:
             events = self._with_prices(events, last)
         return self.due(events, events[-1][0]) if events else Portion(position=self.position)
 
-    def _with_prices(self, events: list[tuple[int, list[Frame]]], last: int | None) -> list[tuple[int, list[Frame]]]:
+    def _with_prices(
+        self, events: list[tuple[int, Sequence[Frame]]], last: int | None
+    ) -> list[tuple[int, Sequence[Frame]]]:
         """Add the newest prices up to a position, in the order of the positions."""
         by_position = dict(events)
         for market_id, (position, frame) in list(self._prices.items()):
@@ -219,12 +228,19 @@ class Subscriber:
         return sorted(by_position.items())
 
 
-def conflated(events: list[tuple[int, list[Frame]]], markets: dict[int, str | None]) -> list[tuple[int, list[Frame]]]:
+def size_of(frames: Sequence[Frame]) -> int:
+    """Return the bytes of the blocks of frames."""
+    return frames.size if isinstance(frames, Cut) else sum(len(frame.block) for frame in frames)
+
+
+def conflated(
+    events: list[tuple[int, Sequence[Frame]]], markets: dict[int, str | None]
+) -> list[tuple[int, Sequence[Frame]]]:
     """Return events without the prices that a later one of the same market replaces; `markets` are those of the positions."""
     newest = {
         markets[position]: position for position, frames in events if any(frame.channel == "prices" for frame in frames)
     }
-    kept = []
+    kept: list[tuple[int, Sequence[Frame]]] = []
     for position, frames in events:
         rest = [f for f in frames if f.channel != "prices" or newest[markets[position]] == position]
         if rest:

@@ -146,7 +146,7 @@ class _Socket:
     async def _write(self, message: bytes) -> None:
         async with self._sending:
             await self._send({"type": "websocket.send", "text": message.decode()})
-        self._hub.metrics.bytes.inc(len(message))
+        self._hub.sent_bytes += len(message)
 
     # --- commands
 
@@ -295,7 +295,7 @@ class _Socket:
                 )
             subscriber.sent = position
             self.frames += len(frames)
-            self._hub.metrics.frames.inc(len(frames))
+            self._hub.sent_frames += len(frames)
         for kind, wanted in (("progress", due.progress), ("beat", due.beat)):
             if wanted:
                 told = {"head": self._hub.head, "projected": self._hub.projected}

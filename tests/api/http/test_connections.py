@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from api.http import connections
 from api.http.addresses import network_of
 from api.http.bounded_http import BoundedHttp
 from api.http.server import RECEIVED_BYTES, HttpServer
@@ -339,3 +340,29 @@ def test_little_of_a_body_is_taken_before_it_is_judged(exchange: Exchange, monke
         assert b" 413 " in answered(connection)
     assert len(pieces) > 8
     assert max(pieces) <= 2 * RECEIVED_BYTES
+
+
+def test_a_flood_of_refused_bodies_is_passed_over_slowly(exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them share what is read in a second, so that others are served; nobody is cut off for it."""
+    monkeypatch.setattr(connections, "PASSED_OVER_BYTES", 1024 * 1024)
+    size = 1_000_000
+    head = f"{POST}content-length: {size}\r\n\r\n".encode()
+    with serving(exchange) as url:
+        flood = [connected(url) for _ in range(20)]
+        left = dict.fromkeys(flood, size)
+        for each in flood:
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8_192)
+            each.sendall(head)
+            assert answered(each).startswith(b"HTTP/1.1 401")
+            each.setblocking(False)
+
+        def sent(seconds: float) -> int:
+            before, ends = sum(left.values()), monotonic() + seconds
+            while monotonic() < ends:
+                for each in select([], [each for each in flood if left[each]], [], 0.1)[1]:
+                    left[each] -= each.send(bytes(min(left[each], 65_536)))
+            return before - sum(left.values())
+
+        assert sent(0.8) < 20 * size / 2
+        assert is_well(url)
+        assert any(sent(0.5) for _ in polls(20))

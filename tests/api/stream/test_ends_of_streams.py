@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from api.stream import key_check, tailer
-from api.stream.subscriber import Subscriber
+from api.stream.subscriber import FRAMES_MAX, Subscriber
 from tests.api.conftest import Exchange, connected, start
 from tests.api.stream.reading import opened
 
@@ -132,3 +133,22 @@ def test_an_error_of_ours_ends_the_process(beating: Exchange, monkeypatch: pytes
         trader.place(market["slug"])
         assert stream.until(lambda block: block.event == "bye")[-1].data["code"] == 1012
     assert beating.running.problem() == "the stream stopped: division by zero"
+
+
+def test_a_burst_ends_no_stream(beating: Exchange) -> None:
+    """Several times as many events at once as a queue holds: whoever reads gets each of them."""
+    hub = beating.running.hub
+    trader, market = beating.trader(), beating.market()
+    with opened(beating.running.url, "?channels=trades") as stream:
+        stream.until(lambda block: block.event == "hello")
+        position = trader.place(market["slug"])["position"]
+        stream.until(lambda block: block.event == "trades" and int(block.last_id) >= position)
+        entry, first = hub.ring.after(position - 1, 1)[0], position + 1
+        burst = [copy(entry) for _ in range(3 * FRAMES_MAX)]
+        for number, each in enumerate(burst):
+            each.position, each._cuts = first + number, {}
+        assert hub._loop is not None
+        hub._loop.call_soon_threadsafe(hub._on_entries, burst)
+        last = str(burst[-1].position)
+        blocks = stream.until(lambda block: block.event == "bye" or block.last_id == last)
+    assert [block.event for block in blocks if block.event != "beat"] == ["trades"] * len(burst)

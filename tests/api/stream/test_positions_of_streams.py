@@ -11,7 +11,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from api.stream import hub, key_check
+from api.stream import catch_up, hub, key_check
 from tests.api.conftest import Exchange, connected, start
 from tests.api.stream.reading import opened
 
@@ -121,8 +121,11 @@ def test_a_revoked_key_subscribes_to_nothing_more(slowly_beating: Exchange) -> N
     assert "orders" not in [each["type"] for each in messages]
 
 
-def test_a_change_while_the_log_is_read_leaves_nothing_out(slowly_beating: Exchange) -> None:
+def test_a_change_while_the_log_is_read_leaves_nothing_out(
+    slowly_beating: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A page that was read for the old markets is read again for the new ones, behind the position of the answer."""
+    monkeypatch.setattr(catch_up, "EVENTS_PER_S", 50)
     exchange, trader = slowly_beating, slowly_beating.trader()
     one, two = exchange.market(), exchange.market()
     head = exchange.head()
