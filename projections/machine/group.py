@@ -12,7 +12,8 @@ memory. It leaves
 - with all others, when so much is new that each catches up faster alone.
 
 After a transaction the group rests, `REST` times as long as it took: what arrives meanwhile is folded together, so the more
-there is, the less each event costs. An event that comes after the rest is folded at once.
+there is, the less each event costs. An event that comes after the rest is folded at once. While there is more than fits into
+one transaction, the group does not rest.
 """
 
 import threading

@@ -38,6 +38,9 @@ LOOK_SECONDS: Final = 0.01
 STREAMS_MAX: Final = 3
 """The most places in a log that are followed at a time as streams."""
 
+UNUSED_SECONDS: Final = 10.0
+"""The time after which a stream that nobody has read from is closed: it fetches, also while nobody reads."""
+
 DataT = TypeVar("DataT")
 
 
@@ -219,11 +222,13 @@ class StreamSource:
         self._traces = traces
         self._decode_rows = decode_rows
         self._open = cast("Callable[[int], _Stream]", recorder.reader_at)  # type: ignore[attr-defined]
-        self._streams: OrderedDict[int, _Stream] = OrderedDict()  # by the position after which each continues
+        # By the position after which each continues, those used last at the end, with the time of the last read.
+        self._streams: OrderedDict[int, tuple[_Stream, float]] = OrderedDict()
 
     def read(self, after: int, seconds: float, limit: int) -> list[Recorded]:
         """Return the next events: see `Source`."""
-        stream = self._streams.pop(after, None) or self._open(after)
+        kept = self._streams.pop(after, None)
+        stream = self._open(after) if kept is None else kept[0]
         events: list[Recorded] = []
         waits = GATHER_SECONDS  # a log that is being written always has a next record soon
         try:
@@ -250,14 +255,19 @@ class StreamSource:
     def close(self) -> None:
         """Close the streams."""
         while self._streams:
-            self._streams.popitem()[1].close()
+            self._close_oldest()
 
     def _keep(self, position: int, stream: _Stream) -> None:
+        now = monotonic()
         if (other := self._streams.pop(position, None)) is not None:
-            other.close()
-        self._streams[position] = stream
-        if len(self._streams) > STREAMS_MAX:
-            self._streams.popitem(last=False)[1].close()
+            other[0].close()
+        self._streams[position] = stream, now
+        while len(self._streams) > STREAMS_MAX or next(iter(self._streams.values()))[1] < now - UNUSED_SECONDS:
+            self._close_oldest()
+
+    def _close_oldest(self) -> None:
+        _, (stream, _) = self._streams.popitem(last=False)
+        stream.close()
 
 
 def _rows_of(batch: Any, after: int) -> list[tuple[Any, ...]]:

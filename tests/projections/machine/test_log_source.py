@@ -138,3 +138,23 @@ def test_a_read_does_not_wait_for_what_is_written_meanwhile(
         writer.join()
         source.close()
     assert [one.position for one in found] == list(range(1, len(found) + 1))
+
+
+@pytest.mark.parametrize("recorder", ["kafka"], indirect=True)
+def test_a_stream_that_nobody_reads_from_is_closed(
+    recorder: ApplicationRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Places that read models have left while they caught up are followed no longer; each fetched, and woke the process."""
+    events = simulate(3, 100)
+    write(recorder, events[:30], 10)
+    source = StreamSource(recorder)
+    try:
+        assert len(source.read(0, 10.0, 30)) == 30
+        write(recorder, events[30:60], 10)
+        assert source.read(40, 10.0, 10)[-1].position == 60
+        assert list(source._streams) == [30, 60]
+        monkeypatch.setattr(log_source, "UNUSED_SECONDS", 0.0)
+        assert source.read(60, 0.0, 10) == []
+        assert list(source._streams) == [60]
+    finally:
+        source.close()
