@@ -44,7 +44,9 @@ class Settings(BaseSettings):
     # The event log.
     log: Literal["postgres", "kafka"] = Field(default="postgres", description="the store of the event log")
     partition: int = Field(default=0, ge=0, description="partition of the log that this engine writes")
-    partitions: int = Field(default=1, ge=1, description="number of partitions of the log; only 1 is supported")
+    partitions: int = Field(
+        default=1, ge=1, description="number of partitions of the log; only engines know more than 1"
+    )
     append_ms: int = Field(
         default=5_000,
         gt=0,
@@ -330,16 +332,10 @@ class Settings(BaseSettings):
             raise ValueError(f"the package {OTLP_PACKAGE} is not installed; the extra `traces` has it")
         return value
 
-    @field_validator("partitions")
-    @classmethod
-    def _is_one_partition(cls, value: int) -> int:
-        # The read models of two partitions would overwrite each other's rows in one database.
-        if value > 1:
-            raise ValueError(f"a log of {value} partitions is not supported yet; leave it at 1")
-        return value
-
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
+        if self.partitions > 1 and self.log != "kafka":
+            raise ValueError(f"a log in PostgreSQL has one partition, not {self.partitions}")
         if self.partition >= self.partitions:
             raise ValueError(f"partition is {self.partition}, expected less than partitions, {self.partitions}")
         if self.kafka_security_protocol.startswith("SASL") and not (

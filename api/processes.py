@@ -117,6 +117,12 @@ def open_letters(settings: Settings) -> list[Letter]:
         ]  # fmt: skip
 
 
+def refuse_several_partitions(settings: Settings) -> None:
+    """Raise ValueError if the log has several partitions: their read models would overwrite each other's rows."""
+    if settings.partitions > 1:
+        raise ValueError(f"only the engine supports {settings.partitions} partitions yet")
+
+
 class ServingProcess(ABC):
     """An HTTP server with all that it needs. A context manager.
 
@@ -134,6 +140,7 @@ class ServingProcess(ABC):
     """The spans of this process, None while traces are off."""
 
     def __init__(self, settings: Settings) -> None:
+        refuse_several_partitions(settings)
         self._given_settings = settings
         self._stack = contextlib.ExitStack()
 
@@ -284,6 +291,7 @@ def refuse_lost_log(connection: Connection[Any], log: ApplicationRecorder) -> No
 
 def start_projector(settings: Settings, stack: contextlib.ExitStack) -> Projector:
     """Fold the log into the read models, in threads of their own, until the stack closes. Needs a DSN."""
+    refuse_several_partitions(settings)
     recorder = stack.enter_context(open_recorder(settings))
     traces = stack.enter_context(open_traces(settings, "projector"))
     projector = Projector(

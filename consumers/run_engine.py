@@ -14,6 +14,7 @@ from consumers.engine.metrics import EngineCollector
 from consumers.kafka.command_source import KafkaCommandSource
 from consumers.kafka.heartbeats import KafkaHeartbeats
 from consumers.kafka.traced import AppendTraces, TracedCommandSource, TracedLog
+from consumers.kafka.transfer_topic import KafkaTransferTopic
 from consumers.ops_server import ops_server
 from consumers.process_tuning import collect_rarely, stay_on_one_cpu
 from consumers.wiring import batch_limits, open_log, open_traces
@@ -42,6 +43,7 @@ def make_engine(
         open_log(settings) if traces is None else TracedLog(settings, traces),
         source,
         partition=settings.partition,
+        transfers=KafkaTransferTopic(settings, source.interrupt) if settings.partitions > 1 else None,
         clock=settings.clock,
         limits=batch_limits(settings),
         hold_seconds=settings.withdrawal_hold_seconds,

@@ -31,10 +31,15 @@ INTERRUPTED: Final = 130
 """Ctrl-C."""
 
 
-def add_command(commands: Commands, name: str, run: Run, text: str, *, json: bool = False) -> argparse.ArgumentParser:
-    """Declare a command that `run` carries out and return its parser. `json` adds `--json`."""
+def add_command(
+    commands: Commands, name: str, run: Run, text: str, *, json: bool = False, knows_partitions: bool = False
+) -> argparse.ArgumentParser:
+    """Declare a command that `run` carries out and return its parser.
+
+    `json` adds `--json`. Only a command that `knows_partitions` runs where the log has several.
+    """
     parser = commands.add_parser(name, help=text, description=_sentence(text))
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, knows_partitions=knows_partitions)
     if json:
         add_json(parser)
     return parser

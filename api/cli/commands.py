@@ -59,14 +59,13 @@ def run_command(arguments: Sequence[str] | None) -> int:
     """Run one command and return its exit code. Raises what is an error of this program."""
     refuse_outdated()
     options = parser().parse_args(arguments)
-    run: Run = options.run
     try:
         settings = Settings()
         if settings.log_format == "json":
             start_logs(settings)
         for name in unknown_variables():
             complain(f"{name} is not a setting (see `tidings settings`)")
-        return run(options, settings)
+        return _run(options, settings)
     except ValidationError as error:
         if wants_json_logs():
             start_logs(Settings.model_construct(log_format="json", log_level="info"))
@@ -86,6 +85,15 @@ def run_command(arguments: Sequence[str] | None) -> int:
             complain(error)
             return WRONG_USE
         raise
+
+
+def _run(options: argparse.Namespace, settings: Settings) -> int:
+    """Run the command, unless it knows one partition and the log has several."""
+    if settings.partitions > 1 and not options.knows_partitions:
+        complain(f"TIDINGS_PARTITIONS: only the engine supports {settings.partitions} partitions yet; leave it at 1")
+        return WRONG_USE
+    run: Run = options.run
+    return run(options, settings)
 
 
 def parser() -> argparse.ArgumentParser:

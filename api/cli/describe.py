@@ -17,9 +17,16 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Commands) -> None:
     """Declare `settings` and `schemas`."""
-    add_command(commands, "settings", _settings, "every setting: its variable, value and meaning", json=True)
+    add_command(
+        commands,
+        "settings",
+        _settings,
+        "every setting: its variable, value and meaning",
+        json=True,
+        knows_partitions=True,
+    )
     text = "the JSON Schemas of commands, events, replies and Kafka records"
-    schemas = add_command(commands, "schemas", _schemas, text)
+    schemas = add_command(commands, "schemas", _schemas, text, knows_partitions=True)
     schemas.add_argument("--write", action="store_true", help="write them and the AsyncAPI page to docs instead")
 
 

@@ -18,7 +18,7 @@ def add_commands(commands: Commands) -> None:
     """Declare the whole exchange as one command, and each of its parts."""
     serve = add_command(commands, "serve", _serve, "the whole exchange as one command, which starts its own projector")
     api = add_command(commands, "api", _api, "only the HTTP server (TIDINGS_LOG=kafka)")
-    engine = add_command(commands, "engine", _engine, "only the engine (TIDINGS_LOG=kafka)")
+    engine = add_command(commands, "engine", _engine, "only the engine (TIDINGS_LOG=kafka)", knows_partitions=True)
     how = engine.add_mutually_exclusive_group()
     how.add_argument(
         "--standby", action="store_true", help="follow the log; take over when the running engine falls silent"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def add_commands(commands: Commands) -> None:
     """Declare `topics` and its actions."""
     topics = add_group(commands, "topics", "Kafka topics")
-    create = add_command(topics, "create", _create, "make those that are missing, check all")
+    create = add_command(topics, "create", _create, "make those that are missing, check all", knows_partitions=True)
     create.add_argument(
         "--acls", action="store_true", help="print the access rules that each part of the exchange needs, and make them"
     )
@@ -27,7 +27,8 @@ def add_commands(commands: Commands) -> None:
         metavar="PART=NAME",
         help="the principal of a part (engine, api, orders, feed, service) on the broker; by default User:PART",
     )
-    add_command(topics, "check", _check, "name every setting of a topic that could lose data")
+    text = "name every setting of a topic that could lose data"
+    add_command(topics, "check", _check, text, knows_partitions=True)
 
 
 def _create(options: Namespace, settings: Settings) -> int:

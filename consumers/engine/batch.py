@@ -17,11 +17,13 @@ import msgspec
 from consumers.engine.command_source import CommandReply
 from consumers.engine.log import Checkpoint
 from consumers.engine.recorded_replies import REPLY_EVENTS_MAX, RecordedReplies
+from consumers.engine.transfer_topic import Outgoing
 from domain.events import Event
 from domain.exchange import Entry, Exchange
 from domain.money import Time
 from domain.partition import CommandHadNoEffect, CommandRejected, SnapshotWritten
 from domain.rejections import Code, Rejection
+from domain.transfers import FundsCarried, FundsSent, Transfer
 from domain.values import json_of
 from messages.commands import AdvanceTime, InvalidCommand, QuoteOrder, Submitted
 from messages.replies import Reply, make_reply, refusal
@@ -65,6 +67,7 @@ class AppendBatch:
         "position_before",
         "positions",
         "refused_codes",
+        "sent",
         "started",
     )
 
@@ -75,6 +78,7 @@ class AppendBatch:
         self.refused_codes: list[str] = []  # of the commands that the rules refused
         self.decided: list[DecidedCommand] = []
         self.first_events: list[tuple[str, int]] = []  # for each new command id: the index of its first event
+        self.sent: list[Outgoing] = []  # the transfers to other partitions
         self.parked = False  # whether dead letters were written: then progress is appended even without events
         self.started = 0.0  # when its first command or event came
         self.positions: Sequence[int] = ()
@@ -206,6 +210,9 @@ class Decider:
         about = events[0]
         if type(about) is CommandRejected:
             batch.refused_codes.append(about.code)
+        elif type(about) is FundsSent:
+            transfer = self._exchange.channels.outgoing[about.to_partition][-1]
+            batch.sent.append(Outgoing(about.to_partition, transfer, submitted.then))
         self._add(entries, time, command_id, submitted.digest)
         self.advance(time, decided)
         self.batch.decided.append(decided)
@@ -225,11 +232,22 @@ class Decider:
                 room = REPLY_EVENTS_MAX - len(decided.events)
                 decided.events = [*decided.events, *[entry.event for entry in entries[:room]]]
 
-    def note_snapshot(self, written: SnapshotWritten | None) -> None:
-        """Add to the batch that a snapshot was written, if one was."""
-        if written is not None:
+    def receive(self, transfer: Transfer, now: Time) -> None:
+        """First do what is due, then add the events of a transfer from another partition, if it is not known.
+
+        Raises MissingTransferError.
+        """
+        time = self._exchange.time if self._sender_sets_time else max(now, self._exchange.time)
+        time = max(time, transfer.time)
+        self.advance(time)
+        self._make_room()
+        self._add(self._exchange.receive(transfer, time), time, transfer.receipt_id, None)
+
+    def note(self, event: SnapshotWritten | FundsCarried | None) -> None:
+        """Add to the batch what the engine itself has to tell the log, if it has."""
+        if event is not None:
             time = self._exchange.time
-            self._add([self._exchange.emit_partition_event(written, time, "")], time, "", None)
+            self._add([self._exchange.emit_partition_event(event, time, "")], time, "", None)
 
     def _is_old(self, submitted: Submitted) -> bool:
         """Return whether a command with this id came before, or may have; then the command waits for that one's reply."""

@@ -15,25 +15,29 @@ log, and decides the commands again that have no reply there. There is no undo.
 
 import random
 import threading
-from collections.abc import Callable
 from contextlib import suppress
-from time import perf_counter, time_ns
+from time import perf_counter
 from typing import TYPE_CHECKING, Final, Literal
 
 import structlog
 
 from consumers.engine.batch import AppendBatch, BatchLimits, CommandFailedError, Decider
+from consumers.engine.clock import Clock, system_clock
 from consumers.engine.command_source import CommandSource
+from consumers.engine.courier import Courier
 from consumers.engine.heartbeats import Heartbeats
 from consumers.engine.log import Append, Fenced, InDoubt, Log, LogLost, UnsafeLog
 from consumers.engine.measures import EngineMeasures
 from consumers.engine.replica import Replica
+from consumers.engine.transfer_topic import TransferTopic
 from domain.exchange import Exchange
-from domain.money import Time
+from messages.commands import Submitted
 from messages.stored import to_stored
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from eventsourcing.persistence import StoredEvent
 
 _logger: Final = structlog.get_logger()
 
@@ -61,13 +65,6 @@ UNRECORDED_MAX: Final = 1_000
 FOLLOW_SECONDS: Final = 0.05
 """The longest wait of a standby for news of the log before it listens for heartbeats."""
 
-Clock = Callable[[], Time]
-
-
-def system_clock() -> Time:
-    """Return the time of this machine."""
-    return time_ns() // 1_000
-
 
 class EngineFailedError(Exception):
     """The engine stopped because an error of ours came again each time."""
@@ -80,6 +77,7 @@ class Engine:
         log: the log, not yet taken over.
         source: where the commands come from.
         partition: the partition's number.
+        transfers: what carries cash to and from other partitions; only where there are several.
         clock: `system`, a function, or `command`: then the sender's `at` counts, and only commands move time.
         limits: the most that one batch may hold.
         hold_seconds: how long payouts cannot be withdrawn; with 0 all available cash can be.
@@ -95,6 +93,7 @@ class Engine:
         source: CommandSource,
         *,
         partition: int = 0,
+        transfers: TransferTopic | None = None,
         clock: Clock | Literal["system", "command"] = "system",
         limits: BatchLimits | None = None,
         hold_seconds: int = 0,
@@ -102,15 +101,15 @@ class Engine:
         heartbeats: Heartbeats | None = None,
         standby: bool = False,
     ) -> None:
-        self._log = log
-        self._source = source
+        self._log, self._source = log, source
         self._partition = partition
+        self._transfers = transfers
+        self._courier: Courier | None = None
         self._sender_sets_time = clock == "command"
         self._clock: Clock = clock if callable(clock) else system_clock
         self._limits = limits or BatchLimits()
         self._hold_seconds = hold_seconds
-        self._heartbeats = heartbeats
-        self._standby = standby
+        self._heartbeats, self._standby = heartbeats, standby
         self._replica = Replica(log, partition, folder)
         self._failed_commands: set[str] = set()
         self._exchange = self._replica.exchange
@@ -118,8 +117,7 @@ class Engine:
         self._sent: tuple[Append, AppendBatch] | None = None
         self._unrecorded = 0  # commands that were answered since the log last said how far the source is read
         self._failures = 0
-        self._stopping = threading.Event()
-        self._ready = threading.Event()
+        self._stopping, self._ready = threading.Event(), threading.Event()
         self._runner: threading.Thread | None = None
         self.measures = EngineMeasures()
         """What the engine counts, for metrics."""
@@ -188,6 +186,8 @@ class Engine:
             if self._heartbeats is not None:
                 self._heartbeats.close()
             self._source.close(self.error)
+            if self._transfers is not None:
+                self._transfers.close()
             self._log.close()
             self._replica.close()
 
@@ -260,6 +260,8 @@ class Engine:
         self._exchange, self.position = self._replica.exchange, self._replica.folded_checkpoint.position
         self._decider = self._new_decider()
         self._decider.next_offset = self._source.rewind(self._replica.next_offsets)
+        if self._transfers is not None:
+            self._courier = Courier(self._transfers, self._decider, self._exchange, self._replica.next_offsets)
         if self._decider.next_offset != self._replica.next_offsets.get(self._source.name, self._decider.next_offset):
             # Commands expired: the log says so with the next append, and nobody twice.
             self._unrecorded = UNRECORDED_MAX
@@ -286,9 +288,13 @@ class Engine:
             self._limits,
             sender_sets_time=self._sender_sets_time,
             failed=self._failed_commands,
-            park=self._source.park,
+            park=self._park,
             append=self._confirm_and_append,
         )
+
+    def _park(self, submitted: Submitted, reason: str) -> None:
+        if self._courier is None or not self._courier.park(submitted, reason):
+            self._source.park(submitted, reason)
 
     # --- serve
 
@@ -301,6 +307,8 @@ class Engine:
             groups = self._source.take(self._limits.commands_max, 0.0 if is_busy else self._seconds_to_wait())
             measures.idle_seconds += perf_counter() - began
             now = self._clock()
+            if self._courier is not None:
+                self._courier.receive(now)
             measures.waiting = sum([len(group.commands) for group in groups])
             enough = max(APPEND_COMMANDS_MIN, measures.waiting // APPENDS)
             for group in groups:
@@ -347,7 +355,9 @@ class Engine:
     def _confirm_and_append(self) -> None:
         """Confirm the batch that is on its way, and begin to append the next one."""
         self._confirm()
-        self._decider.note_snapshot(self._replica.take_written())
+        self._decider.note(self._replica.take_written())
+        if self._courier is not None:
+            self._courier.look_after()
         batch = self._decider.take_batch()
         self._unrecorded += len(batch.decided)
         next_offset = self._decider.answered_offset()
@@ -356,16 +366,22 @@ class Engine:
         )  # by old commands that wait: the log need not say the same again
         if batch.events or batch.parked or (self._unrecorded >= UNRECORDED_MAX and not is_held):
             assert next_offset is not None, "the source said where it begins"
-            read = self._exchange.commands_read(self._source.name, next_offset)
-            self._replica.next_offsets[self._source.name] = next_offset
             self._unrecorded = 0
-            batch.events.append(to_stored(read, self._exchange.time or self._clock(), ""))
+            batch.events.append(self._mark(self._source.name, next_offset))
+            if self._courier is not None and (mark := self._courier.take_mark()) is not None:
+                batch.events.append(self._mark(*mark))
             self._sent = (self._log.begin(batch.events), batch)
             batch.make_replies()
         elif batch.decided:  # only quotes and repeats: nothing to append
             batch.position_before = self.position
             self.measures.duplicates += batch.duplicates
             self._source.send_replies(self._decider.replies_to(batch))
+
+    def _mark(self, source: str, next_offset: int) -> "StoredEvent":
+        """Return the event that says how far a source is read."""
+        self._replica.next_offsets[source] = next_offset
+        read = self._exchange.commands_read(source, next_offset)
+        return to_stored(read, self._exchange.time or self._clock(), "")
 
     def _confirm(self) -> None:
         """Wait until the log has the batch that is on its way, then send the replies to its commands."""
@@ -377,22 +393,8 @@ class Engine:
         batch.position_before, self.position = self.position, positions[-1]
         self._replica.known_log.note(self._log.checkpoint)
         self._decider.note_appended(batch, self._log.checkpoint)
+        if self._courier is not None:
+            self._courier.carry(batch.sent)
         self._source.send_replies(self._decider.replies_to(batch))
         self._failures = 0
-        seconds = perf_counter() - batch.started if batch.started else 0.0
-        self.measures.events += len(positions)
-        if batch.commands:
-            self.measures.note_batch(
-                batch.commands, len(batch.first_events), batch.duplicates, batch.refused_codes, seconds
-            )
-        _logger.info(
-            "batch_appended",
-            partition=self._partition,
-            first=positions[0],
-            last=positions[-1],
-            commands=batch.commands,
-            events=len(positions),
-            rejected=len(batch.refused_codes),
-            duplicates=batch.duplicates,
-            milliseconds=round(seconds * 1000, 1),
-        )
+        self.measures.note_appended(self._partition, batch)

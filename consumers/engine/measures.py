@@ -7,7 +7,14 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from time import monotonic, perf_counter
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
+
+import structlog
+
+if TYPE_CHECKING:
+    from consumers.engine.batch import AppendBatch
+
+_logger: Final = structlog.get_logger()
 
 APPEND_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 """Upper bounds of the buckets of append times, in seconds."""
@@ -76,6 +83,25 @@ class EngineMeasures:
         """Note that an append was in doubt: the engine takes over again."""
         self.doubts += 1
         self.state = "taking_over"
+
+    def note_appended(self, partition: int, batch: "AppendBatch") -> None:
+        """Count and log a batch that the log has confirmed."""
+        seconds = perf_counter() - batch.started if batch.started else 0.0
+        positions = batch.positions
+        self.events += len(positions)
+        if batch.commands:
+            self.note_batch(batch.commands, len(batch.first_events), batch.duplicates, batch.refused_codes, seconds)
+        _logger.info(
+            "batch_appended",
+            partition=partition,
+            first=positions[0],
+            last=positions[-1],
+            commands=batch.commands,
+            events=len(positions),
+            rejected=len(batch.refused_codes),
+            duplicates=batch.duplicates,
+            milliseconds=round(seconds * 1000, 1),
+        )
 
     def note_batch(self, commands: int, new: int, duplicates: int, refused: Sequence[str], seconds: float) -> None:
         """Count a batch that the log has confirmed.

@@ -26,7 +26,17 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from eventsourcing.persistence import OperationalError
 
 from consumers.kafka.log_settings import log_settings
-from consumers.kafka.topics import COMMANDS, DEAD_LETTERS, EVENTS, FEED, HEARTBEATS, ORDERS, REPLIES, topic_name
+from consumers.kafka.topics import (
+    COMMANDS,
+    DEAD_LETTERS,
+    EVENTS,
+    FEED,
+    HEARTBEATS,
+    ORDERS,
+    REPLIES,
+    TRANSFERS,
+    topic_name,
+)
 from eventsourcing_kafka.clients import new_client
 
 if TYPE_CHECKING:
@@ -35,6 +45,8 @@ if TYPE_CHECKING:
 _SEES: Final = ("Describe", "DescribeConfigs")
 _READS: Final = ("Read", "Describe")
 _ALL: Final = (COMMANDS, ORDERS, EVENTS, REPLIES, DEAD_LETTERS, FEED, HEARTBEATS)
+_OF_SEVERAL: Final = (TRANSFERS,)
+"""The topics that exist only where the log has several partitions."""
 
 _TOPICS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "engine": {
@@ -43,6 +55,7 @@ _TOPICS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         REPLIES: ("Write",),
         DEAD_LETTERS: ("Write",),
         HEARTBEATS: ("Read", "Write"),
+        TRANSFERS: ("Read", "Write"),
     },
     "api": {COMMANDS: ("Write",), REPLIES: ("Read",), EVENTS: ("Read",), DEAD_LETTERS: ("Read",)},
     "orders": {ORDERS: ("Read",), COMMANDS: ("Write",), DEAD_LETTERS: ("Write",)},
@@ -79,7 +92,7 @@ def access_rules(settings: "Settings", names: Mapping[str, str]) -> list[AccessR
     rules = []
     for principal, topics in _TOPICS.items():
         name = names.get(principal, f"User:{principal}")
-        for topic in _ALL:
+        for topic in (*_ALL, *_OF_SEVERAL) if settings.partitions > 1 else _ALL:
             does = topics.get(topic, ())
             sees = _SEES if principal != "service" else ("Describe",) if does else ()
             rules += [AccessRule(name, "topic", topic_name(settings, topic), each) for each in (*does, *sees)]

@@ -137,7 +137,12 @@ class KafkaCommandSource:
         raise LookupError(f"{command.command_id} is none of the commands last taken")
 
     def wake(self) -> None:
-        """Do nothing: the engine looks around by itself at least once a second."""
+        """Do nothing: the engine looks around by itself at least once a second. It may run in a signal handler."""
+
+    def interrupt(self) -> None:
+        """Have `take` return at once; from any thread."""
+        if (reader := self._reader) is not None:
+            reader.wake()
 
     def close(self, error: BaseException | None) -> None:  # noqa: ARG002  senders elsewhere see no reply
         """Disconnect; replies that are on their way get a moment."""

@@ -9,6 +9,7 @@
 | `dead-letters` | values that are no commands, commands that nobody could decide, decisions about them | for ever |
 | `feed` | one record an event, derived from the log; partitions as the log | for ever, as the operator likes |
 | `heartbeats` | heartbeats of engines and standbys; partitions as the log | 1 hour, as the operator likes |
+| `transfers` | cash between partitions, written by engines; partitions as the log; none if that has one | 7 days |
 """
 
 from collections.abc import Mapping
@@ -30,6 +31,7 @@ REPLIES: Final = "replies"
 DEAD_LETTERS: Final = "dead-letters"
 FEED: Final = "feed"
 HEARTBEATS: Final = "heartbeats"
+TRANSFERS: Final = "transfers"
 
 RECORD_BYTES_MAX: Final = 1024 * 1024
 """The largest value of a record of commands or replies."""
@@ -48,6 +50,8 @@ class _Topic:
     """True if it is made from the log: then the operator chooses how long it is kept."""
     by_partition: bool = False
     """True if it has a partition for each partition of the log."""
+    of_several: bool = False
+    """True if there is none where the log has one partition."""
     bytes_max: int = RECORD_BYTES_MAX + _ENVELOPE_BYTES
     compression: str = "uncompressed"
     """The broker decompresses what comes: engines read it whatever codec its sender uses, and no small record of a stranger
@@ -74,6 +78,7 @@ TOPICS: Final[Mapping[str, _Topic]] = {
     DEAD_LETTERS: _Topic(-1, bytes_max=2 * RECORD_BYTES_MAX),
     FEED: _Topic(-1, derived=True, by_partition=True, bytes_max=2 * RECORD_BYTES_MAX, compression="producer"),
     HEARTBEATS: _Topic(_DAY_MS // 24, derived=True, by_partition=True),
+    TRANSFERS: _Topic(7 * _DAY_MS, by_partition=True, of_several=True),
 }
 """All topics except the log."""
 
@@ -123,7 +128,8 @@ def check_topics(settings: "Settings", *, create: bool = False) -> list[str]:
     except UnsafeTopic as error:
         found.append(str(error))
     admin = es_kafka.Admin(log_settings(settings))
-    names = {topic: topic_name(settings, topic) for topic in TOPICS}
+    several = settings.partitions > 1
+    names = {topic: topic_name(settings, topic) for topic, spec in TOPICS.items() if several or not spec.of_several}
     described = admin.describe(names.values())
     missing = [topic for topic, name in names.items() if name not in described]
     if missing and create:

@@ -59,6 +59,20 @@ def test_a_setting_that_the_kafka_client_refuses_is_one_sentence(part: str, tmp_
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["api", "projector", "serve", "feed", "orders", "webhooks", "verify", "rebuild", "replay", "parked", "keys list"],
+)
+def test_only_the_engine_supports_several_partitions(command: str, tmp_path: Path) -> None:
+    """Two projectors on one database would overwrite each other; whatever else knows one partition refuses too, at once."""
+    settings = Settings(home=tmp_path / "home", log="kafka", partition=1, partitions=3)
+    done = tidings(settings, *command.split())
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "tidings: TIDINGS_PARTITIONS: only the engine supports 3 partitions yet; leave it at 1\n"
+    assert not (tmp_path / "home").exists()
+
+
 def test_a_topic_that_could_lose_data_is_one_sentence(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
     """It names the topic and its setting."""
     settings = kafka_settings(tmp_path, kafka, topic_prefix)

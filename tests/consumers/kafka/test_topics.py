@@ -21,7 +21,7 @@ from eventsourcing_kafka import UnsafeTopic
 from settings import Settings
 from tests.consumers.processes import kafka_settings
 
-ALL = (*TOPICS, EVENTS)
+ALL = (*(topic for topic, spec in TOPICS.items() if not spec.of_several), EVENTS)
 
 
 @pytest.fixture

@@ -64,3 +64,32 @@ class Audits:
         """Return the cash of an account in all partitions, without what is in transit."""
         balances = [audit.exchange.accounts.get(account_id) for audit in self.of]
         return sum(account.cash + account.held for account in balances if account is not None)
+
+
+Event = tuple[Entry, Time, str]
+"""An event of a log, with its time and the id of its command."""
+
+
+def audit_logs(logs: list[list[Event]]) -> Audits:
+    """Audit the logs of all partitions in an order in which their events can have happened."""
+    audits, nexts = Audits(len(logs)), [0] * len(logs)
+    while any(following < len(log) for following, log in zip(nexts, logs, strict=True)):
+        ready = [
+            (log[following][1], partition)
+            for partition, (following, log) in enumerate(zip(nexts, logs, strict=True))
+            if following < len(log) and _can_follow(audits, partition, log[following][0])
+        ]
+        assert ready, "every receipt has its sending"
+        _, partition = min(ready)
+        audits.apply(partition, *logs[partition][nexts[partition]])
+        nexts[partition] += 1
+    for partition in range(len(logs)):
+        audits.check_all(partition)
+    return audits
+
+
+def _can_follow(audits: Audits, partition: int, entry: Entry) -> bool:
+    event = entry.event
+    if not isinstance(event, FundsReceived):
+        return True
+    return len(audits.sent[event.from_partition, partition]) >= event.number
