@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 def fill(dsn: str, log: list[Recorded]) -> None:
     """Append events to the log in a database, and fold all that it has there."""
     with postgres_recorder(dsn, 0) as recorder:
-        for start in range(0, len(log), 200):  # the library sends all of a call before it reads: a large one can get stuck
+        for start in range(
+            0, len(log), 200
+        ):  # the library sends all of a call before it reads: a large one can get stuck
             recorder.insert_events(stored(log[start : start + 200]))
     fold(dsn, log)
 
