@@ -91,6 +91,10 @@ LATE_IMPORTS = {
     ("api/logs.py", "eventsourcing_kafka"): "takes 0.2 s to import; only long-running programs need it",
     ("consumers/imports/tables.py", "duckdb"): "optional; only Parquet needs it",
     ("consumers/wiring.py", "consumers"): "OpenTelemetry is an extra, and takes 0.3 s; only traces need it",
+    **dict.fromkeys(
+        [("docs/analysis_notebook.py", name) for name in ("duckdb", "html", "marimo", "pathlib", "sys")],
+        "a notebook of marimo imports in a cell",
+    ),
     ("local/compile.py", "mypyc"): "needed to compile only",
     ("local/compile.py", "setuptools"): "likewise",
     ("local/jars.py", "jgo"): "needed once on a machine, to fetch Kafka",
