@@ -1,8 +1,8 @@
 """A strategy as one more trader among the recorded commands of a log: the same fills, the same money rules.
 
-    from analysis.backtest import Backtest, Strategy
+    from analysis.backtest import backtest, StrategyFile
 
-    found = backtest(history, Strategy(Path("momentum.py"), "Momentum"), dsn)
+    found = backtest(history, StrategyFile(Path("momentum.py"), "Momentum"), dsn)
     print(found.standing, found.result.other.books.house - found.result.same.books.house)
 
 The recorded commands are decided again twice: as they were (the control, which must leave the recorded events), and with the
@@ -58,7 +58,7 @@ ACCOUNT_ID: Final = new_id("ac", OPENING_ID)
 
 
 @dataclass(frozen=True)
-class Strategy:
+class StrategyFile:
     """A function, or a class whose objects can be called, in a Python file; and the name and the cash of its account."""
 
     file: Path
@@ -93,7 +93,7 @@ class BacktestResult:
 
 def backtest(
     history: History,
-    strategy: Strategy,
+    strategy: StrategyFile,
     dsn: str,
     *,
     until: int | None = None,
@@ -173,7 +173,7 @@ class _Run:
 class _Trader:
     """The world with the strategy in it: tells the strategy what happens, and decides what it sends."""
 
-    def __init__(self, strategy: Strategy, process: StrategyProcess, fold: ScratchFold, history: History) -> None:
+    def __init__(self, strategy: StrategyFile, process: StrategyProcess, fold: ScratchFold, history: History) -> None:
         self.world = World(partition=history.partition)
         self.record = StrategyRecord()
         self._strategy = strategy

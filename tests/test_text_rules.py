@@ -50,7 +50,9 @@ OLD_WORDS = {
 OWN_NAMES = {"eventsourcing_kafka", "tidings_client"}
 """Packages that do not share class names with ours, because they are installed alone."""
 
-SAME_CLASS_NAMES: dict[str, str] = {}
+SAME_CLASS_NAMES: dict[str, str] = {
+    "Order": "users write the one of `analysis.strategy` in their own files; the other is a row that is read",
+}
 """Class names that two classes may share, and why no reader will confuse them."""
 
 

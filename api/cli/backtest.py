@@ -10,7 +10,7 @@ from api.cli.command import DONE, NO, WRONG_USE, add_command, complain, mention_
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from analysis.backtest import BacktestResult, Strategy
+    from analysis.backtest import BacktestResult, StrategyFile
     from api.cli.command import Commands
     from settings import Settings
 
@@ -66,9 +66,9 @@ def _backtest(options: Namespace, settings: Settings) -> int:
     return DONE
 
 
-def _strategy(options: Namespace) -> Strategy:
+def _strategy(options: Namespace) -> StrategyFile:
     """Return the strategy that the options name. Raises InvalidCommand and ValueError."""
-    from analysis.backtest import Strategy
+    from analysis.backtest import StrategyFile
     from domain.money import AMOUNT_MAX
     from messages.fields import Amount
 
@@ -77,10 +77,10 @@ def _strategy(options: Namespace) -> Strategy:
         raise ValueError(f"expected FILE.py:NAME, not {options.strategy}")
     if not Path(file).is_file():
         raise ValueError(f"there is no file {file}")
-    return Strategy(Path(file), name, cash=Amount(1, AMOUNT_MAX).parse(options.cash, "--cash"))
+    return StrategyFile(Path(file), name, cash=Amount(1, AMOUNT_MAX).parse(options.cash, "--cash"))
 
 
-def backtest_json(found: BacktestResult, strategy: Strategy) -> dict[str, Any]:
+def backtest_json(found: BacktestResult, strategy: StrategyFile) -> dict[str, Any]:
     """Return the result in JSON's types: amounts as decimal strings."""
     from api.cli.whatif_report import comparison_json
     from api.http.serializers import serialize
@@ -101,7 +101,7 @@ def backtest_json(found: BacktestResult, strategy: Strategy) -> dict[str, Any]:
     }
 
 
-def backtest_text(found: BacktestResult, strategy: Strategy) -> str:
+def backtest_text(found: BacktestResult, strategy: StrategyFile) -> str:
     """Return the result as text."""
     from api.cli.whatif_report import comparison_lines
     from domain.money import format_decimal

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from api.cli.command import Commands
-    from consumers.imports.history import History
+    from consumers.imports.history import ImportHistory
     from consumers.imports.plan import ImportPlan
     from consumers.imports.run import ImportReport
     from settings import Settings
@@ -40,7 +40,7 @@ def add_commands(commands: Commands) -> None:
 
 def _import(options: Namespace, settings: Settings) -> int:
     from consumers.imports.cells import CellError
-    from consumers.imports.history import History
+    from consumers.imports.history import ImportHistory
     from consumers.imports.mapping import ImportMapping, MappingError, read_mapping
     from consumers.imports.reading import read_plan
     from consumers.imports.tables import TableError
@@ -48,7 +48,7 @@ def _import(options: Namespace, settings: Settings) -> int:
     try:
         mapping = ImportMapping() if options.mapping is None else read_mapping(options.mapping)
         plan = read_plan(options.files, mapping, now=time_ns() // 1_000, markets=options.markets)
-        history = History(plan)
+        history = ImportHistory(plan)
     except MappingError as error:
         complain(f"{options.mapping}: {error}")
         return WRONG_USE
@@ -70,7 +70,7 @@ def _import(options: Namespace, settings: Settings) -> int:
     return _run(plan, history, settings, as_json=options.json)
 
 
-def _run(plan: ImportPlan, history: History, settings: Settings, *, as_json: bool) -> int:
+def _run(plan: ImportPlan, history: ImportHistory, settings: Settings, *, as_json: bool) -> int:
     from api.database import with_database
     from consumers.imports.run import OccupiedLogError, check_log, run_import
     from consumers.wiring import batch_limits, open_log, open_recorder
@@ -103,7 +103,7 @@ def _run(plan: ImportPlan, history: History, settings: Settings, *, as_json: boo
     return DONE
 
 
-def _described(plan: ImportPlan, history: History) -> dict[str, Any]:
+def _described(plan: ImportPlan, history: ImportHistory) -> dict[str, Any]:
     """Return what an import makes of its files."""
     from messages.wire import format_time
 

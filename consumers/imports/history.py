@@ -58,7 +58,7 @@ class TimedCommand(NamedTuple):
     command: Command
 
 
-class History:
+class ImportHistory:
     """The commands of a plan, the same ones whenever they are made."""
 
     def __init__(self, plan: ImportPlan) -> None:

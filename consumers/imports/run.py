@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from consumers.engine.batch import BatchLimits
     from consumers.engine.command_source import CommandReply
     from consumers.engine.log import Log
-    from consumers.imports.history import History, TimedCommand
+    from consumers.imports.history import ImportHistory, TimedCommand
     from messages.replies import Reply
 
 READY_SECONDS: Final = 600.0
@@ -59,7 +59,7 @@ class ImportReport:
 class ImportSource:
     """The commands of a history as the source of an engine. It gives out nothing before `open`."""
 
-    def __init__(self, name: str, history: History) -> None:
+    def __init__(self, name: str, history: ImportHistory) -> None:
         self._name = name
         self._history = history
         self._commands: Iterator[TimedCommand] = iter(())
@@ -155,7 +155,7 @@ def check_log(recorder: ApplicationRecorder, digest: str) -> None:
 
 def run_import(
     log: Log,
-    history: History,
+    history: ImportHistory,
     digest: str,
     *,
     limits: BatchLimits,
@@ -197,7 +197,7 @@ def run_import(
     return source.report
 
 
-def _check_goes_on(source: ImportSource, history: History) -> None:
+def _check_goes_on(source: ImportSource, history: ImportHistory) -> None:
     """Raise OccupiedLogError where the rest of the history cannot follow what the log has.
 
     Each append ends with the name of its source, so the log says whether anybody else has appended, or only moved time.

@@ -10,7 +10,7 @@ import pytest
 from eventsourcing.popo import POPOApplicationRecorder
 from psycopg.conninfo import make_conninfo
 
-from analysis.backtest import ACCOUNT_ID, BacktestResult, Strategy, backtest
+from analysis.backtest import ACCOUNT_ID, BacktestResult, StrategyFile, backtest
 from analysis.replay import history_of_log
 from analysis.strategy_process import StrategyError, StrategyProcess
 from domain.account import AccountOpened
@@ -106,7 +106,7 @@ def run(
 ) -> BacktestResult:
     """Backtest a strategy given as a text."""
     (folder / "strategies.py").write_text(source)
-    return backtest(history_of_log(log), Strategy(folder / "strategies.py", name, cash=cash * MICRO), dsn)
+    return backtest(history_of_log(log), StrategyFile(folder / "strategies.py", name, cash=cash * MICRO), dsn)
 
 
 def test_nothing_that_comes_later_is_in_its_process(log: POPOApplicationRecorder, dsn: str, tmp_path: Path) -> None:
@@ -160,6 +160,9 @@ def trade(seen):
     assert found.result.same.events == len([each for each in recorded(log) if each.stream != "partition-0"])
 
 
+WRONG = "from analysis.strategy import CancelAll, Order\n\ndef wrong(seen):\n    {}\n"
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -168,20 +171,25 @@ def trade(seen):
         ("import os; os._exit(3)", "the process of the strategy ended with exit code 3"),
         ("return [1]", "a strategy sends Order and CancelAll, not int"),
         ("return [Order('nowhere', 'Yes', 'buy', 1)]", "KeyError: 'nowhere'"),
-        ("return [Order('rain', 'Yes', 'buy', -1)]", "quantity must be above 0"),
-        ("return [Order('rain', 'Yes', 'hold', 1)]", "side must be one of buy, sell"),
         ("return [CancelAll()] * 1001", "it sent 1001 orders; at most 1000 can be sent at a position"),
     ],
 )  # fmt: skip
-def test_an_error_ends_the_backtest_and_names_the_position(
-    log: POPOApplicationRecorder, dsn: str, tmp_path: Path, body: str, message: str
-) -> None:
-    """Whatever a strategy does wrong is told with where it was, and its process is gone."""
-    source = f"from analysis.strategy import CancelAll, Order\n\ndef wrong(seen):\n    {body}\n"
+def test_an_error_of_a_strategy_is_told(tmp_path: Path, body: str, message: str) -> None:
+    """Whatever it does wrong: its traceback, or how its process ended."""
+    (tmp_path / "wrong.py").write_text(WRONG.format(body))
 
-    with pytest.raises(StrategyError, match=r"at position [1-9]") as told:
+    with StrategyProcess(tmp_path / "wrong.py", "wrong", ACCOUNT_ID) as process:
+        with pytest.raises(StrategyError) as told:
+            process.step(1, [])
+        assert message in str(told.value)
+
+
+def test_a_wrong_order_ends_the_backtest(log: POPOApplicationRecorder, dsn: str, tmp_path: Path) -> None:
+    """The message names the position, the field and its limit."""
+    source = WRONG.format("return [Order('rain', 'Yes', 'buy', -1)]")
+
+    with pytest.raises(StrategyError, match=r"at position [1-9]\d*: quantity must be above 0"):
         run(log, dsn, tmp_path, source, "wrong")
-    assert message in str(told.value)
 
 
 def test_what_cannot_be_loaded(tmp_path: Path) -> None:

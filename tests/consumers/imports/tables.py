@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from consumers.engine.batch import BatchLimits
 from consumers.engine.log import RecorderLog
-from consumers.imports.history import History
+from consumers.imports.history import ImportHistory
 from consumers.imports.mapping import ImportMapping
 from consumers.imports.reading import read_plan
 from consumers.imports.run import ImportReport, check_log, run_import
@@ -41,11 +41,11 @@ def write(path: Path, rows: Sequence[Sequence[object]], header: Sequence[str] = 
 def plan_of(path: Path, mapping: ImportMapping | None = None, markets: Path | None = None) -> ImportPlan:
     """Return the plan of one file; `plan.bad` has what is wrong with it."""
     plan = read_plan([path], mapping or ImportMapping(), now=NOW, markets=markets)
-    History(plan)
+    ImportHistory(plan)
     return plan
 
 
 def run_plan(plan: ImportPlan, recorder: ApplicationRecorder) -> ImportReport:
     """Import a plan into the log of a recorder."""
     check_log(recorder, plan.digest)
-    return run_import(RecorderLog(recorder), History(plan), plan.digest, limits=BatchLimits(commands_max=7))
+    return run_import(RecorderLog(recorder), ImportHistory(plan), plan.digest, limits=BatchLimits(commands_max=7))

@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from consumers.imports.cells import CellError
-from consumers.imports.history import History
+from consumers.imports.history import ImportHistory
 from consumers.imports.mapping import (
     AccountFunds,
     AmountForms,
@@ -174,7 +174,7 @@ def test_names_that_no_account_may_have(tmp_path: Path) -> None:
     """They are replaced, as are names too much like another; the trades stay with their accounts."""
     rows = [("2024-03-01", name, "m", "Yes", "buy", "1") for name in ("Ann", "ANN", "x" * 101, "ann", "Ann")]
     plan = plan_of(write(tmp_path / "t.csv", rows))
-    history = History(plan)
+    history = ImportHistory(plan)
 
     assert plan.bad == []
     assert len(set(history.names)) == 4
