@@ -39,6 +39,15 @@ TICK = """async ([market, position, count, perSecond]) => {
 """Sends changes of odds as the tab that holds the stream passes them on."""
 
 
+REMEMBER = """() => {
+  window.button = document.querySelector("#review button");
+  window.disabled = 0;
+  const note = () => { window.disabled += window.button.disabled ? 1 : 0; };
+  new MutationObserver(note).observe(window.button, {attributes: true});
+}"""
+"""Notes whether the button that confirms was ever disabled."""
+
+
 def test_odds_tick_while_one_looks(newsroom: Newsroom, visitors: Callable[..., Visitor]) -> None:
     """Each order through the API changes the open page at once; what is typed and the focus stay through 500 ticks."""
     visitor, market = visitors(), newsroom.binary
@@ -71,6 +80,31 @@ def test_odds_tick_while_one_looks(newsroom: Newsroom, visitors: Callable[..., V
     expect(amount).to_be_focused()
     assert sorted(lags)[ORDERS // 2] < 0.15, lags
     assert sorted(lags)[ORDERS * 95 // 100] < 1.0, lags  # 150 ms on an idle machine: `make bench ARGS=page`
+
+
+def test_the_button_stays_under_the_finger(newsroom: Newsroom, visitors: Callable[..., Visitor]) -> None:
+    """While odds move all the time the quote is made anew, and the button that confirms it is the same and can be used."""
+    visitor, market = visitors(), newsroom.binary
+    visitor.sign_in(newsroom.trader.api.key or "")
+    page = visitor.open(f"/markets/{market['slug']}")
+    expect(page.locator("#live")).to_have_text("Live")
+    page.get_by_label("Credits to spend").fill("10")
+    confirm = page.get_by_role("button", name=re.compile("^Buy Yes for "))
+    expect(confirm).to_be_enabled()
+    confirm.focus()
+    page.evaluate(REMEMBER)
+    other = newsroom.exchange.trader("1000")
+    before = page.locator("#review").inner_text()
+    for _ in range(6):
+        other.place(market["market_id"], quantity="5")
+        page.wait_for_timeout(250)
+    expect(page.locator("#review")).not_to_have_text(before)
+
+    assert page.evaluate(
+        "window.button.isConnected && window.disabled === 0 && document.activeElement === window.button"
+    )
+    confirm.click()
+    expect(page.locator("#placed")).to_contain_text("You bought")
 
 
 @pytest.mark.chaos

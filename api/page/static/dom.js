@@ -74,8 +74,7 @@ export function morph(old, fresh) {
   for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
   const mine = [...old.childNodes], theirs = [...fresh.childNodes];
-  const same = mine.length === theirs.length && mine.every((node, i) => node.nodeName === theirs[i].nodeName);
-  if (!same) {
+  if (!isAlike(old, fresh)) {
     if (old.contains(document.activeElement) && old !== document.activeElement) return;
     old.replaceChildren(...theirs.map((node) => document.importNode(node, true)));
     if (old.tagName === "TBODY") old.firstElementChild?.classList.add("changed");
@@ -85,6 +84,12 @@ export function morph(old, fresh) {
     if (node.nodeType === Node.ELEMENT_NODE) morph(/** @type {Element} */ (node), /** @type {Element} */ (theirs[i]));
     else if (node.nodeValue !== theirs[i].nodeValue) node.nodeValue = theirs[i].nodeValue;
   });
+}
+
+/** Whether two elements have children of the same kinds. @param {Element} old @param {Element} fresh */
+export function isAlike(old, fresh) {
+  const theirs = fresh.childNodes;
+  return old.childNodes.length === theirs.length && [...old.childNodes].every((node, i) => node.nodeName === theirs[i].nodeName);
 }
 
 /** Bring all parts of the page that are made from read models up to date with a newer one. @param {Document} fresh */

@@ -1,5 +1,5 @@
 // The order ticket in place: the server's review is fetched while one types, and confirmed without leaving the page.
-import { page, say, update } from "./dom.js?v=VERSION";
+import { isAlike, morph, page, say, update } from "./dom.js?v=VERSION";
 
 const QUIET_MS = 250;
 const REQUOTE_MS = 1000;
@@ -21,6 +21,7 @@ function ask() {
   clearTimeout(timer);
   const order = form();
   if (!order || busy) return;
+  asked++; // an answer about what stood there before is not shown
   document.getElementById("review")?.classList.add("waiting");
   const button = document.getElementById("ask"), amount = /** @type {HTMLInputElement|null} */ (document.getElementById("amount"));
   if (button) button.hidden = Boolean(amount?.value.trim());
@@ -35,16 +36,18 @@ async function review() {
   if (!typed) return clear();
   const data = fields(order, "review");
   data.delete("sure");
-  quotedAt = Date.now();
   const mine = ++asked;
+  quotedAt = Infinity;
   const fresh = await page(order.action, { body: data.toString(), key: "ticket" });
-  if (!busy && mine === asked) put(fresh);
+  if (busy || mine !== asked) return;
+  put(fresh);
 }
 
 /** Put the review of a page into this one; the fields that are typed in stay as they are. A page that has none says why.
  * @param {Document|null} fresh */
 function put(fresh) {
   const slot = document.getElementById("review"), found = fresh?.getElementById("review");
+  quotedAt = Date.now();
   if (!slot) return;
   if (!fresh || !found) {
     slot.classList.remove("waiting");
@@ -53,8 +56,10 @@ function put(fresh) {
     return say(why.replace(/\s+/g, " ").trim().slice(0, 200));
   }
   const problem = fresh.getElementById("problem");
-  const parts = [...(problem ? [problem] : []), ...found.childNodes].map((node) => document.importNode(node, true));
-  slot.replaceChildren(...parts);
+  const next = document.importNode(found, true);
+  if (problem) next.prepend(document.importNode(problem, true));
+  if (isAlike(slot, next)) morph(slot, next); // the button stays under the finger
+  else slot.replaceChildren(...next.childNodes);
   slot.classList.remove("waiting");
   const amount = document.getElementById("amount"), isWrong = fresh.getElementById("amount")?.hasAttribute("aria-invalid");
   if (isWrong) amount?.setAttribute("aria-invalid", "true");
@@ -124,10 +129,8 @@ document.addEventListener("submit", (event) => {
 document.addEventListener("tidings:odds", (event) => {
   const box = document.querySelector("[data-ticket]");
   const isOurs = box?.getAttribute("data-ticket") === /** @type {CustomEvent} */ (event).detail.market_id;
-  if (isOurs && document.querySelector("#review button") && Date.now() - quotedAt > REQUOTE_MS) {
-    quotedAt = Date.now();
-    ask();
-  }
+  // The old quote stays valid meanwhile: the order's bound refuses what has moved too far.
+  if (isOurs && document.querySelector("#review button") && Date.now() - quotedAt > REQUOTE_MS) review();
 });
 
 // Whoever was quicker than this module has typed already.
