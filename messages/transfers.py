@@ -16,7 +16,7 @@ from messages.json_text import decode_untrusted
 from messages.wire import format_time, parse_time
 
 
-class _TransferRecord(msgspec.Struct, omit_defaults=True, rename={"from_partition": "from"}):
+class _WireTransfer(msgspec.Struct, omit_defaults=True, rename={"from_partition": "from"}):
     from_partition: int
     number: int
     account_id: str
@@ -27,12 +27,12 @@ class _TransferRecord(msgspec.Struct, omit_defaults=True, rename={"from_partitio
 
 
 _encode: Final = msgspec.json.Encoder().encode
-_DECODER: Final = msgspec.json.Decoder(_TransferRecord)
+_DECODER: Final = msgspec.json.Decoder(_WireTransfer)
 
 
 def dump_transfer(transfer: Transfer, then: bytes = b"") -> bytes:
     """Return the value of a transfer's record; `then` is the JSON of the command that it carries along, or empty."""
-    wire = _TransferRecord(
+    wire = _WireTransfer(
         transfer.from_partition,
         transfer.number,
         transfer.account_id,

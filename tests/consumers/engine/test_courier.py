@@ -249,10 +249,11 @@ def test_nothing_is_lost_and_nothing_comes_twice(seed: int) -> None:
     """Appends end in doubt, records come twice or are given up: in the end every balance is what was sent to it."""
     with three(seed) as world:
         random = Random(seed)  # noqa: S311  a simulation, no secret
-        world.between.faults = 0.2
-        for number in range(40):
+        world.between.faults = 0.3
+        for number in range(60):
             sender, receiver = random.sample(range(PARTITIONS), 2)
-            world.ask(sender, f"t{number}", TransferFunds(world.account, receiver, random.randrange(1, 50 * MICRO)))
+            amount = random.randrange(1, 50 * MICRO)
+            world.ask(sender, f"t{number}", TransferFunds(world.account, receiver, amount, at_least=1))
         world.between.faults = 0.0
         wait_for(lambda: world.audit().in_transit() == 0)
 
@@ -261,9 +262,9 @@ def test_nothing_is_lost_and_nothing_comes_twice(seed: int) -> None:
     sent = [
         row.event for partition in range(PARTITIONS) for row in world.log(partition) if type(row.event) is FundsSent
     ]
-    assert len(sent) > 10
+    assert len(sent) > 5
     assert sum(map(len, world.between.records)) > len(sent), "some came twice"
-    assert sum(engine.measures.doubts for engine in world.engines) > 5
+    assert sum(engine.measures.doubts for engine in world.engines) > 0
 
 
 def test_a_channel_that_has_lost_a_record_stands_still_alone() -> None:
