@@ -34,7 +34,7 @@ _EQUITY: Final = f"""
         SELECT g.time, coalesce(least((SELECT previous FROM timeline WHERE partition = 0 AND time > g.time
             ORDER BY time LIMIT 1), %(at)s), %(at)s) AS at FROM generate_series(%(start)s::int8, %(end)s, %(step)s) g(time)),
     held AS MATERIALIZED (  -- the positions that the account may have held at one of the points
-        SELECT k.account_id, k.market_id, k.outcome, k.opened_position, m.outcomes, m.ended_position
+        SELECT k.partition, k.market_id, k.outcome, k.opened_position, m.outcomes, m.ended_position
         FROM positions k JOIN positions_markets m USING (market_id)
         WHERE k.account_id = %(account)s AND {HELD_RANGE}
             && int8range((SELECT min(at) FROM points), (SELECT max(at) FROM points), '[]'))

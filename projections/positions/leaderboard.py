@@ -13,7 +13,7 @@ from psycopg.rows import args_row
 from domain.money import Credits, Fraction, Time
 from projections import timeline
 from projections.forms import Count, CreditsSum
-from projections.positions.valuation import held_at, mark_value
+from projections.positions.valuation import OF_POSITION, held_at, mark_value
 from projections.reading import AsOf, query, whole_numbers
 from projections.times import DAY, SECOND
 
@@ -117,17 +117,18 @@ _SUMS_PAST: Final = f"""
 
 # The current row serves for a position that has not changed since; for others a version is looked up.
 _UNREALIZED_PAST: Final = f"""
-    SELECT k.account_id, 0, sum({mark_value("h.shares", "m.price")} - h.cost_basis), 0, 0, 0, 0, 0
+    SELECT account_id, 0, sum({mark_value("shares", "price")} - cost_basis), 0, 0, 0, 0, 0
+    FROM (SELECT k.account_id, m.price,
+        CASE WHEN k.position <= %(at)s THEN k.shares ELSE v.shares END AS shares,
+        CASE WHEN k.position <= %(at)s THEN k.cost_basis ELSE v.cost_basis END AS cost_basis
     FROM (SELECT m.market_id, unnest(m.outcomes) AS outcome, unnest(p.prices) AS price FROM positions_markets m
         CROSS JOIN LATERAL (SELECT prices FROM market_activity WHERE market_id = m.market_id
             AND position <= %(at)s ORDER BY position DESC LIMIT 1) p
         WHERE {held_at("%(at)s")} AND {_IN_CATEGORY.format(column="m.category")}) m
     JOIN positions k ON k.market_id = m.market_id AND k.outcome = m.outcome AND k.opened_position <= %(at)s
-    CROSS JOIN LATERAL (
-        SELECT k.shares, k.cost_basis WHERE k.position <= %(at)s
-        UNION ALL (SELECT shares, cost_basis FROM position_versions WHERE k.position > %(at)s AND account_id = k.account_id
-            AND market_id = k.market_id AND outcome = k.outcome AND position <= %(at)s ORDER BY position DESC LIMIT 1)) h
-    WHERE h.shares > 0 GROUP BY k.account_id"""
+    LEFT JOIN LATERAL (SELECT shares, cost_basis FROM position_versions WHERE {OF_POSITION}
+        AND position <= %(at)s AND k.position > %(at)s ORDER BY position DESC LIMIT 1) v ON true) held
+    WHERE shares > 0 GROUP BY account_id"""
 
 _SCORES_PAST: Final = f"""
     SELECT t.account_id, 0, 0, 0, 0, 0, v.error, v.weight FROM trade_score_totals t CROSS JOIN LATERAL (

@@ -31,7 +31,7 @@ from projections.market_facts import KnownMarkets, MarketFacts, category_table, 
 from projections.positions import cost_basis
 from projections.positions.cost_basis import HOLDING_KINDS, IS_SETTLEMENT, HoldingChange
 from projections.positions.profits import TABLES, Profits, ProfitTotal
-from projections.positions.valuation import HELD_RANGE, held_at
+from projections.positions.valuation import HELD_RANGE, OF_POSITION, held_at
 from projections.reading import AsOf, Conditions, query, whole_numbers
 
 
@@ -76,6 +76,7 @@ class PositionVersion(NamedTuple):
     account_id: str
     market_id: str
     outcome: str
+    opened_position: int
     position: int
     time: int
     kind: str
@@ -192,7 +193,7 @@ POSITIONS = Table(
 VERSIONS = Table(
     "position_versions",
     PositionVersion,
-    key=["account_id", "market_id", "outcome", "position"],
+    key=["partition", "opened_position", "outcome", "position"],
     indexes=[f"account_id, position, outcome WHERE {IS_SETTLEMENT}", "account_id, category, position"],
 )
 MARKETS = facts_table("positions_markets", HeldMarket, indexes=[f"USING gist ({HELD_RANGE})"])
@@ -309,16 +310,15 @@ class Holdings:
 
 
 PROJECTION = Projection(
-    "positions", 7, (POSITIONS, VERSIONS, MARKETS, CATEGORIES, *TABLES), fold, scope="holding", weight=16.0
+    "positions", 8, (POSITIONS, VERSIONS, MARKETS, CATEGORIES, *TABLES), fold, scope="holding", weight=16.0
 )
 
 _COLUMNS: Final = "account_id, market_id, outcome, shares, cost_basis, realized, fees, volume, buys, position, time"
 
 _NOW: Final = "SELECT * FROM positions k"
-_PAST: Final = """
+_PAST: Final = f"""
     SELECT v.* FROM positions k CROSS JOIN LATERAL (
-        SELECT * FROM position_versions WHERE account_id = k.account_id AND market_id = k.market_id
-        AND outcome = k.outcome AND position <= %s ORDER BY position DESC LIMIT 1) v"""
+        SELECT * FROM position_versions WHERE {OF_POSITION} AND position <= %s ORDER BY position DESC LIMIT 1) v"""
 _PAST_OF_HELD_MARKETS: Final = _PAST.replace("positions k", "positions_markets m JOIN positions k USING (market_id)", 1)
 
 _PRICE_NOW: Final = "m.prices[array_position(m.outcomes, s.outcome)]"

@@ -12,6 +12,13 @@ def mark_value(shares: str, price: str) -> str:
     return f"({shares} / 1000000 * {price} + mod({shares}, 1000000) * {price} / 1000000)"
 
 
+OF_POSITION: Final = "partition = k.partition AND opened_position = k.opened_position AND outcome = k.outcome"
+"""The condition for the versions of a position `k`, by their key.
+
+The event that began a position, and its outcome, name it: an event begins positions of one account in one market only. An
+index compares numbers faster than ids.
+"""
+
 OPEN_POSITIONS: Final = "positions_markets m JOIN positions h USING (market_id)"
 """The tables that `IS_OPEN` and `UNREALIZED` are about: markets `m` and positions `h`."""
 
@@ -45,7 +52,8 @@ def positions_value_at(at: str, account_id: str) -> str:
     """Return the SQL for the mark value of an account's positions at a log position. Both are SQL expressions."""
     return value_at(
         at,
-        "SELECT k.account_id, k.market_id, k.outcome, m.outcomes FROM positions_markets m JOIN positions k USING (market_id) "
+        "SELECT k.partition, k.opened_position, k.market_id, k.outcome, m.outcomes "
+        "FROM positions_markets m JOIN positions k USING (market_id) "
         f"WHERE {held_at(at)} AND k.account_id = {account_id} AND k.opened_position <= {at}",
     )
 
@@ -53,13 +61,13 @@ def positions_value_at(at: str, account_id: str) -> str:
 def value_at(at: str, positions: str) -> str:
     """Return the SQL for the mark value of positions at a log position.
 
-    `positions` is a query for their keys and the outcomes of their markets.
+    `positions` is a query for their partitions, opened positions, markets and outcomes, and the outcomes of their markets.
     """
     value = mark_value("s.shares", "p.prices[array_position(k.outcomes, s.outcome)]")
     return f"""(
     SELECT coalesce(sum({value}), 0)::int8 FROM ({positions}) k CROSS JOIN LATERAL (
-        SELECT outcome, shares FROM position_versions WHERE account_id = k.account_id AND market_id = k.market_id
-        AND outcome = k.outcome AND position <= {at} ORDER BY position DESC LIMIT 1) s
+        SELECT outcome, shares FROM position_versions WHERE {OF_POSITION} AND position <= {at}
+        ORDER BY position DESC LIMIT 1) s
     CROSS JOIN LATERAL (SELECT prices FROM market_activity WHERE market_id = k.market_id AND position <= {at}
         ORDER BY position DESC LIMIT 1) p
     WHERE s.shares > 0)"""

@@ -5,14 +5,15 @@ from typing import Final
 from psycopg import Connection
 
 from domain.money import Credits
+from projections.positions.valuation import OF_POSITION
 from projections.reading import AsOf, query
 
 _NOW: Final = "positions k"
-_PAST: Final = """
-    (SELECT v.* FROM positions h CROSS JOIN LATERAL (
-        SELECT account_id, market_id, realized, cost_basis FROM position_versions WHERE account_id = h.account_id
-        AND market_id = h.market_id AND outcome = h.outcome AND position <= %(at)s ORDER BY position DESC LIMIT 1) v
-    WHERE h.account_id = %(account)s AND h.opened_position <= %(at)s) k"""
+_PAST: Final = f"""
+    (SELECT v.* FROM positions k CROSS JOIN LATERAL (
+        SELECT account_id, market_id, realized, cost_basis FROM position_versions WHERE {OF_POSITION}
+        AND position <= %(at)s ORDER BY position DESC LIMIT 1) v
+    WHERE k.account_id = %(account)s AND k.opened_position <= %(at)s) k"""
 
 # Cash that went in or out of a market is the realized profit without the cost of what is still held, and the bonds.
 _WITHHELD: Final = """
@@ -23,10 +24,12 @@ _WITHHELD: Final = """
         AND position <= %(at)s ORDER BY position DESC LIMIT 1) m
     CROSS JOIN LATERAL (SELECT coalesce(sum(cash), 0) AS cash FROM ledger WHERE account_id = %(account)s
         AND market_id = f.market_id AND position <= %(at)s AND bonds <> 0) bonds
-    CROSS JOIN LATERAL (SELECT coalesce(sum(amount), 0) AS amount FROM position_versions WHERE account_id = %(account)s
-        AND market_id = f.market_id AND kind = 'payout' AND position = (
-            SELECT max(position) FROM position_versions WHERE account_id = %(account)s AND market_id = f.market_id
-            AND kind = 'payout' AND position <= %(at)s)) paid
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(amount) FILTER (WHERE position = last), 0) AS amount FROM (
+            SELECT v.amount, v.position, max(v.position) OVER () AS last
+            FROM positions k JOIN position_versions v USING (partition, opened_position, outcome)
+            WHERE k.account_id = %(account)s AND k.market_id = f.market_id AND v.kind = 'payout' AND v.position <= %(at)s
+        ) payouts) paid
     WHERE NOT m.settled OR m.held_until > %(time)s"""
 
 

@@ -94,3 +94,17 @@ def test_realized_profit_is_net_cash_flow(read_models: ReadModels, seed: int) ->
         everybody = sum(value for key, value in realized.items() if key[1] == market_id)
         house, fees = flow["house", market_id], flow["fees", market_id]
         assert everybody + house + fees == 0
+
+
+def test_where_a_position_began_names_it(read_models: ReadModels) -> None:
+    """No two positions began with one event and have the same outcome: the key of their versions needs no ids."""
+    copy = read_models.copy(["positions"]).fold(simulate(7, 1500), 5000)
+    begun = "SELECT count(*), count(DISTINCT (partition, opened_position, outcome)) FROM positions"
+    positions_there, named = copy.connection.execute(begun).fetchone() or (0, 0)
+    assert positions_there == named > 10
+
+    others = (
+        "SELECT count(*) FROM position_versions v JOIN positions k USING (partition, opened_position, outcome) "
+        "WHERE (v.account_id, v.market_id) <> (k.account_id, k.market_id)"
+    )
+    assert copy.connection.execute(others).fetchone() == (0,)
