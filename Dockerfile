@@ -17,6 +17,7 @@ COPY eventsourcing_kafka eventsourcing_kafka
 COPY migrations migrations
 COPY projections projections
 COPY consumers consumers
+COPY analysis analysis
 COPY api api
 COPY local local
 COPY tidings_client tidings_client

@@ -49,6 +49,7 @@ class Control:
         self.hold = PayoutHold()
         self._partition = f"partition-{world.exchange.partition}"
         self._decided: deque[Recorded] = deque()
+        self._last_id = ""
 
     def decide(self, recovered: RecoveredCommand) -> Iterator[Recorded]:
         """Decide the next command again, and yield its recorded events, each after it was found to be equal.
@@ -58,10 +59,11 @@ class Control:
         self.hold.learn(recovered, self.world.exchange)
         self.world.exchange.hold_seconds = self.hold.seconds
         deciding = self.world.decide(recovered)
-        for number, recorded in enumerate(recovered.all_events()):
+        for recorded in recovered.all_events():
             decided = self._decided.popleft() if self._decided else next(deciding, None)
-            if decided is None or not self._equal(recorded, decided, is_first=not number):
+            if decided is None or not self._equal(recorded, decided, is_first=recorded.command_id != self._last_id):
                 raise ControlError(recorded, decided)
+            self._last_id = recorded.command_id
             yield recorded
         self._decided.extend(deciding)
 
@@ -92,7 +94,7 @@ class PayoutHold:
         """Learn from a command, before it is decided again on an exchange that has decided all before it."""
         first = recovered.events[0].event
         if type(first) is CashWithdrawn:
-            account = exchange.accounts.get(first.account_id)
+            account = exchange.accounts.get(first.account_id) if self.seconds else None
             if account is None or first.amount > account.cash - withheld(account, exchange.markets, recovered.time):
                 self.seconds = 0
         elif type(first) is CommandRejected:

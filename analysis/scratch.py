@@ -87,6 +87,7 @@ class ScratchFold:
         self._refused: list[RefusedOrder] = []
         self._batches: Queue[tuple[list[Recorded], list[RefusedOrder]] | None] = Queue(BATCHES_WAITING)
         self._error: BaseException | None = None
+        self._is_dropped = False
         self._members = [Member(PROJECTIONS[name], Workspace(PROJECTIONS[name].tables)) for name in READ_MODELS]
         self._opened = ExitStack()
         self._connection: PipelineConnection = self._opened.enter_context(connect(dsn, schema))
@@ -110,11 +111,15 @@ class ScratchFold:
         """Fold what is left, and end. Raises what folding has raised."""
         if self._events:
             self._hand_over()
-        self.close()
+        self._end()
         self._raise()
 
     def close(self) -> None:
         """End after the batch at hand, and let the others be. May be called again."""
+        self._is_dropped = True
+        self._end()
+
+    def _end(self) -> None:
         if self._thread.is_alive():
             self._batches.put(None)
             self._thread.join()
@@ -131,7 +136,7 @@ class ScratchFold:
 
     def _work(self) -> None:
         while (found := self._batches.get()) is not None:
-            if self._error is None:
+            if self._error is None and not self._is_dropped:
                 try:
                     self._fold(*found)
                 except BaseException as error:  # noqa: BLE001  the other thread raises it

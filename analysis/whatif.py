@@ -16,6 +16,7 @@ from analysis.measures import FillChange, WorldMeasures, fills_lost, measures
 from analysis.recovered import recovered_commands
 from analysis.replay import PROGRESS_EVENTS
 from analysis.scratch import ScratchFold, scratch_schemas
+from analysis.terms import Terms
 from analysis.world import World
 from domain.market import AddLiquidity
 from domain.orders import PlaceOrder
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from analysis.recovered import Certainty, RecoveredCommand
     from analysis.replay import History
-    from analysis.terms import Terms
     from domain.events import Event
 
 SAME: Final = "same"
@@ -122,9 +122,9 @@ def what_if(
     end = history.end() if until is None else min(until, history.end())
     with scratch_schemas(dsn, SAME, OTHER) as (same, other), ExitStack() as stack:
         worlds = _Worlds(
-            Control(World(partition=history.partition)),
+            Control(World(partition=history.partition, is_recorded=True)),
             stack.enter_context(closing(ScratchFold(dsn, same, history.partition))),
-            World(terms, history.partition),
+            World(terms, history.partition, is_recorded=terms == Terms()),
             stack.enter_context(closing(ScratchFold(dsn, other, history.partition))),
         )
         for recovered in recovered_commands(history.events()):

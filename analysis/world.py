@@ -23,12 +23,18 @@ class World:
     """Decides commands from nothing on. `position` counts its events.
 
     Time is the recorded one. What falls due happens when it happened in the log; what the log does not have, at its due time.
+
+    Args:
+        terms: what is different.
+        partition: the log's partition number.
+        is_recorded: whether this is the world of the log, in which all that falls due has its place.
     """
 
-    def __init__(self, terms: Terms | None = None, partition: int = 0) -> None:
+    def __init__(self, terms: Terms | None = None, partition: int = 0, *, is_recorded: bool = False) -> None:
         self.exchange = Exchange(partition)
         self.position = 0
         self.terms = TermsInUse(terms or Terms())
+        self._is_recorded = is_recorded
         self.answer: Event | None = None
         """The first event of the last command; None if the last one was not sent by anybody."""
 
@@ -39,12 +45,13 @@ class World:
         """
         time = max(recovered.time, self.exchange.time)
         self.answer = None
-        yield from self._missed(time, recovered.command_id)
+        if not self._is_recorded:
+            yield from self._missed(time, recovered.command_id)
         if recovered.certainty == "none":
             yield from self.advance(time)
         elif recovered.submitted is None:
             yield from self.advance(time)
-            (first,) = recovered.events
+            first = recovered.events[0]
             self.answer = first.event
             entry = self.exchange.emit_partition_event(first.event, time, recovered.command_id)  # type: ignore[arg-type]
             yield from self._place([entry], time, recovered.command_id, first.digest)

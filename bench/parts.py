@@ -24,6 +24,7 @@ PARTS: Final = {
     "attacks": "what a quiet client's orders take beside strangers who wait, read dear things, and hold sockets",
     "stream": "what streams cost: orders beside a thousand of them, delays, CPU and memory of each",
     "page": "the story page: making, loading and showing it, and following the odds",
+    "whatif": "the commands of a long log decided again under other terms, and compared by read models",
     "pollers": "the server's CPU for dashboards that ask for the same leaderboard once a second",
 }
 """The measurement of each part, by name, in the order in which all parts run."""

@@ -149,7 +149,7 @@ def _first_season(orders: int) -> tuple[list[StoredEvent], list[StoredEvent]]:
         )
     for _ in range(orders):
         time += chosen.randrange(200_000)
-        send(_order(exchange, chosen, chosen.choice(names), chosen.choice(open_markets), number))
+        send(affordable_order(exchange, chosen, chosen.choice(names), chosen.choice(open_markets), number))
     for name in open_markets:
         send(CloseMarket(name))
         payouts = (Payout(chosen.choice(("No", "Yes")), MICRO),)
@@ -158,7 +158,9 @@ def _first_season(orders: int) -> tuple[list[StoredEvent], list[StoredEvent]]:
     return opening, season
 
 
-def _order(exchange: Exchange, chosen: random.Random, account: str, market_id: str, number: int) -> PlaceOrder:
+def affordable_order(
+    exchange: Exchange, chosen: random.Random, account: str, market_id: str, number: int
+) -> PlaceOrder:
     """Return an order that the account can afford. An account that holds shares sells as often as it buys."""
     market = exchange.markets[market_id]
     outcome = chosen.choice(("No", "Yes"))

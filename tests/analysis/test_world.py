@@ -42,7 +42,7 @@ ACCOUNTS = [f"account {number}" for number in range(3)]
 
 def decided(log: DecidedLog, terms: Terms) -> tuple[World, list[Recorded]]:
     """A world under these terms, and its events."""
-    world, control = World(terms), Control(World())
+    world, control = World(terms), Control(World(is_recorded=True))
     events: list[Recorded] = []
     for recovered in recovered_commands(log.log):
         assert list(control.decide(recovered))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from settings import Settings, environment
+from tests.api.command_line import tidings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,6 +71,44 @@ def test_what_is_promised(played: dict[str, Any]) -> None:
     assert len(played["leaderboard"]) >= 12
     assert float(played["leaderboard"][0]["pnl"]) > 0 > float(played["leaderboard"][-1]["pnl"])
     assert all(history for market in played["prices"].values() for history in market.values())
+
+
+@pytest.mark.usefixtures("played")
+def test_its_commands_are_decided_again_alike(module_folder: Path) -> None:
+    """Every event is equal, no command is lost or known by its effect only, and docs/whatif.md shows the true output."""
+    settings = Settings(home=module_folder / "demo")
+
+    found = json.loads(tidings(settings, "whatif", "--json").stdout)
+    shown = tidings(settings, "whatif", "--subsidy", "2000").stdout
+
+    assert found["control"]["equal"] is True
+    assert found["same"] == found["other"]
+    commands = found["commands"]
+    assert (commands["by_effect"], commands["without_body"]) == (0, 0)
+    assert commands["exact"] >= 650
+    page = (Path(__file__).parents[3] / "docs" / "whatif.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+    assert without_position(shown) == without_position(block)
+
+
+@pytest.mark.usefixtures("played")
+def test_python_steps_through_it(module_folder: Path) -> None:
+    """The program in docs/whatif.md prints a line for each position; the last one is what `whatif` says of the house."""
+    page = (Path(__file__).parents[3] / "docs" / "whatif.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    settings = Settings(home=module_folder / "demo")
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment(settings), capture_output=True, text=True, check=True
+    )
+
+    last = done.stdout.splitlines()[-1].split()
+    assert (int(last[0]), last[1]) == (len(done.stdout.splitlines()), "-1881904258")
+
+
+def without_position(text: str) -> str:
+    """A comparison without the last position of the log: how many batches the engine wrote depends on the machine."""
+    return re.sub(r"up to position [\d,]+", "", text)
 
 
 def test_it_can_be_played_again(played: dict[str, Any], module_folder: Path) -> None:
