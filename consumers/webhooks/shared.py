@@ -52,7 +52,7 @@ class Shared:
         self._threads = ThreadPoolExecutor(THREADS + 1, thread_name_prefix="webhooks")  # one follows the log
         self._pool = ConnectionPool(
             dsn,
-            kwargs={"autocommit": True},
+            kwargs={"autocommit": True, "application_name": "tidings webhooks"},
             min_size=0,
             max_size=THREADS,
             open=False,

@@ -118,7 +118,8 @@ class Webhooks:
         self._looked_at = monotonic()
         if not self._stopping:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), seconds)
+                async with asyncio.timeout(seconds):
+                    await self._woken.wait()
             self._woken.clear()
 
     async def _has_lock(self, connection: Connection[Any]) -> bool:
@@ -137,7 +138,8 @@ class Webhooks:
             self._shared = shared
             tasks: dict[str, asyncio.Task[None]] = {}
             loop = asyncio.get_running_loop()
-            loop.add_reader(connection.fileno(), self._woken.set)
+            socket = connection.fileno()  # which a connection that is lost does not tell
+            loop.add_reader(socket, self._woken.set)
             try:
                 while not self._stopping:
                     list(connection.notifies(timeout=0))
@@ -145,7 +147,7 @@ class Webhooks:
                     self._keep_workers(shared, tasks, {each.webhook_id for each in {*before} ^ {*self.known}})
                     await self._wait(LOOK_SECONDS)
             finally:
-                loop.remove_reader(connection.fileno())
+                loop.remove_reader(socket)
                 for task in tasks.values():
                     task.cancel()
                 await asyncio.gather(*tasks.values(), return_exceptions=True)

@@ -115,7 +115,10 @@ class Worker:
                     seconds = self._idle_seconds()
                 if not self._look_again:
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(self._woken.wait(), seconds)
+                        async with asyncio.timeout(
+                            seconds
+                        ):  # unlike `wait_for`, it never takes a cancellation for itself
+                            await self._woken.wait()
                 if self._look_again:
                     self._look_again = False
                     webhook = await self._shared.ask(store.find, self.webhook_id)
