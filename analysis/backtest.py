@@ -13,18 +13,12 @@ not. What the strategy is told comes after it was decided, so what is behind its
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis.control import Control
-from analysis.measures import fills_lost, measures
-from analysis.recovered import recovered_commands
-from analysis.replay import PROGRESS_EVENTS
-from analysis.scratch import ScratchFold, scratch_schemas
+from analysis.comparison import Comparison, OtherWorld, compare
 from analysis.strategy_process import StrategyError, StrategyProcess
-from analysis.whatif import OTHER, SAME, CommandCounts, WhatIf
 from analysis.world import World
 from domain.account import DepositCash, OpenAccount
 from domain.money import MICRO
@@ -47,8 +41,9 @@ if TYPE_CHECKING:
 
     from analysis.recovered import RecoveredCommand
     from analysis.replay import History
+    from analysis.scratch import ScratchFold
     from domain.account import Account
-    from domain.events import Recorded
+    from domain.events import Event, Recorded
     from domain.money import Credits, Time
     from projections.positions.leaderboard import Standing
 
@@ -88,7 +83,7 @@ class BacktestResult:
 
     record: StrategyRecord
     standing: Standing | None
-    result: WhatIf
+    result: Comparison
 
 
 def backtest(
@@ -116,87 +111,48 @@ def backtest(
         ScratchBusyError: another comparison is at work on this database.
         UnreadableEventError: the log has an event that this version does not know.
     """
-    end = history.end() if until is None else min(until, history.end())
-    with (
-        StrategyProcess(strategy.file, strategy.name, ACCOUNT_ID, history.partition) as process,
-        scratch_schemas(dsn, SAME, OTHER) as (same, other),
-        ExitStack() as stack,
-    ):
-        same_fold = stack.enter_context(closing(ScratchFold(dsn, same, history.partition)))
-        other_fold = stack.enter_context(closing(ScratchFold(dsn, other, history.partition)))
-        run = _Run(
-            Control(World(partition=history.partition)), same_fold, _Trader(strategy, process, other_fold, history)
-        )
-        for recovered in recovered_commands(history.events()):
-            if recovered.events[0].position > end:
-                break
-            before = run.position // PROGRESS_EVENTS
-            run.decide(recovered)
-            if progress is not None and run.position // PROGRESS_EVENTS != before:
-                progress(run.position, end)
-        same_fold.finish()
-        other_fold.finish()
-        result = WhatIf(
-            run.position,
-            run.counts,
-            measures(dsn, same, same_fold.folded),
-            measures(dsn, other, other_fold.folded),
-            fills_lost(dsn, same, other),
-            fills_lost(dsn, other, same),
-        )
+    with StrategyProcess(strategy.file, strategy.name, ACCOUNT_ID, history.partition) as process:
+        traders: list[_Trader] = []
+
+        def begin(fold: ScratchFold) -> _Trader:
+            traders.append(_Trader(World(partition=history.partition), fold, strategy, process))
+            return traders[0]
+
+        result = compare(history, dsn, begin, until=until, progress=progress)
     standing = next((each for each in result.other.standings if each.account_id == ACCOUNT_ID), None)
-    return BacktestResult(run.trader.finished(), standing, result)
+    return BacktestResult(traders[0].finished(), standing, result)
 
 
-@dataclass
-class _Run:
-    """The control, and the world in which the strategy trades."""
-
-    control: Control
-    same_fold: ScratchFold
-    trader: _Trader
-    counts: CommandCounts = field(default_factory=CommandCounts)
-    position: int = 0
-
-    def decide(self, recovered: RecoveredCommand) -> None:
-        """Decide a recorded command in both worlds, then what the strategy sends. Raises ControlError, StrategyError."""
-        for recorded in self.control.decide(recovered):
-            self.same_fold.add(recorded)
-            self.position = recorded.position
-        world = self.trader.world
-        world.exchange.hold_seconds = self.control.hold.seconds
-        self.trader.take(world.decide(recovered), recovered.time)
-        self.counts.note(recovered, self.control.world.answer, world.answer)
-        self.trader.trade(self.position)
-
-
-class _Trader:
+class _Trader(OtherWorld):
     """The world with the strategy in it: tells the strategy what happens, and decides what it sends."""
 
-    def __init__(self, strategy: StrategyFile, process: StrategyProcess, fold: ScratchFold, history: History) -> None:
-        self.world = World(partition=history.partition)
+    def __init__(self, world: World, fold: ScratchFold, strategy: StrategyFile, process: StrategyProcess) -> None:
+        super().__init__(world, fold)
         self.record = StrategyRecord()
         self._strategy = strategy
         self._process = process
-        self._fold = fold
         self._news: list[Recorded] = []
         self._numbers = count(1)
 
-    def take(self, events: Iterator[Recorded], time: Time) -> None:
-        """Fold the events of a recorded command, and keep them for the strategy. The first time, its account comes before."""
+    def decide(self, recovered: RecoveredCommand, position: int) -> Event | None:
+        """Decide a recorded command, then what the strategy sends. Its account comes before the first. Raises StrategyError."""
         if not self.world.position:
-            self._send(OPENING_ID, with_ids(OPENING_ID, OpenAccount("", self._strategy.account_name)), time)
-            self._send(f"{OPENING_ID}:cash", DepositCash(ACCOUNT_ID, self._strategy.cash), time)
-        self._add(events)
+            opening = with_ids(OPENING_ID, OpenAccount("", self._strategy.account_name))
+            self._send(OPENING_ID, opening, recovered.time)
+            self._send(f"{OPENING_ID}:cash", DepositCash(ACCOUNT_ID, self._strategy.cash), recovered.time)
+        self._add(self.world.decide(recovered))
+        answer = self.world.answer
+        self._trade(position)
+        return answer
 
-    def trade(self, position: int) -> None:
+    def _trade(self, position: int) -> None:
         """Show the strategy all that has happened, and decide what it sends, at the same time. Raises StrategyError."""
         news, self._news = self._news, []
         try:
             sent = self._process.step(position, news)
             self.record.asked += 1
             for kind, content in sent:
-                self._trade(kind, content)
+                self._take(kind, content)
         except (StrategyError, InvalidCommand) as error:
             raise StrategyError(f"at position {position}: {error}") from error
 
@@ -212,7 +168,7 @@ class _Trader:
                 self.record.equity += sum(shares * prices[name] for name, shares in holding.shares.items()) // MICRO
         return self.record
 
-    def _trade(self, kind: str, content: Any) -> None:
+    def _take(self, kind: str, content: Any) -> None:
         number, time = next(self._numbers), self.world.exchange.time
         if kind == "cancel":
             self.record.canceled += 1
@@ -236,5 +192,5 @@ class _Trader:
 
     def _add(self, events: Iterator[Recorded]) -> None:
         for recorded in events:
-            self._fold.add(recorded)
+            self.fold.add(recorded)
             self._news.append(recorded)

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 LOG = random_log(11, 150)
 
 SLOW = """
-import time, analysis.whatif, api.cli.main
-analysis.whatif.measures = lambda *_: time.sleep(60)
+import time, analysis.comparison, api.cli.main
+analysis.comparison.measures = lambda *_: time.sleep(60)
 raise SystemExit(api.cli.main.main(["whatif", "--subsidy", "2000"]))
 """
 """A program that rests when both worlds are decided."""
