@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from api.cli.command import DONE, NO, WRONG_USE, add_command, complain, mention_demo, show_progress
+from api.cli.command import DONE, WRONG_USE, add_command, complain
+from api.cli.comparing import compared
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -30,12 +32,7 @@ def _backtest(options: Namespace, settings: Settings) -> int:
     from msgspec.json import encode
 
     from analysis.backtest import backtest
-    from analysis.control import ControlError
-    from analysis.replay import history_of_log
-    from analysis.scratch import ScratchBusyError
     from analysis.strategy_process import StrategyError
-    from api.cli.read_models import opened
-    from messages.events import UnreadableEventError
     from messages.fields import InvalidCommand
 
     try:
@@ -43,25 +40,9 @@ def _backtest(options: Namespace, settings: Settings) -> int:
     except (InvalidCommand, ValueError) as error:
         complain(error)
         return WRONG_USE
-    with opened(settings) as (dsn, _, log):
-        history = history_of_log(log, settings.partition)
-        if not history.end():
-            mention_demo(settings)
-            return NO
-        try:
-            found = backtest(
-                history,
-                strategy,
-                dsn,
-                until=options.until_position,
-                progress=lambda position, end: show_progress(f"position {position:,} of {end:,}"),
-            )
-        except ControlError as error:
-            complain(f"control: {error}")
-            return NO
-        except (StrategyError, ScratchBusyError, UnreadableEventError) as error:
-            complain(error)
-            return NO
+    found = compared(options, settings, partial(backtest, strategy=strategy), StrategyError)
+    if isinstance(found, int):
+        return found
     print(encode(backtest_json(found, strategy)).decode() if options.json else backtest_text(found, strategy))
     return DONE
 

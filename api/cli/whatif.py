@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from api.cli.command import DONE, NO, WRONG_USE, add_command, complain, mention_demo, show_progress
+from api.cli.command import DONE, WRONG_USE, add_command, complain
+from api.cli.comparing import compared
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -33,13 +35,8 @@ def add_commands(commands: Commands) -> None:
 def _whatif(options: Namespace, settings: Settings) -> int:
     from msgspec.json import encode
 
-    from analysis.control import ControlError
-    from analysis.replay import history_of_log
-    from analysis.scratch import ScratchBusyError
     from analysis.whatif import UnknownMarketsError, what_if
-    from api.cli.read_models import opened
-    from api.cli.whatif_report import control_failed, whatif_json, whatif_text
-    from messages.events import UnreadableEventError
+    from api.cli.whatif_report import whatif_json, whatif_text
     from messages.fields import InvalidCommand
 
     try:
@@ -47,25 +44,9 @@ def _whatif(options: Namespace, settings: Settings) -> int:
     except InvalidCommand as error:
         complain(error)
         return WRONG_USE
-    with opened(settings) as (dsn, _, log):
-        history = history_of_log(log, settings.partition)
-        if not history.end():
-            mention_demo(settings)
-            return NO
-        try:
-            found = what_if(
-                history,
-                terms,
-                dsn,
-                until=options.until_position,
-                progress=lambda position, end: show_progress(f"position {position:,} of {end:,}"),
-            )
-        except ControlError as error:
-            print(encode(control_failed(error)).decode() if options.json else f"control: {error}")
-            return NO
-        except (ScratchBusyError, UnknownMarketsError, UnreadableEventError) as error:
-            complain(error)
-            return NO
+    found = compared(options, settings, partial(what_if, terms=terms), UnknownMarketsError)
+    if isinstance(found, int):
+        return found
     print(encode(whatif_json(found, terms)).decode() if options.json else whatif_text(found, terms))
     return DONE
 
