@@ -335,7 +335,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         if self.partitions > 1 and self.log != "kafka":
-            raise ValueError(f"a log in PostgreSQL has one partition, not {self.partitions}")
+            raise ValueError(f"partitions is {self.partitions}, expected 1 with a log in PostgreSQL")
         if self.partition >= self.partitions:
             raise ValueError(f"partition is {self.partition}, expected less than partitions, {self.partitions}")
         if self.kafka_security_protocol.startswith("SASL") and not (

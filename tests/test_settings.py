@@ -47,7 +47,7 @@ def test_do_not_change() -> None:
     ("values", "reason"),
     [
         ({"partition": 1}, "expected less than partitions"),
-        ({"partitions": 2}, "a log in PostgreSQL has one partition, not 2"),
+        ({"partitions": 2}, "partitions is 2, expected 1 with a log in PostgreSQL"),
         ({"log": "kafka", "partition": 2, "partitions": 2}, "partition is 2, expected less than partitions, 2"),
         ({"kafka_security_protocol": "SASL_SSL"}, "expected kafka_sasl_mechanism"),
         ({"batch_events_max": 4_001}, "4000"),

@@ -71,7 +71,8 @@ def run_command(arguments: Sequence[str] | None) -> int:
             start_logs(Settings.model_construct(log_format="json", log_level="info"))
         for problem in error.errors(include_url=False, include_input=False):
             name = "_".join(str(part) for part in problem["loc"]).upper()
-            complain(f"TIDINGS_{name}: {problem['msg']}")
+            said = problem["msg"].removeprefix("Value error, ")
+            complain(f"TIDINGS_{name}: {said}" if name else said)  # no name: settings that do not fit together
         return WRONG_USE
     except BrokenPipeError:  # an OSError, but nothing is missing
         raise

@@ -12,6 +12,7 @@ from psycopg.errors import UniqueViolation
 from domain.account import CashDeposited
 from domain.events import EVENT_TYPES
 from domain.story import StoryPublished
+from domain.transfers import BalanceOpened, FundsCarried, FundsReceived, FundsSent
 from projections.machine import rows as rows_module
 from projections.machine.advance import advance
 from projections.machine.batch import Batch
@@ -25,11 +26,15 @@ if TYPE_CHECKING:
 SEEDS = range(3)
 
 
+OF_SEVERAL_PARTITIONS = {FundsSent, FundsReceived, FundsCarried, BalanceOpened}
+"""Read models refuse a log that can have them."""
+
+
 def test_simulated_logs_contain_every_event_type() -> None:
-    """The logs of these tests leave no event type out, so that no fold goes untested."""
+    """The logs of these tests leave no event type of one partition out, so that no fold goes untested."""
     seen = {type(recorded.event) for seed in SEEDS for recorded in simulate(seed, 1500)}
 
-    assert set() == set(EVENT_TYPES) - seen
+    assert set(EVENT_TYPES) - seen == OF_SEVERAL_PARTITIONS
 
 
 @pytest.mark.parametrize("seed", SEEDS)

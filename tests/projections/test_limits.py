@@ -26,13 +26,14 @@ from messages.events import event_schemas, public_event
 from messages.stored import from_stored, to_stored
 from messages.wire import TIME_MAX
 from projections import accounts, book, lifecycle, orders, stories
-from projections.candles import PERIODS, candles
+from projections.candles import PERIODS
 from projections.dashboards.views import VIEWS
 from projections.markets import listing, prices
 from projections.positions import leaderboard, positions
 from projections.reading import AsOf, read
 from projections.registry import PROJECTIONS
 from projections.trades import trades
+from tests.projections.reading_candles import outcome_candles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,7 +138,7 @@ def rows_of(copy: Copy, as_of: AsOf) -> Iterator[Any]:
         yield from map(serialize, positions.holders(connection, as_of, market.market_id))
         yield [tick.price for tick in prices.histories(connection, as_of, market.market_id, [0]).ticks[0]]
         for period in PERIODS:
-            found = candles(connection, as_of, market.market_id, 0, period, market.opened_at, as_of.time + 1)
+            found = outcome_candles(connection, as_of, market.market_id, 0, period, market.opened_at, as_of.time + 1)
             yield from map(serialize, found)
     yield from map(serialize, stories.list_stories(connection, as_of, limit=1_000))
     for sort in ("pnl", "volume", "roi", "brier"):

@@ -10,7 +10,7 @@ from domain.account import CashDeposited, CashWithdrawn
 from domain.money import MICRO
 from domain.orders import Execution, OrderPlaced
 from projections import book
-from projections.candles import PERIODS, candles
+from projections.candles import PERIODS
 from projections.dashboards.views import VIEWS
 from projections.markets import listing, markets
 from projections.positions import leaderboard, positions
@@ -18,6 +18,7 @@ from projections.reading import read
 from projections.registry import PROJECTIONS
 from projections.times import DAY
 from tests.projections.by_hand import MONDAY, Story, folded
+from tests.projections.reading_candles import outcome_candles
 
 if TYPE_CHECKING:
     from domain.book import Side
@@ -63,7 +64,7 @@ def test_sums_of_markets_and_candles_are_exact(much: Copy) -> None:
             (market,) = listing.newest(much.connection, as_of)
             assert (market.volume, market.quantity) == (volume, quantity)
             for period in PERIODS:
-                (candle,) = candles(much.connection, as_of, "m", 0, period, MONDAY, MONDAY + DAY)
+                (candle,) = outcome_candles(much.connection, as_of, "m", 0, period, MONDAY, MONDAY + DAY)
                 assert (type(candle.volume), candle.volume, candle.quantity) == (int, volume, quantity)
 
 
