@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis.comparison import Comparison, OtherWorld, compare
+from analysis.comparison import ComparedWorlds, OtherWorld, compare
 from analysis.strategy_process import StrategyError, StrategyProcess
 from analysis.world import World
 from domain.account import DepositCash, OpenAccount
@@ -83,7 +83,7 @@ class BacktestResult:
 
     record: StrategyRecord
     standing: Standing | None
-    result: Comparison
+    result: ComparedWorlds
 
 
 def backtest(

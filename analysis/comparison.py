@@ -64,7 +64,7 @@ class CommandCounts:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparedWorlds:
     """Both worlds at their end: `same` is the recorded one.
 
     `fills_lost` are the orders that have fills in the first only, `fills_gained` those that have them in the other only.
@@ -100,7 +100,7 @@ def compare(
     *,
     until: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Comparison:
+) -> ComparedWorlds:
     """Decide the commands of a log again as they were, and in the world that `begin` returns, and compare the two.
 
     The database gets scratch schemas, which are gone afterwards. Memory does not grow with the log, only with the state.
@@ -139,7 +139,7 @@ def compare(
                 progress(position, end)
         same_fold.finish()
         other_fold.finish()
-        return Comparison(
+        return ComparedWorlds(
             position,
             counts,
             measures(dsn, same, same_fold.folded),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analysis.comparison import Comparison, OtherWorld, compare
+from analysis.comparison import ComparedWorlds, OtherWorld, compare
 from analysis.terms import Terms
 from analysis.world import World
 
@@ -34,7 +34,7 @@ def what_if(
     *,
     until: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Comparison:
+) -> ComparedWorlds:
     """Decide the commands of a log again, under the recorded and under other terms, and compare the two worlds.
 
     The database gets scratch schemas, which are gone afterwards. Memory does not grow with the log, only with the state.

@@ -11,7 +11,7 @@ from messages.events import public_event
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from analysis.comparison import Comparison
+    from analysis.comparison import ComparedWorlds
     from analysis.control import ControlError
     from analysis.measures import FillChange, MarketMeasures, WorldMeasures
     from analysis.terms import Terms
@@ -23,12 +23,12 @@ ROWS_MAX: Final = 20
 MECHANICAL: Final = "mechanical: traders are assumed to send the same commands; they would not"
 
 
-def whatif_json(found: Comparison, terms: Terms) -> dict[str, Any]:
+def whatif_json(found: ComparedWorlds, terms: Terms) -> dict[str, Any]:
     """Return the comparison in JSON's types: amounts as decimal strings."""
     return {"terms": _terms_json(terms)} | comparison_json(found)
 
 
-def comparison_json(found: Comparison) -> dict[str, Any]:
+def comparison_json(found: ComparedWorlds) -> dict[str, Any]:
     """Return what compares two worlds, in JSON's types."""
     counts = found.counts
     return {
@@ -72,13 +72,13 @@ def _terms_json(terms: Terms) -> dict[str, Any]:
 # --- text
 
 
-def whatif_text(found: Comparison, terms: Terms) -> str:
+def whatif_text(found: ComparedWorlds, terms: Terms) -> str:
     """Return the comparison as text: amounts with two decimals."""
     lines = [f"what if {_terms_text(terms)}, up to position {found.position:,}", ""]
     return "\n".join(lines + comparison_lines(found))
 
 
-def comparison_lines(found: Comparison) -> list[str]:
+def comparison_lines(found: ComparedWorlds) -> list[str]:
     """Return the lines that compare two worlds."""
     lines = list(_sums(found.same, found.other))
     lines += ["", *_markets(found.same.markets, found.other.markets)]
@@ -178,7 +178,7 @@ def _more(rows: int, what: str) -> Iterator[str]:
         yield f"... and {rows - ROWS_MAX:,} more {what}: see --json"
 
 
-def _orders(found: Comparison) -> Iterator[str]:
+def _orders(found: ComparedWorlds) -> Iterator[str]:
     yield f"orders with fills then and none now: {_reasons(found.fills_lost)}"
     yield f"orders with fills now and none then: {_reasons(found.fills_gained)}"
     changes = [

@@ -261,12 +261,10 @@ def test_many_webhooks_share_threads_and_connections(exchange: Exchange, receive
 
     def used() -> tuple[int, int]:
         with psycopg.connect(str(exchange.running.settings.dsn)) as connection:
-            row = connection.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-                "AND application_name = 'tidings webhooks'"
-            )
-            names = [each.name for each in threading.enumerate()]
-            return sum(name.startswith("webhook") for name in names), int(row.fetchone()[0])  # type: ignore[index]
+            ours = "datname = current_database() AND application_name = 'tidings webhooks'"
+            row = connection.execute(f"SELECT count(*) FROM pg_stat_activity WHERE {ours}")
+            threads = sum(each.name.startswith("webhook") for each in threading.enumerate())
+            return threads, int(row.fetchone()[0])  # type: ignore[index]
 
     before = used()
     for _ in range(20):
