@@ -107,6 +107,7 @@ def _welcome(running: KafkaProcesses | Embedded, client: Client) -> str:
     return (
         f"\nServing at {running.url} (for programs: {running.url}/docs) until you press Ctrl-C.\n"
         f"To trade as {YOU}, open within ten minutes: {running.url}{sign_in_link(client, running.settings)}\n"
+        f"To run the exchange at its desk, open: {running.url}{desk_link(client, running.settings)}\n"
         f"Key (operator, admin): {_key_of(running.settings)}"
     )
 
@@ -115,7 +116,16 @@ def sign_in_link(client: Client, settings: Settings) -> str:
     """Return the path of a link that signs in, once, as a new trader with credits. The trader's key is known to nobody."""
     account_id = client.open_account(YOU).account_id
     client.deposit(account_id, CREDITS)
-    key_id = client.create_key(["trader"], account=account_id, name="link of the demo").key_id
+    return _link(settings, client.create_key(["trader"], account=account_id, name="link of the demo").key_id)
+
+
+def desk_link(client: Client, settings: Settings) -> str:
+    """Return the path of a link that signs in, once, as an operator and admin, and leads to the desk."""
+    key_id = client.create_key(["operator", "admin"], name="link of the demo to the desk").key_id
+    return f"{_link(settings, key_id)}&next=/desk"
+
+
+def _link(settings: Settings, key_id: str) -> str:
     with contextlib.ExitStack() as stack:
         return f"/sign-in?code={session_store.make_code(connect_migrated(settings, stack), key_id)}"
 

@@ -155,8 +155,9 @@ async def show_market_desk(read: Reader, market: str, http_status: int = 200, **
         (card,) = cards(connection, as_of, [find(connection, as_of, market)])
         return {"card": card, "actions": actions_of(Status(card.row.status))}
 
+    form_key = given["form"]["form_key"] or new_form_key()
     return await show(
-        read, "desk_market.html", MARKET_NEEDS, query, http_status=http_status, form_key=new_form_key(), **given
+        read, "desk_market.html", MARKET_NEEDS, query, http_status=http_status, form_key=form_key, **given
     )
 
 
@@ -174,10 +175,11 @@ async def show_people(read: Read) -> Response:
 
 async def show_people_desk(read: Reader, http_status: int = 200, **more: Any) -> Response:
     """Return the desk of invitations, accounts and keys; `more` has what was made just now, or a fault and its form."""
+    form = defaultdict(str, more.get("form", {}))
     given = {
         "made": defaultdict(str, more["made"]) if "made" in more else None,
         "fault": more.get("fault"),
-        "form": defaultdict(str, more.get("form", {})),
+        "form": form,
     }
     context = context_of(read.request)
 
@@ -199,7 +201,7 @@ async def show_people_desk(read: Reader, http_status: int = 200, **more: Any) ->
         needs,
         query,
         http_status=http_status,
-        form_key=new_form_key(),
+        form_key=form["form_key"] or new_form_key(),
         keys=made_keys,
         **given,
     )

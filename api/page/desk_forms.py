@@ -21,7 +21,7 @@ from api.http.routes.markets import MarketWrite, OpenMarketBody
 from api.page import effects
 from api.page.desk import at_the_desk, desk_look, show_market_desk, show_market_form, show_people_desk, show_story_form
 from api.page.desk_words import fault_of
-from api.page.viewing import form_lists, form_of, position_in, reader_of_form, validated, with_form_key
+from api.page.viewing import form_key_after, form_lists, form_of, position_in, reader_of_form, validated, with_form_key
 from domain.market_decisions import open_market
 from domain.money import MICRO, format_decimal, parse_decimal
 from domain.rejections import Rejection
@@ -51,6 +51,7 @@ async def new_story(request: Request) -> Response:
             return await show_story_form(read, story, drafts or [{}], _preview(body), None)
         answer = await stories.publish_story(with_form_key(request, story), principal, body)
     except ApiError as error:
+        story |= {"form_key": form_key_after(error, story)}
         return await show_story_form(read, story, drafts or [{}], None, fault_of(error), http_status=422)
     return _to_made(answer, "/stories", "story_id")
 
@@ -71,6 +72,7 @@ async def add_market(request: Request, story: str) -> Response:
     except ApiError as error:
         if error.status == 404:
             raise
+        draft |= {"form_key": form_key_after(error, form)}
         return await show_market_form(read, story, draft, None, fault_of(error, "0"), http_status=422)
     return _to_made(answer, "/markets", "market_id")
 
@@ -101,7 +103,8 @@ async def act_on_market(request: Request, market: str) -> Response:
     except ApiError as error:
         if error.status == 404:
             raise
-        return await show_market_desk(read, market, 422, fault=fault_of(error, action), form=form)
+        again = form | {"form_key": form_key_after(error, form)}
+        return await show_market_desk(read, market, 422, fault=fault_of(error, action), form=again)
     return RedirectResponse(f"/desk/markets/{market}?done={action}&min_position={position_in(answer)}", 303)
 
 
@@ -114,7 +117,8 @@ async def act_on_people(request: Request) -> Response:
     try:
         made = await _people(with_form_key(request, form), principal, form)
     except ApiError as error:
-        return await show_people_desk(read, 422, fault=fault_of(error, form.get("action", "")), form=form)
+        again = form | {"form_key": form_key_after(error, form)}
+        return await show_people_desk(read, 422, fault=fault_of(error, form.get("action", "")), form=again)
     read.min_position = made.get("position")
     return await show_people_desk(read, made=made | {"action": form["action"]})
 

@@ -19,6 +19,7 @@ from api.http.routes.invitations import AcceptInvitationBody, accept_invitation
 from api.page.frame import COOKIE, cookie_in
 from api.page.viewing import (
     answer_with,
+    form_key_after,
     form_of,
     local_path,
     look,
@@ -107,7 +108,7 @@ async def join(request: Request) -> Response:
 
 
 async def _join_again(read: Reader, form: dict[str, str], code: str, error: ApiError) -> Response:
-    again = {"name": form.get("name", ""), "code": code, "form_key": form.get("form_key") or new_form_key()}
+    again = {"name": form.get("name", ""), "code": code, "form_key": form_key_after(error, form)}
     return await _form(read, "join.html", 422, problem=error, **again)
 
 

@@ -17,6 +17,7 @@ from api.http.routes.orders import place
 from api.page.languages import translate as _
 from domain.market import Status
 from domain.money import MICRO, divide_up, format_decimal, parse_decimal
+from domain.reservations import reserved_cash
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,11 +63,12 @@ class Ticket:
 class Preview:
     """What an order would do now. `total` is what a buyer pays or a seller gets, with the fee; `bound` its worst value.
 
-    `before` and `after` are the odds of the outcome. `share` is the part of what is available that a buyer spends.
+    `before` and `after` are the odds of the outcome. `held` is what a buyer has set aside for the shares that wait.
     """
 
     shares: Shares
     rests: Shares
+    held: Credits
     average: Price | None
     cost: Credits
     fee: Credits
@@ -126,9 +128,13 @@ async def preview(
     left = None if available is None else available - total if ticket.buys else available + total
     is_big = abs(after - before) > BIG_MOVE or (ticket.buys and available is not None and 2 * total > available)
     average = quote["average_price"]
-    rests = parse_decimal(quote["remaining_quantity"]) if ticket.kind == "limit" and quote["status"] in RESTING else 0
+    rests = held = 0
+    if ticket.kind == "limit" and quote["status"] in RESTING:
+        rests = parse_decimal(quote["remaining_quantity"])
+        held = reserved_cash(card.row.fee_rate, parse_decimal(order["limit_price"]), rests) if ticket.buys else 0
+    left = None if left is None else left - held
     return Preview(
-        shares, rests, None if average is None else parse_decimal(average), cost, fee, total, bound, before, after, left,
+        shares, rests, held, None if average is None else parse_decimal(average), cost, fee, total, bound, before, after, left,
         quote["position"], is_big,
     )  # fmt: skip
 

@@ -29,9 +29,11 @@ from api.page.tickets import (
     ticket_of,
 )
 from api.page.viewing import (
+    UNDECIDED,
     Viewer,
     answer_with,
     back_to,
+    form_key_after,
     form_of,
     look,
     position_in,
@@ -42,9 +44,6 @@ from api.page.viewing import (
 from projections.reading import AsOf
 
 router = APIRouter(include_in_schema=False)
-
-UNDECIDED: Final = frozenset({"REPLY_TIMEOUT", "BUSY", "RATE_LIMITED", "UNAVAILABLE"})
-"""The codes after which the same order may be sent again: it was not decided, or nobody knows."""
 
 FAILED: Final = 422
 """The status of a page with a form that was not accepted."""
@@ -98,7 +97,7 @@ async def dispute(request: Request, market: str) -> Response:
             return {**found, "reason": form.get("reason", "")}
 
         viewer, found, as_of = await look(read, MARKET_NEEDS, query)
-        more = _market_values(Ticket(new_order_id()), None, problem_of(error))
+        more = _market_values(Ticket(form_key_after(error, form)), None, problem_of(error))
         return answer_with(read, "market.html", viewer, as_of, FAILED, **found, **more)
     return RedirectResponse(f"/markets/{market}?min_position={position_in(answer)}", 303)
 

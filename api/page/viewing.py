@@ -187,9 +187,22 @@ def back_to(form: dict[str, str], default: str, position: int) -> str:
     return f"{path}{'&' if '?' in path else '?'}min_position={position}"
 
 
+UNDECIDED: Final = frozenset({"REPLY_TIMEOUT", "BUSY", "RATE_LIMITED", "UNAVAILABLE"})
+"""The codes after which the same form may be sent again: it was not decided, or nobody knows."""
+
+
 def new_form_key() -> str:
     """Return the idempotency key of a form: sent twice, the form is one command."""
     return f"form-{secrets.token_urlsafe(16)}"
+
+
+def form_key_after(error: ApiError, form: dict[str, str]) -> str:
+    """Return the key of a form that is shown again after an error.
+
+    It stays where the command may have been decided, or may be yet: sent again, it is still one command. After a refusal it
+    is a new one, because the log has the refusal under the old one.
+    """
+    return form.get("form_key") or new_form_key() if error.code in UNDECIDED else new_form_key()
 
 
 def with_form_key(request: Request, form: dict[str, str]) -> Request:

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from api.http.errors import ApiError
 from api.page.assets import FOLDER, Assets
 from api.page.filters import credits_, percent, points, safe_url, segment
 from api.page.rendering import FOLDER as TEMPLATES
+from api.page.viewing import UNDECIDED, form_key_after
 from domain.money import MICRO
+from tests.api.conftest import FAR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -192,6 +195,33 @@ def test_forms_with_a_secret_of_their_own_are_made_for_each(clients: Clients) ->
     assert keys[0] != keys[1]
     assert all(page.headers["cache-control"] == "no-store" for page in pages)
     assert not any("etag" in page.headers for page in pages)
+
+
+def test_a_form_that_was_refused_can_be_sent_again(exchange: Exchange, clients: Clients) -> None:
+    """Join with a name that somebody has, and pay in to nobody: mended, the same page does it."""
+    exchange.api.done("/accounts", {"name": "taken"})
+    given = {"credits": "5", "uses": 1, "expires_at": FAR}
+    joining = {"code": exchange.api.done("/invitations", given)["code"]}
+    for client, path, wrong, right in (
+        (clients.new(), "/join", joining | {"name": "taken"}, joining | {"name": "free"}),
+        (
+            clients.signed_in(exchange.api.key), "/desk/people",
+            {"action": "open", "name": "Taken"}, {"action": "open", "name": "another"},
+        ),
+    ):  # fmt: skip
+        page = client.get(path)
+        for fields, status in ((wrong, 422), (right, 200)):
+            key = re.search(r'name="form_key" value="([^"]+)"', page.text)
+            assert key is not None
+            page = client.post(path, data=fields | {"form_key": key[1]}, headers=SAME)
+            assert page.status_code == status, page.text
+
+
+@pytest.mark.parametrize("code", sorted(UNDECIDED))
+def test_a_form_stays_one_command_while_nobody_knows(code: str) -> None:
+    """Its key stays after an answer that says nothing about the command, and no other time."""
+    assert form_key_after(ApiError(code, ""), {"form_key": "form-1"}) == "form-1"
+    assert form_key_after(ApiError("ACCOUNT_EXISTS", ""), {"form_key": "form-1"}) != "form-1"
 
 
 def test_a_name_with_anything_in_it_has_its_page(exchange: Exchange, clients: Clients) -> None:
