@@ -153,7 +153,10 @@ async def show_market_desk(read: Reader, market: str, http_status: int = 200, **
 
     def query(connection: Connection[Any], as_of: AsOf) -> dict[str, Any]:
         (card,) = cards(connection, as_of, [find(connection, as_of, market)])
-        return {"card": card, "actions": actions_of(Status(card.row.status))}
+        actions = actions_of(Status(card.row.status))
+        if card.row.status == Status.DETERMINED and card.now < (card.row.dispute_until or 0):
+            actions.remove("finalize")  # the rules pay out when the window has ended
+        return {"card": card, "actions": actions}
 
     form_key = given["form"]["form_key"] or new_form_key()
     return await show(

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from fastapi import APIRouter
 from psycopg import Connection
@@ -69,8 +70,9 @@ async def order(request: Request, market: str) -> Response:
     if form.get("step") == "confirm" and form.get("reviewed") == reviewed(ticket):
         placed, problem = await _confirmed(request, principal, ticket, shown)
         if placed is not None:
-            where = f"/markets/{shown.row.slug}?placed={placed['order_id']}&min_position={placed['position']}#ticket"
-            return RedirectResponse(where, 303)
+            next_ticket = {"side": ticket.side, "outcome": ticket.outcome or ""}  # people go on with what they traded
+            told = {"placed": placed["order_id"], "min_position": placed["position"], **next_ticket}
+            return RedirectResponse(f"/markets/{shown.row.slug}?{urlencode(told)}#ticket", 303)
         if problem is not None and problem.code not in UNDECIDED:
             ticket = replace(ticket, client_order_id=new_order_id())  # the log has the refusal under the old one
     quote, refused = await _previewed(request, principal, ticket, shown, viewer)

@@ -224,6 +224,18 @@ def test_a_form_stays_one_command_while_nobody_knows(code: str) -> None:
     assert form_key_after(ApiError("ACCOUNT_EXISTS", ""), {"form_key": "form-1"}) != "form-1"
 
 
+def test_a_payout_is_offered_when_the_window_has_ended(exchange: Exchange, clients: Clients) -> None:
+    """The desk offers nothing that the rules refuse then."""
+    desk = clients.signed_in(exchange.api.key)
+    for seconds, offered in ((3600, False), (0, True)):
+        market = exchange.market(dispute_seconds=seconds)
+        path = f"/markets/{market['market_id']}"
+        exchange.api.done(f"{path}/close")
+        done = exchange.api.done(f"{path}/determine", {"payouts": {"No": "1"}, "evidence": "It is so."})
+        page = desk.get(f"/desk{path}", params={"min_position": done["position"]})
+        assert ("<h2>Pay out</h2>" in page.text) == offered
+
+
 def test_a_name_with_anything_in_it_has_its_page(exchange: Exchange, clients: Clients) -> None:
     """Slashes, question marks and percent signs are parts of names."""
     name = "a/b?c=1&d#e%2F"

@@ -104,12 +104,13 @@ def test_a_large_order_is_asked_for_twice(newsroom: Newsroom, visitors: Callable
     """More than half of what is available: the second button has other words than the first."""
     visitor = visitors()
     visitor.sign_in(newsroom.trader.api.key or "")
-    page = visitor.open(f"/markets/{newsroom.binary['slug']}")
+    page = visitor.open(f"/markets/{newsroom.binary['slug']}?outcome=No")
     page.get_by_label("Credits to spend").fill("600")
     page.get_by_role("button", name="Go on with this large order").click()
     page.get_by_role("button", name="Yes, place the large order").click()
 
     expect(page.locator("#placed")).to_contain_text("You bought")
+    expect(page.locator("input[name=outcome][value=No]")).to_be_checked()  # people go on with what they traded
 
 
 def test_the_keyboard_alone_buys_and_cancels(newsroom: Newsroom, visitors: Callable[..., Visitor]) -> None:
