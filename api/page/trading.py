@@ -15,6 +15,7 @@ from api.http.errors import ApiError
 from api.http.routes.markets import DisputeMarketBody, dispute_market, find
 from api.http.routes.orders import CancelOrdersBody, cancel_order, cancel_orders
 from api.page.cards import RANGES, MarketCard, cards
+from api.page.filters import segment
 from api.page.routes import MARKET_NEEDS, whole_market
 from api.page.tickets import (
     FieldError,
@@ -102,6 +103,13 @@ async def dispute(request: Request, market: str) -> Response:
         more = _market_values(Ticket(form_key_after(error, form)), None, problem_of(error))
         return answer_with(read, "market.html", viewer, as_of, FAILED, **found, **more)
     return RedirectResponse(f"/markets/{market}?min_position={position_in(answer)}", 303)
+
+
+@router.get("/markets/{market}/orders")
+@router.get("/markets/{market}/dispute")
+async def show_market_of_form(market: str) -> Response:
+    """Lead to the market: these addresses stand in the browser above a form that was refused, and are loaded again there."""
+    return RedirectResponse(f"/markets/{segment(market)}", 303)
 
 
 @router.post("/orders/{order_id}/cancel")

@@ -224,6 +224,14 @@ def test_a_form_stays_one_command_while_nobody_knows(code: str) -> None:
     assert form_key_after(ApiError("ACCOUNT_EXISTS", ""), {"form_key": "form-1"}) != "form-1"
 
 
+@pytest.mark.parametrize("form", ["orders", "dispute"])
+def test_the_address_of_a_refused_form_can_be_loaded_again(exchange: Exchange, clients: Clients, form: str) -> None:
+    """It stands in the browser then, and the page loads it when the market has changed."""
+    market = exchange.market()
+    answer = clients.new().get(f"/markets/{market['slug']}/{form}", follow_redirects=True)
+    assert (answer.status_code, answer.url.path) == (200, f"/markets/{market['slug']}")
+
+
 def test_a_payout_is_offered_when_the_window_has_ended(exchange: Exchange, clients: Clients) -> None:
     """The desk offers nothing that the rules refuse then."""
     desk = clients.signed_in(exchange.api.key)

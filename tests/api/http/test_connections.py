@@ -264,7 +264,9 @@ def test_one_address_keeps_no_other_out(exchange: Exchange) -> None:
         assert is_well(url)
         busy = [connected(url, "127.0.0.3") for _ in range(8)]
         for connection in busy:
-            connection.sendall(f"{POST}{KEY}content-length: 9\r\n\r\n".encode())
+            connection.sendall(f"{POST}{KEY}expect: 100-continue\r\ncontent-length: 9\r\n\r\n".encode())
+        for connection in busy:
+            assert connection.recv(100).startswith(b"HTTP/1.1 100"), "the request is under way"
         refused = connected(url, "127.0.0.3")
         found = rest(refused)
         assert found.startswith("HTTP/1.1 503")
