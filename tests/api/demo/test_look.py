@@ -86,7 +86,7 @@ def check_that_it_is_seen(demo: ServingDemo) -> None:
     assert lag["engine"]["position"] >= demo.result["position"]
     assert {row["lag_events"] for row in lag["projections"]} == {0}
     names = {key["name"] for key in json.loads(demo.tidings("keys", "list", "--json").stdout)}
-    assert names == {"from TIDINGS_OPERATOR_KEY", "link of the demo"}
+    assert names == {"from TIDINGS_OPERATOR_KEY", "link of the demo", "link of the demo to the desk"}
 
 
 def check_the_link(demo: ServingDemo) -> None:
