@@ -41,9 +41,8 @@ if TYPE_CHECKING:
 
     from analysis.recovered import RecoveredCommand
     from analysis.replay import History
-    from analysis.scratch import ScratchFold
     from domain.account import Account
-    from domain.events import Event, Recorded
+    from domain.events import Recorded
     from domain.money import Credits, Time
     from projections.positions.leaderboard import Standing
 
@@ -112,47 +111,41 @@ def backtest(
         UnreadableEventError: the log has an event that this version does not know.
     """
     with StrategyProcess(strategy.file, strategy.name, ACCOUNT_ID, history.partition) as process:
-        traders: list[_Trader] = []
-
-        def begin(fold: ScratchFold) -> _Trader:
-            traders.append(_Trader(World(partition=history.partition), fold, strategy, process))
-            return traders[0]
-
-        result = compare(history, dsn, begin, until=until, progress=progress)
+        trader = _Trader(World(partition=history.partition), strategy, process)
+        result = compare(history, dsn, trader, until=until, progress=progress)
     standing = next((each for each in result.other.standings if each.account_id == ACCOUNT_ID), None)
-    return BacktestResult(traders[0].finished(), standing, result)
+    return BacktestResult(trader.finished(), standing, result)
 
 
 class _Trader(OtherWorld):
     """The world with the strategy in it: tells the strategy what happens, and decides what it sends."""
 
-    def __init__(self, world: World, fold: ScratchFold, strategy: StrategyFile, process: StrategyProcess) -> None:
-        super().__init__(world, fold)
+    def __init__(self, world: World, strategy: StrategyFile, process: StrategyProcess) -> None:
+        super().__init__(world)
         self.record = StrategyRecord()
         self._strategy = strategy
         self._process = process
         self._news: list[Recorded] = []
         self._numbers = count(1)
 
-    def decide(self, recovered: RecoveredCommand, position: int) -> Event | None:
+    def decide(self, recovered: RecoveredCommand, position: int) -> Iterator[Recorded]:
         """Decide a recorded command, then what the strategy sends. Its account comes before the first. Raises StrategyError."""
         if not self.world.position:
             opening = with_ids(OPENING_ID, OpenAccount("", self._strategy.account_name))
-            self._send(OPENING_ID, opening, recovered.time)
-            self._send(f"{OPENING_ID}:cash", DepositCash(ACCOUNT_ID, self._strategy.cash), recovered.time)
-        self._add(self.world.decide(recovered))
-        answer = self.world.answer
-        self._trade(position)
-        return answer
+            yield from self._send(OPENING_ID, opening, recovered.time)
+            yield from self._send(f"{OPENING_ID}:cash", DepositCash(ACCOUNT_ID, self._strategy.cash), recovered.time)
+        yield from self._noted(self.world.decide(recovered))
+        self.answer = self.world.answer
+        yield from self._trade(position)
 
-    def _trade(self, position: int) -> None:
+    def _trade(self, position: int) -> Iterator[Recorded]:
         """Show the strategy all that has happened, and decide what it sends, at the same time. Raises StrategyError."""
         news, self._news = self._news, []
         try:
             sent = self._process.step(position, news)
             self.record.asked += 1
             for kind, content in sent:
-                self._take(kind, content)
+                yield from self._take(kind, content)
         except (StrategyError, InvalidCommand) as error:
             raise StrategyError(f"at position {position}: {error}") from error
 
@@ -168,15 +161,15 @@ class _Trader(OtherWorld):
                 self.record.equity += sum(shares * prices[name] for name, shares in holding.shares.items()) // MICRO
         return self.record
 
-    def _take(self, kind: str, content: Any) -> None:
+    def _take(self, kind: str, content: Any) -> Iterator[Recorded]:
         number, time = next(self._numbers), self.world.exchange.time
         if kind == "cancel":
             self.record.canceled += 1
-            self._send(f"backtest:cancel:{number}", CancelOrders(ACCOUNT_ID, content or None), time)
+            yield from self._send(f"backtest:cancel:{number}", CancelOrders(ACCOUNT_ID, content or None), time)
             return
         command_id = order_command_id(ACCOUNT_ID, f"backtest-{number}")
         names = {"account_id": ACCOUNT_ID, "client_order_id": f"backtest-{number}"}
-        self._send(command_id, command_of("PlaceOrder", command_id, content | names), time)
+        yield from self._send(command_id, command_of("PlaceOrder", command_id, content | names), time)
         events = [each.event for each in self._news if each.command_id == command_id]
         for event in events:
             if isinstance(event, OrderPlaced):
@@ -184,13 +177,13 @@ class _Trader(OtherWorld):
             elif isinstance(event, CommandRejected):
                 self.record.refused[event.code] += 1
 
-    def _send(self, command_id: str, command: Command, time: Time) -> None:
+    def _send(self, command_id: str, command: Command, time: Time) -> Iterator[Recorded]:
         body, digest = body_and_digest(command)
-        self._add(
-            self.world.send(Submitted(command_id, command, digest, time, None, type(command).__name__, body), time)
-        )
+        submitted = Submitted(command_id, command, digest, time, None, type(command).__name__, body)
+        return self._noted(self.world.send(submitted, time))
 
-    def _add(self, events: Iterator[Recorded]) -> None:
+    def _noted(self, events: Iterator[Recorded]) -> Iterator[Recorded]:
+        """Keep for the strategy what happens."""
         for recorded in events:
-            self.fold.add(recorded)
             self._news.append(recorded)
+            yield recorded

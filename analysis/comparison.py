@@ -19,11 +19,11 @@ from domain.orders import PlaceOrder
 from domain.partition import CommandRejected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from analysis.recovered import Certainty, RecoveredCommand
     from analysis.replay import History
-    from domain.events import Event
+    from domain.events import Event, Recorded
 
 SAME: Final = "same"
 OTHER: Final = "other"
@@ -79,15 +79,15 @@ class ComparedWorlds:
 
 
 class OtherWorld(ABC):
-    """A world beside the recorded one, with the fold that takes its events."""
+    """A world beside the recorded one. `answer` is the first event that the last recorded command left in it."""
 
-    def __init__(self, world: World, fold: ScratchFold) -> None:
+    def __init__(self, world: World) -> None:
         self.world = world
-        self.fold = fold
+        self.answer: Event | None = None
 
     @abstractmethod
-    def decide(self, recovered: RecoveredCommand, position: int) -> Event | None:
-        """Decide a recorded command, fold what happens, and return the first event that it left (`World.answer`).
+    def decide(self, recovered: RecoveredCommand, position: int) -> Iterator[Recorded]:
+        """Decide a recorded command, and yield all that happens as it is applied.
 
         `position` is that of the command's last event in the log.
         """
@@ -96,19 +96,19 @@ class OtherWorld(ABC):
 def compare(
     history: History,
     dsn: str,
-    begin: Callable[[ScratchFold], OtherWorld],
+    beside: OtherWorld,
     *,
     until: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ComparedWorlds:
-    """Decide the commands of a log again as they were, and in the world that `begin` returns, and compare the two.
+    """Decide the commands of a log again as they were, and in another world, and compare the two.
 
     The database gets scratch schemas, which are gone afterwards. Memory does not grow with the log, only with the state.
 
     Args:
         history: the log, with digests.
         dsn: a database that `migrations` has prepared, and that may hold live read models.
-        begin: told the fold of the other world.
+        beside: the other world, in which nothing has happened yet.
         until: the last position whose command is decided, with all that it left.
         progress: told the position reached and the last one.
 
@@ -122,7 +122,6 @@ def compare(
     with scratch_schemas(dsn, SAME, OTHER) as (same, other), ExitStack() as stack:
         same_fold = stack.enter_context(closing(ScratchFold(dsn, same, history.partition)))
         other_fold = stack.enter_context(closing(ScratchFold(dsn, other, history.partition)))
-        beside = begin(other_fold)
         for recovered in recovered_commands(history.events()):
             if recovered.events[0].position > end:
                 break
@@ -131,7 +130,9 @@ def compare(
                 same_fold.add(recorded)
                 position = recorded.position
             beside.world.exchange.hold_seconds = control.hold.seconds
-            then, now = control.world.answer, beside.decide(recovered, position)
+            for decided in beside.decide(recovered, position):
+                other_fold.add(decided)
+            then, now = control.world.answer, beside.answer
             counts.note(recovered, then, now)
             _note_refused(recovered, then, same_fold)
             _note_refused(recovered, now, other_fold)

@@ -13,11 +13,11 @@ from analysis.terms import Terms
 from analysis.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from analysis.recovered import RecoveredCommand
     from analysis.replay import History
-    from domain.events import Event
+    from domain.events import Recorded
 
 
 class UnknownMarketsError(Exception):
@@ -53,7 +53,7 @@ def what_if(
         UnreadableEventError: the log has an event that this version does not know.
     """
     world = World(terms, history.partition, is_recorded=terms == Terms())
-    found = compare(history, dsn, lambda fold: _OtherTerms(world, fold), until=until, progress=progress)
+    found = compare(history, dsn, _OtherTerms(world), until=until, progress=progress)
     if unknown := terms.markets - world.terms.found:
         raise UnknownMarketsError(sorted(unknown))
     return found
@@ -62,7 +62,6 @@ def what_if(
 class _OtherTerms(OtherWorld):
     """The world under other terms."""
 
-    def decide(self, recovered: RecoveredCommand, position: int) -> Event | None:  # noqa: ARG002
-        for decided in self.world.decide(recovered):
-            self.fold.add(decided)
-        return self.world.answer
+    def decide(self, recovered: RecoveredCommand, position: int) -> Iterator[Recorded]:  # noqa: ARG002
+        yield from self.world.decide(recovered)
+        self.answer = self.world.answer
