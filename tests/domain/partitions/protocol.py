@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 from msgspec.structs import replace
 
+from consumers.simulation.simulation import Row
 from domain.commands import Command
 from domain.exchange import Entry, Exchange
 from domain.money import Time
@@ -54,16 +55,6 @@ class Carried:
 
     transfer: Transfer
     then: Sent | None
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """An event of a log."""
-
-    command_id: str
-    time: Time
-    entry: Entry
-    digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
