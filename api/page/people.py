@@ -39,7 +39,9 @@ PUBLIC_NEEDS: Final = (
 PRIVATE_NEEDS: Final = (
     *PUBLIC_NEEDS,
     orders.account_orders,
+    positions.settlements,
     trades.account_fills,
+    accounts.posted_bonds,
     accounts.statement,
 )
 
@@ -48,7 +50,7 @@ All = Annotated[bool, Query(alias="all", description="all rows of long tables")]
 
 @router.get("/portfolio")
 async def show_portfolio(read: Read, all_rows: All = False) -> Response:
-    """What the viewer's account has: balances, positions, open orders, fills, statement."""
+    """What the viewer's account has: balances, positions, open orders, what ended, fills, statement."""
     principal = read.principal
     if principal is None:
         return RedirectResponse("/sign-in?next=/portfolio", 303)
@@ -78,6 +80,7 @@ async def _show_account(read: Reader, template: str, account: str, *, all_rows: 
             "more": len(held) > most,
             "own": own,
             "orders": [],
+            "settled": [],
             "fills": [],
             "entries": [],
         }
@@ -86,9 +89,12 @@ async def _show_account(read: Reader, template: str, account: str, *, all_rows: 
             values["orders"] = orders.account_orders(
                 connection, as_of, account_id, wanted=wanted, limit=OPEN_ORDERS_MAX if all_rows else ROWS_SHOWN
             )
+            settled = positions.settlements(connection, as_of, account_id, limit=most + 1)
+            values["settled"], values["more_settled"] = settled[:most], len(settled) > most
+            values["bonds"] = accounts.posted_bonds(connection, as_of, account_id)
             values["fills"] = trades.account_fills(connection, as_of, account_id, limit=most)
             values["entries"] = accounts.statement(connection, as_of, account_id, limit=most)
-        ids = {row.market_id for rows in ("positions", "orders", "fills") for row in values[rows]}
+        ids = {row.market_id for rows in ("positions", "orders", "settled", "fills") for row in values[rows]}
         ids |= {row.market_id for row in values["entries"] if row.market_id}
         values["markets"] = {row.market_id: row for row in markets.by_id(connection, as_of, sorted(ids))}
         return values
