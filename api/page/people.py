@@ -13,7 +13,8 @@ from api.http.labels import NEEDS as LABEL_NEEDS
 from api.http.reads import Read, Reader
 from api.http.routes.accounts import find_account
 from api.http.routes.events import list_events
-from api.page.viewing import show
+from api.page.sales import sales
+from api.page.viewing import answer_with, look, show
 from domain.orders import OPEN_ORDERS_MAX
 from projections import accounts, calibration, orders
 from projections.markets import markets
@@ -99,7 +100,12 @@ async def _show_account(read: Reader, template: str, account: str, *, all_rows: 
         values["markets"] = {row.market_id: row for row in markets.by_id(connection, as_of, sorted(ids))}
         return values
 
-    return await show(read, template, PRIVATE_NEEDS if own else PUBLIC_NEEDS, query)
+    viewer, values, as_of = await look(read, PRIVATE_NEEDS if own else PUBLIC_NEEDS, query)
+    values["sales"] = None
+    mine = viewer is not None and viewer.can_trade and viewer.principal.account_id == values["account"].account_id
+    if viewer is not None and mine and read.at is None and read.time is None:
+        values["sales"] = await sales(read.request, viewer.principal, values["positions"], values["markets"])
+    return answer_with(read, template, viewer, as_of, **values)
 
 
 @router.get("/leaderboard")

@@ -95,3 +95,25 @@ def test_a_bond_is_named_while_the_dispute_is_open(exchange: Exchange, clients: 
         tiles = tiles_of(client.get("/portfolio", params={"min_position": position}))
         assert tiles["Available"] == left
         assert "Bonds of your disputes, in no total" not in tiles
+
+
+def test_beside_the_value_stands_what_a_sale_would_bring(exchange: Exchange, clients: Clients) -> None:
+    """In a thin market one's own purchase lifts the value at once; the sale brings what the column said, and not more."""
+    trader, market = exchange.trader(), exchange.market(fee_rate="0.02")
+    placed = trader.place(market["market_id"], quantity="60")
+    client = clients.signed_in(trader.api.key)
+    page = client.get("/portfolio", params={"min_position": placed["position"]})
+    head = re.findall(r"<th[^>]*>([^<]*)", page.text.partition('id="positions"')[0].rpartition("<thead>")[2])
+    ((*cells,),) = rows_of(page, "positions")
+    row = dict(zip(head, cells, strict=True))
+    assert float(row["Value"]) > float(row["Cost"]) > float(row["If sold now"])
+    past = client.get("/portfolio", params={"as_of_position": placed["position"]}).text
+    assert "If sold now" not in past  # nobody can sell then
+    assert "If sold now" not in clients.new().get(f"/accounts/{trader.account_id}").text
+
+    waiting = trader.place(market["market_id"], side="sell", type="limit", quantity="60", limit_price="0.9")
+    page = client.get("/portfolio", params={"min_position": waiting["position"]})
+    assert "\N{EN DASH}" in rows_of(page, "positions")[0]  # these shares wait to be sold already
+    trader.api.done("/orders/cancel", {})
+    sold = trader.place(market["market_id"], side="sell", quantity="60")
+    assert f"{float(sold['cost']) - float(sold['fee']):.2f}" == row["If sold now"]
