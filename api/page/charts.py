@@ -41,6 +41,10 @@ LABEL_GAP: Final = 20
 LABEL_GAP_SMALL: Final = 15
 """The least distance of two labels at the ends of lines."""
 
+LETTER: Final = 11.5
+LETTER_SMALL: Final = 7.0
+"""The width of a letter of the time axis, at most: on a phone those of a large chart are larger."""
+
 LINES_MAX: Final = 5
 """The most lines with a label and a colour of their own; the others are thin and grey."""
 
@@ -264,8 +268,8 @@ def chart(
     _set_labels([each for each in series if not each.quiet], bottom, LABEL_GAP_SMALL if is_small else LABEL_GAP)
     folded = [DrawnFold((scale.x(each.start) + scale.x(each.end)) / 2, each.end - each.start) for each in quiet]
     return Chart(
-        width, height, left, right, bottom, low, high, start, end, series, grid, _axis(scale, start, end, left, right),
-        folded, anchors,
+        width, height, left, right, bottom, low, high, start, end, series, grid,
+        _apart(_axis(scale, start, end, left, right), LETTER_SMALL if is_small else LETTER), folded, anchors,
     )  # fmt: skip
 
 
@@ -369,3 +373,20 @@ def _axis(scale: _Scale, start: Time, end: Time, left: float, right: float) -> l
         year = f" {month_year(time)[-4:]}" if form is short_day and not labels else ""
         labels.setdefault(text, AxisLabel(x, text + year, anchor, time if is_clock else None))
     return [*labels.values()]
+
+
+def _apart(labels: Sequence[AxisLabel], letter: float) -> list[AxisLabel]:
+    """Return the labels that keep apart: the first one, the last one if it fits, and those between that both leave room."""
+
+    def span(label: AxisLabel) -> tuple[float, float]:
+        wide = letter * (len("12:59 PM") if label.clock is not None else len(label.label))  # a browser may write it so
+        left = label.x - wide * {"start": 0, "middle": 0.5, "end": 1}[label.anchor]
+        return left, left + wide
+
+    kept = [labels[0]]
+    for label in labels[1:]:
+        left, right = span(label)
+        is_free = span(kept[-1])[1] + letter / 2 <= left
+        if is_free and (label is labels[-1] or right + letter / 2 <= span(labels[-1])[0]):
+            kept.append(label)
+    return kept

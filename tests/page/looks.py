@@ -39,7 +39,14 @@ LOOKS = (PHONE, DESKTOP, Look(390, "light"), Look(1280, "dark"), Look(320, "ligh
 
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text("utf-8")
 RUN = "axe.run({resultTypes: ['violations']}).then(r => r.violations.map(v => v.id + ' ' + v.nodes[0].html.slice(0, 120)))"
-SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+SIDEWAYS = """() => {
+  const width = document.documentElement.clientWidth, over = document.documentElement.scrollWidth - width;
+  const ends = (each) => each.getBoundingClientRect().right > width && !each.closest(".scroll");
+  return over > 0 ? [`${over} px hang over the side`, ...[...document.querySelectorAll("body *")].filter(ends)
+    .slice(-1).map((each) => each.outerHTML.slice(0, 120))] : [];
+}"""
+"""Returns how much hangs over, and the innermost element that does."""
+
 UNSIGNED = """() => [...document.querySelectorAll("*")].filter((each) => {
   const style = getComputedStyle(each), scrolls = /auto|scroll/.test(style.overflowX);
   return scrolls && each.scrollWidth > each.clientWidth && !style.backgroundAttachment.includes("local");
@@ -53,9 +60,7 @@ def look_at(page: Page) -> list[str]:
     """Return what is wrong with the page as it stands: what axe finds, what hangs over, and whether texts have a width."""
     page.evaluate(AXE)
     found: list[str] = page.evaluate(RUN)
-    over = page.evaluate(SIDEWAYS)
-    if over > 0:
-        found.append(f"{over} px hang over the side")
+    found += page.evaluate(SIDEWAYS)
     found += [f"cut without a sign: {each}" for each in page.evaluate(UNSIGNED)]
     if not page.evaluate(VISIBLE):
         found.append("the heading has no width: is there a font?")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from time import perf_counter
+from typing import Final
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,6 +78,33 @@ def test_labels_keep_apart_and_stay_within(prices: list[int]) -> None:
     assert 2 <= len(drawn.grid) <= 6
     assert drawn.low <= min(prices)
     assert drawn.high >= max(prices)
+
+
+WIDEST: Final = 6.8 / 12
+"""The width of a character of the time axis, as a part of the size of its letters."""
+
+
+@given(
+    st.integers(0, 40_000 * DAY),
+    st.one_of(st.integers(1, 3 * DAY), st.integers(3 * DAY, 4_000 * DAY)),
+    st.sampled_from([(400, 150, 12), (640, 340, 20)]),
+    st.integers(1, 5),
+)
+def test_the_dates_below_a_chart_keep_apart(start: int, length: int, size: tuple[int, int, int], lines: int) -> None:
+    """Also on a phone, whose letters are larger; the first date is always there, and most often three or four are."""
+    width, height, letters = size
+    histories = [OutcomeHistory(str(number), [Tick(start, 500_000, 1)]) for number in range(lines)]
+    drawn = chart(histories, start, start + length, width, height)
+
+    assert drawn is not None
+    spans = []
+    for each in drawn.times:
+        wide = len(each.label) * WIDEST * letters
+        left = each.x - {"start": 0, "middle": wide / 2, "end": wide}[each.anchor]
+        spans.append((left, left + wide))
+    assert spans[0][0] == drawn.left
+    assert all(before[1] + 3 <= after[0] for before, after in pairwise(spans)), drawn.times
+    assert all(right <= width for _, right in spans)
 
 
 def test_a_price_that_never_changed_stands_in_the_middle() -> None:
