@@ -129,7 +129,7 @@ def first_paint(browser: Browser, url: str, *, slow: bool) -> tuple[float, float
     context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-US")
     page = context.new_page()
     loaded: list[Request] = []
-    page.on("requestfinished", loaded.append)
+    page.on("requestfinished", lambda request: loaded.append(request))  # noqa: PLW0108  Playwright marks its handlers
     if slow:
         devtools = context.new_cdp_session(page)
         devtools.send("Emulation.setCPUThrottlingRate", {"rate": 4})

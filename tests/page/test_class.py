@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -94,13 +95,13 @@ class Lesson:
             outcome = "Yes" if (number + order) % 2 else "No"
             await page.locator(".choices").get_by_text(outcome, exact=True).click()
             await page.get_by_label("Credits to spend").fill("5")
-            confirm = page.get_by_role("button", name=re.compile(f"^Buy {outcome} for "))
-            while not await page.locator("#placed").count():
-                try:
-                    await (confirm.dblclick if order == 0 else confirm.click)(timeout=5_000)
-                    await page.locator("#placed, #order [role=alert]").first.wait_for(timeout=5_000)
-                except Error:  # the button was replaced by that of a newer quote
-                    continue
+            placed, ready = page.locator("#placed"), page.locator("#review button[value=confirm]:enabled")
+            while not await placed.count():
+                await placed.or_(ready).first.wait_for()
+                if await ready.count():  # also after a refusal, with the new quote
+                    with suppress(Error):  # another quote's button took its place
+                        await (ready.dblclick if order == 0 else ready.click)(timeout=1_000)
+            assert (await placed.inner_text()).count(outcome) == 1
 
 
 async def look_at_own_things(context: BrowserContext, url: str, name: str) -> None:
