@@ -362,6 +362,17 @@ def statement(
 
 
 @query("accounts")
+def posted_bonds(connection: Connection, as_of: AsOf, account_id: str) -> Credits:
+    """Return the bonds of the account in disputes that are not answered yet. Neither its cash nor its equity has them."""
+    row = connection.execute(
+        "SELECT coalesce(sum(bonds), 0)::int8 FROM ledger WHERE account_id = %s AND position <= %s AND bonds <> 0",
+        [account_id, as_of.position],
+    ).fetchone()
+    assert row is not None, "an aggregate always has a row"
+    return int(row[0])
+
+
+@query("accounts")
 def ledger_sums(connection: Connection, as_of: AsOf) -> dict[str, int]:
     """Return the sum of each of `BOOKS`; together they are 0."""
     sums = dict.fromkeys(BOOKS, 0)

@@ -13,7 +13,8 @@ from api.http.labels import NEEDS as LABEL_NEEDS
 from api.http.reads import Read, Reader
 from api.http.routes.accounts import find_account
 from api.http.routes.events import list_events
-from api.page.viewing import show
+from api.page.sales import sales
+from api.page.viewing import answer_with, look, show
 from domain.orders import OPEN_ORDERS_MAX
 from projections import accounts, calibration, orders
 from projections.markets import markets
@@ -39,7 +40,9 @@ PUBLIC_NEEDS: Final = (
 PRIVATE_NEEDS: Final = (
     *PUBLIC_NEEDS,
     orders.account_orders,
+    positions.settlements,
     trades.account_fills,
+    accounts.posted_bonds,
     accounts.statement,
 )
 
@@ -48,7 +51,7 @@ All = Annotated[bool, Query(alias="all", description="all rows of long tables")]
 
 @router.get("/portfolio")
 async def show_portfolio(read: Read, all_rows: All = False) -> Response:
-    """What the viewer's account has: balances, positions, open orders, fills, statement."""
+    """What the viewer's account has: balances, positions, open orders, what ended, fills, statement."""
     principal = read.principal
     if principal is None:
         return RedirectResponse("/sign-in?next=/portfolio", 303)
@@ -78,6 +81,7 @@ async def _show_account(read: Reader, template: str, account: str, *, all_rows: 
             "more": len(held) > most,
             "own": own,
             "orders": [],
+            "settled": [],
             "fills": [],
             "entries": [],
         }
@@ -86,14 +90,22 @@ async def _show_account(read: Reader, template: str, account: str, *, all_rows: 
             values["orders"] = orders.account_orders(
                 connection, as_of, account_id, wanted=wanted, limit=OPEN_ORDERS_MAX if all_rows else ROWS_SHOWN
             )
+            settled = positions.settlements(connection, as_of, account_id, limit=most + 1)
+            values["settled"], values["more_settled"] = settled[:most], len(settled) > most
+            values["bonds"] = accounts.posted_bonds(connection, as_of, account_id)
             values["fills"] = trades.account_fills(connection, as_of, account_id, limit=most)
             values["entries"] = accounts.statement(connection, as_of, account_id, limit=most)
-        ids = {row.market_id for rows in ("positions", "orders", "fills") for row in values[rows]}
+        ids = {row.market_id for rows in ("positions", "orders", "settled", "fills") for row in values[rows]}
         ids |= {row.market_id for row in values["entries"] if row.market_id}
         values["markets"] = {row.market_id: row for row in markets.by_id(connection, as_of, sorted(ids))}
         return values
 
-    return await show(read, template, PRIVATE_NEEDS if own else PUBLIC_NEEDS, query)
+    viewer, values, as_of = await look(read, PRIVATE_NEEDS if own else PUBLIC_NEEDS, query)
+    values["sales"] = None
+    mine = viewer is not None and viewer.can_trade and viewer.principal.account_id == values["account"].account_id
+    if viewer is not None and mine and read.at is None and read.time is None:
+        values["sales"] = await sales(read.request, viewer.principal, values["positions"], values["markets"])
+    return answer_with(read, template, viewer, as_of, **values)
 
 
 @router.get("/leaderboard")

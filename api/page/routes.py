@@ -21,7 +21,7 @@ from domain.orders import OPEN_ORDERS_MAX
 from projections import book, lifecycle, orders, stories
 from projections.markets import listing, markets
 from projections.markets.listing import Filter
-from projections.positions import positions
+from projections.positions import payments, positions
 from projections.reading import AsOf
 from projections.stories import StoryRow
 from projections.trades import trades
@@ -47,6 +47,7 @@ MARKET_NEEDS: Final = (
     lifecycle.market_events,
     positions.holders,
     positions.account_positions,
+    payments.settled_in,
     orders.account_orders,
     *LABEL_NEEDS,
     *CARD_NEEDS,
@@ -151,9 +152,11 @@ def whole_market(
     held = positions.holders(connection, as_of, row.market_id, limit=HOLDERS_SHOWN)
     names = read.context.labels.of(connection, as_of, [*told, *held])
     found = stories.by_id(connection, as_of, [row.story_id])
-    own: dict[str, Any] = {"positions": [], "orders": [], "placed": None}
+    own: dict[str, Any] = {"positions": [], "orders": [], "settled": [], "placed": None}
     if account_id is not None:
-        own["positions"] = positions.account_positions(connection, as_of, account_id, market_id=row.market_id)
+        mine = row.market_id
+        own["positions"] = positions.account_positions(connection, as_of, account_id, market_id=mine)
+        own["settled"] = payments.settled_in(connection, as_of, account_id, mine)
         wanted = orders.Wanted(row.market_id, is_open=True)
         own["orders"] = orders.account_orders(connection, as_of, account_id, wanted=wanted, limit=OPEN_ORDERS_MAX)
         if placed is not None:

@@ -1,9 +1,12 @@
-"""What each account has paid in a market: what a void gives back."""
+"""What each account has paid in a market, which a void gives back, and what one account got at the market's end."""
 
 from psycopg import Connection
+from psycopg.rows import args_row
 
 from domain.money import Credits
-from projections.reading import AsOf, query
+from projections.positions.cost_basis import IS_SETTLEMENT
+from projections.positions.positions import AccountSettlement
+from projections.reading import AsOf, query, whole_numbers
 
 
 @query("positions")
@@ -18,3 +21,14 @@ def paid_in(connection: Connection, as_of: AsOf, market_id: str) -> dict[str, Cr
         [market_id],
     ).fetchall()
     return {account_id: int(amount) for account_id, amount in rows}
+
+
+@query("positions")
+def settled_in(connection: Connection, as_of: AsOf, account_id: str, market_id: str) -> list[AccountSettlement]:
+    """Return the effects of the end of a market on the account's positions there, newest first."""
+    with whole_numbers(connection, args_row(AccountSettlement)) as cursor:
+        return cursor.execute(
+            f"SELECT {', '.join(AccountSettlement._fields)} FROM position_versions WHERE account_id = %s "
+            f"AND position <= %s AND market_id = %s AND {IS_SETTLEMENT} ORDER BY position DESC, outcome DESC",
+            [account_id, as_of.position, market_id],
+        ).fetchall()

@@ -8,6 +8,7 @@ import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Route, sync_playwright
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 SHOTS = ROOT / "build" / "pages"
 """The folder of the pictures that the tests make, to be looked at."""
+
+HTML = {"accept": "text/html"}
+SAME = {"sec-fetch-site": "same-origin"}
+"""The headers of a form that a page of the exchange sends."""
 
 HARMLESS = ("Password forms should have",)
 """What a browser says that is no problem of the page."""
@@ -158,3 +163,29 @@ def newsroom(exchange: Exchange) -> Newsroom:  # noqa: F811  a fixture
         },
     )  # fmt: skip
     return Newsroom(exchange, story, trader)
+
+
+class Clients:
+    """Makes clients that keep cookies, as browsers do."""
+
+    def __init__(self, url: str, stack: contextlib.ExitStack) -> None:
+        self._url = url
+        self._stack = stack
+
+    def new(self) -> httpx.Client:
+        """Return a stranger's client."""
+        return self._stack.enter_context(httpx.Client(base_url=self._url, headers=HTML, timeout=30))
+
+    def signed_in(self, key: str | None) -> httpx.Client:
+        """Return a client with a session of this key."""
+        client = self.new()
+        answer = client.post("/sign-in", data={"key": key or ""}, headers=SAME)
+        assert answer.status_code == 303, answer.text
+        return client
+
+
+@pytest.fixture
+def clients(exchange: Exchange) -> Iterator[Clients]:  # noqa: F811  a fixture
+    """Clients that are closed after the test."""
+    with contextlib.ExitStack() as stack:
+        yield Clients(exchange.running.url, stack)

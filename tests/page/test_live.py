@@ -106,3 +106,68 @@ def _all_show(newsroom: Newsroom, tabs: list[Page], order: dict[str, Any]) -> No
     market = newsroom.exchange.api.data(path, min_position=order["position"])
     for tab in tabs:
         expect(tab.locator(".odds.huge")).to_have_text(shown(market["odds"]["Yes"]))
+
+
+def test_an_open_form_ends_with_the_market(newsroom: Newsroom, visitors: Callable[..., Visitor]) -> None:
+    """Halted, resumed, closed, resolved under an open page: form, bar and heading say at each moment what a reload says."""
+    api, trader = newsroom.exchange.api, newsroom.trader
+    market = newsroom.exchange.market(dispute_seconds=0)
+    path = f"/markets/{market['market_id']}"
+    trader.place(market["market_id"], quantity="20")
+    visitor = visitors(viewport={"width": 390, "height": 844})
+    visitor.sign_in(trader.api.key or "")
+    page = visitor.open(f"/markets/{market['slug']}?min_position={newsroom.exchange.head()}")
+    expect(page.locator("#live")).to_have_text("Live")
+    box, bar = page.locator("#ticket-box"), page.locator(".bottombar")
+    bar.get_by_text("Yes").click()
+    page.get_by_label("Credits to spend").fill("5")
+    expect(page.locator("#review")).to_contain_text("Buy Yes for")
+
+    api.done(f"{path}/halt")
+    expect(box).to_contain_text("Nobody can trade until it is resumed.")
+    expect(page.locator("#order")).to_have_count(0)
+    expect(bar).to_have_count(0)
+    api.done(f"{path}/resume")
+    expect(page.get_by_label("Credits to spend")).to_be_visible()
+    expect(bar).to_have_count(1)
+    api.done(f"{path}/close")
+    expect(box).to_contain_text("Closed: the result is not known yet.")
+    api.done(f"{path}/determine", {"payouts": {"No": "1"}, "evidence": "It was seen."})
+    api.done(f"{path}/finalize")
+    expect(box).to_contain_text("Resolved: No.")
+    expect(page.locator("#lead")).to_contain_text("it did not come true")
+    shown = [page.locator(each).inner_text() for each in ("#lead", "#ticket-box", "#state")]
+    page.reload()
+    assert [page.locator(each).inner_text() for each in ("#lead", "#ticket-box", "#state")] == shown
+
+
+def test_cards_and_the_bar_follow_their_markets(newsroom: Newsroom, visitors: Callable[..., Visitor]) -> None:
+    """A story's cards say that trading is halted; on a phone the bar of a market offers the two that lead now."""
+    visitor, market = visitors(viewport={"width": 390, "height": 844}), newsroom.many
+    story, page = visitor.open(f"/stories/{newsroom.story['slug']}"), visitor.open(f"/markets/{market['slug']}")
+    for each in (story, page):
+        expect(each.locator("#live")).to_have_text("Live")
+    expect(page.locator(".bottombar")).not_to_contain_text("East")
+    newsroom.trader.place(market["market_id"], outcome="East", quantity="60")
+    expect(page.locator(".bottombar a").first).to_contain_text("East")
+    expect(page.locator("#lead")).to_contain_text("East")
+    newsroom.exchange.api.done(f"/markets/{market['market_id']}/halt")
+    expect(story.locator(f"#card-{market['market_id']}")).to_contain_text("Trading is halted")
+
+
+def test_an_order_after_the_close_is_refused_in_words(newsroom: Newsroom, visitors: Callable[..., Visitor]) -> None:
+    """Without JavaScript the old form is still there: what it sends is answered with a reason, and nothing is bought."""
+    visitor = visitors(java_script_enabled=False)
+    visitor.expected = ("422",)
+    visitor.sign_in(newsroom.trader.api.key or "")
+    for step in ("review", "confirm"):
+        market = newsroom.exchange.market()
+        page = visitor.open(f"/markets/{market['slug']}")
+        page.get_by_label("Credits to spend").fill("5")
+        ask = page.get_by_role("button", name="Show what it costs")
+        if step == "confirm":
+            ask.click()
+            ask = page.get_by_role("button", name="Buy Yes for")
+        newsroom.exchange.api.done(f"/markets/{market['market_id']}/halt")
+        ask.click()
+        expect(page.get_by_role("alert")).to_have_text("This market takes no orders now.")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 
 from api.http.errors import ApiError
@@ -16,41 +14,11 @@ from api.page.rendering import FOLDER as TEMPLATES
 from api.page.viewing import UNDECIDED, form_key_after
 from domain.money import MICRO
 from tests.api.conftest import FAR
+from tests.page.conftest import SAME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.api.conftest import Exchange
-    from tests.page.conftest import Newsroom
-
-HTML = {"accept": "text/html"}
-SAME = {"sec-fetch-site": "same-origin"}
-
-
-class Clients:
-    """Makes clients that keep cookies, as browsers do."""
-
-    def __init__(self, url: str, stack: ExitStack) -> None:
-        self._url = url
-        self._stack = stack
-
-    def new(self) -> httpx.Client:
-        """Return a stranger's client."""
-        return self._stack.enter_context(httpx.Client(base_url=self._url, headers=HTML, timeout=30))
-
-    def signed_in(self, key: str | None) -> httpx.Client:
-        """Return a client with a session of this key."""
-        client = self.new()
-        answer = client.post("/sign-in", data={"key": key or ""}, headers=SAME)
-        assert answer.status_code == 303, answer.text
-        return client
-
-
-@pytest.fixture
-def clients(exchange: Exchange) -> Iterator[Clients]:
-    """Clients that are closed after the test."""
-    with ExitStack() as stack:
-        yield Clients(exchange.running.url, stack)
+    from tests.page.conftest import Clients, Newsroom
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from domain.account import AccountOpened
 from domain.ledger import postings
-from projections.accounts import BOOKS, LEDGER
+from projections.accounts import BOOKS, LEDGER, posted_bonds
+from projections.reading import AsOf
 from projections.verify import ledger_differences
 from tests.projections.simulation import simulate
 
@@ -41,5 +43,10 @@ def test_ledger_rows_are_the_postings(read_models: ReadModels, seed: int) -> Non
         for row in copy.connection.execute(f"SELECT {LEDGER.column_list} FROM ledger").fetchall()
     }
 
+    as_of = AsOf(log[-1].position, log[-1].time, past=False)
+    opened = [each.event.account_id for each in log if isinstance(each.event, AccountOpened)]
+    bonds = [posted_bonds(copy.connection, as_of, account_id) for account_id in opened]
+    assert min(bonds) >= 0
+    assert sum(bonds) == balances["bonds"]
     assert expected == found
     assert not list(ledger_differences(log))

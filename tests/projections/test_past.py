@@ -67,7 +67,7 @@ def answers(connection: Connection[Any], as_of: AsOf) -> dict[str, Any]:
         name = account.account_id
         found[f"{name} alone"] = accounts.get_account(connection, as_of, account.name)
         found[f"{name} positions"] = positions.account_positions(connection, as_of, name, closed=True)
-        found[f"{name} withheld"] = withheld(connection, as_of, name)
+        found[f"{name} kept"] = withheld(connection, as_of, name), accounts.posted_bonds(connection, as_of, name)
         found[f"{name} orders"] = orders.account_orders(connection, as_of, name, limit=1000)
         found[f"{name} open orders"] = orders.account_orders(
             connection, as_of, name, wanted=orders.Wanted(is_open=True), limit=1000

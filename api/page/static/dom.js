@@ -92,14 +92,21 @@ export function isAlike(old, fresh) {
   return old.childNodes.length === theirs.length && [...old.childNodes].every((node, i) => node.nodeName === theirs[i].nodeName);
 }
 
-/** Bring all parts of the page that are made from read models up to date with a newer one. @param {Document} fresh */
+/** Bring all parts of the page that are made from read models up to date with a newer one. Most change in place; one with
+ * `data-whole` is replaced when that differs: a form by a sentence, when trading has ended. @param {Document} fresh */
 export function update(fresh) {
-  for (const old of document.querySelectorAll("[data-fold]")) {
+  for (const old of document.querySelectorAll("[data-whole]")) {
     const found = fresh.getElementById(old.id);
-    if (found) {
-      morph(old, document.importNode(found, true));
-      localTimes(old);
-    }
+    if (!found || found.getAttribute("data-whole") === old.getAttribute("data-whole")) continue;
+    const next = document.importNode(found, true), isHeld = old.contains(document.activeElement);
+    old.replaceWith(next);
+    if (isHeld) next.focus({ preventScroll: true });
   }
+  for (const old of document.querySelectorAll("[data-fold], [data-status]")) {
+    const found = old.id ? fresh.getElementById(old.id) : fresh.querySelector(`[data-status="${CSS.escape(old.getAttribute("data-status") || "")}"]`);
+    if (found) morph(old, document.importNode(found, true));
+  }
+  localTimes(document);
+  if (fresh.title) document.title = fresh.title;
   document.dispatchEvent(new CustomEvent("tidings:updated"));
 }

@@ -88,11 +88,8 @@ function apply() {
       }
       for (const bar of bars(name)) bar.setAttribute("width", `${Number(price) * 100}%`);
     }
-    const main = document.querySelector(`.columns.market[data-market="${CSS.escape(market)}"]`);
-    if (main) {
-      const lead = shown(main.getAttribute("data-lead") || "")[0];
-      if (lead) document.title = `${lead.textContent} ${main.getAttribute("data-title")}`;
-    }
+    const lead = document.getElementById("lead");
+    if (lead?.dataset.lead?.startsWith(`${market}/`)) document.title = `${shown(lead.dataset.lead)[0]?.textContent} ${lead.dataset.title}`;
     document.dispatchEvent(new CustomEvent("tidings:odds", { detail: message.data }));
     body.dataset.shown = String(message.position);
   }

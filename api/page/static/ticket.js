@@ -48,6 +48,7 @@ async function review() {
 function put(fresh) {
   const slot = document.getElementById("review"), found = fresh?.getElementById("review");
   quotedAt = Date.now();
+  if (!found && replaceBox(fresh)) return; // trading has ended: the box says so
   if (!slot) return;
   if (!fresh || !found) {
     slot.classList.remove("waiting");
@@ -67,6 +68,13 @@ function put(fresh) {
   if (problem) amount?.setAttribute("aria-describedby", "problem");
 }
 
+/** Put the box of the ticket of a page into this one, if it has one. @param {Document|null} fresh */
+function replaceBox(fresh) {
+  const next = fresh?.getElementById("ticket-box");
+  if (next) document.getElementById("ticket-box")?.replaceWith(document.importNode(next, true));
+  return Boolean(next);
+}
+
 function clear() {
   const slot = document.getElementById("review");
   slot?.replaceChildren();
@@ -83,8 +91,7 @@ async function send(order, step) {
   busy = false;
   const placed = fresh?.getElementById("placed");
   if (!fresh || !placed) return put(fresh);
-  const box = document.getElementById("ticket-box"), next = fresh.getElementById("ticket-box");
-  if (box && next) box.replaceChildren(...[...next.childNodes].map((node) => document.importNode(node, true)));
+  replaceBox(fresh);
   update(fresh);
   say((placed.textContent || "").replace(/\s+/g, " ").trim(), true);
   document.getElementById("amount")?.focus();
