@@ -1,13 +1,12 @@
 """What the page costs: the server to make it, the network to carry it, a browser to show it and to follow the odds.
 
-    python -m bench page [--seconds 5] [--events-per-second 5000] [--trades 300]
+    python -m bench page [--seconds 5] [--events-per-second 5000] [--trades 300] [--heap-seconds 30]
 
 A story with five markets, 14 outcomes together, and trades in all of them. The browser is the one of the tests. The slow
-one has a processor four times as slow, 1.6 Mbit/s and a latency of 150 ms.
+one has a processor four times as slow, 1.6 Mbit/s and a latency of 150 ms. The heap is that of an open market's page.
 """
 
 import argparse
-import gzip
 import os
 import tempfile
 from contextlib import ExitStack
@@ -17,11 +16,13 @@ from time import perf_counter, time
 from typing import Any, Final
 
 import httpx
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Request, sync_playwright
 
+from api.page.filters import percent
 from bench.http import wait_until_it_listens
 from bench.parts import show
 from bench.programs import running
+from domain.money import MICRO
 from local.browser import find
 from local.postgres import Postgres
 from local.processes import free_port
@@ -44,6 +45,9 @@ KEYS: Final = {
     "frames_per_second": "frames a second while the odds of all markets change `events_per_second` times a second",
     "lag_ms_p95": "milliseconds from an event in the browser to the frame that shows it, 95th percentile",
     "events_per_second": "number of changes of odds a second",
+    "heap_kb": "kilobytes of the heap of an open page after a first fifth of `heap_seconds`, without what can be freed",
+    "heap_growth_kb": "how many more there are at their end, at 100 changes of odds a second",
+    "heap_seconds": "the time of that, in seconds; 600 to see that it does not grow",
 }
 
 TICKS: Final = 50
@@ -54,10 +58,10 @@ WATCH: Final = """name => {
   new MutationObserver(note).observe(odds, {childList: true, characterData: true, subtree: true});
 }"""
 
-FOLLOW: Final = """async ([rate, seconds, markets]) => {
+FOLLOW: Final = """async ([rate, seconds, markets, position]) => {
   const key = document.body.dataset.key || "nobody";
   const channel = new BroadcastChannel(`tidings-${key}`);
-  let frames = 0, position = 1e9, sent = 0;
+  let frames = 0, sent = 0;
   const lags = [], began = performance.now();
   const count = () => { frames++; if (performance.now() - began < seconds * 1000) requestAnimationFrame(count); };
   requestAnimationFrame(count);
@@ -67,10 +71,11 @@ FOLLOW: Final = """async ([rate, seconds, markets]) => {
     for (; sent < due; sent++) {
       const [id, outcomes] = markets[sent % markets.length], first = 0.2 + (sent % 997) / 2000;
       const prices = Object.fromEntries(outcomes.map((name, i) => [name, i ? (1 - first) / (outcomes.length - 1) : first]));
-      channel.postMessage({kind: "prices", position: ++position, data: {market_id: id, prices, sent: performance.now()}});
+      channel.postMessage({kind: "prices", position, data: {market_id: id, prices, sent: performance.now()}});
     }
     await new Promise((resolve) => setTimeout(resolve, 1));
   }
+  channel.close();
   lags.sort((a, b) => a - b);
   return [frames / seconds, lags[Math.floor(lags.length * 0.95)] ?? null];
 }"""
@@ -116,14 +121,15 @@ def made_ms(url: str, path: str, rounds: int = 100) -> float:
     return round(sorted(times)[int(rounds * 0.95)] * 1000, 1)
 
 
-def first_paint(browser: Browser, url: str, *, slow: bool) -> tuple[float, float, list[tuple[str, int]]]:
-    """Return the milliseconds to the first contentful paint, the layout shift, and what was loaded with its size."""
+def first_paint(browser: Browser, url: str, *, slow: bool) -> tuple[float, float, list[int]]:
+    """Return the milliseconds to the first contentful paint, the layout shift, and the size of each answer, as it was sent.
+
+    The stream is none of these, because its answer does not end.
+    """
     context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-US")
     page = context.new_page()
-    loaded: list[tuple[str, int]] = []
-    page.on(
-        "response", lambda answer: None if "/v1/stream" in answer.url else loaded.append((answer.url, _size(answer)))
-    )
+    loaded: list[Request] = []
+    page.on("requestfinished", loaded.append)
     if slow:
         devtools = context.new_cdp_session(page)
         devtools.send("Emulation.setCPUThrottlingRate", {"rate": 4})
@@ -137,16 +143,16 @@ def first_paint(browser: Browser, url: str, *, slow: bool) -> tuple[float, float
         "))"
         ".observe({type: 'layout-shift', buffered: true}); setTimeout(() => done(0), 300); })"
     )
+    sizes = [request.sizes()["responseBodySize"] for request in loaded]
     context.close()
-    return paint, shift, loaded
+    return paint, shift, sizes
 
 
-def _size(answer: Any) -> int:
-    return len(gzip.compress(answer.body(), 9))
+def ticks(page: Page, client: Client, market_id: str) -> tuple[float, int]:
+    """Return the 95th percentile of the time in milliseconds from the answer to an order until the page shows its odds.
 
-
-def ticks(page: Page, client: Client, market_id: str) -> float:
-    """Return the 95th percentile of the time in milliseconds from the answer to an order until the page shows its odds."""
+    And the position of the last order.
+    """
     page.evaluate(WATCH, f"{market_id}/Yes")
     lags: list[float] = []
     account = client.get_account("trader").data.account_id
@@ -155,17 +161,41 @@ def ticks(page: Page, client: Client, market_id: str) -> float:
             client_order_id=f"tick{number}", account=account, market_id=market_id, outcome="Yes",
             side="sell" if number % 2 else "buy", type="market", quantity="9" if number % 2 else "12",
         )  # fmt: skip
-        answered, shown = time(), f"{float(placed.prices[0]) * 100:.1f}%"
+        answered, shown = time(), percent(round(placed.prices[0] * MICRO))
         page.wait_for_timeout(150)
         lags.append(page.evaluate("text => window.shownAt[text] ?? Date.now()", shown) - answered * 1000)
         page.evaluate("window.shownAt = {}")
-    return round(sorted(lags)[TICKS * 95 // 100], 1)
+    return round(sorted(lags)[TICKS * 95 // 100], 1), placed.position
 
 
-def follow(page: Page, rate: int, seconds: float, markets: list[tuple[str, tuple[str, ...]]]) -> tuple[float, float]:
-    """Return the frames a second and the lag in milliseconds while events come as another tab would pass them on."""
-    frames, lag = page.evaluate(FOLLOW, [rate, seconds, [[market_id, list(names)] for market_id, names in markets]])
+def follow(
+    page: Page, rate: int, seconds: float, markets: list[tuple[str, tuple[str, ...]]], position: int
+) -> tuple[float, float]:
+    """Return the frames a second and the lag in milliseconds while events come as another tab would pass them on.
+
+    All have this position, which is newer than the page's, so its tables are fetched again meanwhile.
+    """
+    given = [rate, seconds, [[market_id, list(names)] for market_id, names in markets], position]
+    frames, lag = page.evaluate(FOLLOW, given)
     return round(frames, 1), round(lag, 1)
+
+
+def heap_kb(browser: Browser, url: str, client: Client, market_id: str, seconds: float) -> tuple[int, int]:
+    """Return the kilobytes of a market page's heap after a fifth of this time, and how many more there are at its end."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900}, locale="en-US")
+    page.goto(url)
+    devtools = page.context.new_cdp_session(page)
+    account, sizes = client.get_account("trader").data.account_id, []
+    for number in range(5):
+        placed = client.place_order(
+            client_order_id=f"heap{number}", account=account, market_id=market_id, outcome="Yes", side="buy",
+            type="market", quantity="1",
+        )  # fmt: skip
+        follow(page, 100, seconds / 5, [(market_id, OUTCOMES[0])], placed.position)
+        devtools.send("HeapProfiler.collectGarbage")
+        sizes.append(devtools.send("Runtime.getHeapUsage")["usedSize"] // 1000)
+    page.close()
+    return sizes[0], sizes[-1] - sizes[0]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -174,6 +204,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--events-per-second", type=int, default=5_000)
     parser.add_argument("--trades", type=int, default=300)
+    parser.add_argument("--heap-seconds", type=float, default=30)
     options = parser.parse_args(arguments)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -198,12 +229,14 @@ def main(arguments: list[str] | None = None) -> None:
         page = browser.new_page(viewport={"width": 1280, "height": 900}, locale="en-US")
         page.goto(f"{url}/stories/{slug}")
         page.wait_for_timeout(1_000)
-        tick = ticks(page, client, markets[0][0])
-        frames, lag = follow(page, options.events_per_second, options.seconds, markets)
+        tick, position = ticks(page, client, markets[0][0])
+        frames, lag = follow(page, options.events_per_second, options.seconds, markets, position)
+        page.close()
+        heap, growth = heap_kb(browser, f"{url}/markets/{markets[0][0]}", client, markets[0][0], options.heap_seconds)
         show(
             {
                 "made_ms_p95": made,
-                "gzip_bytes": sum(size for _, size in paints[1][2]),
+                "gzip_bytes": sum(paints[1][2]),
                 "requests": len(paints[1][2]),
                 "first_paint_ms": round(paints[1][0]),
                 "slow_first_paint_ms": round(slow),
@@ -212,6 +245,9 @@ def main(arguments: list[str] | None = None) -> None:
                 "frames_per_second": frames,
                 "lag_ms_p95": lag,
                 "events_per_second": options.events_per_second,
+                "heap_kb": heap,
+                "heap_growth_kb": growth,
+                "heap_seconds": options.heap_seconds,
             },
             KEYS,
         )

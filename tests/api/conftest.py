@@ -61,8 +61,9 @@ class Api:
         return self.send("GET", path, params=parameters)
 
     def data(self, path: str, **parameters: Any) -> Any:
-        """Read what must be there: the data of the envelope."""
-        response = self.get(path, **parameters)
+        """Read what must be there: the data of the envelope. However slow the machine is, a position that is named comes."""
+        patience = {"wait_ms": 30_000} if "min_position" in parameters else {}
+        response = self.get(path, **patience | parameters)
         assert response.status_code == 200, response.text
         return response.json()["data"]
 
@@ -174,7 +175,7 @@ def start(dsn: str, home: Path, **more: Any) -> Embedded:
 
 def connected(running: Embedded) -> Exchange:
     """Return a started exchange with a client."""
-    return Exchange(running, Api(httpx.Client(base_url=running.url, timeout=30)))
+    return Exchange(running, Api(httpx.Client(base_url=running.url, timeout=60)))
 
 
 @pytest.fixture(scope="session", autouse=True)

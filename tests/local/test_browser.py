@@ -9,31 +9,95 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from local import browser
-from local.npm import TYPESCRIPT, fetch
+from local.npm import CHROMIUM, TYPESCRIPT, fetch
 from local.processes import StartError
 from tests.javascript_types import problems
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 WIDTH = "document.querySelector('h1').firstChild.parentElement.getBoundingClientRect().width"
 
 
-def test_a_named_browser_must_be_there(tmp_path: Path) -> None:
-    """Whoever names one gets no other."""
-    with pytest.raises(browser.NoBrowserError, match="is no file"):
-        browser.find(str(tmp_path / "none"))
+WORKS = "echo Chromium 150.0.1.2"
+OLD = "echo Chromium 110.0.1.2"
+LACKS = "echo libnss3.so: cannot open shared object file >&2; exit 127"
 
 
-def test_without_a_browser_one_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where none can be fetched, the error says what was tried."""
-    monkeypatch.setattr(browser.shutil, "which", lambda _name: None)
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
+    """A function that writes a program of a name, the shell's text that it is, on a PATH that has nothing else."""
+    monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(browser, "PLACES", ())
+
+    def write(name: str, text: str) -> Path:
+        path = tmp_path / name
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (None, "is no file"),
+        (LACKS, "does not start: libnss3.so: cannot open"),
+        (OLD, "has version 110; the pages need 123"),
+        ("true", "does not say its version"),
+    ],
+)
+def test_a_named_browser_must_be_usable(program: Callable[[str, str], Path], text: str | None, problem: str) -> None:
+    """Whoever names one gets no other."""
+    other = program("chromium", WORKS)
+    named = other.parent / "none" if text is None else program("named", text)
+
+    with pytest.raises(browser.NoBrowserError, match=f"{named}, which {problem}"):
+        browser.find(str(named))
+    assert browser.find(str(other)).path == other
+
+
+def test_a_browser_that_cannot_be_used_is_passed_over(program: Callable[[str, str], Path]) -> None:
+    """One that lacks a library, or only tells how to install it, or is too old; the next one is taken."""
+    program("chromium", LACKS)
+    program("chromium-browser", OLD)
+
+    assert browser.find(str(program("google-chrome", WORKS))) == browser.find()
+
+
+@pytest.mark.parametrize("text", [None, LACKS])
+def test_where_none_can_be_used_the_error_says_what_was_tried(
+    program: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch, text: str | None
+) -> None:
+    """None here, or one that does not start; and why none can be fetched."""
+    wanted = "none of chromium, .* is on the PATH"
+    if text is not None:
+        wanted = f"{program('chromium', text)} does not start: libnss3"
     monkeypatch.setattr(browser.platform, "machine", lambda: "riscv64")
-    with pytest.raises(
-        browser.NoBrowserError, match=r"chromium.* is on the PATH; one that can be fetched .* x86-64 only"
-    ):
+
+    with pytest.raises(browser.NoBrowserError, match=rf"no browser: .*{wanted}.*; one that can be .* x86-64 only"):
         browser.find()
+
+
+@pytest.mark.parametrize("text", [LACKS, WORKS])
+def test_the_fetched_browser_must_start_too(
+    program: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str
+) -> None:
+    """A machine may lack what its package does not bring; the error says what, before any test runs."""
+    monkeypatch.setattr(browser.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(browser.platform, "machine", lambda: "x86_64")
+    files = tmp_path / CHROMIUM.folder_name / "bin"
+    files.mkdir(parents=True)
+    program("other", text).rename(files / "chromium")
+
+    if text is LACKS:
+        with pytest.raises(browser.NoBrowserError, match=r"the fetched one, .* does not start: libnss3"):
+            browser.fetched(tmp_path)
+    else:
+        assert browser.fetched(tmp_path).path == files / "chromium"
+        assert [path.name for path in files.iterdir() if "fonts" in path.name] == ["our-fonts.conf"]
 
 
 @pytest.mark.chaos

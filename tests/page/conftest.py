@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Route, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Route, expect, sync_playwright
 
+from api.page.filters import percent
+from domain.money import parse_decimal
+from local.browser import Browser as Program
 from local.browser import NoBrowserError, find
 from local.npm import node
-from local.processes import StartError
-from tests.api.conftest import exchange  # noqa: F401  a fixture
+from local.processes import StartError, polls
+from tests.api.conftest import exchange as plain_exchange  # noqa: F401  a fixture
 from tests.sources import ROOT
 
 if TYPE_CHECKING:
@@ -34,6 +36,10 @@ SAME = {"sec-fetch-site": "same-origin"}
 HARMLESS = ("Password forms should have",)
 """What a browser says that is no problem of the page."""
 
+PATIENCE_MS = 60_000
+"""The longest wait for what a page should show: a machine may do much else. Only a test that fails waits for so long."""
+
+expect.set_options(timeout=PATIENCE_MS)
 os.environ.setdefault("NODE_OPTIONS", "--no-warnings")  # Playwright's Node
 with contextlib.suppress(StartError):  # Playwright's own needs a library that a bare machine lacks
     os.environ.setdefault("PLAYWRIGHT_NODEJS_PATH", str(node()))
@@ -79,28 +85,55 @@ class Visitor:
             self.problems.append(f"{message.type}: {text}")
 
 
-@pytest.fixture(scope="module")  # its event loop stays in this thread, where other modules want their own
-def browser() -> Iterator[Browser]:
-    """A Chromium; the tests are skipped where there is none."""
+def shown(odds: str) -> str:
+    """Return odds of the API as a page writes them."""
+    return percent(parse_decimal(odds))
+
+
+@pytest.fixture(scope="session")
+def program() -> Program:
+    """The browser to start; the tests are skipped where there is none."""
     try:
-        found = find(os.environ.get("TIDINGS_TEST_BROWSER"))
+        return find(os.environ.get("TIDINGS_TEST_BROWSER"))
     except NoBrowserError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")  # its event loop stays in this thread, where other modules want their own
+def browser(program: Program) -> Iterator[Browser]:
+    """A Chromium that runs."""
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(**found.options(os.environ))
+        started = playwright.chromium.launch(**program.options(os.environ))
         yield started
         started.close()
 
 
+def wait_until_shown(client: httpx.Client, *paths: str, position: int = 0) -> None:
+    """Return when all that these pages are made of exists and has this position: a server that starts has no read models yet."""
+    for path in paths:
+        for _ in polls(PATIENCE_MS / 1000):
+            answer = client.get(path, params={"min_position": position}, headers={"accept": "text/html"})
+            if answer.status_code == 200:
+                break
+        assert answer.status_code == 200, answer.text
+
+
+@pytest.fixture(scope="session")
+def exchange(plain_exchange: Exchange) -> Exchange:  # noqa: F811  a fixture
+    """An exchange whose pages can be shown."""
+    wait_until_shown(plain_exchange.api.client, "/", "/leaderboard", "/calibration")
+    return plain_exchange
+
+
 @pytest.fixture
-def visitors(browser: Browser, exchange: Exchange) -> Iterator[Callable[..., Visitor]]:  # noqa: F811  a fixture
+def visitors(browser: Browser, exchange: Exchange) -> Iterator[Callable[..., Visitor]]:
     """A function that returns a new person with a browser of its own; its options are those of a context of Playwright."""
     made: list[Visitor] = []
 
     def visit(**options: Any) -> Visitor:
         given = {"locale": "en-US", "timezone_id": "UTC", "viewport": {"width": 1280, "height": 900}, **options}
         visitor = Visitor(browser.new_context(**given), exchange.running.url)
-        visitor.context.set_default_timeout(10_000)
+        visitor.context.set_default_timeout(PATIENCE_MS)
         if given.get("java_script_enabled", True):
             visitor.context.route("**/*", visitor.guard)
         made.append(visitor)
@@ -114,9 +147,8 @@ def visitors(browser: Browser, exchange: Exchange) -> Iterator[Callable[..., Vis
 
 @pytest.fixture(scope="session")
 def shots() -> Path:
-    """The empty folder of the pictures."""
-    shutil.rmtree(SHOTS, ignore_errors=True)
-    SHOTS.mkdir(parents=True)
+    """The folder of the pictures. Those of other runs stay: `make chaos` makes most of them."""
+    SHOTS.mkdir(parents=True, exist_ok=True)
     return SHOTS
 
 
@@ -142,8 +174,8 @@ class Newsroom:
 
 
 @pytest.fixture
-def newsroom(exchange: Exchange) -> Newsroom:  # noqa: F811  a fixture
-    """A new story with two markets, and a trader with 1,000 credits."""
+def newsroom(exchange: Exchange) -> Newsroom:
+    """A new story with two markets, whose pages can be shown, and a trader with 1,000 credits."""
     trader = exchange.trader("1000")
     common = {"subsidy": "200", "close_time": "2090-01-01T00:00:00Z", "resolution_source": "The agencies report it."}
     name = trader.name.replace(" ", "-")
@@ -162,6 +194,8 @@ def newsroom(exchange: Exchange) -> Newsroom:  # noqa: F811  a fixture
             ],
         },
     )  # fmt: skip
+    pages = (f"/markets/{market['slug']}" for market in story["markets"])
+    wait_until_shown(exchange.api.client, *pages, f"/stories/{story['slug']}", position=story["position"])
     return Newsroom(exchange, story, trader)
 
 
@@ -185,7 +219,7 @@ class Clients:
 
 
 @pytest.fixture
-def clients(exchange: Exchange) -> Iterator[Clients]:  # noqa: F811  a fixture
+def clients(exchange: Exchange) -> Iterator[Clients]:
     """Clients that are closed after the test."""
     with contextlib.ExitStack() as stack:
         yield Clients(exchange.running.url, stack)

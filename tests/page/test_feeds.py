@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 ARTICLE = '<!doctype html><title>News</title><iframe src="{url}" title="A market" width="400" height="320"></iframe>'
 
 
-def items_of(newsroom: Newsroom, path: str) -> dict[str, str]:
-    """Return the links of a feed's items by their titles."""
-    answer = httpx.get(f"{newsroom.exchange.running.url}{path}", timeout=30)
+def items_of(newsroom: Newsroom, path: str, position: int) -> dict[str, str]:
+    """Return the links of a feed's items by their titles, once it has this position."""
+    url = f"{newsroom.exchange.running.url}{path}"
+    answer = httpx.get(url, params={"min_position": position, "wait_ms": 10_000}, timeout=30)
+    assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"].startswith("application/rss+xml")
     root = ET.fromstring(answer.content)  # noqa: S314  our own server's
     return {item.findtext("title") or "": item.findtext("link") or "" for item in root.iter("item")}
@@ -39,9 +41,9 @@ def test_feeds_tell_stories_and_results(newsroom: Newsroom) -> None:
     path = f"/markets/{market['market_id']}"
     api.done(f"{path}/close")
     api.done(f"{path}/determine", {"payouts": {"Yes": "1"}, "evidence": "It is."})
-    api.done(f"{path}/finalize")
+    position = api.done(f"{path}/finalize")["position"]
 
-    stories, results = items_of(newsroom, "/rss/stories"), items_of(newsroom, "/rss/resolutions")
+    stories, results = (items_of(newsroom, path, position) for path in ("/rss/stories", "/rss/resolutions"))
 
     assert stories["Ships <b>leave</b> the harbour & return"].startswith(f"{url}/stories/")
     assert results["Is this <in> the feed & whole? Resolved: Yes"] == f"{url}/markets/{market['slug']}"

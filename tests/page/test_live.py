@@ -1,44 +1,21 @@
-"""Open pages: one stream for all tabs, and what a page shows after a server has gone and come back."""
+"""Open pages: what they show after a server has gone and come back, of the past, and without JavaScript."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
 
-from local.processes import polls
 from tests.api.conftest import Api, Exchange, connected, start
-from tests.page.conftest import Visitor
+from tests.page.conftest import Visitor, shown, wait_until_shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
     from tests.page.conftest import Newsroom
-
-
-def shown(odds: str) -> str:
-    """Return odds of the API as a page writes them."""
-    return f"{float(odds) * 100:.1f}%"
-
-
-def test_six_tabs_share_one_stream(newsroom: Newsroom, visitors: Callable[..., Visitor]) -> None:
-    """All show the newest odds; when the tab that holds the stream closes, another one goes on."""
-    visitor = visitors()
-    streams: list[str] = []
-    visitor.context.on("request", lambda request: streams.append(request.url) if "/v1/stream" in request.url else None)
-    tabs = [visitor.open(f"/markets/{newsroom.binary['slug']}") for _ in range(6)]
-    for tab in tabs:
-        expect(tab.locator("#live")).to_have_text("Live")
-    assert len(streams) == 1
-
-    other = newsroom.exchange.trader("1000")
-    _all_show(newsroom, tabs, other.place(newsroom.binary["market_id"], quantity="50"))
-    tabs[0].close()
-    _all_show(newsroom, tabs[1:], other.place(newsroom.binary["market_id"], quantity="50"))
-    assert len(streams) == 2
 
 
 def test_a_page_outlives_its_server(browser: Browser, database: str, run_folder: Path) -> None:
@@ -48,9 +25,7 @@ def test_a_page_outlives_its_server(browser: Browser, database: str, run_folder:
         market, trader = exchange.market(), exchange.trader("1000")
         port = int(running.url.rpartition(":")[2])
         path = f"/markets/{market['slug']}"
-        for _ in polls(30):  # until each read model of the page exists
-            if client.get(path, headers={"accept": "text/html"}).status_code == 200:
-                break
+        wait_until_shown(client, path, position=exchange.head())
         context = browser.new_context(locale="en-US", viewport={"width": 390, "height": 800})
         page = Visitor(context, running.url, expected=("Failed to load",)).open(path)
         expect(page.locator("#live")).to_have_text("Live")
@@ -60,7 +35,7 @@ def test_a_page_outlives_its_server(browser: Browser, database: str, run_folder:
         for _ in range(20):
             position = trader.place(market["market_id"], quantity="2")["position"]
         odds = trader.api.data(f"/markets/{market['slug']}", min_position=position)["odds"]["Yes"]
-        expect(page.locator(".odds.huge")).to_have_text(shown(odds), timeout=15_000)
+        expect(page.locator(".odds.huge")).to_have_text(shown(odds))
         expect(page.locator("#live")).to_have_text("Live")
         expect(page.locator("#trades tr")).to_have_count(20)
         context.close()
@@ -98,14 +73,6 @@ def test_without_javascript_all_is_there(newsroom: Newsroom, visitors: Callable[
     assert {shown(price) for price in odds.values()} <= told
     assert plain.locator(".odds").all_inner_texts() == alive.locator(".odds").all_inner_texts()
     assert plain.locator("path[data-line]").count() == 1 + 3
-
-
-def _all_show(newsroom: Newsroom, tabs: list[Page], order: dict[str, Any]) -> None:
-    """Wait until all tabs show the odds that the API has as of the position of an order."""
-    path = f"/markets/{newsroom.binary['slug']}"
-    market = newsroom.exchange.api.data(path, min_position=order["position"])
-    for tab in tabs:
-        expect(tab.locator(".odds.huge")).to_have_text(shown(market["odds"]["Yes"]))
 
 
 def test_an_open_form_ends_with_the_market(newsroom: Newsroom, visitors: Callable[..., Visitor]) -> None:

@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
-from html import escape
-from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from playwright.sync_api import expect
 
-from local.processes import polls
 from tests.api.conftest import OPERATOR_KEY, start
-from tests.page.conftest import Visitor
+from tests.page.conftest import PATIENCE_MS, Visitor, wait_until_shown
+from tests.page.looks import DESKTOP, LOOKS, PHONE, Look, look_at, photograph
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
     from tests.page.conftest import Newsroom
 
-AXE = (files("axe_playwright_python") / "axe.min.js").read_text("utf-8")
-RUN = "axe.run({resultTypes: ['violations']}).then(r => r.violations.map(v => v.id + ' ' + v.nodes[0].html.slice(0, 120)))"
-SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-VISIBLE = "(document.querySelector('h1') || document.body).getBoundingClientRect().width"
-
-PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
-DESKTOP: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}}
-LOOKS: list[dict[str, Any]] = [{**PHONE, "color_scheme": "dark"}, {**DESKTOP, "color_scheme": "light"}]
-OTHER_LOOKS: list[dict[str, Any]] = [
-    {**PHONE, "color_scheme": "light"},
-    {**DESKTOP, "color_scheme": "dark"},
-    {"viewport": {"width": 320, "height": 640}, "color_scheme": "light"},
-    {"viewport": {"width": 1600, "height": 1000}, "color_scheme": "light"},
-]
-"""In `make chaos` every page is looked at in all of them."""
-
-NARROW = 390
 WIDE_TOO = ("front", "story", "market", "many", "ticket", "portfolio", "desk", "act")
 """The pages that are looked at on a wide screen, too; the others have the same parts, and each takes a second."""
 
@@ -73,22 +55,26 @@ def special_markets(newsroom: Newsroom) -> dict[str, str]:
     return made
 
 
-@pytest.fixture(scope="module")
-def _sheet(shots: Path) -> Any:
-    """At the end, one page with all pictures side by side."""
-    yield
-    pictures = "".join(
-        f'<figure><img src="{escape(path.name)}" loading="lazy" width="320"><figcaption>{escape(path.stem)}</figcaption></figure>'
-        for path in sorted(shots.glob("*.jpeg"))
-    )
-    style = "body{display:flex;flex-wrap:wrap;gap:12px;align-items:start;font:14px sans-serif}figure{margin:0}"
-    (shots / "index.html").write_text(f"<!doctype html><title>Pages</title><style>{style}</style>{pictures}")
+IN_EVERY_LOOK = [PHONE, *(pytest.param(look, marks=pytest.mark.chaos) for look in LOOKS if look != PHONE)]
 
 
-@pytest.mark.usefixtures("_sheet")
-@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.chaos)])
+@pytest.mark.parametrize("look", IN_EVERY_LOOK, ids=str)
 def test_every_page_is_sound_and_photographed(
-    newsroom: Newsroom, visitors: Callable[..., Visitor], shots: Path, *, whole: bool
+    newsroom: Newsroom, visitors: Callable[..., Visitor], shots: Path, look: Look
+) -> None:
+    """Of strangers, of a trader and of the desk."""
+    look_at_pages(newsroom, visitors(**look.options), shots, look)
+
+
+def test_the_largest_pages_are_sound_on_a_wide_screen(
+    newsroom: Newsroom, visitors: Callable[..., Visitor], shots: Path
+) -> None:
+    """Those that have parts beside each other."""
+    look_at_pages(newsroom, visitors(**DESKTOP.options), shots, DESKTOP, WIDE_TOO)
+
+
+def look_at_pages(
+    newsroom: Newsroom, visitor: Visitor, shots: Path, look: Look, chosen: tuple[str, ...] | None = None
 ) -> None:
     """Of strangers, of a trader and of the desk."""
     trader = newsroom.trader
@@ -98,6 +84,7 @@ def test_every_page_is_sound_and_photographed(
         "front": "/",
         "story": f"/stories/{newsroom.story['slug']}",
         "market": f"/markets/{newsroom.many['slug']}",
+        "embed": f"/embed/markets/{newsroom.binary['slug']}",
         "past": f"/markets/{newsroom.many['slug']}?as_of_position={newsroom.exchange.head()}",
         "leaderboard": "/leaderboard",
         "track-record": "/calibration",
@@ -106,63 +93,54 @@ def test_every_page_is_sound_and_photographed(
         "nothing": "/?category=none",
         "missing": "/stories/none",
         "account": f"/accounts/{trader.name}",
-        **special_markets(newsroom),
     }
+    special = special_markets(newsroom)
     own = {"ticket": f"/markets/{newsroom.binary['slug']}", "portfolio": "/portfolio", "log": "/log"}
+    own |= {f"{name}-ticket": special[name] for name in ("many", "disputed")}
     desk = {"desk": "/desk", "people": "/desk/people", "write": "/desk/stories/new", "aside": "/desk/set-aside"}
-    desk["act"] = f"/desk/markets/{newsroom.binary['slug']}"
-    problems = []
-    for options in (*LOOKS, *OTHER_LOOKS) if whole else LOOKS:
-        width = options["viewport"]["width"]
-        for key, pages in ((None, public), (trader.api.key, own), (OPERATOR_KEY, desk)):
-            visitor = visitors(**options)
-            visitor.expected = ("404",)
-            page = visitor.open("/") if key is None else visitor.sign_in(key)
-            for name, path in pages.items():
-                if not whole and width != NARROW and name not in WIDE_TOO:
-                    continue
-                page.goto(f"{visitor.url}{path}")
-                problems += [f"{name} {width}: {problem}" for problem in look_at(page)]
-                picture = shots / f"{name}-{width}-{options['color_scheme']}.jpeg"
-                page.screenshot(path=picture, full_page=True, type="jpeg", quality=70)
-            visitor.context.close()
+    desk |= {"act": f"/desk/markets/{newsroom.binary['slug']}", "add": f"/desk/stories/{newsroom.story['slug']}"}
+    visitor.expected = ("404",)
+    position, problems = newsroom.exchange.head(), []
+    for key, pages in ((None, public | special), (trader.api.key, own), (OPERATOR_KEY, desk)):
+        page = visitor.open("/") if key is None else visitor.sign_in(key)
+        for name, path in pages.items():
+            if chosen is None or name in chosen:
+                page.goto(f"{visitor.url}{path}{'&' if '?' in path else '?'}min_position={position}")
+                problems += [f"{name}: {problem}" for problem in look_at(page)]
+                photograph(page, shots, name, look)
+        visitor.context.clear_cookies()
 
     assert problems == []
 
 
-@pytest.mark.usefixtures("_sheet")
-def test_an_empty_exchange_says_how_to_begin(browser: Browser, database: str, run_folder: Path, shots: Path) -> None:
+@pytest.mark.parametrize("look", IN_EVERY_LOOK, ids=str)
+def test_an_empty_exchange_says_how_to_begin(
+    browser: Browser, database: str, run_folder: Path, shots: Path, look: Look
+) -> None:
     """To a stranger, and to whoever may publish the first story."""
-    with start(database, run_folder / "empty") as running:
-        visitor = Visitor(browser.new_context(**PHONE, locale="en-US", color_scheme="light"), running.url)
-        wanted = [f"{running.url}{path}" for path in ("/", "/leaderboard", "/calibration")]
-        for _ in polls(30):  # until each read model of the pages exists
-            if all(visitor.context.request.get(url).ok for url in wanted):
-                break
-        page = visitor.open("/")
-        expect(page.get_by_text("Stories appear here as soon as an operator publishes one.")).to_be_visible()
-        problems = look_at(page)
-        page.screenshot(path=shots / "empty-390-light.jpeg", full_page=True, type="jpeg", quality=70)
-        for path, words in (("/leaderboard", "Nobody has traded"), ("/calibration", "No resolved market yet.")):
+    with start(database, run_folder / f"empty-{look}") as running:
+        visitor = Visitor(browser.new_context(**look.options, locale="en-US"), running.url)
+        visitor.context.set_default_timeout(PATIENCE_MS)
+        told = {
+            "/": "Stories appear here as soon as an operator publishes one.",
+            "/leaderboard": "Nobody has traded",
+            "/calibration": "No resolved market yet.",
+        }
+        with httpx.Client(base_url=running.url, timeout=60) as client:
+            wait_until_shown(client, *told)
+        page, problems = visitor.open("/"), []
+        for path, words in told.items():
             page.goto(f"{running.url}{path}")
             expect(page.get_by_text(words).first).to_be_visible()
             problems += look_at(page)
-        visitor.sign_in(OPERATOR_KEY)
-        page.goto(f"{running.url}/")
+            photograph(page, shots, f"empty-{path.strip('/') or 'front'}", look)
+        page = visitor.sign_in(OPERATOR_KEY)
+        for path in ("/desk", "/"):
+            page.goto(f"{running.url}{path}")
+            problems += look_at(page)
+            photograph(page, shots, f"empty-{path.strip('/') or 'front'}-of-the-operator", look)
         page.get_by_role("link", name="Write a story").click()
         expect(page.get_by_label("Question")).to_be_visible()
         visitor.context.close()
 
     assert problems + visitor.problems == []
-
-
-def look_at(page: Page) -> list[str]:
-    """Return what is wrong with the page as it stands: what axe finds, what hangs over, and whether texts have a width."""
-    page.evaluate(AXE)
-    found: list[str] = page.evaluate(RUN)
-    over = page.evaluate(SIDEWAYS)
-    if over > 0:
-        found.append(f"{over} px hang over the side")
-    if not page.evaluate(VISIBLE):
-        found.append("the heading has no width: is there a font?")
-    return found

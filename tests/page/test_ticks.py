@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from time import time
 from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import expect
 
+from local.processes import polls
+from tests.page.conftest import PATIENCE_MS, shown
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from playwright.sync_api import CDPSession, Page
+    from playwright.sync_api import CDPSession
 
     from tests.page.conftest import Newsroom, Visitor
 
@@ -29,10 +33,13 @@ WATCH = """() => {
 
 TICK = """async ([market, position, count, perSecond]) => {
   const channel = new BroadcastChannel(`tidings-${document.body.dataset.key || "nobody"}`);
-  for (let sent = 0; sent < count; sent++) {
-    const yes = 0.3 + (sent % 40) / 100;
-    channel.postMessage({kind: "prices", position, data: {market_id: market, prices: {Yes: yes, No: 1 - yes}}});
-    await new Promise((resolve) => setTimeout(resolve, 1000 / perSecond));
+  const began = performance.now();
+  for (let sent = 0; sent < count;) {
+    for (const due = (performance.now() - began) / 1000 * perSecond; sent < Math.min(due, count); sent++) {
+      const yes = 0.3 + (sent % 40) / 100;
+      channel.postMessage({kind: "prices", position, data: {market_id: market, prices: {Yes: yes, No: 1 - yes}}});
+    }
+    await new Promise((resolve) => setTimeout(resolve, 1));
   }
   channel.close();
 }"""
@@ -57,13 +64,17 @@ def test_odds_tick_while_one_looks(newsroom: Newsroom, visitors: Callable[..., V
     amount = page.get_by_label("Credits to spend")
     amount.fill("12.34")
     page.evaluate(WATCH)
-    other, odds, lags = newsroom.exchange.trader("1000"), page.locator(".odds.huge"), []
+    other, odds = newsroom.exchange.trader("1000"), page.locator(".odds.huge")
+    lags: list[float] = []
+    replies: list[float] = []
     for number in range(ORDERS):
         side = {} if number % 2 == 0 else {"side": "sell"}
+        began = time()
         placed = other.place(market["market_id"], quantity="6" if number % 2 == 0 else "4", **side)
-        placed_at, shown = time(), f"{float(placed['prices'][1]) * 100:.1f}%"
-        expect(odds).to_have_text(shown)
-        lags.append(page.evaluate("text => window.shownAt[text]", shown) / 1000 - placed_at)
+        placed_at, text = time(), shown(placed["prices"][1])
+        expect(odds).to_have_text(text)
+        replies.append(placed_at - began)
+        lags.append(page.evaluate("text => window.shownAt[text]", text) / 1000 - placed_at)
         page.evaluate("window.shownAt = {}")
     page.evaluate(TICK, [market["market_id"], placed["position"], TICKS, 1_000])
     expect(amount).to_have_value("12.34")
@@ -71,15 +82,16 @@ def test_odds_tick_while_one_looks(newsroom: Newsroom, visitors: Callable[..., V
 
     position = other.place(market["market_id"], quantity="3")["position"]
     found = newsroom.exchange.api.data(f"/markets/{market['slug']}", min_position=position)
-    shown = f"{float(found['odds']['Yes']) * 100:.1f}%"
-    expect(odds).to_have_text(shown)
+    text = shown(found["odds"]["Yes"])
+    expect(odds).to_have_text(text)
     expect(page.locator("#trades tr").first).to_contain_text(other.name)
-    expect(page).to_have_title(re.compile(f"^{shown}"))
-    expect(page.locator("figcaption")).to_contain_text(f"now {shown}")
+    expect(page).to_have_title(re.compile(f"^{text}"))
+    expect(page.locator("figcaption")).to_contain_text(f"now {text}")
     expect(amount).to_have_value("12.34")
     expect(amount).to_be_focused()
-    assert sorted(lags)[ORDERS // 2] < 0.15, lags
-    assert sorted(lags)[ORDERS * 95 // 100] < 1.0, lags  # 150 ms on an idle machine: `make bench ARGS=page`
+    # 150 ms of 95 in 100 on a machine that does nothing else: `make bench ARGS=page`. On one that is slow, so are the replies.
+    for part, bound in ((ORDERS // 2, 0.15), (ORDERS * 95 // 100, 1.0)):
+        assert sorted(lags)[part] < max(bound, 20 * sorted(replies)[part]), (lags, replies)
 
 
 def test_the_button_stays_under_the_finger(newsroom: Newsroom, visitors: Callable[..., Visitor]) -> None:
@@ -107,29 +119,54 @@ def test_the_button_stays_under_the_finger(newsroom: Newsroom, visitors: Callabl
     expect(page.locator("#placed")).to_contain_text("You bought")
 
 
-@pytest.mark.chaos
-def test_a_page_does_not_grow(newsroom: Newsroom, visitors: Callable[..., Visitor]) -> None:
-    """Ten minutes at 100 changes a second, with tables that are fetched again: the heap at the end is that of the beginning."""
+TEN_MINUTES = pytest.param(10, 6_000, 100, marks=[pytest.mark.chaos, pytest.mark.timeout(1200)])
+
+
+@pytest.mark.parametrize(("rounds", "ticks", "per_second"), [(3, 2_500, 2_000), TEN_MINUTES])
+def test_a_page_does_not_grow(
+    newsroom: Newsroom, visitors: Callable[..., Visitor], rounds: int, ticks: int, per_second: int
+) -> None:
+    """Ticks, with tables that are fetched again: at the end there is no more than after the first round."""
+    market_id = newsroom.binary["market_id"]
+    for _ in range(20):  # the table of trades is full
+        newsroom.trader.place(market_id, quantity="1")
     page = visitors().open(f"/markets/{newsroom.binary['slug']}")
     expect(page.locator("#live")).to_have_text("Live")
-    heaps = follow(newsroom, page, minutes=10)
-
-    assert max(heaps[1:]) < heaps[0] * 1.2 + 500_000, heaps
-
-
-def follow(newsroom: Newsroom, page: Page, minutes: int) -> list[int]:
-    """Return the bytes of the heap after each minute of changes."""
     devtools = page.context.new_cdp_session(page)
-    heaps = []
-    for _ in range(minutes):
-        position = newsroom.exchange.trader("10").place(newsroom.binary["market_id"], quantity="1")["position"]
-        page.evaluate(TICK, [newsroom.binary["market_id"], position, 6_000, 100])
-        heaps.append(heap_of(devtools))
-    return heaps
+    sizes = []
+    for number in range(rounds):
+        side = {"side": "sell"} if number % 2 else {}
+        placed = newsroom.trader.place(market_id, quantity="1", **side)
+        page.evaluate(TICK, [market_id, placed["position"], ticks, per_second])
+        expect(page.locator("figcaption")).to_contain_text(f"now {shown(placed['prices'][1])}")
+        sizes.append(size_of(devtools))
+
+    for _ in polls(PATIENCE_MS / 1000):  # a page that is fetched just now counts until it has been taken over
+        if sizes[-1].is_within(sizes[0]):
+            break
+        sizes.append(size_of(devtools))
+    assert sizes[-1].is_within(sizes[0]), sizes
 
 
-def heap_of(devtools: CDPSession) -> int:
-    """Return the bytes of the heap that are in use after everything that can be freed was."""
+@dataclass(frozen=True)
+class Size:
+    """The bytes of a page's heap, its nodes and its listeners, after everything that can be freed was."""
+
+    heap: int
+    nodes: int
+    listeners: int
+
+    def is_within(self, first: Size) -> bool:
+        """Return whether it is hardly more than it was first: one page kept for ever, or 2,500 messages, are more than that."""
+        return (
+            self.heap < first.heap * 1.1 + 200_000
+            and self.nodes < first.nodes * 1.1 + 50
+            and self.listeners <= first.listeners + 5
+        )
+
+
+def size_of(devtools: CDPSession) -> Size:
+    """Return the size of a page."""
     devtools.send("HeapProfiler.collectGarbage")
-    used: int = devtools.send("Runtime.getHeapUsage")["usedSize"]
-    return used
+    counted = devtools.send("Memory.getDOMCounters")
+    return Size(devtools.send("Runtime.getHeapUsage")["usedSize"], counted["nodes"], counted["jsEventListeners"])

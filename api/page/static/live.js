@@ -24,8 +24,9 @@ let lost = 0;
 let foldTo = 0, foldedAt = 0, folding = false;
 /** @type {EventSource|null} */
 let source = null;
-/** @type {(() => void)|null} */
+/** @type {(() => void)|null} ends the hold of the tab that holds the stream */
 let letGo = null;
+let isWaiting = false;
 const channel = "BroadcastChannel" in window ? new BroadcastChannel(CHANNEL) : null;
 
 /** @param {"on"|"lost"|"wait"} state */
@@ -69,10 +70,8 @@ function soon() {
 
 /** Whether a table of this page may change by an event of a market. @param {string} market @param {string} kind */
 function concerns(market, kind) {
-  const own = document.querySelector("[data-market]");
-  const isMarketPage = document.querySelector(".columns.market");
-  if (isMarketPage && own) return kind === "orders" || own.getAttribute("data-market") === market;
-  return document.querySelector("[data-fold]") !== null;
+  const own = body.dataset.market || document.querySelector(".columns.market")?.getAttribute("data-market");
+  return own ? kind === "orders" || own === market : document.querySelector("[data-fold]") !== null;
 }
 
 /** Write the newest odds of each market: texts and attributes only. */
@@ -148,17 +147,24 @@ function reopen() {
   source?.close();
   source = null;
   show("lost");
-  const last = Math.max(position, ...[...newest.values()].map((each) => each.position));
-  setTimeout(() => { if (letGo && !source) open(last); }, 500 + Math.random() * 1500);
+  setTimeout(() => { if (letGo && !source) open(heardTo()); }, 500 + Math.random() * 1500);
 }
 
-/** Hold the stream for all tabs as long as this one is chosen. */
-async function hold() {
-  if (!navigator.locks) return open(position);
-  await navigator.locks.request(CHANNEL, () => new Promise((resolve) => {
-    letGo = () => { source?.close(); source = null; letGo = null; resolve(undefined); };
-    open(position);
-  }));
+function heardTo() { return Math.max(position, ...[...newest.values()].map((each) => each.position)); }
+
+/** Hold the stream for all tabs as soon as this one is chosen. Without locks, as behind plain http, each tab has its own. */
+function hold() {
+  if (letGo || isWaiting) return;
+  isWaiting = true;
+  if (navigator.locks) navigator.locks.request(CHANNEL, () => new Promise(begin));
+  else begin(() => {});
+}
+
+/** @param {(value?: any) => void} release */
+function begin(release) {
+  isWaiting = false;
+  letGo = () => { source?.close(); source = letGo = null; release(); };
+  open(heardTo());
 }
 
 channel?.addEventListener("message", (event) => {
@@ -187,19 +193,18 @@ if (!isPast && document.getElementById("live")) {
   hold();
   channel?.postMessage({ kind: "join", position });
   setInterval(fold, 100);
+  let hiddenAt = Date.now();
   setInterval(() => {
+    if (document.hidden && Date.now() - hiddenAt >= HIDDEN_MS) return letGo?.();
     if (Date.now() - lastFrame < QUIET_MS) return;
     show("lost");
-    if (letGo || !navigator.locks) { lastFrame = Date.now(); reopen(); }
+    if (letGo) { lastFrame = Date.now(); reopen(); }
   }, 1000);
-  let hiddenAt = 0;
   document.addEventListener("visibilitychange", () => {
-    if (document.hidden) {
-      hiddenAt = Date.now();
-      setTimeout(() => { if (document.hidden && Date.now() - hiddenAt >= HIDDEN_MS) letGo?.(); }, HIDDEN_MS + 100);
-    } else if (!letGo) {
-      hold();
-      channel?.postMessage({ kind: "join", position });
-    }
+    hiddenAt = Date.now();
+    if (document.hidden || letGo) return;
+    lastFrame = Date.now();
+    hold();
+    channel?.postMessage({ kind: "join", position });
   });
 }
