@@ -61,7 +61,7 @@ def scratch_schemas(dsn: str, *names: str) -> Iterator[list[str]]:
             "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [f"tidings {PREFIX}"]
         ).fetchone()
         if not row or not row[0]:
-            raise ScratchBusyError("another what-if is at work on this database; wait for it, or end it")
+            raise ScratchBusyError("another what-if or backtest is at work on this database; wait for it, or end it")
         drop_scratch(connection)
         try:
             yield [PREFIX + name for name in names]
