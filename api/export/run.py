@@ -93,11 +93,7 @@ def _choose(
         if options.markets is not None and (whole := [table.name for table in chosen if not table.of_markets]):
             raise ExportRefusedError(f"--market cannot select rows of {', '.join(whole)}: these are not about markets")
         return chosen, options.format or "parquet", options.markets
-    if (earlier.log, earlier.partition) != (source.identity, source.partition):
-        raise ExportRefusedError(
-            f"{folder} has an export of the log {earlier.log}, partition {earlier.partition}; this log is "
-            f"{source.identity}, partition {source.partition}. Choose another folder"
-        )
+    refuse_other_log(folder, earlier, source.identity, source.partition)
     for name, wanted, there in (
         ("--format", options.format, earlier.format),
         ("--what", options.tables and sorted(options.tables), sorted(earlier.tables)),
@@ -110,6 +106,15 @@ def _choose(
         earlier.format,
         options.markets or earlier.markets,
     )
+
+
+def refuse_other_log(folder: Path, earlier: Manifest | None, identity: str, partition: int) -> None:
+    """Raise ExportRefusedError where the export that is in a folder, if there is one, is that of another log."""
+    if earlier is not None and (earlier.log, earlier.partition) != (identity, partition):
+        raise ExportRefusedError(
+            f"{folder} has an export of the log {earlier.log}, partition {earlier.partition}; this log is {identity}, "
+            f"partition {partition}. Choose another folder"
+        )
 
 
 def _until(source: ExportSource, options: ExportOptions) -> int:
