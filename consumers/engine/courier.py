@@ -34,7 +34,7 @@ class Courier:
         self._topic = topic
         self._decider = decider
         self._exchange = exchange
-        exchange.partitions = topic.partitions
+        exchange.partitions, exchange.placing = topic.partitions, topic.placing
         self.next_offset = self._marked = topic.rewind(read)
         self._waiting: dict[int, list[Outgoing]] = {}
         self._acknowledged: dict[int, int] = {}

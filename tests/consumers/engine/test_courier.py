@@ -19,6 +19,7 @@ from consumers.engine.engine import Engine
 from consumers.engine.log import Append, InDoubt, RecorderLog
 from consumers.engine.transfer_topic import Arrival, Outgoing
 from domain.account import DepositCash, OpenAccount
+from domain.assignments import AssignPartition
 from domain.commands import Command
 from domain.exchange import Entry
 from domain.market import OpenMarket
@@ -54,7 +55,7 @@ class LocalTransferTopic:
         self._next = 0
         self._acknowledged: dict[int, int] = {}
         self._failed: set[int] = set()
-        self.partitions = PARTITIONS
+        self.partitions, self.placing = PARTITIONS, (1, 2)
         self.name = f"transfers-{partition}"
 
     def rewind(self, next_offsets: Mapping[str, int]) -> int:
@@ -242,6 +243,17 @@ def test_a_command_travels_with_its_funds() -> None:
     assert [row.event for row in world.log(2)[-2:]][1] == CommandsRead("transfers-2", 1)
     assert world.engines[0].exchange.channels.outgoing == {}
     assert world.audit().in_transit() == 0
+
+
+def test_the_first_engine_says_where_new_things_live() -> None:
+    """In one of the partitions that take new ones. The first answer holds, also for another engine of the same log."""
+    with three() as world:
+        question = AssignPartition("story", "election-2024")
+        first = world.ask(0, "assign:1", question)
+        assert first.result["partition"] in {1, 2}
+        assert world.ask(0, "assign:1", question) == first
+        assert world.ask(0, "assign:2", AssignPartition("story", "election")).result == first.result
+        assert world.ask(1, "assign:1", question).details == {"partition": 0}
 
 
 @pytest.mark.parametrize("seed", range(3))
