@@ -16,7 +16,7 @@ from domain.transfers import FundsCarried
 from messages.commands import Submitted, UnreadableError, parse_command
 
 if TYPE_CHECKING:
-    from consumers.engine.batch import Decider
+    from consumers.engine.decider import Decider
     from domain.exchange import Exchange
     from domain.money import Time
 
