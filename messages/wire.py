@@ -160,7 +160,7 @@ def _encoder_of_value(hint: Any) -> Encode | None:
 # --- the details of rejections
 
 DETAIL_TIMES: Final = frozenset({"close_time", "dispute_until", "expires_at", "now"})
-DETAIL_NUMBERS: Final = frozenset({"count", "maximum", "outcomes", "partition", "uses"})
+DETAIL_NUMBERS: Final = frozenset({"count", "maximum", "outcomes", "partition", "to_partition", "uses"})
 DETAIL_AMOUNTS: Final = frozenset(
     {
         "available",
@@ -185,10 +185,13 @@ DETAIL_AMOUNTS: Final = frozenset(
 )
 """These sets say what the integers among the details of a rejection are; a test holds the domain to them."""
 
+_NUMBER_FIELDS: Final = frozenset({"dispute_seconds", "partition", "to_partition", "uses"})
+"""The fields whose refusals have plain numbers among their details."""
+
 
 def wire_details(details: Mapping[str, str | int]) -> dict[str, str | int]:
     """Return the details of a rejection in their wire form: amounts as decimal strings, times in RFC 3339."""
-    plain = details.get("field") in {"dispute_seconds", "to_partition", "uses"}
+    plain = details.get("field") in _NUMBER_FIELDS
     return {name: value if plain else _wire_detail(name, value) for name, value in details.items()}
 
 
@@ -200,7 +203,7 @@ def _wire_detail(name: str, value: str | int) -> str | int:
 
 def parse_wire_details(details: Mapping[str, str | int]) -> dict[str, str | int]:
     """Return the details of a rejection that have this wire form."""
-    plain = details.get("field") in {"dispute_seconds", "uses"}
+    plain = details.get("field") in _NUMBER_FIELDS
     return {name: value if plain else _parse_wire_detail(name, value) for name, value in details.items()}
 
 

@@ -20,7 +20,8 @@ from domain.exchange import Entry, Exchange
 from domain.money import Time
 from domain.partition import CommandHadNoEffect, CommandRejected, SnapshotWritten
 from domain.rejections import Code, Rejection
-from domain.transfers import FundsCarried, FundsSent, Transfer
+from domain.transfer_rules import channel_full
+from domain.transfers import FundsCarried, FundsSent, Transfer, TransferFunds
 from domain.values import json_of
 from messages.commands import AdvanceTime, InvalidCommand, QuoteOrder, Submitted
 from messages.replies import Reply, refusal
@@ -105,6 +106,9 @@ class Decider:
         if command_id in self._failed:
             self._park(submitted, "the engine failed on this command")
             self.batch.parked = True
+            return
+        if type(command) is TransferFunds and (busy := channel_full(self._exchange.channels, command.to_partition)):
+            self._tell(submitted, time, busy)
             return
         self._make_room()
         try:

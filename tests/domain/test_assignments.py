@@ -15,6 +15,7 @@ from domain.rejections import Code
 from domain.slugs import free_slug, slug_root
 from domain.state_hash import lines
 from messages.ids import with_ids
+from messages.wire import parse_wire_details, wire_details
 from tests.domain.scenario import START, Scenario
 
 
@@ -33,6 +34,8 @@ class Placing(Scenario):
         if isinstance(event, CommandRejected):
             assert event.code == Code.INVALID_FIELD
             assert event.details["field"] == "partition"
+            assert wire_details(event.details)["given"] == partition, "it is no amount"
+            assert parse_wire_details(wire_details(event.details)) == event.details
             return -1
         assert isinstance(event, PartitionAssigned)
         return event.partition
