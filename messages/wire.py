@@ -190,7 +190,7 @@ _FROM_WIRE: Final = Conversion(parse_decimal, parse_pico, parse_time, decoder)
 # --- the details of rejections
 
 DETAIL_TIMES: Final = frozenset({"close_time", "dispute_until", "expires_at", "now"})
-DETAIL_NUMBERS: Final = frozenset({"count", "maximum", "outcomes", "partition", "uses"})
+DETAIL_NUMBERS: Final = frozenset({"count", "maximum", "outcomes", "partition", "to_partition", "uses"})
 DETAIL_AMOUNTS: Final = frozenset(
     {
         "available",
@@ -215,7 +215,7 @@ DETAIL_AMOUNTS: Final = frozenset(
 )
 """These sets say what the integers among the details of a rejection are; a test holds the domain to them."""
 
-_WHOLE_FIELDS: Final = frozenset({"dispute_seconds", "to_partition", "uses"})
+_WHOLE_FIELDS: Final = frozenset({"dispute_seconds", "partition", "to_partition", "uses"})
 """Fields of commands that are no amounts: a rejection for one of them has its numbers as they are."""
 
 

@@ -16,7 +16,7 @@ from domain.transfers import FundsCarried
 from messages.commands import Submitted, UnreadableError, parse_command
 
 if TYPE_CHECKING:
-    from consumers.engine.batch import Decider
+    from consumers.engine.decider import Decider
     from domain.exchange import Exchange
     from domain.money import Time
 
@@ -34,7 +34,7 @@ class Courier:
         self._topic = topic
         self._decider = decider
         self._exchange = exchange
-        exchange.partitions = topic.partitions
+        exchange.partitions, exchange.placing = topic.partitions, topic.placing
         self.next_offset = self._marked = topic.rewind(read)
         self._waiting: dict[int, list[Outgoing]] = {}
         self._acknowledged: dict[int, int] = {}

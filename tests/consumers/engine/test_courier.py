@@ -19,12 +19,14 @@ from consumers.engine.engine import Engine
 from consumers.engine.log import Append, InDoubt, RecorderLog
 from consumers.engine.transfer_topic import Arrival, Outgoing
 from domain.account import DepositCash, OpenAccount
+from domain.assignments import AssignPartition
 from domain.commands import Command
 from domain.exchange import Entry
 from domain.market import OpenMarket
 from domain.orders import SplitSets
 from domain.partition import CommandsRead
 from domain.story import PublishStory
+from domain.transfer_rules import OUTGOING_MAX
 from domain.transfers import FundsCarried, FundsSent, Transfer, TransferFunds
 from messages.commands import body_and_digest, dump_command, with_ids
 from messages.replies import Reply
@@ -43,6 +45,7 @@ class Between:
     faults: float = 0.0
     records: list[list[Outgoing]] = field(default_factory=lambda: [[] for _ in range(PARTITIONS)])
     sources: dict[int, LocalCommandSource] = field(default_factory=dict)
+    dead: set[int] = field(default_factory=set)
     lock: Lock = field(default_factory=Lock)
 
 
@@ -54,7 +57,7 @@ class LocalTransferTopic:
         self._next = 0
         self._acknowledged: dict[int, int] = {}
         self._failed: set[int] = set()
-        self.partitions = PARTITIONS
+        self.partitions, self.placing = PARTITIONS, (1, 2)
         self.name = f"transfers-{partition}"
 
     def rewind(self, next_offsets: Mapping[str, int]) -> int:
@@ -74,6 +77,9 @@ class LocalTransferTopic:
         """Send it, or give it up; a given up one may have arrived."""
         between, to = self._between, outgoing.to_partition
         if to in self._failed:
+            return
+        if to in between.dead:
+            self._failed.add(to)
             return
         with between.lock:
             chance = between.random.random()
@@ -153,6 +159,10 @@ class Three:
 
     def ask(self, partition: int, command_id: str, command: Command, **wishes: Any) -> Reply:
         """Send a command to a partition, and wait for its reply."""
+        return self.send(partition, command_id, command, **wishes).result(20)
+
+    def send(self, partition: int, command_id: str, command: Command, **wishes: Any) -> Future[Reply]:
+        """Send a command to a partition; return its reply to come."""
         named = with_ids(command_id, command, partition)
         body, digest = body_and_digest(named)
         future: Future[Reply] = Future()
@@ -160,7 +170,7 @@ class Three:
         self.sources[partition].put(
             LocalCommand(command_id, named, digest, None, None, name, body, **wishes, waiter=(None, future))
         )
-        return future.result(20)
+        return future
 
     def open(self) -> None:
         """Open the markets and the account, and put cash in."""
@@ -244,6 +254,17 @@ def test_a_command_travels_with_its_funds() -> None:
     assert world.audit().in_transit() == 0
 
 
+def test_the_first_engine_says_where_new_things_live() -> None:
+    """In one of the partitions that take new ones. The first answer holds, also for another engine of the same log."""
+    with three() as world:
+        question = AssignPartition("story", "election-2024")
+        first = world.ask(0, "assign:1", question)
+        assert first.result["partition"] in {1, 2}
+        assert world.ask(0, "assign:1", question) == first
+        assert world.ask(0, "assign:2", AssignPartition("story", "election")).result == first.result
+        assert world.ask(1, "assign:1", question).details == {"partition": 0}
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_nothing_is_lost_and_nothing_comes_twice(seed: int) -> None:
     """Appends end in doubt, records come twice or are given up: in the end every balance is what was sent to it."""
@@ -265,6 +286,26 @@ def test_nothing_is_lost_and_nothing_comes_twice(seed: int) -> None:
     assert len(sent) > 5
     assert sum(map(len, world.between.records)) > len(sent), "some came twice"
     assert sum(engine.measures.doubts for engine in world.engines) > 0
+
+
+def test_a_channel_that_carries_nothing_fills_up() -> None:
+    """Then transfers to that partition are refused, and leave nothing; others go on. Once it carries again, the same ones do."""
+    with three() as world:
+        world.between.dead.add(2)
+        one, other = TransferFunds(world.account, 2, 1), TransferFunds(world.account, 1, 1)
+        for number in range(OUTGOING_MAX - 1):
+            world.send(0, f"t{number}", one)
+        assert world.ask(0, "last", one).code is None
+        end = len(world.log(0))
+        refused = world.ask(0, "more", one)
+        assert (refused.code, refused.details) == ("BUSY", {"to_partition": 2, "maximum": OUTGOING_MAX})
+        assert world.ask(0, "t0", one).code is None, "its outcome stands"
+        assert len(world.log(0)) == end
+        assert world.ask(0, "other", other).code is None
+
+        world.between.dead.clear()
+        wait_for(lambda: world.ask(0, "more", one).code is None)
+        wait_for(lambda: world.engines[2].exchange.channels.received == {0: OUTGOING_MAX + 1})
 
 
 def test_a_channel_that_has_lost_a_record_stands_still_alone() -> None:
