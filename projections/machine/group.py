@@ -17,8 +17,7 @@ one transaction, the group does not rest.
 """
 
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
@@ -26,12 +25,13 @@ import psycopg
 import structlog
 
 from projections.machine.advance import Member, advance_together
+from projections.machine.analyst import Analyst
 from projections.machine.background import Background
 from projections.machine.fold_traces import FoldTraces
 from projections.machine.log_reader import LogReader
 from projections.machine.pipeline import PipelineConnection
 from projections.machine.projection import Projection
-from projections.machine.store import analyze, position_of, try_lock, unlock
+from projections.machine.store import position_of, try_lock, unlock
 
 _log: Final = structlog.get_logger()
 
@@ -101,13 +101,16 @@ class Group:
         self._count_at = 0.0
         self._stopping = threading.Event()
         self._thread = Background(self._work, "project-together")
-        self.problem = self._thread.problem
-        # ANALYZE takes as long as many transactions: it must not hold up the next one.
-        self._analyst = ThreadPoolExecutor(1, thread_name_prefix="analyze")
+        self._analyst = Analyst(connect)
 
     def start(self) -> None:
         """Start; returns at once."""
+        self._analyst.start()
         self._thread.start()
+
+    def problem(self) -> str | None:
+        """Return the error of ours that has ended one of its threads as a sentence, or None."""
+        return self._thread.problem() or self._analyst.problem()
 
     def stop(self) -> None:
         """Stop after the batch that is being folded; all members leave."""
@@ -116,7 +119,7 @@ class Group:
             self._changed.notify_all()
         if self._thread.is_alive():
             self._thread.join()
-        self._analyst.shutdown()
+        self._analyst.stop()
 
     @property
     def members(self) -> frozenset[str]:
@@ -184,19 +187,11 @@ class Group:
                 if self._traces is not None:
                     self._traces.folded(list(self._members), position, batch.last.position, monotonic() - began)
                 if grown := [table for member in self._members.values() for table in member.workspace.grown()]:
-                    self._analyst.submit(self._analyze, grown)
+                    self._analyst.request(grown)
                 self._bound_memory()
                 if rest:
                     self._stopping.wait(min(REST * (monotonic() - began), REST_SECONDS_MAX))
             position = self._update_members(connection)
-
-    def _analyze(self, tables: Sequence[str]) -> None:
-        """Let the planner look at tables that have grown. It does without where this fails: autovacuum looks later."""
-        try:
-            with self._connect() as connection:
-                analyze(connection, tables)
-        except psycopg.Error as error:
-            _log.warning("tables_not_analyzed", tables=tables, error=str(error))
 
     def _bound_memory(self) -> None:
         if monotonic() < self._count_at:

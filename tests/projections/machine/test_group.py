@@ -7,6 +7,7 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 from msgspec.structs import replace as changed
 from psycopg.errors import CheckViolation
@@ -247,6 +248,38 @@ def test_the_group_goes_on_while_tables_are_analyzed(
                 analyzed = "SELECT reltuples > 0 FROM pg_class WHERE oid = 'log_index'::regclass"
                 assert other.execute(analyzed).fetchone() == (False,)
             assert any(other.execute(analyzed).fetchone() == (True,) for _ in polls(WAIT))
+    finally:
+        grouped.close()
+
+
+def test_an_error_of_ours_in_analyzing_tables_is_told(
+    read_models: ReadModels, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever runs the group is told of a table to analyze that is not there; a database that is away is outlived."""
+    monkeypatch.setattr(rows_module, "ANALYZE_ROWS", 10)
+    events = simulate(6, 200)
+    log = Log()
+    away = iter([psycopg.OperationalError("away")])
+
+    def connect_to_tables(dsn: str) -> PipelineConnection:
+        if threading.current_thread().name.startswith("analyze") and (error := next(away, None)):
+            raise error
+        connection = connect(dsn, "copy1")
+        if threading.current_thread().name.startswith("analyze"):
+            connection.execute("SET search_path = nowhere")
+        return connection
+
+    monkeypatch.setattr(Grouped, "_connect", staticmethod(connect_to_tables))
+    grouped = Grouped(database, read_models.copy(["log_index"]), log)
+    try:
+        grouped.join(grouped.copy.projections[0])
+        log.write(events[:100])
+        assert reach(grouped, 100, grouped.ours)
+        assert grouped.group.problem() is None
+        log.write(events[100:])
+        assert reach(grouped, len(events), grouped.ours)
+        assert any(grouped.group.problem() for _ in polls(WAIT))
+        assert "UndefinedTable" in (grouped.group.problem() or "")
     finally:
         grouped.close()
 
