@@ -200,7 +200,11 @@ class ServingProcess(ABC):
         context = app.state.context
         archive = Archive(self.dependencies.log, self.dependencies.pool)
         hub = Hub(
-            archive, self.dependencies.progress, limits_of(self.settings), StreamMetrics(context.metrics.registry)
+            archive,
+            self.dependencies.progress,
+            limits_of(self.settings),
+            StreamMetrics(context.metrics.registry),
+            lambda: self.gateway.under_way,
         )
         app.streams = {"http /v1/stream": EventStreams(context, hub), "websocket /v1/ws": Sockets(context, hub)}
         return hub

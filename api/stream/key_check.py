@@ -31,9 +31,14 @@ class KeyCheck:
         self._header = header_of(scope, b"authorization") if is_private(wanted) else ""
         self._next_at = 0.0  # before the first message: a socket may be older than the end of its key
 
+    @property
+    def is_needed(self) -> bool:
+        """Whether there is a key to look at."""
+        return bool(self._header)
+
     async def has_ended(self) -> bool:
         """Return whether the key no longer counts; look it up when it is time to."""
-        if not self._header or monotonic() <= self._next_at:
+        if not self.is_needed or monotonic() <= self._next_at:
             return False
         self._next_at = monotonic() + RECHECK_SECONDS
         try:
