@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import subprocess
 import tarfile
 import tempfile
@@ -47,6 +48,13 @@ TYPESCRIPT: Final = NpmPackage(
 """What checks the types in our modules (Apache 2.0, 4 MB)."""
 
 _PACK_SECONDS: Final = 300
+_PATIENCE: Final = (
+    "--prefer-offline",
+    "--fetch-retries=1",
+    "--fetch-retry-mintimeout=1000",
+    "--fetch-retry-maxtimeout=1000",
+)
+"""What npm has fetched before is taken as it is, since its hash is checked. Without a network, it says so within seconds."""
 _UNPACK: Final = (
     "const zlib = require('zlib'), fs = require('fs');"
     "for (const path of JSON.parse(process.argv[1]))"
@@ -85,12 +93,22 @@ def _packed(package: NpmPackage, scratch: Path) -> Path:
     """Return the archive of a package, which has its hash."""
     npm = node().parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     named = f"{package.name}@{package.version}"
-    command: list[str | Path] = [node(), npm, "pack", named, "--silent", "--pack-destination", scratch]
+    command: list[str | Path] = [
+        node(),
+        npm,
+        "pack",
+        named,
+        *_PATIENCE,
+        "--loglevel=error",
+        "--pack-destination",
+        scratch,
+    ]
     try:
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=_PACK_SECONDS, cwd=scratch)  # noqa: S603
     except (subprocess.SubprocessError, OSError) as error:
         said = getattr(error, "stderr", None) or str(error)
-        raise StartError(f"npm cannot fetch {package.name} {package.version}: {said.strip()[-300:]}") from error
+        why = re.sub(r"\s*npm error\s*", " ", said).strip()
+        raise StartError(f"npm cannot fetch {package.name} {package.version}: {why[:300]}") from error
     (archive,) = scratch.glob("*.tgz")
     digest = hashlib.sha512(archive.read_bytes()).digest()
     if (was := f"sha512-{base64.b64encode(digest).decode()}") != package.integrity:

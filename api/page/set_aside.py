@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 from eventsourcing.persistence import OperationalError
 from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request  # noqa: TC002  FastAPI reads the annotation
 
 from api.http.context import context_of
+from api.http.reads import Read  # noqa: TC001  FastAPI reads the annotation
 from api.page.desk import at_the_desk
-from api.page.viewing import reader_of_form, show
+from api.page.viewing import show
 from projections import accounts
 from projections.machine.parking import Parked, list_parked
 
@@ -44,8 +44,9 @@ class Letter:
 
 
 @router.get("/desk/set-aside")
-async def show_set_aside(request: Request) -> Response:
+async def show_set_aside(read: Read) -> Response:
     """All that waits for somebody who understands it."""
+    request = read.request
     await at_the_desk(request)
     context = context_of(request)
     letters: Callable[[], list[Letter]] | None = request.app.state.dead_letters
@@ -66,6 +67,4 @@ async def show_set_aside(request: Request) -> Response:
         "parked": await run_in_threadpool(parked),
         "most": SHOWN_MAX,
     }
-    return await show(
-        await reader_of_form(request), "set_aside.html", (accounts.get_account,), lambda _c, _a: {}, **values
-    )
+    return await show(read, "set_aside.html", (accounts.get_account,), lambda _c, _a: {}, **values)

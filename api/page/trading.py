@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from api.http.auth import Principal, require
 from api.http.context import context_of, principal_of
 from api.http.errors import ApiError
+from api.http.reads import Read
 from api.http.routes.markets import DisputeMarketBody, dispute_market, find
 from api.http.routes.orders import CancelOrdersBody, cancel_order, cancel_orders
 from api.page.cards import RANGES, MarketCard, cards
@@ -107,9 +108,10 @@ async def dispute(request: Request, market: str) -> Response:
 
 @router.get("/markets/{market}/orders")
 @router.get("/markets/{market}/dispute")
-async def show_market_of_form(market: str) -> Response:
+async def show_market_of_form(read: Read, market: str) -> Response:
     """Lead to the market: these addresses stand in the browser above a form that was refused, and are loaded again there."""
-    return RedirectResponse(f"/markets/{segment(market)}", 303)
+    query = read.request.url.query
+    return RedirectResponse(f"/markets/{segment(market)}{'?' if query else ''}{query}", 303)
 
 
 @router.post("/orders/{order_id}/cancel")

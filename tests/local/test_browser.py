@@ -10,7 +10,7 @@ from playwright.sync_api import sync_playwright
 
 from local import browser
 from local.npm import CHROMIUM, TYPESCRIPT, fetch
-from local.processes import StartError
+from local.processes import StartError, free_port
 from tests.javascript_types import problems
 
 if TYPE_CHECKING:
@@ -98,6 +98,15 @@ def test_the_fetched_browser_must_start_too(
     else:
         assert browser.fetched(tmp_path).path == files / "chromium"
         assert [path.name for path in files.iterdir() if "fonts" in path.name] == ["our-fonts.conf"]
+
+
+def test_without_a_network_the_reason_is_told_soon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What npm says, and not how it was called; nothing is kept."""
+    monkeypatch.setenv("npm_config_registry", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("npm_config_cache", str(tmp_path / "npm"))
+    with pytest.raises(StartError, match=r"npm cannot fetch @sparticuz/chromium 153\.0\.0: code ECONNREFUSED"):
+        fetch(CHROMIUM, tmp_path / "ours")
+    assert [path.name for path in (tmp_path / "ours").iterdir()] == ["lock"]
 
 
 @pytest.mark.chaos

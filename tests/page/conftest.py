@@ -82,7 +82,7 @@ class Visitor:
     def _hear(self, message: ConsoleMessage) -> None:
         text = message.text
         if message.type in {"warning", "error"} and not any(each in text for each in (*HARMLESS, *self.expected)):
-            self.problems.append(f"{message.type}: {text}")
+            self.problems.append(f"{message.type}: {text} {message.location.get('url', '')}")
 
 
 def shown(odds: str) -> str:

@@ -40,6 +40,12 @@ LOOKS = (PHONE, DESKTOP, Look(390, "light"), Look(1280, "dark"), Look(320, "ligh
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text("utf-8")
 RUN = "axe.run({resultTypes: ['violations']}).then(r => r.violations.map(v => v.id + ' ' + v.nodes[0].html.slice(0, 120)))"
 SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+UNSIGNED = """() => [...document.querySelectorAll("*")].filter((each) => {
+  const style = getComputedStyle(each), scrolls = /auto|scroll/.test(style.overflowX);
+  return scrolls && each.scrollWidth > each.clientWidth && !style.backgroundAttachment.includes("local");
+}).map((each) => each.outerHTML.slice(0, 120))"""
+"""Returns what scrolls sideways without the shadow that says so."""
+
 VISIBLE = "(document.querySelector('h1') || document.body).getBoundingClientRect().width"
 
 
@@ -50,6 +56,7 @@ def look_at(page: Page) -> list[str]:
     over = page.evaluate(SIDEWAYS)
     if over > 0:
         found.append(f"{over} px hang over the side")
+    found += [f"cut without a sign: {each}" for each in page.evaluate(UNSIGNED)]
     if not page.evaluate(VISIBLE):
         found.append("the heading has no width: is there a font?")
     return found

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import re
 from html import escape
+from html.parser import HTMLParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ import pytest
 from playwright.sync_api import expect
 
 from api.page.assets import Assets
+from tests.page.conftest import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,6 +52,43 @@ def test_feeds_tell_stories_and_results(newsroom: Newsroom) -> None:
     assert results["Is this <in> the feed & whole? Resolved: Yes"] == f"{url}/markets/{market['slug']}"
 
 
+class Metas(HTMLParser):
+    """Reads what a page says of itself to those who show a link to it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: dict[str, str] = {}
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note a meta tag that has a name or a property."""
+        given = dict(attrs)
+        name = given.get("property") or given.get("name")
+        if tag == "meta" and name:
+            assert name not in self.found
+            self.found[name] = given.get("content") or ""
+
+
+def test_a_shared_link_has_a_title_a_description_and_odds(newsroom: Newsroom) -> None:
+    """Of a story and of a market: what is shown where somebody shares it is text, and its odds are those of the API."""
+    url = newsroom.exchange.running.url
+    position = newsroom.trader.place(newsroom.many["market_id"], outcome="South", quantity="30")["position"]
+    known = {"min_position": position, "wait_ms": 10_000}
+    odds = newsroom.exchange.api.data(f"/markets/{newsroom.many['slug']}", min_position=position)["odds"]
+    story, market = (
+        Metas(httpx.get(f"{url}{path}", params=known, headers={"accept": "text/html"}, timeout=60).text).found
+        for path in (f"/stories/{newsroom.story['slug']}", f"/markets/{newsroom.many['slug']}")
+    )
+
+    assert (story["og:type"], story["og:title"]) == ("article", "Ships <b>leave</b> the harbour & return")
+    assert (market["og:type"], market["og:title"]) == ("website", "Where will they go?")
+    for tag in ("description", "og:description"):
+        assert f"Will they return? Yes {shown('0.5')}." in story[tag]
+        assert f"Where will they go? South {shown(odds['South'])}." in story[tag]
+        assert all(f"{name} {shown(price)}." in market[tag] for name, price in odds.items())
+    assert market["description"].startswith("Where will they go? South")
+
+
 @pytest.fixture
 def article() -> Iterator[Callable[[str], str]]:
     """A function that returns the address of an article on another server, with a frame for a page."""
@@ -76,10 +116,14 @@ def test_a_market_lives_in_the_frame_of_an_article(
     visitor = visitors()
     visitor.expected = ("frame-ancestors", "Framing")
     embedded = f"{visitor.url}/embed/markets/{newsroom.binary['slug']}"
+    answer = httpx.get(embedded, timeout=60)
+    policy = dict(each.split(" ", 1) for each in answer.headers["content-security-policy"].split("; "))
+    assert (policy["frame-ancestors"], policy["script-src"], policy["default-src"]) == ("*", "'self'", "'none'")
+    assert not re.search(r"<form|<button|<input|tidings_session", answer.text)
     size = 0
     for name in ("live.js", "dom.js", "embed.css"):
         size += len(Assets()._assets[name].compressed)
-    size += len(gzip.compress(httpx.get(embedded, timeout=30).content))
+    size += len(gzip.compress(answer.content))
     assert size <= 10_000
 
     page = visitor.open("/")

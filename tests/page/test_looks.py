@@ -100,12 +100,13 @@ def look_at_pages(
     desk = {"desk": "/desk", "people": "/desk/people", "write": "/desk/stories/new", "aside": "/desk/set-aside"}
     desk |= {"act": f"/desk/markets/{newsroom.binary['slug']}", "add": f"/desk/stories/{newsroom.story['slug']}"}
     visitor.expected = ("404",)
-    position, problems = newsroom.exchange.head(), []
+    wait_until_shown(newsroom.exchange.api.client, *special.values(), position=newsroom.exchange.head())
+    problems = []
     for key, pages in ((None, public | special), (trader.api.key, own), (OPERATOR_KEY, desk)):
         page = visitor.open("/") if key is None else visitor.sign_in(key)
         for name, path in pages.items():
             if chosen is None or name in chosen:
-                page.goto(f"{visitor.url}{path}{'&' if '?' in path else '?'}min_position={position}")
+                page.goto(f"{visitor.url}{path}")
                 problems += [f"{name}: {problem}" for problem in look_at(page)]
                 photograph(page, shots, name, look)
         visitor.context.clear_cookies()

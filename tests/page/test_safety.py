@@ -6,8 +6,10 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+from fastapi.routing import APIRoute
 
 from api.http.errors import ApiError
+from api.page.app import ROUTERS
 from api.page.assets import FOLDER, Assets
 from api.page.filters import credits_, percent, points, safe_url, segment
 from api.page.rendering import FOLDER as TEMPLATES
@@ -195,9 +197,33 @@ def test_a_form_stays_one_command_while_nobody_knows(code: str) -> None:
 @pytest.mark.parametrize("form", ["orders", "dispute"])
 def test_the_address_of_a_refused_form_can_be_loaded_again(exchange: Exchange, clients: Clients, form: str) -> None:
     """It stands in the browser then, and the page loads it when the market has changed."""
-    market = exchange.market()
-    answer = clients.new().get(f"/markets/{market['slug']}/{form}", follow_redirects=True)
-    assert (answer.status_code, answer.url.path) == (200, f"/markets/{market['slug']}")
+    market, known = exchange.market(), {"min_position": exchange.head()}
+    answer = clients.new().get(f"/markets/{market['slug']}/{form}", params=known, follow_redirects=True)
+    assert (answer.status_code, answer.url.path) == (200, f"/markets/{market['slug']}"), answer.text
+    assert answer.url.params["min_position"] == str(known["min_position"])
+
+
+PAGES = sorted(
+    {
+        route.path
+        for router in ROUTERS
+        for route in router.routes
+        if isinstance(route, APIRoute) and "GET" in route.methods
+    }
+    - {"/join", "/rss/resolutions", "/rss/stories", "/sign-in"}  # these are not live
+)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_an_open_page_can_be_fetched_again(newsroom: Newsroom, clients: Clients, path: str) -> None:
+    """Every page that follows the stream asks for itself as of the newest position; so does one that shows a refused form."""
+    trader = newsroom.trader
+    names = {"market": newsroom.binary["slug"], "story": newsroom.story["slug"], "account": trader.name}
+    client = clients.signed_in(newsroom.exchange.api.key if path.startswith("/desk") else trader.api.key)
+    answer = client.get(path.format(**names), params={"min_position": newsroom.exchange.head()}, follow_redirects=True)
+
+    assert answer.status_code == 200, answer.text
+    assert int(re.findall(r'data-position="(\d+)"', answer.text)[0]) >= newsroom.story["position"]
 
 
 def test_a_payout_is_offered_when_the_window_has_ended(exchange: Exchange, clients: Clients) -> None:

@@ -6,9 +6,12 @@ import { percent } from "./dom.js?v=VERSION";
 class TidingsChart extends HTMLElement {
   connectedCallback() {
     this.at = -1;
+    if (!this.querySelector(".readout")) return;
     const svg = this.svg();
     svg.addEventListener("pointermove", (event) => this.point(event));
-    svg.addEventListener("pointerleave", () => this.hide());
+    svg.addEventListener("pointerdown", (event) => this.point(event));
+    // What a finger has tapped at stays to be read when it is lifted, until the next tap elsewhere.
+    svg.addEventListener("pointerleave", (event) => { if (event.pointerType !== "touch") this.hide(); });
     svg.addEventListener("blur", () => this.hide());
     svg.addEventListener("keydown", (event) => this.key(event));
   }
