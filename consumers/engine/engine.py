@@ -22,7 +22,7 @@ import structlog
 from consumers.engine.batch import AppendBatch, BatchLimits
 from consumers.engine.clock import Clock, system_clock
 from consumers.engine.command_source import CommandSource
-from consumers.engine.courier import Courier
+from consumers.engine.courier import Courier, TransferMeasures
 from consumers.engine.decider import CommandFailedError, Decider
 from consumers.engine.heartbeats import Heartbeats
 from consumers.engine.log import Append, Fenced, InDoubt, Log, LogLost, UnsafeLog
@@ -121,6 +121,10 @@ class Engine(EngineRunner):
     def snapshot_age(self) -> float | None:
         """Return the seconds since this engine last began a snapshot, or read one; None if it keeps none."""
         return self._replica.snapshot_age()
+
+    def transfers(self) -> TransferMeasures | None:
+        """Return the numbers of what goes to and comes from other partitions; None if there are none, or nothing is known yet."""
+        return None if self._courier is None else self._courier.measured()
 
     def _wake(self) -> None:
         self._source.wake()

@@ -14,9 +14,11 @@ import pytest
 from eventsourcing.popo import POPOApplicationRecorder
 from msgspec.structs import replace
 
+from consumers.engine.clock import system_clock
 from consumers.engine.command_source import CommandReply, LocalCommand, LocalCommandSource
 from consumers.engine.engine import Engine
 from consumers.engine.log import Append, InDoubt, RecorderLog
+from consumers.engine.metrics import EngineCollector
 from consumers.engine.transfer_topic import Arrival, Outgoing
 from domain.account import DepositCash, OpenAccount
 from domain.assignments import AssignPartition
@@ -308,6 +310,49 @@ def test_a_channel_that_carries_nothing_fills_up() -> None:
         wait_for(lambda: world.engines[2].exchange.channels.received == {0: OUTGOING_MAX + 1})
 
 
+def numbers(engine: Engine) -> dict[str, dict[str, float]]:
+    """Return an engine's metrics of transfers, by the other partition."""
+    return {
+        family.name.removeprefix("tidings_engine_transfers_"): {
+            sample.labels.get("to") or sample.labels.get("from", ""): sample.value for sample in family.samples
+        }
+        for family in EngineCollector(engine).collect()
+    }
+
+
+def test_metrics_tell_where_cash_is() -> None:
+    """What waits to be carried and since when, and what is in transit, as a sum over all engines."""
+    with three() as world:
+        world.between.dead.add(2)
+        for number in range(3):
+            assert world.ask(0, f"t{number}", TransferFunds(world.account, 2, MICRO)).code is None
+        assert world.ask(0, "other", TransferFunds(world.account, 1, 5 * MICRO)).code is None
+        wait_for(lambda: world.engines[1].exchange.channels.received == {0: 1})
+        found = [numbers(engine) for engine in world.engines]
+        assert found[0]["sent"] == {"1": 1, "2": 3}
+        assert found[0]["waiting"]["2"] == 3
+        assert found[0]["waiting_seconds"].keys() >= {"2"}
+        assert 0 <= found[0]["waiting_seconds"]["2"] < 60
+        assert found[1]["received"] == {"0": 1}
+        assert sum(each["tidings_engine_transit_credits"][""] for each in found) == 3
+        assert found[1]["tidings_engine_clock_ahead_seconds"] == {"": 0.0}
+
+        world.between.dead.clear()
+        wait_for(lambda: sum(numbers(each)["tidings_engine_transit_credits"][""] for each in world.engines) == 0)
+        assert numbers(world.engines[0])["missing"] == {}
+
+
+def test_a_clock_that_is_ahead_is_told() -> None:
+    """A transfer from the future moves the receiver's time, and shows."""
+    with three() as world:
+        later = system_clock() + 3_600 * MICRO
+        world.between.records[0].append(Outgoing(0, Transfer(1, 1, world.account, MICRO, later, "x1"), b""))
+        world.sources[0].wake()
+        wait_for(lambda: world.engines[0].exchange.channels.received == {1: 1})
+        assert world.engines[0].exchange.time >= later
+        assert 3_500 < numbers(world.engines[0])["tidings_engine_clock_ahead_seconds"][""] <= 3_600
+
+
 def test_a_channel_that_has_lost_a_record_stands_still_alone() -> None:
     """What comes too early is left out, loudly; other channels go on, and so does this one when the record comes after all."""
     with three() as world:
@@ -316,7 +361,9 @@ def test_a_channel_that_has_lost_a_record_stands_still_alone() -> None:
             world.between.records[0].append(Outgoing(0, one, b""))
         world.sources[0].wake()
         wait_for(lambda: world.engines[0].exchange.channels.received == {2: 1})
+        assert numbers(world.engines[0])["missing"] == {"1": 1.0}
         for one in (lost, early):
             world.between.records[0].append(Outgoing(0, one, b""))
         world.sources[0].wake()
         wait_for(lambda: world.engines[0].exchange.channels.received == {1: 2, 2: 1})
+        assert numbers(world.engines[0])["missing"] == {}
