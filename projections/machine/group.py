@@ -12,8 +12,8 @@ memory. It leaves
 - with all others, when so much is new that each catches up faster alone.
 
 After a transaction the group rests, `REST` times as long as it took: what arrives meanwhile is folded together, so the more
-there is, the less each event costs. An event that comes after the rest is folded at once. While there is more than fits into
-one transaction, the group does not rest.
+there is, the less each event costs. An event that comes after the rest is folded at once. Under load (`LOAD_EVENTS_PER_S`) it
+may rest longer: orders need the CPU then. While there is more than fits into one transaction, the group does not rest.
 """
 
 import threading
@@ -39,7 +39,16 @@ REST: Final = 3.0
 """The rest after a transaction, as a multiple of the time that it took."""
 
 REST_SECONDS_MAX: Final = 0.03
-"""The longest rest."""
+"""The longest rest without load."""
+
+LOAD_REST_SECONDS_MAX: Final = 0.15
+"""The longest rest under load."""
+
+LOAD_EVENTS: Final = 300
+"""The fewest events of a transaction under load."""
+
+LOAD_EVENTS_PER_S: Final = 5_000
+"""The rate at which events come under load: twice that of the lag that readers are promised, a tenth of a second."""
 
 TOGETHER_EVENTS_MAX: Final = 40_000
 """The most events that the group takes on at a time; for more, its members catch up alone."""
@@ -60,6 +69,20 @@ WAIT_SECONDS: Final = 0.5
 """The longest wait for a batch before the group looks whether its members still belong to it."""
 
 _READER: Final = "group"
+
+
+def rest_seconds(events: int, gathered_seconds: float, took_seconds: float) -> float:
+    """Return how long the group rests after a transaction.
+
+    Args:
+        events: the number of events that waited for it.
+        gathered_seconds: the time in which they came.
+        took_seconds: how long the transaction took.
+    """
+    if events > TRANSACTION_EVENTS_MAX:
+        return 0.0
+    loaded = events >= max(LOAD_EVENTS, LOAD_EVENTS_PER_S * gathered_seconds)
+    return min(REST * took_seconds, LOAD_REST_SECONDS_MAX if loaded else REST_SECONDS_MAX)
 
 
 class Group:
@@ -173,6 +196,7 @@ class Group:
     def _fold_together(self, connection: PipelineConnection) -> None:
         """Fold batch after batch, until there is no member left or too much to fold."""
         position = self._update_members(connection)
+        read_at = monotonic()
         while position is not None:
             batch = self._log.after(position, WAIT_SECONDS, _READER)
             if batch is None:
@@ -181,7 +205,8 @@ class Group:
                 return
             else:
                 began = monotonic()
-                rest = len(batch.events) <= TRANSACTION_EVENTS_MAX
+                gathered, read_at = began - read_at, began
+                waiting = len(batch.events)
                 batch = batch.first(TRANSACTION_EVENTS_MAX)
                 advance_together(connection, list(self._members.values()), batch, gapless=self._gapless)
                 if self._traces is not None:
@@ -189,8 +214,7 @@ class Group:
                 if grown := [table for member in self._members.values() for table in member.workspace.grown()]:
                     self._analyst.request(grown)
                 self._bound_memory()
-                if rest:
-                    self._stopping.wait(min(REST * (monotonic() - began), REST_SECONDS_MAX))
+                self._stopping.wait(rest_seconds(waiting, gathered, monotonic() - began))
             position = self._update_members(connection)
 
     def _bound_memory(self) -> None:

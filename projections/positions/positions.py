@@ -195,6 +195,7 @@ VERSIONS = Table(
     PositionVersion,
     key=["partition", "opened_position", "outcome", "position"],
     indexes=[f"account_id, position, outcome WHERE {IS_SETTLEMENT}", "account_id, category, position"],
+    covered=["shares", "cost_basis"],
 )
 MARKETS = facts_table("positions_markets", HeldMarket, indexes=[f"USING gist ({HELD_RANGE})"])
 CATEGORIES = category_table("positions_categories")
@@ -310,7 +311,7 @@ class Holdings:
 
 
 PROJECTION = Projection(
-    "positions", 8, (POSITIONS, VERSIONS, MARKETS, CATEGORIES, *TABLES), fold, scope="holding", weight=16.0
+    "positions", 9, (POSITIONS, VERSIONS, MARKETS, CATEGORIES, *TABLES), fold, scope="holding", weight=16.0
 )
 
 _COLUMNS: Final = "account_id, market_id, outcome, shares, cost_basis, realized, fees, volume, buys, position, time"

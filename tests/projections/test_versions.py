@@ -21,7 +21,7 @@ VERSIONS: Final[dict[str, tuple[int, str]]] = {
     "trades": (8, "655817183c3db125"),
     "orders": (4, "e483cd840255a110"),
     "book": (4, "a2ed7b18c4c6ce85"),
-    "positions": (8, "ca2e052c4ba7acc9"),
+    "positions": (9, "780b7cdce2a5ddbb"),
     "accounts": (4, "c66cd0e84b482383"),
     "log_index": (1, "f57bfa77b8e2d308"),
     "invitations": (2, "92febce3747d3273"),

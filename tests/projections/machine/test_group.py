@@ -19,7 +19,7 @@ from projections.machine import group as group_module
 from projections.machine import rows as rows_module
 from projections.machine.advance import BusyError, LogGapError, Member, advance_together
 from projections.machine.batch import Batch
-from projections.machine.group import Group
+from projections.machine.group import Group, rest_seconds
 from projections.machine.log_reader import LogReader
 from projections.machine.store import connect, position_of, try_lock
 from projections.machine.workspace import Workspace
@@ -346,3 +346,19 @@ def test_what_is_too_much_is_left_to_each_alone(
         assert all(grouped.group.may_join(name) for name in PROJECTIONS)
     finally:
         grouped.close()
+
+
+@pytest.mark.parametrize(
+    ("events", "gathered", "took", "rest"),
+    [
+        (1, 0.5, 0.002, 0.006),  # an order that came alone: the next one is shown as soon
+        (100, 0.046, 0.016, 0.03),  # 1,000 orders/s
+        (600, 0.3, 0.06, 0.03),  # the same after a stall
+        (500, 0.06, 0.03, 0.09),  # 4,000 orders/s
+        (4_000, 0.2, 0.15, 0.15),
+        (5_001, 0.2, 0.15, 0.0),  # more than one transaction takes: the group is behind
+    ],
+)
+def test_the_group_rests_longer_only_under_load(events: int, gathered: float, took: float, rest: float) -> None:
+    """The rest grows with the transaction, up to a bound that keeps what readers are promised at each load."""
+    assert rest_seconds(events, gathered, took) == pytest.approx(rest)
