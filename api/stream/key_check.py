@@ -26,6 +26,8 @@ AWAY_SECONDS: Final = 1.0
 class KeyCheck:
     """Whether the key behind a subscription still counts; one that is public, by its channels or by a setting, needs none."""
 
+    __slots__ = ("_header", "_keys", "_next_at")
+
     def __init__(self, keys: Keys, scope: Scope, wanted: Subscribed) -> None:
         self._keys = keys
         self._header = header_of(scope, b"authorization") if is_private(wanted) else ""

@@ -114,6 +114,8 @@ class EventStreams:
 class _EventStream:
     """One open stream."""
 
+    __slots__ = ("_hub", "_key", "_send", "_subscriber", "_write_piece")
+
     def __init__(self, context: Context, hub: Hub, subscriber: Subscriber, scope: Scope, send: Send) -> None:
         self._hub = hub
         self._subscriber = subscriber
