@@ -18,7 +18,8 @@ from psycopg.sql import SQL, Literal
 from psycopg_pool import ConnectionPool
 from pydantic import SecretStr
 
-from api.processes import Dependencies, Embedded, HttpProcess, start_projector
+from api.processes import Dependencies, Embedded, HttpProcess
+from api.projecting import start_projector
 from consumers.kafka.topics import ensure_topics
 from eventsourcing_kafka.recorders import KafkaApplicationRecorder
 from local.processes import polls

@@ -10,7 +10,8 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from api.processes import HttpProcess, start_projector
+from api.processes import HttpProcess
+from api.projecting import start_projector
 from consumers.engine.postgres_log import postgres_recorder
 from consumers.kafka.topics import ensure_topics
 from consumers.run_engine import make_engine
