@@ -23,7 +23,7 @@ from projections.machine.row_values import copying
 from projections.machine.table import Table
 from projections.machine.workspace import Workspace
 from projections.positions.valuation import positions_value_at, positions_value_now
-from projections.reading import AsOf, Conditions, query
+from projections.reading import AsOf, query
 
 
 @dataclass(slots=True)
@@ -353,32 +353,6 @@ def names(connection: Connection, as_of: AsOf, account_ids: Sequence[str]) -> di
         [list(account_ids), as_of.position],
     ).fetchall()
     return dict(rows)
-
-
-@query("accounts")
-def statement(
-    connection: Connection, as_of: AsOf, account_id: str, *, limit: int = 50, after: tuple[int] | None = None
-) -> list[LedgerEntry]:
-    """Return every movement of the account's money, newest first."""
-    where = Conditions("account_id = %s AND position <= %s", account_id, as_of.position)
-    where.add("available_after IS NOT NULL")
-    where.after("position", after)
-    with connection.cursor(row_factory=args_row(LedgerEntry)) as cursor:
-        return cursor.execute(
-            f"SELECT {LEDGER.column_list} FROM ledger {where.sql} ORDER BY position DESC LIMIT %s",
-            [*where.values, limit],
-        ).fetchall()
-
-
-@query("accounts")
-def posted_bonds(connection: Connection, as_of: AsOf, account_id: str) -> Credits:
-    """Return the bonds of the account in disputes that are not answered yet. Neither its cash nor its equity has them."""
-    row = connection.execute(
-        "SELECT coalesce(sum(bonds), 0)::int8 FROM ledger WHERE account_id = %s AND position <= %s AND bonds <> 0",
-        [account_id, as_of.position],
-    ).fetchone()
-    assert row is not None, "an aggregate always has a row"
-    return int(row[0])
 
 
 @query("accounts")

@@ -41,8 +41,7 @@ class PositionRow:
 
     `realized` is net of `fees`; `volume` is the cost of all fills, `buys` the cost of the purchases. `trades` counts
     executions, not fills. `open` says whether there are shares: it is a column because an index on `shares` would change
-    with every trade. `opened_position` is the log position of the event that began the position, `position` and `time` are
-    the log position and time of its last change.
+    with every trade. `opened_position` is where in the log the position began, `position` and `time` are of its last change.
     """
 
     partition: int
