@@ -45,7 +45,11 @@ class Settings(BaseSettings):
     log: Literal["postgres", "kafka"] = Field(default="postgres", description="the store of the event log")
     partition: int = Field(default=0, ge=0, description="partition of the log that this engine writes")
     partitions: int = Field(
-        default=1, ge=1, description="number of partitions of the log; only engines know more than 1"
+        default=1, ge=1, description="number of partitions of the log; only engines and projectors know more than 1"
+    )
+    placing: str = Field(
+        default="",
+        description="partitions in which new stories and accounts are placed, as 0,1,3; none: all partitions",
     )
     append_ms: int = Field(
         default=5_000,
@@ -338,6 +342,8 @@ class Settings(BaseSettings):
             raise ValueError(f"partitions is {self.partitions}, expected 1 with a log in PostgreSQL")
         if self.partition >= self.partitions:
             raise ValueError(f"partition is {self.partition}, expected less than partitions, {self.partitions}")
+        if bad := [each for each in listed(self.placing) if not each.isdecimal() or int(each) >= self.partitions]:
+            raise ValueError(f"placing names {bad[0]}, expected numbers below partitions, {self.partitions}")
         if self.kafka_security_protocol.startswith("SASL") and not (
             self.kafka_sasl_mechanism and self.kafka_username and self.kafka_password
         ):

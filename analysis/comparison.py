@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -19,7 +20,7 @@ from domain.orders import PlaceOrder
 from domain.partition import CommandRejected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from analysis.recovered import Certainty, RecoveredCommand
     from analysis.replay import History
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 SAME: Final = "same"
 OTHER: Final = "other"
+
+KeepWorlds = Callable[[Mapping[str, str]], None]
+"""Is told the schema of each world by its name, `same` and `other`. It has all read models, and the log of the world."""
 
 
 class AnswerChange(NamedTuple):
@@ -100,6 +104,7 @@ def compare(
     *,
     until: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    keep: KeepWorlds | None = None,
 ) -> ComparedWorlds:
     """Decide the commands of a log again as they were, and in another world, and compare the two.
 
@@ -111,6 +116,7 @@ def compare(
         beside: the other world, in which nothing has happened yet.
         until: the last position whose command is decided, with all that it left.
         progress: told the position reached and the last one.
+        keep: called with both worlds at the end, before they are dropped.
 
     Raises:
         ControlError: under the recorded terms another event came out. Then nothing is said of the other world.
@@ -119,9 +125,10 @@ def compare(
     """
     end = history.end() if until is None else min(until, history.end())
     control, counts, position = Control(World(partition=history.partition, is_recorded=True)), CommandCounts(), 0
+    whole = keep is not None
     with scratch_schemas(dsn, SAME, OTHER) as (same, other), ExitStack() as stack:
-        same_fold = stack.enter_context(closing(ScratchFold(dsn, same, history.partition)))
-        other_fold = stack.enter_context(closing(ScratchFold(dsn, other, history.partition)))
+        same_fold = stack.enter_context(closing(ScratchFold(dsn, same, history.partition, whole=whole)))
+        other_fold = stack.enter_context(closing(ScratchFold(dsn, other, history.partition, whole=whole)))
         for recovered in recovered_commands(history.events()):
             if recovered.events[0].position > end:
                 break
@@ -140,6 +147,8 @@ def compare(
                 progress(position, end)
         same_fold.finish()
         other_fold.finish()
+        if keep is not None:
+            keep({SAME: same, OTHER: other})
         return ComparedWorlds(
             position,
             counts,

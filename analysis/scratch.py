@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import psycopg
 from psycopg import sql
 
+from analysis.scratch_log import append_to_log, make_log
 from projections.machine.advance import Member, advance_together
 from projections.machine.batch import Batch
-from projections.machine.store import connect, ensure
+from projections.machine.store import analyze, connect, ensure, make_indexes
 from projections.machine.workspace import Workspace
 from projections.registry import PROJECTIONS
 
@@ -36,7 +37,7 @@ BATCHES_WAITING: Final = 2
 """The most batches that wait to be folded: then whoever makes events waits."""
 
 READ_MODELS: Final = ("timeline", "markets", "trades", "orders", "positions", "accounts")
-"""The read models that are folded: those that the measures are read from."""
+"""The read models that are folded in any case: those that the measures are read from."""
 
 
 class ScratchBusyError(Exception):
@@ -61,7 +62,7 @@ def scratch_schemas(dsn: str, *names: str) -> Iterator[list[str]]:
             "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [f"tidings {PREFIX}"]
         ).fetchone()
         if not row or not row[0]:
-            raise ScratchBusyError("another what-if is at work on this database; wait for it, or end it")
+            raise ScratchBusyError("another what-if or backtest is at work on this database; wait for it, or end it")
         drop_scratch(connection)
         try:
             yield [PREFIX + name for name in names]
@@ -77,9 +78,12 @@ def drop_scratch(connection: psycopg.Connection[Any]) -> None:
 
 
 class ScratchFold:
-    """Folds events into the read models of a schema, in a thread of its own."""
+    """Folds events into the read models of a schema, in a thread of its own.
 
-    def __init__(self, dsn: str, schema: str, partition: int = 0) -> None:
+    A fold that is `whole` has all read models, and a log of the events: what an export reads.
+    """
+
+    def __init__(self, dsn: str, schema: str, partition: int = 0, *, whole: bool = False) -> None:
         self.folded = 0
         """The number of events that were added."""
         self._partition = partition
@@ -88,11 +92,13 @@ class ScratchFold:
         self._batches: Queue[tuple[list[Recorded], list[RefusedOrder]] | None] = Queue(BATCHES_WAITING)
         self._error: BaseException | None = None
         self._is_dropped = False
-        self._members = [Member(PROJECTIONS[name], Workspace(PROJECTIONS[name].tables)) for name in READ_MODELS]
+        names = PROJECTIONS if whole else READ_MODELS
+        self._members = [Member(PROJECTIONS[name], Workspace(PROJECTIONS[name].tables)) for name in names]
         self._opened = ExitStack()
         self._connection: PipelineConnection = self._opened.enter_context(connect(dsn, schema))
         ensure(self._connection, [member.projection for member in self._members], partition, schema)
         self._connection.execute("CREATE TABLE refused_orders (order_id text NOT NULL, code text NOT NULL)")
+        self._log = make_log(dsn, schema, partition) if whole else None
         self._thread = threading.Thread(target=self._work, name=f"fold-{schema}", daemon=True)
         self._thread.start()
 
@@ -108,22 +114,27 @@ class ScratchFold:
         self._refused.append(RefusedOrder(order_id, code))
 
     def finish(self) -> None:
-        """Fold what is left, and end. Raises what folding has raised."""
+        """Fold what is left, make a whole fold's indexes for readers, and end. Raises what folding has raised."""
         if self._events:
             self._hand_over()
-        self._end()
+        self._stop()
         self._raise()
+        if self._log is not None:
+            for member in self._members:
+                make_indexes(self._connection, member.projection)
+                analyze(self._connection, [table.name for table in member.projection.tables])
+        self._opened.close()
 
     def close(self) -> None:
         """End after the batch at hand, and let the others be. May be called again."""
         self._is_dropped = True
-        self._end()
+        self._stop()
+        self._opened.close()
 
-    def _end(self) -> None:
+    def _stop(self) -> None:
         if self._thread.is_alive():
             self._batches.put(None)
             self._thread.join()
-        self._opened.close()
 
     def _hand_over(self) -> None:
         self._raise()
@@ -149,3 +160,5 @@ class ScratchFold:
                 with self._connection.cursor() as cursor, cursor.copy("COPY refused_orders FROM STDIN") as copy:
                     for row in refused:
                         copy.write_row(row)
+            if self._log is not None:
+                append_to_log(self._connection, self._log, events)

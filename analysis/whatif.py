@@ -13,8 +13,9 @@ from analysis.terms import Terms
 from analysis.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
+    from analysis.comparison import KeepWorlds
     from analysis.recovered import RecoveredCommand
     from analysis.replay import History
     from domain.events import Recorded
@@ -34,6 +35,7 @@ def what_if(
     *,
     until: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    keep: KeepWorlds | None = None,
 ) -> ComparedWorlds:
     """Decide the commands of a log again, under the recorded and under other terms, and compare the two worlds.
 
@@ -45,6 +47,7 @@ def what_if(
         dsn: a database that `migrations` has prepared, and that may hold live read models.
         until: the last position whose command is decided, with all that it left.
         progress: told the position reached and the last one.
+        keep: called with both worlds at the end, before they are dropped.
 
     Raises:
         ControlError: under the recorded terms another event came out. Then nothing is said of other terms.
@@ -53,10 +56,22 @@ def what_if(
         UnreadableEventError: the log has an event that this version does not know.
     """
     world = World(terms, history.partition, is_recorded=terms == Terms())
-    found = compare(history, dsn, _OtherTerms(world), until=until, progress=progress)
-    if unknown := terms.markets - world.terms.found:
-        raise UnknownMarketsError(sorted(unknown))
+
+    def keep_known(schemas: Mapping[str, str]) -> None:
+        _check_markets(world)
+        if keep is not None:
+            keep(schemas)
+
+    found = compare(
+        history, dsn, _OtherTerms(world), until=until, progress=progress, keep=None if keep is None else keep_known
+    )
+    _check_markets(world)
     return found
+
+
+def _check_markets(world: World) -> None:
+    if unknown := world.terms.terms.markets - world.terms.found:
+        raise UnknownMarketsError(sorted(unknown))
 
 
 class _OtherTerms(OtherWorld):

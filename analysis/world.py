@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from analysis.terms import Terms, TermsInUse
-from consumers.engine.batch import entries_of
+from consumers.engine.decider import entries_of
 from domain.events import Recorded
 from domain.exchange import Exchange
 from domain.rejections import Rejection

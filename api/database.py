@@ -12,7 +12,7 @@ from psycopg_pool import ConnectionPool
 
 from local.postgres import Postgres
 from migrations import migrate
-from projections.machine.store import CONNECT_OPTIONS
+from projections.machine.store import CONNECT_OPTIONS, schema_of, use_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,9 +39,13 @@ def dsn_of(settings: Settings) -> str:
 
 
 def connect_migrated(settings: Settings, stack: ExitStack) -> psycopg.Connection[Any]:
-    """Return an autocommit connection to the database of these settings, migrated; the stack closes it. Needs a DSN."""
+    """Return an autocommit connection to the database of these settings, migrated; the stack closes it. Needs a DSN.
+
+    It reads the read models of the settings' partition.
+    """
     connection = stack.enter_context(psycopg.connect(dsn_of(settings), autocommit=True, **CONNECT_OPTIONS))
     migrate(connection)
+    use_schema(connection, schema_of(settings.partition))
     return connection
 
 

@@ -12,6 +12,7 @@ from consumers.lost_log import forget_index, put_engine_files_aside
 from consumers.wiring import open_recorder
 from projections.dashboards import roles
 from projections.machine.known_log import lost_events, put_aside
+from projections.machine.store import schema_of
 from projections.reading import projection_status
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def accept_lost_log(settings: Settings, *, engine: bool = False, read_models: bo
     """Forget what was known of the log. No process of the exchange may run.
 
     Args:
-        settings: those of the process that accepts.
+        settings: those of the process that accepts, with the partition whose log it is.
         engine: put the snapshots and the command index aside; the engine folds the log anew.
         read_models: put the read models aside if the log lacks events that they have folded; they are made anew.
 
@@ -41,6 +42,7 @@ def accept_lost_log(settings: Settings, *, engine: bool = False, read_models: bo
         connection = connect_migrated(settings, stack)
         problem = lost_events(stack.enter_context(open_recorder(settings)), projection_status(connection))
         if problem is not None:
-            renamed = put_aside(connection)
-            roles.forget_views(connection)
+            renamed = put_aside(connection, schema_of(settings.partition))
+            if settings.partition == 0:
+                roles.forget_views(connection)
             _log.warning("lost_log_accepted", part="read models", reason=problem, put_aside=renamed)

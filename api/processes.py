@@ -22,11 +22,10 @@ from api.database import connect_migrated, connection_pool, dsn_of, with_databas
 from api.http.app import create_app, create_ops_app
 from api.http.key_watch import KeyWatch
 from api.http.server import HttpServer
-from api.lag import positions_of
 from api.logs import announce
 from api.page.app import add_pages
 from api.page.set_aside import Letter
-from api.status_metrics import StatusCollector
+from api.projecting import start_projector
 from api.stop_signals import wait_for_stop
 from api.stream.hub import Hub, limits_of
 from api.stream.metrics import StreamMetrics
@@ -41,14 +40,12 @@ from consumers.kafka.dead_letters import DeadLetters
 from consumers.kafka.gateway import KafkaGateway
 from consumers.kafka.order_gate import OrderGate, Signer
 from consumers.ops_server import ops_server
-from consumers.projector.projector import Projector
 from consumers.webhooks.metrics import WebhookCollector
 from consumers.webhooks.webhooks import Webhooks
 from consumers.wiring import batch_limits, open_log, open_recorder, open_traces
-from projections.dashboards.watchdog import Watchdog
 from projections.machine.known_log import WHAT_TO_DO, LostEventsError, lost_events
 from projections.machine.progress import Progress
-from projections.machine.store import SCHEMA, connect
+from projections.machine.store import SCHEMA
 from projections.reading import projection_status
 from projections.searching import set_language
 
@@ -118,9 +115,9 @@ def open_letters(settings: Settings) -> list[Letter]:
 
 
 def refuse_several_partitions(settings: Settings) -> None:
-    """Raise ValueError if the log has several partitions: their read models would overwrite each other's rows."""
+    """Raise ValueError if the log has several partitions: this sends to one only, and reads one only."""
     if settings.partitions > 1:
-        raise ValueError(f"only the engine supports {settings.partitions} partitions yet")
+        raise ValueError(f"this process does not support {settings.partitions} partitions yet")
 
 
 class ServingProcess(ABC):
@@ -200,7 +197,11 @@ class ServingProcess(ABC):
         context = app.state.context
         archive = Archive(self.dependencies.log, self.dependencies.pool)
         hub = Hub(
-            archive, self.dependencies.progress, limits_of(self.settings), StreamMetrics(context.metrics.registry)
+            archive,
+            self.dependencies.progress,
+            limits_of(self.settings),
+            StreamMetrics(context.metrics.registry),
+            lambda: self.gateway.under_way,
         )
         app.streams = {"http /v1/stream": EventStreams(context, hub), "websocket /v1/ws": Sockets(context, hub)}
         return hub
@@ -289,46 +290,6 @@ def refuse_lost_log(connection: Connection[Any], log: ApplicationRecorder) -> No
         raise LostEventsError(f"The log has lost events: {problem}. {WHAT_TO_DO}")
 
 
-def start_projector(settings: Settings, stack: contextlib.ExitStack) -> Projector:
-    """Fold the log into the read models, in threads of their own, until the stack closes. Needs a DSN."""
-    refuse_several_partitions(settings)
-    recorder = stack.enter_context(open_recorder(settings))
-    traces = stack.enter_context(open_traces(settings, "projector"))
-    projector = Projector(
-        recorder,
-        dsn_of(settings),
-        partition=settings.partition,
-        gapless=settings.log == "kafka",
-        traces=None if traces is None else traces.folds(),
-        watchdog=Watchdog(dsn_of(settings)),
-    )
-    projector.start()
-    stack.callback(projector.stop)
-    return projector
-
-
-def run_projector(settings: Settings) -> None:
-    """Fold the log into the read models until SIGINT or SIGTERM.
-
-    Raises:
-        LostEventsError: the log is another one than the read models were folded from, or has lost events.
-        RuntimeError: one of its threads stopped by an error of ours.
-    """
-    with contextlib.ExitStack() as stack:
-        settings = with_database(settings, stack)
-        projector = start_projector(settings, stack)
-        status = _status_of(settings, projector)
-        registry = CollectorRegistry()
-        registry.register(StatusCollector(status))
-        stack.enter_context(ops_server(settings, lambda: _missing(status), registry))
-        announce("The projector folds the log")
-        problem = wait_for_stop(projector.problem)
-    if projector.error is not None:
-        raise projector.error
-    if problem is not None:
-        raise RuntimeError(problem)
-
-
 def start_webhooks(settings: Settings, recorder: ApplicationRecorder, stack: contextlib.ExitStack) -> Webhooks:
     """Send to the webhooks, from a thread of its own, until the stack closes. Needs a DSN."""
     webhooks = Webhooks(
@@ -351,24 +312,6 @@ def run_webhooks(settings: Settings) -> None:
         problem = wait_for_stop(webhooks.problem)
     if problem is not None:
         raise RuntimeError(problem)
-
-
-def _status_of(settings: Settings, projector: Projector) -> Callable[[], dict[str, Any]]:
-    def status() -> dict[str, Any]:
-        with connect(dsn_of(settings)) as connection:
-            rows = projection_status(connection)
-        return positions_of(projector.recorder, rows)
-
-    return status
-
-
-def _missing(status: Callable[[], dict[str, Any]]) -> list[str]:
-    """Return what a projector lacks for its work: the database, the log, or events of it."""
-    try:
-        found = status()
-    except Exception as error:  # noqa: BLE001  whatever it is, it is not ready
-        return [type(error.__cause__ or error).__name__]
-    return ["events"] if found["lost"] else []
 
 
 def run_order_gate(settings: Settings) -> None:

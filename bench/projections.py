@@ -35,7 +35,7 @@ from consumers.engine.postgres_log import postgres_recorder
 from domain.account import TradeSettled
 from local.postgres import Postgres, drop_database
 from messages.application import LogApplication, LogEvent
-from projections import accounts, book, calibration, candle_windows, equity, log_index, orders
+from projections import accounts, book, calibration, candle_windows, equity, log_index, orders, statements
 from projections.machine.advance import advance
 from projections.machine.log_reader import read_log
 from projections.machine.progress import Progress
@@ -227,7 +227,7 @@ def reads(connection: psycopg.Connection[Any], at: int) -> dict[str, Callable[[A
         "positions": lambda a, r: positions.account_positions(c, a, r.choice(names)),
         "fills": lambda a, r: trades.account_fills(c, a, r.choice(names)),
         "orders": lambda a, r: orders.account_orders(c, a, r.choice(names)),
-        "statement": lambda a, r: accounts.statement(c, a, r.choice(names)),
+        "statement": lambda a, r: statements.statement(c, a, r.choice(names)),
         "holders": lambda a, r: positions.holders(c, a, r.choice(ids)),
         "events of a market": lambda a, r: log_index.positions(c, a, log_index.Search(market_id=r.choice(ids)), 100),
         "settlements": lambda a, r: positions.settlements(c, a, r.choice(names)),

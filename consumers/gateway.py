@@ -26,6 +26,10 @@ __all__ = ["Busy", "EngineStopped", "Gateway", "GatewayError", "LocalGateway", "
 class Gateway(Protocol):
     """The way to the engine. The gateway sets the ids of all that a command creates, whatever its fields hold."""
 
+    @property
+    def under_way(self) -> int:
+        """The number of commands that have no reply yet."""
+
     async def submit(self, command_id: str, command: Command, at: Time | None = None) -> Reply:
         """Return the reply to the command; a refusal is a reply too. A repeated command gets the reply of the first time.
 
@@ -61,6 +65,11 @@ class LocalGateway:
         self._source = source
         self._timeout_seconds = timeout_seconds
         self._quotes = (f"quote:{uuid4().hex}:{number}" for number in count())
+
+    @property
+    def under_way(self) -> int:
+        """The number of commands that have no reply yet."""
+        return self._source.under_way
 
     async def submit(self, command_id: str, command: Command, at: Time | None = None) -> Reply:
         """Return the reply to the command."""

@@ -1,6 +1,7 @@
 """All commands that the exchange decides: a closed list, as `domain.events` is for what they leave in the log."""
 
 from domain.account import DepositCash, OpenAccount, WithdrawCash
+from domain.assignments import AssignPartition
 from domain.invitations import AcceptInvitation, CreateInvitation, RevokeInvitation
 from domain.market import DisputeMarket, MarketCommand, OpenMarket
 from domain.orders import AmendOrder, CancelOrder, CancelOrders, MergeSets, PlaceOrder, SplitSets
@@ -25,4 +26,5 @@ Command = (
     | SplitSets
     | MergeSets
     | TransferFunds
+    | AssignPartition
 )

@@ -16,6 +16,7 @@ from typing import Final
 from domain import market_decisions, order_decisions
 from domain.account import Account, DepositCash, OpenAccount, WithdrawCash
 from domain.account_rules import deposit_cash, open_account, withdraw_cash
+from domain.assignments import AssignPartition, assign_partition, name_of_elsewhere
 from domain.commands import Command
 from domain.decided import no_effect, no_market, no_story, one, rejected
 from domain.due import Due, is_pending
@@ -74,8 +75,9 @@ class Exchange(ExchangeState):
 
     def __init__(self, partition: int = 0, partitions: int = 1) -> None:
         super().__init__(partition)
-        # The engine sets both; what follows from them stands in events.
+        # The engine sets these; what follows from them stands in events.
         self.partitions = partitions
+        self.placing: Sequence[int] = ()
         self.hold_seconds = 0
         self._settlement = Settlement()
 
@@ -240,7 +242,7 @@ class Exchange(ExchangeState):
             case CreateInvitation():
                 return create_invitation(command, self.invitations, self.time)
             case AcceptInvitation():
-                return accept_invitation(command, self.invitations, self.accounts, self.names.accounts, self.time)
+                return self._accept_invitation(command)
             case RevokeInvitation():
                 return revoke_invitation(command, self.invitations)
             case PublishStory():
@@ -257,6 +259,8 @@ class Exchange(ExchangeState):
                 decided = market_decisions.dispute(*found, command, self.time)
                 needs_balance = not isinstance(decided, Rejection) and command.account_id not in self.accounts
                 return no_balance() if needs_balance else decided
+            case AssignPartition():
+                return self._assign_partition(command)
             case TransferFunds():
                 return self._transfer_funds(command)
             case _:
@@ -297,6 +301,11 @@ class Exchange(ExchangeState):
             return reject(Code.ORDER_NOT_OPEN, "there is no such open order", order=order_id)
         return self.markets[reservation.market_id], account
 
+    def _accept_invitation(self, command: AcceptInvitation) -> Sequence[Event] | Rejection:
+        if refusal := name_of_elsewhere(command.name_key, command.name, self.assigned):
+            return refusal
+        return accept_invitation(command, self.invitations, self.accounts, self.names.accounts, self.time)
+
     def _cancel_order(self, command: CancelOrder) -> Sequence[Event] | Rejection:
         opened = self._open_order(command.account_id, command.order_id)
         if isinstance(opened, Rejection):
@@ -317,6 +326,12 @@ class Exchange(ExchangeState):
                 market = self.markets[reservation.market_id]
                 events += cancel_events(market, market.book.orders[order_id], account, "trader", scope)
         return events
+
+    def _assign_partition(self, command: AssignPartition) -> Sequence[Event] | Rejection:
+        if self.partition:
+            return reject(Code.WRONG_PARTITION, "this is decided in another partition", partition=0)
+        taken = self.names.stories if command.kind == "story" else self.names.accounts
+        return one(assign_partition(command, self.assigned, taken, self.partitions, self.placing))
 
     def _transfer_funds(self, command: TransferFunds) -> Sequence[Event] | Rejection:
         account = self._account(command.account_id)

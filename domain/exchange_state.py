@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from domain.account import Account, AccountOpened, CashDeposited, CashWithdrawn
 from domain.account_rules import evolve_account
+from domain.assignments import Assignments, PartitionAssigned, evolve_assignments
 from domain.due import DueTimes
 from domain.event_kinds import (
     is_account_event,
@@ -25,6 +26,7 @@ from domain.money import Time
 from domain.names import Names
 from domain.order_evolution import evolve_orders
 from domain.orders import OrderPlaced
+from domain.partition import PartitionEvent
 from domain.settlement import phase_of
 from domain.state_hash import state_hash
 from domain.story import Story, StoryPublished, evolve_story
@@ -57,6 +59,7 @@ class ExchangeState:
         self.holders: dict[str, dict[str, None]] = {}
         self.ledger = Ledger()
         self.channels = Channels()
+        self.assigned = Assignments()
         self.versions: dict[str, int] = {}
         self.unfinished: dict[str, str] = {}
         self.due = DueTimes()
@@ -113,8 +116,7 @@ class ExchangeState:
         elif is_invitation_event(event):
             evolve_invitations(self.invitations, event)
         elif is_partition_event(event):
-            if type(event) is FundsCarried:
-                evolve_carried(self.channels, event)
+            self._note_of_several(event)
         elif is_transfer_event(event):
             account_id = event.account_id
             self.accounts[account_id] = evolve_balance(self.accounts.get(account_id), event)
@@ -126,6 +128,12 @@ class ExchangeState:
                 self.stories[event.story_id].markets += 1
             self._note_unfinished(market, event, command_id)
         self.ledger.post(event)
+
+    def _note_of_several(self, event: PartitionEvent) -> None:
+        if type(event) is FundsCarried:
+            evolve_carried(self.channels, event)
+        elif type(event) is PartitionAssigned:
+            evolve_assignments(self.assigned, event)
 
     def _note_unfinished(self, market: Market, event: MarketEvent, command_id: str) -> None:
         """Note what the event leaves to do, now or at a due time."""

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from domain.assignments import PartitionAssigned
 from domain.rejections import Code
 from domain.transfers import FundsCarried
 from domain.values import NO_JSON, Json, Value, always_stored
@@ -57,4 +58,6 @@ class SnapshotWritten(Value):
     hash: str
 
 
-PartitionEvent = CommandRejected | CommandHadNoEffect | CommandsRead | SnapshotWritten | FundsCarried
+PartitionEvent = (
+    CommandRejected | CommandHadNoEffect | CommandsRead | SnapshotWritten | FundsCarried | PartitionAssigned
+)

@@ -52,9 +52,11 @@ class Code(StrEnum):
     TOO_MANY_ORDERS = "TOO_MANY_ORDERS"
     BOOK_FULL = "BOOK_FULL"
 
-    # An exchange of several partitions: the command belongs elsewhere, or the cash is. The second is no outcome.
+    # An exchange of several partitions: the command belongs elsewhere, the cash is there, or nothing can be sent there now.
+    # Only the first is an outcome.
     WRONG_PARTITION = "WRONG_PARTITION"
     FUNDS_NEEDED = "FUNDS_NEEDED"
+    BUSY = "BUSY"
 
     # There are as many as there may be.
     TOO_MANY_MARKETS = "TOO_MANY_MARKETS"

@@ -1,5 +1,6 @@
 """Slugs: the short names of stories and markets in addresses. A story or market that was given none gets a free one."""
 
+import re
 from collections.abc import Container, Mapping, Sequence
 from typing import Final
 
@@ -8,6 +9,8 @@ from domain.rejections import Code, Rejection, invalid, reject
 
 SLUG_MAX: Final = 100
 """The most characters of a slug."""
+
+_NUMBERS: Final = re.compile(r"(?:-[0-9]+)+$")
 
 
 def free_slug(base: str, taken: Container[str]) -> str:
@@ -32,6 +35,11 @@ def free_slug(base: str, taken: Container[str]) -> str:
 def _numbered(base: str, number: int) -> str:
     suffix = f"-{number}"
     return base[: SLUG_MAX - len(suffix)].rstrip("-") + suffix
+
+
+def slug_root(slug: str) -> str:
+    """Return the slug without the numbers at its end that may have made it a free one: `election` for `election-2`."""
+    return _NUMBERS.sub("", slug)
 
 
 def market_slugs(openings: Sequence[OpenMarket], taken: Mapping[str, str]) -> list[str] | Rejection:

@@ -10,6 +10,7 @@ from hashlib import blake2b
 from typing import Protocol
 
 from domain.account import Account
+from domain.assignments import Assignments
 from domain.invitations import Invitation
 from domain.ledger import Ledger
 from domain.market_state import Market
@@ -31,6 +32,7 @@ class HashedState(Protocol):
     holders: dict[str, dict[str, None]]
     ledger: Ledger
     channels: Channels
+    assigned: Assignments
     versions: dict[str, int]
     unfinished: dict[str, str]
 
@@ -64,6 +66,14 @@ def lines(state: HashedState) -> Iterator[str]:
         if balance:
             yield f"balance {name!r} {balance}"
     yield from _channels(state.channels)
+    yield from _assigned(state.assigned)
+
+
+def _assigned(assigned: Assignments) -> Iterator[str]:
+    """Yield nothing where there is one partition."""
+    for kind, bound in (("story", assigned.stories), ("account", assigned.accounts)):
+        for name_key, partition in sorted(bound.items()):
+            yield f"assigned {kind} {name_key!r} {partition}"
 
 
 def _channels(channels: Channels) -> Iterator[str]:

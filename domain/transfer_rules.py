@@ -1,6 +1,7 @@
 """The rules of transfers between partitions: what may be sent, what is received, and how both change the state."""
 
 from collections.abc import Container, Mapping, Sequence
+from typing import Final
 
 from domain.account import Account
 from domain.account_rules import cannot_spend
@@ -18,6 +19,9 @@ from domain.transfers import (
     TransferEvent,
     TransferFunds,
 )
+
+OUTGOING_MAX: Final = 10_000
+"""The most transfers to one partition that may wait to be carried there."""
 
 
 class MissingTransferError(Exception):
@@ -79,6 +83,14 @@ def transfer_funds(  # noqa: PLR0917  what is sent, where it is sent from, what 
         command.at_least,
         command.share,
     )
+
+
+def channel_full(channels: Channels, to_partition: int) -> Rejection | None:
+    """Return why no more may be sent to a partition for now, or None. That is no outcome: the same transfer may come again."""
+    if len(channels.outgoing.get(to_partition, ())) < OUTGOING_MAX:
+        return None
+    text = "too many transfers wait to be carried to this partition"
+    return reject(Code.BUSY, text, to_partition=to_partition, maximum=OUTGOING_MAX)
 
 
 def receive_funds(transfer: Transfer, accounts: Container[str], received: Mapping[int, int]) -> Sequence[TransferEvent]:

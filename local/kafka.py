@@ -137,9 +137,10 @@ class Broker:
         self._end(signal.SIGKILL)
 
     def pause(self) -> None:
-        """Freeze the broker with SIGSTOP: connections stay open, and nobody answers."""
+        """Freeze the broker with SIGSTOP, and wait until it stands: connections stay open, and nobody answers."""
         if self._process:
             self._process.send_signal(signal.SIGSTOP)
+            os.waitpid(self._process.pid, os.WUNTRACED)  # its threads stop one after another; this ends with the last
 
     def resume(self) -> None:
         """Let a paused broker continue, with SIGCONT."""

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, get_args, get_origin
 import msgspec
 
 from domain.account import OpenAccount
+from domain.assignments import AssignPartition
 from domain.invitations import USES_MAX, AcceptInvitation, CreateInvitation
 from domain.market import DISPUTE_SECONDS_MAX, OUTCOMES_MAX, OpenMarket
 from domain.money import AMOUNT_MAX, MICRO
@@ -70,6 +71,7 @@ _BY_NAME: Final[Mapping[str, FieldCodec]] = {
     "bond": Amount(0, AMOUNT_MAX),
     "credits": Amount(0, AMOUNT_MAX),
     "uses": Whole(USES_MAX),
+    "partition": Whole(PARTITION_MAX),
     "to_partition": Whole(PARTITION_MAX),
     "secret_hash": HASH,
     "key_hash": HASH,
@@ -88,6 +90,7 @@ SERVER_ASSIGNED: Final[Mapping[type, tuple[str, ...]]] = {
     PublishStory: ("story_id", "derived_slug"),
     OpenMarket: ("market_id", "derived_slug"),
     OpenAccount: ("account_id", "name_key"),
+    AssignPartition: ("name_key",),
     CreateInvitation: ("invitation_id",),
     AcceptInvitation: ("account_id", "name_key"),
     PlaceOrder: ("order_id",),

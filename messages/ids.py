@@ -8,10 +8,12 @@ import hashlib
 from msgspec.structs import replace
 
 from domain.account import OpenAccount
+from domain.assignments import AssignPartition
 from domain.invitations import AcceptInvitation, CreateInvitation
 from domain.market import OpenMarket
 from domain.orders import PlaceOrder
 from domain.placement import partition_of
+from domain.slugs import slug_root
 from domain.story import PublishStory
 from messages.command_types import Command
 from messages.names import derived_slug, name_key
@@ -41,6 +43,9 @@ def with_ids(command_id: str, command: Command, partition: int = 0) -> Command:
         case OpenAccount():
             account_id = new_id("ac", command_id, partition=partition)
             return replace(command, account_id=account_id, name_key=name_key(command.name))
+        case AssignPartition():
+            key = slug_root(command.name) if command.kind == "story" else name_key(command.name)
+            return replace(command, name_key=key)
         case CreateInvitation():
             return replace(command, invitation_id=new_id("iv", command_id))
         case AcceptInvitation():

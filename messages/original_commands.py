@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from domain.account import AccountOpened, CashDeposited, CashWithdrawn, DepositCash, OpenAccount, WithdrawCash
+from domain.assignments import AssignPartition, PartitionAssigned
 from domain.events import Event, Recorded
 from domain.invitations import (
     AcceptInvitation,
@@ -178,7 +179,7 @@ def _place_order(event: OrderPlaced) -> PlaceOrder:
 
 
 def _of_opening(event: Event, events: Sequence[Event]) -> Command | None:
-    """Return the command that opens a story or a market, or belongs to an invitation; several events may tell it."""
+    """Return the command of an opening, an assignment or an invitation; several events may tell it."""
     match event:
         case StoryPublished():
             return PublishStory(
@@ -205,6 +206,9 @@ def _of_opening(event: Event, events: Sequence[Event]) -> Command | None:
             return AcceptInvitation(
                 event.secret_hash, event.account_id, opened.name, event.key_id, event.key_hash, opened.name_key
             )
+        case PartitionAssigned():
+            wish = event.partition if event.wished else None
+            return AssignPartition(event.kind, event.name, wish, event.name_key)
         case _:
             return None
 

@@ -21,7 +21,7 @@ from messages.results import Result, result_of
 from messages.wire import SCHEMA_DIALECT, TIME_SCHEMA, Schema, format_time, object_schema, parse_time, wire_details
 
 
-class Reply(msgspec.Struct, frozen=True):
+class Reply(msgspec.Struct, frozen=True, gc=False):
     """The reply to a command. `code` is None when it was accepted; `result` and `details` are in wire form."""
 
     command_id: str

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from domain.account import AccountOpened, CashDeposited, CashWithdrawn
+from domain.assignments import PartitionAssigned
 from domain.events import Event
 from domain.invitations import InvitationAccepted, InvitationCreated, InvitationRevoked
 from domain.market import (
@@ -265,5 +266,6 @@ _RESULTS: Final[dict[type, Callable[[Any, Sequence[Event]], Result]]] = {
         "number": event.number,
         "amount": format_decimal(event.amount),
     },
+    PartitionAssigned: lambda event, _: {"partition": event.partition},
     CommandHadNoEffect: _no_effect,
 }

@@ -12,7 +12,7 @@ import typing
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args, get_origin
 
 from domain.money import Time, format_decimal, parse_decimal
 from domain.values import Json, Value
@@ -20,7 +20,7 @@ from domain.values import Json, Value
 if TYPE_CHECKING:
     from typing_extensions import TypeIs  # in `typing` from Python 3.13 on
 
-Encode = Callable[[Any], Any]
+Convert = Callable[[Any], Any]
 Schema = dict[str, Any]
 
 AMOUNT_MARKS: Final = frozenset({"credits", "shares", "price", "fraction"})
@@ -114,14 +114,54 @@ def fields_of(cls: type[Value]) -> Mapping[str, Any]:
     return {name: hints[name] for name in cls.__struct_fields__}
 
 
-# --- values to the wire
+# --- between values and the wire
+
+
+class Conversion(NamedTuple):
+    """A direction between values and their wire form: what becomes of each kind of marked integer, and of a value."""
+
+    amount: Convert
+    pico: Convert
+    time: Convert
+    value: Callable[[type[Value]], Convert]
+
+
+def conversion_of(hint: Any, direction: Conversion) -> Convert | None:
+    """Return the function that converts whatever has this type, None where it stays as it is."""
+    hint, optional = without_none(hint)
+    convert = _conversion_of_value(hint, direction)
+    if convert is None or not optional:
+        return convert
+    return lambda value: None if value is None else convert(value)
+
+
+def _conversion_of_value(hint: Any, direction: Conversion) -> Convert | None:
+    mark = mark_of(hint)
+    if mark in AMOUNT_MARKS:
+        return direction.amount
+    if mark == PICO_MARK:
+        return direction.pico
+    if mark == TIME_MARK:
+        return direction.time
+    if is_value(hint):
+        return direction.value(hint)
+    if get_origin(hint) is tuple:
+        item = conversion_of(get_args(hint)[0], direction)
+        return list if item is None else lambda values: [item(value) for value in values]
+    return None
+
+
+def converted_fields(cls: type[Value], direction: Conversion) -> list[tuple[str, Convert]]:
+    """Return the fields of a value that do not stay as they are, each with its function."""
+    found = ((name, conversion_of(hint, direction)) for name, hint in fields_of(cls).items())
+    return [(name, convert) for name, convert in found if convert is not None]
 
 
 @cache
 def encoder(cls: type[Value]) -> Callable[[Any], dict[str, Any]]:
     """Return the function that turns a value of this class into its wire form: dicts, lists, strings."""
     names = tuple(fields_of(cls))
-    converted = [(name, encode) for name, hint in fields_of(cls).items() if (encode := _encoder(hint)) is not None]
+    converted = converted_fields(cls, _TO_WIRE)
 
     def encode_fields(value: Any) -> dict[str, Any]:
         wire = {name: getattr(value, name) for name in names}
@@ -132,35 +172,25 @@ def encoder(cls: type[Value]) -> Callable[[Any], dict[str, Any]]:
     return encode_fields
 
 
-def _encoder(hint: Any) -> Encode | None:
-    """Return the function from a value of this type to its wire form, None where the two are the same."""
-    hint, optional = without_none(hint)
-    encode = _encoder_of_value(hint)
-    if encode is None or not optional:
-        return encode
-    return lambda value: None if value is None else encode(value)
+@cache
+def decoder(cls: type[Value]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Return the function that replaces the texts of amounts and times by numbers, in the wire form of a value."""
+    converted = converted_fields(cls, _FROM_WIRE)
+
+    def decode_fields(wire: dict[str, Any]) -> dict[str, Any]:
+        return wire | {name: decode(wire[name]) for name, decode in converted if name in wire}
+
+    return decode_fields
 
 
-def _encoder_of_value(hint: Any) -> Encode | None:
-    mark = mark_of(hint)
-    if mark in AMOUNT_MARKS:
-        return format_decimal
-    if mark == PICO_MARK:
-        return format_pico
-    if mark == TIME_MARK:
-        return format_time
-    if is_value(hint):
-        return encoder(hint)
-    if get_origin(hint) is tuple:
-        item = _encoder(get_args(hint)[0])
-        return list if item is None else lambda values: [item(value) for value in values]
-    return None
+_TO_WIRE: Final = Conversion(format_decimal, format_pico, format_time, encoder)
+_FROM_WIRE: Final = Conversion(parse_decimal, parse_pico, parse_time, decoder)
 
 
 # --- the details of rejections
 
 DETAIL_TIMES: Final = frozenset({"close_time", "dispute_until", "expires_at", "now"})
-DETAIL_NUMBERS: Final = frozenset({"count", "maximum", "outcomes", "partition", "uses"})
+DETAIL_NUMBERS: Final = frozenset({"count", "maximum", "outcomes", "partition", "to_partition", "uses"})
 DETAIL_AMOUNTS: Final = frozenset(
     {
         "available",
@@ -185,10 +215,13 @@ DETAIL_AMOUNTS: Final = frozenset(
 )
 """These sets say what the integers among the details of a rejection are; a test holds the domain to them."""
 
+_WHOLE_FIELDS: Final = frozenset({"dispute_seconds", "partition", "to_partition", "uses"})
+"""Fields of commands that are no amounts: a rejection for one of them has its numbers as they are."""
+
 
 def wire_details(details: Mapping[str, str | int]) -> dict[str, str | int]:
     """Return the details of a rejection in their wire form: amounts as decimal strings, times in RFC 3339."""
-    plain = details.get("field") in {"dispute_seconds", "to_partition", "uses"}
+    plain = details.get("field") in _WHOLE_FIELDS
     return {name: value if plain else _wire_detail(name, value) for name, value in details.items()}
 
 
@@ -200,7 +233,7 @@ def _wire_detail(name: str, value: str | int) -> str | int:
 
 def parse_wire_details(details: Mapping[str, str | int]) -> dict[str, str | int]:
     """Return the details of a rejection that have this wire form."""
-    plain = details.get("field") in {"dispute_seconds", "uses"}
+    plain = details.get("field") in _WHOLE_FIELDS
     return {name: value if plain else _parse_wire_detail(name, value) for name, value in details.items()}
 
 

@@ -14,6 +14,7 @@ from domain.ledger import Posting, postings
 from domain.money import Credits, Time
 from domain.orders import OrderPlaced
 from domain.partition import PartitionEvent
+from domain.transfers import BalanceOpened
 from messages.names import nfc
 from projections.forms import Count
 from projections.machine.batch import Batch
@@ -22,14 +23,14 @@ from projections.machine.row_values import copying
 from projections.machine.table import Table
 from projections.machine.workspace import Workspace
 from projections.positions.valuation import positions_value_at, positions_value_now
-from projections.reading import AsOf, Conditions, query
+from projections.reading import AsOf, query
 
 
 @dataclass(slots=True)
 class AccountRow:
     """The cash of an account: `available` (below zero: overdrawn) and `held` by its resting orders.
 
-    `position` and `time` are those of the last movement of its cash.
+    A balance of an account of another partition has no name. `position` and `time` are those of the last movement of its cash.
     """
 
     partition: int
@@ -47,8 +48,8 @@ class LedgerEntry(NamedTuple):
     """The postings of an event: signed changes that sum to zero.
 
     `cash` and `held` are changes of `account_id`, `pool` is one of `market_id`; `fees`, `house`, `bonds` and `external`
-    belong to the operator. `available_after` and `held_after` are the account's balances afterwards, None where they did
-    not change. `kind` is the name of the event's type.
+    belong to the operator; what they lack of zero is in transit to another partition. `available_after` and `held_after` are
+    the account's balances afterwards, None where they did not change. `kind` is the name of the event's type.
     """
 
     partition: int
@@ -69,6 +70,11 @@ class LedgerEntry(NamedTuple):
     held_after: Credits | None
 
     @property
+    def transit(self) -> Credits:
+        """The change of the cash that is on its way to another partition; 0 where there is one partition."""
+        return -(self.cash + self.held + self.pool + self.fees + self.house + self.bonds + self.external)
+
+    @property
     def key(self) -> tuple[int]:
         """Its place in lists, newest first."""
         return (self.position,)
@@ -76,7 +82,7 @@ class LedgerEntry(NamedTuple):
 
 @dataclass(slots=True)
 class Balance:
-    """The balance of a book: house, fees, bonds, external, or `pool:<market>`."""
+    """The balance of a book: house, fees, bonds, external, `pool:<market>`, or `transit:<partition>` (see `domain.ledger`)."""
 
     partition: int
     name: str
@@ -121,12 +127,12 @@ LEDGER = Table(
     LedgerEntry,
     key=["partition", "position"],
     indexes=["account_id, position WHERE account_id IS NOT NULL", "account_id, market_id WHERE bonds <> 0"],
-    checks=["cash + held + pool + fees + house + bonds + external = 0"],
+    checks=["cash + held + pool + fees + house + bonds + external = 0 OR kind IN ('FundsSent', 'FundsReceived')"],
 )
 BALANCES = Table("ledger_balances", Balance, key=["partition", "name"])
 
 BOOKS: Final = ("cash", "held", "pool", "fees", "house", "bonds", "external")
-"""The kinds of books, as columns of the ledger."""
+"""The kinds of books, as columns of the ledger; with several partitions there is `transit`, too."""
 
 KINDS: Final = frozenset(EVENT_TYPES) - {OrderPlaced, *get_args(PartitionEvent)}
 """All events but the most frequent ones of those that move no money."""
@@ -156,7 +162,9 @@ def fold(batch: Batch, workspace: Workspace) -> None:
             case PayoutPaid() as event:
                 books.move(event, recorded, order_id=None, cash=event.amount, held=0, pool=-event.amount)
             case AccountOpened() as event:
-                books.open(event, recorded)
+                books.open(event.account_id, event.name, recorded)
+            case BalanceOpened() as event:
+                books.open(event.account_id, "", recorded)
             case event:
                 if lines := postings(event):
                     books.post(lines, recorded)
@@ -175,13 +183,13 @@ class Books:
         self._pools: defaultdict[str, int] = defaultdict(int)
         self._moved: defaultdict[str, int] = defaultdict(int)
 
-    def open(self, event: AccountOpened, recorded: Recorded) -> None:
+    def open(self, account_id: str, name: str, recorded: Recorded) -> None:
         """Add an account without cash."""
         self._accounts.add(
             AccountRow(
                 partition=self._partition,
-                account_id=event.account_id,
-                name=event.name,
+                account_id=account_id,
+                name=name,
                 available=0,
                 held=0,
                 opened_position=recorded.position,
@@ -250,7 +258,8 @@ class Books:
         amounts = dict.fromkeys(BOOKS, 0)
         for name, amount in lines:
             book = name.partition(":")[0]
-            amounts[book] += amount
+            if book in amounts:
+                amounts[book] += amount
             if book not in {"cash", "held"}:
                 self._moved[name] += amount
         event = recorded.event
@@ -293,7 +302,7 @@ class Books:
         return account
 
 
-PROJECTION = Projection("accounts", 4, (ACCOUNTS, LEDGER, BALANCES), fold, scope="account", weight=4.6)
+PROJECTION = Projection("accounts", 5, (ACCOUNTS, LEDGER, BALANCES), fold, scope="account", weight=4.6)
 
 _VALUE_NOW: Final = positions_value_now("a.account_id")
 _VALUE_PAST: Final = positions_value_at("%(at)s", "a.account_id")
@@ -347,34 +356,8 @@ def names(connection: Connection, as_of: AsOf, account_ids: Sequence[str]) -> di
 
 
 @query("accounts")
-def statement(
-    connection: Connection, as_of: AsOf, account_id: str, *, limit: int = 50, after: tuple[int] | None = None
-) -> list[LedgerEntry]:
-    """Return every movement of the account's money, newest first."""
-    where = Conditions("account_id = %s AND position <= %s", account_id, as_of.position)
-    where.add("available_after IS NOT NULL")
-    where.after("position", after)
-    with connection.cursor(row_factory=args_row(LedgerEntry)) as cursor:
-        return cursor.execute(
-            f"SELECT {LEDGER.column_list} FROM ledger {where.sql} ORDER BY position DESC LIMIT %s",
-            [*where.values, limit],
-        ).fetchall()
-
-
-@query("accounts")
-def posted_bonds(connection: Connection, as_of: AsOf, account_id: str) -> Credits:
-    """Return the bonds of the account in disputes that are not answered yet. Neither its cash nor its equity has them."""
-    row = connection.execute(
-        "SELECT coalesce(sum(bonds), 0)::int8 FROM ledger WHERE account_id = %s AND position <= %s AND bonds <> 0",
-        [account_id, as_of.position],
-    ).fetchone()
-    assert row is not None, "an aggregate always has a row"
-    return int(row[0])
-
-
-@query("accounts")
 def ledger_sums(connection: Connection, as_of: AsOf) -> dict[str, int]:
-    """Return the sum of each of `BOOKS`; together they are 0."""
+    """Return the sum of each of `BOOKS`, and of `transit` if cash has ever crossed partitions; together they are 0."""
     sums = dict.fromkeys(BOOKS, 0)
     row = connection.execute("SELECT sum(available), sum(held) FROM accounts").fetchone()
     assert row is not None, "an aggregate always has a row"
@@ -391,4 +374,6 @@ def ledger_sums(connection: Connection, as_of: AsOf) -> dict[str, int]:
         assert later is not None, "an aggregate always has a row"
         for book, amount in zip(BOOKS, later, strict=True):
             sums[book] -= int(amount)
+        if "transit" in sums:
+            sums["transit"] = -sum(sums[book] for book in BOOKS)  # as in each row
     return sums

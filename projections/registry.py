@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from projections import accounts, book, candles, invitations, lifecycle, log_index, orders, stories, timeline
+from projections import accounts, book, candles, invitations, lifecycle, log_index, orders, stories, timeline, transfers
 from projections.machine.projection import Projection
 from projections.markets import markets
 from projections.positions import positions
@@ -25,3 +25,11 @@ PROJECTIONS: Final[dict[str, Projection]] = {
         invitations,
     )
 }
+
+EVERY: Final[dict[str, Projection]] = {**PROJECTIONS, transfers.PROJECTION.name: transfers.PROJECTION}
+"""The same, with what exists only where the log has several partitions."""
+
+
+def projections_of(partitions: int) -> dict[str, Projection]:
+    """Return the read models of each partition of a log with so many, by name."""
+    return PROJECTIONS if partitions == 1 else EVERY

@@ -24,6 +24,7 @@ from tests.kafka_fixtures import (  # noqa: F401  fixtures
     kafka,
     lost_connections,
     own_kafka,
+    own_threads,
     run_folder,
     topic_prefix,
 )

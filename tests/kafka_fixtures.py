@@ -20,6 +20,7 @@ import pytest
 
 from local.kafka import Broker
 from local.processes import StartError
+from tests.eventsourcing_kafka.own_threads import own_threads  # noqa: F401  a fixture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -69,8 +69,9 @@ MAY_IMPORT = {
     "api/page": "domain messages projections projections/machine projections/reading projections/timeline"
     " api/http api/key_store api/session_store",
     "api/child_process": "local settings",
+    "api/projecting": "settings projections/ consumers/ api/database api/lag api/logs api/status_metrics api/stop_signals",
     "api/processes": "migrations settings projections/ consumers/"
-    " api/child_process api/http api/page api/key_store api/database api/lag api/logs api/status_metrics api/stop_signals"
+    " api/child_process api/http api/page api/key_store api/database api/logs api/projecting api/stop_signals"
     " api/stream",
     "api/lost_log": "settings projections/ consumers/ api/database",
     "api/export": "domain messages local projections projections/machine projections/reading projections/timeline"
@@ -79,7 +80,7 @@ MAY_IMPORT = {
     " api/child_process api/database api/logs api/processes api/session_store api/stop_signals",
     "api/cli": "domain messages migrations local settings projections/ consumers/ analysis eventsourcing_kafka api/key_limits"
     " api/http api/key_store api/logs api/terminal api/stop_signals api/lag api/database api/lost_log api/processes"
-    " api/demo api/export tidings_client",
+    " api/projecting api/demo api/export tidings_client",
     "api": "api/cli",
     "bench": "domain messages local settings projections/ consumers/ analysis api/ eventsourcing_kafka tidings_client",
 }

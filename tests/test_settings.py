@@ -49,6 +49,8 @@ def test_do_not_change() -> None:
         ({"partition": 1}, "expected less than partitions"),
         ({"partitions": 2}, "partitions is 2, expected 1 with a log in PostgreSQL"),
         ({"log": "kafka", "partition": 2, "partitions": 2}, "partition is 2, expected less than partitions, 2"),
+        ({"placing": "0,1"}, "placing names 1, expected numbers below partitions, 1"),
+        ({"placing": "0-3"}, "placing names 0-3"),
         ({"kafka_security_protocol": "SASL_SSL"}, "expected kafka_sasl_mechanism"),
         ({"batch_events_max": 4_001}, "4000"),
         ({"operator_key": "short"}, "20"),

@@ -56,6 +56,7 @@ COMMANDS: Final = frozenset(
         "AddLiquidity",
         "AdvanceTime",
         "AmendOrder",
+        "AssignPartition",
         "CancelOrder",
         "CancelOrders",
         "ClarifyMarket",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from analysis.backtest import BacktestResult, StrategyFile
+    from analysis.replay import History
     from api.cli.command import Commands
     from settings import Settings
 
@@ -40,7 +40,11 @@ def _backtest(options: Namespace, settings: Settings) -> int:
     except (InvalidCommand, ValueError) as error:
         complain(error)
         return WRONG_USE
-    found = compared(options, settings, partial(backtest, strategy=strategy), StrategyError)
+
+    def comparing(history: History, *, identity: str, **given: Any) -> BacktestResult:  # noqa: ARG001
+        return backtest(history, strategy, **given)
+
+    found = compared(options, settings, comparing, StrategyError)
     if isinstance(found, int):
         return found
     print(encode(backtest_json(found, strategy)).decode() if options.json else backtest_text(found, strategy))

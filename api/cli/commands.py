@@ -91,7 +91,9 @@ def run_command(arguments: Sequence[str] | None) -> int:
 def _run(options: argparse.Namespace, settings: Settings) -> int:
     """Run the command, unless it knows one partition and the log has several."""
     if settings.partitions > 1 and not options.knows_partitions:
-        complain(f"TIDINGS_PARTITIONS: only the engine supports {settings.partitions} partitions yet; leave it at 1")
+        complain(
+            f"TIDINGS_PARTITIONS: this command does not support {settings.partitions} partitions yet; leave it at 1"
+        )
         return WRONG_USE
     run: Run = options.run
     return run(options, settings)

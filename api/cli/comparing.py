@@ -20,8 +20,8 @@ def compared(
 ) -> T | int:
     """Return what the comparison found in the settings' log, or the exit code after saying why it found nothing.
 
-    `comparing` is `analysis.whatif.what_if` or `analysis.backtest.backtest`, given what it is to change; `problems` are its
-    own errors, which say in words what is wrong.
+    `comparing` calls `analysis.whatif.what_if` or `analysis.backtest.backtest` with what is to change, and is given the rest,
+    and the identity of the log; `problems` are its own errors, which say in words what is wrong.
     """
     from msgspec.json import encode
 
@@ -31,6 +31,7 @@ def compared(
     from api.cli.read_models import opened
     from api.cli.whatif_report import control_failed
     from messages.events import UnreadableEventError
+    from projections.machine.known_log import log_identity
 
     def show(position: int, end: int) -> None:
         show_progress(f"position {position:,} of {end:,}")
@@ -41,7 +42,7 @@ def compared(
             mention_demo(settings)
             return NO
         try:
-            return comparing(history, dsn=dsn, until=options.until_position, progress=show)
+            return comparing(history, dsn=dsn, identity=log_identity(log), until=options.until_position, progress=show)
         except ControlError as error:
             print(encode(control_failed(error)).decode() if options.json else f"control: {error}")
         except (ScratchBusyError, UnreadableEventError) as error:

@@ -84,7 +84,7 @@ def _run(plan: ImportPlan, history: ImportHistory, settings: Settings, *, as_jso
 
     try:
         with ExitStack() as stack:
-            named = with_database(settings, stack)
+            named = with_database(settings, stack) if settings.log == "postgres" else settings
             with open_recorder(named) as recorder:
                 check_log(recorder, plan.digest)
             report = run_import(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from api.cli.command import DONE, UNREACHABLE, WRONG_USE, add_command, check_kafka, complain, needs_kafka, start_logs
+from api.cli.partitions import PartitionError, add_partitions, chosen_partitions
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -28,7 +29,8 @@ def add_commands(commands: Commands) -> None:
         action="store_true",
         help="tell a standby to take over from the running engine; without a standby, take over oneself",
     )
-    projector = add_command(commands, "projector", _projector, "only the projector")
+    projector = add_command(commands, "projector", _projector, "only the projector", knows_partitions=True)
+    add_partitions(projector)
     for command in (serve, api, engine, projector):
         command.add_argument(
             "--accept-lost-log",
@@ -151,15 +153,21 @@ def _engine(options: Namespace, settings: Settings) -> int:
 
 def _projector(options: Namespace, settings: Settings) -> int:
     from api.lost_log import accept_lost_log
-    from api.processes import run_projector
+    from api.projecting import run_projector
     from consumers.process_tuning import collect_rarely
 
+    try:
+        partitions = chosen_partitions(options, settings)
+    except PartitionError as error:
+        complain(error)
+        return WRONG_USE
     start_logs(settings)
     check_kafka(settings)
     collect_rarely()
     if options.accept_lost_log:
-        accept_lost_log(settings, read_models=True)
-    run_projector(settings)
+        for partition in partitions:
+            accept_lost_log(settings.model_copy(update={"partition": partition}), read_models=True)
+    run_projector(settings, partitions)
     return DONE
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from api.cli.command import DONE, WRONG_USE, add_command, complain
+from api.cli.command import DONE, UNREACHABLE, WRONG_USE, add_command, complain, show_progress
 from api.cli.comparing import compared
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from analysis.comparison import ComparedWorlds, KeepWorlds
+    from analysis.replay import History
     from analysis.terms import Terms
     from api.cli.command import Commands
     from settings import Settings
@@ -30,6 +32,9 @@ def add_commands(commands: Commands) -> None:
     whatif.add_argument(
         "--until-position", type=int, metavar="N", help="only the commands up to this position of the log"
     )
+    whatif.add_argument(
+        "--export", type=Path, metavar="DIR", help="export both worlds too, as Parquet: DIR/same and DIR/other"
+    )
 
 
 def _whatif(options: Namespace, settings: Settings) -> int:
@@ -37,6 +42,7 @@ def _whatif(options: Namespace, settings: Settings) -> int:
 
     from analysis.whatif import UnknownMarketsError, what_if
     from api.cli.whatif_report import whatif_json, whatif_text
+    from api.export.errors import ExportRefusedError, MissingDuckDBError
     from messages.fields import InvalidCommand
 
     try:
@@ -44,11 +50,31 @@ def _whatif(options: Namespace, settings: Settings) -> int:
     except InvalidCommand as error:
         complain(error)
         return WRONG_USE
-    found = compared(options, settings, partial(what_if, terms=terms), UnknownMarketsError)
+
+    def comparing(history: History, *, dsn: str, identity: str, **given: Any) -> ComparedWorlds:
+        keep = None if options.export is None else _exporting(options.export, dsn, identity, terms, history.partition)
+        return what_if(history, terms, dsn, keep=keep, **given)
+
+    try:
+        found = compared(options, settings, comparing, UnknownMarketsError, ExportRefusedError)
+    except MissingDuckDBError as error:
+        complain(error)
+        return UNREACHABLE
     if isinstance(found, int):
         return found
     print(encode(whatif_json(found, terms)).decode() if options.json else whatif_text(found, terms))
     return DONE
+
+
+def _exporting(folder: Path, dsn: str, identity: str, terms: Terms, partition: int) -> KeepWorlds:
+    """Return what exports both worlds. The name of each world's log says of what it was made."""
+    from analysis.comparison import OTHER, SAME
+    from api.cli.exported_worlds import exporting_worlds
+    from api.cli.whatif_report import terms_json
+
+    changed = " ".join(f"{name}={value}" for name, value in terms_json(terms).items() if value is not None)
+    names = {SAME: f"{identity} decided again", OTHER: f"{identity} decided with {changed or 'the same terms'}"}
+    return exporting_worlds(folder, dsn, names, partition, show_progress)
 
 
 def _terms(options: Namespace) -> Terms:

@@ -25,7 +25,7 @@ MECHANICAL: Final = "mechanical: traders are assumed to send the same commands; 
 
 def whatif_json(found: ComparedWorlds, terms: Terms) -> dict[str, Any]:
     """Return the comparison in JSON's types: amounts as decimal strings."""
-    return {"terms": _terms_json(terms)} | comparison_json(found)
+    return {"terms": terms_json(terms)} | comparison_json(found)
 
 
 def comparison_json(found: ComparedWorlds) -> dict[str, Any]:
@@ -60,7 +60,8 @@ def control_failed(error: ControlError) -> dict[str, Any]:
     return {"control": {"equal": False, "recorded": public_event(error.recorded), "decided": decided}}
 
 
-def _terms_json(terms: Terms) -> dict[str, Any]:
+def terms_json(terms: Terms) -> dict[str, Any]:
+    """Return the terms in JSON's types, None where they stay as they were."""
     amounts = {"fee_rate": terms.fee_rate, "subsidy": terms.subsidy, "tick": terms.tick}
     return {
         **{name: None if value is None else format_decimal(value) for name, value in amounts.items()},

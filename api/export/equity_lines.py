@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from psycopg.sql import SQL
 
-from api.export.row_lines import BLOCK_ROWS
+from api.export.row_lines import BLOCK_ROWS, copied, plain_text
 from domain.money import MICRO, format_decimal
 from projections.dashboards.past import past_table
 
@@ -93,18 +93,17 @@ def equity_lines(connection: Connection[Any], values: Mapping[str, Any], lines: 
     holdings = _begin(connection, values)
     encode = msgspec.json.Encoder().encode_lines
     block: list[EquityLine] = []
-    with connection.cursor() as cursor, cursor.copy(SQL("COPY ({}) TO STDOUT").format(SQL(_CHANGES)), values) as copy:
-        copy.set_types(["int8", "int4", "text", "text", "text", "int8", "int8", "text", "text"])
-        for position, kind, name, market_id, outcome, first, second, prices, time in copy.rows():
-            if kind == 0:
-                holdings.price(name, list(map(int, prices.split(","))))
-            elif kind == 1:
-                holdings.hold(name, market_id, outcome, first)
-            else:
-                block.append(_line(name, time, first, second, holdings.value(name), position, lines))
-                if len(block) == BLOCK_ROWS:
-                    yield lines.note(encode(block))
-                    block = []
+    for row in copied(connection, SQL("COPY ({}) TO STDOUT").format(SQL(_CHANGES)), values):
+        position, kind, name, market_id, outcome, first, second, prices, time = row.split("\t")
+        if kind == "0":
+            holdings.price(name, list(map(int, prices.split(","))))
+        elif kind == "1":
+            holdings.hold(name, market_id, plain_text(outcome) or "", int(first))
+        else:
+            block.append(_line(name, time, int(first), int(second), holdings.value(name), int(position), lines))
+            if len(block) == BLOCK_ROWS:
+                yield lines.note(encode(block))
+                block = []
     if block:
         yield lines.note(encode(block))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from api.export.errors import MissingDuckDBError
+from api.export.row_lines import LONG_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,9 +20,6 @@ SETTINGS: Final[dict[str, Any]] = {
     "autoload_known_extensions": False,
 }
 """DuckDB's settings: bounded, and without a network."""
-
-LINE_BYTES: Final = 1 << 20
-"""The buffer for a JSON line, where none is longer. Each thread has several of these."""
 
 _TYPES: Final[dict[ColumnType, str]] = {
     "text": "VARCHAR",
@@ -58,10 +56,11 @@ class DuckDB:
 
     def convert(self, table: ExportedTable, lines: Path, target: Path, longest: int = 0) -> None:
         """Write the JSON lines of a table, the longest of which has so many bytes, as Parquet in their order."""
+        # Each thread has several buffers for a line.
         columns = ", ".join(f"{_quoted(name)}: '{_TYPES[kind]}'" for name, kind in table.columns.items())
         self._connection.execute(
             f"COPY (SELECT * FROM read_json({_text(lines)}, format='newline_delimited', columns={{{columns}}}, "
-            f"maximum_object_size={max(LINE_BYTES, longest + 2)})) "
+            f"maximum_object_size={max(LONG_BYTES, longest + 2)})) "
             f"TO {_text(target)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {table.group_rows})"
         )
 

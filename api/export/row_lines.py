@@ -24,13 +24,21 @@ if TYPE_CHECKING:
 BLOCK_ROWS: Final = 5_000
 """The number of rows that are made at a time."""
 
-_NULL: Final = "\\N"
+LONG_BYTES: Final = 1 << 20
+"""The length of a line from which on its length matters to whoever reads it."""
+
+NULL: Final = "\\N"
+"""NULL in the text form of COPY."""
+
 _ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPED: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
 class Lines:
-    """What was written: the number of rows, the bytes of the longest line, and the sums of amounts in micro-units."""
+    """What was written: the number of rows, the bytes of the longest line, and the sums of amounts in micro-units.
+
+    `longest` is 0 while no line is longer than `LONG_BYTES`.
+    """
 
     def __init__(self, amounts: list[str]) -> None:
         self.rows = self.longest = 0
@@ -38,7 +46,10 @@ class Lines:
 
     def note(self, block: bytes) -> bytes:
         """Note the lines of a block, and return it."""
-        self.longest = max(self.longest, *map(len, block.split(b"\n")))
+        # Whoever reads lines has room for LONG_BYTES anyway, so others are not measured. A long one has no end in half of that.
+        half = LONG_BYTES // 2
+        if any(block.find(b"\n", start, start + half) < 0 for start in range(0, len(block), half)):
+            self.longest = max(self.longest, *map(len, block.split(b"\n")))
         return block
 
 
@@ -61,7 +72,7 @@ def copy_lines(
     block: list[Any] = []
     # The planner expects few rows of the past, and would look the positions of an account up again for each market.
     connection.execute("SET LOCAL enable_nestloop = off")
-    for line in _copied(
+    for line in copied(
         connection, _copy(table, where), {**values, **{f"of_{name}": list(of) for name, of in where.items()}}
     ):
         fields = line.split("\t")
@@ -75,8 +86,8 @@ def copy_lines(
         yield lines.note(encode(block))
 
 
-def _copied(connection: Connection[Any], statement: Composed, values: Mapping[str, Any]) -> Iterator[str]:
-    """Yield each row of a COPY without its newline."""
+def copied(connection: Connection[Any], statement: Composed, values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield each row of a COPY without its newline: its fields between tabs, texts as `plain_text` reads them."""
     with connection.cursor() as cursor, cursor.copy(statement, values) as copy:
         for data in copy:
             yield bytes(data)[:-1].decode()
@@ -119,8 +130,9 @@ def _count(lines: Lines, block: list[Any]) -> None:
         lines.sums[name] += sum(map(int, "".join([f"{amount} " for amount in amounts]).replace(".", "").split()))
 
 
-def _text(field: str) -> str | None:
-    if field == _NULL:
+def plain_text(field: str) -> str | None:
+    """Return the text that stands in a field."""
+    if field == NULL:
         return None
     return _ESCAPE.sub(_unescaped, field) if "\\" in field else field
 
@@ -130,19 +142,19 @@ def _unescaped(found: re.Match[str]) -> str:
 
 
 def _plain(field: str) -> str | None:
-    return None if field == _NULL else field
+    return None if field == NULL else field
 
 
 def _whole(field: str) -> int | None:
-    return None if field == _NULL else int(field)
+    return None if field == NULL else int(field)
 
 
 def _flag(field: str) -> bool | None:
-    return None if field == _NULL else field == "t"
+    return None if field == NULL else field == "t"
 
 
 _CONVERTERS: Final[dict[ColumnType, Callable[[str], Any]]] = {
-    "text": _text,
+    "text": plain_text,
     "bigint": _whole,
     "numeric": _plain,
     "timestamp with time zone": _plain,

@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from api.export.errors import ExportRefusedError
 from api.export.event_lines import position_at
-from api.export.files import digest_of, write_file
-from api.export.manifest import FileEntry, Manifest, TableEntry, load
+from api.export.manifest import Manifest, TableEntry, load
 from api.export.parquet import DuckDB
-from api.export.readme import readme
 from api.export.snapshot import ExportSnapshot, snapshot
-from api.export.tables import PERIODS, TABLES
+from api.export.tables import TABLES
 from api.export.verify import problems_of
+from api.export.writing import write_files
 from local.processes import locked
 from messages.wire import format_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from concurrent.futures import Future
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from api.export.manifest import Format
     from api.export.snapshot import ExportSource
     from api.export.tables import ExportedTable
-
-SAVE_SECONDS: Final = 1.0
-"""The time between two writes of the manifest. What a killed run had written since the last one is written again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +68,7 @@ def export(
         held = stack.enter_context(snapshot(source, chosen, until, references, duckdb, progress))
         manifest = _begin(folder, held, chosen, file_format, references, earlier)
         report = ExportReport(manifest)
-        _write_files(folder, held, chosen, report, progress, check=options.verify)
+        report.written = write_files(folder, held, chosen, manifest, progress, check=options.verify)
         if options.verify:
             report.problems = problems_of(folder, manifest, duckdb)
     return report
@@ -93,11 +86,7 @@ def _choose(
         if options.markets is not None and (whole := [table.name for table in chosen if not table.of_markets]):
             raise ExportRefusedError(f"--market cannot select rows of {', '.join(whole)}: these are not about markets")
         return chosen, options.format or "parquet", options.markets
-    if (earlier.log, earlier.partition) != (source.identity, source.partition):
-        raise ExportRefusedError(
-            f"{folder} has an export of the log {earlier.log}, partition {earlier.partition}; this log is "
-            f"{source.identity}, partition {source.partition}. Choose another folder"
-        )
+    refuse_other_log(folder, earlier, source.identity, source.partition)
     for name, wanted, there in (
         ("--format", options.format, earlier.format),
         ("--what", options.tables and sorted(options.tables), sorted(earlier.tables)),
@@ -110,6 +99,15 @@ def _choose(
         earlier.format,
         options.markets or earlier.markets,
     )
+
+
+def refuse_other_log(folder: Path, earlier: Manifest | None, identity: str, partition: int) -> None:
+    """Raise ExportRefusedError where the export that is in a folder, if there is one, is that of another log."""
+    if earlier is not None and (earlier.log, earlier.partition) != (identity, partition):
+        raise ExportRefusedError(
+            f"{folder} has an export of the log {earlier.log}, partition {earlier.partition}; this log is {identity}, "
+            f"partition {partition}. Choose another folder"
+        )
 
 
 def _until(source: ExportSource, options: ExportOptions) -> int:
@@ -150,64 +148,3 @@ def _begin(
         tables={table.name: TableEntry(held.until, dict(table.columns.items()), list(table.key)) for table in chosen},
         files=earlier.files if earlier else [],
     )
-
-
-def files_of(tables: Sequence[ExportedTable], until: int) -> Iterator[tuple[ExportedTable, int, str]]:
-    """Yield every file of an export up to a position: its table, its first position, and its part of the table."""
-    for table in tables:
-        for first in table.firsts(until):
-            for part in PERIODS if table.apart else ("",):
-                yield table, first, part
-
-
-def _write_files(
-    folder: Path,
-    held: ExportSnapshot,
-    chosen: Sequence[ExportedTable],
-    report: ExportReport,
-    progress: Callable[[str], None],
-    *,
-    check: bool,
-) -> None:
-    """Write every file that is not whole yet, and note it in the manifest. One is finished while the next one is begun."""
-    manifest = report.manifest
-    known = {entry.name: entry for entry in manifest.files}
-    names: list[str] = []
-    saved = monotonic()
-    with ThreadPoolExecutor(1, thread_name_prefix="export") as finisher:
-        finishing: list[Future[FileEntry]] = []  # at most one
-        for table, first, part in files_of(chosen, held.until):
-            name, last = table.file_name(first, held.ending, part), table.last(first, held.until)
-            names.append(name)
-            entry = known.get(name)
-            if entry is not None and entry.last == last and _is_there(folder, entry, check=check):
-                continue
-            progress(f"{name}: up to position {last:,} of {held.until:,}")
-            rows = held.write_rows(table, folder, first, part)
-            _note(finishing, known)
-            finishing.append(finisher.submit(held.finish, rows))
-            report.written.append(name)
-            if monotonic() - saved > SAVE_SECONDS:
-                manifest.files = list(known.values())
-                manifest.save(folder)
-                saved = monotonic()
-        _note(finishing, known)
-    manifest.files = [known[name] for name in names]
-    write_file(folder / "README.md", readme(manifest).encode())
-    manifest.save(folder)
-
-
-def _note(finishing: list[Future[FileEntry]], known: dict[str, FileEntry]) -> None:
-    """Wait for the file that is being finished, if there is one, and note it."""
-    while finishing:
-        entry = finishing.pop().result()
-        known[entry.name] = entry
-
-
-def _is_there(folder: Path, entry: FileEntry, *, check: bool) -> bool:
-    """Return whether the file is as the manifest says: its size, with `check` its hash too."""
-    path = folder / entry.name
-    try:
-        return path.stat().st_size == entry.bytes and (not check or digest_of(path) == entry.sha256)
-    except FileNotFoundError:
-        return False

@@ -41,16 +41,20 @@ _POLL_SECONDS: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class ExportSource:
-    """What is exported: the log of a partition, and the database of its read models (a connection in autocommit mode)."""
+    """What is exported: the log of a partition, and the database of its read models (a connection in autocommit mode).
+
+    `name` tells the log from all others where it has no lasting identity of its own.
+    """
 
     log: ApplicationRecorder
     connection: Connection[Any]
     partition: int = 0
+    name: str = ""
 
     @property
     def identity(self) -> str:
         """The identity of the log."""
-        return log_identity(self.log)
+        return self.name or log_identity(self.log)
 
     @property
     def end(self) -> int:

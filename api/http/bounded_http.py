@@ -159,6 +159,7 @@ class BoundedHttp(HttpToolsProtocol):
         assert self._peer is not None, "it was admitted"
         super().on_headers_complete()  # raises where the target is no URL: then there is no request to answer for
         self.scope["tidings.abort"] = self._abort  # type: ignore[typeddict-unknown-key]
+        self.scope["tidings.write"] = self._write_piece  # type: ignore[typeddict-unknown-key]
         self._reading, self._since = _BODY, self.loop.time()
         self._header_bytes = self._body_bytes = 0
         self._body_went_on = (0, self._since)
@@ -252,6 +253,19 @@ class BoundedHttp(HttpToolsProtocol):
     def _abort(self) -> None:
         """Hang up on a stream whose client takes what is sent too slowly."""
         self.end("slow_stream")
+
+    def _write_piece(self, piece: bytes) -> bool:
+        """Write a piece of an answer that has begun, past the task that writes it, in the chunked form of HTTP.
+
+        Returns False, and writes nothing, where the client takes what was sent too slowly, or has gone: the task waits for it.
+        """
+        cycle = self.cycle
+        if self.flow.write_paused or cycle.response_complete or cycle.disconnected or not cycle.chunked_encoding:
+            return False
+        if self.transport.is_closing():
+            return False
+        self.transport.write(piece)
+        return True
 
     def _is_slow(self, now: float) -> bool:
         """Return whether the body comes too slowly, all in all or of late, and not because this server pauses it."""

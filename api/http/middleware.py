@@ -144,6 +144,8 @@ class RequestFrame:
                 raise  # a part of the answer is out already
             await response(scope, receive, send_with_id)
         finally:
+            # The scope, its `receive` and the cycle of uvicorn are a circle: uncut, only the collector of garbage frees it.
+            del scope["tidings.receive"]
             self.admission.count_body(scope, body.release())
             if request_log.refusals:
                 self.admission.count_refusals(scope, request_log.refusals)

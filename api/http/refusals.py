@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from domain.account import DepositCash, OpenAccount, WithdrawCash
+from domain.assignments import AssignPartition
 from domain.invitations import AcceptInvitation, CreateInvitation, RevokeInvitation
 from domain.market import (
     ActivateMarket,
@@ -89,6 +90,7 @@ REFUSALS: Final[dict[type, frozenset[Code]]] = {
     MergeSets: frozenset(
         {Code.ACCOUNT_NOT_FOUND, Code.MARKET_NOT_FOUND, Code.MARKET_NOT_ACTIVE, Code.INSUFFICIENT_SHARES}
     ),
-    TransferFunds: _SPENDING | {Code.WITHDRAWAL_HELD},
+    TransferFunds: _SPENDING | {Code.WITHDRAWAL_HELD, Code.BUSY},
+    AssignPartition: frozenset(),
 }
 """The codes by the type of the command, besides INVALID_FIELD and COMMAND_ID_REUSED, which any command can meet."""

@@ -16,7 +16,7 @@ from api.http.routes.events import list_events
 from api.page.sales import sales
 from api.page.viewing import answer_with, look, show
 from domain.orders import OPEN_ORDERS_MAX
-from projections import accounts, calibration, orders
+from projections import accounts, calibration, orders, statements
 from projections.markets import markets
 from projections.positions import leaderboard, positions
 from projections.reading import AsOf
@@ -42,8 +42,8 @@ PRIVATE_NEEDS: Final = (
     orders.account_orders,
     positions.settlements,
     trades.account_fills,
-    accounts.posted_bonds,
-    accounts.statement,
+    statements.posted_bonds,
+    statements.statement,
 )
 
 All = Annotated[bool, Query(alias="all", description="all rows of long tables")]
@@ -92,9 +92,9 @@ async def _show_account(read: Reader, template: str, account: str, *, all_rows: 
             )
             settled = positions.settlements(connection, as_of, account_id, limit=most + 1)
             values["settled"], values["more_settled"] = settled[:most], len(settled) > most
-            values["bonds"] = accounts.posted_bonds(connection, as_of, account_id)
+            values["bonds"] = statements.posted_bonds(connection, as_of, account_id)
             values["fills"] = trades.account_fills(connection, as_of, account_id, limit=most)
-            values["entries"] = accounts.statement(connection, as_of, account_id, limit=most)
+            values["entries"] = statements.statement(connection, as_of, account_id, limit=most)
         ids = {row.market_id for rows in ("positions", "orders", "settled", "fills") for row in values[rows]}
         ids |= {row.market_id for row in values["entries"] if row.market_id}
         values["markets"] = {row.market_id: row for row in markets.by_id(connection, as_of, sorted(ids))}

@@ -44,6 +44,8 @@ class Cut(tuple[Frame, ...]):  # noqa: SLOT001  a tuple with more than its items
     """The bytes of their blocks."""
     block: bytes
     """All blocks, with the id of the position on the last one."""
+    piece: bytes
+    """The same in the chunked form of HTTP."""
 
     @classmethod
     def of(cls, position: int, frames: Iterable[Frame]) -> Cut:
@@ -51,6 +53,7 @@ class Cut(tuple[Frame, ...]):  # noqa: SLOT001  a tuple with more than its items
         made = cls(frames)
         made.size = sum(len(frame.block) for frame in made)
         made.block = block_of(position, made)
+        made.piece = b"%x\r\n%b\r\n" % (len(made.block), made.block)
         return made
 
 

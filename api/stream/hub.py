@@ -24,7 +24,7 @@ from api.stream.tailer import Tailer
 from projections.registry import PROJECTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from api.stream.frames import LogEntry
     from api.stream.metrics import StreamMetrics
@@ -50,6 +50,11 @@ REST_SECONDS: Final = 0.0001
 """The pause of the whole event loop after each slice. Without one it would hold the interpreter's lock: the engine, which takes
 it several times for each append, would wait up to 5 ms each time. A timer of the loop would pause for one or two milliseconds."""
 
+PATIENCE_SECONDS: Final = 0.01
+"""The longest time of a fan-out that goes to orders under way: on a small machine they need the CPU that it takes from them.
+`ORDER_SECONDS` is the time between two looks whether they have their replies."""
+
+ORDER_SECONDS: Final = 0.001
 TICK_SECONDS: Final = 0.25
 """The time between two looks at what is due for subscribers: beats, marks, progress, ends."""
 
@@ -80,13 +85,22 @@ class StreamLimits:
 class Hub:
     """All subscribers of one process (see the module's docstring)."""
 
-    def __init__(self, archive: Archive, progress: Progress, limits: StreamLimits, metrics: StreamMetrics) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        progress: Progress,
+        limits: StreamLimits,
+        metrics: StreamMetrics,
+        under_way: Callable[[], int],
+    ) -> None:
+        """Follow the log of `archive` once somebody subscribes; `under_way` returns the number of orders without a reply."""
         self.limits = limits
         self.metrics = metrics
         self.ring = Ring()
         self.identity = ""
         self.head = 0
         self.delivered = 0
+        self._passed = lambda: self.delivered  # one for all subscribers
         self.error: BaseException | None = None
         self.sent_frames = self.sent_bytes = 0
         """What was sent since the metrics were told: to tell them each time would cost a delivery a twentieth more."""
@@ -101,6 +115,8 @@ class Hub:
         self._idle_since = monotonic()
         self._pending: deque[LogEntry] = deque()
         self._arrived = asyncio.Event()
+        self._under_way = under_way
+        self._patience = 0.0
         self._last_progress = (0, 0)
         self._subscribers: dict[Subscriber, float] = {}
         self._owners: Counter[str] = Counter()
@@ -155,7 +171,7 @@ class Hub:
         self.reserve(owner)
         subscriber = Subscriber(wanted, owner, self.head if after is None else after, self._catch_up.next)
         subscriber.was_reset = reset
-        subscriber.passed = lambda: self.delivered
+        subscriber.passed = self._passed
         self._subscribers[subscriber] = monotonic() + self.limits.seconds_max * uniform(0.9, 1.1)  # noqa: S311
         self._owners[owner] += 1
         return subscriber
@@ -270,19 +286,29 @@ class Hub:
             await self._arrived.wait()
             await asyncio.sleep(GATHER_SECONDS)
             self._arrived.clear()
+            self._patience = PATIENCE_SECONDS
+            await self._give_way()
             began, woken, events = monotonic(), 0, 0
             while self._pending:
                 entry = self._pending.popleft()
                 for subscriber in self._interested(entry):
                     woken += subscriber.offer(entry)
                     if woken >= SLICE_WAKES or monotonic() - began > SLICE_SECONDS:
-                        await asyncio.sleep(0)  # those that were woken send
-                        sleep(REST_SECONDS)  # noqa: ASYNC251  the other threads are to run, see there
+                        await self._give_way()
                         began, woken, events = monotonic(), 0, 0
                 self.delivered = max(self.delivered, entry.position)
                 if (events := events + 1) >= SLICE_EVENTS:
                     await asyncio.sleep(BURST_REST_SECONDS)
                     began, woken, events = monotonic(), 0, 0
+
+    async def _give_way(self) -> None:
+        """Let those that were woken send, then the other threads run, then orders that are under way get their replies."""
+        await asyncio.sleep(0)
+        sleep(REST_SECONDS)  # noqa: ASYNC251  see there
+        while self._patience > 0 and self._under_way():
+            began = monotonic()
+            await asyncio.sleep(ORDER_SECONDS)
+            self._patience -= monotonic() - began
 
     def _interested(self, entry: LogEntry) -> Iterable[Subscriber]:
         found: list[Subscriber] = []

@@ -26,14 +26,21 @@ AWAY_SECONDS: Final = 1.0
 class KeyCheck:
     """Whether the key behind a subscription still counts; one that is public, by its channels or by a setting, needs none."""
 
+    __slots__ = ("_header", "_keys", "_next_at")
+
     def __init__(self, keys: Keys, scope: Scope, wanted: Subscribed) -> None:
         self._keys = keys
         self._header = header_of(scope, b"authorization") if is_private(wanted) else ""
         self._next_at = 0.0  # before the first message: a socket may be older than the end of its key
 
+    @property
+    def is_needed(self) -> bool:
+        """Whether there is a key to look at."""
+        return bool(self._header)
+
     async def has_ended(self) -> bool:
         """Return whether the key no longer counts; look it up when it is time to."""
-        if not self._header or monotonic() <= self._next_at:
+        if not self.is_needed or monotonic() <= self._next_at:
             return False
         self._next_at = monotonic() + RECHECK_SECONDS
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from api.http.auth import Principal
     from api.http.context import Context
+    from messages.channels import Channel
 
 MARKETS_MAX: Final = 100
 """The most markets that a subscription may name."""
@@ -72,7 +74,7 @@ async def wanted_of(
     if "events" in channels and not context.settings.accounts_public:
         require(principal, "analyst", "admin")
     return Subscribed(
-        channels=frozenset(each for each in CHANNELS if each in channels),
+        channels=_set_of(tuple(each for each in CHANNELS if each in channels)),
         markets={await market_id_of(context, each) for each in markets} if markets else None,
         account_id=account_id,
         progress="progress" in channels,
@@ -87,6 +89,12 @@ async def market_id_of(context: Context, reference: str) -> str:
     if found is None:
         raise ApiError("MARKET_NOT_FOUND", "no such market", {"market": reference})
     return found
+
+
+@cache
+def _set_of(channels: tuple[Channel, ...]) -> frozenset[Channel]:
+    """Return the set of some channels, one for all streams that want the same."""
+    return frozenset(channels)
 
 
 def is_private(wanted: Subscribed) -> bool:

@@ -21,6 +21,8 @@ from api.stream.subscriber import KEY_GONE, SLOW, Closed, Portion
 from messages.wire import format_time
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.types import Receive, Scope, Send
 
     from api.http.admission import Caller
@@ -112,12 +114,17 @@ class EventStreams:
 class _EventStream:
     """One open stream."""
 
+    __slots__ = ("_hub", "_key", "_send", "_subscriber", "_write_piece")
+
     def __init__(self, context: Context, hub: Hub, subscriber: Subscriber, scope: Scope, send: Send) -> None:
         self._hub = hub
         self._subscriber = subscriber
         self._send = send
         self._key = KeyCheck(context.keys, scope, subscriber.wanted)
         subscriber.abort = scope.get("tidings.abort", lambda: subscriber.close(GONE))
+        self._write_piece: Callable[[bytes], bool] | None = scope.get("tidings.write")
+        if self._write_piece is not None and not self._key.is_needed:
+            subscriber.send_at_once = self._send_at_once
 
     async def run(self, request_id: str) -> Closed:
         """Send until the stream ends; return why."""
@@ -145,6 +152,15 @@ class _EventStream:
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
         subscriber.sending_since = None
         self._hub.sent_bytes += len(body)
+
+    def _send_at_once(self, cut: Cut) -> bool:
+        """Write what all subscribers get; return False where this has to wait."""
+        if self._write_piece is None or not self._write_piece(cut.piece):
+            return False
+        self._subscriber.frames_sent += len(cut)
+        self._hub.sent_frames += len(cut)
+        self._hub.sent_bytes += cut.size
+        return True
 
     def _hello(self) -> bytes:
         hub, subscriber = self._hub, self._subscriber

@@ -118,9 +118,14 @@ class LocalCommandSource:
         """The name under which the log says how far this source is read."""
         return self._name
 
+    @property
+    def under_way(self) -> int:
+        """The number of commands that have no reply yet."""
+        return self._queue.qsize() + len(self._taken)
+
     def has_room(self, commands: int) -> bool:
         """Return whether so many more commands may wait."""
-        return self._queue.qsize() + len(self._taken) + commands <= self._commands_max
+        return self.under_way + commands <= self._commands_max
 
     def put(self, command: LocalCommand) -> None:
         """Queue a command. Raises EngineStopped."""

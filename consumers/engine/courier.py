@@ -6,24 +6,46 @@ it; then the log is told (`FundsCarried`). It may so be carried twice; its numbe
 
 from collections.abc import Mapping, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
 
 from consumers.engine.transfer_topic import Outgoing, TransferTopic
+from domain.ledger import TRANSIT
 from domain.transfer_rules import MissingTransferError
-from domain.transfers import FundsCarried
+from domain.transfers import FundsCarried, Transfer
 from messages.commands import Submitted, UnreadableError, parse_command
 
 if TYPE_CHECKING:
-    from consumers.engine.batch import Decider
+    from consumers.engine.decider import Decider
     from domain.exchange import Exchange
-    from domain.money import Time
+    from domain.money import Credits, Time
 
 _logger: Final = structlog.get_logger()
 
 NOTE_SECONDS: Final = 1.0
 """The longest time for which the log is not told that transfers have been carried, unless it is written to anyway."""
+
+AHEAD_SECONDS_MAX: Final = 5.0
+"""The longest time by which the clock of another engine may be ahead of ours without a warning: clocks need NTP."""
+
+
+class TransferMeasures(NamedTuple):
+    """What an engine can tell of its transfers, by the other partition."""
+
+    sent: "dict[int, int]"
+    received: "dict[int, int]"
+    """Numbers of the last transfers."""
+    waiting: "dict[int, int]"
+    """Transfers that the log does not say were carried."""
+    oldest: "dict[int, Time]"
+    """When the oldest of them was sent."""
+    missing: "dict[int, int]"
+    """Number of the transfer that a channel lacks: it stands still until that comes."""
+    transit: "Credits"
+    """Book of what is in transit: over all partitions its sum is what was sent and has not arrived, in micro-credits."""
+    ahead_seconds: float
+    """Most by which a transfer came from the future since the take-over, in seconds."""
 
 
 class Courier:
@@ -34,12 +56,15 @@ class Courier:
         self._topic = topic
         self._decider = decider
         self._exchange = exchange
-        exchange.partitions = topic.partitions
+        exchange.partitions, exchange.placing = topic.partitions, topic.placing
         self.next_offset = self._marked = topic.rewind(read)
         self._waiting: dict[int, list[Outgoing]] = {}
         self._acknowledged: dict[int, int] = {}
         self._acknowledged_at = 0.0
         self._then: Submitted | None = None
+        self._missing: dict[int, int] = {}
+        self._ahead_seconds = 0.0
+        self._ahead: set[int] = set()
         for to_partition, transfers in exchange.channels.outgoing.items():
             self.carry([Outgoing(to_partition, transfer, b"") for transfer in transfers])
 
@@ -48,14 +73,31 @@ class Courier:
     def receive(self, now: "Time") -> None:
         """Take in what has come, and decide what it carries along. Raises InDoubt and CommandFailedError."""
         for arrival in self._topic.take():
+            self._note_clock(arrival.transfer, now)
             try:
                 self._decider.receive(arrival.transfer, now)
             except MissingTransferError as error:
-                # The topic has lost records. This channel stands still; all others go on.
-                _logger.error("transfers_missing", partition=self._exchange.partition, reason=str(error))  # noqa: TRY400
+                self._note_missing(error)
             else:
                 self._decide(arrival.then, now)
             self.next_offset = arrival.next_offset
+
+    def _note_missing(self, error: MissingTransferError) -> None:
+        """Tell once that the topic has lost records: this channel stands still, all others go on."""
+        sender, number = error.transfer.from_partition, error.expected
+        if self._missing.get(sender) != number:
+            self._missing[sender] = number
+            _logger.error("transfers_missing", partition=self._exchange.partition, reason=str(error))
+
+    def _note_clock(self, transfer: Transfer, now: "Time") -> None:
+        """Tell once of a partition whose clock is ahead of ours."""
+        ahead, sender = (transfer.time - now) / 1_000_000, transfer.from_partition
+        self._ahead_seconds = max(self._ahead_seconds, ahead)
+        if ahead <= AHEAD_SECONDS_MAX:
+            self._ahead.discard(sender)
+        elif sender not in self._ahead:
+            self._ahead.add(sender)
+            _logger.warning("clock_ahead", partition=self._exchange.partition, from_partition=sender, seconds=ahead)
 
     def _decide(self, then: bytes, now: "Time") -> None:
         if not then:
@@ -109,3 +151,21 @@ class Courier:
             for to_partition, number in self._acknowledged.items():
                 self._decider.note(FundsCarried(to_partition, number))
             self._acknowledged.clear()
+
+    # --- what is told of it
+
+    def measured(self) -> TransferMeasures:
+        """Return the numbers as they are now; from any thread, so they may be those of half a batch."""
+        channels = self._exchange.channels
+        sent, received = channels.sent.copy(), channels.received.copy()
+        outgoing = {to_partition: waiting for to_partition, waiting in channels.outgoing.copy().items() if waiting}
+        balances = self._exchange.ledger.balances
+        return TransferMeasures(
+            sent,
+            received,
+            {to_partition: len(outgoing.get(to_partition, ())) for to_partition in sent},
+            {to_partition: waiting[0].time for to_partition, waiting in outgoing.items()},
+            {sender: number for sender, number in self._missing.copy().items() if received.get(sender, 0) < number},
+            sum(balances.get(f"{TRANSIT}:{other}", 0) for other in {*sent, *received}),
+            self._ahead_seconds,
+        )

@@ -14,21 +14,20 @@ log, and decides the commands again that have no reply there. There is no undo.
 """
 
 import random
-import threading
-from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, Literal
 
 import structlog
 
-from consumers.engine.batch import AppendBatch, BatchLimits, CommandFailedError, Decider
+from consumers.engine.batch import AppendBatch, BatchLimits
 from consumers.engine.clock import Clock, system_clock
 from consumers.engine.command_source import CommandSource
-from consumers.engine.courier import Courier
+from consumers.engine.courier import Courier, TransferMeasures
+from consumers.engine.decider import CommandFailedError, Decider
 from consumers.engine.heartbeats import Heartbeats
 from consumers.engine.log import Append, Fenced, InDoubt, Log, LogLost, UnsafeLog
-from consumers.engine.measures import EngineMeasures
 from consumers.engine.replica import Replica
+from consumers.engine.runner import EngineFailedError, EngineRunner
 from consumers.engine.transfer_topic import TransferTopic
 from domain.exchange import Exchange
 from messages.commands import Submitted
@@ -66,11 +65,7 @@ FOLLOW_SECONDS: Final = 0.05
 """The longest wait of a standby for news of the log before it listens for heartbeats."""
 
 
-class EngineFailedError(Exception):
-    """The engine stopped because an error of ours came again each time."""
-
-
-class Engine:
+class Engine(EngineRunner):
     """Decides the commands of one source and writes one partition's log, in a thread of its own or in the caller's.
 
     Args:
@@ -101,8 +96,8 @@ class Engine:
         heartbeats: Heartbeats | None = None,
         standby: bool = False,
     ) -> None:
+        super().__init__(partition)
         self._log, self._source = log, source
-        self._partition = partition
         self._transfers = transfers
         self._courier: Courier | None = None
         self._sender_sets_time = clock == "command"
@@ -117,16 +112,6 @@ class Engine:
         self._sent: tuple[Append, AppendBatch] | None = None
         self._unrecorded = 0  # commands that were answered since the log last said how far the source is read
         self._failures = 0
-        self._stopping, self._ready = threading.Event(), threading.Event()
-        self._runner: threading.Thread | None = None
-        self.measures = EngineMeasures()
-        """What the engine counts, for metrics."""
-        self.position = 0
-        """The position of the last event that is known to be in the log."""
-        self.error: Exception | None = None
-        """Why the engine stopped by itself, or None."""
-
-    # --- start and stop
 
     @property
     def exchange(self) -> Exchange:
@@ -137,63 +122,21 @@ class Engine:
         """Return the seconds since this engine last began a snapshot, or read one; None if it keeps none."""
         return self._replica.snapshot_age()
 
-    def start(self) -> None:
-        """Run in a thread; returns at once."""
-        self._runner = threading.Thread(target=self._run_in_thread, name=f"engine-{self._partition}", daemon=True)
-        self._runner.start()
+    def transfers(self) -> TransferMeasures | None:
+        """Return the numbers of what goes to and comes from other partitions; None if there are none, or nothing is known yet."""
+        return None if self._courier is None else self._courier.measured()
 
-    def wait_until_ready(self, timeout_seconds: float) -> None:
-        """Return when the log is read and commands are taken. Raises what stopped the engine, or TimeoutError."""
-        if not self._ready.wait(timeout_seconds):
-            raise TimeoutError("the engine has not taken over the log in time")
-        if self.error is not None:
-            raise self.error
-
-    def request_stop(self) -> None:
-        """End after the current batch; returns at once, may be called in a signal handler."""
-        self._stopping.set()
+    def _wake(self) -> None:
         self._source.wake()
 
-    def stop(self) -> None:
-        """End after the current batch, and wait for that."""
-        self.request_stop()
-        if self._runner is not None:
-            self._runner.join()
-
-    def run(self) -> None:
-        """Run until stopped.
-
-        Raises:
-            Fenced: another engine writes the log.
-            LogLost: the log is another one, or has lost events.
-            UnsafeLog: a setting of the log or of a topic beside it could lose events.
-            EngineFailedError: an error of ours came again and again.
-        """
-        _logger.info("engine_started", partition=self._partition)
-        try:
-            self._run()
-        except Exception as error:
-            self.error = error
-            _logger.error(  # noqa: TRY400  the error is raised: its traceback is not lost
-                "engine_stopped", partition=self._partition, error=str(error), position=self.position
-            )
-            raise
-        else:
-            _logger.info("engine_stopped", partition=self._partition, position=self.position)
-        finally:
-            self.measures.state = "stopped"
-            self._ready.set()
-            if self._heartbeats is not None:
-                self._heartbeats.close()
-            self._source.close(self.error)
-            if self._transfers is not None:
-                self._transfers.close()
-            self._log.close()
-            self._replica.close()
-
-    def _run_in_thread(self) -> None:
-        with suppress(Fenced, LogLost, UnsafeLog, EngineFailedError):  # `error` has it
-            self.run()
+    def _close(self) -> None:
+        if self._heartbeats is not None:
+            self._heartbeats.close()
+        self._source.close(self.error)
+        if self._transfers is not None:
+            self._transfers.close()
+        self._log.close()
+        self._replica.close()
 
     def _run(self) -> None:
         claims_lost = 0

@@ -1,15 +1,19 @@
 """An engine's numbers for Prometheus: all metrics of an engine are here."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from consumers.engine.clock import system_clock
+
 if TYPE_CHECKING:
+    from consumers.engine.courier import TransferMeasures
     from consumers.engine.engine import Engine
     from consumers.engine.measures import Distribution
+    from domain.money import Time
 
 STATES: Final = ("starting", "standby", "taking_over", "serving", "stopped")
 """All states of an engine."""
@@ -56,6 +60,8 @@ class EngineCollector(Collector):
             max(0.0, served - measures.idle_seconds),
         )
         yield from self._gauges()
+        if (transfers := self._engine.transfers()) is not None:
+            yield from _of_transfers(transfers, system_clock())
 
     def _gauges(self) -> Iterator[Metric]:
         engine, measures = self._engine, self._engine.measures
@@ -73,6 +79,33 @@ class EngineCollector(Collector):
         )
         if (age := engine.snapshot_age()) is not None:
             yield GaugeMetricFamily("tidings_engine_snapshot_age_seconds", "Seconds since the last snapshot", age)
+
+
+def _of_transfers(transfers: "TransferMeasures", now: "Time") -> Iterator[Metric]:
+    """Return the metrics of an engine that has neighbours."""
+    for name, label, text, values in (
+        ("sent", "to", "Number of the last transfer to a partition", transfers.sent),
+        ("received", "from", "Number of the last transfer that came from a partition", transfers.received),
+        ("waiting", "to", "Transfers that may not have been carried yet", transfers.waiting),
+        ("missing", "from", "Number of the transfer that a channel lacks: it stands still", transfers.missing),
+    ):
+        yield _by_partition(f"transfers_{name}", label, text, values)
+    ages = {to_partition: (now - since) / 1_000_000 for to_partition, since in transfers.oldest.items()}
+    yield _by_partition("transfers_waiting_seconds", "to", "Age of the oldest of them", ages)
+    yield GaugeMetricFamily(
+        "tidings_engine_transit_credits",
+        "Credits sent less received; the sum over all engines is in transit",
+        transfers.transit / 1_000_000,
+    )
+    text = "Most by which a transfer came from the future, in seconds"
+    yield GaugeMetricFamily("tidings_engine_clock_ahead_seconds", text, transfers.ahead_seconds)
+
+
+def _by_partition(name: str, label: str, text: str, values: "Mapping[int, float]") -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"tidings_engine_{name}", text, labels=[label])
+    for partition, value in sorted(values.items()):
+        family.add_metric([str(partition)], value)
+    return family
 
 
 def _histogram(name: str, text: str, values: "Distribution") -> HistogramMetricFamily:

@@ -180,9 +180,9 @@ def table_name(partition: int) -> str:
     return f"log_{partition}_events"
 
 
-def identity_table(partition: int) -> Identifier:
+def identity_table(partition: int, schema: str = "public") -> Identifier:
     """Return the table that holds the identity of a partition's log in its one row. Back it up with the log."""
-    return Identifier("public", f"log_{partition}_identity")
+    return Identifier(schema, f"log_{partition}_identity")
 
 
 def log_identity(connection: psycopg.Connection[Any], partition: int) -> str:
@@ -195,8 +195,10 @@ def log_identity(connection: psycopg.Connection[Any], partition: int) -> str:
 
 
 @contextmanager
-def postgres_recorder(dsn: str, partition: int, connections_max: int = 10) -> Iterator[ApplicationRecorder]:
-    """Yield the library's recorder for a log in PostgreSQL; the table is made if it is missing.
+def postgres_recorder(
+    dsn: str, partition: int, connections_max: int = 10, schema: str = "public"
+) -> Iterator[ApplicationRecorder]:
+    """Yield the library's recorder for a log in a schema of PostgreSQL; the table is made if it is missing.
 
     The end of the block closes the connections and stops the threads of their pool. The library alone would do this in
     `__del__`. That is too late when the interpreter ends: the threads are gone by then, and from Python 3.13 on the pool
@@ -212,6 +214,7 @@ def postgres_recorder(dsn: str, partition: int, connections_max: int = 10) -> It
         "POSTGRES_PORT": str(given.pop("port", "")),
         "POSTGRES_USER": str(given.pop("user", "")),
         "POSTGRES_PASSWORD": str(given.pop("password", "")),
+        "POSTGRES_SCHEMA": schema,
         "POSTGRES_POOL_SIZE": "1",
         "POSTGRES_MAX_OVERFLOW": str(connections_max - 1),
         "POSTGRES_CONNECT_TIMEOUT": "10",
@@ -223,7 +226,7 @@ def postgres_recorder(dsn: str, partition: int, connections_max: int = 10) -> It
         with psycopg.connect(dsn) as connection:
             connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('tidings log', 0))")
             recorder = factory.application_recorder()
-            table = identity_table(partition)
+            table = identity_table(partition, schema)
             connection.execute(SQL("CREATE TABLE IF NOT EXISTS {} (identity text NOT NULL)").format(table))
             connection.execute(
                 SQL(

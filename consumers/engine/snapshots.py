@@ -38,6 +38,7 @@ import messages
 from consumers.engine.log import Checkpoint
 from consumers.process_tuning import run_anywhere
 from domain.account import Account
+from domain.assignments import Assignments
 from domain.book import Book, RestingOrder
 from domain.due import Due
 from domain.exchange import Exchange
@@ -81,7 +82,7 @@ class Snapshot(msgspec.Struct):
 
 
 class _Content(msgspec.Struct, omit_defaults=True):
-    """A snapshot as it stands in the file. What went to and came from other partitions is only there where there are any."""
+    """A snapshot as it stands in the file. What has to do with other partitions is only there where there are any."""
 
     partition: int
     time: Time
@@ -102,6 +103,8 @@ class _Content(msgspec.Struct, omit_defaults=True):
     sent: dict[int, int] = msgspec.field(default_factory=dict)
     received: dict[int, int] = msgspec.field(default_factory=dict)
     outgoing: dict[int, list[Transfer]] = msgspec.field(default_factory=dict)
+    assigned_stories: dict[str, int] = msgspec.field(default_factory=dict)
+    assigned_accounts: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 class _Head(msgspec.Struct):
@@ -177,6 +180,8 @@ def dump(snapshot: Snapshot, identity: str) -> bytes:
             exchange.channels.sent,
             exchange.channels.received,
             exchange.channels.outgoing,
+            exchange.assigned.stories,
+            exchange.assigned.accounts,
         )
     )
     head = _Head(code_version(), identity, snapshot.checkpoint.position, exchange.state_hash(), _hash(content))
@@ -210,6 +215,7 @@ def load(data: bytes, identity: str) -> Snapshot:
     exchange.ledger.balances.update(read.balances)
     exchange.versions, exchange.unfinished = read.versions, read.unfinished
     exchange.channels = Channels(read.sent, read.received, read.outgoing)
+    exchange.assigned = Assignments(read.assigned_stories, read.assigned_accounts)
     exchange.due.heap, exchange.due.most = read.due, read.due_most
     if (read.checkpoint.position, exchange.state_hash()) != (head.position, head.state_hash):
         raise ValueError("the state is not the one that was written")

@@ -34,6 +34,10 @@ class TransferTopic(Protocol):
         """The number of partitions of the exchange."""
 
     @property
+    def placing(self) -> Sequence[int]:
+        """The partitions in which new stories and accounts are placed; all if it is empty."""
+
+    @property
     def name(self) -> str:
         """The name under which the log says how far this partition's transfers are read; known once `rewind` was called."""
 

@@ -39,15 +39,18 @@ class CellReader:
 
 
 def locate(columns: Sequence[str], names: ColumnNames, file: str, *, required: Sequence[str]) -> CellReader:
-    """Return where the fields stand. A field that the mapping leaves out stands in the column of its name, if there is one.
+    """Return where the fields stand.
+
+    A field that the mapping leaves out stands in the column of its name, if there is one that no other field names.
 
     Raises TableError for a column that the table lacks.
     """
     found: dict[str, tuple[tuple[int, str], ...]] = {}
     has = f"it has {', '.join(columns)}"
+    taken = {name for _, wanted in names.named() for name in wanted or ()}
     for field, wanted in names.named():
         if wanted is None:
-            if field in columns:
+            if field in columns and field not in taken:
                 found[field] = ((columns.index(field), field),)
             elif field in required:
                 raise TableError(f"{file} has no column {field!r}, and the mapping names none for it; {has}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 from contextlib import closing
 from itertools import count
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, cast
@@ -23,6 +24,15 @@ NO_DUCKDB: Final = "reading Parquet needs DuckDB: install the package duckdb, or
 
 _CELL_MAX: Final = 1_000_000
 """The most characters of a cell: a market's description may be long."""
+
+_BLOCK: Final = 1 << 20
+"""The least characters of a JSON array that are read at a time."""
+
+_OBJECT_MAX: Final = 1 << 26
+"""The most characters of an object."""
+
+_BLANKS: Final = re.compile(r"[ \t\r\n]*")
+_VALUES: Final = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)  # a number keeps all its digits
 
 _PARQUET_ROWS: Final = 10_000
 """The rows of Parquet that are read at a time."""
@@ -128,21 +138,76 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _json_array(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    number = 0
     with _opened(path, "utf-8-sig") as file:
         try:
-            text = file.read()
+            for number, found in enumerate(_items(_JsonText(file)), 1):
+                yield number, _object(found, number)
         except (UnicodeDecodeError, EOFError, gzip.BadGzipFile):
-            raise TableError("not JSON in UTF-8") from None
-    found = _loads(text, "the file")
-    if not isinstance(found, list):
+            raise TableError(f"after row {number}: not JSON in UTF-8") from None
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise TableError(f"row {number + 1} is not JSON: {error}") from None
+
+
+def _items(text: _JsonText) -> Iterator[Any]:
+    """Yield the items of an array."""
+    if text.peek() != "[":
         raise TableError("expected an array of objects")
-    for number, each in enumerate(found, 1):
-        yield number, _object(each, number)
+    text.skip()
+    if text.peek() != "]":
+        yield text.value()
+        while text.peek() == ",":
+            text.skip()
+            yield text.value()
+    if text.peek() != "]":
+        raise TableError("the array has no end: is the file whole?")
+    text.skip()
+    if text.peek():
+        raise TableError("expected nothing behind the array")
+
+
+class _JsonText:
+    """A JSON text of any length, of which one value and one block are in memory at a time."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+        self._text = ""
+        self._at = 0
+
+    def peek(self) -> str:
+        """Return the next character that is no blank, "" at the end."""
+        while True:
+            blanks = _BLANKS.match(self._text, self._at)
+            assert blanks is not None, "no blanks are blanks too"
+            self._at = blanks.end()
+            if self._at < len(self._text) or not self._read():
+                return self._text[self._at : self._at + 1]
+
+    def skip(self) -> None:
+        """Go on behind the character that `peek` returned."""
+        self._at += 1
+
+    def value(self) -> Any:
+        """Return the next value. Raises json.JSONDecodeError."""
+        self.peek()
+        while True:
+            try:
+                found, self._at = _VALUES.raw_decode(self._text, self._at)
+            except json.JSONDecodeError:
+                if len(self._text) - self._at > _OBJECT_MAX or not self._read():
+                    raise
+            else:
+                return found
+
+    def _read(self) -> bool:
+        block = self._file.read(max(_BLOCK, len(self._text) - self._at))
+        self._text, self._at = self._text[self._at :] + block, 0
+        return bool(block)
 
 
 def _loads(text: str, what: str) -> Any:
     try:
-        return json.loads(text, parse_float=str, parse_int=str, parse_constant=str)  # a number keeps all its digits
+        return _VALUES.decode(text)
     except (json.JSONDecodeError, RecursionError) as error:
         raise TableError(f"{what} is not JSON: {error}") from None
 

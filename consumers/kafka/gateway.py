@@ -115,6 +115,11 @@ class KafkaGateway:
         self._sender: RecordSender | None = None
         self._reader: RecordReader | None = None
 
+    @property
+    def under_way(self) -> int:
+        """The number of commands that have no reply yet."""
+        return len(self._pending)
+
     def start(self) -> None:
         """Connect.
 

@@ -17,6 +17,7 @@ from consumers.kafka.errors import TOPIC_ERRORS
 from consumers.kafka.records import RecordReader, RecordSender, offset_of
 from consumers.kafka.topics import TRANSFERS, ensure_topics_once, topic_id, topic_name
 from messages.transfers import dump_transfer, parse_transfer
+from settings import listed
 
 if TYPE_CHECKING:
     from settings import Settings
@@ -54,6 +55,11 @@ class KafkaTransferTopic:
     def partitions(self) -> int:
         """The number of partitions of the exchange."""
         return self._settings.partitions
+
+    @property
+    def placing(self) -> Sequence[int]:
+        """The partitions in which new stories and accounts are placed."""
+        return [int(each) for each in listed(self._settings.placing)]
 
     @property
     def name(self) -> str:

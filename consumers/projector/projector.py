@@ -32,7 +32,7 @@ from projections.machine.pipeline import PipelineConnection
 from projections.machine.projection import Projection
 from projections.machine.rebuild import rebuild
 from projections.machine.store import SCHEMA, connect, ensure, make_indexes, position_of, try_lock, unlock
-from projections.registry import PROJECTIONS
+from projections.registry import EVERY, PROJECTIONS
 
 _log: Final = structlog.get_logger()
 
@@ -48,6 +48,9 @@ LOCK_SECONDS: Final = 0.1
 WAIT_SECONDS: Final = 0.5
 """The longest that a thread waits for news before it checks whether it should stop."""
 
+_PARTITION: Final = 0
+"""The partition that rows name: the schema says which partition of the log it is (`schema_of`)."""
+
 
 class Projector:
     """Keeps the read models of one partition up to date, in threads of this process.
@@ -55,9 +58,9 @@ class Projector:
     Args:
         recorder: the log.
         dsn: the database of the read models.
-        names: the read models, which processes with the same names share; all by default.
-        partition: the log's partition number.
+        names: the read models, which processes with the same names share; by default all of a log with one partition.
         gapless: whether the log's positions are 1, 2, 3, ... without a gap (Kafka): then a gap stops a read model.
+        schema: where the read models of this partition are; each partition of a log has a schema of its own.
         traces: follows sampled commands into the read models.
         watchdog: runs as long as the projector.
     """
@@ -68,23 +71,21 @@ class Projector:
         dsn: str,
         names: Iterable[str] | None = None,
         *,
-        partition: int = 0,
         gapless: bool = False,
         schema: str = SCHEMA,
         traces: FoldTraces | None = None,
         watchdog: Watchdog | None = None,
     ) -> None:
-        chosen = PROJECTIONS if names is None else {name: PROJECTIONS[name] for name in names}
+        chosen = PROJECTIONS if names is None else {name: EVERY[name] for name in names}
         self.recorder = recorder
         """The log."""
         self._dsn = dsn
-        self._partition = partition
         self._gapless = gapless
         self._traces = traces
         self._watchdog = watchdog
         self._schema = schema
-        self._log_reader = LogReader(recorder, partition, traces)
-        self._assignment = Assignment(dsn, schema, partition, chosen.values())
+        self._log_reader = LogReader(recorder, _PARTITION, traces)
+        self._assignment = Assignment(dsn, schema, _PARTITION, chosen.values())
         # A process that is alone folds two large batches at a time: one in Python while PostgreSQL works for the other one.
         self._slots = FoldSlots(lambda: 2 if self._assignment.members == 1 else 1)
         self._stopping = threading.Event()
@@ -144,12 +145,12 @@ class Projector:
             caught_up: Member | None = None
             try:
                 with connect(self._dsn, self._schema) as connection:
-                    ensure(connection, [projection], self._partition, self._schema, roles)
+                    ensure(connection, [projection], _PARTITION, self._schema, roles)
                     if self._lock(connection, projection):
-                        check_log(connection, self.recorder, projection, self._partition)
+                        check_log(connection, self.recorder, projection, _PARTITION)
                         self._rebuild_if_old(connection, projection)
                         caught_up = self._fold(connection, projection)
-                        unlock(connection, projection.name, self._partition, self._schema)
+                        unlock(connection, projection.name, _PARTITION, self._schema)
             except psycopg.OperationalError as error:
                 _log.warning("database_away", projection=projection.name, error=str(error), retry_seconds=pause)
             except LostEventsError as error:
@@ -178,22 +179,22 @@ class Projector:
     def _lock(self, connection: psycopg.Connection, projection: Projection) -> bool:
         """Take the read model's lock, once no other process has it; return False if it is no longer assigned to this process."""
         while self._is_ours(projection.name):
-            if try_lock(connection, projection.name, self._partition, self._schema):
+            if try_lock(connection, projection.name, _PARTITION, self._schema):
                 return True
             self._stopping.wait(LOCK_SECONDS)
         return False
 
     def _rebuild_if_old(self, connection: psycopg.Connection, projection: Projection) -> None:
-        _, version = position_of(connection, projection.name, self._partition)
+        _, version = position_of(connection, projection.name, _PARTITION)
         if version != projection.version and self._is_ours(projection.name):
             _log.info("rebuild_begun", projection=projection.name, version=projection.version, from_version=version)
             position = rebuild(
                 self._dsn,
                 projection,
-                lambda after, until: read_log(self.recorder, self._partition, after, until),
+                lambda after, until: read_log(self.recorder, _PARTITION, after, until),
                 lambda: self.recorder.max_notification_id() or 0,
                 views=roles,
-                partition=self._partition,
+                partition=_PARTITION,
                 schema=self._schema,
             )
             _log.info("rebuild_done", projection=projection.name, version=projection.version, position=position)
@@ -207,7 +208,7 @@ class Projector:
         folder = Folder(
             connection,
             projection,
-            self._partition,
+            _PARTITION,
             catch_up_to=end,
             next_batch=lambda position, seconds: self._log_reader.after(position, seconds, projection.name),
             goes_on=lambda: self._is_ours(projection.name),
@@ -234,5 +235,5 @@ class Projector:
         """Raise where the connection is lost, and with it the lock, or, every `CHECK_SECONDS`, where the log lost events."""
         connection.execute("SELECT 1")
         if monotonic() >= self._checked + CHECK_SECONDS:
-            check_log(connection, self.recorder, projection, self._partition)
+            check_log(connection, self.recorder, projection, _PARTITION)
             self._checked = monotonic()

@@ -307,7 +307,7 @@ EQUITY: Final = View(
 LEDGER: Final = View(
     "ledger",
     ("accounts",),
-    "Every movement of money. In each row the columns from `cash` to `external` sum to 0.",
+    "Every movement of money. In each row the columns from `cash` to `external` sum to 0, but for cash that crosses partitions.",
     {
         "kind": text("kind", "type of the event, such as TradeSettled"),
         "account_id": text("account_id", "id of the account; null when none took part"),

@@ -7,10 +7,9 @@ in cost and waits for nothing.
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from itertools import chain, repeat
 from struct import Struct
 from struct import error as StructError  # noqa: N812  it is a class
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from projections.machine.pipeline import Encoded
 
@@ -41,8 +40,9 @@ def _integers_packer(count: int) -> Callable[..., bytes]:
 
 
 def _integers(values: Sequence[int | None]) -> bytes:
+    items: list[int | None] = [8] * (2 * len(values))  # before each value its length
+    items[1::2] = values
     try:
-        items = chain.from_iterable(zip(repeat(8), values, strict=False))
         return _integers_packer(len(values))(1, 0, 20, len(values), 1, *items)
     except StructError:  # one is None
         return _HEAD(1, 1, 20, len(values), 1) + b"".join(
@@ -51,6 +51,17 @@ def _integers(values: Sequence[int | None]) -> bytes:
 
 
 def _texts(values: Sequence[str | None]) -> bytes:
+    try:
+        encoded = list(map(str.encode, cast("Sequence[str]", values)))
+        lengths = list(map(_SHORT_LENGTHS.__getitem__, map(len, encoded)))
+    except (TypeError, IndexError):  # one is None, or long
+        return _any_texts(values)
+    parts = [b""] * (2 * len(encoded))
+    parts[::2], parts[1::2] = lengths, encoded
+    return _HEAD(1, 0, 25, len(encoded), 1) + b"".join(parts)
+
+
+def _any_texts(values: Sequence[str | None]) -> bytes:
     parts = [_HEAD(1, 1, 25, len(values), 1)]
     for value in values:
         if value is None:
@@ -86,6 +97,7 @@ _HEAD: Final = Struct("!5i").pack
 _INTEGER: Final = Struct("!iq").pack
 _LENGTH: Final = Struct("!i").pack
 _NULL: Final = _LENGTH(-1)
+_SHORT_LENGTHS: Final = [_LENGTH(length) for length in range(256)]
 
 _FORMS: Final[dict[str, tuple[Callable[[Any], bytes], int]]] = {
     "text": (_texts, 1),

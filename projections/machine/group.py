@@ -12,13 +12,12 @@ memory. It leaves
 - with all others, when so much is new that each catches up faster alone.
 
 After a transaction the group rests, `REST` times as long as it took: what arrives meanwhile is folded together, so the more
-there is, the less each event costs. An event that comes after the rest is folded at once. While there is more than fits into
-one transaction, the group does not rest.
+there is, the less each event costs. An event that comes after the rest is folded at once. Under load (`LOAD_EVENTS_PER_S`) it
+may rest longer: orders need the CPU then. While there is more than fits into one transaction, the group does not rest.
 """
 
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
@@ -26,12 +25,13 @@ import psycopg
 import structlog
 
 from projections.machine.advance import Member, advance_together
+from projections.machine.analyst import Analyst
 from projections.machine.background import Background
 from projections.machine.fold_traces import FoldTraces
 from projections.machine.log_reader import LogReader
 from projections.machine.pipeline import PipelineConnection
 from projections.machine.projection import Projection
-from projections.machine.store import analyze, position_of, try_lock, unlock
+from projections.machine.store import position_of, try_lock, unlock
 
 _log: Final = structlog.get_logger()
 
@@ -39,7 +39,16 @@ REST: Final = 3.0
 """The rest after a transaction, as a multiple of the time that it took."""
 
 REST_SECONDS_MAX: Final = 0.03
-"""The longest rest."""
+"""The longest rest without load."""
+
+LOAD_REST_SECONDS_MAX: Final = 0.15
+"""The longest rest under load."""
+
+LOAD_EVENTS: Final = 300
+"""The fewest events of a transaction under load."""
+
+LOAD_EVENTS_PER_S: Final = 5_000
+"""The rate at which events come under load: twice that of the lag that readers are promised, a tenth of a second."""
 
 TOGETHER_EVENTS_MAX: Final = 40_000
 """The most events that the group takes on at a time; for more, its members catch up alone."""
@@ -60,6 +69,20 @@ WAIT_SECONDS: Final = 0.5
 """The longest wait for a batch before the group looks whether its members still belong to it."""
 
 _READER: Final = "group"
+
+
+def rest_seconds(events: int, gathered_seconds: float, took_seconds: float) -> float:
+    """Return how long the group rests after a transaction.
+
+    Args:
+        events: the number of events that waited for it.
+        gathered_seconds: the time in which they came.
+        took_seconds: how long the transaction took.
+    """
+    if events > TRANSACTION_EVENTS_MAX:
+        return 0.0
+    loaded = events >= max(LOAD_EVENTS, LOAD_EVENTS_PER_S * gathered_seconds)
+    return min(REST * took_seconds, LOAD_REST_SECONDS_MAX if loaded else REST_SECONDS_MAX)
 
 
 class Group:
@@ -101,13 +124,16 @@ class Group:
         self._count_at = 0.0
         self._stopping = threading.Event()
         self._thread = Background(self._work, "project-together")
-        self.problem = self._thread.problem
-        # ANALYZE takes as long as many transactions: it must not hold up the next one.
-        self._analyst = ThreadPoolExecutor(1, thread_name_prefix="analyze")
+        self._analyst = Analyst(connect)
 
     def start(self) -> None:
         """Start; returns at once."""
+        self._analyst.start()
         self._thread.start()
+
+    def problem(self) -> str | None:
+        """Return the error of ours that has ended one of its threads as a sentence, or None."""
+        return self._thread.problem() or self._analyst.problem()
 
     def stop(self) -> None:
         """Stop after the batch that is being folded; all members leave."""
@@ -116,7 +142,7 @@ class Group:
             self._changed.notify_all()
         if self._thread.is_alive():
             self._thread.join()
-        self._analyst.shutdown()
+        self._analyst.stop()
 
     @property
     def members(self) -> frozenset[str]:
@@ -170,6 +196,7 @@ class Group:
     def _fold_together(self, connection: PipelineConnection) -> None:
         """Fold batch after batch, until there is no member left or too much to fold."""
         position = self._update_members(connection)
+        read_at = monotonic()
         while position is not None:
             batch = self._log.after(position, WAIT_SECONDS, _READER)
             if batch is None:
@@ -178,25 +205,17 @@ class Group:
                 return
             else:
                 began = monotonic()
-                rest = len(batch.events) <= TRANSACTION_EVENTS_MAX
+                gathered, read_at = began - read_at, began
+                waiting = len(batch.events)
                 batch = batch.first(TRANSACTION_EVENTS_MAX)
                 advance_together(connection, list(self._members.values()), batch, gapless=self._gapless)
                 if self._traces is not None:
                     self._traces.folded(list(self._members), position, batch.last.position, monotonic() - began)
                 if grown := [table for member in self._members.values() for table in member.workspace.grown()]:
-                    self._analyst.submit(self._analyze, grown)
+                    self._analyst.request(grown)
                 self._bound_memory()
-                if rest:
-                    self._stopping.wait(min(REST * (monotonic() - began), REST_SECONDS_MAX))
+                self._stopping.wait(rest_seconds(waiting, gathered, monotonic() - began))
             position = self._update_members(connection)
-
-    def _analyze(self, tables: Sequence[str]) -> None:
-        """Let the planner look at tables that have grown. It does without where this fails: autovacuum looks later."""
-        try:
-            with self._connect() as connection:
-                analyze(connection, tables)
-        except psycopg.Error as error:
-            _log.warning("tables_not_analyzed", tables=tables, error=str(error))
 
     def _bound_memory(self) -> None:
         if monotonic() < self._count_at:

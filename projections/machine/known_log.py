@@ -108,7 +108,7 @@ def check_log(connection: Connection, recorder: ApplicationRecorder, projection:
         )
 
 
-def put_aside(connection: Connection) -> list[str]:
+def put_aside(connection: Connection, schema: str = SCHEMA) -> list[str]:
     """Rename the schema of the read models and those of unfinished rebuilds, and make an empty one; return the new names.
 
     No projector may run. The views for dashboards still read the old tables until they are made anew.
@@ -117,16 +117,16 @@ def put_aside(connection: Connection) -> list[str]:
     with connection.transaction():
         rows = connection.execute(
             "SELECT nspname FROM pg_namespace WHERE nspname = %s OR starts_with(nspname, %s)",
-            [SCHEMA, f"{SCHEMA}_rebuild_"],
+            [schema, f"{schema}_rebuild_"],
         ).fetchall()
         renamed = {str(name): f"lost_{now}_{name}"[:63] for (name,) in rows}
         for old, new in renamed.items():
             connection.execute(SQL("ALTER SCHEMA {} RENAME TO {}").format(Identifier(old), Identifier(new)))
-        connection.execute(SQL("CREATE SCHEMA {}").format(Identifier(SCHEMA)))
+        connection.execute(SQL("CREATE SCHEMA {}").format(Identifier(schema)))
         for table in BOOKKEEPING:
             connection.execute(
                 SQL("CREATE TABLE {} (LIKE {} INCLUDING ALL)").format(
-                    Identifier(SCHEMA, table), Identifier(renamed[SCHEMA], table)
+                    Identifier(schema, table), Identifier(renamed[schema], table)
                 )
             )
     return sorted(renamed.values())

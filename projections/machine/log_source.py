@@ -44,7 +44,7 @@ UNUSED_SECONDS: Final = 10.0
 DataT = TypeVar("DataT")
 
 
-class _State(msgspec.Struct, Generic[DataT]):
+class _State(msgspec.Struct, Generic[DataT], gc=False):
     """The part of a stored event's state that folds need."""
 
     time: Time

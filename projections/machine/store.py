@@ -11,6 +11,7 @@ from projections.machine.pipeline import PipelineConnection
 from projections.machine.projection import Projection, Views
 
 SCHEMA: Final = "read_models"
+"""The schema of the read models of partition 0."""
 
 CONNECT_OPTIONS: Final[dict[str, Any]] = {"options": f"-c search_path={SCHEMA} -c jit=off -c enable_memoize=off"}
 """The options with which a connection (or a pool of them) must be opened to run the queries."""
@@ -29,6 +30,15 @@ BOOKKEEPING: Final = ("projection_positions", "projection_tables", "projection_p
 """The tables beside those of the read models. `migrations` creates them; schemas other than the live one get copies."""
 
 _NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::int8"
+
+
+def schema_of(partition: int) -> str:
+    """Return the schema of the read models of a partition of the log.
+
+    The schema alone says the partition: in each of them, folds and queries work as where there is one partition, whose number
+    is 0 in rows.
+    """
+    return SCHEMA if partition == 0 else f"{SCHEMA}_{partition}"
 
 
 def connect(dsn: str, schema: str = SCHEMA) -> PipelineConnection:
@@ -111,6 +121,15 @@ def _make_bookkeeping(connection: Connection, schema: str) -> None:
                 sql.Identifier(schema, table), sql.Identifier(SCHEMA, table)
             )
         )
+
+
+def use_schema(connection: Connection, schema: str) -> None:
+    """Let a connection to a migrated database work in a schema of read models, whose bookkeeping is made if it is missing."""
+    if schema != SCHEMA:
+        with connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('tidings ' || %s, 0))", [schema])
+            _make_bookkeeping(connection, schema)
+        connection.execute("SELECT set_config('search_path', %s, false)", [schema])
 
 
 def position_of(connection: Connection, name: str, partition: int = 0) -> tuple[int, int]:

@@ -60,6 +60,7 @@ class Table(Generic[Row]):
         group: the columns that name what `Rows.prefetch` loads, where there is no `by`; the key by default.
         indexes: indexes for readers, such as `"slug"` or `"account_id, position DESC"`, with `WHERE` where wanted, or
             `"USING gist (...)"`.
+        covered: other columns that the index of the key holds too: who asks only for these and the key reads no row.
         checks: conditions that PostgreSQL checks for every row.
 
     Indexes are created after the table has caught up with the log: building them on a full table takes a quarter of the
@@ -75,6 +76,7 @@ class Table(Generic[Row]):
         by: By | None = None,
         group: Sequence[str] = (),
         indexes: Sequence[str] = (),
+        covered: Sequence[str] = (),
         checks: Sequence[str] = (),
     ) -> None:
         hints = get_type_hints(row, include_extras=True)
@@ -92,6 +94,7 @@ class Table(Generic[Row]):
         self.group = GROUP_COLUMNS[by] if by else tuple(group) or self.key
         assert set(self.group) <= set(self.key), "the index of the key must find a group"
         self.indexes = tuple(indexes)
+        self.covered = tuple(covered)
         self.checks = tuple(checks)
         # A NamedTuple is its values.
         self.values_of: Callable[[Any], Any] = tuple if issubclass(row, tuple) else attrgetter(*self.columns)
@@ -132,7 +135,8 @@ class Table(Generic[Row]):
 
     def key_statement(self) -> str:
         """Return the statement that creates the index of the key, where it is missing."""
-        return f"CREATE UNIQUE INDEX IF NOT EXISTS {self.name}_key ON {self.name} ({', '.join(self.key)})"
+        covered = f" INCLUDE ({', '.join(self.covered)})" if self.covered else ""
+        return f"CREATE UNIQUE INDEX IF NOT EXISTS {self.name}_key ON {self.name} ({', '.join(self.key)}){covered}"
 
     def index_statements(self) -> list[str]:
         """Return the statements that create the index of the key and those for readers, where they are missing."""

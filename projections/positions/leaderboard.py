@@ -115,7 +115,27 @@ _SUMS_PAST: Final = f"""
         AND v.position <= {{at}} ORDER BY v.position DESC LIMIT 1) v
     WHERE {_IN_CATEGORY.format(column="t.category")}"""
 
-# The current row serves for a position that has not changed since; for others a version is looked up.
+# How the versions of positions are found: one by one through the index, or by reading the part of the index that has them.
+_ONE_BY_ONE: Final = f"""LATERAL (SELECT shares, cost_basis FROM position_versions WHERE {OF_POSITION}
+        AND position <= %(at)s AND k.position > %(at)s ORDER BY position DESC LIMIT 1) v ON true"""
+_IN_ORDER: Final = """(
+        SELECT DISTINCT ON (partition, opened_position, outcome) partition, opened_position, outcome, shares, cost_basis
+        FROM position_versions WHERE opened_position BETWEEN %(first)s AND %(at)s AND position <= %(at)s
+        ORDER BY partition DESC, opened_position DESC, outcome DESC, position DESC) v
+    ON v.partition = k.partition AND v.opened_position = k.opened_position AND v.outcome = k.outcome AND k.position > %(at)s"""
+
+IN_ORDER_FACTOR = 4
+"""The log positions for each position that is looked up, up to which reading in order is quicker than one by one."""
+
+# The positions to look up are at most two for each trader of a market, and at most one for each event since.
+_WORK: Final = f"""
+    SELECT min(m.drafted_position), least(2 * sum(p.traders)::int8,
+        (SELECT max(position) FROM projection_positions WHERE projection = 'positions') - %(at)s)
+    FROM positions_markets m CROSS JOIN LATERAL (SELECT traders FROM market_activity WHERE market_id = m.market_id
+        AND position <= %(at)s ORDER BY position DESC LIMIT 1) p
+    WHERE {held_at("%(at)s")} AND {_IN_CATEGORY.format(column="m.category")}"""
+
+# The current row serves for a position that has not changed since.
 _UNREALIZED_PAST: Final = f"""
     SELECT account_id, 0, sum({mark_value("shares", "price")} - cost_basis), 0, 0, 0, 0, 0
     FROM (SELECT k.account_id, m.price,
@@ -126,8 +146,7 @@ _UNREALIZED_PAST: Final = f"""
             AND position <= %(at)s ORDER BY position DESC LIMIT 1) p
         WHERE {held_at("%(at)s")} AND {_IN_CATEGORY.format(column="m.category")}) m
     JOIN positions k ON k.market_id = m.market_id AND k.outcome = m.outcome AND k.opened_position <= %(at)s
-    LEFT JOIN LATERAL (SELECT shares, cost_basis FROM position_versions WHERE {OF_POSITION}
-        AND position <= %(at)s AND k.position > %(at)s ORDER BY position DESC LIMIT 1) v ON true) held
+    LEFT JOIN {{versions}}) held
     WHERE shares > 0 GROUP BY account_id"""
 
 _SCORES_PAST: Final = f"""
@@ -187,7 +206,7 @@ def leaderboard(
     if after is not None:
         values["rank"], values["account"] = after
     if as_of.past:
-        parts = [_SUMS_PAST.format(sign="1", at="%(at)s"), _UNREALIZED_PAST]
+        parts = [_SUMS_PAST.format(sign="1", at="%(at)s"), _unrealized_past(connection, values)]
         if start is None:
             parts.append(_SCORES_PAST)
         else:
@@ -208,11 +227,21 @@ def leaderboard(
         return cursor.execute(statement, values).fetchall()
 
 
+def _unrealized_past(connection: Connection, values: dict[str, Any]) -> str:
+    """Return the quickest query for the unrealized profits of the past, and add the value that it needs."""
+    row = connection.execute(_WORK, values).fetchone()
+    first, looked_up = row if row is not None else (None, None)
+    if first is None or looked_up is None or values["at"] - first > IN_ORDER_FACTOR * looked_up:
+        return _UNREALIZED_PAST.format(versions=_ONE_BY_ONE)
+    values["first"] = first
+    return _UNREALIZED_PAST.format(versions=_IN_ORDER)
+
+
 @query("positions", "markets")
 def profit(connection: Connection, as_of: AsOf, account_id: str) -> Profit:
     """Return the profit of an account over all time, as its line of the leaderboard has it; zeros where it has no line."""
     realized = _SUMS_PAST.format(sign="1", at="%(at)s") if as_of.past else _PROFIT_TOTALS
-    parts = f"{realized} UNION ALL {_UNREALIZED_PAST if as_of.past else _UNREALIZED_NOW}"
+    parts = f"{realized} UNION ALL {_UNREALIZED_PAST.format(versions=_ONE_BY_ONE) if as_of.past else _UNREALIZED_NOW}"
     statement = f"""
         SELECT coalesce(sum(realized + unrealized), 0), coalesce(sum(realized), 0), coalesce(sum(unrealized), 0)
         FROM ({parts}) parts(account_id, realized, unrealized, volume, buys, trades, error, weight)

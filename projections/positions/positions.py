@@ -41,8 +41,7 @@ class PositionRow:
 
     `realized` is net of `fees`; `volume` is the cost of all fills, `buys` the cost of the purchases. `trades` counts
     executions, not fills. `open` says whether there are shares: it is a column because an index on `shares` would change
-    with every trade. `opened_position` is the log position of the event that began the position, `position` and `time` are
-    the log position and time of its last change.
+    with every trade. `opened_position` is where in the log the position began, `position` and `time` are of its last change.
     """
 
     partition: int
@@ -195,6 +194,7 @@ VERSIONS = Table(
     PositionVersion,
     key=["partition", "opened_position", "outcome", "position"],
     indexes=[f"account_id, position, outcome WHERE {IS_SETTLEMENT}", "account_id, category, position"],
+    covered=["shares", "cost_basis"],
 )
 MARKETS = facts_table("positions_markets", HeldMarket, indexes=[f"USING gist ({HELD_RANGE})"])
 CATEGORIES = category_table("positions_categories")
@@ -310,7 +310,7 @@ class Holdings:
 
 
 PROJECTION = Projection(
-    "positions", 8, (POSITIONS, VERSIONS, MARKETS, CATEGORIES, *TABLES), fold, scope="holding", weight=16.0
+    "positions", 9, (POSITIONS, VERSIONS, MARKETS, CATEGORIES, *TABLES), fold, scope="holding", weight=16.0
 )
 
 _COLUMNS: Final = "account_id, market_id, outcome, shares, cost_basis, realized, fees, volume, buys, position, time"

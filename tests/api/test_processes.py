@@ -18,7 +18,8 @@ from psycopg.sql import SQL, Literal
 from psycopg_pool import ConnectionPool
 from pydantic import SecretStr
 
-from api.processes import Dependencies, Embedded, HttpProcess, start_projector
+from api.processes import Dependencies, Embedded, HttpProcess
+from api.projecting import start_projector
 from consumers.kafka.topics import ensure_topics
 from eventsourcing_kafka.recorders import KafkaApplicationRecorder
 from local.processes import polls
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from api.http.app import App
     from local.postgres import Postgres
+    from tests.eventsourcing_kafka.own_threads import OwnThreads
 
 
 @pytest.fixture(params=["serve", "projector", "api", "projector of Kafka"])
@@ -52,12 +54,6 @@ def stack(request: pytest.FixtureRequest, database: str, tmp_path: Path) -> Exit
     else:
         stack.enter_context(HttpProcess(settings))
     return stack
-
-
-@pytest.fixture
-def threads_before() -> set[threading.Thread]:
-    """The threads that run before ours start, such as those of other tests' servers."""
-    return set(threading.enumerate())
 
 
 @pytest.fixture
@@ -83,28 +79,27 @@ def other_sessions(dsn: str) -> int:
 
 @pytest.mark.timeout(120)
 def test_whoever_opens_closes(
+    own_threads: OwnThreads,
     database: str,
     monkeypatch: pytest.MonkeyPatch,
     opened_before: list[Any],
-    threads_before: set[threading.Thread],
     stack: ExitStack,
 ) -> None:
     """After the stop, every pool and recorder is closed, no thread of ours runs and the database has no session."""
     monkeypatch.delattr(PostgresDatastore, "__del__")  # it would close what we forgot
     ours = [each for each in opened() if each not in opened_before]
+    assert own_threads.running()
 
     stack.close()
 
     assert ours
     assert [each for each in ours if not each.closed] == []
-    assert any(
-        set(threading.enumerate()) <= threads_before for _ in polls(10)
-    )  # the thread of waits ends after a moment
+    assert own_threads.left() == []
     assert any(other_sessions(database) == 0 for _ in polls(10))  # the server notices an end after a moment
 
 
 def test_a_start_that_fails_closes_what_it_had_opened(
-    database: str, opened_before: list[Any], threads_before: set[threading.Thread], tmp_path: Path
+    own_threads: OwnThreads, database: str, opened_before: list[Any], tmp_path: Path
 ) -> None:
     """The port is taken, so the last step of the start fails, when everything else runs."""
     with (
@@ -114,7 +109,7 @@ def test_a_start_that_fails_closes_what_it_had_opened(
     ):
         pass
 
-    assert set(threading.enumerate()) <= threads_before
+    assert own_threads.left() == []
     assert [each for each in opened() if each not in opened_before] == []
 
 

@@ -89,9 +89,11 @@ class EngineProcess:
         return self._process is not None and self._process.poll() is None
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal."""
+        """Send it a signal. After SIGSTOP, all its threads stand."""
         assert self._process is not None, "start it first"
         self._process.send_signal(number)
+        if number is signal.SIGSTOP:
+            os.waitpid(self._process.pid, os.WUNTRACED)
 
     def wait(self, seconds: float = 30) -> int:
         """Wait for its end and return its exit code."""

@@ -18,6 +18,7 @@ import consumers.kafka.unreadable
 import projections.machine.advance  # noqa: F401  like the one before: both register metrics
 from api.http.middleware import Metrics
 from api.status_metrics import status_registry
+from consumers.engine.courier import TransferMeasures
 from consumers.engine.measures import EngineMeasures
 from consumers.engine.metrics import EngineCollector
 from consumers.webhooks.metrics import WebhookCollector
@@ -39,6 +40,10 @@ class IdleEngine:
 
     position = 0
     measures = EngineMeasures()
+
+    def transfers(self) -> TransferMeasures:
+        """Return numbers of one channel."""
+        return TransferMeasures({1: 1}, {1: 1}, {1: 1}, {1: 1}, {1: 1}, 1, 1.0)
 
     def snapshot_age(self) -> float | None:
         """Return an age, so that the metric is there."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import threading
 from contextlib import closing
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
@@ -34,6 +33,8 @@ from tests.eventsourcing_kafka.events import stored, tracking
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.eventsourcing_kafka.own_threads import OwnThreads
 
 
 def environment(settings: Settings, **more: str) -> Environment:
@@ -205,10 +206,9 @@ def test_what_is_unsafe_is_said_in_full() -> None:
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # see `lost_connections`
 @pytest.mark.usefixtures("lost_connections")
-def test_an_unreachable_broker_is_an_operational_error(settings: Settings) -> None:
+def test_an_unreachable_broker_is_an_operational_error(own_threads: OwnThreads, settings: Settings) -> None:
     """It is raised within the time to connect. No attempt leaves a thread or an open file behind."""
     nowhere = replace(settings, bootstrap_servers=f"127.0.0.1:{free_port()}", connect_timeout=0.3)
-    threads = threads_of_clients()
     for _ in range(3):
         with pytest.raises(OperationalError, match="Cannot connect"):
             ensure_topic(nowhere)
@@ -216,12 +216,7 @@ def test_an_unreachable_broker_is_an_operational_error(settings: Settings) -> No
             Reader(nowhere).end()
         with pytest.raises(OperationalError, match="Cannot connect"):
             Producer(nowhere)
-    assert threads_of_clients() <= threads
-
-
-def threads_of_clients() -> int:
-    """Return the number of threads, without those that guard the waits of all clients."""
-    return sum(thread.name not in {"wait-guard", "kafka-call"} for thread in threading.enumerate())
+    assert own_threads.left() == []
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # see `lost_connections`

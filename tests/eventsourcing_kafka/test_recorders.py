@@ -66,7 +66,7 @@ def test_many_callers_share_a_record(recorder: KafkaApplicationRecorder, setting
 
     assert all(p is not None and p[1] == p[0] + 1 for p in positions)
     assert sorted(p for pair in positions for p in pair or ()) == list(range(2, 642))
-    assert end(settings) < 200
+    assert end(settings) < 320  # with a record for each call it would be over 321
     notifications = {n.id: n.originator_id for n in recorder.select_notifications(1, 1000)}
     assert [notifications[(pair or [0])[0]] for pair in positions] == [f"b{i}" for i in range(320)]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import closing
 from dataclasses import replace
 from time import monotonic
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from eventsourcing.persistence import StoredEvent
 
     from local.kafka import Broker
+    from tests.eventsourcing_kafka.own_threads import OwnThreads
 
 
 def made(*versions: int, name: str = "a") -> list[StoredEvent]:
@@ -296,7 +296,7 @@ def test_an_acknowledgement_without_an_offset_is_doubt(settings: Settings, monke
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # see `lost_connections`
 @pytest.mark.usefixtures("lost_connections")
-def test_no_wait_outlasts_its_deadline_when_the_broker_is_paused(own_kafka: Broker) -> None:
+def test_no_wait_outlasts_its_deadline_when_the_broker_is_paused(own_threads: OwnThreads, own_kafka: Broker) -> None:
     """Appending, taking over and reading give up after their own time limits. Afterwards all of them work again."""
     settings = Settings(
         bootstrap_servers=own_kafka.bootstrap,
@@ -314,7 +314,6 @@ def test_no_wait_outlasts_its_deadline_when_the_broker_is_paused(own_kafka: Brok
     reader = Reader(settings)
     list(reader.read_to(reader.end()))
     writer = taken(settings)
-    threads = threading.active_count()
     own_kafka.pause()
     start = monotonic()
     for kind, work in (
@@ -339,10 +338,7 @@ def test_no_wait_outlasts_its_deadline_when_the_broker_is_paused(own_kafka: Brok
     versions = [event.originator_version for event in recorder.select_events("a")]
     assert versions in ([1, 4], [1, 2, 4])  # version 2 was in doubt; now it is known
     recorder.close()
-    deadline = monotonic() + 10
-    while threading.active_count() > threads and monotonic() < deadline:
-        threading.Event().wait(0.05)
-    assert threading.active_count() <= threads
+    assert own_threads.left() == []
 
 
 def await_answer(work: Any) -> Any:

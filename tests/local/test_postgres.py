@@ -78,6 +78,20 @@ def test_keeps_what_was_committed_when_killed(own_postgres: Postgres) -> None:
     assert one(dsn, "SELECT answer FROM t") == 42
 
 
+def test_no_commit_waits_for_a_file_of_zeros(own_postgres: Postgres) -> None:
+    """A new file of the write-ahead log has its size at once, and takes its place on the disk as it is written."""
+    with psycopg.connect(own_postgres.dsn(), autocommit=True) as connection:
+        connection.execute("CREATE TABLE filled AS SELECT 1 AS n")
+        connection.execute("SELECT pg_switch_wal()")
+        connection.execute("INSERT INTO filled VALUES (2)")
+        row = connection.execute("SELECT pg_walfile_name(pg_current_wal_insert_lsn())").fetchone()
+    assert row is not None
+    file = (own_postgres.folder / "data" / "pg_wal" / row[0]).stat()
+
+    assert file.st_size == 16 * 2**20
+    assert file.st_blocks * 512 < file.st_size / 2
+
+
 def test_ignores_a_process_id_that_means_another_program_now(own_postgres: Postgres) -> None:
     """The server starts although a stale postmaster.pid names a process that runs."""
     own_postgres.kill()

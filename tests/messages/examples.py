@@ -17,6 +17,7 @@ from domain.account import (
     SharesPaid,
     TradeSettled,
 )
+from domain.assignments import PartitionAssigned
 from domain.events import Event
 from domain.invitations import InvitationAccepted, InvitationCreated, InvitationRevoked
 from domain.market import (
@@ -175,6 +176,7 @@ EXAMPLES: tuple[Event, ...] = (
     CommandsRead("commands-0", 17),
     SnapshotWritten(1_204, "0f" * 32),
     FundsCarried(3, 41),
+    PartitionAssigned("account", "Ada", "ada", 3, wished=True),
     BalanceOpened(A),
     FundsSent(A, 3, 42, 25_000_000, 10_000_000, 1, 250_000),
     FundsReceived(A, 1, 17, 25_000_000),

@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from domain.account import DepositCash, OpenAccount, WithdrawCash
+from domain.assignments import AssignPartition
 from domain.invitations import AcceptInvitation, CreateInvitation, RevokeInvitation
 from domain.market import (
     ActivateMarket,
@@ -77,9 +78,9 @@ EXAMPLES: tuple[Command, ...] = (
     CorrectMarket("mk_m", PAYOUTS, Evidence("On second thoughts")),
     VoidMarket("mk_m", "A bad question"),
     OpenAccount("", "Ada"),
-    DepositCash("ac_a", 1),
-    WithdrawCash("ac_a", 10**15),
+    DepositCash("ac_a", 1), WithdrawCash("ac_a", 10**15),
     TransferFunds("ac_a", 3, 5, at_least=1, share=250_000),
+    AssignPartition("account", "Ada", 3), AssignPartition("story", "election-2024"),
     CreateInvitation("", "ab" * 32, 30, TIME, 10**15),
     AcceptInvitation("ab" * 32, "", "Ada", "key_a", "cd" * 32),
     RevokeInvitation("iv_a"),
@@ -89,8 +90,7 @@ EXAMPLES: tuple[Command, ...] = (
             self_trade_prevention="cancel_maker"),
     replace(ORDER, max_cost=10_000_001, time_in_force="FOK"),
     CancelOrder("ac_a", "or_o"),
-    CancelOrders("ac_a"),
-    CancelOrders("ac_a", "mk_m"),
+    CancelOrders("ac_a"), CancelOrders("ac_a", "mk_m"),
     AmendOrder("ac_a", "or_o", 500_000, None),
     SplitSets("ac_a", "mk_m", 1_000_000),
     MergeSets("ac_a", "mk_m", 1_000_000),

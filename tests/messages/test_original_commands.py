@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from consumers.simulation.random_commands import RandomCommands
 from domain.account import DepositCash, OpenAccount, WithdrawCash
+from domain.assignments import AssignPartition
 from domain.commands import Command
 from domain.invitations import AcceptInvitation, CreateInvitation, RevokeInvitation
 from domain.market import (
@@ -121,6 +122,9 @@ TRADING: Final[tuple[Command, ...]] = (
     TransferFunds(ADA, 1, 2),
     TransferFunds(ADA, 1, 2, at_least=2),
     TransferFunds(ADA, 1, 101, at_least=1, share=1_000),
+    AssignPartition("account", "Ada", 0),
+    AssignPartition("account", "Eve"),
+    AssignPartition("story", "election-2"),
     CreateInvitation("", "ab" * 32, 2, START + 10**12),
     CreateInvitation("", "cd" * 32, 1, START + 10**12, 5 * MICRO),
     AcceptInvitation("ab" * 32, "", "Cyd", "key_cyd", "01" * 32),
@@ -252,6 +256,7 @@ BY_NAME: Final[dict[str, st.SearchStrategy[Any]]] = {
     "key_hash": st.sampled_from(["01" * 32, "02" * 32]),
     "key_id": st.sampled_from(["key_a", "key_b"]),
     "dispute_seconds": st.sampled_from([0, 1, 90 * 24 * 3600]),
+    "partition": st.integers(0, 2),
     "to_partition": st.integers(0, 2),
     "limit_price": st.integers(1, 999).map(lambda tick: tick * 1_000) | st.just(500),
 }

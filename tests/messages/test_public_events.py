@@ -55,6 +55,17 @@ def test_texts_among_details_stay_texts() -> None:
         assert again == refused
 
 
+@pytest.mark.parametrize("field", ["dispute_seconds", "to_partition", "uses"])
+def test_whole_numbers_among_details_come_back(field: str) -> None:
+    """Of fields that are no amounts: as the number, or as the text that stood there."""
+    for given in (7, "7.000000"):
+        refused = CommandRejected("OpenMarket", Code.INVALID_FIELD, "no", {"field": field, "given": given})
+        public = public_event(Recorded(1, "s", 1, 0, "c", refused))
+        assert public["data"]["details"]["given"] == given
+        again = event_of_public(public["type"], public["version"], msgspec.json.encode(public["data"]))
+        assert again == refused
+
+
 @pytest.mark.parametrize(
     ("name", "version", "data"),
     [

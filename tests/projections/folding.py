@@ -10,7 +10,7 @@ from projections.machine.advance import advance
 from projections.machine.batch import Batch
 from projections.machine.store import connect, ensure
 from projections.machine.workspace import Workspace
-from projections.registry import PROJECTIONS
+from projections.registry import projections_of
 from projections.verify import digest, row_differences
 
 if TYPE_CHECKING:
@@ -58,9 +58,10 @@ class ReadModels:
         self._numbers = count(1)
         self._copies: list[Copy] = []
 
-    def copy(self, names: Iterable[str] | None = None) -> Copy:
-        """Return a new, empty copy."""
-        chosen = PROJECTIONS.values() if names is None else [PROJECTIONS[name] for name in names]
+    def copy(self, names: Iterable[str] | None = None, partitions: int = 1) -> Copy:
+        """Return a new, empty copy, of a log with so many partitions."""
+        known = projections_of(partitions)
+        chosen = known.values() if names is None else [known[name] for name in names]
         copy = Copy(self.dsn, f"copy{next(self._numbers)}", chosen)
         self._copies.append(copy)
         return copy

@@ -9,8 +9,9 @@ import pytest
 
 from domain.account import AccountOpened
 from domain.ledger import postings
-from projections.accounts import BOOKS, LEDGER, posted_bonds
+from projections.accounts import BOOKS, LEDGER
 from projections.reading import AsOf
+from projections.statements import posted_bonds
 from projections.verify import ledger_differences
 from tests.projections.simulation import simulate
 

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from psycopg.errors import UniqueViolation
 
 from domain.account import CashDeposited
+from domain.assignments import PartitionAssigned
 from domain.events import EVENT_TYPES
 from domain.story import StoryPublished
 from domain.transfers import BalanceOpened, FundsCarried, FundsReceived, FundsSent
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 SEEDS = range(3)
 
 
-OF_SEVERAL_PARTITIONS = {FundsSent, FundsReceived, FundsCarried, BalanceOpened}
+OF_SEVERAL_PARTITIONS = {FundsSent, FundsReceived, FundsCarried, BalanceOpened, PartitionAssigned}
 """Read models refuse a log that can have them."""
 
 

@@ -25,7 +25,7 @@ from domain.story import PublishStory
 from messages.events import event_schemas, public_event
 from messages.stored import from_stored, to_stored
 from messages.wire import TIME_MAX
-from projections import accounts, book, lifecycle, orders, stories
+from projections import accounts, book, lifecycle, orders, statements, stories
 from projections.candles import PERIODS
 from projections.dashboards.views import VIEWS
 from projections.markets import listing, prices
@@ -127,7 +127,7 @@ def rows_of(copy: Copy, as_of: AsOf) -> Iterator[Any]:
         yield from map(serialize, positions.account_positions(connection, as_of, ref, closed=True))
         yield from map(serialize, positions.settlements(connection, as_of, ref, limit=1_000))
         yield from map(serialize, trades.account_fills(connection, as_of, ref, limit=1_000))
-        yield from map(serialize, accounts.statement(connection, as_of, ref, limit=1_000))
+        yield from map(serialize, statements.statement(connection, as_of, ref, limit=1_000))
         if not as_of.past:
             yield from map(serialize, orders.account_orders(connection, as_of, ref, limit=1_000))
     for market in listing.newest(connection, as_of, limit=1_000):

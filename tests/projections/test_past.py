@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
-from projections import accounts, book, calibration, candles, equity, orders, stories
+from projections import accounts, book, calibration, candles, equity, orders, statements, stories
 from projections.machine.advance import advance
 from projections.machine.batch import Batch
 from projections.markets import listing, markets, prices
@@ -67,14 +67,14 @@ def answers(connection: Connection[Any], as_of: AsOf) -> dict[str, Any]:
         name = account.account_id
         found[f"{name} alone"] = accounts.get_account(connection, as_of, account.name)
         found[f"{name} positions"] = positions.account_positions(connection, as_of, name, closed=True)
-        found[f"{name} kept"] = withheld(connection, as_of, name), accounts.posted_bonds(connection, as_of, name)
+        found[f"{name} kept"] = withheld(connection, as_of, name), statements.posted_bonds(connection, as_of, name)
         found[f"{name} orders"] = orders.account_orders(connection, as_of, name, limit=1000)
         found[f"{name} open orders"] = orders.account_orders(
             connection, as_of, name, wanted=orders.Wanted(is_open=True), limit=1000
         )
         found[f"{name} settlements"] = positions.settlements(connection, as_of, name)
         found[f"{name} fills"] = trades.account_fills(connection, as_of, name, limit=1000)
-        found[f"{name} statement"] = accounts.statement(connection, as_of, name, limit=1000)
+        found[f"{name} statement"] = statements.statement(connection, as_of, name, limit=1000)
         found[f"{name} equity"] = equity.equity_history(
             connection, as_of, name, start=START, end=START + 1000 * HOUR, step=24 * HOUR
         )

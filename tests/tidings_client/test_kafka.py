@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from settings import Settings
+    from tests.eventsourcing_kafka.own_threads import OwnThreads
 
 
 @pytest.fixture
@@ -205,11 +206,12 @@ def test_a_record_that_is_no_reply_ends_nothing(settings: Settings) -> None:
         assert client.submit("AdvanceTime", {}, "svc:1", timeout_seconds=20).code is None
 
 
-def test_without_a_broker_it_says_so_and_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_broker_it_says_so_and_leaves_no_thread(
+    own_threads: OwnThreads, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Otherwise a caller that tries again and again would run out of files."""
     monkeypatch.setattr(kafka, "CONNECT_SECONDS", 1.0)
-    before = set(threading.enumerate())
     with pytest.raises(UnreachableError, match=r"replies cannot be read.*(refused|Broker)"):
         KafkaClient({"bootstrap.servers": f"127.0.0.1:{free_port()}"}).__enter__()
 
-    assert set(threading.enumerate()) <= before  # those of tests before may still be ending
+    assert own_threads.left() == []

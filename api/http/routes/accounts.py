@@ -23,7 +23,7 @@ from domain.account import DepositCash, OpenAccount, WithdrawCash
 from domain.money import format_decimal
 from messages.commands import new_id
 from messages.replies import Reply
-from projections import accounts, equity, orders
+from projections import accounts, equity, orders, statements
 from projections.candles import PERIODS, Period
 from projections.positions import leaderboard, positions
 from projections.positions.withheld import withheld
@@ -188,9 +188,9 @@ async def list_account_ledger(read: Read, account: str, limit: Limit = 100, curs
 
     def query(connection: Connection[Any], as_of: AsOf) -> list[accounts.LedgerEntry]:
         account_id = find_account(connection, as_of, named).account_id
-        return accounts.statement(connection, as_of, account_id, limit=limit + 1, after=after)
+        return statements.statement(connection, as_of, account_id, limit=limit + 1, after=after)
 
-    rows, labels, as_of = await read.fetch_labelled((*NEEDS, accounts.statement), query)
+    rows, labels, as_of = await read.fetch_labelled((*NEEDS, statements.statement), query)
     return read.page(rows, limit, lambda row: labels.add(serialize(row)), as_of)
 
 

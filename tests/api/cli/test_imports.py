@@ -18,6 +18,7 @@ from settings import Settings, environment
 from tests.api.command_line import tidings
 from tests.consumers.checks import recorded
 from tests.consumers.imports.tables import HEADER, ROWS, write
+from tests.consumers.processes import kafka_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,16 +52,16 @@ def trades(count: int) -> Iterator[tuple[object, ...]]:
 
 def test_import_survives_kill_9(postgres_dsn: str, tmp_path: Path) -> None:
     """Killed twice in the middle and run again, the log is that of an import that nobody killed; a further run adds nothing."""
-    table = write(tmp_path / "t.csv", list(trades(2_500)))
+    table = write(tmp_path / "t.csv", list(trades(900)))
     databases = [f"{tmp_path.name}_{name}"[-50:].lower() for name in ("whole", "killed")]
     whole, killed = (Settings(home=tmp_path / name, dsn=make_conninfo(postgres_dsn, dbname=name)) for name in databases)
     try:
         for name in databases:
             create_database(postgres_dsn, name)
         report = imported(whole, table)
-        assert report["filled"] == report["trades"] == 2_500
+        assert report["filled"] == report["trades"] == 900
 
-        for events in (1, 2_000):
+        for events in (1, 700):
             kill_at(killed, events, table)
         assert 0 < len(history(killed)) < len(history(whole))
         rest = imported(killed, table)
@@ -84,6 +85,23 @@ def kill_at(settings: Settings, events: int, table: Path) -> None:
             sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
+
+
+def test_import_makes_a_log_in_kafka_too(database: str, kafka: str, topic_prefix: str, tmp_path: Path) -> None:
+    """The log is that of an import into PostgreSQL; run again it adds nothing, and another table is refused."""
+    table = write(tmp_path / "t.csv", list(trades(60)))
+    postgres = Settings(home=tmp_path, dsn=database)
+    settings = kafka_settings(tmp_path / "kafka", kafka, topic_prefix)
+
+    report = imported(settings, table)
+    imported(postgres, table)
+
+    assert report["filled"] == 60
+    assert history(settings) == history(postgres)
+    assert imported(settings, table)["commands"] == 0
+    other = tidings(settings, "import", str(write(tmp_path / "o.csv", ROWS)))
+    assert (other.returncode, "something else than this import" in other.stderr) == (1, True), other
+    assert not (settings.home / "postgres").exists(), "a log in Kafka needs no database"
 
 
 def test_import_refuses_a_log_with_events(home_settings: Settings, tmp_path: Path) -> None:

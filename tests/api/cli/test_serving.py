@@ -61,15 +61,16 @@ def test_a_setting_that_the_kafka_client_refuses_is_one_sentence(part: str, tmp_
 
 @pytest.mark.parametrize(
     "command",
-    ["api", "projector", "serve", "feed", "orders", "webhooks", "verify", "rebuild accounts", "replay", "keys list"],
+    ["api", "serve", "feed", "orders", "webhooks", "verify", "rebuild accounts", "replay", "keys list"],
 )
-def test_only_the_engine_supports_several_partitions(command: str, tmp_path: Path) -> None:
-    """Two projectors on one database would overwrite each other; whatever else knows one partition refuses too, at once."""
+def test_what_knows_one_partition_refuses_several(command: str, tmp_path: Path) -> None:
+    """It refuses at once, before anything is started."""
     settings = Settings(home=tmp_path / "home", log="kafka", partition=1, partitions=3)
     done = tidings(settings, *command.split())
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "tidings: TIDINGS_PARTITIONS: only the engine supports 3 partitions yet; leave it at 1\n"
+    why = "TIDINGS_PARTITIONS: this command does not support 3 partitions yet; leave it at 1"
+    assert done.stderr == f"tidings: {why}\n"
     assert not (tmp_path / "home").exists()
 
 

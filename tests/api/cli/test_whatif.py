@@ -8,6 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import psycopg
 import pytest
 from msgspec.structs import replace
@@ -21,6 +22,7 @@ from settings import Settings, environment
 from tests.analysis.random_logs import random_log
 from tests.api.cli.read_model_home import append
 from tests.api.command_line import tidings
+from tests.api.export.exchange import exported, files, fill, tables
 from tests.consumers.processes import kafka_settings
 from tests.projections.logs import stored
 
@@ -100,6 +102,30 @@ def test_other_terms_are_compared(database: str) -> None:
     assert scratch(database) == []
 
 
+def test_both_worlds_can_be_exported(database: str, tmp_path: Path) -> None:
+    """As an exchange with their events would be exported; a second run adds nothing, other terms need another folder."""
+    settings = Settings(dsn=database)
+    fill(database, LOG.log)
+    exported(database, tmp_path / "whole")
+
+    found = compared(settings, "--subsidy", "2000", "--export", str(tmp_path / "x"))
+    before = files(tmp_path / "x")
+    again = compared(settings, "--subsidy", "2000", "--export", str(tmp_path / "x"))
+    refused = tidings(settings, "whatif", "--subsidy", "2001", "--export", str(tmp_path / "x"))
+
+    whole, other = tables(tmp_path / "whole"), tables(tmp_path / "x" / "other")
+    assert tables(tmp_path / "x" / "same") == whole
+    assert other.keys() == whole.keys()
+    assert other != whole
+    with duckdb.connect() as duck:
+        sums = "sum(cash), sum(held), sum(pool), sum(fees), sum(house), sum(bonds), sum(external)"
+        rows = duck.execute(f"SELECT {sums} FROM '{tmp_path}/x/other/ledger/*.parquet'").fetchall()
+    assert [str(amount) for amount in rows[0]] == list(found["other"]["books"].values())
+    assert (again["other"], files(tmp_path / "x")) == (found["other"], before)
+    assert (refused.returncode, "decided with subsidy=2000.000000" in refused.stderr) == (1, True), refused
+    assert scratch(database) == []
+
+
 def test_a_log_that_the_rules_did_not_make_ends_with_1(database: str) -> None:
     """The first difference is named, and nothing is said of other terms."""
     place = next(number for number, one in enumerate(LOG.log) if number > 100 and one.digest is None)
@@ -163,7 +189,7 @@ def test_scratch_schemas_are_gone_after_an_end_at_any_time(database: str, end: s
     child.send_signal(end)
     _, errors = child.communicate(timeout=60)
 
-    assert (other.returncode, "another what-if" in other.stderr) == (1, True)
+    assert (other.returncode, "another what-if or backtest" in other.stderr) == (1, True)
     if end is signal.SIGINT:
         assert (child.returncode, errors) == (130, "")
     else:

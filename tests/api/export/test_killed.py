@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 PROGRAM = """
 import sys
 from pathlib import Path
-from api.export import run, tables
+from api.export import run, tables, writing
 from tests.api.export.exchange import exported, opened
-tables.FILE_POSITIONS, run.SAVE_SECONDS = int(sys.argv[4]), 0
+tables.FILE_POSITIONS, writing.SAVE_SECONDS = int(sys.argv[4]), 0
 with opened(sys.argv[1]) as source:
     options = run.ExportOptions(format=sys.argv[3])
     run.export(Path(sys.argv[2]), source, options, lambda line: print(line, flush=True))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from typing import TYPE_CHECKING
 
 from api.http.middleware import Bodies
+from api.http.quick_answers import QuickCycle
 
 if TYPE_CHECKING:
     from tests.api.conftest import Exchange
@@ -51,3 +53,39 @@ def test_one_subject_leaves_room_for_the_bodies_of_others() -> None:
     assert bodies.take("e", 6)
     assert bodies.held == 81
     assert Bodies(each_max=10, all_max=10).take("a", 10)
+
+
+def test_a_request_leaves_nothing_to_the_collector_of_garbage(exchange: Exchange) -> None:
+    """All requests stand still while it works: what served a request is gone without it, however the request ended."""
+    market, trader = exchange.market(), exchange.trader()
+    market_id, orders = market["market_id"], "/v1/orders"
+    key = {"authorization": f"Bearer {trader.api.key}"}
+    send = exchange.api.client.request
+    rounds = 10
+    others = {id(each) for each in cycles()}
+    gc.disable()
+    try:
+        for _ in range(rounds):
+            order = trader.order(market_id)
+            ends = [
+                send("POST", orders, json=order, headers=key),
+                send("POST", orders, json=order | {"outcome": "Maybe", "client_order_id": "x"}, headers=key),
+                send("POST", orders, json={}, headers=key),
+                send("POST", orders, json=order),
+                send("POST", f"{orders}/batch", json={"orders": [trader.order(market_id)]}, headers=key),
+                send("POST", f"{orders}/quote", json=order, headers=key),
+                send("GET", f"/v1/markets/{market_id}", headers=key),
+                send("GET", "/v1/markets/none", headers=key),
+                send("GET", "/page/that/is/not/there"),
+            ]
+        left = [each for each in cycles() if id(each) not in others]
+    finally:
+        gc.enable()
+
+    assert {each.status_code for each in ends} >= {200, 201, 401, 404}
+    assert len(left) <= len(ends)  # those of the last requests of each connection
+
+
+def cycles() -> list[QuickCycle]:
+    """Return what serves the requests of all connections, or has served them and is still there."""
+    return [each for each in gc.get_objects() if isinstance(each, QuickCycle)]

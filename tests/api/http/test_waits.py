@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -11,7 +10,8 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from api.processes import HttpProcess, start_projector
+from api.processes import HttpProcess
+from api.projecting import start_projector
 from consumers.engine.postgres_log import postgres_recorder
 from consumers.kafka.topics import ensure_topics
 from consumers.run_engine import make_engine
@@ -22,10 +22,11 @@ from tests.api.http.slow_requests import MAX, NEVER, QUICK, Served, Waiting, ser
 from tests.consumers.processes import kafka_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.api.conftest import Exchange
+    from tests.eventsourcing_kafka.own_threads import OwnThreads
 
 
 @pytest.fixture
@@ -35,10 +36,13 @@ def served(database: str, tmp_path: Path) -> Iterator[Served]:
         yield served
 
 
-def test_nobody_waits_for_those_who_wait(exchange: Exchange) -> None:
+def test_nobody_waits_for_those_who_wait(
+    own_threads: OwnThreads, begin: Callable[[str, Path], Exchange], database: str, tmp_path: Path
+) -> None:
     """Beside more waiting reads than there are threads and connections, every other request is quick."""
+    exchange = begin(database, tmp_path)
     trader, market = exchange.trader(), exchange.market()
-    threads = threading.active_count()
+    threads = len(own_threads.running())
     waiting = [Waiting.begin(exchange.running.url) for _ in range(100)]
     began = time.monotonic()
 
@@ -50,7 +54,7 @@ def test_nobody_waits_for_those_who_wait(exchange: Exchange) -> None:
     assert exchange.api.client.get("/readyz").status_code == 200
 
     assert time.monotonic() - began < QUICK
-    assert threading.active_count() < threads + 50  # a few of the pool of 40
+    assert len(own_threads.running()) < threads + 50  # a few of the pool of 40
     for each in waiting:
         each.connection.close()
 

@@ -14,17 +14,21 @@ import pytest
 from eventsourcing.popo import POPOApplicationRecorder
 from msgspec.structs import replace
 
+from consumers.engine.clock import system_clock
 from consumers.engine.command_source import CommandReply, LocalCommand, LocalCommandSource
 from consumers.engine.engine import Engine
 from consumers.engine.log import Append, InDoubt, RecorderLog
+from consumers.engine.metrics import EngineCollector
 from consumers.engine.transfer_topic import Arrival, Outgoing
 from domain.account import DepositCash, OpenAccount
+from domain.assignments import AssignPartition
 from domain.commands import Command
 from domain.exchange import Entry
 from domain.market import OpenMarket
 from domain.orders import SplitSets
 from domain.partition import CommandsRead
 from domain.story import PublishStory
+from domain.transfer_rules import OUTGOING_MAX
 from domain.transfers import FundsCarried, FundsSent, Transfer, TransferFunds
 from messages.commands import body_and_digest, dump_command, with_ids
 from messages.replies import Reply
@@ -43,6 +47,7 @@ class Between:
     faults: float = 0.0
     records: list[list[Outgoing]] = field(default_factory=lambda: [[] for _ in range(PARTITIONS)])
     sources: dict[int, LocalCommandSource] = field(default_factory=dict)
+    dead: set[int] = field(default_factory=set)
     lock: Lock = field(default_factory=Lock)
 
 
@@ -54,7 +59,7 @@ class LocalTransferTopic:
         self._next = 0
         self._acknowledged: dict[int, int] = {}
         self._failed: set[int] = set()
-        self.partitions = PARTITIONS
+        self.partitions, self.placing = PARTITIONS, (1, 2)
         self.name = f"transfers-{partition}"
 
     def rewind(self, next_offsets: Mapping[str, int]) -> int:
@@ -74,6 +79,9 @@ class LocalTransferTopic:
         """Send it, or give it up; a given up one may have arrived."""
         between, to = self._between, outgoing.to_partition
         if to in self._failed:
+            return
+        if to in between.dead:
+            self._failed.add(to)
             return
         with between.lock:
             chance = between.random.random()
@@ -153,6 +161,10 @@ class Three:
 
     def ask(self, partition: int, command_id: str, command: Command, **wishes: Any) -> Reply:
         """Send a command to a partition, and wait for its reply."""
+        return self.send(partition, command_id, command, **wishes).result(20)
+
+    def send(self, partition: int, command_id: str, command: Command, **wishes: Any) -> Future[Reply]:
+        """Send a command to a partition; return its reply to come."""
         named = with_ids(command_id, command, partition)
         body, digest = body_and_digest(named)
         future: Future[Reply] = Future()
@@ -160,7 +172,7 @@ class Three:
         self.sources[partition].put(
             LocalCommand(command_id, named, digest, None, None, name, body, **wishes, waiter=(None, future))
         )
-        return future.result(20)
+        return future
 
     def open(self) -> None:
         """Open the markets and the account, and put cash in."""
@@ -244,6 +256,17 @@ def test_a_command_travels_with_its_funds() -> None:
     assert world.audit().in_transit() == 0
 
 
+def test_the_first_engine_says_where_new_things_live() -> None:
+    """In one of the partitions that take new ones. The first answer holds, also for another engine of the same log."""
+    with three() as world:
+        question = AssignPartition("story", "election-2024")
+        first = world.ask(0, "assign:1", question)
+        assert first.result["partition"] in {1, 2}
+        assert world.ask(0, "assign:1", question) == first
+        assert world.ask(0, "assign:2", AssignPartition("story", "election")).result == first.result
+        assert world.ask(1, "assign:1", question).details == {"partition": 0}
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_nothing_is_lost_and_nothing_comes_twice(seed: int) -> None:
     """Appends end in doubt, records come twice or are given up: in the end every balance is what was sent to it."""
@@ -267,6 +290,69 @@ def test_nothing_is_lost_and_nothing_comes_twice(seed: int) -> None:
     assert sum(engine.measures.doubts for engine in world.engines) > 0
 
 
+def test_a_channel_that_carries_nothing_fills_up() -> None:
+    """Then transfers to that partition are refused, and leave nothing; others go on. Once it carries again, the same ones do."""
+    with three() as world:
+        world.between.dead.add(2)
+        one, other = TransferFunds(world.account, 2, 1), TransferFunds(world.account, 1, 1)
+        for number in range(OUTGOING_MAX - 1):
+            world.send(0, f"t{number}", one)
+        assert world.ask(0, "last", one).code is None
+        end = len(world.log(0))
+        refused = world.ask(0, "more", one)
+        assert (refused.code, refused.details) == ("BUSY", {"to_partition": 2, "maximum": OUTGOING_MAX})
+        assert world.ask(0, "t0", one).code is None, "its outcome stands"
+        assert len(world.log(0)) == end
+        assert world.ask(0, "other", other).code is None
+
+        world.between.dead.clear()
+        wait_for(lambda: world.ask(0, "more", one).code is None)
+        wait_for(lambda: world.engines[2].exchange.channels.received == {0: OUTGOING_MAX + 1})
+
+
+def numbers(engine: Engine) -> dict[str, dict[str, float]]:
+    """Return an engine's metrics of transfers, by the other partition."""
+    return {
+        family.name.removeprefix("tidings_engine_transfers_"): {
+            sample.labels.get("to") or sample.labels.get("from", ""): sample.value for sample in family.samples
+        }
+        for family in EngineCollector(engine).collect()
+    }
+
+
+def test_metrics_tell_where_cash_is() -> None:
+    """What waits to be carried and since when, and what is in transit, as a sum over all engines."""
+    with three() as world:
+        world.between.dead.add(2)
+        for number in range(3):
+            assert world.ask(0, f"t{number}", TransferFunds(world.account, 2, MICRO)).code is None
+        assert world.ask(0, "other", TransferFunds(world.account, 1, 5 * MICRO)).code is None
+        wait_for(lambda: world.engines[1].exchange.channels.received == {0: 1})
+        found = [numbers(engine) for engine in world.engines]
+        assert found[0]["sent"] == {"1": 1, "2": 3}
+        assert found[0]["waiting"]["2"] == 3
+        assert found[0]["waiting_seconds"].keys() >= {"2"}
+        assert 0 <= found[0]["waiting_seconds"]["2"] < 60
+        assert found[1]["received"] == {"0": 1}
+        assert sum(each["tidings_engine_transit_credits"][""] for each in found) == 3
+        assert found[1]["tidings_engine_clock_ahead_seconds"] == {"": 0.0}
+
+        world.between.dead.clear()
+        wait_for(lambda: sum(numbers(each)["tidings_engine_transit_credits"][""] for each in world.engines) == 0)
+        assert numbers(world.engines[0])["missing"] == {}
+
+
+def test_a_clock_that_is_ahead_is_told() -> None:
+    """A transfer from the future moves the receiver's time, and shows."""
+    with three() as world:
+        later = system_clock() + 3_600 * MICRO
+        world.between.records[0].append(Outgoing(0, Transfer(1, 1, world.account, MICRO, later, "x1"), b""))
+        world.sources[0].wake()
+        wait_for(lambda: world.engines[0].exchange.channels.received == {1: 1})
+        assert world.engines[0].exchange.time >= later
+        assert 3_500 < numbers(world.engines[0])["tidings_engine_clock_ahead_seconds"][""] <= 3_600
+
+
 def test_a_channel_that_has_lost_a_record_stands_still_alone() -> None:
     """What comes too early is left out, loudly; other channels go on, and so does this one when the record comes after all."""
     with three() as world:
@@ -275,7 +361,9 @@ def test_a_channel_that_has_lost_a_record_stands_still_alone() -> None:
             world.between.records[0].append(Outgoing(0, one, b""))
         world.sources[0].wake()
         wait_for(lambda: world.engines[0].exchange.channels.received == {2: 1})
+        assert numbers(world.engines[0])["missing"] == {"1": 1.0}
         for one in (lost, early):
             world.between.records[0].append(Outgoing(0, one, b""))
         world.sources[0].wake()
         wait_for(lambda: world.engines[0].exchange.channels.received == {1: 2, 2: 1})
+        assert numbers(world.engines[0])["missing"] == {}

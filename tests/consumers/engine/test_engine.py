@@ -14,8 +14,9 @@ from msgspec.structs import replace
 
 from consumers.engine.batch import BatchLimits
 from consumers.engine.command_source import LocalCommand, LocalCommandSource
-from consumers.engine.engine import Engine, EngineFailedError
+from consumers.engine.engine import Engine
 from consumers.engine.log import RecorderLog
+from consumers.engine.runner import EngineFailedError
 from consumers.errors import EngineStopped, Undecidable
 from consumers.gateway import LocalGateway
 from domain import settlement

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from eventsourcing.persistence import Notification, OperationalError
 from eventsourcing.popo import POPOApplicationRecorder
 
-from consumers.engine.batch import LOOK_UPS_MAX
+from consumers.engine.decider import LOOK_UPS_MAX
 from consumers.engine.engine import UNRECORDED_MAX
 from consumers.engine.recorded_replies import PAGE_EVENTS
 from domain.partition import CommandsRead

@@ -18,6 +18,7 @@ from consumers.engine.snapshots import EngineFolder, Snapshot, dump, load
 from consumers.gateway import LocalGateway
 from consumers.simulation.random_commands import RandomCommands
 from consumers.simulation.simulation import Delivery, Miniature, replayed
+from domain.assignments import PartitionAssigned
 from domain.events import EVENT_TYPES
 from domain.exchange import Exchange
 from domain.invitations import AcceptInvitation, CreateInvitation
@@ -77,7 +78,7 @@ def test_right_after_every_type_of_event() -> None:
     missing = {event_type.TOPIC for event_type in EVENT_TYPES} - set(numbers_of)
     invited = {"InvitationCreated.v1", "InvitationAccepted.v1", "InvitationRevoked.v1"}
     by_the_engine = {"CommandsRead.v1", "SnapshotWritten.v1"}
-    several = {"BalanceOpened.v1", "FundsSent.v1", "FundsReceived.v1", "FundsCarried.v1"}
+    several = {"PartitionAssigned.v1", "BalanceOpened.v1", "FundsSent.v1", "FundsReceived.v1", "FundsCarried.v1"}
     others = {*invited, *several}
     assert missing <= {*by_the_engine, *others}, "the engine alone makes the first two, the next tests the others"
 
@@ -98,16 +99,20 @@ def test_invitations_are_in_a_snapshot() -> None:
 def test_transfers_are_in_a_snapshot() -> None:
     """Those of several partitions, with all that may have to be carried again; with one partition no byte speaks of them."""
     exchange = Exchange(partition=1, partitions=3)
-    assert b"outgoing" not in dump(snapshot_of(exchange), "log")
+    first = dump(snapshot_of(exchange), "log")
+    assert b"outgoing" not in first
+    assert b"assigned" not in first
     exchange.receive(Transfer(0, 1, "ac_a", 100, 1, "t1"), 2)
     for number, to_partition in enumerate([2, 0, 2], 3):
         exchange.handle(TransferFunds("ac_a", to_partition, number), number, f"c{number}")
     exchange.emit_partition_event(FundsCarried(2, 1), 6, "")
+    exchange.emit_partition_event(PartitionAssigned("story", "s-2", "s", 2), 6, "c6")
 
     loaded = load(dump(snapshot_of(exchange), "log"), "log").exchange
 
     assert loaded.state_hash() == exchange.state_hash()
     assert loaded.channels == exchange.channels
+    assert loaded.assigned == exchange.assigned
     assert [transfer.number for transfer in loaded.channels.outgoing[2]] == [2]
     assert loaded.names.accounts == exchange.names.accounts
 

@@ -127,6 +127,19 @@ def test_units_and_signs(tmp_path: Path) -> None:
     assert first(AmountForms(), shares="0.0000015") == (False, 2, 0), "half even"
 
 
+def test_a_column_that_another_field_names_is_not_a_field_too(tmp_path: Path) -> None:
+    """Credits that stand in a column called amount are not shares as well."""
+    header = ("time", "account", "market", "outcome", "shares", "amount")
+    mapping = ImportMapping(columns=ColumnNames(credits="amount"), amounts=AmountForms(buys="credits"))
+    rows = [(*ROWS[0][:4], "37.4", "20"), (*ROWS[1][:4], "-18.2", "-9.7")]
+
+    trades = plan_of(write(tmp_path / "t.csv", rows, header), mapping).trades
+
+    assert [(each.sells, each.shares, each.credits) for each in trades] == [
+        (False, 0, 20_000_000), (True, 18_200_000, 0),
+    ]  # fmt: skip
+
+
 def test_trades_without_accounts_have_two(tmp_path: Path) -> None:
     """As on Kalshi, which tells the taker's side and cents, and no account: one account takes Yes, the other No."""
     rows = [("KX-1", 10, 65, 35, "yes", "2024-03-01T10:00:00Z"), ("KX-1", 2, 64, 36, "no", "2024-03-01T10:01:00Z")]
@@ -239,6 +252,31 @@ def test_tables_that_cannot_be_read(tmp_path: Path, text: str, message: str) -> 
 
     with pytest.raises(TableError, match=message):
         plan_of(path)
+
+
+@pytest.mark.parametrize("block", [1, 2, 7, 1 << 20])
+def test_an_array_is_read_object_by_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    """Wherever its blocks end: within a text, a number or a blank. What is no array is told with its place."""
+    monkeypatch.setattr("consumers.imports.tables._BLOCK", block)
+    path, objects = tmp_path / "t.json", [dict(zip(HEADER, row, strict=True)) for row in ROWS]
+    for indent, blanks in ((None, ""), (2, "\n \t")):
+        path.write_text(blanks + json.dumps(objects, indent=indent) + blanks)
+        assert len(plan_of(path).trades) == len(ROWS)
+
+    whole = json.dumps(objects)
+    for text, message in (
+        ("", "expected an array of objects"),
+        ('{"a": 1}', "expected an array of objects"),
+        (whole[:-1], "the array has no end: is the file whole"),
+        (whole[:-9], f"row {len(ROWS)} is not JSON"),
+        (whole.replace("}, {", "} {", 1), "the array has no end"),
+        (whole + "x", "expected nothing behind the array"),
+        ("[1]", "row 1 is not an object"),
+        ("[,]", "row 1 is not JSON"),
+    ):
+        path.write_text(text)
+        with pytest.raises(TableError, match=message):
+            plan_of(path)
 
 
 def test_what_a_mapping_cannot_say(tmp_path: Path) -> None:

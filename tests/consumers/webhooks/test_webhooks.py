@@ -15,7 +15,8 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
-from api.processes import HttpProcess, start_projector, start_webhooks
+from api.processes import HttpProcess, start_webhooks
+from api.projecting import start_projector
 from consumers.kafka.topics import ensure_topics
 from consumers.run_engine import make_engine
 from consumers.webhooks import worker
@@ -24,7 +25,7 @@ from consumers.webhooks.store import CHANNEL
 from consumers.wiring import open_recorder
 from local.postgres import create_database, drop_database
 from local.processes import free_port, polls
-from settings import environment
+from settings import Settings, environment
 from tests.api.conftest import OPERATOR_KEY, connected, start
 from tests.consumers.processes import kafka_settings
 from tests.consumers.webhooks.receiver import Receiver, listening
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from settings import Settings
     from tests.api.conftest import Exchange, Trader
 
 

@@ -7,6 +7,7 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 from msgspec.structs import replace as changed
 from psycopg.errors import CheckViolation
@@ -18,7 +19,7 @@ from projections.machine import group as group_module
 from projections.machine import rows as rows_module
 from projections.machine.advance import BusyError, LogGapError, Member, advance_together
 from projections.machine.batch import Batch
-from projections.machine.group import Group
+from projections.machine.group import Group, rest_seconds
 from projections.machine.log_reader import LogReader
 from projections.machine.store import connect, position_of, try_lock
 from projections.machine.workspace import Workspace
@@ -251,6 +252,38 @@ def test_the_group_goes_on_while_tables_are_analyzed(
         grouped.close()
 
 
+def test_an_error_of_ours_in_analyzing_tables_is_told(
+    read_models: ReadModels, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever runs the group is told of a table to analyze that is not there; a database that is away is outlived."""
+    monkeypatch.setattr(rows_module, "ANALYZE_ROWS", 10)
+    events = simulate(6, 200)
+    log = Log()
+    away = iter([psycopg.OperationalError("away")])
+
+    def connect_to_tables(dsn: str) -> PipelineConnection:
+        if threading.current_thread().name.startswith("analyze") and (error := next(away, None)):
+            raise error
+        connection = connect(dsn, "copy1")
+        if threading.current_thread().name.startswith("analyze"):
+            connection.execute("SET search_path = nowhere")
+        return connection
+
+    monkeypatch.setattr(Grouped, "_connect", staticmethod(connect_to_tables))
+    grouped = Grouped(database, read_models.copy(["log_index"]), log)
+    try:
+        grouped.join(grouped.copy.projections[0])
+        log.write(events[:100])
+        assert reach(grouped, 100, grouped.ours)
+        assert grouped.group.problem() is None
+        log.write(events[100:])
+        assert reach(grouped, len(events), grouped.ours)
+        assert any(grouped.group.problem() for _ in polls(WAIT))
+        assert "UndefinedTable" in (grouped.group.problem() or "")
+    finally:
+        grouped.close()
+
+
 def test_the_rows_in_memory_are_bounded(
     read_models: ReadModels, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -313,3 +346,19 @@ def test_what_is_too_much_is_left_to_each_alone(
         assert all(grouped.group.may_join(name) for name in PROJECTIONS)
     finally:
         grouped.close()
+
+
+@pytest.mark.parametrize(
+    ("events", "gathered", "took", "rest"),
+    [
+        (1, 0.5, 0.002, 0.006),  # an order that came alone: the next one is shown as soon
+        (100, 0.046, 0.016, 0.03),  # 1,000 orders/s
+        (600, 0.3, 0.06, 0.03),  # the same after a stall
+        (500, 0.06, 0.03, 0.09),  # 4,000 orders/s
+        (4_000, 0.2, 0.15, 0.15),
+        (5_001, 0.2, 0.15, 0.0),  # more than one transaction takes: the group is behind
+    ],
+)
+def test_the_group_rests_longer_only_under_load(events: int, gathered: float, took: float, rest: float) -> None:
+    """The rest grows with the transaction, up to a bound that keeps what readers are promised at each load."""
+    assert rest_seconds(events, gathered, took) == pytest.approx(rest)

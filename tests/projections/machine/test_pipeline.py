@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from projections.machine.pipeline import PipelineConnection
 
 INTS = st.integers(-(2**63), 2**63 - 1)
-TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+SHORT_TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+TEXTS = SHORT_TEXTS | SHORT_TEXTS.map(lambda text: 256 * text)
 NUMBERS = st.integers(-(10**40), 10**40)
 TYPES = ["text", "int8", "bool", "numeric", "int8[]", "text[]", "numeric[]", "int8", "text"]
 ROWS = st.tuples(

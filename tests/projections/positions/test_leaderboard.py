@@ -12,6 +12,7 @@ from projections.positions.leaderboard import window_start
 from projections.reading import read
 from projections.times import DAY
 from tests.projections.by_hand import MONDAY, Story, folded
+from tests.projections.simulation import simulate
 
 if TYPE_CHECKING:
     from tests.projections.folding import Copy, ReadModels
@@ -99,3 +100,27 @@ def test_windows_begin_in_utc() -> None:
         MONDAY - 20 * DAY,
         None,
     )
+
+
+def test_the_past_is_the_same_however_its_versions_are_found(
+    read_models: ReadModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One by one or in order: which is quicker depends on how much was traded, the lines do not."""
+    log = simulate(5, 700)
+    copy = read_models.copy(["positions", "trades", "accounts", "markets", "timeline"]).fold(log, 200)
+    found = []
+    for factor in (0, 10**9):
+        monkeypatch.setattr(leaderboard, "IN_ORDER_FACTOR", factor)
+        boards = []
+        for at in range(30, len(log), len(log) // 20):
+            with read(copy.connection, leaderboard.leaderboard, at=at) as as_of:
+                boards.append(
+                    [
+                        leaderboard.leaderboard(copy.connection, as_of, category=category)
+                        for category in (None, "category0", "none")
+                    ]
+                )
+        found.append(boards)
+
+    assert found[0] == found[1]
+    assert sum(bool(line.unrealized) for all_lines, *_ in found[0] for line in all_lines) > 20
