@@ -89,14 +89,16 @@ class _Errors:
         await self._send(message)
 
     async def _answer(self, start: Message) -> None:
-        is_head = self._scope["method"] == "HEAD"
+        is_head = self._scope["method"] == "HEAD"  # it has no body, so nobody knows how long the page would be
+        body = b'{"code": "", "details": {}}' if is_head else self._body
         path = self._scope["raw_path"].decode("latin-1")
         is_past = b"as_of" in self._scope["query_string"] and path[1:2] not in {"/", "\\"}  # else it leads elsewhere
         language = self._scope["tidings.language"]
-        html, headers = self._frame.page(start["status"], self._body or b"{}", language, path if is_past else None)
+        html, headers = self._frame.page(start["status"], body, language, path if is_past else None)
         replaced = {name for name, _ in headers} | {b"content-length", b"content-encoding"}
         kept = [(name, value) for name, value in start["headers"] if name not in replaced]
-        start["headers"] = [*kept, *headers, (b"content-length", b"%d" % len(html))]
+        length = [] if is_head else [(b"content-length", b"%d" % len(html))]
+        start["headers"] = [*kept, *headers, *length]
         await self._send(start)
         await self._send({"type": "http.response.body", "body": b"" if is_head else html})
 

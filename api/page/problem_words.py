@@ -17,7 +17,7 @@ def problem_words(code: str, details: Mapping[str, Any]) -> str:
     """Return an error in words; a code without words of its own is named, and so is a field."""
     if found := _codes().get(code):
         return found
-    field = str(details.get("field") or details.get("parameter") or "")
+    field = str(details.get("field") or ", ".join(details.get("parameters", ())))
     if field:
         return (_fields() | _more_fields()).get(field) or _("This cannot be used: %(field)s.") % {"field": field}
     return _("This did not work. The exchange calls it %(code)s.") % {"code": code}
