@@ -361,7 +361,7 @@ def _set_labels(series: Sequence[Series], bottom: float, gap: float) -> None:
 
 
 def _axis(scale: _Scale, start: Time, end: Time, left: float, right: float) -> list[AxisLabel]:
-    """Return the labels of the time axis, each once; the first day has its year."""
+    """Return the labels of the time axis, each once; the first one has its year, or its zone."""
     is_clock = end - start <= 2 * DAY
     form = month_year if end - start > 300 * DAY else clock if is_clock else short_day
     third = (right - left) / 3
@@ -370,8 +370,8 @@ def _axis(scale: _Scale, start: Time, end: Time, left: float, right: float) -> l
     for x, anchor in places:
         time = scale.time(x)
         text = form(time)
-        year = f" {month_year(time)[-4:]}" if form is short_day and not labels else ""
-        labels.setdefault(text, AxisLabel(x, text + year, anchor, time if is_clock else None))
+        more = "" if labels else " UTC" if is_clock else f" {month_year(time)[-4:]}" if form is short_day else ""
+        labels.setdefault(text, AxisLabel(x, text + more, anchor, time if is_clock else None))
     return [*labels.values()]
 
 

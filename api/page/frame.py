@@ -32,7 +32,7 @@ class PageFrame:
     """ASGI middleware around the whole server (see the module's docstring)."""
 
     def __init__(
-        self, app: ASGIApp, error_page: Callable[[int, dict[str, Any], str], bytes], headers: dict[str, str]
+        self, app: ASGIApp, error_page: Callable[[int, dict[str, Any], str, str | None], bytes], headers: dict[str, str]
     ) -> None:
         self._app = app
         self._error_page = error_page
@@ -55,9 +55,11 @@ class PageFrame:
             return self._app(scope, receive, send)
         return self._app(scope, receive, _Errors(self, scope, send).take)
 
-    def page(self, status: int, body: bytes, language: str) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-        """Return the page for the JSON of an error, and its headers."""
-        html = self._error_page(status, json.loads(body), language)
+    def page(
+        self, status: int, body: bytes, language: str, then: str | None
+    ) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+        """Return the page for the JSON of an error, and its headers; `then` is the path of a page of the past."""
+        html = self._error_page(status, json.loads(body), language, then)
         return html, [(b"content-type", b"text/html; charset=utf-8"), (b"cache-control", b"no-store"), *self._headers]
 
 
@@ -87,11 +89,16 @@ class _Errors:
         await self._send(message)
 
     async def _answer(self, start: Message) -> None:
-        is_head = self._scope["method"] == "HEAD"
-        html, headers = self._frame.page(start["status"], self._body or b"{}", self._scope["tidings.language"])
+        is_head = self._scope["method"] == "HEAD"  # it has no body, so nobody knows how long the page would be
+        body = b'{"code": "", "details": {}}' if is_head else self._body
+        path = self._scope["raw_path"].decode("latin-1")
+        is_past = b"as_of" in self._scope["query_string"] and path[1:2] not in {"/", "\\"}  # else it leads elsewhere
+        language = self._scope["tidings.language"]
+        html, headers = self._frame.page(start["status"], body, language, path if is_past else None)
         replaced = {name for name, _ in headers} | {b"content-length", b"content-encoding"}
         kept = [(name, value) for name, value in start["headers"] if name not in replaced]
-        start["headers"] = [*kept, *headers, (b"content-length", b"%d" % len(html))]
+        length = [] if is_head else [(b"content-length", b"%d" % len(html))]
+        start["headers"] = [*kept, *headers, *length]
         await self._send(start)
         await self._send({"type": "http.response.body", "body": b"" if is_head else html})
 

@@ -13,6 +13,7 @@ from api.page import filters
 from api.page.assets import Assets
 from api.page.event_words import event_words
 from api.page.languages import current, translate, translate_number
+from api.page.problem_words import problem_words
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -62,6 +63,7 @@ class Pages:
             moment=filters.moment,
             day=filters.day,
             event_words=event_words,
+            problem_words=problem_words,
             span=filters.span,
             safe_url=filters.safe_url,
             segment=filters.segment,
@@ -81,7 +83,7 @@ class Pages:
         """Return a page as an answer."""
         return HTMLResponse(self.text(template, language, **values), http_status, headers=HEADERS)
 
-    def error(self, status: int, error: dict[str, Any], language: str) -> bytes:
-        """Return the page of an error."""
+    def error(self, status: int, error: dict[str, Any], language: str, then: str | None) -> bytes:
+        """Return the page of an error; `then` is the path of a page of the past, None for one of now."""
         values = {"status": status, "phrase": HTTPStatus(status).phrase, "error": error, "viewer": None, "as_of": None}
-        return self.text("error.html", language, **values).encode()
+        return self.text("error.html", language, then=then, **values).encode()

@@ -1,13 +1,15 @@
 """The pages that everybody may see: stories, a story, a market."""
 
+from time import time_ns
 from typing import Any, Final, Literal
+from urllib.parse import urlencode
 
 from fastapi import APIRouter
 from psycopg import Connection
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from api.http.labels import NEEDS as LABEL_NEEDS
-from api.http.reads import Read, Reader
+from api.http.reads import Read, Reader, query_time
 from api.http.routes.markets import find
 from api.http.routes.stories import find_story
 from api.page.cards import DAY, ENDED, RANGES, MarketCard, add_chart, add_charts, add_sparks, cards
@@ -15,7 +17,7 @@ from api.page.cards import NEEDS as CARD_NEEDS
 from api.page.event_words import event_words
 from api.page.languages import translate as _
 from api.page.tickets import Ticket, form_values, new_order_id
-from api.page.viewing import show
+from api.page.viewing import local_path, show
 from domain.market import Status
 from domain.orders import OPEN_ORDERS_MAX
 from projections import book, lifecycle, orders, stories
@@ -131,6 +133,16 @@ async def show_market(
         quote=None,
         problem=None,
     )
+
+
+@router.get("/then")
+async def show_then(time: str = "", path: str = "/") -> Response:
+    """Lead to a page as it was at a time of the form, in UTC; to the page of now without one, or with one to come."""
+    there, moment = local_path(path), time + {16: ":00Z", 19: "Z"}.get(len(time), "")  # as `datetime-local` writes it
+    then = query_time("as_of", moment or None)
+    if then is None or then > time_ns() // 1_000:
+        return RedirectResponse(there, 303)
+    return RedirectResponse(f"{there}?{urlencode({'as_of': moment})}", 303)
 
 
 def whole_market(

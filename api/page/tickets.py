@@ -15,6 +15,7 @@ import msgspec
 from api.http.errors import ApiError
 from api.http.routes.orders import place
 from api.page.languages import translate as _
+from api.page.problem_words import problem_words
 from domain.market import Status
 from domain.money import MICRO, divide_up, format_decimal, parse_decimal
 from domain.reservations import reserved_cash
@@ -171,30 +172,15 @@ def problem_of(error: ApiError | FieldError) -> Problem:
     if isinstance(error, FieldError):
         return Problem(error.field, error.text, "INVALID_FIELD")
     about: Literal["amount", "price", "order"] = "order"
-    texts = {
-        "INSUFFICIENT_FUNDS": _("You do not have enough credits for this."),
-        "INSUFFICIENT_SHARES": _("You do not have that many shares to sell."),
-        "REDUCE_ONLY": _("You have no shares of this outcome to sell."),
-        "ORDER_TOO_SMALL": _("That is too little: the smallest order is 0.01."),
-        "SLIPPAGE": _("The odds moved meanwhile, so nothing was traded. Here is the new price."),
-        "ACCOUNT_OVERDRAWN": _("Your balance is below zero: you can only sell or cancel."),
-        "MARKET_NOT_ACTIVE": _("This market takes no orders now."),
-        "RATE_LIMITED": _("That was too fast. Try again in a moment."),
-        "BUSY": _("The exchange is busy; nothing was traded. Try again in a moment."),
-        "REPLY_TIMEOUT": _("No answer came in time. Confirm again: it stays one order."),
-        "COMMAND_ID_REUSED": _("This form has already placed an order. Reload the page for a new one."),
-        "DISPUTE_WINDOW_CLOSED": _("The time for disputes is over."),
-        "INVALID_PRICE": _("The price must lie between 0.1 and 99.9 percent, in steps of 0.1."),
-    }
     if error.code in {"INSUFFICIENT_FUNDS", "INSUFFICIENT_SHARES", "REDUCE_ONLY", "ORDER_TOO_SMALL", "SLIPPAGE"}:
         about = "amount"
     elif error.code == "INVALID_PRICE" or error.details.get("field") == "limit_price":
         about = "price"
-    elif error.details.get("field") in {"quantity", "spend"}:
+    elif error.details.get("field") in {"quantity", "spend", "max_cost", "min_proceeds"}:
         about = "amount"
     elif error.details.get("field") == "reason":
         return Problem(about, _("Say what is wrong."), error.code)
-    return Problem(about, texts.get(error.code, error.message), error.code)
+    return Problem(about, problem_words(error.code, error.details), error.code)
 
 
 def reviewed(ticket: Ticket) -> str:

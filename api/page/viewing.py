@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode
 
@@ -20,6 +21,7 @@ from api.http.reads import Reader
 from api.page.frame import is_same_origin
 from api.page.languages import current
 from api.page.languages import translate as _
+from domain.money import MICRO
 from projections import accounts
 from projections.reading import AsOf, Need
 
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 
 Query = Callable[[Connection[Any], AsOf], dict[str, Any]]
 """Returns what a template needs, from one snapshot."""
+
+WITHOUT_PAST: Final = ("/desk", "/sign-in", "/join")
+"""The beginnings of the paths of pages that are about now alone."""
 
 WAIT_MS: Final = 3_000
 """The longest wait of a page for the read models, after a form that changed something."""
@@ -80,8 +85,7 @@ async def look(read: Reader, needs: Sequence[Need], query: Query) -> tuple[Viewe
     def both(connection: Connection[Any], as_of: AsOf) -> tuple[Viewer | None, dict[str, Any]]:
         viewer = None if principal is None else Viewer(principal)
         if principal is not None and account_id is not None:
-            own = accounts.get_account(connection, as_of, account_id)
-            viewer = Viewer(principal, own.name if own else None, own.available if own else None)
+            viewer = _viewer(connection, as_of, principal, account_id, is_past=is_past(read))
         token = current.set(language(read.request))
         try:
             return viewer, query(connection, as_of)
@@ -92,13 +96,34 @@ async def look(read: Reader, needs: Sequence[Need], query: Query) -> tuple[Viewe
     return viewer, found, as_of
 
 
+def _viewer(
+    connection: Connection[Any], as_of: AsOf, principal: Principal, account_id: str, *, is_past: bool
+) -> Viewer:
+    """Return who looks, by the name of now. A page of the past has no credits beside it: they are no part of that time."""
+    if is_past:
+        names = accounts.names(connection, replace(as_of, position=POSITION_MAX), [account_id])
+        return Viewer(principal, names.get(account_id))
+    own = accounts.get_account(connection, as_of, account_id)
+    return Viewer(principal, own.name if own else None, own.available if own else None)
+
+
+def is_past(read: Reader) -> bool:
+    """Return whether a page of the past is asked for, by position or by time."""
+    return read.at is not None or read.time is not None
+
+
 def frame_of(read: Reader, viewer: Viewer | None, as_of: AsOf) -> dict[str, Any]:
     """Return what the frame of every page shows."""
+    path = read.request.scope["raw_path"].decode("ascii")
+    shown_time = as_of.time if read.time is None else read.time  # nothing may have happened for long before
     return {
         "viewer": viewer,
         "as_of": as_of,
-        "is_past": read.at is not None or read.time is not None,
-        "path": read.request.scope["raw_path"].decode("ascii"),
+        "is_past": is_past(read),
+        "path": path,
+        "has_past": read.request.method == "GET" and not path.startswith(WITHOUT_PAST),
+        "shown_time": shown_time,
+        "minute": datetime.fromtimestamp(shown_time // MICRO, UTC).strftime("%Y-%m-%dT%H:%M"),
         "origin": f"{read.request.url.scheme}://{read.request.url.netloc}",
         "url": _links(read, as_of),
     }
@@ -106,7 +131,7 @@ def frame_of(read: Reader, viewer: Viewer | None, as_of: AsOf) -> dict[str, Any]
 
 def _links(read: Reader, as_of: AsOf) -> Callable[..., str]:
     """Return what makes a link to a page: of the past, when this page is of the past."""
-    past = {"as_of_position": as_of.position} if read.at is not None or read.time is not None else {}
+    past = {"as_of_position": as_of.position} if is_past(read) else {}
 
     def link(path: str, **parameters: Any) -> str:
         given = {name: value for name, value in {**parameters, **past}.items() if value is not None}

@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 from psycopg import connect
 
 from tests.api.conftest import OPERATOR_KEY
+from tests.page.conftest import SAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
     from tests.api.conftest import Exchange
-    from tests.page.conftest import Visitor
+    from tests.page.conftest import Clients, Visitor
 
 numbers = itertools.count(1)
 
@@ -156,3 +157,24 @@ def test_what_was_set_aside_is_shown(exchange: Exchange, visitors: Callable[...,
             expect(page.get_by_role("row").filter(has_text="it has no price")).to_contain_text("TradeSettled")
         finally:
             connection.execute("DELETE FROM read_models.projection_parked WHERE position = 999999")
+
+
+def test_the_desk_says_how_a_proposed_result_becomes_right(exchange: Exchange, clients: Clients) -> None:
+    """The rules let nobody change it while it can be disputed: the desk says what does, and it does."""
+    trader, market = exchange.trader(), exchange.market(dispute_seconds=3600)
+    path = f"/markets/{market['market_id']}"
+    exchange.api.done(f"{path}/close")
+    done = exchange.api.done(f"{path}/determine", {"payouts": {"No": "1"}, "evidence": "A mistake."})
+    desk = clients.signed_in(exchange.api.key)
+    page = desk.get(f"/desk{path}", params={"min_position": done["position"]}).text
+    assert "Is the proposed result wrong?" in page
+    assert f'href="/markets/{market["slug"]}">Page of the market' in page
+    assert "Say what happened" not in page
+    disputed = trader.api.done(f"{path}/dispute", {"reason": "It was not so."})
+    page = desk.get(f"/desk{path}", params={"min_position": disputed["position"]}).text
+    assert "say again what happened: the bond goes back" in page
+    form = {"action": "determine", "step": "confirm", "winner": "Yes", "evidence": "Now right.", "form_key": "again"}
+    assert desk.post(f"/desk{path}", data=form, headers=SAME).status_code == 303
+    account = trader.api.data(f"/accounts/{trader.account_id}", min_position=exchange.head())
+    assert account["available"] == "100.000000"
+    assert exchange.api.data(path, min_position=exchange.head())["status"] == "determined"

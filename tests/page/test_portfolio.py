@@ -97,8 +97,11 @@ def test_a_bond_is_named_while_the_dispute_is_open(exchange: Exchange, clients: 
         assert "Bonds of your disputes, in no total" not in tiles
 
 
-def test_beside_the_value_stands_what_a_sale_would_bring(exchange: Exchange, clients: Clients) -> None:
+def test_beside_the_value_stands_what_a_sale_would_bring(
+    exchange: Exchange, clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In a thin market one's own purchase lifts the value at once; the sale brings what the column said, and not more."""
+    monkeypatch.setattr("api.page.sales.PATIENCE_SECONDS", 60)  # however busy this machine is
     trader, market = exchange.trader(), exchange.market(fee_rate="0.02")
     placed = trader.place(market["market_id"], quantity="60")
     client = clients.signed_in(trader.api.key)
@@ -111,6 +114,10 @@ def test_beside_the_value_stands_what_a_sale_would_bring(exchange: Exchange, cli
     assert "If sold now" not in past  # nobody can sell then
     assert "If sold now" not in clients.new().get(f"/accounts/{trader.account_id}").text
 
+    monkeypatch.setattr("api.page.sales.PATIENCE_SECONDS", 0)
+    page = client.get("/portfolio", params={"min_position": placed["position"]})
+    assert "\N{EN DASH}" in rows_of(page, "positions")[0]  # the page waits no longer for the engine than that
+    monkeypatch.setattr("api.page.sales.PATIENCE_SECONDS", 60)
     waiting = trader.place(market["market_id"], side="sell", type="limit", quantity="60", limit_price="0.9")
     page = client.get("/portfolio", params={"min_position": waiting["position"]})
     assert "\N{EN DASH}" in rows_of(page, "positions")[0]  # these shares wait to be sold already

@@ -1,5 +1,5 @@
 // Takes a chart that the server drew up: its end follows the odds, hover, touch and arrow keys read it.
-import { percent } from "./dom.js?v=VERSION";
+import { moments, percent } from "./dom.js?v=VERSION";
 
 /** @typedef {{x: number, price: number}} Step */
 
@@ -126,10 +126,9 @@ class TidingsChart extends HTMLElement {
       const last = before[before.length - 1];
       return last ? `${line.getAttribute("data-line")} ${percent(last.price)}` : "";
     });
-    const when = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
     const out = /** @type {HTMLOutputElement|null} */ (this.querySelector(".readout"));
     if (!out) return;
-    out.textContent = `${when.format(new Date(this.time(x)))}: ${odds.filter(Boolean).join(", ")}`;
+    out.textContent = `${moments.format(new Date(this.time(x)))}: ${odds.filter(Boolean).join(", ")}`;
     out.hidden = false;
     const part = x / svg.viewBox.baseVal.width;
     out.style.setProperty("left", part < 0.5 ? `${part * 100}%` : "auto");

@@ -32,17 +32,26 @@ export function roll(each, text, rises) {
   each.animate([{ transform: `translateY(${rises ? "" : "-"}.4em)`, opacity: 0.2 }, {}], { duration: 200, easing: "ease-out" });
 }
 
+/** @type {Intl.DateTimeFormatOptions} */
+const ZONED = { hour: "numeric", minute: "2-digit", timeZoneName: "short" };
+/** Times of the day in the reader's zone, which they name. */
+export const clocks = new Intl.DateTimeFormat(document.documentElement.lang, ZONED);
+/** The same with their day. */
+export const moments = new Intl.DateTimeFormat(document.documentElement.lang, { year: "numeric", month: "short", day: "numeric", ...ZONED });
+const plainClocks = new Intl.DateTimeFormat(document.documentElement.lang, { timeStyle: "short" });
+
 /** Show the times within an element in the reader's zone; UTC stays in the title. @param {ParentNode} root */
 export function localTimes(root) {
-  const form = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
   for (const each of root.querySelectorAll("time[data-moment]")) {
     const time = /** @type {HTMLTimeElement} */ (each);
     if (!time.title) time.title = time.textContent || "";
-    const text = form.format(new Date(time.dateTime));
+    const text = moments.format(new Date(time.dateTime));
     if (time.textContent !== text) time.textContent = text;
   }
-  const clock = new Intl.DateTimeFormat(document.documentElement.lang, { timeStyle: "short" });
-  for (const each of root.querySelectorAll("[data-clock]")) each.textContent = clock.format(new Date(Number(each.getAttribute("data-clock")) / 1000));
+  for (const each of root.querySelectorAll("[data-clock]")) {
+    const form = each.hasAttribute("data-zone") ? clocks : plainClocks;
+    each.textContent = form.format(new Date(Number(each.getAttribute("data-clock")) / 1000));
+  }
 }
 
 /**

@@ -1,5 +1,5 @@
 // Keeps the page up to date: one stream for all tabs, applied at most once a frame; tables are fetched again when it moved.
-import { localTimes, page, percent, roll, say, update } from "./dom.js?v=VERSION";
+import { clocks, localTimes, page, percent, roll, say, update } from "./dom.js?v=VERSION";
 
 const body = document.body;
 const isPast = "past" in body.dataset;
@@ -37,7 +37,7 @@ function show(state) {
   live.classList.toggle("on", state === "on");
   live.classList.toggle("lost", state === "lost");
   body.classList.toggle("stale", state === "lost");
-  const since = new Intl.DateTimeFormat(document.documentElement.lang, { timeStyle: "short" }).format(new Date());
+  const since = clocks.format(new Date());
   live.textContent = state === "on" ? body.dataset.wordsLive || "" : state === "lost"
     ? (body.dataset.wordsLost || "").replace("{time}", since) : body.dataset.wordsConnecting || "";
 }
