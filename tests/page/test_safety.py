@@ -210,7 +210,7 @@ PAGES = sorted(
         for route in router.routes
         if isinstance(route, APIRoute) and "GET" in route.methods
     }
-    - {"/join", "/rss/resolutions", "/rss/stories", "/sign-in"}  # these are not live
+    - {"/join", "/rss/resolutions", "/rss/stories", "/sign-in", "/then"}  # these are not live
 )
 
 
