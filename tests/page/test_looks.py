@@ -27,13 +27,13 @@ LONG = "An outcome with a very long name that says exactly what has to happen be
 
 
 def special_markets(newsroom: Newsroom) -> dict[str, str]:
-    """Return the paths of markets in states that are rare: many outcomes, voided, disputed, halted, resolved."""
+    """Return the paths of markets in states that are rare: many outcomes, voided, disputed, halted, proposed, resolved."""
     api, trader = newsroom.exchange.api, newsroom.trader
     names = [f"{LONG} {number}" for number in range(64)]
     many = newsroom.exchange.market(outcomes=names, question="Which of sixty-four things happens first?")
     trader.place(many["market_id"], outcome=names[7], quantity="40")
     made = {"many": f"/markets/{many['slug']}"}
-    for state in ("voided", "disputed", "halted", "resolved"):
+    for state in ("voided", "disputed", "halted", "proposed", "resolved"):
         market = newsroom.exchange.market(
             question=f"Is this market {state}?", dispute_seconds=0 if state == "resolved" else 3600
         )
@@ -50,7 +50,7 @@ def special_markets(newsroom: Newsroom) -> dict[str, str]:
         api.done(f"{path}/determine", {"payouts": {"Yes": "1"}, "evidence": "It was seen."})
         if state == "disputed":
             trader.api.done(f"{path}/dispute", {"reason": "It was not seen."})
-        else:
+        if state == "resolved":
             api.done(f"{path}/finalize")
     return made
 
@@ -98,6 +98,7 @@ def look_at_pages(
     own = {"ticket": f"/markets/{newsroom.binary['slug']}", "portfolio": "/portfolio", "log": "/log"}
     own |= {f"{name}-ticket": special[name] for name in ("many", "disputed")}
     desk = {"desk": "/desk", "people": "/desk/people", "write": "/desk/stories/new", "aside": "/desk/set-aside"}
+    desk["wrong"] = f"/desk{special['proposed']}"
     desk |= {"act": f"/desk/markets/{newsroom.binary['slug']}", "add": f"/desk/stories/{newsroom.story['slug']}"}
     visitor.expected = ("404",)
     wait_until_shown(newsroom.exchange.api.client, *special.values(), position=newsroom.exchange.head())
