@@ -98,7 +98,7 @@ def backtest(
     The database gets scratch schemas, which are gone afterwards.
 
     Args:
-        history: the log, with digests.
+        history: the log, or an export of it.
         strategy: runs in a process of its own, which ends with the backtest.
         dsn: a database that `migrations` has prepared, and that may hold live read models.
         until: the last position whose command is decided, with all that it left.

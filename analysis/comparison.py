@@ -111,7 +111,7 @@ def compare(
     The database gets scratch schemas, which are gone afterwards. Memory does not grow with the log, only with the state.
 
     Args:
-        history: the log, with digests.
+        history: the log, or an export of it.
         dsn: a database that `migrations` has prepared, and that may hold live read models.
         beside: the other world, in which nothing has happened yet.
         until: the last position whose command is decided, with all that it left.

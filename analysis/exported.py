@@ -9,6 +9,8 @@ A row has the envelope of `/v1/events`, and `data` as JSON text in the public fo
 from __future__ import annotations
 
 import re
+import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 BATCH_ROWS: Final = 10_000
 """The most rows of a batch."""
 
-COLUMNS: Final = ("position", "type", "version", "time", "command_id", "stream", "stream_version", "data")
+COLUMNS: Final = ("position", "type", "version", "time", "command_id", "digest", "stream", "stream_version", "data")
 """The columns that are read; an export has more."""
 
 _NAME: Final = re.compile(r"events-(\d+)-(\d+)\.(jsonl|parquet)")
@@ -45,29 +47,40 @@ class _ExportedRow(msgspec.Struct):
     version: int
     time: str
     command_id: str
+    digest: str | None
     stream: str
     stream_version: int
     data: msgspec.Raw
 
 
-class _ExportedPosition(msgspec.Struct):
-    position: int
+class _ExportedFile(msgspec.Struct):
+    """What the manifest says about a file."""
+
+    name: str
+    bytes: int
 
 
-_decode_position: Final = msgspec.json.Decoder(_ExportedPosition).decode
+class _ExportManifest(msgspec.Struct):
+    """The part of `manifest.json` that says whether the events are whole."""
+
+    markets: list[str] | None
+    files: list[_ExportedFile]
+
+
 _decode_line: Final = msgspec.json.Decoder(_ExportedRow).decode
 
 
 def read_export(folder: Path, partition: int = 0) -> tuple[Callable[[int, int], Iterator[Batch]], Callable[[], int]]:
     """Return what reads the batches after one position up to another, and what tells the last position.
 
-    Raises ExportError when there are no events of this partition.
+    Raises ExportError when there are no events of this partition, or not all of them.
     """
     files = _files(folder / "events" / f"partition={partition}")
     if not files:
         raise ExportError(
             f"{folder} has no events of partition {partition}: is it a folder that `tidings export` wrote?"
         )
+    _refuse_holes(folder, files)
 
     def read(after: int, until: int) -> Iterator[Batch]:
         for first, last, path in files:
@@ -84,6 +97,30 @@ def _files(folder: Path) -> list[tuple[int, int, Path]]:
     """Return the files of events with the first and last position of each, in their order."""
     found = [(match, path) for path in folder.glob("events-*") if (match := _NAME.fullmatch(path.name))]
     return sorted((int(match[1]), int(match[2]), path) for match, path in found)
+
+
+def _refuse_holes(folder: Path, files: list[tuple[int, int, Path]]) -> None:
+    """Raise ExportError where a file is missing or shorter than it was, or where events of some markets only are there."""
+    expected = 1
+    for first, last, path in files:
+        if first != expected:
+            raise ExportError(
+                f"{folder} has no events from position {expected:,} to {first - 1:,}: the file before {path.name} is missing"
+            )
+        expected = last + 1
+    try:
+        manifest = msgspec.json.decode((folder / "manifest.json").read_bytes(), type=_ExportManifest)
+    except FileNotFoundError:
+        return  # the export has not ended
+    except msgspec.DecodeError as error:
+        raise ExportError(f"{folder / 'manifest.json'} is not the manifest of an export: {error}") from None
+    if manifest.markets is not None:
+        raise ExportError(f"{folder} has the events of some markets only: the state of the exchange needs all")
+    sizes = {file.name: file.bytes for file in manifest.files}
+    for _, _, path in files:
+        size, said = path.stat().st_size, sizes.get(path.relative_to(folder).as_posix())
+        if said is not None and size != said:
+            raise ExportError(f"{path} has {size:,} bytes, and {said:,} were written: run `tidings export` again")
 
 
 def _batches(rows: Iterable[tuple[Any, ...]], partition: int) -> Iterator[Batch]:
@@ -103,6 +140,7 @@ def _recorded(  # noqa: PLR0917  the columns of a row, in their order
     version: int,
     time: int,
     command_id: str,
+    digest: str | None,
     stream: str,
     stream_version: int,
     data: bytes | str,
@@ -112,7 +150,7 @@ def _recorded(  # noqa: PLR0917  the columns of a row, in their order
         event = event_of_public(kind, version, data)
     except UnreadableEventError as error:
         event = UnreadableEvent(f"{kind}.v{version}", str(error))
-    return Recorded(position, stream, stream_version, time, command_id, event)
+    return Recorded(position, stream, stream_version, time, command_id, event, digest)
 
 
 def _rows(path: Path, after: int, until: int) -> Iterator[tuple[Any, ...]]:
@@ -121,18 +159,24 @@ def _rows(path: Path, after: int, until: int) -> Iterator[tuple[Any, ...]]:
 
 def _json_rows(path: Path, after: int, until: int) -> Iterator[tuple[Any, ...]]:
     with path.open("rb") as lines:
-        for line in lines:
-            row = _decode_line(line)
-            if after < row.position <= until:
+        for number, line in enumerate(lines, 1):
+            try:
+                row = _decode_line(line)
+                time = parse_time(row.time)
                 text = bytes(row.data)
                 data = msgspec.json.decode(text, type=str) if text.startswith(b'"') else text
-                time = parse_time(row.time)
-                yield row.position, row.type, row.version, time, row.command_id, row.stream, row.stream_version, data
+            except ValueError as error:  # also those of msgspec
+                raise ExportError(f"{path}, line {number} cannot be read: {error}. Is the file whole?") from None
+            if after < row.position <= until:
+                yield (
+                    row.position, row.type, row.version, time, row.command_id, row.digest, row.stream, row.stream_version,
+                    data,
+                )  # fmt: skip
 
 
 def _parquet_rows(path: Path, after: int, until: int) -> Iterator[tuple[Any, ...]]:
     columns = ", ".join(f"epoch_us({name})" if name == "time" else name for name in COLUMNS)
-    with _duckdb() as connection:
+    with _duckdb(path) as connection:
         found = connection.execute(
             f"SELECT {columns} FROM read_parquet(?) WHERE position > ? AND position <= ? ORDER BY position",
             [str(path), after, until],
@@ -143,20 +187,25 @@ def _parquet_rows(path: Path, after: int, until: int) -> Iterator[tuple[Any, ...
 
 def _last_position(path: Path) -> int:
     if path.suffix == ".parquet":
-        with _duckdb() as connection:
-            found = connection.execute("SELECT max(position) FROM read_parquet(?)", [str(path)]).fetchone()
-        return int(found[0] or 0) if found else 0
-    position = 0
-    with path.open("rb") as lines:
-        for line in lines:
-            position = _decode_position(line).position
-    return position
+        with _duckdb(path) as connection:
+            found = connection.execute("SELECT max(position) FROM read_parquet(?)", [str(path)]).fetchall()
+        return int(found[0][0] or 0)
+    return max((position for position, *_ in _json_rows(path, 0, sys.maxsize)), default=0)
 
 
-def _duckdb() -> Any:
-    """Return a connection to DuckDB that never uses the network. Raises ExportError without DuckDB."""
+@contextmanager
+def _duckdb(path: Path) -> Iterator[Any]:
+    """Yield a connection to DuckDB that never uses the network, to read a file.
+
+    Raises ExportError without DuckDB, and where the file cannot be read.
+    """
     try:
         import duckdb  # noqa: PLC0415  an extra
     except ImportError:
         raise ExportError("Parquet files are read by DuckDB: pip install 'tidings[analysts]'") from None
-    return duckdb.connect(config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"})
+    settings: dict[str, Any] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+    try:
+        with duckdb.connect(config=settings) as connection:
+            yield connection
+    except duckdb.Error as error:
+        raise ExportError(f"{path} cannot be read: {str(error).splitlines()[0]}. Is the file whole?") from None

@@ -76,31 +76,24 @@ def history_of_log(log: ApplicationRecorder, partition: int = 0) -> History:
         lambda after, until: read_log(log, partition, after, until, whole=True),
         lambda: log.max_notification_id() or 0,
         partition,
-        has_digests=True,
     )
 
 
 def history_of_export(folder: Path, partition: int = 0) -> History:
-    """Return the history in an export. Its events have no digests of their commands. Raises ExportError."""
+    """Return the history in an export. Raises ExportError."""
     return History(*read_export(folder, partition), partition)
 
 
 class History:
-    """The events of one partition of an exchange, to be read any number of times, from any position on.
-
-    `has_digests` says whether the first event of each command has its digest. An export has none.
-    """
+    """The events of one partition of an exchange, to be read any number of times, from any position on."""
 
     def __init__(
         self,
         read: Callable[[int, int], Iterator[Batch]],
         end: Callable[[], int],
         partition: int = 0,
-        *,
-        has_digests: bool = False,
     ) -> None:
         self.partition = partition
-        self.has_digests = has_digests
         self._read = read
         self._end = end
         self._opened = ExitStack()

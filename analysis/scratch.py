@@ -6,26 +6,24 @@ killed one has left behind is dropped by the next one.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from queue import Queue
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import psycopg
 from psycopg import sql
 
-from analysis.scratch_log import append_to_log, make_log
-from projections.machine.advance import Member, advance_together
-from projections.machine.batch import Batch
-from projections.machine.store import analyze, connect, ensure, make_indexes
-from projections.machine.workspace import Workspace
-from projections.registry import PROJECTIONS
+from analysis.world_fold import FoldBatch, FoldedWorld, WorldFold, stored_row
+from messages.frames import read_frame, widen_pipe, write_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from domain.events import Recorded
-    from projections.machine.pipeline import PipelineConnection
 
 PREFIX: Final = "whatif_"
 """The beginning of the schemas' names. No other schema has it."""
@@ -36,19 +34,13 @@ BATCH_EVENTS: Final = 10_000
 BATCHES_WAITING: Final = 2
 """The most batches that wait to be folded: then whoever makes events waits."""
 
-READ_MODELS: Final = ("timeline", "markets", "trades", "orders", "positions", "accounts")
-"""The read models that are folded in any case: those that the measures are read from."""
-
 
 class ScratchBusyError(Exception):
     """Another program has the scratch schemas."""
 
 
-class RefusedOrder(NamedTuple):
-    """An order that was refused: no read model has it."""
-
-    order_id: str
-    code: str
+class FoldError(RuntimeError):
+    """The process that folds a world has failed; the message is its traceback."""
 
 
 @contextmanager
@@ -78,7 +70,7 @@ def drop_scratch(connection: psycopg.Connection[Any]) -> None:
 
 
 class ScratchFold:
-    """Folds events into the read models of a schema, in a thread of its own.
+    """Folds events into the read models of a schema. A long world is folded by a process of its own, beside this one.
 
     A fold that is `whole` has all read models, and a log of the events: what an export reads.
     """
@@ -86,79 +78,97 @@ class ScratchFold:
     def __init__(self, dsn: str, schema: str, partition: int = 0, *, whole: bool = False) -> None:
         self.folded = 0
         """The number of events that were added."""
-        self._partition = partition
-        self._events: list[Recorded] = []
-        self._refused: list[RefusedOrder] = []
-        self._batches: Queue[tuple[list[Recorded], list[RefusedOrder]] | None] = Queue(BATCHES_WAITING)
-        self._error: BaseException | None = None
-        self._is_dropped = False
-        names = PROJECTIONS if whole else READ_MODELS
-        self._members = [Member(PROJECTIONS[name], Workspace(PROJECTIONS[name].tables)) for name in names]
-        self._opened = ExitStack()
-        self._connection: PipelineConnection = self._opened.enter_context(connect(dsn, schema))
-        ensure(self._connection, [member.projection for member in self._members], partition, schema)
-        self._connection.execute("CREATE TABLE refused_orders (order_id text NOT NULL, code text NOT NULL)")
-        self._log = make_log(dsn, schema, partition) if whole else None
-        self._thread = threading.Thread(target=self._work, name=f"fold-{schema}", daemon=True)
-        self._thread.start()
+        self._world = FoldedWorld(dsn, schema, partition, whole)
+        self._batch = FoldBatch([], [])
+        self._beside: _FoldProcess | None = None
 
     def add(self, recorded: Recorded) -> None:
-        """Take the next event. Raises what folding has raised."""
+        """Take the next event. Raises FoldError."""
         self.folded += 1
-        self._events.append(recorded)
-        if len(self._events) >= BATCH_EVENTS:
-            self._hand_over()
+        self._batch.events.append(stored_row(recorded))
+        if len(self._batch.events) >= BATCH_EVENTS:
+            self._beside = self._beside or _FoldProcess(self._world)
+            self._beside.hand_over(self._batch)
+            self._batch = FoldBatch([], [])
 
     def add_refused(self, order_id: str, code: str) -> None:
         """Take an order that was refused."""
-        self._refused.append(RefusedOrder(order_id, code))
+        self._batch.refused.append((order_id, code))
 
     def finish(self) -> None:
-        """Fold what is left, make a whole fold's indexes for readers, and end. Raises what folding has raised."""
-        if self._events:
-            self._hand_over()
-        self._stop()
-        self._raise()
-        if self._log is not None:
-            for member in self._members:
-                make_indexes(self._connection, member.projection)
-                analyze(self._connection, [table.name for table in member.projection.tables])
-        self._opened.close()
+        """Fold what is left, make a whole fold's indexes for readers, and end. Raises FoldError."""
+        if self._beside is not None:
+            self._beside.hand_over(self._batch)
+            self._beside.finish()
+            return
+        with WorldFold(self._world) as fold:
+            fold.fold(self._batch)
+            fold.finish()
 
     def close(self) -> None:
-        """End after the batch at hand, and let the others be. May be called again."""
-        self._is_dropped = True
-        self._stop()
-        self._opened.close()
+        """End at once. May be called again."""
+        if self._beside is not None:
+            self._beside.close()
 
-    def _stop(self) -> None:
+
+class _FoldProcess:
+    """A process that folds, and the thread that hands batches to it, so that whoever makes events need not wait for each."""
+
+    def __init__(self, world: FoldedWorld) -> None:
+        self._batches: Queue[bytes | None] = Queue(BATCHES_WAITING)
+        self._is_broken = False
+        # Its own group, so that Ctrl-C ends the comparison, which ends it.
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "analysis.fold_child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            process_group=0,
+        )
+        assert self._process.stdin is not None, "it is a pipe"
+        widen_pipe(self._process.stdin)
+        self._batches.put(msgspec.msgpack.encode(world))
+        self._thread = threading.Thread(target=self._write, name=f"fold-{world.schema}", daemon=True)
+        self._thread.start()
+
+    def hand_over(self, batch: FoldBatch) -> None:
+        """Let it fold a batch. Raises FoldError where it has failed."""
+        if self._is_broken:
+            self._raise()
+        self._batches.put(msgspec.msgpack.encode(batch))
+
+    def finish(self) -> None:
+        """Wait for its end. Raises FoldError."""
+        self._batches.put(b"")
+        self._stop_writing()
+        self._raise()
+        self.close()
+
+    def close(self) -> None:
+        """End it at once."""
+        self._process.kill()
+        self._stop_writing()
+        with suppress(BrokenPipeError):
+            self._process.communicate()
+
+    def _stop_writing(self) -> None:
         if self._thread.is_alive():
             self._batches.put(None)
             self._thread.join()
 
-    def _hand_over(self) -> None:
-        self._raise()
-        self._batches.put((self._events, self._refused))
-        self._events, self._refused = [], []
+    def _write(self) -> None:
+        assert self._process.stdin is not None, "it is a pipe"
+        while (content := self._batches.get()) is not None:
+            if not self._is_broken:
+                try:
+                    write_frame(self._process.stdin, content)
+                except BrokenPipeError:
+                    self._is_broken = True
 
     def _raise(self) -> None:
-        if self._error is not None:
-            raise self._error
-
-    def _work(self) -> None:
-        while (found := self._batches.get()) is not None:
-            if self._error is None and not self._is_dropped:
-                try:
-                    self._fold(*found)
-                except BaseException as error:  # noqa: BLE001  the other thread raises it
-                    self._error = error
-
-    def _fold(self, events: list[Recorded], refused: list[RefusedOrder]) -> None:
-        with self._connection.transaction():
-            advance_together(self._connection, self._members, Batch(self._partition, events))
-            if refused:
-                with self._connection.cursor() as cursor, cursor.copy("COPY refused_orders FROM STDIN") as copy:
-                    for row in refused:
-                        copy.write_row(row)
-            if self._log is not None:
-                append_to_log(self._connection, self._log, events)
+        """Raise what it has failed with, once it has ended or says so; return if it says that all is done."""
+        assert self._process.stdout is not None, "it is a pipe"
+        answer = read_frame(self._process.stdout)
+        if answer is None:
+            raise FoldError(f"the process that folds {self._process.args!r} ended with {self._process.wait()}")
+        if answer:
+            raise FoldError(answer.decode())

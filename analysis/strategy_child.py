@@ -15,14 +15,16 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import msgspec
 
 from analysis.strategy import CancelAll, Order, Seen
-from analysis.strategy_frames import LogStep, StrategyAnswer, read_frame, write_frame
+from analysis.strategy_frames import LogStep, StrategyAnswer
 from domain.exchange import Exchange
+from messages.frames import read_frame, write_frame
 from messages.stored import decode_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _step: Final = msgspec.msgpack.Decoder(LogStep).decode
+_pack: Final = msgspec.msgpack.Encoder().encode
 _json: Final = msgspec.json.Encoder().encode
 
 
@@ -33,9 +35,9 @@ def main(arguments: list[str]) -> None:
         try:
             strategy = load(Path(file), name)
         except BaseException:  # noqa: BLE001  a module may raise anything, SystemExit too
-            write_frame(answers, StrategyAnswer([], traceback.format_exc()))
+            write_frame(answers, _pack(StrategyAnswer([], traceback.format_exc())))
             return
-        write_frame(answers, StrategyAnswer([]))
+        write_frame(answers, _pack(StrategyAnswer([])))
         _serve(strategy, Seen(Exchange(int(partition)), account_id), steps, answers)
 
 
@@ -62,7 +64,7 @@ def _serve(strategy: Callable[[Seen], Any], seen: Seen, steps: IO[bytes], answer
             answer = StrategyAnswer([_sent(each, seen) for each in strategy(seen) or ()])
         except BaseException:  # noqa: BLE001  a strategy may raise anything, SystemExit too, and may spoil what it sees
             answer = StrategyAnswer([], traceback.format_exc())
-        write_frame(answers, answer)
+        write_frame(answers, _pack(answer))
 
 
 def _apply(step: LogStep, seen: Seen) -> None:

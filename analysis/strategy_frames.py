@@ -1,12 +1,8 @@
-"""What a backtest and the process of its strategy tell each other: frames of msgpack, each with its length before it."""
+"""What a backtest and the process of its strategy tell each other, as msgpack."""
 
 from __future__ import annotations
 
-from typing import IO, Final
-
 import msgspec
-
-LENGTH_BYTES: Final = 4
 
 
 class LogStep(msgspec.Struct, array_like=True):
@@ -27,19 +23,3 @@ class StrategyAnswer(msgspec.Struct, array_like=True):
 
     sent: list[tuple[str, bytes]]
     error: str = ""
-
-
-def write_frame(file: IO[bytes], frame: LogStep | StrategyAnswer) -> None:
-    """Write one frame."""
-    content = msgspec.msgpack.encode(frame)
-    file.write(len(content).to_bytes(LENGTH_BYTES, "big") + content)
-    file.flush()
-
-
-def read_frame(file: IO[bytes]) -> bytes | None:
-    """Return the content of the next frame, None where the other side has ended."""
-    length = file.read(LENGTH_BYTES)
-    if len(length) < LENGTH_BYTES:
-        return None
-    content = file.read(int.from_bytes(length, "big"))
-    return content if len(content) == int.from_bytes(length, "big") else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 from contextlib import ExitStack, suppress
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
-from analysis.strategy_frames import LogStep, StrategyAnswer, read_frame, write_frame
+from analysis.strategy_frames import LogStep, StrategyAnswer
 from domain.exchange import Entry
+from messages.frames import read_frame, write_frame
 from messages.stored import to_stored
 from settings import environment_of_strangers
 
@@ -25,6 +27,9 @@ _answer: Final = msgspec.msgpack.Decoder(StrategyAnswer).decode
 
 ORDERS_MAX: Final = 1_000
 """The most orders and cancellations that a strategy may send at one position."""
+
+ANSWER_SECONDS: Final = 60.0
+"""The longest wait for a strategy's answer."""
 
 STOP_SECONDS: Final = 5.0
 """The longest wait for the end of a strategy's process; then it is killed."""
@@ -83,13 +88,15 @@ class StrategyProcess:
         ]
         rows = [(str(each.originator_id), each.originator_version, each.topic, each.state) for each in stored]
         with suppress(BrokenPipeError):  # then there is no answer
-            write_frame(self._steps, LogStep(position, rows))
+            write_frame(self._steps, msgspec.msgpack.encode(LogStep(position, rows)))
         sent = self._read()
         if len(sent) > ORDERS_MAX:
             raise StrategyError(f"it sent {len(sent)} orders; at most {ORDERS_MAX} can be sent at a position")
         return [(kind, msgspec.json.decode(content) if kind == "order" else content.decode()) for kind, content in sent]
 
     def _read(self) -> list[tuple[str, bytes]]:
+        if not select.select([self._answers], [], [], ANSWER_SECONDS)[0]:
+            raise StrategyError(f"it did not answer within {ANSWER_SECONDS:g} seconds: does it end?")
         content = read_frame(self._answers)
         if content is None:
             raise StrategyError(f"the process of the strategy ended with exit code {self._process.wait()}")

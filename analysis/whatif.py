@@ -42,7 +42,7 @@ def what_if(
     The database gets scratch schemas, which are gone afterwards. Memory does not grow with the log, only with the state.
 
     Args:
-        history: the log, with digests.
+        history: the log, or an export of it.
         terms: the other terms.
         dsn: a database that `migrations` has prepared, and that may hold live read models.
         until: the last position whose command is decided, with all that it left.

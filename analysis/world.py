@@ -38,6 +38,8 @@ class World:
         self._is_recorded = is_recorded
         self.answer: Event | None = None
         """The first event of the last command; None if the last one was not sent by anybody."""
+        self.left = 0
+        """The number of events of the last step that are not yielded yet, though they are applied."""
 
     def decide(self, recovered: RecoveredCommand) -> Iterator[Recorded]:
         """Decide a command of the log, or let happen what fell due there; yield the events as they are applied.
@@ -88,7 +90,9 @@ class World:
             yield from self.advance(max(due, exchange.time))
 
     def _place(self, entries: Sequence[Entry], time: Time, command_id: str, digest: str | None) -> Iterator[Recorded]:
+        self.left = len(entries)
         for stream, version, event in entries:
             self.position += 1
+            self.left -= 1
             yield Recorded(self.position, stream, version, time, command_id, event, digest)
             digest = None

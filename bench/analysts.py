@@ -23,8 +23,8 @@ from local.postgres import Postgres
 
 KEYS: Final = {
     "events": "events in the log",
-    "parquet": "`tidings export` of all tables as Parquet: `seconds`, `cpu_seconds` of its process, `rss_mb` (the most memory) "
-    "and `mb` (the size of the files)",
+    "parquet": "`tidings export` of all tables as Parquet: `seconds`, `cpu_seconds` of its processes, `rss_mb` (the most memory "
+    "of both) and `mb` (the size of the files)",
     "jsonl": "the same as JSON lines",
     "idle": "a second run of the Parquet export, with nothing new",
 }
@@ -43,13 +43,13 @@ began = perf_counter()
 with psycopg.connect(dsn, autocommit=True, **CONNECT_OPTIONS) as connection, recorder_of(dsn) as log:
     options = ExportOptions(format=file_format, tables=what.split(",") if what else None)
     report = export(Path(folder), ExportSource(log, connection), options)
-used = resource.getrusage(resource.RUSAGE_SELF)
-# `ru_maxrss` includes what the parent had, on Linux.
+used, child = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+# On Linux `ru_maxrss` includes what the parent had when it started the process: for the child that is an upper bound.
 memory = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
 print(json.dumps({
     "seconds": round(perf_counter() - began, 2),
-    "cpu_seconds": round(used.ru_utime + used.ru_stime, 1),
-    "rss_mb": round(int(memory[1]) / 1024),
+    "cpu_seconds": round(used.ru_utime + used.ru_stime + child.ru_utime + child.ru_stime, 1),
+    "rss_mb": round((int(memory[1]) + child.ru_maxrss) / 1024),
     "mb": round(sum(entry.bytes for entry in report.manifest.files) / 1e6),
 }))
 """

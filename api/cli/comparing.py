@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from api.cli.command import NO, complain, mention_demo, show_progress
+from api.cli.command import NO, WRONG_USE, complain, mention_demo, show_progress
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -36,13 +36,21 @@ def compared(
     def show(position: int, end: int) -> None:
         show_progress(f"position {position:,} of {end:,}")
 
+    until = options.until_position
+    if until is not None and until < 1:
+        complain("--until-position must be 1 or more")
+        return WRONG_USE
     with opened(settings) as (dsn, _, log):
         history = history_of_log(log, settings.partition)
-        if not history.end():
+        end = history.end()
+        if not end:
             mention_demo(settings)
             return NO
+        if until is not None and until > end:
+            complain(f"the log ends at position {end:,}, before --until-position {until:,}")
+            return NO
         try:
-            return comparing(history, dsn=dsn, identity=log_identity(log), until=options.until_position, progress=show)
+            return comparing(history, dsn=dsn, identity=log_identity(log), until=until, progress=show)
         except ControlError as error:
             print(encode(control_failed(error)).decode() if options.json else f"control: {error}")
         except (ScratchBusyError, UnreadableEventError) as error:

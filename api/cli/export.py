@@ -65,7 +65,7 @@ def _export(options: Namespace, settings: Settings) -> int:
     except MissingDuckDBError as error:
         complain(error)
         return UNREACHABLE
-    if not report.manifest.until:
+    if not report.manifest.until and options.until_position is None and until_time is None:
         mention_demo(settings)
     _print(options, report)
     return NO if report.problems else DONE

@@ -1,7 +1,7 @@
 """A process that makes lines of events, so that a long export uses two processors.
 
-It is told pages of the log on its stdin and answers with blocks of lines on its stdout: frames, each with its length before it.
-It ends with its stdin, so also when the export is killed.
+It is told pages of the log on its stdin and answers with blocks of lines on its stdout. It ends with its stdin, so also when
+the export is killed.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ import msgspec
 
 from api.export.event_blocks import EventBlock, EventForm, EventRow, block_of
 from messages.events import UnreadableEventError
+from messages.frames import LENGTH_BYTES, read_frame, widen_pipe, write_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-LENGTH_BYTES: Final = 4
 
 _form: Final = msgspec.msgpack.Decoder(EventForm).decode
 _page: Final = msgspec.msgpack.Decoder(list[EventRow]).decode
@@ -39,13 +38,16 @@ def blocks_beside(form: EventForm, pages: Iterable[list[EventRow]]) -> Iterator[
     # Its own group, so that Ctrl-C ends the export, which ends it.
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0) as process:  # noqa: S603  our own module
         assert process.stdin is not None, "it is a pipe"
+        assert process.stdout is not None, "it is a pipe"
+        widen_pipe(process.stdin)
+        widen_pipe(process.stdout)
         asked: list[EventRow] | None = None
         try:
-            _write(process.stdin, _encode(form))
+            write_frame(process.stdin, _encode(form))
             for page in pages:  # it is read while the process is at work on the one before
                 block = None if asked is None else _answer(process.stdout)
                 asked = page
-                _write(process.stdin, _encode(page))
+                write_frame(process.stdin, _encode(page))
                 if block is not None:
                     yield block
             if asked is not None:
@@ -60,41 +62,25 @@ def blocks_beside(form: EventForm, pages: Iterable[list[EventRow]]) -> Iterator[
                 process.stdin.close()
 
 
-def _answer(file: IO[bytes] | None) -> EventBlock:
-    content = _read(file)
+def _answer(file: IO[bytes]) -> EventBlock:
+    content = read_frame(file)
     if content is None:
         raise BrokenPipeError
     return EventBlock(int.from_bytes(content[:LENGTH_BYTES], "big"), content[LENGTH_BYTES:])
 
 
-def _write(file: IO[bytes] | None, *parts: bytes) -> None:
-    assert file is not None, "it is a pipe"
-    file.write(sum(map(len, parts)).to_bytes(LENGTH_BYTES, "big"))
-    for part in parts:
-        file.write(part)
-    file.flush()
-
-
-def _read(file: IO[bytes] | None) -> bytes | None:
-    """Return the next frame, None where the other side has ended."""
-    assert file is not None, "it is a pipe"
-    length = int.from_bytes(file.read(LENGTH_BYTES), "big")
-    content = file.read(length)
-    return content if length and len(content) == length else None
-
-
 def main() -> None:
     """Answer until stdin ends: the first frame says in what form."""
     steps, answers = sys.stdin.buffer, sys.stdout.buffer
-    if (first := _read(steps)) is None:
+    if (first := read_frame(steps)) is None:
         return
     form = _form(first)
     with suppress(
         BrokenPipeError, UnreadableEventError
     ):  # nobody listens any more; the other side finds the same error
-        while (content := _read(steps)) is not None:
+        while (content := read_frame(steps)) is not None:
             block = block_of(form, _page(content))
-            _write(answers, block.rows.to_bytes(LENGTH_BYTES, "big"), block.lines)
+            write_frame(answers, block.rows.to_bytes(LENGTH_BYTES, "big"), block.lines)
 
 
 if __name__ == "__main__":

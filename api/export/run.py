@@ -58,6 +58,8 @@ def export(
         LostEventsError: the read models were folded from another log.
         StartError: another process exports into this folder.
     """
+    if folder.exists() and not folder.is_dir():
+        raise ExportRefusedError(f"{folder} is not a folder")
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         stack.enter_context(locked(folder / ".lock", timeout_seconds=1))

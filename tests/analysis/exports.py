@@ -31,7 +31,7 @@ def as_parquet(folder: Path) -> None:
     for path in (folder / "events" / "partition=0").glob("*.jsonl"):
         columns = (
             "{position: 'BIGINT', type: 'VARCHAR', version: 'SMALLINT', time: 'TIMESTAMPTZ', command_id: 'VARCHAR', "
-            "stream: 'VARCHAR', stream_version: 'BIGINT', market_id: 'VARCHAR', account_id: 'VARCHAR', "
+            "digest: 'VARCHAR', stream: 'VARCHAR', stream_version: 'BIGINT', market_id: 'VARCHAR', account_id: 'VARCHAR', "
             "order_id: 'VARCHAR', data: 'VARCHAR'}"
         )
         with duckdb.connect() as connection:
@@ -45,4 +45,4 @@ def as_parquet(folder: Path) -> None:
 def _row(recorded: Recorded) -> dict[str, Any]:
     public = public_event(recorded)
     named = {name: getattr(recorded.event, name, None) for name in ("market_id", "account_id", "order_id")}
-    return public | named | {"data": msgspec.json.encode(public["data"]).decode()}
+    return public | named | {"digest": recorded.digest, "data": msgspec.json.encode(public["data"]).decode()}

@@ -10,6 +10,7 @@ import pytest
 from eventsourcing.popo import POPOApplicationRecorder
 from psycopg.conninfo import make_conninfo
 
+from analysis import strategy_process
 from analysis.backtest import ACCOUNT_ID, BacktestResult, StrategyFile, backtest
 from analysis.replay import history_of_log
 from analysis.strategy_process import StrategyError, StrategyProcess
@@ -182,6 +183,17 @@ def test_an_error_of_a_strategy_is_told(tmp_path: Path, body: str, message: str)
         with pytest.raises(StrategyError) as told:
             process.step(1, [])
         assert message in str(told.value)
+
+
+def test_a_strategy_that_does_not_end_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a while; its process is killed."""
+    monkeypatch.setattr(strategy_process, "STOP_SECONDS", 0.1)
+    (tmp_path / "endless.py").write_text(WRONG.format("while True: pass"))
+
+    with StrategyProcess(tmp_path / "endless.py", "wrong", ACCOUNT_ID) as process:
+        monkeypatch.setattr(strategy_process, "ANSWER_SECONDS", 0.1)
+        with pytest.raises(StrategyError, match=r"it did not answer within 0\.1 seconds"):
+            process.step(1, [])
 
 
 def test_a_wrong_order_ends_the_backtest(log: POPOApplicationRecorder, dsn: str, tmp_path: Path) -> None:

@@ -50,9 +50,10 @@ def test_random_logs_are_decided_again_alike(seed: int, hold_seconds: int) -> No
     check(random_log(seed, 1_000, hold_seconds))
 
 
-def test_what_an_engine_left_to_the_next_one_is_decided_again_alike() -> None:
-    """Payments that a crash interrupted were made later, after other things had fallen due."""
-    log = random_log(6, 500, crashes=True)
+@pytest.mark.parametrize(("seed", "commands"), [(6, 500), (111, 600)])
+def test_what_an_engine_left_to_the_next_one_is_decided_again_alike(seed: int, commands: int) -> None:
+    """Payments that a crash interrupted were made later, after other things had fallen due; so was one of two that were due."""
+    log = random_log(seed, commands, 3_600 * (seed % 2) * 2, crashes=True)
     assert isinstance(log, CrashingLog)
     assert log.crashes > 10
 

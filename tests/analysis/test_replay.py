@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -69,8 +70,7 @@ def test_the_state_at_every_position_is_the_engines(history: History) -> None:
 
     stepped = [(recorded, replay.position, replay.exchange.state_hash()) for recorded in replay]
 
-    digests = history.has_digests
-    assert [recorded for recorded, _, _ in stepped] == (LOG if digests else [replace(one, digest=None) for one in LOG])
+    assert [recorded for recorded, _, _ in stepped] == LOG
     assert {position: state for _, position, state in stepped} == {at: expected[at] for at in range(1, len(LOG) + 1)}
     middle = history.at(position=100)
     assert (middle.position, middle.exchange.state_hash()) == (100, expected[100])
@@ -102,3 +102,34 @@ def test_a_folder_that_is_no_export_is_refused(tmp_path: Path) -> None:
     """The error names the folder."""
     with pytest.raises(ExportError, match=str(tmp_path)):
         history_of_export(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_an_export_that_is_not_whole_is_refused(tmp_path: Path, kind: str) -> None:
+    """A file that is missing, cut off or of another size than was written, and the events of some markets only: each is told."""
+    write_export(tmp_path, LOG)
+    if kind == "parquet":
+        as_parquet(tmp_path)
+    files = sorted(tmp_path.rglob(f"*.{kind}"))
+    manifest, whole = tmp_path / "manifest.json", files[-1].read_bytes()
+
+    def problem() -> str:
+        with pytest.raises(ExportError) as told:
+            history_of_export(tmp_path).at()
+        return str(told.value)
+
+    files[-1].write_bytes(whole[: len(whole) * 2 // 3])
+    assert f"{files[-1]}" in problem()
+    assert "Is the file whole?" in problem()
+    name = files[-1].relative_to(tmp_path).as_posix()
+    manifest.write_text(json.dumps({"markets": None, "files": [{"name": name, "bytes": len(whole)}]}))
+    assert f"{len(whole):,} were written" in problem()
+    files[-1].write_bytes(whole)
+    assert history_of_export(tmp_path).at().position == len(LOG)
+    manifest.write_text(json.dumps({"markets": ["m0"], "files": []}))
+    assert "some markets only" in problem()
+    manifest.write_text("{")
+    assert "is not the manifest" in problem()
+    manifest.unlink()
+    files[1].unlink()
+    assert "has no events from position 101 to 200" in problem()

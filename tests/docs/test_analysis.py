@@ -1,4 +1,7 @@
-"""docs/analysis.md: every block for a shell runs, on the demo's export, and prints what stands there; and the notebook."""
+"""docs/analysis.md: every block for a shell runs, on the demo's export, and prints what stands there; and the notebook.
+
+docs/whatif.md has an example on the same demo.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,10 @@ NOTEBOOK = ROOT / "docs" / "analysis_notebook.py"
 BLOCKS = re.findall(r"^```sh\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", PAGE, re.MULTILINE | re.DOTALL)
 """Each block for a shell, with the output that the page shows."""
 
+WHATIF = (ROOT / "docs" / "whatif.md").read_text(encoding="utf-8")
+(WHATIF_SHOWN,) = re.findall(r"^tidings whatif .*\n```\n\n```text\n(.*?)^```", WHATIF, re.MULTILINE | re.DOTALL)
+(WHATIF_COMMAND,) = re.findall(r"^tidings whatif .*\n", WHATIF, re.MULTILINE)
+
 END = "=====end of a block====="
 
 
@@ -37,7 +44,8 @@ def folder() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def reader(folder: Path) -> subprocess.CompletedProcess[str]:
     """A reader of the page, who runs every block in one shell, in a new folder."""
-    script = "\n".join(["set -eo pipefail", *(f"{block}echo '{END}'" for block, _ in BLOCKS)])
+    blocks = [*(block for block, _ in BLOCKS), WHATIF_COMMAND]
+    script = "\n".join(["set -eo pipefail", *(f"{block}echo '{END}'" for block in blocks)])
     clean = {name: value for name, value in os.environ.items() if not name.startswith("TIDINGS_")}
     path = f"{Path(sys.executable).parent}{os.pathsep}{clean['PATH']}"
     return subprocess.run(
@@ -57,7 +65,8 @@ def test_every_block_prints_what_the_page_shows(reader: subprocess.CompletedProc
     printed = reader.stdout.split(f"{END}\n")[:-1]
 
     assert len(BLOCKS) > 10
-    assert [output.rstrip("\n") for output in printed] == [shown.rstrip("\n") for _, shown in BLOCKS]
+    shown = [*(shown for _, shown in BLOCKS), WHATIF_SHOWN]
+    assert [output.rstrip("\n") for output in printed] == [text.rstrip("\n") for text in shown]
 
 
 def test_the_notebook_runs(

@@ -27,9 +27,9 @@ def log() -> list[Recorded]:
     return simulate(41, 600)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def dsn(postgres_dsn: str, log: list[Recorded]) -> Iterator[str]:
-    """The database of an exchange with that log."""
+    """The database of an exchange with that log, which no test changes."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     create_database(postgres_dsn, name)
     dsn = make_conninfo(postgres_dsn, dbname=name)

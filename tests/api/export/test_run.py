@@ -288,6 +288,8 @@ def test_an_export_of_something_else_is_refused(dsn: str, database: str, log: li
             exported(there, tmp_path, **options)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "manifest.json").write_text("{}")
+    with pytest.raises(ExportRefusedError, match="is not a folder"):
+        exported(dsn, tmp_path / "other" / "manifest.json")
     with pytest.raises(ExportRefusedError, match="not the manifest of an export"):
         exported(dsn, tmp_path / "other")
     assert {name: data for name, data in files(tmp_path).items() if not name.startswith("other")} == before
