@@ -44,6 +44,9 @@ REST_SECONDS_MAX: Final = 0.03
 LOAD_REST_SECONDS_MAX: Final = 0.15
 """The longest rest under load."""
 
+LOAD_ROUND_SECONDS: Final = 0.4
+"""The longest transaction and rest together under load: readers see within a second what came at the beginning of both."""
+
 LOAD_EVENTS: Final = 300
 """The fewest events of a transaction under load."""
 
@@ -81,8 +84,10 @@ def rest_seconds(events: int, gathered_seconds: float, took_seconds: float) -> f
     """
     if events > TRANSACTION_EVENTS_MAX:
         return 0.0
-    loaded = events >= max(LOAD_EVENTS, LOAD_EVENTS_PER_S * gathered_seconds)
-    return min(REST * took_seconds, LOAD_REST_SECONDS_MAX if loaded else REST_SECONDS_MAX)
+    most = REST_SECONDS_MAX
+    if events >= max(LOAD_EVENTS, LOAD_EVENTS_PER_S * gathered_seconds):
+        most = max(most, min(LOAD_REST_SECONDS_MAX, LOAD_ROUND_SECONDS - took_seconds))
+    return min(REST * took_seconds, most)
 
 
 class Group:

@@ -314,7 +314,6 @@ PROJECTION = Projection(
 )
 
 _COLUMNS: Final = "account_id, market_id, outcome, shares, cost_basis, realized, fees, volume, buys, position, time"
-
 _NOW: Final = "SELECT * FROM positions k"
 _PAST: Final = f"""
     SELECT v.* FROM positions k CROSS JOIN LATERAL (

@@ -76,6 +76,8 @@ def test_a_request_leaves_nothing_to_the_collector_of_garbage(exchange: Exchange
                 send("POST", f"{orders}/quote", json=order, headers=key),
                 send("GET", f"/v1/markets/{market_id}", headers=key),
                 send("GET", "/v1/markets/none", headers=key),
+                send("GET", "/v1/leaderboard", headers=key),
+                send("GET", "/"),
                 send("GET", "/page/that/is/not/there"),
             ]
         left = [each for each in cycles() if id(each) not in others]

@@ -356,6 +356,8 @@ def test_what_is_too_much_is_left_to_each_alone(
         (600, 0.3, 0.06, 0.03),  # the same after a stall
         (500, 0.06, 0.03, 0.09),  # 4,000 orders/s
         (4_000, 0.2, 0.15, 0.15),
+        (4_000, 0.5, 0.35, 0.05),  # on a machine that is slow: nobody waits longer for it
+        (4_000, 0.5, 0.5, 0.03),
         (5_001, 0.2, 0.15, 0.0),  # more than one transaction takes: the group is behind
     ],
 )
