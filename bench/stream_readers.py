@@ -96,10 +96,12 @@ async def read_all(port: int, position: int) -> float:
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
     writer.write(b"GET /v1/stream?after=0 HTTP/1.1\r\nhost: 127.0.0.1:%d\r\n\r\n" % port)
     reached = 0
+    if not (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200"):
+        raise AssertionError(f"it was refused: {await reader.read(4096)!r}")
     while reached < position:
         line = await reader.readline()
         if not line or line.startswith(b"event: bye"):
-            raise AssertionError(f"it ended after {reached}")
+            raise AssertionError(f"it ended after {reached}: {line!r} {await reader.readline()!r}")
         if line.startswith(b"id: "):
             reached = int(line[4:])
     writer.close()

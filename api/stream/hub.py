@@ -245,6 +245,7 @@ class Hub:
 
     async def start(self) -> None:
         """Begin to follow the log, if nobody does yet; raises ApiError UNAVAILABLE where it cannot be read."""
+        self._idle_since = monotonic()  # else the next look could end what begins here, before anybody has subscribed
         if self._tailer is None:
             self._loop = asyncio.get_running_loop()
             self._started = self._loop.create_future()

@@ -14,6 +14,8 @@ import psutil
 import pytest
 
 from api.stream import hub, ring
+from api.stream.replay import Archive
+from local.processes import polls
 from tests.api.command_line import tidings
 from tests.api.conftest import Exchange, connected, start
 from tests.api.stream.cutting import COLLECTORS
@@ -23,6 +25,8 @@ from tests.api.stream.test_cut_connections import NO_LIMITS, told_by
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from api.stream.replay import Seed
 
 SILENT = 200
 SEND_SECONDS = 2.0
@@ -136,3 +140,27 @@ def test_status_and_lag_show_the_streams(small: Exchange) -> None:
     assert lines[-1].split() == [
         "streams", str(shown["engine"]["position"]), *["2", "open,", "0", "events", "behind,", "the", "slowest", "0"],
     ]  # fmt: skip
+
+
+def test_a_hub_that_has_rested_goes_on(small: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without streams it reads no log. The next stream gets what happened meanwhile and what follows, however slow the start."""
+    found, seed = small.running.hub, Archive.seed
+
+    def slow_seed(self: Archive) -> Seed:
+        sleep(3 * hub.TICK_SECONDS)
+        return seed(self)
+
+    monkeypatch.setattr(hub, "IDLE_SECONDS", 0.1)
+    market, trader = small.market(), small.trader()
+    head = small.head()
+    with opened(small.running.url) as stream:
+        next(iter(stream))
+    assert any(found._tailer is None for _ in polls(10))
+    monkeypatch.setattr(hub, "IDLE_SECONDS", 30.0)
+    monkeypatch.setattr(Archive, "seed", slow_seed)
+    found._idle_since = monotonic() - 100  # it has been quiet for long
+    trader.place(market["slug"], quantity="0.1")
+    with opened(small.running.url, f"?channels=trades&market={market['slug']}&after={head}") as stream:
+        assert [next(iter(stream)).event for _ in range(2)] == ["hello", "trades"]
+        trader.place(market["slug"], quantity="0.1")
+        assert next(iter(stream)).event == "trades"
