@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType  # type: ignore[attr-defined]
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
 
 from eventsourcing_kafka.clients import new_client
 from eventsourcing_kafka.errors import translate_errors
@@ -86,15 +93,24 @@ class Admin:
         except OperationalError as error:
             if _code_of(error) != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
+        self._wait_until_usable(name, partitions)
+
+    def _wait_until_usable(self, name: str, partitions: int) -> None:
         deadline = monotonic() + self._seconds
-        while not self._can_be_used(name):
+        while not self._can_be_used(name, partitions):
             if monotonic() > deadline:
                 raise OperationalError(f"Topic {name} was created, and cannot be used after {self._seconds} s")
             sleep(_AGAIN_SECONDS)
 
-    def _can_be_used(self, name: str) -> bool:
+    def add_partitions(self, name: str, partitions: int) -> None:
+        """Give a topic this many partitions, more than it has, and wait until every partition can be used."""
+        future = self._client.create_partitions([NewPartitions(name, partitions)], request_timeout=self._seconds)[name]
+        self._answer(future, f"Cannot add partitions to topic {name}")
+        self._wait_until_usable(name, partitions)
+
+    def _can_be_used(self, name: str, partitions: int) -> bool:
         found = self.describe([name]).get(name)
-        if found is None:
+        if found is None or len(found.replicas) < partitions:
             return False
         latest: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         ends = {TopicPartition(name, number): latest for number in found.replicas}

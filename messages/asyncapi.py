@@ -27,7 +27,8 @@ _KEYS: Final = {
 _ABOUT: Final = {
     "commands": "The commands that services send. Kept for 7 days. It has as many partitions as the log.",
     "orders": "Signed orders, cancels and amendments of trading services. Kept for 7 days.",
-    "replies": "The one reply to each command. Derived from the log; a reply may come twice. Kept for a day.",
+    "replies": "The one reply to each command. Derived from the log; a reply may come twice. Kept for a day. With several "
+    "partitions a receiver `3.NAME` has its replies in partition 3, and any other one in partition 0.",
     "events": "The log: claims and batches of events. Kept for ever.",
     "dead-letters": "Values that could not be understood or decided, and decisions about them. Kept for ever.",
     "feed": "One record an event, in the order of the log. Derived from it; an event may come twice, none is left out.",
@@ -42,6 +43,16 @@ _HEADERS: Final[dict[str, Schema]] = {
             "signature": {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": "see kafka.md"},
         },
         "required": ["key-id", "time", "signature"],
+    },
+    "replies": {
+        "type": "object",
+        "properties": {
+            "partition": {
+                "type": "string",
+                "pattern": "^[0-9]+$",
+                "description": "of the engine; only on replies for any receiver, and only with several partitions",
+            },
+        },
     },
     "feed": {
         "type": "object",

@@ -349,12 +349,19 @@ def dump_command(
 
 
 def dump_with_digest(
-    command_id: str, command: Command, at: Time | None = None, reply_to: str | None = None
+    command_id: str,
+    command: Command,
+    at: Time | None = None,
+    reply_to: str | None = None,
+    *,
+    top_up: bool = False,
+    then: bytes = b"",
 ) -> tuple[bytes, str]:
-    """Return the JSON of one command and its digest."""
+    """Return the JSON of one command and its digest; `top_up` and `then` as in `dump_command`."""
     name, data = type(command).__name__, _dump_data(command)
     moment = None if at is None else format_time(at)
-    return _encode(Envelope(command_id, name, msgspec.Raw(data), moment, reply_to)), _digest(name, data)
+    envelope = Envelope(command_id, name, msgspec.Raw(data), moment, reply_to, top_up, json_of(then))
+    return _encode(envelope), _digest(name, data)
 
 
 def _dump_data(command: Command) -> bytes:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+import re
 import threading
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -92,6 +93,13 @@ _log: Final = logging.getLogger(__name__)
 _log.addHandler(logging.NullHandler())
 
 
+_STAMPED: Final = re.compile(r"(?:st|mk|ac|or)([0-9]{0,4})_")
+"""The beginning of ids, with the number of the partition where a thing lives."""
+
+_ANY_PARTITION: Final = -1
+"""The value of librdkafka for: whichever."""
+
+
 class CommandReply(msgspec.Struct, frozen=True):
     """The reply to a command. `code` says why it was refused, and is None when it was accepted.
 
@@ -119,11 +127,23 @@ def sign(value: bytes, key_id: str, secret: str, time: datetime) -> list[tuple[s
     return [("key-id", key_id.encode()), ("time", moment.encode()), ("signature", signature.encode())]
 
 
+def partition_of(fields: Mapping[str, Any]) -> int:
+    """Return the partition that decides a command with these fields: that of its story, market or order, else of its account.
+
+    `mk3_...` is in partition 3; `mk_...`, and what names nothing, in partition 0.
+    """
+    fields = fields.get("order") or fields
+    names = (fields.get(name) for name in ("story_id", "market_id", "order_id", "account_id"))
+    stamped = next((_STAMPED.match(name) for name in names if isinstance(name, str) and name), None)
+    return int(stamped[1] or 0) if stamped else 0
+
+
 @dataclass(slots=True)
 class _Waiting:
     """A command without a reply: who waits for it and until when, and when it is sent again."""
 
     value: bytes
+    partition: int
     waiters: list[tuple[Future[CommandReply], float]] = field(default_factory=list)
     pause: float = RETRY_SECONDS
     retry_at: float = 0.0
@@ -249,7 +269,8 @@ class KafkaClient:
         with self._lock:
             if self._closed.is_set():
                 raise NoReplyError("the client is closed")
-            waiting = self._waiting.setdefault(command_id, _Waiting(value))
+            partition = partition_of(fields) if self._key is None else _ANY_PARTITION
+            waiting = self._waiting.setdefault(command_id, _Waiting(value, partition))
             if waiting.value != value:
                 raise ValueError(f"command_id {command_id} is that of another command, which still waits for its reply")
             waiting.waiters.append((future, monotonic() + timeout_seconds))
@@ -264,7 +285,8 @@ class KafkaClient:
         headers = None if self._key is None else sign(waiting.value, *self._key, datetime.now(UTC))
         delivered = partial(self._delivered, waiting)
         try:
-            self._producer.produce(self._topic, waiting.value, headers=headers, on_delivery=delivered)  # type: ignore[arg-type]
+            record = self._topic, waiting.value, None, waiting.partition
+            self._producer.produce(*record, on_delivery=delivered, headers=headers)  # type: ignore[arg-type]
         except BufferError:
             waiting.problem = "too many records wait for the broker"
 

@@ -23,6 +23,7 @@ from api.cli import (
     simulate,
     sql_role,
     topics,
+    transfers,
     whatif,
 )
 from api.cli.command import UNREACHABLE, WRONG_USE, complain, start_logs
@@ -51,6 +52,7 @@ GROUPS: Final = (
     sql_role,
     describe,
     topics,
+    transfers,
 )
 """The groups of commands, in the order in which `--help` lists them."""
 

@@ -1,4 +1,4 @@
-"""`tidings topics create | check`: the Kafka topics that the exchange needs."""
+"""`tidings topics create | grow | check`: the Kafka topics that the exchange needs."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ def add_commands(commands: Commands) -> None:
         metavar="PART=NAME",
         help="the principal of a part (engine, api, orders, feed, service) on the broker; by default User:PART",
     )
+    text = "give the topics more partitions, for more engines; this is never undone"
+    grow = add_command(topics, "grow", _grow, text, knows_partitions=True)
+    grow.add_argument("partitions", type=int, metavar="N", help="number of partitions of the log from now on")
     text = "name every setting of a topic that could lose data"
     add_command(topics, "check", _check, text, knows_partitions=True)
 
@@ -45,6 +48,32 @@ def _create(options: Namespace, settings: Settings) -> int:
             print(rule)
         apply_access_rules(settings, rules)
     return code
+
+
+def _grow(options: Namespace, settings: Settings) -> int:
+    from consumers.kafka.connection_check import check_connection
+    from consumers.kafka.topics import grow_topics
+    from domain.placement import PARTITION_MAX
+    from eventsourcing_kafka import UnsafeTopic
+
+    if settings.log != "kafka":
+        complain("TIDINGS_LOG is postgres: a log in PostgreSQL has one partition")
+        return WRONG_USE
+    if not settings.partitions <= options.partitions <= PARTITION_MAX + 1:
+        complain(
+            f"N is {options.partitions}, expected {settings.partitions} (TIDINGS_PARTITIONS) to {PARTITION_MAX + 1}"
+        )
+        return WRONG_USE
+    check_connection(settings)
+    try:
+        grown = grow_topics(settings, options.partitions)
+    except UnsafeTopic as error:
+        complain(error)
+        return NO
+    for name in grown:
+        print(f"{name} has {options.partitions} partitions")
+    print(f"Set TIDINGS_PARTITIONS={options.partitions} for every process, and start an engine for each new partition.")
+    return DONE
 
 
 def _check(_: Namespace, settings: Settings) -> int:

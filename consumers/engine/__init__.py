@@ -1,7 +1,10 @@
-"""The engine: the one writer of a partition. Read `engine` first, then `batch`.
+"""The engine: the one writer of a partition. Read `engine` first, then `decider`.
 
 engine             the loop: stand by, take over, serve
-batch              deciding commands: what an engine knows of them in memory before it is in the log
+decider            deciding commands: what an engine knows of them in memory before it is in the log
+batch              what is appended together
+runner             the start and the end of an engine
+courier            with several partitions: cash that goes to and comes from others
 command_source     where commands come from and replies go; a queue in this process
 log                the log as the engine uses it, and its errors
 postgres_log       the log in PostgreSQL

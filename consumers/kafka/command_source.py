@@ -12,6 +12,7 @@ from eventsourcing.persistence import OperationalError
 from consumers.engine.command_source import CommandGroup, CommandReply
 from consumers.engine.log import InDoubt, mapped_errors
 from consumers.kafka.errors import TOPIC_ERRORS
+from consumers.kafka.receivers import headers_of_engine, replies_partition
 from consumers.kafka.records import RecordReader, RecordSender, offset_of, sender_of
 from consumers.kafka.topics import (
     COMMANDS,
@@ -213,21 +214,27 @@ class KafkaCommandSource:
             )
 
     def _send_packed(self, receiver: str | None, replies: Sequence[bytes]) -> None:
-        """Send replies in as few records as hold them."""
-        key = None if receiver is None else receiver.encode()
+        """Send replies in as few records as hold them, to the partition of their receiver; those for all, to every one."""
+        key, partitions = None if receiver is None else receiver.encode(), self._settings.partitions
+        places = range(partitions) if receiver is None else (replies_partition(receiver, partitions),)
         start = size = 0
         for i, reply in enumerate(replies):
             if size + len(reply) > REPLY_BYTES_MAX:
-                self._send_replies(key, replies[start:i])
+                self._send_replies(key, places, replies[start:i])
                 start, size = i, 0
             size += len(reply) + 1
-        self._send_replies(key, replies[start:])
+        self._send_replies(key, places, replies[start:])
 
-    def _send_replies(self, key: bytes | None, replies: Sequence[bytes]) -> None:
+    def _send_replies(self, key: bytes | None, places: Sequence[int], replies: Sequence[bytes]) -> None:
         if not replies:
             return
+        own = self._settings
+        headers = None if key is not None else headers_of_engine(own.partition, own.partitions)
         try:
-            self._connected_sender().send(self._replies_topic, dump_replies(replies), key=key)
+            for partition in places:
+                self._connected_sender().send(
+                    self._replies_topic, dump_replies(replies), key=key, partition=partition, headers=headers
+                )
         except OperationalError as error:
             _log.warning("replies_not_sent", replies=len(replies), error=str(error))
 

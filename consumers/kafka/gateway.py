@@ -31,7 +31,8 @@ from consumers.engine.command_source import Waiter, deliver
 from consumers.errors import Busy, EngineStopped, GatewayError, ReplyTimeout
 from consumers.gateway import gather_replies
 from consumers.kafka.outbox import PACK_BYTES_MAX, PACK_COMMANDS_MAX, CommandTraces, Key, Pending, Unit, next_record
-from consumers.kafka.records import FROM_HTTP, Headers, RecordReader, RecordSender
+from consumers.kafka.receivers import ReplySource
+from consumers.kafka.records import FROM_HTTP, Headers, RecordSender, reader_at_end
 from consumers.kafka.topics import COMMANDS, REPLIES, ensure_topics, topic_name
 from consumers.kafka.unreadable import UnreadableRecords
 from domain.money import Time
@@ -113,7 +114,7 @@ class KafkaGateway:
         self._error: Exception | None = None  # why the thread ended by itself
         self._unreadable = UnreadableRecords(self._replies_topic)
         self._sender: RecordSender | None = None
-        self._reader: RecordReader | None = None
+        self._reader: ReplySource | None = None
 
     @property
     def under_way(self) -> int:
@@ -131,13 +132,15 @@ class KafkaGateway:
         try:
             # Without retries and with an early end: we send again ourselves, with the same id.
             self._sender = RecordSender(self._settings, retries=0, give_up_seconds=5.0)
-            self._reader = RecordReader(self._settings, self._replies_topic, 0, may_skip=True)
-            self._reader.seek_to_end()
+            self._reader = self._open_replies()
         except BaseException:
             self.close()
             raise
         self._thread = threading.Thread(target=self._receive, name="gateway", daemon=True)
         self._thread.start()
+
+    def _open_replies(self) -> ReplySource:
+        return reader_at_end(self._settings, self._replies_topic, 0)
 
     def close(self) -> None:
         """Disconnect. Callers that still wait get EngineStopped."""
@@ -174,9 +177,14 @@ class KafkaGateway:
         self, command_id: str, command: Command, at: Time | None = None, *, timeout_seconds: float | None = None
     ) -> Reply:
         """Return the reply to the command; see `Gateway.submit`. `timeout_seconds` overrides the gateway's."""
+        return await self._submit(self._encode(command_id, command, at), timeout_seconds)
+
+    async def _submit(
+        self, encoded: tuple[Key, bytes], timeout_seconds: float | None, *, carried: bool = False
+    ) -> Reply:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Reply] = loop.create_future()
-        if self._put([(*self._encode(command_id, command, at), (loop, future))], timeout_seconds):
+        if self._put([(*encoded, (loop, future))], timeout_seconds, carried=carried):
             loop.call_soon(self._flush)  # commands of the same turn of the loop share a record
         return await future
 
@@ -220,18 +228,22 @@ class KafkaGateway:
         self._flush()
         return future.result()
 
-    def _encode(self, command_id: str, command: Command, at: Time | None) -> tuple[Key, bytes]:
+    def _encode(
+        self, command_id: str, command: Command, at: Time | None, *, top_up: bool = False, then: bytes = b""
+    ) -> tuple[Key, bytes]:
         """Return the key and the JSON of a command. Raises InvalidCommand."""
         check_command(command_id, command)
-        value, digest = dump_with_digest(command_id, command, at, self._name)
+        value, digest = dump_with_digest(command_id, command, at, self._name, top_up=top_up, then=then)
         if len(value) >= PACK_BYTES_MAX:
             raise InvalidCommand("data", f"must have less than {PACK_BYTES_MAX} bytes", maximum=PACK_BYTES_MAX)
         return (command_id, digest), value
 
-    def _put(self, batch: Sequence[tuple[Key, bytes, Waiter]], timeout_seconds: float | None) -> bool:
+    def _put(
+        self, batch: Sequence[tuple[Key, bytes, Waiter]], timeout_seconds: float | None, *, carried: bool = False
+    ) -> bool:
         """Queue the commands of a batch and their waiters; return whether the outbox was empty before.
 
-        Raises EngineStopped or Busy: none of them is queued.
+        What is `carried` another way is sent only when it is late. Raises EngineStopped or Busy: none of them is queued.
         """
         now = monotonic()
         deadline = now + (self._timeout_seconds if timeout_seconds is None else timeout_seconds)
@@ -256,9 +268,11 @@ class KafkaGateway:
             pause = self._retry_seconds
             if len(commands) == new and min(pause, deadline - now) < IDLE_SECONDS and self._reader is not None:
                 self._reader.wake()  # it looks around too late
-            trace = None if self._traces is None else self._traces.begin_send(self._topic, len(batch))
+            trace = None if carried or self._traces is None else self._traces.begin_send(self._topic, len(batch))
             unit = Unit([key for key, _, _ in batch], pause, now + pause, trace)
             self._units.append(unit)
+            if carried:
+                return False
             self._outbox.append(unit)
             return len(self._outbox) == 1
 

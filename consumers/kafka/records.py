@@ -160,6 +160,17 @@ def offset_of(record: Message) -> int:
     return offset
 
 
+def reader_at_end(settings: "Settings", topic: str, partition: int) -> RecordReader:
+    """Return a reader of what is written from now on; it may skip. Raises OperationalError as `RecordReader.ends`."""
+    reader = RecordReader(settings, topic, partition, may_skip=True)
+    try:
+        reader.seek_to_end()
+    except BaseException:
+        reader.close()
+        raise
+    return reader
+
+
 class RecordSender:
     """Sends records without waiting for the broker; for any thread."""
 

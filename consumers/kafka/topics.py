@@ -5,7 +5,7 @@
 | `commands` | commands of other services; a partition for each partition of the log | 7 days: older ones are lost |
 | `orders` | signed orders, cancels and amendments of trading services; partitions as the log | 7 days |
 | `events` | the log; `eventsourcing_kafka` makes and checks it | for ever |
-| `replies` | replies to commands, derived from the log | 1 day, as the operator likes |
+| `replies` | replies to commands, derived from the log; partitions as the log, by receiver | 1 day, as the operator likes |
 | `dead-letters` | values that are no commands, commands that nobody could decide, decisions about them | for ever |
 | `feed` | one record an event, derived from the log; partitions as the log | for ever, as the operator likes |
 | `heartbeats` | heartbeats of engines and standbys; partitions as the log | 1 hour, as the operator likes |
@@ -74,7 +74,7 @@ class _Topic:
 TOPICS: Final[Mapping[str, _Topic]] = {
     COMMANDS: _Topic(7 * _DAY_MS, by_partition=True),
     ORDERS: _Topic(7 * _DAY_MS, by_partition=True),
-    REPLIES: _Topic(_DAY_MS, derived=True),
+    REPLIES: _Topic(_DAY_MS, derived=True, by_partition=True),
     DEAD_LETTERS: _Topic(-1, bytes_max=2 * RECORD_BYTES_MAX),
     FEED: _Topic(-1, derived=True, by_partition=True, bytes_max=2 * RECORD_BYTES_MAX, compression="producer"),
     HEARTBEATS: _Topic(_DAY_MS // 24, derived=True, by_partition=True),
@@ -148,6 +148,33 @@ def check_topics(settings: "Settings", *, create: bool = False) -> list[str]:
         elif problems := _problems(settings, topic, described[name].replicas, configs[name]):
             found.append(f"Topic {name} could lose data: {'; '.join(problems)}")
     return found
+
+
+def grow_topics(settings: "Settings", partitions: int) -> list[str]:
+    """Give every topic that has a partition for each of the log's this many, and make those that are missing.
+
+    Returns the names of the topics that grew. Partitions are never taken away: ids say where things live.
+
+    Raises:
+        UnsafeTopic: a topic has more partitions, or a setting could lose data. Then no topic has grown.
+        OperationalError: as `ensure_topics`. Some topics may have grown; the same call goes on.
+    """
+    wanted = settings.model_copy(update={"partitions": partitions})
+    admin = es_kafka.Admin(log_settings(settings))
+    names = [topic_name(settings, topic) for topic, spec in TOPICS.items() if spec.by_partition]
+    names.append(topic_name(settings, EVENTS))
+    found = admin.describe(names)
+    if larger := [
+        f"Topic {name} has {len(topic.replicas)} partitions"
+        for name, topic in found.items()
+        if len(topic.replicas) > partitions
+    ]:
+        raise UnsafeTopic("\n".join(larger))
+    ensure_topics(wanted)
+    smaller = [name for name, topic in admin.describe(names).items() if len(topic.replicas) < partitions]
+    for name in smaller:
+        admin.add_partitions(name, partitions)
+    return smaller
 
 
 def _problems(settings: "Settings", topic: str, replicas: Mapping[int, int], actual: Mapping[str, str]) -> list[str]:

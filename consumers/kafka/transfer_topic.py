@@ -3,6 +3,7 @@
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +17,7 @@ from consumers.engine.transfer_topic import Arrival, Outgoing
 from consumers.kafka.errors import TOPIC_ERRORS
 from consumers.kafka.records import RecordReader, RecordSender, offset_of
 from consumers.kafka.topics import TRANSFERS, ensure_topics_once, topic_id, topic_name
+from domain.transfers import Transfer
 from messages.transfers import dump_transfer, parse_transfer
 from settings import listed
 
@@ -32,6 +34,9 @@ READ_SECONDS: Final = 1.0
 
 AGAIN_SECONDS: Final = 1.0
 """The time after which transfers to a partition that could not be reached are sent again."""
+
+AGAIN_WRITE_SECONDS: Final = 60.0
+"""The longest wait until the topic has what `send_again` sends."""
 
 
 class KafkaTransferTopic:
@@ -141,6 +146,16 @@ class KafkaTransferTopic:
         self._senders.clear()
         self._acknowledged.clear()
         self._failed.clear()
+
+
+def send_again(settings: "Settings", to_partition: int, transfers: Sequence[Transfer]) -> None:
+    """Send transfers that a log has once more, in their order, without what they carried along.
+
+    Raises OperationalError: no broker answers, or the topic may not have all of them.
+    """
+    values = [dump_transfer(transfer) for transfer in transfers]
+    with closing(RecordSender(settings, in_order=True)) as sender:
+        sender.write(topic_name(settings, TRANSFERS), values, AGAIN_WRITE_SECONDS, partition=to_partition)
 
 
 class _Reader:

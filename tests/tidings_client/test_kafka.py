@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from confluent_kafka import Producer
 
-from consumers.kafka.topics import ensure_topics
+from consumers.kafka.topics import ensure_topics, grow_topics
 from local.processes import free_port
 from messages.commands import COMMANDS as COMMAND_TYPES
 from messages.signed_orders import KINDS
@@ -87,6 +87,27 @@ def test_it_places_an_order_and_gets_the_reply(settings: Settings) -> None:
         check_log(recorder, [])
         ids = [event.command_id for event in recorded(recorder) if event.digest]
     assert ids == ["svc:ada", "svc:paid", "svc:story", f"order:{account}:7", f"order:{account}:8"]
+
+
+def test_commands_go_where_their_market_is_also_when_the_topics_have_grown(settings: Settings) -> None:
+    """Every command reaches its engine: those of partition 0 still do when there are others."""
+    grow_topics(settings, 4)
+    with client_of(settings) as client, engine_over_kafka(settings):
+        opened = [client.submit("OpenAccount", {"name": f"Ada {number}"}, f"svc:{number}") for number in range(12)]
+    assert [reply.code for reply in opened] == [None] * 12
+
+    order = {"account_id": "ac1_a", "market_id": "mk3_m"}
+    found = [
+        kafka.partition_of(fields)
+        for fields in (
+            order,
+            {"order": order},
+            {"account_id": "ac1_a"},
+            {"account_id": "ac_a", "order_id": "or2_o"},
+            {},
+        )
+    ]
+    assert found == [3, 3, 1, 2, 0]
 
 
 def test_it_says_what_is_wrong_before_anything_is_sent(settings: Settings) -> None:

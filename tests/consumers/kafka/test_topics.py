@@ -14,9 +14,20 @@ from consumers.engine.engine import Engine
 from consumers.kafka.command_source import KafkaCommandSource
 from consumers.kafka.event_publisher import EventPublisher
 from consumers.kafka.gateway import KafkaGateway
-from consumers.kafka.topics import COMMANDS, DEAD_LETTERS, EVENTS, FEED, REPLIES, TOPICS, check_topics, ensure_topics
+from consumers.kafka.topics import (
+    COMMANDS,
+    DEAD_LETTERS,
+    EVENTS,
+    FEED,
+    REPLIES,
+    TOPICS,
+    check_topics,
+    ensure_topics,
+    grow_topics,
+)
 from consumers.kafka.topics import unsafe_settings as unsafe
 from consumers.wiring import open_log
+from domain.account import OpenAccount
 from eventsourcing_kafka import UnsafeTopic
 from settings import Settings
 from tests.consumers.processes import kafka_settings
@@ -51,6 +62,29 @@ def test_what_is_missing_is_named_and_then_made(settings: Settings) -> None:
     assert missing == check_topics(settings)
     ensure_topics(settings)
     assert check_topics(settings) == []
+
+
+def test_topics_grow_and_never_shrink(settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    """All that has a partition for each of the log's gets more, while an engine runs; what is missing is made. Twice is once."""
+    for name in ("home", "log", "kafka_brokers", "kafka_topic_prefix", "kafka_replication"):
+        monkeypatch.setenv(f"TIDINGS_{name.upper()}", str(getattr(settings, name)))
+    engine = Engine(open_log(settings), KafkaCommandSource(settings))
+    engine.start()
+    try:
+        engine.wait_until_ready(30)
+        assert main(["topics", "grow", "3"]) == 0
+        with KafkaGateway(settings) as gateway:
+            assert gateway.submit_blocking("open", OpenAccount("", "Ada")).code is None
+    finally:
+        engine.stop()
+    assert "TIDINGS_PARTITIONS=3" in capsys.readouterr().out
+    three = [settings.model_copy(update={"partitions": 3, "partition": each}) for each in range(3)]
+    assert [check_topics(each) for each in three] == [[], [], []]
+    assert grow_topics(settings, 3) == []
+    monkeypatch.setenv("TIDINGS_PARTITIONS", "2")
+    assert main(["topics", "grow", "2"]) == 1
+    assert "has 3 partitions" in capsys.readouterr().err
+    assert main(["topics", "grow", "1"]) == 2
 
 
 @pytest.mark.parametrize(

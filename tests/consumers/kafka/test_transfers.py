@@ -1,5 +1,7 @@
 """Cash between three engines over a real broker: nothing is lost and nothing comes twice, also when they are killed."""
 
+import asyncio
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -8,10 +10,14 @@ from time import monotonic, sleep
 from typing import Any
 
 import pytest
+from kafka import KafkaAdminClient, TopicPartition
 
+from api.cli.main import main
 from consumers.engine.engine import Engine
+from consumers.kafka.lanes import KafkaLanes
 from consumers.kafka.records import RecordReader, RecordSender
 from consumers.kafka.topics import COMMANDS, REPLIES, TRANSFERS, check_topics, ensure_topics, topic_name
+from consumers.partitions_gateway import PartitionsGateway
 from consumers.run_engine import make_engine
 from consumers.wiring import open_recorder
 from domain.account import DepositCash, OpenAccount
@@ -21,7 +27,7 @@ from domain.market import OpenMarket
 from domain.orders import SplitSets
 from domain.story import PublishStory
 from domain.transfers import FundsCarried, FundsSent, TransferFunds
-from messages.commands import dump_command, new_id
+from messages.commands import AdvanceTime, dump_command, new_id
 from messages.replies import Reply, parse_replies
 from settings import Settings
 from tests.consumers.checks import recorded
@@ -73,10 +79,10 @@ class Desk:
             self.read()
         return self.replies[command_id]
 
-    def open(self) -> None:
+    def open(self, partitions: int = PARTITIONS) -> None:
         """Open a market in each partition, and an account with cash in the first."""
         opening = OpenMarket("", "", None, "Will it?", ("No", "Yes"), MICRO, START + 100 * YEAR, "source")
-        for partition in range(PARTITIONS):
+        for partition in range(partitions):
             story = PublishStory("", None, "Title", "body", "world", START, None, (opening,))
             assert self.ask(partition, "story", story).code is None
         assert self.ask(0, "open", OpenAccount("", "Ada")).code is None
@@ -155,6 +161,87 @@ def test_one_partition_has_no_such_topic(settings: list[Settings]) -> None:
     assert check_topics(one) == []
     (missing,) = [line for line in check_topics(settings[0]) if "does not exist" in line]
     assert topic_name(one, TRANSFERS) in missing
+
+
+def printed(capsys: pytest.CaptureFixture[str]) -> str:
+    """What was printed, without what the engines in this process log."""
+    lines = capsys.readouterr().out.splitlines()
+    return "\n".join(line for line in lines if " [" not in line[:60] or line.startswith("["))
+
+
+def test_what_the_topic_has_lost_is_sent_again(
+    settings: list[Settings], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The receiver leaves the channel alone, until the records come again from the sender's log."""
+    for name in ("home", "log", "kafka_brokers", "kafka_topic_prefix", "kafka_replication", "partitions"):
+        monkeypatch.setenv(f"TIDINGS_{name.upper()}", str(getattr(settings[0], name)))
+    topic = topic_name(settings[0], TRANSFERS)
+    with closing(Desk(settings)) as desk:
+        with engines(settings[:2]) as running:
+            desk.open(2)
+            for number in range(5):
+                assert desk.ask(0, f"t{number}", TransferFunds(desk.account, 2, MICRO)).code is None
+            wait_for(lambda: not running[0].exchange.channels.outgoing)
+        with closing(KafkaAdminClient(bootstrap_servers=settings[0].kafka_brokers)) as admin:
+            admin.delete_records({TopicPartition(topic, 2): 3})
+        with engines(settings):
+            assert desk.ask(0, "t5", TransferFunds(desk.account, 2, MICRO)).code is None
+            assert main(["transfers", "list", "--json"]) == 0
+            (channel,) = json.loads(printed(capsys))
+            assert (channel["from"], channel["to"], channel["sent"], channel["received"]) == (0, 2, 6, 0)
+            assert channel["in_transit"] == "6.000000"
+
+            assert main(["transfers", "repair", "0", "2"]) == 0
+            assert "6 of 6 have arrived" in printed(capsys)
+            assert main(["transfers", "repair", "0", "2"]) == 0
+            assert "0 transfers were sent again" in printed(capsys)
+            assert main(["transfers", "list"]) == 0
+            assert printed(capsys) == "0 -> 2: 6 sent, 6 received, 0.000000 credits in transit"
+            assert main(["transfers", "repair", "0", "1"]) == 0
+            assert main(["transfers", "repair", "0", "3"]) == 2
+        assert desk.audit().total(desk.account) == 1_000 * MICRO
+
+
+def test_replies_come_to_the_partition_of_their_receiver(settings: list[Settings]) -> None:
+    """All lanes of a process read one partition of `replies`; nothing for them is in another one, whichever engine replies."""
+    with engines(settings), ExitStack() as stack:
+        processes = [stack.enter_context(KafkaLanes(settings[0], retry_seconds=20.0)) for _ in range(4)]
+        for number, lanes in enumerate(processes):
+            for lane in lanes.all:
+                assert lane.submit_blocking(f"t:{number}", AdvanceTime()).code is None
+        found: dict[str, set[int]] = {}
+        for partition in range(PARTITIONS):
+            with closing(RecordReader(settings[0], topic_name(settings[0], REPLIES), partition)) as reader:
+                first, end = reader.ends()
+                reader.seek(first)
+                while first < end:
+                    for record in reader.take(100, 1.0):
+                        first += 1
+                        found.setdefault((record.key() or b"").decode(), set()).add(partition)
+    assert len(found) == 4 * PARTITIONS
+    assert all(places == {int(key.split(".")[0])} for key, places in found.items())
+
+
+def test_a_gateway_fetches_funds_over_kafka(settings: list[Settings]) -> None:
+    """The order comes with its funds, and its reply to the lane that waits for it: nothing is sent twice."""
+    with closing(Desk(settings)) as desk, engines(settings), KafkaLanes(settings[0], retry_seconds=20.0) as lanes:
+        desk.open()
+        gateway = PartitionsGateway(lanes.all, MICRO // 4)
+
+        async def trade() -> None:
+            for number, (partition, amount) in enumerate([(2, 30), (1, 400), (2, 300), (0, 200)]):
+                wish = SplitSets(desk.account, desk.markets[partition], amount * MICRO)
+                assert (await gateway.submit(f"w{number}", wish)).code is None
+            wish = SplitSets(desk.account, desk.markets[1], 100 * MICRO)
+            assert (await gateway.submit("more", wish)).code == "INSUFFICIENT_FUNDS"
+            opened = await gateway.submit("bob", OpenAccount("", "Bob"), partition=1)
+            assert opened.result["account_id"].startswith("ac1_")
+
+        asyncio.run(trade())
+        wait_for(lambda: desk.audit().in_transit() == 0)
+        assert desk.audit().total(desk.account) == 70 * MICRO
+        sent = [row.command_id for log in desk.logs() for row in log if isinstance(row.event, FundsSent)]
+        assert sorted(command_id.split(":")[0] for command_id in sent) == ["topup"] * len(sent)
 
 
 def killed_under_load(settings: list[Settings], folder: Path, rounds: int, seed: int) -> None:
