@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "projections": "domain messages projections/machine projections/market_facts projections/reading projections/timeline",
     "projections/registry": "projections projections/machine projections/timeline",
     "projections/verify": "domain projections/machine projections/reading",
+    "projections/channels": "domain projections/verify",
     "projections/dashboards": "domain projections projections/machine projections/reading projections/registry",
     # The engine knows no Kafka: `wiring` chooses the log.
     "consumers/errors": "",
