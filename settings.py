@@ -45,7 +45,7 @@ class Settings(BaseSettings):
     log: Literal["postgres", "kafka"] = Field(default="postgres", description="the store of the event log")
     partition: int = Field(default=0, ge=0, description="partition of the log that this engine writes")
     partitions: int = Field(
-        default=1, ge=1, description="number of partitions of the log; only engines and projectors know more than 1"
+        default=1, ge=1, description="number of partitions of the log; engines, projectors and verify know more than 1"
     )
     placing: str = Field(
         default="",

@@ -187,7 +187,17 @@ def calibration(connection: Connection, as_of: AsOf, *, category: str | None = N
 
     A market that was not yet trading at a horizon does not count there.
     """
-    rows = connection.execute(_SUMS, {"at": as_of.position, "category": category}).fetchall()
+    return calibration_of(forecast_sums(connection, as_of, category))
+
+
+@query("markets")
+def forecast_sums(connection: Connection, as_of: AsOf, category: str | None) -> list[tuple[Any, ...]]:
+    """Return what the calibration is made of: the sums of each horizon and category."""
+    return connection.execute(_SUMS, {"at": as_of.position, "category": category}).fetchall()
+
+
+def calibration_of(rows: Sequence[tuple[Any, ...]]) -> Calibration:
+    """Return the calibration that sums of forecasts make."""
     finalized = sum(row[1] for row in rows if row[0] == "close")
     return Calibration(finalized, [_horizon(name, [row[2:] for row in rows if row[0] == name]) for name in HORIZONS])
 

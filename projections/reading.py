@@ -107,29 +107,35 @@ def read(
         UnknownProjection: one of them has never been folded.
     """
     with connection.transaction():
-        wanted = needs_of(needs) | ({"timeline"} if at is not None or time is not None else set())
         try:
             hold_snapshot(connection)
-            rows = connection.execute(
-                "SELECT projection, position, time, log FROM projection_positions WHERE projection = ANY(%s) AND partition = %s",
-                [list(wanted), partition],
-                prepare=True,
-            ).fetchall()
         except errors.UndefinedTable:
-            rows = []
-        if missing := wanted - {row[0] for row in rows}:
-            raise UnknownProjection(f"not projected yet: {', '.join(sorted(missing))}")
-        reached, reached_time = min((row[1], row[2]) for row in rows)
-        if least > reached:
-            raise NotYetProjected(least, reached)
-        if at is None and time is not None:
-            at = min(timeline.position_at(connection, time, partition), reached)
-        if at is None:
-            yield AsOf(reached, reached_time, past=any(row[1] != reached for row in rows), log=rows[0][3])
-            return
-        if at > reached:
-            raise NotYetProjected(at, reached)
-        yield AsOf(at, timeline.time_of(connection, at, partition), past=True, log=rows[0][3])
+            raise UnknownProjection("not projected yet: nothing is") from None
+        yield find_as_of(connection, needs, at, time, least, partition)
+
+
+def find_as_of(  # noqa: PLR0917  as `read`
+    connection: Connection, needs: Iterable[Need], at: int | None, time: int | None, least: int, partition: int = 0
+) -> AsOf:
+    """Return the position that `read` yields, in a transaction that holds the snapshot."""
+    wanted = needs_of(needs) | ({"timeline"} if at is not None or time is not None else set())
+    rows = connection.execute(
+        "SELECT projection, position, time, log FROM projection_positions WHERE projection = ANY(%s) AND partition = %s",
+        [list(wanted), partition],
+        prepare=True,
+    ).fetchall()
+    if missing := wanted - {row[0] for row in rows}:
+        raise UnknownProjection(f"not projected yet: {', '.join(sorted(missing))}")
+    reached, reached_time = min((row[1], row[2]) for row in rows)
+    if least > reached:
+        raise NotYetProjected(least, reached)
+    if at is None and time is not None:
+        at = min(timeline.position_at(connection, time, partition), reached)
+    if at is None:
+        return AsOf(reached, reached_time, past=any(row[1] != reached for row in rows), log=rows[0][3])
+    if at > reached:
+        raise NotYetProjected(at, reached)
+    return AsOf(at, timeline.time_of(connection, at, partition), past=True, log=rows[0][3])
 
 
 def hold_snapshot(connection: Connection) -> None:

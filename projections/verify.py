@@ -28,7 +28,7 @@ from projections.reading import hold_snapshot
 
 Kind = Literal[
     "row", "parked", "waiting", "skipped", "version", "missing", "ahead", "fold",
-    "postings", "balance", "invariant", "unreadable",
+    "postings", "balance", "invariant", "unreadable", "channel",
 ]  # fmt: skip
 """What is wrong.
 
@@ -39,6 +39,8 @@ cannot be folded again.
 
 Of the ledger. `postings`: they do not sum to zero. `balance`: one is negative that may not be. `invariant`: one does not hold.
 `unreadable`: an event cannot be read or applied.
+
+Of several partitions. `channel`: what one partition received is not what another one sent (see `projections.channels`).
 """
 
 
@@ -201,14 +203,14 @@ def _keep_skipped(live: Connection, again: Connection, name: str) -> None:
         )
 
 
-def ledger_differences(events: Iterable[Recorded], partition: int = 0) -> Iterator[Difference]:
+def ledger_differences(events: Iterable[Recorded], partition: int = 0, partitions: int = 1) -> Iterator[Difference]:
     """Yield what is wrong with the money and with the rules, each where it first goes wrong.
 
     At every position, all postings sum to zero, and no balance is negative but the house's and those of accounts from which
     a correction or a void took back what they had spent. All invariants hold.
     """
     balances = _Balances()
-    rules = _Rules(partition)
+    rules = _Rules(Exchange(partition, partitions))
     for recorded in events:
         if isinstance(recorded.event, UnreadableEvent):
             details = {"position": recorded.position, "topic": recorded.event.TOPIC, "error": recorded.event.error}
@@ -255,9 +257,9 @@ def _must_be_covered(name: str) -> bool:
 class _Rules:
     """The invariants, position by position. Each that breaks is told once for each account and market that it concerns."""
 
-    def __init__(self, partition: int) -> None:
+    def __init__(self, exchange: Exchange) -> None:
         self._broken: list[BrokenInvariantError] = []
-        self._audit = Audit(Exchange(partition), broken=self._broken)
+        self._audit = Audit(exchange, broken=self._broken)
         self._told: set[tuple[str, ...]] = set()
 
     def apply(self, recorded: Recorded) -> Iterator[Difference]:

@@ -32,8 +32,10 @@ MAY_IMPORT = {
     "projections/reading": "projections/machine projections/timeline",
     "projections/market_facts": "domain messages projections/machine",
     "projections": "domain messages projections/machine projections/market_facts projections/reading projections/timeline",
+    "projections/merged": "domain messages projections projections/machine projections/reading",
     "projections/registry": "projections projections/machine projections/timeline",
     "projections/verify": "domain projections/machine projections/reading",
+    "projections/channels": "domain projections/verify",
     "projections/dashboards": "domain projections projections/machine projections/reading projections/registry",
     # The engine knows no Kafka: `wiring` chooses the log.
     "consumers/errors": "",

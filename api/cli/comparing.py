@@ -28,7 +28,7 @@ def compared(
     from analysis.control import ControlError
     from analysis.replay import history_of_log
     from analysis.scratch import ScratchBusyError
-    from api.cli.read_models import opened
+    from api.cli.opening import opened
     from api.cli.whatif_report import control_failed
     from messages.events import UnreadableEventError
     from projections.machine.known_log import log_identity

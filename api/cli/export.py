@@ -36,7 +36,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def _export(options: Namespace, settings: Settings) -> int:
-    from api.cli.read_models import opened
+    from api.cli.opening import opened
     from api.export.errors import ExportRefusedError, MissingDuckDBError
     from api.export.run import ExportOptions, export
     from api.export.snapshot import ExportSource

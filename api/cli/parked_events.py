@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from api.cli.command import DONE, NO, complain
-from api.cli.read_models import opened
+from api.cli.opening import opened
 
 if TYPE_CHECKING:
     from eventsourcing.persistence import ApplicationRecorder

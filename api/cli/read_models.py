@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from api.cli.command import DONE, NO, WRONG_USE, add_command, check_kafka, complain, show_progress
+from api.cli.command import DONE, NO, WRONG_USE, add_command, complain, show_progress
+from api.cli.comparisons import print_result, result_json
+from api.cli.opening import opened
+from api.cli.verify_partitions import verify_partitions
 
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Iterator
-
-    from eventsourcing.persistence import ApplicationRecorder
-    from psycopg import Connection
 
     from api.cli.command import Commands
     from projections.verify import Comparison
@@ -22,31 +21,11 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Commands) -> None:
     """Declare `verify`, `lag` and `rebuild`."""
-    add_command(commands, "verify", _verify, "compare every read model and the ledger with the log", json=True)
+    text = "compare every read model and the ledger with the log"
+    add_command(commands, "verify", _verify, text, json=True, knows_partitions=True)
     add_command(commands, "lag", _lag, "how far read models and streams are behind the log", json=True)
     rebuild = add_command(commands, "rebuild", _rebuild, "build a read model anew, beside the live one")
     rebuild.add_argument("name", help="the read model, as `tidings lag` lists it")
-
-
-class Opened(NamedTuple):
-    """The database of the read models, migrated, and the log."""
-
-    dsn: str
-    connection: Connection[Any]
-    log: ApplicationRecorder
-
-
-@contextmanager
-def opened(settings: Settings) -> Iterator[Opened]:
-    """Open the database and the log for the commands about read models."""
-    from api.database import connect_migrated, dsn_of, with_database
-    from consumers.wiring import open_recorder
-
-    check_kafka(settings)
-    with ExitStack() as stack:
-        settings = with_database(settings, stack)
-        connection = connect_migrated(settings, stack)
-        yield Opened(dsn_of(settings), connection, stack.enter_context(open_recorder(settings)))
 
 
 def is_unknown(name: str) -> bool:
@@ -66,6 +45,8 @@ def _verify(options: Namespace, settings: Settings) -> int:
     from projections.registry import PROJECTIONS
     from projections.verify import Comparison, ledger_differences, verify
 
+    if settings.partitions > 1:
+        return verify_partitions(settings, as_json=options.json)
     results: list[dict[str, Any]] = []
     with opened(settings) as (dsn, _, log):
         history = history_of_log(log, settings.partition)
@@ -78,9 +59,9 @@ def _verify(options: Namespace, settings: Settings) -> int:
             yield from verify(dsn, SCHEMA, PROJECTIONS.values(), history.batches, settings.partition)
 
         for result in compared():
-            results.append(_result_json(result))
+            results.append(result_json(result))
             if not options.json:
-                _print_result(result)
+                print_result(result)
     equal = not any(result["differences"] for result in results)
     if options.json:
         print(json.dumps({"equal": equal, "compared": results}, default=str))
@@ -91,23 +72,6 @@ def _verify(options: Namespace, settings: Settings) -> int:
     elif equal:
         print(f"everything agrees with the log up to position {head}")
     return DONE if equal else NO
-
-
-def _result_json(result: Comparison) -> dict[str, Any]:
-    """Return a comparison in JSON's types; `difference` is the first one, or null."""
-    found = [{"kind": difference.kind, **difference.details} for difference in result.differences]
-    first = found[0] if found else None
-    return {"name": result.name, "position": result.position, "difference": first, "differences": found}
-
-
-def _print_result(result: Comparison) -> None:
-    """Print a line for each difference, or one that says that there is none."""
-    start = f"{result.name:<12} at {result.position:>10}  "
-    for difference in result.differences:
-        told = ", ".join(f"{name} {value}" for name, value in difference.details.items())
-        print(f"{start}DIFFERS ({difference.kind}): {told}", flush=True)
-    if not result.differences:
-        print(f"{start}equal", flush=True)
 
 
 def _lag(options: Namespace, settings: Settings) -> int:

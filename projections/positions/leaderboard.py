@@ -49,6 +49,19 @@ class Standing(NamedTuple):
         return self.rank, self.account_id
 
 
+class AccountSums(NamedTuple):
+    """What a line of the leaderboard is made of; `error` and `weight` are those of `projections.trades.scores`."""
+
+    account_id: str
+    realized: CreditsSum
+    unrealized: CreditsSum
+    volume: CreditsSum
+    buys: CreditsSum
+    trades: Count
+    error: int
+    weight: int
+
+
 class Profit(NamedTuple):
     """The profit of an account over all time; `pnl` is the sum of the other two."""
 
@@ -163,12 +176,15 @@ _SCORES_OF_WINDOW_PAST: Final = f"""
             AND category = d.category AND day = d.day AND position <= %(at)s ORDER BY position DESC LIMIT 1)) v
     WHERE d.day BETWEEN %(start)s AND %(time)s AND {_IN_CATEGORY.format(column="d.category")}"""
 
-_RANKED: Final = """
-    WITH sums AS (
+_SUMS: Final = """
         SELECT account_id, sum(realized) AS realized, sum(unrealized) AS unrealized,
             sum(volume) AS volume, sum(buys) AS buys, sum(trades)::int8 AS trades,
             sum(error) AS error, sum(weight) AS weight
-        FROM ({parts}) parts(account_id, realized, unrealized, volume, buys, trades, error, weight) GROUP BY account_id),
+        FROM ({parts}) parts(account_id, realized, unrealized, volume, buys, trades, error, weight) GROUP BY account_id"""
+
+_RANKED: Final = (
+    f"WITH sums AS ({_SUMS}),"
+    """
     lines AS (
         SELECT *, realized + unrealized AS pnl, floor((realized + unrealized) * 1000000 / nullif(buys, 0)) AS roi,
             div(error, nullif(weight, 0) * 1000000)::int8 AS brier
@@ -177,6 +193,7 @@ _RANKED: Final = """
     SELECT r.rank, r.account_id, coalesce(a.name, ''), r.pnl, r.realized, r.unrealized, r.volume, r.buys, r.roi, r.brier,
         r.trades
     FROM ranked r LEFT JOIN accounts a USING (account_id) WHERE {after} ORDER BY r.rank, r.account_id LIMIT %(limit)s"""
+)
 
 
 @query("positions", "trades", "accounts", "markets", "timeline")
@@ -195,16 +212,27 @@ def leaderboard(
     Equal values share a rank, and the next rank skips. An account without the value that is sorted by (no purchase for
     roi, no finalized market for brier) has no line. For the rest of the transaction the planner avoids sorting.
     """
-    start = window_start(window, as_of.time)
-    values: dict[str, Any] = {
-        "category": category,
-        "limit": limit,
-        "start": start,
-        "at": as_of.position,
-        "time": as_of.time,
-    }
+    parts, values = _parts_of(connection, as_of, window_start(window, as_of.time), category)
+    values["limit"] = limit
     if after is not None:
         values["rank"], values["account"] = after
+    statement = _RANKED.format(
+        parts=parts,
+        order=SORTS[sort],
+        sort=sort,
+        after="true" if after is None else "(r.rank, r.account_id) > (%(rank)s, %(account)s)",
+    )
+    # Where the planner expects few positions it would sort all of them by account, which takes as long as all the rest.
+    connection.execute("SET LOCAL enable_sort = off")
+    with whole_numbers(connection, args_row(Standing)) as cursor:
+        return cursor.execute(statement, values).fetchall()
+
+
+def _parts_of(
+    connection: Connection, as_of: AsOf, start: Time | None, category: str | None
+) -> tuple[str, dict[str, Any]]:
+    """Return the query for what is summed by account, over a window that begins at `start`, and its values."""
+    values: dict[str, Any] = {"category": category, "start": start, "at": as_of.position, "time": as_of.time}
     if as_of.past:
         parts = [_SUMS_PAST.format(sign="1", at="%(at)s"), _unrealized_past(connection, values)]
         if start is None:
@@ -215,16 +243,15 @@ def leaderboard(
     else:
         parts = [_ALL_TIME] if start is None else [_IN_WINDOW, _OPENINGS]
         parts.append(_UNREALIZED_NOW)
-    statement = _RANKED.format(
-        parts=" UNION ALL ".join(parts),
-        order=SORTS[sort],
-        sort=sort,
-        after="true" if after is None else "(r.rank, r.account_id) > (%(rank)s, %(account)s)",
-    )
-    # Where the planner expects few positions it would sort all of them by account, which takes as long as all the rest.
-    connection.execute("SET LOCAL enable_sort = off")
-    with whole_numbers(connection, args_row(Standing)) as cursor:
-        return cursor.execute(statement, values).fetchall()
+    return " UNION ALL ".join(parts), values
+
+
+@query("positions", "trades", "accounts", "markets", "timeline")
+def account_sums(connection: Connection, as_of: AsOf, start: Time | None, category: str | None) -> list[AccountSums]:
+    """Return what leaderboards are made of, for each account: its sums since `start`, or over all time."""
+    parts, values = _parts_of(connection, as_of, start, category)
+    with whole_numbers(connection, args_row(AccountSums)) as cursor:
+        return cursor.execute(_SUMS.format(parts=parts), values).fetchall()
 
 
 def _unrealized_past(connection: Connection, values: dict[str, Any]) -> str:

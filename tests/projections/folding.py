@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from projections.dashboards import roles
 from projections.machine.advance import advance
 from projections.machine.batch import Batch
-from projections.machine.store import connect, ensure
+from projections.machine.store import connect, ensure, schema_of
 from projections.machine.workspace import Workspace
 from projections.registry import projections_of
 from projections.verify import digest, row_differences
@@ -65,6 +65,12 @@ class ReadModels:
         copy = Copy(self.dsn, f"copy{next(self._numbers)}", chosen)
         self._copies.append(copy)
         return copy
+
+    def partitions(self, logs: Sequence[Sequence[Recorded]]) -> None:
+        """Fold the logs of several partitions, each into the schema of its read models."""
+        for partition, log in enumerate(logs):
+            copy = Copy(self.dsn, schema_of(partition), projections_of(len(logs)).values()).fold(log, 5000)
+            self._copies.append(copy)
 
     def close(self) -> None:
         """Close all connections."""

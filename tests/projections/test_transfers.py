@@ -14,6 +14,7 @@ from projections.accounts import ACCOUNTS, BALANCES, BOOKS, LEDGER, LedgerEntry,
 from projections.reading import read
 from projections.transfers import AccountTransfer, Moved, account_transfers, moved
 from tests.domain.partitions.three import PARTITIONS, Both
+from tests.domain.scenario import EFFORT
 from tests.projections.folding import assert_same
 
 if TYPE_CHECKING:
@@ -31,10 +32,10 @@ def replayed(log: list[Recorded], partition: int) -> Exchange:
     return exchange
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(EFFORT))
 def test_each_partition_has_its_balances_and_its_ledger(read_models: ReadModels, seed: int) -> None:
     """Balances are the exchange's; each entry has the postings of its event, with what they put in transit."""
-    for partition, log in enumerate(Both(seed).run(300).three.logs):
+    for partition, log in enumerate(Both(seed).run(200).three.logs):
         copy = read_models.copy(partitions=PARTITIONS).fold(log, 333)
         exchange = replayed(log, partition)
 
@@ -85,7 +86,7 @@ def _check_sums(copy: Copy, log: list[Recorded]) -> None:
 
 def test_transfers_are_listed_with_their_totals(read_models: ReadModels) -> None:
     """Each account's transfers stand there at both ends, and its totals are right at every position."""
-    for log in Both(1).run(300).three.logs:
+    for log in Both(1).run(200).three.logs:
         copy = read_models.copy(NAMES, PARTITIONS).fold(log, 100)
         expected: defaultdict[str, list[AccountTransfer]] = defaultdict(list)
         totals: dict[str, Moved] = {}
@@ -115,7 +116,7 @@ def test_transfers_are_listed_with_their_totals(read_models: ReadModels) -> None
 
 def test_batches_of_any_size_give_the_same_transfers(read_models: ReadModels) -> None:
     """However the log is cut into batches, and each read model started anew, the rows are the same."""
-    log = Both(2).run(300).three.logs[1]
+    log = Both(2).run(200).three.logs[1]
     whole = read_models.copy(NAMES, PARTITIONS).fold(log, 5000)
 
     assert_same(whole, read_models.copy(NAMES, PARTITIONS).fold(log, 7))

@@ -61,7 +61,7 @@ def test_a_setting_that_the_kafka_client_refuses_is_one_sentence(part: str, tmp_
 
 @pytest.mark.parametrize(
     "command",
-    ["api", "serve", "feed", "orders", "webhooks", "verify", "rebuild accounts", "replay", "keys list"],
+    ["api", "serve", "feed", "orders", "webhooks", "lag", "rebuild accounts", "replay", "keys list"],
 )
 def test_what_knows_one_partition_refuses_several(command: str, tmp_path: Path) -> None:
     """It refuses at once, before anything is started."""
