@@ -69,9 +69,8 @@ class LedgerEntry(NamedTuple):
     available_after: Credits | None
     held_after: Credits | None
 
-    @property
     def transit(self) -> Credits:
-        """The change of the cash that is on its way to another partition; 0 where there is one partition."""
+        """Return the change of the cash on its way to another partition. It is 0 with one partition, whose answers lack it."""
         return -(self.cash + self.held + self.pool + self.fees + self.house + self.bonds + self.external)
 
     @property

@@ -444,8 +444,9 @@ class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
     """The postings of an event: signed changes that sum to zero.
 
     `cash` and `held` are changes of `account_id`, `pool` is one of `market_id`; `fees`, `house`, `bonds` and
-    `external` belong to the operator. `available_after` and `held_after` are the account's balances afterwards, None
-    where they did not change. `kind` is the name of the event's type.
+    `external` belong to the operator; what they lack of zero is in transit to another partition. `available_after`
+    and `held_after` are the account's balances afterwards, None where they did not change. `kind` is the name of the
+    event's type.
     """
 
     position: int

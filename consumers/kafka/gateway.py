@@ -37,14 +37,7 @@ from consumers.kafka.topics import COMMANDS, REPLIES, ensure_topics, topic_name
 from consumers.kafka.unreadable import UnreadableRecords
 from domain.money import Time
 from domain.orders import PlaceOrder
-from messages.commands import (
-    Command,
-    InvalidCommand,
-    QuoteOrder,
-    check_command,
-    dump_record,
-    dump_with_digest,
-)
+from messages.commands import Command, InvalidCommand, QuoteOrder, check_command, dump_record, dump_with_digest
 from messages.replies import Reply, parse_replies
 
 if TYPE_CHECKING:

@@ -184,7 +184,7 @@ def test_lists_are_merged_by_time_and_continue(both: Both, connection: Connectio
         connection.execute("SET search_path = copy1")
         with read(connection, accounts.statement) as as_of:
             of_one = accounts.statement(connection, as_of, account_id, limit=10_000)
-        of_three = [row for _, row in whole if not row.transit]
+        of_three = [row for _, row in whole if not row.transit()]
         assert Counter((row.time, row.kind, row.cash, row.held) for row in of_one) == Counter(
             (row.time, row.kind, row.cash, row.held) for row in of_three
         )
