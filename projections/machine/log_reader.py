@@ -121,6 +121,11 @@ class LogReader:
                 self._next[reader] = (position, monotonic())
                 self._moved.notify_all()
 
+    def _are_level(self, position: int) -> bool:
+        """Return whether all readers are at this position: then what one of them waits for is what all wait for."""
+        with self._moved:
+            return all(at == position for at, _ in self._next.values())
+
     def _must_wait_for_slower(self) -> bool:
         """Return whether the next batch would displace a large one that a slower reader is about to take."""
         with self._moved:
@@ -149,7 +154,8 @@ class LogReader:
         else:
             if reading is not None:
                 reading[1].exception()  # a source belongs to one thread at a time
-            seconds = seconds if len(self._next) == 1 else min(seconds, SHARED_WAIT_SECONDS)
+            if not self._are_level(position):
+                seconds = min(seconds, SHARED_WAIT_SECONDS)
             events = self._source.read(position, seconds, BATCH_EVENTS)
         if not events:
             return None
