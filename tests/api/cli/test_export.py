@@ -33,6 +33,8 @@ def test_an_exchange_is_exported(exchange: Exchange, settings: Settings, tmp_pat
     assert (lines.returncode, lines.stdout.split()[:2]) == (0, ["trades", "1"]), lines
     assert (tmp_path / "x" / "README.md").read_text().startswith("# An export")
 
+    before = tidings(settings, "export", str(tmp_path / "z"), "--until-time", "1999-01-01", "--what", "events")
+    assert (before.returncode, before.stderr) == (0, ""), "the log is not empty, only its beginning"
     other = tidings(settings, "export", folder, "--format", "jsonl")
     assert (other.returncode, other.stderr.count("Choose another folder")) == (1, 1), other
     for wrong in (

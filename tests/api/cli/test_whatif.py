@@ -148,6 +148,7 @@ def test_a_log_that_the_rules_did_not_make_ends_with_1(database: str) -> None:
         ["--tick", "0.0015"],
         ["--tick", "0"],
         ["--dispute-seconds", "-1"],
+        ["--until-position", "0"],
     ],
     ids=str,
 )
@@ -165,9 +166,11 @@ def test_a_market_that_never_was_and_an_empty_log_end_with_1(database: str) -> N
     append(database, LOG.log)
 
     unknown = tidings(settings, "whatif", "--market", "nowhere")
+    beyond = tidings(settings, "whatif", "--until-position", str(len(LOG.log) + 1))
 
     assert (empty.returncode, "empty" in empty.stderr) == (1, True)
     assert (unknown.returncode, "no market nowhere" in unknown.stderr) == (1, True)
+    assert (beyond.returncode, "the log ends at position" in beyond.stderr) == (1, True)
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
