@@ -10,6 +10,7 @@ import pytest
 
 from domain.account import AccountOpened
 from domain.ledger import postings
+from domain.money import MICRO
 from domain.transfers import FundsReceived, FundsSent
 from messages.vectors import PositionVector
 from projections import accounts
@@ -23,9 +24,11 @@ from projections.merged.lists import Keys, newest_first
 from projections.merged.standings import whole_calibration, whole_leaderboard
 from projections.positions import leaderboard, positions
 from projections.reading import NotYetProjected, UnknownProjection, read
+from projections.times import DAY
 from projections.trades import trades
 from tests.domain.partitions.three import PARTITIONS, Both, without_stamps
 from tests.domain.scenario import EFFORT
+from tests.projections.by_hand import Story
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -225,3 +228,20 @@ def test_what_is_ahead_or_missing_is_refused(both: Both, connection: Connection[
         pass
     with pytest.raises(UnknownProjection), cut(connection, range(PARTITIONS + 1), *NEEDS):
         pass
+
+
+def test_a_window_begins_at_one_time_in_all_partitions(read_models: ReadModels, connection: Connection[Any]) -> None:
+    """Where nothing has happened since the window began, nobody has gained in it; over all time the gain is there."""
+    quiet, busy = Story("ac_a", "ac_b"), Story("ac1_c")
+    quiet.trade("ac_a", "buy", 10 * MICRO, 5 * MICRO, 600_000)
+    quiet.trade("ac_b", "buy", 10 * MICRO, 7 * MICRO, 800_000)
+    busy.time += 2 * DAY
+    busy.trade("ac1_c", "buy", 10 * MICRO, 5 * MICRO, 600_000)
+    read_models.partitions([quiet.log, busy.log])
+
+    with cut(connection, range(2), *NEEDS) as both_of_it:
+        of_day = whole_leaderboard(both_of_it, window="day")
+        of_all = whole_leaderboard(both_of_it)
+
+    assert [(line.rank, line.name) for line in of_day] == [(1, "ac1_c")]
+    assert [(line.rank, line.name) for line in of_all] == [(1, "ac_a"), (2, "ac1_c"), (2, "ac_b")]
