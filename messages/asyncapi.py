@@ -53,6 +53,7 @@ _HEADERS: Final[dict[str, Schema]] = {
                 "description": "of the engine; only on replies for any receiver, and only with several partitions",
             },
         },
+        "additionalProperties": False,
     },
     "feed": {
         "type": "object",

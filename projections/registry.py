@@ -1,5 +1,7 @@
 """All read models, by name."""
 
+from collections import ChainMap
+from collections.abc import Mapping
 from typing import Final
 
 from projections import accounts, book, candles, invitations, lifecycle, log_index, orders, stories, timeline, transfers
@@ -26,10 +28,10 @@ PROJECTIONS: Final[dict[str, Projection]] = {
     )
 }
 
-EVERY: Final[dict[str, Projection]] = {**PROJECTIONS, transfers.PROJECTION.name: transfers.PROJECTION}
+EVERY: Final[Mapping[str, Projection]] = ChainMap({transfers.PROJECTION.name: transfers.PROJECTION}, PROJECTIONS)
 """The same, with what exists only where the log has several partitions."""
 
 
-def projections_of(partitions: int) -> dict[str, Projection]:
+def projections_of(partitions: int) -> Mapping[str, Projection]:
     """Return the read models of each partition of a log with so many, by name."""
     return PROJECTIONS if partitions == 1 else EVERY

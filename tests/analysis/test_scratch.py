@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 import psutil
@@ -77,4 +77,9 @@ def add_all(fold: ScratchFold) -> None:
 
 def folding() -> list[psutil.Process]:
     """The processes that fold."""
-    return [child for child in psutil.Process().children() if "analysis.fold_child" in child.cmdline()]
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):  # a child of another test has just ended
+            if "analysis.fold_child" in child.cmdline():
+                found.append(child)
+    return found

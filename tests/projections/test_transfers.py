@@ -67,7 +67,7 @@ def _changes(log: list[Recorded]) -> dict[int, dict[str, int]]:
 
 
 def _change(entry: LedgerEntry) -> dict[str, int]:
-    return {book: getattr(entry, book) for book in (*BOOKS, TRANSIT)}
+    return {book: getattr(entry, book) for book in BOOKS} | {TRANSIT: entry.transit()}
 
 
 def _check_sums(copy: Copy, log: list[Recorded]) -> None:

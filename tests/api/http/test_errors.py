@@ -17,9 +17,10 @@ def test_the_page_is_the_table() -> None:
 
 
 def test_every_refusal_of_the_rules_has_a_status() -> None:
-    """The table has every code of the domain, with a status of 4xx."""
+    """The table has every code of the domain, with a status of 4xx; what is busy is so for a while, and is asked again."""
     assert {code.value for code in Code} - set(CODES) == set()
-    assert all(400 <= CODES[code.value].status < 500 for code in Code)
+    assert {code: CODES[code.value].status for code in Code if CODES[code.value].status >= 500} == {Code.BUSY: 503}
+    assert all(CODES[code.value].status >= 400 for code in Code)
 
 
 def test_codes_in_the_code_are_in_the_table_and_the_other_way_round() -> None:

@@ -121,4 +121,4 @@ def test_keys_and_headers_are_those_of_asyncapi() -> None:
         assert (declared == "none") == (key == "none"), topic
     (named,) = re.findall(r"the headers are (.*?)\.", PAGE.replace("\n", " "))
     assert re.findall(r"`(\w+)`", named) == message_of("feed")["headers"]["required"]
-    assert [topic for topic in TOPICS if "headers" in message_of(topic)] == ["orders", "feed"]
+    assert [topic for topic in TOPICS if "headers" in message_of(topic)] == ["orders", "replies", "feed"]

@@ -13,7 +13,7 @@ from domain.ledger import postings
 from domain.money import MICRO
 from domain.transfers import FundsReceived, FundsSent
 from messages.vectors import PositionVector
-from projections import accounts
+from projections import accounts, statements
 from projections.calibration import calibration
 from projections.machine.store import connect
 from projections.merged import accounts as merged_accounts
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from tests.projections.folding import ReadModels
 
 ALL = range(PARTITIONS)
-NEEDS = (*merged_accounts.NEEDS, *standings.NEEDS, trades.account_fills, accounts.statement)
+NEEDS = (*merged_accounts.NEEDS, *standings.NEEDS, trades.account_fills, statements.statement)
 CATEGORIES = (None, "world", "politics")
 
 
@@ -185,8 +185,8 @@ def test_lists_are_merged_by_time_and_continue(both: Both, connection: Connectio
         assert places == sorted(places, reverse=True)
         assert len(set(places)) == len(places)
         connection.execute("SET search_path = copy1")
-        with read(connection, accounts.statement) as as_of:
-            of_one = accounts.statement(connection, as_of, account_id, limit=10_000)
+        with read(connection, statements.statement) as as_of:
+            of_one = statements.statement(connection, as_of, account_id, limit=10_000)
         of_three = [row for _, row in whole if not row.transit()]
         assert Counter((row.time, row.kind, row.cash, row.held) for row in of_one) == Counter(
             (row.time, row.kind, row.cash, row.held) for row in of_three
@@ -200,7 +200,7 @@ def _pages(all_of_it: ExchangeCut, account_id: str, limit: int) -> list[tuple[in
     while True:
         page = newest_first(
             all_of_it,
-            lambda connection, as_of, most, key: accounts.statement(
+            lambda connection, as_of, most, key: statements.statement(
                 connection, as_of, account_id, limit=most, after=key
             ),
             time_of=lambda row: row.time,
