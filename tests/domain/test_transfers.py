@@ -21,8 +21,8 @@ from domain.orders import AmendOrder, CancelOrder, CancelOrders, MergeSets, Spli
 from domain.partition import CommandHadNoEffect
 from domain.rejections import Code, Rejection
 from domain.state_hash import lines
-from domain.transfer_rules import MissingTransferError
-from domain.transfers import BalanceOpened, FundsCarried, FundsReceived, FundsSent, Transfer, TransferFunds
+from domain.transfer_rules import OUTGOING_MAX, MissingTransferError, channel_full
+from domain.transfers import BalanceOpened, Channels, FundsCarried, FundsReceived, FundsSent, Transfer, TransferFunds
 from tests.domain.scenario import CLOSE, START, TRADERS, YES_NO, Scenario, a_market, buy, sell
 
 YES, NO, WHY = (Payout("Yes", MICRO),), (Payout("No", MICRO),), Evidence("so it is")
@@ -186,6 +186,19 @@ def test_what_has_been_carried_is_forgotten() -> None:
         assert entry.stream == "partition-0"
     assert exchange.state_hash() == scenario.audit.exchange.state_hash()
     assert exchange.channels.sent == {1: 3, 2: 1}
+
+
+def test_a_channel_takes_ten_thousand_transfers_that_nobody_carries() -> None:
+    """The next one to that partition is refused for now; others go on, and so does this one once one has been carried."""
+    waiting = [Transfer(0, number, "alice", MICRO, START, f"t:{number}") for number in range(1, OUTGOING_MAX + 1)]
+    channels = Channels(outgoing={1: waiting})
+
+    refused = channel_full(channels, 1)
+    assert refused is not None
+    assert (refused.code, refused.details) == (Code.BUSY, {"to_partition": 1, "maximum": 10_000})
+    assert channel_full(channels, 2) is None
+    waiting.pop()
+    assert channel_full(channels, 1) is None
 
 
 # --- an account away from home
