@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.registry import Collector
@@ -13,48 +13,55 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
 
+_TEXTS: Final = {
+    "status_up": "Whether the log and the read models could be read (1 or 0)",
+    "log_lost_events": "Whether the log has lost events that the read models know (1 or 0)",
+    "log_position": "Position of the last event in the log",
+    "projection_position": "Position of the last event that the read model has folded",
+    "projection_lag_events": "Events in the log that the read model has not folded yet",
+    "projection_lag_seconds": "Seconds from the last folded event to the last event in the log",
+    "projection_parked_events": "Events that could not be folded, and events that wait behind them",
+}
+_OF_EACH: Final = {
+    "projection_position": "position",
+    "projection_lag_events": "lag_events",
+    "projection_lag_seconds": "lag_seconds",
+    "projection_parked_events": "parked",
+}
+
+
 class _Gauges:
-    """The metrics of a status. With `labels`, each has the partition as a label: there are those of several."""
+    """The metrics of a status. With `labels`, each has the partition as a label: there are those of several.
+
+    Each is made when its first value comes: one without a value would be told as 0.
+    """
 
     def __init__(self, registry: CollectorRegistry, labels: Sequence[str] = ()) -> None:
-        def gauge(name: str, text: str, labels: Sequence[str] = labels) -> Gauge:
-            return Gauge(f"tidings_{name}", text, labels, registry=registry)
-
-        self._up = gauge("status_up", "Whether the log and the read models could be read (1 or 0)")
-        self._lost = gauge("log_lost_events", "Whether the log has lost events that the read models know (1 or 0)")
-        self._position = gauge("log_position", "Position of the last event in the log")
-        of_each = ("projection", "partition")
-        self._of_each = {
-            "position": gauge(
-                "projection_position", "Position of the last event that the read model has folded", of_each
-            ),
-            "lag_events": gauge(
-                "projection_lag_events", "Events in the log that the read model has not folded yet", of_each
-            ),
-            "lag_seconds": gauge(
-                "projection_lag_seconds", "Seconds from the last folded event to the last event in the log", of_each
-            ),
-            "parked": gauge(
-                "projection_parked_events", "Events that could not be folded, and events that wait behind them", of_each
-            ),
-        }
+        self._registry, self._labels = registry, labels
+        self._made: dict[str, Gauge] = {}
 
     def set(self, found: dict[str, Any], *partition: int) -> None:
         """Take in a status; with labels, that of this partition."""
-        _child(self._up, partition).set(1)
-        _child(self._lost, partition).set(bool(found["lost"]))
-        _child(self._position, partition).set(found["engine"]["position"])
+        self._of_log("status_up", partition).set(1)
+        self._of_log("log_lost_events", partition).set(bool(found["lost"]))
+        self._of_log("log_position", partition).set(found["engine"]["position"])
         for row in found["projections"]:
-            for name, each in self._of_each.items():
-                each.labels(row["projection"], *(partition or [row["partition"]])).set(row[name])
+            for name, key in _OF_EACH.items():
+                gauge = self._gauge(name, ("projection", "partition"))
+                gauge.labels(row["projection"], *(partition or [row["partition"]])).set(row[key])
 
     def set_unknown(self, *partition: int) -> None:
         """Note that there is no status."""
-        _child(self._up, partition).set(0)
+        self._of_log("status_up", partition).set(0)
 
+    def _of_log(self, name: str, partition: Sequence[int]) -> Gauge:
+        gauge = self._gauge(name, self._labels)
+        return gauge.labels(*partition) if partition else gauge
 
-def _child(gauge: Gauge, labels: Sequence[int]) -> Gauge:
-    return gauge.labels(*labels) if labels else gauge
+    def _gauge(self, name: str, labels: Sequence[str]) -> Gauge:
+        if name not in self._made:
+            self._made[name] = Gauge(f"tidings_{name}", _TEXTS[name], labels, registry=self._registry)
+        return self._made[name]
 
 
 def status_registry(found: dict[str, Any] | None) -> CollectorRegistry:

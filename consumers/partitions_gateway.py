@@ -79,7 +79,7 @@ class PartitionsGateway:
         """
         if isinstance(command, CancelOrders) and command.market_id is None:
             return await self._cancel_everywhere(command_id, command, at)
-        if isinstance(command, PublishStory | OpenAccount):
+        if isinstance(command, PublishStory | OpenAccount) and (partition or len(self._lanes) > 1):
             assigned = await self._assign(command_id, command, at, partition)
             if assigned.rejected:
                 return msgspec.structs.replace(assigned, command_id=command_id)

@@ -17,7 +17,7 @@ Kind = Literal["story", "account"]
 
 
 class AssignPartition(Value):
-    """Say in which partition a story or an account with this name lives, or is to live; only partition 0 can.
+    """Say in which partition a story or an account with this name lives, or is to live; only partition 0 of several can.
 
     `name` is the slug of a story, or the name of an account. `partition` is the operator's wish.
     """
@@ -62,7 +62,7 @@ class Assignments:
 def assign_partition(
     command: AssignPartition, assigned: Assignments, taken: Mapping[str, str], partitions: int, placing: Sequence[int]
 ) -> PartitionAssigned | Rejection:
-    """Return the partition of a name, or why it cannot be the one that is wished.
+    """Return the partition of a name, or why it cannot be the one that is wished. With one partition no name is bound.
 
     Args:
         command: the question.
@@ -71,6 +71,10 @@ def assign_partition(
         partitions: the number of partitions.
         placing: the partitions in which new stories and accounts are placed; all if it is empty.
     """
+    if partitions == 1:
+        return invalid(
+            "partition", "is not assigned: the exchange has one partition, where everything lives", maximum=0
+        )
     wish, key = command.partition, command.name_key or command.name
     if wish is not None and not 0 <= wish < partitions:
         return invalid("partition", f"must be at most {partitions - 1}", given=wish, maximum=partitions - 1)

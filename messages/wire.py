@@ -118,12 +118,16 @@ def fields_of(cls: type[Value]) -> Mapping[str, Any]:
 
 
 class Conversion(NamedTuple):
-    """A direction between values and their wire form: what becomes of each kind of marked integer, and of a value."""
+    """A direction between values and their wire form: what becomes of each kind of marked integer, of a value, of many.
+
+    `items` takes the function for each item, None where an item stays as it is, and returns the function for all of them.
+    """
 
     amount: Convert
     pico: Convert
     time: Convert
     value: Callable[[type[Value]], Convert]
+    items: Callable[[Convert | None], Convert | None]
 
 
 def conversion_of(hint: Any, direction: Conversion) -> Convert | None:
@@ -146,8 +150,7 @@ def _conversion_of_value(hint: Any, direction: Conversion) -> Convert | None:
     if is_value(hint):
         return direction.value(hint)
     if get_origin(hint) is tuple:
-        item = conversion_of(get_args(hint)[0], direction)
-        return list if item is None else lambda values: [item(value) for value in values]
+        return direction.items(conversion_of(get_args(hint)[0], direction))
     return None
 
 
@@ -183,8 +186,24 @@ def decoder(cls: type[Value]) -> Callable[[dict[str, Any]], dict[str, Any]]:
     return decode_fields
 
 
-_TO_WIRE: Final = Conversion(format_decimal, format_pico, format_time, encoder)
-_FROM_WIRE: Final = Conversion(parse_decimal, parse_pico, parse_time, decoder)
+def _items_to_wire(item: Convert | None) -> Convert:
+    return list if item is None else lambda values: [item(value) for value in values]
+
+
+def _items_from_wire(item: Convert | None) -> Convert | None:
+    if item is None:
+        return None
+
+    def decode_items(values: Any) -> list[Any]:
+        if not isinstance(values, list):  # the characters of a text are no items
+            raise TypeError("must be an array")
+        return [item(value) for value in values]
+
+    return decode_items
+
+
+_TO_WIRE: Final = Conversion(format_decimal, format_pico, format_time, encoder, _items_to_wire)
+_FROM_WIRE: Final = Conversion(parse_decimal, parse_pico, parse_time, decoder, _items_from_wire)
 
 
 # --- the details of rejections

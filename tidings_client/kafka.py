@@ -27,7 +27,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from tidings_client.call import new_id, plain
 from tidings_client.errors import TidingsError, UnreachableError
@@ -92,12 +92,10 @@ SIGNED: Final = frozenset({"PlaceOrder", "CancelOrder", "CancelOrders", "AmendOr
 _log: Final = logging.getLogger(__name__)
 _log.addHandler(logging.NullHandler())
 
-
 _STAMPED: Final = re.compile(r"(?:st|mk|ac|or)([0-9]{0,4})_")
 """The beginning of ids, with the number of the partition where a thing lives."""
 
-_ANY_PARTITION: Final = -1
-"""The value of librdkafka for: whichever."""
+_ANY_PARTITION: Final = -1  # librdkafka's value for: whichever
 
 
 class CommandReply(msgspec.Struct, frozen=True):
@@ -280,8 +278,7 @@ class KafkaClient:
 
     def _send(self, waiting: _Waiting) -> None:
         """Hand a record to the producer, and note when to do so again."""
-        waiting.retry_at = monotonic() + waiting.pause
-        waiting.pause = min(2 * waiting.pause, RETRY_SECONDS_MAX)
+        waiting.retry_at, waiting.pause = monotonic() + waiting.pause, min(2 * waiting.pause, RETRY_SECONDS_MAX)
         headers = None if self._key is None else sign(waiting.value, *self._key, datetime.now(UTC))
         delivered = partial(self._delivered, waiting)
         try:
@@ -289,6 +286,10 @@ class KafkaClient:
             self._producer.produce(*record, on_delivery=delivered, headers=headers)  # type: ignore[arg-type]
         except BufferError:
             waiting.problem = "too many records wait for the broker"
+        except KafkaException as error:
+            waiting.problem = f"the record was not sent: {error.args[0]}"
+            if waiting.partition > 0 and error.args[0].code() == KafkaError._UNKNOWN_PARTITION:  # noqa: SLF001  so it is documented
+                waiting.partition, waiting.retry_at = 0, 0.0  # it answers that nothing has such an id
 
     def _delivered(self, waiting: _Waiting, error: Any, _: object) -> None:
         """Note why the broker does not have a record: it is sent again in time."""
@@ -365,7 +366,8 @@ class KafkaClient:
             _end(waiter, NoReplyError(f"{why}; the same command sent again gets its reply"))
 
 
-_WRITING: Final = {"acks": "all", "enable.idempotence": True, "message.timeout.ms": 5_000, "linger.ms": 1}
+_FRESH: Final = {"topic.metadata.refresh.interval.ms": 10_000}  # it soon knows the partitions of a topic that has grown
+_WRITING: Final = {"acks": "all", "enable.idempotence": True, "message.timeout.ms": 5_000, "linger.ms": 1} | _FRESH
 _READING: Final = {"enable.auto.commit": False, "auto.offset.reset": "latest", "allow.auto.create.topics": False}
 
 

@@ -82,6 +82,19 @@ def test_a_command_goes_where_its_market_is(command: Any, partition: int) -> Non
     assert partition_of_command(command) == partition
 
 
+def test_with_one_partition_nobody_asks_where_things_live() -> None:
+    """An account is opened, a story published at once: the log has nothing of places."""
+    with three() as world:
+        gateway = PartitionsGateway([LocalLane(world, 0)], MICRO // 4)
+        opened = asyncio.run(gateway.submit("o", OpenAccount("", "Eve")))
+        published = asyncio.run(
+            gateway.submit("p", PublishStory("", "eve", "Eve", "Body", "world", START), partition=0)
+        )
+
+        assert (opened.code, published.code) == (None, None)
+        assert not [row for row in world.log(0) if row.command_id.startswith("assign:")]
+
+
 def test_funds_come_from_home_and_then_from_everywhere() -> None:
     """A share of what is at home, so that the next orders find it; what home lacks comes from all others."""
     with three() as world:

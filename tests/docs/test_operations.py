@@ -56,7 +56,8 @@ def known_metrics() -> set[str]:
     registry.register(EngineCollector(cast("Engine", IdleEngine())))
     registry.register(WebhookCollector(Webhooks(POPOApplicationRecorder(), "", private=False)))
     assert consumers.kafka.unreadable is not None
-    status = {"lost": None, "engine": {"position": 1}, "projections": []}
+    row = {"projection": "markets", "partition": 0, "position": 1, "lag_events": 0, "lag_seconds": 0.0, "parked": 0}
+    status = {"lost": None, "engine": {"position": 1}, "projections": [row]}
     found = {OF_THE_FEED}
     for each in (registry, REGISTRY, Metrics().registry, status_registry(status)):
         for metric in each.collect():

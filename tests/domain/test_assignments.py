@@ -104,14 +104,20 @@ def test_an_invitation_opens_no_account_with_a_name_of_elsewhere() -> None:
 
 
 def test_only_the_first_partition_answers() -> None:
-    """Others say where to ask. With one partition everything lives there."""
+    """Others say where to ask."""
     elsewhere = Exchange(partition=2, partitions=3)
     (refused,) = elsewhere.handle(AssignPartition("story", "s"), 1, "c")
     assert isinstance(refused.event, CommandRejected)
     assert (refused.event.code, refused.event.details) == (Code.WRONG_PARTITION, {"partition": 0})
 
+
+def test_one_partition_is_asked_for_nothing() -> None:
+    """There everything lives in partition 0. Whoever asks is refused, which binds no name."""
     alone = Placing(1)
-    assert [alone.place("s"), alone.place("s", 0), alone.place("s", 1)] == [0, 0, -1]
+    for number, wish in enumerate((None, 0, 1)):
+        question = AssignPartition("account", "Ada", wish)
+        alone.when(with_ids(f"c{number}", question)).rejected(Code.INVALID_FIELD, field="partition", maximum=0)  # type: ignore[arg-type]
+    assert not [line for line in lines(alone.exchange) if "assigned" in line]
 
 
 def test_the_state_tells_of_assignments_only_where_there_are_any() -> None:

@@ -84,3 +84,16 @@ def test_what_does_not_fit_is_unreadable(name: str, version: int, data: bytes) -
     """An unknown type or version, a missing field, another type of value."""
     with pytest.raises(UnreadableEventError):
         event_of_public(name, version, data)
+
+
+@pytest.mark.parametrize("bad", ["", "Yes", "1.000000", {}, {"Yes": 1}, 5])
+def test_only_an_array_is_one(bad: object) -> None:
+    """The characters of a text, or the names in an object, are no outcomes, prices or fills."""
+    seen = 0
+    for event in EXAMPLES:
+        public = public_event(Recorded(1, "stream", 1, 0, "c", event))
+        for name in [name for name, value in public["data"].items() if isinstance(value, list)]:
+            seen += 1
+            with pytest.raises(UnreadableEventError):
+                event_of_public(public["type"], public["version"], msgspec.json.encode(public["data"] | {name: bad}))
+    assert seen > 5

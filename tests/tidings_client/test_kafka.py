@@ -110,6 +110,17 @@ def test_commands_go_where_their_market_is_also_when_the_topics_have_grown(setti
     assert found == [3, 3, 1, 2, 0]
 
 
+def test_a_command_for_a_partition_that_does_not_exist_is_refused(settings: Settings) -> None:
+    """Partition 0 answers it, whether the topic is known already or not; the client goes on."""
+    with client_of(settings) as client, engine_over_kafka(settings):
+        replies = [client.submit("CloseMarket", {"market_id": "mk9_a"}, f"svc:{number}") for number in range(2)]
+        assert [reply.code for reply in replies] == ["MARKET_NOT_FOUND"] * 2
+        huge = {"name": "x" * 2_000_000}
+        with pytest.raises(NoReplyError, match=r"the record was not sent: .*too large"):
+            client.submit("OpenAccount", huge, "svc:huge", timeout_seconds=0.3)
+        assert client.submit("AdvanceTime", {}, "svc:2").code is None
+
+
 def test_it_says_what_is_wrong_before_anything_is_sent(settings: Settings) -> None:
     """What would be a dead letter, and so get no reply; an invalid field is the engine's business, which replies."""
     with client_of(settings) as client:
