@@ -212,7 +212,7 @@ def back_to(form: dict[str, str], default: str, position: int) -> str:
     return f"{path}{'&' if '?' in path else '?'}min_position={position}"
 
 
-UNDECIDED: Final = frozenset({"REPLY_TIMEOUT", "BUSY", "RATE_LIMITED", "UNAVAILABLE"})
+UNDECIDED: Final = frozenset({"REPLY_TIMEOUT", "BUSY", "RATE_LIMITED", "UNAVAILABLE", "READ_TIMEOUT"})
 """The codes after which the same form may be sent again: it was not decided, or nobody knows."""
 
 
