@@ -109,6 +109,15 @@ class Admission:
         caller: Caller = scope["tidings.caller"]
         self._limits.charge("writes", caller.subject, caller.rates, (orders - 1) * ORDER_OF_BATCH)
 
+    def charge_quotes(self, scope: Scope, quotes: int) -> None:
+        """Count quotes that a page asks for like a batch of orders: the page itself is a read.
+
+        Raises:
+            ApiError: RATE_LIMITED, before any of them is asked for.
+        """
+        caller: Caller = scope["tidings.caller"]
+        self._limits.charge("writes", caller.subject, caller.rates, 1 + (quotes - 1) * ORDER_OF_BATCH)
+
     def count_body(self, scope: Scope, size: int) -> None:
         """Count a body that was read: each 4 KiB of it, from the second on, are as much work as a write."""
         if size > BODY_OF_WRITE:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from api.page import desk, desk_forms, feeds, people, routes, session, set_aside, trading
 from api.page.frame import PageFrame
 from api.page.rendering import HEADERS, Pages
+from api.page.sales import KeptSales
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,7 @@ def add_pages(app: App, dead_letters: Callable[[], list[set_aside.Letter]] | Non
     """
     pages = app.state.pages = Pages()
     app.state.dead_letters = dead_letters
+    app.state.sales = KeptSales()
     for router in ROUTERS:
         app.include_router(router)
     app.add_route("/static/{name}", pages.assets.serve, include_in_schema=False)

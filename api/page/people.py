@@ -104,7 +104,8 @@ async def _show_account(read: Reader, template: str, account: str, *, all_rows: 
     values["sales"] = None
     mine = viewer is not None and viewer.can_trade and viewer.principal.account_id == values["account"].account_id
     if viewer is not None and mine and read.at is None and read.time is None:
-        values["sales"] = await sales(read.request, viewer.principal, values["positions"], values["markets"])
+        held, shown = values["positions"], values["markets"]
+        values["sales"] = await sales(read.request, viewer.principal, values["account"].account_id, held, shown)
     return answer_with(read, template, viewer, as_of, **values)
 
 

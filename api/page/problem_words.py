@@ -30,6 +30,9 @@ def field_words(field: str) -> str | None:
 
 def _codes() -> dict[str, str]:
     busy = _("The exchange is busy; nothing was done. Try again in a moment.")
+    unknown = _(
+        "The exchange did not answer in time. If you sent something, look whether it was done before you send it again."
+    )
     return _order_codes() | {
         "NOT_FOUND": _("There is no such page."),
         "STORY_NOT_FOUND": _("There is no such story."),
@@ -51,7 +54,8 @@ def _codes() -> dict[str, str]:
         "NOT_YET_PROJECTED": _("This page is not up to date yet. Load it again in a moment."),
         "INTERNAL": _("The exchange made a mistake. Whoever runs it finds the details in its log."),
         "LOG_LOST": _("The exchange stands still until people have restored its log."),
-        **dict.fromkeys(("BUSY", "READ_TIMEOUT", "UNAVAILABLE", "TOO_MANY_WAITS", "TOO_MANY_CONNECTIONS"), busy),
+        **dict.fromkeys(("BUSY", "TOO_MANY_WAITS", "TOO_MANY_CONNECTIONS"), busy),
+        **dict.fromkeys(("READ_TIMEOUT", "UNAVAILABLE"), unknown),  # perhaps of a read after a write that was decided
     }
 
 

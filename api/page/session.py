@@ -88,7 +88,10 @@ async def show_join(request: Request) -> Response:
 
 @router.post("/join")
 async def join(request: Request) -> Response:
-    """Open an account with an invitation, sign in, and show the account's key: this once."""
+    """Open an account with an invitation, sign in, and show the account's key: this once.
+
+    Sent again after the key was used, the form shows no key and signs nobody in.
+    """
     form = await form_of(request)
     context = context_of(request)
     code = form.get("code", "").rpartition("#")[2]  # whoever pastes the whole link is understood
@@ -100,7 +103,7 @@ async def join(request: Request) -> Response:
         return await _join_again(read, form, code, error)
     found: dict[str, Any] = msgspec.json.decode(bytes(answer.body))
     if found["key"] is None:
-        raise ApiError("INVITATION_USED_UP", "this form has opened an account already: sign in with its key")
+        return await _form(read, "joined.html", 409, account=found["name"], key=None)
     key_id = await _key_of(context, found["key"])
     read.min_position = found["position"]
     shown = await _form(read, "joined.html", account=found["name"], key=found["key"])

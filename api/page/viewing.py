@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from time import time_ns
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode
 
@@ -77,7 +78,9 @@ async def show(read: Reader, template: str, needs: Sequence[Need], query: Query,
 
 
 async def look(read: Reader, needs: Sequence[Need], query: Query) -> tuple[Viewer | None, dict[str, Any], AsOf]:
-    """Return who looks, the query's values, and what they stand for."""
+    """Return who looks, the query's values, and what they stand for: now, where a page has no past."""
+    if not has_past(read):
+        read.at = read.time = None
     principal = read.principal
     account_id = None if principal is None else principal.account_id
     more = () if account_id is None else (accounts.get_account,)
@@ -112,16 +115,23 @@ def is_past(read: Reader) -> bool:
     return read.at is not None or read.time is not None
 
 
+def has_past(read: Reader) -> bool:
+    """Return whether a page can be shown as it was."""
+    return not read.request.url.path.startswith(WITHOUT_PAST)
+
+
 def frame_of(read: Reader, viewer: Viewer | None, as_of: AsOf) -> dict[str, Any]:
     """Return what the frame of every page shows."""
     path = read.request.scope["raw_path"].decode("ascii")
-    shown_time = as_of.time if read.time is None else read.time  # nothing may have happened for long before
+    named = read.time
+    # Of a time that was, although nothing may have happened for long before; one to come has no state yet.
+    shown_time = as_of.time if named is None or named > time_ns() // 1_000 else named
     return {
         "viewer": viewer,
         "as_of": as_of,
         "is_past": is_past(read),
         "path": path,
-        "has_past": read.request.method == "GET" and not path.startswith(WITHOUT_PAST),
+        "has_past": read.request.method == "GET" and has_past(read),
         "shown_time": shown_time,
         "minute": datetime.fromtimestamp(shown_time // MICRO, UTC).strftime("%Y-%m-%dT%H:%M"),
         "origin": f"{read.request.url.scheme}://{read.request.url.netloc}",
@@ -212,7 +222,7 @@ def back_to(form: dict[str, str], default: str, position: int) -> str:
     return f"{path}{'&' if '?' in path else '?'}min_position={position}"
 
 
-UNDECIDED: Final = frozenset({"REPLY_TIMEOUT", "BUSY", "RATE_LIMITED", "UNAVAILABLE"})
+UNDECIDED: Final = frozenset({"REPLY_TIMEOUT", "BUSY", "RATE_LIMITED", "UNAVAILABLE", "READ_TIMEOUT"})
 """The codes after which the same form may be sent again: it was not decided, or nobody knows."""
 
 

@@ -79,3 +79,34 @@ def test_a_time_leads_to_a_page(exchange: Exchange, clients: Clients, time: str,
     assert (answer.status_code, answer.headers["location"]) == (303, leads_to)
     assert client.get("/then", params={"time": time, "path": "//evil.example"}).headers["location"].startswith("/")
     assert not client.get("/then", params={"time": time, "path": "//evil.example"}).headers["location"].startswith("//")
+
+
+def bar_of(page: str) -> str:
+    """Return the words of the bar of the past; "" where there is none."""
+    found = re.search(r'<aside class="pastbar".*?</p>', page, re.DOTALL)
+    return " ".join(re.sub(r"<[^>]+>", " ", found[0]).split()) if found else ""
+
+
+def test_a_page_of_the_past_says_nothing_of_now(newsroom: Newsroom, clients: Clients) -> None:
+    """Neither of the odds of positions; and of a time to come it says which state it shows."""
+    trader = newsroom.trader
+    position = trader.place(newsroom.binary["market_id"], quantity="5")["position"]
+    client = clients.signed_in(trader.api.key)
+    for path in ("/portfolio", f"/accounts/{trader.account_id}"):
+        now, then = (client.get(path, params={name: position}).text for name in ("min_position", "as_of_position"))
+        assert ("at the odds of now" in now, "at the odds of that time" in now) == (True, False)
+        assert ("at the odds of now" in then, "at the odds of that time" in then) == (False, True)
+        assert ">Now</th>" not in then
+    to_come = client.get("/leaderboard", params={"as_of": "2999-01-01"}).text
+    assert bar_of(to_come).startswith("As it was at position")
+    assert "2999" not in to_come
+
+
+@pytest.mark.parametrize("path", ["/desk", "/desk/people", "/desk/set-aside"])
+def test_pages_without_a_past_are_of_now(exchange: Exchange, clients: Clients, path: str) -> None:
+    """Whatever their addresses name: no bar of the past stands above what is of now."""
+    client = clients.signed_in(exchange.api.key)
+    for query in ({"as_of_position": "1"}, {"as_of": "2001-02-03"}):
+        answer = client.get(path, params=query)
+        assert answer.status_code == 200, answer.text
+        assert bar_of(answer.text) == ""

@@ -10,6 +10,7 @@ import pytest
 
 from api.page.filters import signed
 from domain.money import parse_decimal
+from tests.api.http.test_rate_limits import at, serving
 
 if TYPE_CHECKING:
     import httpx
@@ -102,6 +103,7 @@ def test_beside_the_value_stands_what_a_sale_would_bring(
 ) -> None:
     """In a thin market one's own purchase lifts the value at once; the sale brings what the column said, and not more."""
     monkeypatch.setattr("api.page.sales.PATIENCE_SECONDS", 60)  # however busy this machine is
+    monkeypatch.setattr("api.page.sales.KEPT_SECONDS", 0)
     trader, market = exchange.trader(), exchange.market(fee_rate="0.02")
     placed = trader.place(market["market_id"], quantity="60")
     client = clients.signed_in(trader.api.key)
@@ -124,3 +126,30 @@ def test_beside_the_value_stands_what_a_sale_would_bring(
     trader.api.done("/orders/cancel", {})
     sold = trader.place(market["market_id"], side="sell", quantity="60")
     assert f"{float(sold['cost']) - float(sold['fee']):.2f}" == row["If sold now"]
+
+
+def test_quotes_of_a_portfolio_are_charged_and_kept(
+    exchange: Exchange, clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loaded again and again they go to the engine once, as long as the shares stay; beyond the rate of writes not at all."""
+    monkeypatch.setattr("api.page.sales.PATIENCE_SECONDS", 60)
+    monkeypatch.setattr("api.page.sales.KEPT_SECONDS", 600)
+    trader, market = exchange.trader(), exchange.market()
+    position = trader.place(market["market_id"], quantity="10")["position"]
+    with serving(exchange, key_writes_per_second=0.002, burst_ms=1_000_000) as api:  # two writes
+        client = clients.signed_in(trader.api.key)
+        client.base_url = api.client.base_url
+
+        def sale() -> str:
+            answer = client.get("/portfolio", params={"min_position": position})
+            assert answer.status_code == 200
+            return rows_of(answer, "positions")[0][6]
+
+        first = sale()
+        assert float(first) > 0
+        assert [sale() for _ in range(4)] == [first] * 4
+        position = trader.place(market["market_id"], quantity="10")["position"]  # by the other server
+        assert float(sale()) > float(first)
+        position = trader.place(market["market_id"], quantity="10")["position"]
+        assert sale() == "\N{EN DASH}"
+        assert at(api, trader).post("/orders", trader.order(market["market_id"])).status_code == 429

@@ -12,6 +12,7 @@ from api.page.desk_words import fault_of
 from api.page.languages import current
 from api.page.problem_words import problem_words
 from api.page.tickets import problem_of
+from api.page.viewing import UNDECIDED
 from tests.page.conftest import SAME
 
 if TYPE_CHECKING:
@@ -38,6 +39,14 @@ def test_no_message_of_the_api_reaches_people(code: str) -> None:
         for english, german in zip(*told, strict=True):
             assert RAW not in english
             assert english != german
+
+
+@pytest.mark.parametrize("code", sorted(UNDECIDED))
+def test_no_words_say_that_nothing_was_done_where_nobody_knows(code: str) -> None:
+    """A write may have been decided when the read after it fails; only what is refused before it is sent was surely not done."""
+    told = problem_words(code, {})
+    assert ("nothing was done" in told) == (code == "BUSY")
+    assert ("whether it was done" in told) == (code in {"READ_TIMEOUT", "UNAVAILABLE"})
 
 
 def test_words_stand_beside_the_field() -> None:

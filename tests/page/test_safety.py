@@ -187,6 +187,26 @@ def test_a_form_that_was_refused_can_be_sent_again(exchange: Exchange, clients: 
             assert page.status_code == status, page.text
 
 
+def test_a_form_of_an_invitation_sent_again_says_that_one_has_joined(exchange: Exchange, clients: Clients) -> None:
+    """Whoever sends it again after the key was used reads where to go; no key is shown, and nobody is signed in."""
+    code = exchange.api.done("/invitations", {"credits": "5", "uses": 1, "expires_at": FAR})["code"]
+    page = clients.new().get("/join")
+    key = re.search(r'name="form_key" value="([^"]+)"', page.text)
+    assert key is not None
+    form = {"code": code, "name": "twice", "form_key": key[1]}
+    first = clients.new().post("/join", data=form, headers=SAME)
+    made = re.search(r'value="(tdg_[^"]+)"', first.text)
+    assert made is not None
+    assert exchange.api.as_key(made[1]).get("/me").status_code == 200
+
+    again = clients.new().post("/join", data=form, headers=SAME)
+
+    assert again.status_code == 409
+    assert "This form has opened the account twice already: sign in with its key." in again.text
+    assert "tdg_" not in again.text
+    assert "set-cookie" not in again.headers
+
+
 @pytest.mark.parametrize("code", sorted(UNDECIDED))
 def test_a_form_stays_one_command_while_nobody_knows(code: str) -> None:
     """Its key stays after an answer that says nothing about the command, and no other time."""
