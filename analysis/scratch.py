@@ -117,9 +117,10 @@ class _FoldProcess:
     def __init__(self, world: FoldedWorld) -> None:
         self._batches: Queue[bytes | None] = Queue(BATCHES_WAITING)
         self._is_broken = False
-        # Its own group, so that Ctrl-C ends the comparison, which ends it.
+        # Its own group, so that Ctrl-C ends the comparison, which ends it. -P: the current folder is the user's, and may have
+        # modules of our names.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "analysis.fold_child"],
+            [sys.executable, "-P", "-m", "analysis.fold_child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             process_group=0,
