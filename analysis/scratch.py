@@ -40,7 +40,7 @@ class ScratchBusyError(Exception):
 
 
 class FoldError(RuntimeError):
-    """The process that folds a world has failed; the message is its traceback."""
+    """The process that folds a world was ended, has lost the database, or has failed; then the message is its traceback."""
 
 
 @contextmanager
@@ -170,6 +170,6 @@ class _FoldProcess:
         assert self._process.stdout is not None, "it is a pipe"
         answer = read_frame(self._process.stdout)
         if answer is None:
-            raise FoldError(f"the process that folds {self._process.args!r} ended with {self._process.wait()}")
+            raise FoldError(f"the process that folds a world ended with {self._process.wait()}")
         if answer:
             raise FoldError(answer.decode())
