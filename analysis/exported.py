@@ -80,7 +80,7 @@ def read_export(folder: Path, partition: int = 0) -> tuple[Callable[[int, int], 
         raise ExportError(
             f"{folder} has no events of partition {partition}: is it a folder that `tidings export` wrote?"
         )
-    _refuse_holes(folder, files)
+    _refuse_holes(folder, partition, files)
 
     def read(after: int, until: int) -> Iterator[Batch]:
         for first, last, path in files:
@@ -99,7 +99,7 @@ def _files(folder: Path) -> list[tuple[int, int, Path]]:
     return sorted((int(match[1]), int(match[2]), path) for match, path in found)
 
 
-def _refuse_holes(folder: Path, files: list[tuple[int, int, Path]]) -> None:
+def _refuse_holes(folder: Path, partition: int, files: list[tuple[int, int, Path]]) -> None:
     """Raise ExportError where a file is missing or shorter than it was, or where events of some markets only are there."""
     expected = 1
     for first, last, path in files:
@@ -116,11 +116,15 @@ def _refuse_holes(folder: Path, files: list[tuple[int, int, Path]]) -> None:
         raise ExportError(f"{folder / 'manifest.json'} is not the manifest of an export: {error}") from None
     if manifest.markets is not None:
         raise ExportError(f"{folder} has the events of some markets only: the state of the exchange needs all")
-    sizes = {file.name: file.bytes for file in manifest.files}
-    for _, _, path in files:
-        size, said = path.stat().st_size, sizes.get(path.relative_to(folder).as_posix())
-        if said is not None and size != said:
-            raise ExportError(f"{path} has {size:,} bytes, and {said:,} were written: run `tidings export` again")
+    present = {path.relative_to(folder).as_posix() for _, _, path in files}
+    for file in manifest.files:
+        if not file.name.startswith(f"events/partition={partition}/"):
+            continue
+        path = folder / file.name
+        if file.name not in present:
+            raise ExportError(f"{path} is missing, and the manifest names it: run `tidings export` again")
+        if (size := path.stat().st_size) != file.bytes:
+            raise ExportError(f"{path} has {size:,} bytes, and {file.bytes:,} were written: run `tidings export` again")
 
 
 def _batches(rows: Iterable[tuple[Any, ...]], partition: int) -> Iterator[Batch]:

@@ -11,6 +11,7 @@ import traceback
 from typing import Final
 
 import msgspec
+import psycopg
 
 from analysis.world_fold import FoldBatch, FoldedWorld, WorldFold
 from messages.frames import read_frame, write_frame
@@ -20,7 +21,7 @@ _batch: Final = msgspec.msgpack.Decoder(FoldBatch).decode
 
 
 def main() -> None:
-    """Fold until the end; answer with an empty frame, or with a traceback."""
+    """Fold until the end; answer with an empty frame, or with what went wrong."""
     steps = sys.stdin.buffer
     if (first := read_frame(steps)) is None:
         return
@@ -31,6 +32,9 @@ def main() -> None:
             if content is None:
                 return
             fold.finish()
+    except psycopg.OperationalError as error:  # no fault of ours
+        problem = " ".join(str(error).split())
+        write_frame(sys.stdout.buffer, f"the process that folds a world has lost the database: {problem}".encode())
     except Exception:  # noqa: BLE001  told to the process that waits
         write_frame(sys.stdout.buffer, traceback.format_exc().encode())
     else:

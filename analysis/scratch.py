@@ -40,7 +40,7 @@ class ScratchBusyError(Exception):
 
 
 class FoldError(RuntimeError):
-    """The process that folds a world has failed; the message is its traceback."""
+    """The process that folds a world was ended, has lost the database, or has failed; then the message is its traceback."""
 
 
 @contextmanager
@@ -117,9 +117,10 @@ class _FoldProcess:
     def __init__(self, world: FoldedWorld) -> None:
         self._batches: Queue[bytes | None] = Queue(BATCHES_WAITING)
         self._is_broken = False
-        # Its own group, so that Ctrl-C ends the comparison, which ends it.
+        # Its own group, so that Ctrl-C ends the comparison, which ends it. -P: the current folder is the user's, and may have
+        # modules of our names.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "analysis.fold_child"],
+            [sys.executable, "-P", "-m", "analysis.fold_child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             process_group=0,
@@ -169,6 +170,6 @@ class _FoldProcess:
         assert self._process.stdout is not None, "it is a pipe"
         answer = read_frame(self._process.stdout)
         if answer is None:
-            raise FoldError(f"the process that folds {self._process.args!r} ended with {self._process.wait()}")
+            raise FoldError(f"the process that folds a world ended with {self._process.wait()}")
         if answer:
             raise FoldError(answer.decode())

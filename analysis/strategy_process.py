@@ -57,10 +57,11 @@ class StrategyProcess:
             reading, answers = os.pipe()
             self._steps = stack.enter_context(os.fdopen(writing, "wb"))
             self._answers = stack.enter_context(os.fdopen(reading, "rb"))
-            command = [sys.executable, "-m", "analysis.strategy_child", *self._arguments, str(steps), str(answers)]
+            # -P: the current folder is the user's, and may have modules of our names.
+            command = [sys.executable, "-P", "-m", "analysis.strategy_child"]
             try:
                 self._process = subprocess.Popen(  # noqa: S603  our own module
-                    command,
+                    [*command, *self._arguments, str(steps), str(answers)],
                     stdin=subprocess.DEVNULL,
                     stdout=2,
                     pass_fds=(steps, answers),

@@ -25,7 +25,7 @@ class ChildProcess:
         """Start it. Its lines go to the file `output`. By default its log lines go to where ours go, and we read its stdout."""
         self._name = name
         self._process = subprocess.Popen(  # noqa: S603  our own program
-            [sys.executable, "-m", "api", name],
+            [sys.executable, "-P", "-m", "api", name],  # -P: not from the user's folder
             env=environment(settings),
             stdin=subprocess.DEVNULL,
             stdout=output or subprocess.PIPE,

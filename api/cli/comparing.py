@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from api.cli.command import NO, WRONG_USE, complain, mention_demo, show_progress
+from api.cli.command import NO, UNREACHABLE, WRONG_USE, complain, mention_demo, show_progress
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -27,9 +27,10 @@ def compared(
 
     from analysis.control import ControlError
     from analysis.replay import history_of_log
-    from analysis.scratch import ScratchBusyError
+    from analysis.scratch import FoldError, ScratchBusyError
     from api.cli.opening import opened
     from api.cli.whatif_report import control_failed
+    from api.export.event_process import EventProcessError
     from messages.events import UnreadableEventError
     from projections.machine.known_log import log_identity
 
@@ -55,6 +56,9 @@ def compared(
             print(encode(control_failed(error)).decode() if options.json else f"control: {error}")
         except (ScratchBusyError, UnreadableEventError) as error:
             complain(error)
+        except (FoldError, EventProcessError) as error:
+            complain(error)
+            return UNREACHABLE
         except problems as error:
             complain(error)
     return NO

@@ -38,6 +38,7 @@ def add_commands(commands: Commands) -> None:
 def _export(options: Namespace, settings: Settings) -> int:
     from api.cli.opening import opened
     from api.export.errors import ExportRefusedError, MissingDuckDBError
+    from api.export.event_process import EventProcessError
     from api.export.run import ExportOptions, export
     from api.export.snapshot import ExportSource
     from api.export.tables import TABLES
@@ -62,7 +63,7 @@ def _export(options: Namespace, settings: Settings) -> int:
     except ExportRefusedError as error:
         complain(error)
         return NO
-    except MissingDuckDBError as error:
+    except (MissingDuckDBError, EventProcessError) as error:
         complain(error)
         return UNREACHABLE
     if not report.manifest.until and options.until_position is None and until_time is None:

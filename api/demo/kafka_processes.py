@@ -83,7 +83,7 @@ class KafkaProcesses:
 
     def _run(self, *arguments: str) -> None:
         done = subprocess.run(  # noqa: S603  our own program
-            [sys.executable, "-m", "api", *arguments],
+            [sys.executable, "-P", "-m", "api", *arguments],  # -P: not from the user's folder
             env=environment(self.settings),
             capture_output=True,
             text=True,

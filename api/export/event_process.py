@@ -34,7 +34,8 @@ def blocks_beside(form: EventForm, pages: Iterable[list[EventRow]]) -> Iterator[
 
     Raises UnreadableEventError, and EventProcessError if the process was ended by others.
     """
-    command = [sys.executable, "-m", "api.export.event_process"]
+    # -P: the current folder is the user's, and may have modules of our names.
+    command = [sys.executable, "-P", "-m", "api.export.event_process"]
     # Its own group, so that Ctrl-C ends the export, which ends it.
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0) as process:  # noqa: S603  our own module
         assert process.stdin is not None, "it is a pipe"

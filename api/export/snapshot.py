@@ -96,14 +96,21 @@ class ExportSnapshot:
         """Write the file of a table that has the rows from position `first` on, or the state; return its entry."""
         return self.finish(self.write_rows(table, folder, first, part))
 
-    def write_rows(self, table: ExportedTable, folder: Path, first: int = 1, part: str = "") -> WrittenRows:
-        """Write the rows of that file as JSON lines, for `finish`."""
+    def write_rows(
+        self,
+        table: ExportedTable,
+        folder: Path,
+        first: int = 1,
+        part: str = "",
+        go_on: Callable[[], None] = lambda: None,
+    ) -> WrittenRows:
+        """Write the rows of that file as JSON lines, for `finish`. `go_on` is asked at each page, and raises to end it."""
         name = table.file_name(first, self.ending, part)
         path = folder / name
         rows = part_of(path) if self.duckdb is None else path.with_name(f"{path.name}.rows.part")
         last = table.last(first, self.until)
         lines = Lines(table.amounts)
-        write_part(rows, self._lines(table, first - 1, last, part, lines))
+        write_part(rows, _asking(go_on, self._lines(table, first - 1, last, part, lines)))
         return WrittenRows(table, path, rows, name, first, last, lines)
 
     def finish(self, written: WrittenRows) -> FileEntry:
@@ -139,6 +146,12 @@ class ExportSnapshot:
         if table.name == EQUITY:
             return equity_lines(self.source.connection, values, lines)
         return copy_lines(self.source.connection, table, values, where, lines)
+
+
+def _asking(go_on: Callable[[], None], pages: Iterable[bytes]) -> Iterator[bytes]:
+    for page in pages:
+        go_on()
+        yield page
 
 
 @contextmanager

@@ -59,14 +59,22 @@ def write_files(
         ThreadPoolExecutor(1, thread_name_prefix="export-finish") as finisher,
         ThreadPoolExecutor(1, thread_name_prefix="export-events") as beside,
     ):
-        events = beside.submit(writer.write, [file for file in files if file.table.name == EVENTS], finisher)
-        writer.write([file for file in files if file.table.name != EVENTS], finisher)
-        events.result()
+        try:
+            events = beside.submit(writer.write, [file for file in files if file.table.name == EVENTS], finisher)
+            writer.write([file for file in files if file.table.name != EVENTS], finisher)
+            events.result()
+        except BaseException:  # Ctrl-C too: the executors wait for their threads
+            writer.stop()
+            raise
     names = [writer.name_of(file) for file in files]
     manifest.files = [writer.known[name] for name in names]
     write_file(folder / "README.md", readme(manifest).encode())
     manifest.save(folder)
     return [name for name in names if name in writer.written]
+
+
+class _StoppedError(Exception):
+    """The other thread has failed, or the export is to end."""
 
 
 class _FileWriter:
@@ -90,7 +98,7 @@ class _FileWriter:
         self._check = check
         self._lock = Lock()
         self._saved = monotonic()
-        self._failed = False
+        self._is_stopped = False
 
     def name_of(self, file: ExportedFile) -> str:
         """Return the name of a file."""
@@ -99,24 +107,34 @@ class _FileWriter:
     def write(self, files: Iterable[ExportedFile], finisher: Executor) -> None:
         """Write those files that are not whole, one after the other; one is finished while the next one is begun.
 
-        Ends early where the other thread has failed.
+        Ends early, within a page of lines, once the writer is stopped: by `stop`, or as the other thread has failed.
         """
         finishing: list[Future[FileEntry]] = []  # at most one
         try:
             for file in files:
-                if self._failed:
-                    return
+                self._go_on()
                 if self._is_whole(file):
                     continue
                 last = file.table.last(file.first, self._held.until)
                 self._progress(f"{self.name_of(file)}: up to position {last:,} of {self._held.until:,}")
-                rows = self._held.write_rows(file.table, self._folder, file.first, file.part)
+                rows = self._held.write_rows(file.table, self._folder, file.first, file.part, self._go_on)
                 self._note(finishing)
                 finishing.append(finisher.submit(self._held.finish, rows))
             self._note(finishing)
+        except _StoppedError:
+            return  # whoever stopped it tells why
         except BaseException:
-            self._failed = True
+            self.stop()
             raise
+
+    def stop(self) -> None:
+        """Let both threads end before their next page of lines."""
+        self._is_stopped = True
+
+    def _go_on(self) -> None:
+        """Return while there is no reason to stop. Raises _StoppedError."""
+        if self._is_stopped:
+            raise _StoppedError
 
     def _note(self, finishing: list[Future[FileEntry]]) -> None:
         """Wait for the file that is being finished, if there is one, and note it. Save the manifest now and then."""

@@ -126,6 +126,9 @@ def test_an_export_that_is_not_whole_is_refused(tmp_path: Path, kind: str) -> No
     assert f"{len(whole):,} were written" in problem()
     files[-1].write_bytes(whole)
     assert history_of_export(tmp_path).at().position == len(LOG)
+    files[-1].unlink()
+    assert f"{files[-1]} is missing" in problem(), "a shorter history is no history"
+    files[-1].write_bytes(whole)
     manifest.write_text(json.dumps({"markets": ["m0"], "files": []}))
     assert "some markets only" in problem()
     manifest.write_text("{")

@@ -67,6 +67,21 @@ def test_what_the_process_fails_with_is_told(dsn: str, monkeypatch: pytest.Monke
     assert not folding()
 
 
+def test_a_database_that_is_lost_is_told_in_a_sentence(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no fault of the program, so there is no traceback."""
+    monkeypatch.setattr(scratch, "BATCH_EVENTS", 50)
+    with closing(ScratchFold(dsn, f"{scratch.PREFIX}lost")) as fold, connect(dsn) as connection:
+        for recorded in LOG[:50]:
+            fold.add(recorded)
+        ending = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
+        assert any(connection.execute(ending, [connection.info.dbname]).fetchall() for _ in polls(60))
+
+        with pytest.raises(FoldError, match="the process that folds a world has lost the database: ") as told:
+            add_all(fold)
+
+    assert "\n" not in str(told.value)
+
+
 def add_all(fold: ScratchFold) -> None:
     """Add events until the fold fails."""
     for _ in polls(60):

@@ -38,6 +38,20 @@ raise SystemExit(api.cli.main.main(["whatif", "--subsidy", "2000"]))
 """
 """A program that rests when both worlds are decided."""
 
+ENDED = """
+import analysis.scratch, api.cli.main, api.export.event_lines
+analysis.scratch.BATCH_EVENTS, api.export.event_lines.PROCESS_EVENTS, api.export.event_lines.PAGE_EVENTS = 50, 0, 50
+popen = analysis.scratch.subprocess.Popen
+class Killed(popen):
+    def __init__(self, command, **options):
+        super().__init__(command, **options)
+        if "%s" in command:
+            self.kill()
+analysis.scratch.subprocess.Popen = Killed
+raise SystemExit(api.cli.main.main(%s))
+"""
+"""A program whose child process is killed as soon as it is there."""
+
 
 def scratch(dsn: str) -> list[str]:
     """The scratch schemas in a database."""
@@ -198,6 +212,23 @@ def test_scratch_schemas_are_gone_after_an_end_at_any_time(database: str, end: s
             if (again := tidings(settings, "whatif")).returncode == 0:
                 break
         assert again.returncode == 0, again.stderr
+    assert scratch(database) == []
+
+
+@pytest.mark.parametrize("command", ["whatif", "export"])
+def test_a_child_that_others_end_is_told_in_a_sentence(database: str, tmp_path: Path, command: str) -> None:
+    """The exit code says that something needed is not there; nothing is left."""
+    fill(database, LOG.log)
+    child = "analysis.fold_child" if command == "whatif" else "api.export.event_process"
+    arguments = [command] if command == "whatif" else [command, str(tmp_path / "x"), "--what", "events"]
+
+    done = subprocess.run(
+        [sys.executable, "-c", ENDED % (child, arguments)],
+        env=environment(Settings(dsn=database)), capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+    assert (done.returncode, len(done.stderr.splitlines())) == (3, 1), done.stderr
+    assert "ended with -9" in done.stderr
     assert scratch(database) == []
 
 

@@ -28,6 +28,39 @@ with opened(sys.argv[1]) as source:
 """
 """Exports, and prints a line before each file."""
 
+INTERRUPTED = """
+import os, signal, sys, threading
+from pathlib import Path
+from api.export import event_lines, run, tables
+from local.processes import polls
+from tests.api.export.exchange import opened
+
+def main_thread_waits():
+    frame = sys._current_frames()[threading.main_thread().ident]
+    while frame is not None and frame.f_code.co_name != "shutdown":
+        frame = frame.f_back
+    return frame is not None
+
+handled = threading.Event()
+
+def handle(*_):
+    handled.set()
+    raise KeyboardInterrupt
+
+def interrupt(line):
+    print(line, flush=True)
+    while not handled.is_set():  # a signal just before the main thread begins to wait does not wake it
+        os.kill(os.getpid(), signal.SIGINT)
+        handled.wait(1)
+    next(None for _ in polls(30) if main_thread_waits())
+
+signal.signal(signal.SIGINT, handle)
+tables.FILE_POSITIONS, event_lines.PAGE_EVENTS = int(sys.argv[3]), 50
+with opened(sys.argv[1]) as source:
+    run.export(Path(sys.argv[2]), source, run.ExportOptions(format="jsonl", tables=["events"]), interrupt)
+"""
+"""Exports events, and gets Ctrl-C when the first file is begun."""
+
 
 def kill_after(dsn: str, folder: Path, file_format: str, lines: int, seconds: float, process_events: int) -> bool:  # noqa: PLR0917
     """Export until so many files are begun, wait a little, and kill. Return whether the export was still going on."""
@@ -69,6 +102,17 @@ def kill_often(dsn: str, folder: Path, file_format: str, kills: int, seed: int, 
 def test_a_killed_export_goes_on(dsn: str, tmp_path: Path, file_format: str) -> None:
     """Two kills."""
     kill_often(dsn, tmp_path, file_format, 2, 1)
+
+
+def test_ctrl_c_ends_an_export_within_a_page(dsn: str, tmp_path: Path) -> None:
+    """The file that is being written is not written to its end, and no other one is begun."""
+    command = [sys.executable, "-c", INTERRUPTED, dsn, str(tmp_path / "x"), str(FILE_POSITIONS)]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    assert done.stderr.splitlines()[-1] == "KeyboardInterrupt"
+    assert len(done.stdout.splitlines()) == 1
+    assert not list((tmp_path / "x").rglob("*.jsonl"))
 
 
 @pytest.mark.chaos
