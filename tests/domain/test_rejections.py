@@ -5,8 +5,8 @@ from pathlib import Path
 
 from domain.rejections import Code
 
-ELSEWHERE = {Code.COMMAND_ID_REUSED, Code.BUSY}
-"""The codes of the engine: the rules never see a command twice, nor one for which there is no room now."""
+ELSEWHERE = {Code.COMMAND_ID_REUSED}
+"""The codes of the engine: the rules never see a command twice."""
 
 
 def test_every_code_is_asked_for_by_a_test_here() -> None:

@@ -61,7 +61,7 @@ def test_the_examples_are_a_story(begin: Callable[[str, Path], Exchange], databa
             body = body | {"code": known["code"]}
         method = "PATCH" if name == "amend_order" else "POST"
         answer = api.send(method, filled(path, operation, **known, **{"market": market} if market else {}) or "", body)
-        assert answer.status_code in {200, 201}, (step, answer.text, api.client.get("/v1/stories/rates").text)
+        assert answer.status_code in {200, 201}, (step, answer.text, api.get("/stories/rates").text)
         known |= {each: answer.json()[each] for each in MADE if each in answer.json()}
         assert all(result.get("code") is None for result in answer.json().get("results", ()))
         api.data("/stories", min_position=answer.json().get("position", 0))  # the next step may name what this one made
