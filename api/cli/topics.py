@@ -72,7 +72,8 @@ def _grow(options: Namespace, settings: Settings) -> int:
         return NO
     for name in grown:
         print(f"{name} has {options.partitions} partitions")
-    print(f"Set TIDINGS_PARTITIONS={options.partitions} for every process, and start an engine for each new partition.")
+    print(f"Set TIDINGS_PARTITIONS={options.partitions} for every process: first for engines, one for each partition.")
+    print("Start the others when all engines run with it.")
     return DONE
 
 

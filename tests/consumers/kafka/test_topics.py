@@ -77,7 +77,7 @@ def test_topics_grow_and_never_shrink(settings: Settings, capsys: pytest.Capture
             assert gateway.submit_blocking("open", OpenAccount("", "Ada")).code is None
     finally:
         engine.stop()
-    assert "TIDINGS_PARTITIONS=3" in capsys.readouterr().out
+    assert "TIDINGS_PARTITIONS=3 for every process: first for engines" in capsys.readouterr().out
     three = [settings.model_copy(update={"partitions": 3, "partition": each}) for each in range(3)]
     assert [check_topics(each) for each in three] == [[], [], []]
     assert grow_topics(settings, 3) == []
