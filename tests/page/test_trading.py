@@ -10,6 +10,8 @@ from playwright.sync_api import expect
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from playwright.sync_api import Route
+
     from tests.page.conftest import Newsroom, Visitor
 
 
@@ -170,3 +172,36 @@ def test_a_wrong_result_is_disputed_on_the_page(newsroom: Newsroom, visitors: Ca
     expect(page.locator("#notes")).to_contain_text("disputed: “It was seen on Monday.”")
     expect(page.locator("#state")).to_contain_text("Disputed")
     assert api.data(path, min_position=newsroom.exchange.head())["status"] == "disputed"
+
+
+def test_an_order_without_an_answer_keeps_its_form(newsroom: Newsroom, visitors: Callable[..., Visitor]) -> None:
+    """Trading is halted meanwhile, and the page hears of it: sent again with its id, the order is found, and is still one."""
+    trader, market = newsroom.trader, newsroom.binary
+    visitor = visitors()
+    visitor.expected = ("Failed to load resource",)
+    visitor.sign_in(trader.api.key or "")
+    page = visitor.open(f"/markets/{market['slug']}")
+    expect(page.locator("#live")).to_have_text("Live")
+    page.get_by_label("Credits to spend").fill("5")
+    confirm = page.get_by_role("button", name=re.compile("^Buy Yes for "))
+    expect(confirm).to_be_enabled()
+    sent = page.locator("#review [name=client_order_id]").input_value()
+
+    def lose(route: Route) -> None:
+        if "step=confirm" not in (route.request.post_data or ""):
+            return route.continue_()
+        route.fetch(max_redirects=0)
+        newsroom.exchange.api.done(f"/markets/{market['market_id']}/halt")
+        return route.abort()
+
+    page.route("**/orders", lose)
+    confirm.click()
+    expect(page.locator("#state")).to_contain_text("Trading is halted")
+    expect(confirm).to_be_enabled()
+    assert page.locator("#review [name=client_order_id]").input_value() == sent
+    page.unroute("**/orders")
+    confirm.click()
+    expect(page.locator("#placed")).to_contain_text("You bought")
+    expect(page.locator("#ticket-box")).to_contain_text("Nobody can trade until it is resumed.")
+    orders = trader.api.data(f"/accounts/{trader.account_id}/orders", min_position=newsroom.exchange.head())
+    assert [each["client_order_id"] for each in orders] == [sent]

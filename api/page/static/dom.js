@@ -102,11 +102,16 @@ export function isAlike(old, fresh) {
 }
 
 /** Bring all parts of the page that are made from read models up to date with a newer one. Most change in place; one with
- * `data-whole` is replaced when that differs: a form by a sentence, when trading has ended. @param {Document} fresh */
+ * `data-whole` is replaced when that differs: a form by a sentence, when trading has ended. One with `data-sent` stays: nobody
+ * knows yet what became of its order, and only its form can ask for it by its id. @param {Document} fresh */
 export function update(fresh) {
   for (const old of document.querySelectorAll("[data-whole]")) {
     const found = fresh.getElementById(old.id);
     if (!found || found.getAttribute("data-whole") === old.getAttribute("data-whole")) continue;
+    if (old.hasAttribute("data-sent")) {
+      late = fresh;
+      continue;
+    }
     const next = document.importNode(found, true), isHeld = old.contains(document.activeElement);
     old.replaceWith(next);
     if (isHeld) next.focus({ preventScroll: true });
@@ -118,4 +123,14 @@ export function update(fresh) {
   localTimes(document);
   if (fresh.title) document.title = fresh.title;
   document.dispatchEvent(new CustomEvent("tidings:updated"));
+}
+
+/** @type {Document|null} */
+let late = null;
+
+/** Let a part that had to stay follow again: its order is decided. @param {Element|null} part */
+export function decided(part) {
+  part?.removeAttribute("data-sent");
+  if (late) update(late);
+  late = null;
 }

@@ -1,5 +1,5 @@
 // The order ticket in place: the server's review is fetched while one types, and confirmed without leaving the page.
-import { isAlike, morph, page, say, update } from "./dom.js?v=VERSION";
+import { decided, isAlike, morph, page, say, update } from "./dom.js?v=VERSION";
 
 const QUIET_MS = 250;
 const REQUOTE_MS = 1000;
@@ -75,6 +75,9 @@ function replaceBox(fresh) {
   return Boolean(next);
 }
 
+/** The id that makes the order of a page one, however often it is sent. @param {Document} of */
+function orderId(of) { return of.querySelector("#review [name=client_order_id]")?.getAttribute("value"); }
+
 function clear() {
   const slot = document.getElementById("review");
   slot?.replaceChildren();
@@ -87,11 +90,18 @@ async function send(order, step) {
   busy = true;
   clearTimeout(timer);
   for (const each of order.querySelectorAll("button[name=step]")) each.setAttribute("disabled", "");
+  const box = document.getElementById("ticket-box"), id = orderId(document);
+  if (step === "confirm") box?.setAttribute("data-sent", "");
   const fresh = await page(order.action, { body: fields(order, step).toString(), key: "ticket" });
   busy = false;
   const placed = fresh?.getElementById("placed");
-  if (!fresh || !placed) return put(fresh);
+  if (!fresh || !placed) {
+    put(fresh);
+    if (fresh?.getElementById("ticket-box") && orderId(fresh) !== id) decided(box); // undecided, it keeps its id
+    return;
+  }
   replaceBox(fresh);
+  decided(null);
   update(fresh);
   say((placed.textContent || "").replace(/\s+/g, " ").trim(), true);
   document.getElementById("amount")?.focus();
@@ -137,7 +147,7 @@ document.addEventListener("tidings:odds", (event) => {
   const box = document.querySelector("[data-ticket]");
   const isOurs = box?.getAttribute("data-ticket") === /** @type {CustomEvent} */ (event).detail.market_id;
   // The old quote stays valid meanwhile: the order's bound refuses what has moved too far.
-  if (isOurs && document.querySelector("#review button") && Date.now() - quotedAt > REQUOTE_MS) review();
+  if (isOurs && !box?.hasAttribute("data-sent") && document.querySelector("#review button") && Date.now() - quotedAt > REQUOTE_MS) review();
 });
 
 // Whoever was quicker than this module has typed already.
