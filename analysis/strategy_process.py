@@ -36,7 +36,7 @@ STOP_SECONDS: Final = 5.0
 
 
 class StrategyError(Exception):
-    """The strategy raised an error, ended its process, or sent what is no order."""
+    """The strategy raised an error, ended its process, did not answer, or sent what is no order."""
 
 
 class StrategyProcess:

@@ -65,6 +65,7 @@ class EventStreams:
             closed = await stream.run(request_id)
         finally:
             gone.cancel()
+            subscriber.send_at_once = None  # the stream has the subscriber too: a circle
             self._hub.leave(subscriber)
             self._hub.metrics.connections.labels("sse").dec()
         self._hub.metrics.closed.labels(closed.reason).inc()

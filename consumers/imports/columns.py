@@ -52,6 +52,11 @@ def locate(columns: Sequence[str], names: ColumnNames, file: str, *, required: S
         if wanted is None:
             if field in columns and field not in taken:
                 found[field] = ((columns.index(field), field),)
+            elif field in required and field in columns:
+                raise TableError(
+                    f"{file}: the mapping names no column for {field!r}, and the column {field!r} is already that of another "
+                    f"field; {has}"
+                )
             elif field in required:
                 raise TableError(f"{file} has no column {field!r}, and the mapping names none for it; {has}")
             continue

@@ -145,7 +145,9 @@ def _json_array(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 yield number, _object(found, number)
         except (UnicodeDecodeError, EOFError, gzip.BadGzipFile):
             raise TableError(f"after row {number}: not JSON in UTF-8") from None
-        except (json.JSONDecodeError, RecursionError) as error:
+        except json.JSONDecodeError as error:  # its position counts from the block
+            raise TableError(f"row {number + 1} is not JSON: {error.msg}") from None
+        except RecursionError as error:
             raise TableError(f"row {number + 1} is not JSON: {error}") from None
 
 

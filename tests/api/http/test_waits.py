@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from tests.api.conftest import Exchange
     from tests.eventsourcing_kafka.own_threads import OwnThreads
 
+SOONER = 25.0  # seconds; a wait takes 30, so what had to wait for one is later
+
 
 @pytest.fixture
 def served(database: str, tmp_path: Path) -> Iterator[Served]:
@@ -53,7 +55,7 @@ def test_nobody_waits_for_those_who_wait(
     exchange.api.data("/events")
     assert exchange.api.client.get("/readyz").status_code == 200
 
-    assert time.monotonic() - began < QUICK
+    assert time.monotonic() - began < SOONER
     assert len(own_threads.running()) < threads + 50  # a few of the pool of 40
     for each in waiting:
         each.connection.close()
@@ -82,7 +84,7 @@ def test_nobody_waits_with_the_log_in_kafka(kafka: str, topic_prefix: str, datab
         assert len(api.data("/events", min_position=position)) >= 2
         assert api.client.get("/readyz").status_code == 200
 
-        assert time.monotonic() - began < QUICK
+        assert time.monotonic() - began < SOONER
         for each in waiting:
             each.connection.close()
 

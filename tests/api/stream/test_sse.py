@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 import pytest
 
+from api.stream.sse import _EventStream
+from local.processes import polls
 from tests.api.stream.reading import Block, opened
 
 if TYPE_CHECKING:
@@ -38,6 +41,25 @@ def test_a_stream_says_hello_then_what_happens(exchange: Exchange) -> None:
     parties = {"account_id", "account", "order_id", "resting_account_id", "resting_account", "resting_order_id"}
     assert trade.data == {n: v for n, v in rows[0].items() if n not in parties} | {"market": market["slug"]}
     assert price.data["prices"] == exchange.api.data(f"/markets/{market['slug']}")["odds"]
+
+
+def test_a_stream_that_ended_leaves_nothing_to_the_collector_of_garbage(exchange: Exchange) -> None:
+    """There are thousands, and the collector holds all others up."""
+    before = streams()  # kept, so that no other one gets the place of one
+    gc.disable()
+    try:
+        for _ in range(5):
+            with opened(exchange.running.url) as stream:
+                stream.until(lambda block: block.event == "hello")
+                assert [each for each in streams() if each not in before]
+        assert any(len([each for each in streams() if each not in before]) == 0 for _ in polls(30))
+    finally:
+        gc.enable()
+
+
+def streams() -> list[_EventStream]:
+    """Return the streams that are open, or have ended and are still there."""
+    return [each for each in gc.get_objects() if isinstance(each, _EventStream)]
 
 
 def test_a_market_is_told_from_the_log_on_and_resumes_at_any_block(exchange: Exchange) -> None:
