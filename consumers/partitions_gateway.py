@@ -86,9 +86,9 @@ class PartitionsGateway:
             return await self._lanes[assigned.result["partition"]].submit(command_id, command, at)
         if isinstance(command, _SPENDING):
             return await self._spend(command_id, command, at)
-        place = partition_of_command(command)
+        place = self._place(partition_of_command(command))
         if isinstance(command, TransferFunds) and partition is not None:
-            place = partition
+            place = self._place(partition)
         return await self._lanes[place].submit(command_id, command, at)
 
     async def submit_all(
@@ -106,6 +106,10 @@ class PartitionsGateway:
                 raise each
         return found  # type: ignore[return-value]  # seen above
 
+    def _place(self, partition: int) -> int:
+        """Return the partition, or 0 where there is none with this number: it answers for ids that nothing has."""
+        return partition if partition < len(self._lanes) else 0
+
     # --- where stories and accounts are made, and what is everywhere
 
     async def _assign(
@@ -120,7 +124,7 @@ class PartitionsGateway:
 
     async def _cancel_everywhere(self, command_id: str, command: CancelOrders, at: Time | None) -> Reply:
         """Return one reply to the same command in each partition: all that was canceled, or a refusal."""
-        home = partition_of(command.account_id)
+        home = self._place(partition_of(command.account_id))
         replies = await asyncio.gather(*[lane.submit(command_id, command, at) for lane in self._lanes])
         if refused := [reply for reply in replies if reply.rejected]:
             return refused[0]
@@ -130,7 +134,7 @@ class PartitionsGateway:
     # --- funds
 
     async def _spend(self, command_id: str, command: Spending, at: Time | None) -> Reply:
-        lane = self._lanes[place := partition_of_command(command)]
+        lane = self._lanes[place := self._place(partition_of_command(command))]
         reply = await lane.submit(command_id, command, at, top_up=True)
         for attempt in range(1, ATTEMPTS + 1):
             if reply.code != Code.FUNDS_NEEDED:
@@ -148,7 +152,7 @@ class PartitionsGateway:
         self, command_id: str, command: Spending, at: Time | None, attempt: int, place: int, missing: Credits
     ) -> Reply | None:
         """Fetch funds from home, then from everywhere else, and return the command's reply; None if nobody sends any."""
-        home = partition_of(command.account_id)
+        home = self._place(partition_of(command.account_id))
         others = [each for each in range(len(self._lanes)) if each not in {home, place}]
         needed: Reply | None = None
         for sources, share in (([home] if home != place else [], self._share), (others, 0)):

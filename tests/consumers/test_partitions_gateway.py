@@ -95,6 +95,21 @@ def test_with_one_partition_nobody_asks_where_things_live() -> None:
         assert not [row for row in world.log(0) if row.command_id.startswith("assign:")]
 
 
+def test_what_names_a_partition_that_does_not_exist_is_refused() -> None:
+    """Partition 0 answers, as it does for any id that nothing has."""
+    with three() as world:
+        gateway, account = gateway_to(world), world.account
+        wishes: list[tuple[Command, str]] = [
+            (AddLiquidity("mk9_m", MICRO), "MARKET_NOT_FOUND"),
+            (SplitSets(account, "mk9_m", MICRO), "MARKET_NOT_FOUND"),
+            (SplitSets("ac9_a", world.markets[1], MICRO), "ACCOUNT_NOT_FOUND"),
+            (DepositCash("ac9_a", MICRO), "ACCOUNT_NOT_FOUND"),
+            (CancelOrders("ac9_a"), "ACCOUNT_NOT_FOUND"),
+        ]
+        for number, (command, code) in enumerate(wishes):
+            assert asyncio.run(gateway.submit(f"n{number}", command)).code == code
+
+
 def test_funds_come_from_home_and_then_from_everywhere() -> None:
     """A share of what is at home, so that the next orders find it; what home lacks comes from all others."""
     with three() as world:
