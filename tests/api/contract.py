@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from copy import deepcopy
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,7 +30,7 @@ def document() -> dict[str, Any]:
     """Return the OpenAPI document of the application. It is made without any of the application's dependencies."""
     nothing = cast("Any", None)
     app = create_app(gateway=nothing, pool=nothing, reads=nothing, log=nothing, progress=nothing, settings=Settings())
-    return app.openapi()
+    return deepcopy(app.openapi())  # its examples are the application's own
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +84,7 @@ def world_of(exchange: Exchange, url: str | None = None) -> World:
 
 def operations() -> Iterator[APIOperation]:
     """Yield every operation of the document."""
-    for found in schemathesis.openapi.from_dict(contract.document()).get_all_operations():
+    for found in schemathesis.openapi.from_dict(deepcopy(contract.document())).get_all_operations():
         yield found.ok()
 
 
