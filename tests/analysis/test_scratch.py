@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 
 from analysis import scratch
@@ -15,6 +14,7 @@ from local.processes import polls
 from migrations import migrate
 from projections.machine.store import connect
 from tests.analysis.random_logs import random_log
+from tests.children import children_running
 
 if TYPE_CHECKING:
     from analysis.measures import WorldMeasures
@@ -49,7 +49,7 @@ def test_a_long_world_is_folded_beside(dsn: str, monkeypatch: pytest.MonkeyPatch
 
     assert folded(dsn) == here
     assert len(here.standings) > 0
-    assert not folding()
+    assert not children_running("analysis.fold_child")
 
 
 def test_what_the_process_fails_with_is_told(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,10 +61,10 @@ def test_what_the_process_fails_with_is_told(dsn: str, monkeypatch: pytest.Monke
         with closing(ScratchFold(dsn, schema)) as fold:
             for recorded in LOG[:50]:
                 fold.add(recorded)
-            folding()[0].kill()
+            children_running("analysis.fold_child")[0].kill()
             with pytest.raises(FoldError, match="ended with -9"):
                 add_all(fold)
-    assert not folding()
+    assert not children_running("analysis.fold_child")
 
 
 def test_a_database_that_is_lost_is_told_in_a_sentence(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,13 +88,3 @@ def add_all(fold: ScratchFold) -> None:
         for recorded in LOG:
             fold.add(recorded)
     fold.finish()
-
-
-def folding() -> list[psutil.Process]:
-    """The processes that fold."""
-    found = []
-    for child in psutil.Process().children():
-        with suppress(psutil.NoSuchProcess):  # a child of another test has just ended
-            if "analysis.fold_child" in child.cmdline():
-                found.append(child)
-    return found

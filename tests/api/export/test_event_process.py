@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 
 from api.export import event_lines
@@ -15,6 +13,7 @@ from api.export.event_blocks import EventForm, EventRow, block_of
 from api.export.event_process import EventProcessError, blocks_beside
 from messages.events import UnreadableEventError
 from tests.api.export.exchange import exported, files
+from tests.children import children_running
 from tests.projections.logs import stored
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def test_what_cannot_be_read_is_told_by_its_topic(log: list[Recorded]) -> None:
 
     with pytest.raises(UnreadableEventError, match=r"topic Nothing\.v1 cannot be read"):
         list(blocks_beside(EventForm(True, None), [page]))
-    assert not children()
+    assert not children_running("event_process")
 
 
 def test_a_process_that_others_end_is_told(log: list[Recorded]) -> None:
@@ -65,19 +64,9 @@ def test_a_process_that_others_end_is_told(log: list[Recorded]) -> None:
     def killed_at_the_second() -> Iterator[list[EventRow]]:
         first, second, *_ = pages(log, 300)
         yield first
-        (child,) = children()
+        (child,) = children_running("event_process")
         os.kill(child.pid, signal.SIGKILL)
         yield second
 
     with pytest.raises(EventProcessError, match="ended with -9"):
         list(blocks_beside(EventForm(True, None), killed_at_the_second()))
-
-
-def children() -> list[psutil.Process]:
-    """Return our processes that write events."""
-    found = []
-    for child in psutil.Process().children():
-        with suppress(psutil.NoSuchProcess):  # a child of another test has just ended
-            if "event_process" in " ".join(child.cmdline()):
-                found.append(child)
-    return found
